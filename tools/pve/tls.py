@@ -1,0 +1,531 @@
+"""Whom the client trusts: the adapter for each SSL mode, and a look at a host's certificate.
+
+Modes, from `mode_of(settings)`; a fingerprint or a CA file always wins over PROXMOX_SSL_MODE:
+* fingerprint: exactly the certificate(s) whose SHA-256 was given; names and dates are not looked at, as Proxmox's own
+  clients do (PVE::APIClient, cached_fingerprints).
+* ca_file: only that CA, or that certificate; names checked. VERIFY_X509_STRICT is off, because the CA of every cluster
+  made before pve-cluster 9.1.1 lacks the key usage extension (Proxmox bug 6701) and lives ten years.
+* strict: the system's CAs (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE), names checked.
+* verify: as strict, and a certificate no CA vouches for is trusted on first use and pinned.
+* insecure: nothing checked.
+
+The peer is accepted or refused in `connect`, before the first byte of the request; everything that fails there is
+NotSent. Works with urllib3 1.26 and 2 and needs nothing of their TLS code.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+
+PINS_FILE = "tls-pins"          # in the state directory; lines "host:port AA:BB:..."
+IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
+SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
+_PARTIAL_CHAIN = 0x80000        # X509_V_FLAG_PARTIAL_CHAIN; ssl names it from Python 3.10 on
+_SYSTEM = "system"              # in place of a pin: the system's CAs vouched for this host
+
+
+class Unusable(Exception):
+    """A TLS setting that cannot be used (a file that is missing, a fingerprint that is none)."""
+
+
+class NotSent(Exception):
+    """The connection was not made or the peer not accepted: provably nothing of the request was sent.
+
+    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate)."""
+
+    def __init__(self, kind, text):
+        Exception.__init__(self, text)
+        self.kind = kind
+
+
+# ---- fingerprints ----------------------------------------------------------------------------------------------------
+
+def fingerprint(der):
+    """SHA-256 of a certificate (DER bytes) as Proxmox prints it: AA:BB:... (`pvenode cert info`)."""
+    digest = hashlib.sha256(der).hexdigest().upper()
+    return ":".join(digest[at:at + 2] for at in range(0, 64, 2))
+
+
+def parse_fingerprints(text):
+    """The fingerprints of the setting, as AA:BB:...; several (one a host) are separated by commas or blanks."""
+    found = []
+    for one in re.split(r"[\s,;]+", text.strip()):
+        one = re.sub(r"(?i)^sha-?256[:=]", "", one)
+        digits = one.replace(":", "").upper()
+        if not re.fullmatch(r"[0-9A-F]{64}", digits) or (":" in one and not re.fullmatch(
+                r"(?:[A-Fa-f0-9]{2}:){31}[A-Fa-f0-9]{2}", one)):
+            raise Unusable("PROXMOX_FINGERPRINT is not a SHA-256 fingerprint (32 pairs of hex digits, AA:BB:...), as "
+                           "`pvenode cert info` prints it on the node.")
+        found.append(":".join(digits[at:at + 2] for at in range(0, 64, 2)))
+    return found
+
+
+# ---- contexts --------------------------------------------------------------------------------------------------------
+
+def _context(checked):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _Socket
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if checked:
+        context.hostname_checks_common_name = False
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _ca_context(ca_file):
+    context = _context(True)
+    context.verify_flags |= _PARTIAL_CHAIN          # a node's own certificate may be the anchor
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ValueError) as error:          # ssl.SSLError is an OSError
+        reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error
+        raise Unusable("PROXMOX_CA_FILE %s cannot be used: %s. It must be the cluster's CA, /etc/pve/pve-root-ca.pem of "
+                       "any node, or the node's own certificate." % (ca_file, reason)) from None
+    return context
+
+
+def _system_context():
+    context = _context(True)
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        bundle = os.environ.get(name)
+        if not bundle:
+            continue
+        try:
+            if os.path.isdir(bundle):
+                context.load_verify_locations(capath=bundle)
+            else:
+                context.load_verify_locations(cafile=bundle)
+        except (OSError, ValueError) as error:
+            raise Unusable("%s %s cannot be used: %s." % (name, bundle, error)) from None
+        return context
+    context.load_default_certs()
+    if not context.cert_store_stats()["x509_ca"]:
+        try:                    # a Python without the system's store: what requests ships with, or the system gave it
+            from requests.certs import where
+            context.load_verify_locations(where())
+        except Exception:       # no store at all; every certificate is refused with its reason, as it should be
+            pass
+    return context
+
+
+_now = threading.local()        # .until: time.monotonic() of the deadline of the request this thread is sending
+
+
+class _Socket(ssl.SSLSocket):
+    """A TLS socket on which a whole answer, headers included, has one deadline: drips cannot stretch it."""
+
+    def recv_into(self, buffer, nbytes=None, flags=0):
+        until = getattr(_now, "until", None)        # of the request this thread is sending
+        if until is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise socket.timeout("timed out")
+            if left < (self.gettimeout() or left + 1):
+                self.settimeout(left)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+# ---- trust: one class per kind of decision ---------------------------------------------------------------------------
+# wrap(plain, host, port, dial) returns the accepted TLS socket over the connected socket `plain`, or raises NotSent;
+# dial() makes another plain connection to the same place.
+
+class _Chain:
+    """A certificate that a CA of the context vouches for, and the right name."""
+
+    def __init__(self, context, hint):
+        self._make = context if callable(context) else None
+        self._context = None if self._make else context
+        self._hint = hint
+
+    def wrap(self, plain, host, port, dial):
+        if self._context is None:
+            self._context = self._make()
+        try:
+            return self._context.wrap_socket(plain, server_hostname=host)
+        except ssl.SSLCertVerificationError as error:
+            raise NotSent("certificate", "The certificate of %s is refused: %s. The token was not sent. %s" % (
+                label(host, port), why_refused(error, host), self._hint)) from None
+
+
+class _Pinned:
+    """One of the given certificates, whatever it says."""
+
+    def __init__(self, pins):
+        self._pins = pins
+        self._context = _context(False)
+
+    def wrap(self, plain, host, port, dial):
+        sock = self._context.wrap_socket(plain, server_hostname=host)
+        seen = fingerprint(sock.getpeercert(True) or b"")
+        if seen not in self._pins:
+            sock.close()
+            raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
+                          "says %s. The token was not sent. If the certificate was renewed, compare with `pvenode cert "
+                          "info` on the node and change PROXMOX_FINGERPRINT; if not, somebody is in between." % (
+                              label(host, port), seen, " or ".join(self._pins)))
+        return sock
+
+
+class _Anything:
+    """Every certificate (insecure)."""
+
+    def __init__(self):
+        self._context = _context(False)
+
+    def wrap(self, plain, host, port, dial):
+        return self._context.wrap_socket(plain, server_hostname=host)
+
+
+class _FirstUse:
+    """A certificate the system's CAs vouch for, or else the one seen at the first contact."""
+
+    def __init__(self, state_dir, log):
+        self._log = log
+        self._state_dir = state_dir
+        self._open = _context(False)
+        self._checked = None
+        self._lock = threading.Lock()
+        self._pins = _read_pins(state_dir, log)         # "host:port" -> fingerprint or _SYSTEM
+
+    def wrap(self, plain, host, port, dial):
+        place = label(host, port)
+        pin = self._pins.get(place)
+        if pin is not None and pin != _SYSTEM:
+            sock = self._open.wrap_socket(plain, server_hostname=host)
+            seen = fingerprint(sock.getpeercert(True) or b"")
+            if seen == pin:
+                return sock
+            sock.close()
+            plain = dial()      # changed: accepted only if a CA vouches for the new one
+        else:
+            seen = None
+        try:
+            sock = self._system().wrap_socket(plain, server_hostname=host)
+        except ssl.SSLCertVerificationError as error:
+            reason = why_refused(error, host)
+        else:
+            self._remember(place, _SYSTEM)
+            return sock
+        if pin == _SYSTEM:
+            raise NotSent("certificate", "The certificate of %s was vouched for by a CA of this system before and is "
+                          "not any more: %s. The token was not sent. If it was replaced on purpose, set "
+                          "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE%s." % (place, reason, self._forget_hint(place)))
+        if seen is not None:
+            raise NotSent("certificate", "The certificate of %s has changed: it was %s at the first contact and is %s "
+                          "now. The token was not sent. If it was renewed, compare with `pvenode cert info` on the node "
+                          "and set PROXMOX_FINGERPRINT=%s%s; if not, somebody is in between." % (
+                              place, pin, seen, seen, self._forget_hint(place)))
+        return self._first(place, host, dial, reason)
+
+    def _first(self, place, host, dial, reason):
+        """The first contact: the certificate is fetched without sending anything, told, pinned and required."""
+        probe = self._open.wrap_socket(dial(), server_hostname=host)
+        pin = fingerprint(probe.getpeercert(True) or b"")
+        probe.close()
+        with self._lock:
+            pin = self._pins.setdefault(place, pin)     # another thread may have been first
+        self._log("warning", "tls_first_use", host=place, fingerprint=pin, reason=reason,
+                  message="The certificate of %s is not vouched for by any CA of this system (%s). It is trusted from "
+                          "now on; this first contact is unauthenticated. Compare with `pvenode cert info` on the node "
+                          "and pin it: PROXMOX_FINGERPRINT=%s" % (place, reason, pin))
+        self._save()
+        sock = self._open.wrap_socket(dial(), server_hostname=host)
+        seen = fingerprint(sock.getpeercert(True) or b"")
+        if seen != pin:
+            sock.close()
+            raise NotSent("certificate", "%s showed two different certificates, %s and %s. The token was not sent. Set "
+                          "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE." % (place, pin, seen))
+        return sock
+
+    def _system(self):
+        if self._checked is None:
+            self._checked = _system_context()
+        return self._checked
+
+    def _remember(self, place, pin):
+        if self._pins.get(place) != pin:
+            self._pins[place] = pin
+            self._save()
+
+    def _save(self):
+        with self._lock:
+            _write_pins(self._state_dir, dict(self._pins), self._log)
+
+    def _forget_hint(self, place):
+        if not self._state_dir:
+            return " (or restart)"
+        return " (or remove the line of %s from %s)" % (place, os.path.join(self._state_dir, PINS_FILE))
+
+
+def _read_pins(state_dir, log):
+    """{place: pin} of the state directory. A file others may write is not believed."""
+    pins = {}
+    if not state_dir:
+        return pins
+    path = os.path.join(state_dir, PINS_FILE)
+    try:
+        with open(path, "rb") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o022:
+                log("warning", "tls_pins", message="%s can be written by others and is ignored: chmod 600" % path)
+                return pins
+            text = file.read(1 << 20).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return pins
+    except OSError as error:
+        log("warning", "tls_pins", message="%s cannot be read: %s" % (path, error.strerror))
+        return pins
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 2 and (words[1] == _SYSTEM or re.fullmatch(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", words[1])):
+            pins[words[0]] = words[1]
+    return pins
+
+
+def _write_pins(state_dir, pins, log):
+    """Replace the file as a whole, mode 0600. What cannot be written is said; the pins hold for this process."""
+    if not state_dir:
+        return
+    path = os.path.join(state_dir, PINS_FILE)
+    new = "%s.%d" % (path, os.getpid())
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        try:
+            os.unlink(new)
+        except FileNotFoundError:
+            pass
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("".join("%s %s\n" % item for item in sorted(pins.items())))
+        os.replace(new, path)
+    except OSError as error:
+        log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this process only"
+            % (path, error.strerror))
+
+
+# ---- the adapter -----------------------------------------------------------------------------------------------------
+
+def mode_of(settings):
+    """fingerprint, ca_file, strict, verify or insecure: what really applies."""
+    if getattr(settings, "fingerprint", None):
+        return "fingerprint"
+    if getattr(settings, "ca_file", None):
+        return "ca_file"
+    mode = getattr(settings, "ssl_mode", None) or "strict"
+    if mode not in ("strict", "verify", "insecure"):
+        raise Unusable("PROXMOX_SSL_MODE must be strict, verify or insecure, not %r." % mode)
+    return mode
+
+
+_HINT = ("Set PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca.pem, or PROXMOX_FINGERPRINT to the SHA-256 fingerprint "
+         "`pvenode cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
+_CA_HINT = ("Is PROXMOX_CA_FILE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address that "
+            "is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
+
+
+def trust_of(settings, log):
+    """The object that decides about a peer, for the mode of the settings. Unusable when a setting cannot be used."""
+    mode = mode_of(settings)
+    if mode == "fingerprint":
+        return _Pinned(parse_fingerprints(settings.fingerprint))
+    if mode == "ca_file":
+        return _Chain(_ca_context(settings.ca_file), _CA_HINT)
+    if mode == "strict":
+        return _Chain(_system_context(), _HINT)
+    if mode == "verify":
+        return _FirstUse(getattr(settings, "state_dir", None), log)
+    log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked, whoever is on the "
+        "way can read and use the API token.")
+    return _Anything()
+
+
+def adapter(settings, log):
+    """The requests adapter for these settings. Imports requests and urllib3."""
+    return _classes()(trust_of(settings, log))
+
+
+def warm():
+    """Import requests and urllib3 and make the classes below."""
+    _classes()
+
+
+_made = None
+
+
+def _classes():
+    """The adapter class; made late because its base classes are imported late."""
+    global _made
+    if _made is not None:
+        return _made
+    from requests import Response
+    from requests.adapters import BaseAdapter
+    from urllib3.connection import HTTPSConnection
+    from urllib3.connectionpool import HTTPSConnectionPool
+    from urllib3.util.retry import Retry
+    from urllib3.util.timeout import Timeout
+
+    class Connection(HTTPSConnection):
+        """connect() is all ours: what fails in it is NotSent."""
+
+        trust = None
+        idle_since = None
+
+        def connect(self):
+            host, port, seconds = self.host, self.port, self.timeout
+            self.sock = open_tls(self.trust, host, port, seconds)
+            self.sock.settimeout(SEND_SECONDS)
+            self.is_verified = True         # by trust; else urllib3 warns
+
+    class Pool(HTTPSConnectionPool):
+        """Kept connections; one that was idle for as long as pveproxy keeps them is opened anew."""
+
+        ConnectionCls = Connection
+
+        def _get_conn(self, timeout=None):
+            connection = super()._get_conn(timeout)
+            if connection.idle_since is not None and time.monotonic() - connection.idle_since > IDLE_SECONDS:
+                connection.close()
+            elif connection.sock is not None:
+                connection.sock.settimeout(SEND_SECONDS)
+            return connection
+
+        def _put_conn(self, connection):
+            if connection is not None:
+                connection.idle_since = time.monotonic()
+            super()._put_conn(connection)
+
+    class Adapter(BaseAdapter):
+        """One pool per host; sends a prepared request as it is. request.seconds: deadline for the whole answer."""
+
+        def __init__(self, trust):
+            BaseAdapter.__init__(self)
+            self._connection = type("TrustedConnection", (Connection,), {"trust": trust})
+            self._pools = {}
+            self._never = Retry(False, redirect=False)
+            self._lock = threading.Lock()
+
+        def _pool(self, url):
+            origin = url[:url.index("/", 8)]
+            pool = self._pools.get(origin)
+            if pool is None:
+                if not origin.startswith("https://"):
+                    raise NotSent("plain", "http:// is refused")
+                host, _, port = origin[8:].rpartition(":")
+                host = host.strip("[]").replace("%25", "%")
+                with self._lock:
+                    pool = self._pools.get(origin)
+                    if pool is None:
+                        pool = Pool(host, int(port), maxsize=4, block=False)
+                        pool.ConnectionCls = self._connection
+                        self._pools[origin] = pool
+            return pool
+
+        def send(self, request, stream=True, timeout=None, verify=True, cert=None, proxies=None):
+            connect, read = timeout
+            _now.until = time.monotonic() + getattr(request, "seconds", read)
+            raw = self._pool(request.url).urlopen(
+                request.method, request.path_url, body=request.body, headers=request.headers, retries=self._never,
+                redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
+                timeout=Timeout(connect=connect, read=read))
+            response = Response()
+            response.status_code = raw.status
+            response.reason = raw.reason
+            response.headers = raw.headers
+            response.raw = raw
+            response.url = request.url
+            return response
+
+        def close(self):
+            for pool in list(self._pools.values()):
+                pool.close()
+            self._pools.clear()
+
+    _made = Adapter
+    return _made
+
+
+def label(host, port):
+    """host:port, an IPv6 address in brackets."""
+    return "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
+
+
+def dial(host, port, seconds):
+    """A connected TCP socket; NotSent when there is none within the seconds (for each address of the name)."""
+    try:
+        plain = socket.create_connection((host, port), seconds)
+    except socket.gaierror as error:
+        raise NotSent("dns", error.strerror or "unknown name") from None
+    except UnicodeError:
+        raise NotSent("dns", "not a valid name") from None
+    except socket.timeout:
+        raise NotSent("connect", "%g s" % seconds) from None
+    except ConnectionRefusedError:
+        raise NotSent("refused", "connection refused") from None
+    except OSError as error:
+        raise NotSent("unreachable", error.strerror or type(error).__name__) from None
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain
+
+
+def open_tls(trust, host, port, seconds):
+    """A TLS socket to a peer that `trust` accepts; NotSent otherwise, and nothing stays open."""
+    opened = []
+
+    def another():
+        opened.append(dial(host, port, seconds))
+        return opened[-1]
+
+    try:
+        return trust.wrap(another(), host, port, another)
+    except NotSent:
+        _close(opened)
+        raise
+    except socket.timeout:
+        _close(opened)
+        raise NotSent("tls", "no answer to it within %g s" % seconds) from None
+    except ssl.SSLError as error:
+        _close(opened)
+        reason = (error.reason or "").replace("_", " ").lower()
+        if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
+                            "UNKNOWN_PROTOCOL"):
+            raise NotSent("plain", reason) from None
+        raise NotSent("tls", reason or "closed by the other side") from None
+    except (OSError, ValueError) as error:
+        _close(opened)
+        raise NotSent("tls", getattr(error, "strerror", None) or type(error).__name__) from None
+    except BaseException:
+        _close(opened)
+        raise
+
+
+def _close(sockets):
+    for one in sockets:
+        try:
+            one.close()
+        except OSError:
+            pass
+
+
+# X509_V_ERR_... (openssl/x509_vfy.h) -> words
+_VERIFY = {
+    9: "it is not valid yet (is the clock of this computer right?)",
+    10: "it has expired (pvecm updatecerts -f on the node makes a new one)",
+    18: "it is self-signed",
+    19: "it is signed by a CA this computer does not trust",
+    20: "it is signed by a CA this computer does not trust",
+    21: "it is signed by a CA this computer does not trust",
+    62: "it is not for the name {host}",
+    64: "it is not for the address {host}",
+}
+
+
+def why_refused(error, host):
+    """An ssl.SSLCertVerificationError in words."""
+    text = _VERIFY.get(error.verify_code)
+    return text.format(host=host) if text else (error.verify_message or "it cannot be verified")
