@@ -37,7 +37,7 @@ class PveError(Exception):
     """
 
     def __init__(self, message, status=None, errors=None, outcome="refused"):
-        Exception.__init__(self, scrub(message))
+        Exception.__init__(self, scrub(str(message)))
         self.status = status
         self.errors = {scrub(str(key)): scrub(str(text)) for key, text in (errors or {}).items()}
         self.outcome = outcome
@@ -67,40 +67,46 @@ _TOKEN_PATTERNS = (
     (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + _MASK),
     (re.compile(r"(PVE(?:Auth)?(?:Cookie=|:))[^\s'\"]+::?[^\s'\"]+"), r"\1" + _MASK),
 )
-_hidden = {}                    # secret as it may appear -> True; the oldest leave first, the token never
+_hidden = {}                    # secret as it may appear -> keep for good; the oldest others leave first
+_forms = ()                     # its keys, longest first
 _hidden_lock = threading.Lock()
 _HIDDEN_MOST = 600
 
 
 def hide(secret, for_good=False):
-    """Make `scrub` replace this secret from now on, also where it is percent-encoded. Shorter than 4: ignored.
-
-    The 600 latest are kept; for_good ones (the token) always."""
+    """Make `scrub` replace this secret from now on, also where it is percent-encoded. Shorter than 5: ignored, for it
+    would tear holes into everything (Proxmox takes no shorter password). The latest are kept; for_good ones always."""
+    global _forms
     secret = str(secret or "")
-    if len(secret) < 4:
+    if len(secret) < 5:
         return
+    forms = {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
+             quote(secret, errors="replace").replace("%20", "+")}
     with _hidden_lock:
-        for form in {secret, quote(secret, safe="", errors="replace"), repr(secret)[1:-1],
-                     quote(secret, errors="replace").replace("%20", "+")}:
-            for_good = _hidden.pop(form, False) or for_good
-            _hidden[form] = for_good
+        for form in forms:
+            _hidden[form] = _hidden.pop(form, False) or for_good
         extra = len(_hidden) - _HIDDEN_MOST
         if extra > 0:
             for form in [form for form, keep in _hidden.items() if not keep][:extra]:
                 del _hidden[form]
+        _forms = tuple(sorted(_hidden, key=len, reverse=True))
 
 
-def scrub(text):
-    """The text with every registered secret, API token header and ticket replaced by ***."""
-    text = str(text)
-    with _hidden_lock:
-        forms = [form for form in _hidden if form in text]
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, _MASK)
-    if "PVE" in text:
-        for pattern, replacement in _TOKEN_PATTERNS:
-            text = pattern.sub(replacement, text)
-    return text
+def scrub(value):
+    """A text, or every text in a list, tuple or dict, with registered secrets, token headers and tickets as ***."""
+    if isinstance(value, str):
+        for form in _forms:
+            if form in value:
+                value = value.replace(form, _MASK)
+        if "PVE" in value:
+            for pattern, replacement in _TOKEN_PATTERNS:
+                value = pattern.sub(replacement, value)
+        return value
+    if isinstance(value, dict):
+        return {scrub(key): scrub(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [scrub(item) for item in value]
+    return value
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
@@ -210,6 +216,7 @@ class Client:
         hide(settings.token_value, for_good=True)
 
     hide = staticmethod(hide)
+    scrub = staticmethod(scrub)
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""

@@ -1,0 +1,193 @@
+"""Follows a Proxmox task (UPID) to its end: polls its state, reports progress, collects the lines that tell why.
+
+A POST that returns a UPID has only started something (PVE::RPCEnvironment, fork_worker); whether it worked is in the
+task's exitstatus. Being unable to ask (a node that is down, a 596, a broken connection) is never a failure of the task.
+"""
+import re
+
+from tools.pve.client import PveError
+from tools.pve.formats import fill, parse_upid
+
+FIRST, GROWTH, SLOW, SLOWEST = 0.5, 1.5, 3.0, 10.0      # seconds between looks; SLOWEST after PATIENCE
+PATIENCE = 120.0
+_PAGE, _PAGES = 5000, 4         # lines of a log read at once, and how often
+_TELLING, _TAIL, _WIDTH = 20, 8, 500
+
+# Percent in a line of a task's log, the first that matches (VZDump/QemuServer.pm, QemuServer/BlockJob.pm, PBS restore,
+# qemu-img, wget). A line such as "backup is sparse: 12 GiB (38%) total zero data" must not match.
+_PERCENT = [re.compile(pattern) for pattern in (
+    r"^(?:INFO: )?\s*(\d{1,3})% \(",
+    r"\bstatus: (\d{1,3})% \(",
+    r"\bprogress (\d{1,3})% ",
+    r"\btransferred:? .*\((\d{1,3}(?:\.\d+)?)%\)",
+    r"\bprogression: (\d{1,3}(?:\.\d+)?) ?%",
+    r"\((\d{1,3}(?:\.\d+)?)/100%\)",
+    r"^\s*\d+[KMG]?[ .]+ (\d{1,3})% ",
+)]
+_SHARE = re.compile(r"\btransferred ([\d.]+) ([KMGT]?i?B) of ([\d.]+) ([KMGT]?i?B)")
+_SCALE = {"": 1.0, "K": 1024.0, "M": 1024.0 ** 2, "G": 1024.0 ** 3, "T": 1024.0 ** 4}
+
+
+class Outcome:
+    """What is known of a task.
+
+    status: stopped (it ended: exitstatus says how), running (not yet, when the limit was reached), unknown (it was
+    started, then its state could not be read). exitstatus: OK, "WARNINGS: 2", or the reason it failed; else None.
+    duration: seconds for which it was seen running, or None. warnings: [str]. log: [str], the telling lines of a failure.
+    """
+
+    __slots__ = ("upid", "node", "type", "id", "status", "exitstatus", "duration", "warnings", "log")
+
+    def __init__(self, upid, node=None, type=None, id=None, status="unknown", exitstatus=None, duration=None,
+                 warnings=(), log=()):
+        self.upid, self.node, self.type, self.id = upid, node, type, id
+        self.status, self.exitstatus, self.duration = status, exitstatus, duration
+        self.warnings, self.log = list(warnings), list(log)
+
+    @property
+    def ok(self):
+        """It ended well, perhaps with warnings."""
+        return self.status == "stopped" and (self.exitstatus == "OK" or (self.exitstatus or "").startswith("WARNINGS"))
+
+    @property
+    def running(self):
+        """It had not ended when it was last looked at."""
+        return self.status == "running"
+
+    @property
+    def failed(self):
+        """It ended, and not well."""
+        return self.status == "stopped" and not self.ok
+
+    def __repr__(self):
+        return "Outcome(%s, %s, %r)" % (self.upid, self.status, self.exitstatus)
+
+
+def follow(request, upid, limit, sleep, clock, report=None):
+    """The Outcome of the task `upid`, looked at until it ends or `limit` seconds are over (0: one look, no waiting).
+
+    request(verb, path, params) -> Reply, PveError or Cancelled. sleep(seconds) raises Cancelled when the client cancels.
+    clock() -> seconds. report(percent float|None, message str) is called while it runs. ValueError: not a UPID.
+    """
+    parts = parse_upid(upid)
+    if parts is None:
+        raise ValueError("%r is not a UPID" % str(upid)[:200])
+    outcome = Outcome(upid, parts.node, parts.type, parts.id)
+    task = fill("/nodes/{node}/tasks/{upid}", {"node": parts.node, "upid": upid})
+    log = _Log(request, task)
+    began, pause, looks, seen_running = clock(), FIRST, 0, False
+    while True:
+        left = limit - (clock() - began)
+        if left > 0:
+            sleep(min(pause, left))
+            pause = min(pause * GROWTH, SLOW) if clock() - began <= PATIENCE else SLOWEST
+        elif looks:
+            return outcome
+        looks += 1
+        try:
+            state = request("GET", task + "/status", None).data or {}
+        except PveError as error:
+            outcome.status = "unknown"
+            if not _passing(error):
+                if limit <= 0:
+                    raise
+                outcome.log = [str(error)]
+                return outcome
+            if report is not None:
+                report(None, "node %s does not answer; asking again" % parts.node)
+            continue
+        if state.get("status") == "stopped":
+            outcome.status = "stopped"
+            outcome.exitstatus = str(state.get("exitstatus") or "no exit status")
+            if seen_running:
+                outcome.duration = clock() - began
+            _explain(outcome, log)
+            return outcome
+        outcome.status, seen_running = "running", True
+        if report is not None and looks > 1:
+            report(*log.progress("%s%s is running" % (parts.type, " of %s" % parts.id if parts.id else "")))
+
+
+def _passing(error):
+    """Whether asking again may help: no answer at all, or one that says the node could not be reached."""
+    return error.status is None or error.status < 400 or error.status in (502, 503, 504) or error.status >= 595
+
+
+def _explain(outcome, log):
+    """Put the warnings, or the lines that tell why it failed, into an outcome that ended."""
+    if outcome.exitstatus == "OK":
+        return
+    lines = log.all()
+    if outcome.ok:
+        outcome.warnings = [line for line in lines if re.match(r"(?i)warn(?:ing)?\b", line)][:_TELLING]
+        return
+    lines = [line for line in lines if line.strip() and line != "TASK ERROR: %s" % outcome.exitstatus]
+    telling = [line for line in lines if re.match(r"(?:ERROR|TASK ERROR)\b", line)]
+    outcome.log = telling[-_TELLING:] if telling else lines[-_TAIL:]
+
+
+class _Log:
+    """The log of a task, read on from where it was left. An error while reading it is nothing: there are no lines then."""
+
+    def __init__(self, request, task):
+        self._request, self._path = request, task + "/log"
+        self._next = 0          # first line not yet read
+        self._last = ""
+        self._percent = None
+
+    def progress(self, otherwise):
+        """(percent or None, message): from the newest lines; the message is the last line, or `otherwise`."""
+        lines, total = self._read(self._next, 500)
+        self._next += len(lines)
+        if total > self._next:                  # far behind: on with the end of it
+            lines, total = self._read(max(self._next, total - 100), 100)
+            self._next = max(self._next, total)
+        for line in reversed(lines):
+            if line.strip():
+                self._last = line.strip()
+                break
+        for line in reversed(lines):
+            percent = percent_of(line)
+            if percent is not None:
+                self._percent, self._last = percent, line.strip()
+                break
+        return self._percent, re.sub(r"^INFO:\s+", "", self._last)[:_WIDTH] or otherwise
+
+    def all(self):
+        """All its lines, at most 20,000."""
+        found = []
+        for _ in range(_PAGES):
+            lines, total = self._read(len(found), _PAGE)
+            found.extend(lines)
+            if not lines or len(found) >= total:
+                break
+        return found
+
+    def _read(self, start, limit):
+        try:
+            reply = self._request("GET", self._path, {"start": start, "limit": limit})
+        except PveError:
+            return [], 0
+        lines = [str(row.get("t", ""))[:_WIDTH] for row in reply.data or [] if isinstance(row, dict)]
+        if lines == ["no content"]:             # what Proxmox shows for an empty log
+            lines = []
+        total = reply.extra.get("total")
+        return lines, total if isinstance(total, int) else start + len(lines)
+
+
+def percent_of(line):
+    """The percentage (0 to 100) a line of a task's log tells, or None."""
+    for pattern in _PERCENT:
+        match = pattern.search(line)
+        if match and float(match.group(1)) <= 100:
+            return float(match.group(1))
+    match = _SHARE.search(line)
+    if match:
+        try:
+            whole = float(match.group(3)) * _SCALE[match.group(4).rstrip("iB")]
+            part = float(match.group(1)) * _SCALE[match.group(2).rstrip("iB")]
+        except ValueError:
+            return None
+        if whole > 0 and part <= whole:
+            return round(100.0 * part / whole, 1)
+    return None
