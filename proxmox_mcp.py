@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""proxmox-mcp: an MCP server for Proxmox VE over stdio. This file only starts it.
+
+A script is compiled anew at every start, so it is short: tools/mcp speaks MCP, tools/pve knows Proxmox, the toolsets in tools/
+join the two. Without arguments it serves stdio; `--help` shows the commands.
+"""
+import os
+import sys
+
+__version__ = "1.0.0"
+
+# tools/ is beside this file, or, where a wheel put this file, in _proxmox_mcp/.
+_HERE = os.path.dirname(os.path.realpath(__file__))
+if _HERE not in sys.path:
+    sys.path.insert(0, _HERE)
+sys.path.insert(0, os.path.join(_HERE, "_proxmox_mcp"))
+
+
+def main(argv=None):
+    """Serve stdio, or run a command; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments == ["--demo"]:
+        from tools.mcp.serve import serve
+        return serve(__version__, demo=bool(arguments))
+    from tools.mcp.cli import run
+    return run(arguments, __version__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Test support: a Host on the demo cluster with a clock that only moves when somebody waits."""
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from tools.host import Host, NoConsent  # noqa: E402
+from tools.pve.client import Cancelled  # noqa: E402
+from tools.pve.demo import DemoCluster  # noqa: E402
+from tools.settings import Settings  # noqa: E402
+
+
+class Clock:
+    """Monotonic seconds that move only by `sleep`; `now()` is the same in epoch seconds."""
+
+    def __init__(self, start=1000.0):
+        self.seconds = start
+        self._lock = threading.Lock()
+
+    def __call__(self):
+        return self.seconds
+
+    def now(self):
+        return 1767225600.0 + self.seconds
+
+    def sleep(self, cancelled, seconds):
+        if cancelled.is_set():
+            raise Cancelled("cancelled by the client")
+        with self._lock:
+            self.seconds += seconds
+
+
+def settings(**changes):
+    """Settings that fit the demo cluster, elevated tools allowed."""
+    values = dict(host=[("demo", 8006)], user="root@pam", token_name="demo", token_value="11111111-2222-3333-4444-555555555555",
+                  allow_elevated=True, demo=True, rate_limit="0")
+    values.update(changes)
+    return Settings(**values)
+
+
+class Bench:
+    """A demo cluster and a Host on it. `run(tool, **arguments)` is a call; `sent()` what it made the host send.
+
+    Keyword arguments of the constructor that are settings go to Settings, `cluster` is a ready DemoCluster, the rest goes to
+    DemoCluster.
+    """
+
+    def __init__(self, cluster=None, consent=None, log=None, **options):
+        known = Settings.__dataclass_fields__
+        chosen = settings(**{k: v for k, v in options.items() if k in known})
+        self.clock = Clock()
+        self.cluster = cluster or DemoCluster(clock=self.clock, now=self.clock.now,
+                                              **{k: v for k, v in options.items() if k not in known})
+        self.host = Host(chosen, log=log, adapter=self.cluster, consent=consent or NoConsent(), clock=self.clock,
+                         sleep=self.clock.sleep)
+        self._seen = 0
+
+    def run(self, tool, request=None, **arguments):
+        """The Answer of a call; requests made before it are forgotten."""
+        self._seen = len(self.cluster.requests)
+        return self.host.run(tool, arguments, request)
+
+    def sent(self, reads=True):
+        """What the last call sent: ["GET /nodes", "POST /nodes/pve1/qemu/100/status/start timeout=30", ...].
+
+        reads=False leaves out GETs.
+        """
+        return [wire(*request) for request in list(self.cluster.requests)[self._seen:] if reads or request[0] != "GET"]
+
+
+def wire(verb, path, params):
+    """One request as a line: verb, path, parameters sorted by name."""
+    return " ".join([verb, path] + ["%s=%s" % (key, value) for key, value in sorted(params.items())])

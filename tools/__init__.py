@@ -1,0 +1,53 @@
+"""The toolsets and their rows. A toolset is a file here that ends in its TOOLS; it is imported when one of its tools is called.
+
+What a client is told of the tools (names, schemas) comes out of tools.json, one line a tool, so that listing them imports no
+toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it against the rows.
+"""
+import json
+import os
+import pkgutil
+from importlib import import_module
+
+#: Every toolset, in the order in which its tools are listed.
+TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create", "nodes",
+            "tasks")
+
+SURFACE = "tools.json"
+
+
+def rows(toolset):
+    """The TOOLS (name -> Tool) of one toolset."""
+    return import_module("tools." + toolset).TOOLS
+
+
+def all_rows():
+    """Every row of every toolset: (toolset, name, Tool)."""
+    return [(toolset, name, tool) for toolset in TOOLSETS for name, tool in rows(toolset).items()]
+
+
+def generate():
+    """The text of tools.json: one JSON object a line, with name, toolset, tier, endpoint, changes and the MCP definition."""
+    from tools.kit import definition
+    lines = []
+    for toolset, name, tool in all_rows():
+        lines.append(json.dumps({"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint,
+                                 "changes": tool.changes, "tool": definition(name, tool)},
+                                separators=(",", ":"), ensure_ascii=True))
+    return "".join(line + "\n" for line in lines)
+
+
+def surface():
+    """The entries of tools.json (list of dicts), in the order of TOOLSETS."""
+    return [json.loads(line) for line in pkgutil.get_data("tools", SURFACE).decode("ascii").splitlines()]
+
+
+def write_surface():
+    """Write tools.json beside this file."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), SURFACE)
+    with open(path, "w", encoding="ascii", newline="\n") as stream:
+        stream.write(generate())
+
+
+def find(entry):
+    """The Tool of an entry of the surface; imports its toolset."""
+    return rows(entry["toolset"])[entry["name"]]

@@ -1,0 +1,165 @@
+"""What all calls share (settings, client, guardrails, audit), and how one call runs from its name to its answer."""
+import threading
+import time
+
+from tools import find, surface, text
+from tools.audit import Audit
+from tools.guard import Guard, Limiter
+from tools.kit import Call, Failure, Instead, Refused, title
+from tools.pve.client import Cancelled, Client, PveError, scrub
+from tools.schema import ArgumentProblems, parse
+
+#: Names that tools had before: old -> new. Accepted, not listed.
+RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
+
+
+class UnknownTool(LookupError):
+    """There is no tool of that name (in the toolsets that are switched on)."""
+
+
+class Answer:
+    """What a call came to: text (str), data (dict, or None when it failed), failed (bool)."""
+
+    __slots__ = ("text", "data", "failed")
+
+    def __init__(self, text, data=None, failed=False):
+        self.text, self.data, self.failed = text, data, failed
+
+
+class Request:
+    """Who asks, as a call sees it; an MCP request has the same attributes. This one is nobody: no progress, no questions."""
+
+    def __init__(self):
+        self.cancelled = threading.Event()
+
+    def progress(self, percent, message):
+        """Tell how far a task is: percent (0..100 or None), message (str)."""
+
+
+class NoConsent:
+    """Asks nobody: the target is read, named, and what was asked is done (PROXMOX_CONFIRM=off)."""
+
+    def ask(self, call, describe):
+        return describe()[1]
+
+
+def wait(cancelled, seconds):
+    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
+    if cancelled.wait(seconds):
+        raise Cancelled("cancelled by the client")
+
+
+class Host:
+    """One Proxmox and how to treat it. `adapter`, `clock` and `sleep` are given by tests and by --demo."""
+
+    def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait):
+        self.settings, self.log = settings, log or (lambda level, event, **fields: None)
+        self.clock, self.sleep = clock, sleep
+        self.guard = Guard(settings)
+        self.client = Client(settings, adapter=adapter, log=self.log, limiter=Limiter(settings, clock), clock=clock)
+        self.audit = Audit(settings.audit_log, scrubbed)
+        self.consent = consent or NoConsent()
+        self.entries = {entry["name"]: entry for entry in surface() if self.guard.listed(entry)}
+
+    def run(self, name, arguments, request=None):
+        """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it."""
+        request = request or Request()
+        entry = self.entries.get(RENAMED.get(name, name))
+        if entry is None:
+            self.guard.refuse_unlisted(name)
+            raise UnknownTool(name)
+        call = None
+        try:
+            self.guard.admit(entry)
+            tool = find(entry)
+            call = Call(self, entry["name"], tool, parse(tool.args, arguments), request)
+            self.guard.arguments(call)
+            result = tool.handler(call)
+            if call.planned:
+                return self._plan(call)
+            return self._answer(result.mark + " " + result.text, result.data)
+        except Cancelled:
+            raise
+        except Instead as other:
+            return self._answer(other.result.mark + " " + other.result.text, other.result.data)
+        except Refused as error:
+            return self._answer("\U0001f6ab Permission Denied: %s\n\n%s" % (error.headline, error))
+        except ArgumentProblems as error:
+            return self._failure("%s was not called: %s" % (name, "an argument is wrong" if len(error.problems) == 1
+                                                            else "%d arguments are wrong" % len(error.problems)), error)
+        except (PveError, Failure, ValueError) as error:
+            if call is not None and call.planned:
+                return self._plan(call)
+            return self._failure(getattr(error, "headline", None) or "%s failed%s" % (title(entry["name"]), _whose(call)), error)
+        except Exception as error:
+            self.log("error", "internal error", tool=name, error=repr(error), traceback=_traceback(error))
+            return self._failure("%s failed: an error inside this program" % title(entry["name"]),
+                                 "%s. What was sent before it is not known from here; look at the target before you repeat the "
+                                 "call. The server's log (stderr) has the details." % type(error).__name__)
+
+    def _failure(self, headline, reason):
+        return self._answer("\u274c Error: %s\n\n%s" % (headline, reason))
+
+    def _plan(self, call):
+        requests = [{"method": verb, "path": "/api2/json" + path, "parameters": self.audit.scrubbed(params, call)}
+                    for verb, path, params in call.planned]
+        lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
+        for entry in requests:
+            lines.append("%(method)s %(path)s" % entry)
+            lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
+        return self._answer("\u2705 " + "\n".join(lines), {"status": "dry-run", "requests": requests})
+
+    def _answer(self, body, data=None):
+        """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
+        body = text.visible(scrub(body))
+        if data is None:
+            return Answer(text.cut(body, text.CAP // 4), failed=True)
+        data = text.clean(scrubbed(data))
+        room = text.CAP - text.weight(data)
+        if room < 2000:
+            data, room = {"truncated": True, **_smaller(data, text.CAP // 2)}, text.CAP // 2
+            body += "\nThe data was too large and was cut; ask for less."
+        if text.weight(body) > room:
+            body = text.cut(body, max(1000, room // 2 - 200))
+        return Answer(body, data)
+
+
+def scrubbed(value):
+    """`value` (anything JSON) with the secrets in all its texts replaced."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {scrubbed(key): scrubbed(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [scrubbed(part) for part in value]
+    return value
+
+
+def _smaller(data, most):
+    """`data` with its longest parts shortened until it weighs at most `most` bytes."""
+    data = dict(data)
+    while text.weight(data) > most:
+        key = max(data, key=lambda k: text.weight(data[k]))
+        value = data[key]
+        if isinstance(value, (list, str)) and len(value) > 1:
+            data[key] = value[:len(value) // 2]
+        elif isinstance(value, dict) and len(value) > 1:
+            data[key] = dict(list(value.items())[:len(value) // 2])
+        else:
+            del data[key]
+    return data
+
+
+def _whose(call):
+    if call is None:
+        return ""
+    if getattr(call.args, "vmid", None):
+        return " for " + call.subject
+    return " on node %s" % call.args.node if getattr(call.args, "node", None) else ""
+
+
+def _traceback(error):
+    import traceback
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+

@@ -1,0 +1,145 @@
+"""The command line: tools, call, check, audit, config, pack. The server's start never pays for what is imported here."""
+import argparse
+import json
+import os
+import sys
+
+from tools import surface
+
+
+
+def run(arguments, version):
+    """Run a command of the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong call."""
+    parser = argparse.ArgumentParser(prog="proxmox-mcp", formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     description="An MCP server for Proxmox VE. Without a command it serves stdio.")
+    parser.add_argument("--version", action="version", version=version_text(version))
+    parser.add_argument("--demo", action="store_true", help="use the embedded demo cluster")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (function, text, add) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text)
+        # --demo may stand behind the command too
+        sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help="use the embedded demo cluster")
+        add(sub)
+        sub.set_defaults(function=function)
+    options = parser.parse_args(arguments)
+    options.version = version
+    if not options.command:
+        parser.error("a command is missing")
+    try:
+        return options.function(options)
+    except BrokenPipeError:                             # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def version_text(version):
+    """"proxmox-mcp 1.0.0"."""
+    return "proxmox-mcp %s" % version
+
+
+def say(line):
+    """Print a line for the person (or the program) that typed the command."""
+    sys.stdout.write(line + "\n")
+
+
+def settings_of(options):
+    """The Settings, or None after the problem has been told (exit status 2)."""
+    from tools.settings import SettingsError, demo_settings, load
+    try:
+        return (demo_settings if options.demo else load)(os.environ, lambda message: sys.stderr.write(message + "\n"))
+    except SettingsError as error:
+        sys.stderr.write("%s\n" % error)
+        return None
+
+
+# -- tools
+
+def _add_tools(parser):
+    parser.add_argument("--write", action="store_true", help="make tools.json anew (after a row was changed)")
+
+
+def list_tools(options):
+    """`tools`: the whole surface, one tool a line."""
+    if options.write:
+        import tools
+        tools.write_surface()
+    for entry in surface():
+        say("%-36s %-12s %s" % (entry["name"], entry["tier"], entry["endpoint"]))
+    return 0
+
+
+# -- call
+
+def _add_call(parser):
+    parser.add_argument("tool", help="a tool's name, as `tools` lists it; proxmox_ may be left out")
+    parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
+    parser.add_argument("--json", action="store_true", help="print the structured data instead of the text")
+    parser.add_argument("--yes", action="store_true", help="do what destroys something without asking")
+
+
+def call(options):
+    """`call`: run one tool, print its text or data; exit status 1 when it failed."""
+    arguments, wrong = {}, []
+    for pair in options.arguments:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            wrong.append(pair)
+        arguments[key] = value
+    if wrong:
+        sys.stderr.write("Not key=value: %s. Nothing was called.\n" % ", ".join(wrong))
+        return 2
+    settings = settings_of(options)
+    if settings is None:
+        return 2
+    from tools.host import Host, UnknownTool
+    from tools.log import Log
+    adapter = None
+    if options.demo:
+        from tools.pve.demo import DemoCluster
+        adapter = DemoCluster()
+    log = Log(settings.log_level, settings.log_format)
+    host = Host(settings, log, adapter=adapter, consent=Terminal(options.yes))
+    name = options.tool if options.tool.startswith("proxmox_") else "proxmox_" + options.tool
+    try:
+        answer = host.run(name, arguments)
+    except UnknownTool:
+        import difflib
+        near = difflib.get_close_matches(name, host.entries, 3)
+        sys.stderr.write("There is no tool %s.%s\n" % (name, " Did you mean %s?" % " or ".join(near) if near else
+                                                       " `proxmox-mcp tools` lists them."))
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What was started goes on in Proxmox.\n")
+        return 130
+    finally:
+        log.close()
+    say(json.dumps(answer.data, indent=2) if options.json and not answer.failed else answer.text)
+    return 1 if answer.failed else 0
+
+
+class Terminal:
+    """Asks the person at the terminal before something is lost; without a terminal --yes is needed."""
+
+    def __init__(self, yes):
+        self.yes = yes
+
+    def ask(self, call, describe):
+        """What `describe` found, when the person agrees."""
+        from tools.kit import Failure
+        question, found = describe()
+        if self.yes:
+            return found
+        if not sys.stdin.isatty():
+            raise Failure("%s Nothing was done: nobody can be asked here; add --yes." % question)
+        sys.stderr.write("%s [y/N] " % question)
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Failure("Not confirmed; nothing was done.")
+        return found
+
+
+#: name -> (function, help, function that adds its options)
+COMMANDS = {
+    "tools": (list_tools, "name, tier and endpoint of every tool", _add_tools),
+    "call": (call, "run one tool and print its answer", _add_call),
+}

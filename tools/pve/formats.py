@@ -1,0 +1,197 @@
+"""Proxmox's formats: what an id, a size, a property string and a UPID look like, and how a path is made of checked ids.
+
+The rules are those of pve-common (JSONSchema.pm, UPID.pm), pve-storage and qemu-server. pveproxy percent-decodes the whole
+path before it splits it at "/", so encoding protects nothing: an id is *checked* here before it becomes part of a path.
+"""
+import re
+from collections import namedtuple
+
+_NODE = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
+_UPID = (r"UPID:(?P<node>" + _NODE + r"):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9A-Fa-f]{8,9}):"
+         r"(?P<starttime>[0-9A-Fa-f]{8}):(?P<type>[^:\s/]+):(?P<id>[^:\s/]*):(?P<user>[^:\s/]+):")
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+
+VMID_MIN, VMID_MAX = 100, 999999999
+
+#: The highest number of each kind of numbered option (qemu-server Drive.pm, pve-container LXC/Config.pm).
+LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
+              "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}
+
+Format = namedtuple("Format", "pattern words example")
+
+
+def _format(pattern, words, example):
+    return Format(re.compile(pattern, re.ASCII), words, example)
+
+
+#: name -> (pattern that the whole value must match, the rule in words, an example).
+FORMATS = {
+    "node": _format(_NODE, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
+    "vmid": _format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
+    "storage": _format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
+    "snapname": _format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
+                        "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters", "before-upgrade"),
+    "iface": _format(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?",
+                     "a network interface name: a letter, then letters, digits and _ (no hyphen)", "vmbr0"),
+    "bridge": _format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
+    "upid": _format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
+                    "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
+    "volid": _format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
+                     "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
+    "device": _format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
+    "dnsname": _format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)", "web01"),
+    "zpool": _format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
+    "pool": _format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
+    "mac": _format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
+    "drive": _format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5]))",
+                     "a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15", "scsi1"),
+    "vmdisk": _format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0"
+                      r"|unused(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
+                      "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255", "scsi1"),
+    "mp": _format(r"mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", "a mount point mp0 to mp255", "mp0"),
+    "ctdisk": _format(r"(?:rootfs|mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
+                      "rootfs or a mount point mp0 to mp255", "rootfs"),
+    "ctvolume": _format(r"(?:mp|unused)(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])",
+                        "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
+    "net": _format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
+    "option": _format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
+    "service": _format(r"[a-zA-Z0-9@._-]+", "a service name", "pveproxy"),
+    "kind": _format(r"qemu|lxc", "qemu or lxc", "qemu"),
+    "type": _format(r"qemu|lxc", "qemu or lxc", "qemu"),
+}
+#: Path parameters that follow another name's format.
+_SAME = {"newid": "vmid", "target": "node", "volume": "volid", "guest": "vmid", "name": "zpool"}
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+def fits(name, value):
+    """Whether the str `value` has the format called `name` (a key of FORMATS), all of it."""
+    return FORMATS[name].pattern.fullmatch(value) is not None
+
+
+def misfit(name, value):
+    """What is wrong with the str `value` as a `name`, in words, or None when it fits."""
+    known = FORMATS[name]
+    if known.pattern.fullmatch(value):
+        # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
+        if name == "volid" and any(part in ("", ".", "..") for part in value.split(":", 1)[1].split("/")):
+            return "is not %s, such as %s" % (known.words, known.example)
+        return None
+    return "is not %s, such as %s" % (known.words, known.example)
+
+
+def fill(template, ids):
+    """The path of `template` ("/nodes/{node}/qemu/{vmid}/config") with `ids` (name -> value) put in.
+
+    Every id is checked against the format of its name; ValueError says which one is wrong. The volume id of a storage
+    content path may hold slashes; a UPID its colons; nothing else needs encoding once it has been checked.
+    """
+    def one(match):
+        name = match.group(1)
+        value = str(ids[name])
+        problem = misfit(_SAME.get(name, name), value)
+        if problem:
+            raise ValueError("%s %r %s" % (name, value[:80], problem))
+        return _quote(value)
+    return _PARAMETER.sub(one, template)
+
+
+def _quote(value):
+    from urllib.parse import quote
+    return quote(value, safe=":/@!+,=~")
+
+
+# ---------------------------------------------------------------------------------------------------- property strings
+
+def parse_property_string(text, default_key=None):
+    """dict of a property string ("virtio=BC:24:11:00:00:01,bridge=vmbr0"), in its order.
+
+    A part without "=" belongs to `default_key` (str) or, without one, stands as a key whose value is None.
+    """
+    result = {}
+    for part in text.split(","):
+        if not part:
+            continue
+        key, equals, value = part.partition("=")
+        if equals:
+            result[key] = value
+        elif default_key is not None and default_key not in result:
+            result[default_key] = part
+        else:
+            result[part] = None
+    return result
+
+
+def property_string(values, default_key=None):
+    """The property string of `values` (mapping, in its order). None is left out, bools become 1/0.
+
+    The value of `default_key` is written bare. A value that holds a comma, or a line break, would become another key:
+    ValueError (rule: PVE::JSONSchema::parse_property_string splits at every comma).
+    """
+    parts = []
+    for key, value in values.items():
+        if value is None:
+            continue
+        text = ("1" if value else "0") if isinstance(value, bool) else str(value)
+        if "," in text or any(ord(c) < 32 for c in text):
+            raise ValueError("%s %r may not hold a comma or a line break" % (key, text[:80]))
+        parts.append(text if key == default_key else "%s=%s" % (key, text))
+    return ",".join(parts)
+
+
+# --------------------------------------------------------------------------------------------------------------- sizes
+
+_UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\+?)\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+
+
+def parse_size(text):
+    """(grows, bytes) of a disk size: "50", "50G", "0.5T", "512M", "+10G". No unit is GiB; "+" means so much more.
+
+    ValueError when it is not a size, or nothing at all.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper()])) if match else 0
+    if size <= 0:
+        raise ValueError("%r is not a size, such as 50 (GiB), 50G, 0.5T, 512M or +10G" % str(text)[:40])
+    return match.group(1) == "+", size
+
+
+def gib(size):
+    """`size` (bytes) as the plain decimal number of GiB that Proxmox takes in "storage:SIZE"."""
+    return ("%.6f" % (size / float(1 << 30))).rstrip("0").rstrip(".")
+
+
+def size_of(text):
+    """Bytes of the "size=" in a disk's property string ("32G", "512M", "4096"), or None. Without a unit it is bytes."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)", text or "")
+    if not match:
+        return None
+    return int(float(match.group(1)) * (_UNITS[match.group(2)] if match.group(2) else 1))
+
+
+# ---------------------------------------------------------------------------------------------------------- UPID, volid
+
+Upid = namedtuple("Upid", "node pid pstart starttime type id user")
+
+
+def parse_upid(text):
+    """Upid of a task id (PVE/UPID.pm), numbers as int, starttime in epoch seconds; None when it is not one."""
+    match = FORMATS["upid"].pattern.fullmatch(text) if isinstance(text, str) else None
+    if not match:
+        return None
+    fields = match.groupdict()
+    for name in ("pid", "pstart", "starttime"):
+        fields[name] = int(fields[name], 16)
+    return Upid(**fields)
+
+
+_OWNER = re.compile(r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
+                    r"|^([0-9]+)/", re.ASCII)
+
+
+def owner_of(volid):
+    """vmid (int) that a volume id names: a disk image, a vzdump archive or a backup on a PBS; None when it names none."""
+    match = _OWNER.search(volid.partition(":")[2])
+    return int(next(g for g in match.groups() if g)) if match else None

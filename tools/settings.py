@@ -1,0 +1,244 @@
+"""Settings: one field per environment variable, read once at the start; every problem is found and said at once."""
+import os
+import re
+from dataclasses import dataclass, field, fields
+
+
+class SettingsError(Exception):
+    """Settings that are missing or malformed: str(error) lists them all and says how to set each. Never a secret's value."""
+
+
+def _setting(variable, text, read=str, default=None, example="", secret=False):
+    return field(default=default, metadata={"variable": variable, "text": text, "read": read, "example": example,
+                                            "secret": secret})
+
+
+def _boolean(value):
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False, "": False}
+    if value.lower() not in known:
+        raise ValueError("must be true or false")
+    return known[value.lower()]
+
+
+def _number(least, most):
+    def read(value):
+        if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) or not least <= int(value) <= most:
+            raise ValueError("must be a whole number from %d to %d" % (least, most))
+        return int(value)
+    return read
+
+
+def _choice(*names):
+    def read(value):
+        if value.lower() not in names:
+            raise ValueError("must be one of %s" % ", ".join(names))
+        return value.lower()
+    return read
+
+
+def _words(value):
+    return tuple(part for part in re.split(r"[,;\s]+", value) if part)
+
+
+def _hosts(value):
+    """[(name, port or None)] of "pve1,pve2:8007,[fd00::1]:8006"."""
+    hosts = []
+    for part in _words(value):
+        if part.startswith("http://"):
+            raise ValueError("http:// is refused: the token would cross the network in clear; give the host name alone")
+        part = re.sub(r"^https://", "", part).rstrip("/")
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?)(?::([0-9]{1,5}))?", part, re.ASCII)
+        if not match and part.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", part):
+            hosts.append((part, None))
+        elif not match or (match.group(2) and not 0 < int(match.group(2)) < 65536):
+            raise ValueError("%r is not a host name or address (with :port if need be)" % part[:80])
+        else:
+            hosts.append((match.group(1).strip("[]"), int(match.group(2)) if match.group(2) else None))
+    if not hosts:
+        raise ValueError("names no host")
+    return hosts
+
+
+def _user(value):
+    if not re.fullmatch(r"[^\s:/@!\x00-\x20\x7f]+@[A-Za-z][A-Za-z0-9._-]+", value) or not value.isascii():
+        raise ValueError("must be a user with its realm, such as root@pam")
+    return value
+
+
+def _token_name(value):
+    if not re.fullmatch(r"(?:[^\s:/!]+@[A-Za-z][A-Za-z0-9._-]+!)?[A-Za-z][A-Za-z0-9._-]+", value) or not value.isascii():
+        raise ValueError("must be a token's name, such as mcp, or the whole id root@pam!mcp")
+    return value
+
+
+def _token_value(value):
+    if not re.fullmatch(r"[0-9A-Za-z._~-]{8,128}", value, re.ASCII):
+        raise ValueError("is not a token value: 8 to 128 letters, digits and . _ ~ - (Proxmox gives a UUID); it is not shown here")
+    return value
+
+
+def _fingerprint(value):
+    digits = value.replace(":", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{64}", digits):
+        raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits (AA:BB:...)")
+    return ":".join(digits[i:i + 2] for i in range(0, 64, 2))
+
+
+def _path(value):
+    return os.path.expanduser(value)
+
+
+@dataclass
+class Settings:
+    """Every setting of the server; attribute = environment variable. Built by `load`, or directly in a test."""
+    host: list = _setting("PROXMOX_HOST", "host name or IP of a node; several, separated by commas, are tried in turn",
+                          _hosts, example="192.168.1.10")
+    user: str = _setting("PROXMOX_USER", "user with realm", _user, "root@pam", "root@pam")
+    token_name: str = _setting("PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
+    token_value: str = _setting("PROXMOX_TOKEN_VALUE", "API token value", _token_value, secret=True,
+                                example="the UUID that Proxmox showed once")
+    token_file: str = _setting("PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
+    ssl_mode: str = _setting("PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first "
+                             "use); insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
+    ca_file: str = _setting("PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
+    fingerprint: str = _setting("PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted",
+                                _fingerprint)
+    port: int = _setting("PROXMOX_PORT", "API port", _number(1, 65535), 8006)
+    allow_elevated: bool = _setting("PROXMOX_ALLOW_ELEVATED", "allow what creates, changes or deletes", _boolean, False)
+    allow_unsafe_commands: bool = _setting("PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests",
+                                           _boolean, False)
+    confirm: str = _setting("PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it "
+                            "cannot), token (a second call with a confirm_token), off", _choice("auto", "always", "token", "off"),
+                            "auto")
+    task_wait: int = _setting("PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs",
+                              _number(0, 3600), 30)
+    read_only: bool = _setting("PROXMOX_READ_ONLY", "only tools that read; beats everything else", _boolean, False)
+    dry_run: bool = _setting("PROXMOX_DRY_RUN", "changing tools answer with the requests they would send, and send none",
+                             _boolean, False)
+    allowed_guests: tuple = _setting("PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME",
+                                     _words, ())
+    protected_guests: tuple = _setting("PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _words, ())
+    allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _words, ())
+    toolsets: tuple = _setting("PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _words, ("all",))
+    tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
+    disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
+    rate_limit: str = _setting("PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no "
+                               "limit", None, "600/60")
+    state_dir: str = _setting("PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it "
+                              "nothing is written", _path)
+    audit_log: str = _setting("PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
+    log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",
+                              _choice("debug", "info", "warning", "error"), "warning")
+    log_format: str = _setting("PROXMOX_LOG_FORMAT", "text or json", _choice("text", "json"), "text")
+    ssh_enabled: bool = _setting("PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean, False)
+    ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes", None, "root")
+    ssh_port: int = _setting("PROXMOX_SSH_PORT", "port of ssh on the nodes", _number(1, 65535), 22)
+    ssh_key_path: str = _setting("PROXMOX_SSH_KEY_PATH", "private key for ssh", _path)
+    ssh_host_key_fingerprint: str = _setting("PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... of the node's host key, the only one "
+                                             "accepted", None)
+    demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
+
+    @property
+    def token_id(self):
+        """"root@pam!mcp": what names the token, no secret."""
+        return "%s!%s" % (self.user, self.token_name)
+
+
+def _rate(value):
+    match = re.fullmatch(r"([0-9]{1,6})(?:/([0-9]{1,6}))?", value, re.ASCII)
+    if not match:
+        raise ValueError("must be like 600 or 600/60 (requests a minute / changes a minute)")
+    return value
+
+
+def _text(pattern, words):
+    def read(value):
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(words)
+        return value
+    return read
+
+
+#: Readers that need a function defined below the dataclass.
+_READ = {"rate_limit": _rate,
+         "ssh_user": _text(r"[a-z_][a-z0-9_-]*", "must be a user name"),
+         "ssh_host_key_fingerprint": _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must be like SHA256:... as ssh-keygen -l prints it")}
+
+#: fields of Settings that are variables: [(attribute, metadata)]
+VARIABLES = [(f.name, f.metadata) for f in fields(Settings) if f.metadata]
+
+
+def load(environ, warn=lambda message: None):
+    """Settings from the mapping `environ`; SettingsError lists every problem at once.
+
+    warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set.
+    """
+    values, problems = {}, []
+    for name, meta in VARIABLES:
+        given = environ.get(meta["variable"], "").strip()
+        if not given:
+            continue
+        try:
+            values[name] = (_READ.get(name) or meta["read"])(given)
+        except ValueError as error:
+            problems.append("%s %s" % (meta["variable"], error))
+    known = {meta["variable"] for _, meta in VARIABLES}
+    for name in sorted(environ):
+        if name.startswith("PROXMOX_") and name not in known:
+            warn("%s is not a setting of this program and does nothing%s." % (name, _near(name, known)))
+    if "token_file" in values and "token_value" in values:
+        problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
+    elif "token_file" in values and not problems:
+        try:
+            values["token_value"] = _token_value(_read_secret(values["token_file"], warn))
+        except (OSError, ValueError) as error:
+            problems.append("PROXMOX_TOKEN_FILE: %s" % (getattr(error, "strerror", None) or error))
+    failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
+    for name in ("host", "token_name", "token_value"):
+        meta = Settings.__dataclass_fields__[name].metadata
+        if name not in values and meta["variable"] not in failed and not (name == "token_value" and "token_file" in values):
+            problems.append("%s is not set: %s (example: %s)" % (meta["variable"], meta["text"], meta["example"]))
+    if problems:
+        raise SettingsError(_explain(problems))
+    settings = Settings(**values)
+    settings.host = [(name, port or settings.port) for name, port in settings.host]
+    if "!" in settings.token_name:
+        settings.user, settings.token_name = settings.token_name.split("!", 1)
+    return settings
+
+
+def _near(name, known):
+    import difflib
+    near = difflib.get_close_matches(name, known, 1, 0.8)
+    return " (did you mean %s?)" % near[0] if near else ""
+
+
+def _read_secret(path, warn):
+    with open(path, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        text = stream.read(4096).decode("utf-8", "replace").strip()
+    if os.name == "posix" and mode & 0o077:
+        warn("%s can be read by other users of this host; run: chmod 600 %s" % (path, path))
+    return text
+
+
+def _explain(problems):
+    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" of the client's configuration. "
+            "To try it without a Proxmox: proxmox-mcp --demo" % (
+                "one setting is wrong" if len(problems) == 1 else "%d settings are wrong" % len(problems),
+                "\n".join("  - %s" % problem for problem in problems)))
+
+
+#: What says where Proxmox is and who we are; a demo has its own.
+_CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "ssl_mode", "ca_file", "fingerprint")
+
+
+def demo_settings(environ, warn=lambda message: None):
+    """Settings for the embedded demo cluster: needs none, takes the others from `environ`, allows elevated tools."""
+    own = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value",
+           "PROXMOX_ALLOW_ELEVATED": "true"}
+    skipped = {meta["variable"] for name, meta in VARIABLES if name in _CONNECTION}
+    own.update({name: value for name, value in environ.items() if name not in skipped})
+    settings = load(own, warn)
+    settings.demo = True
+    return settings

@@ -1,0 +1,205 @@
+"""Answers as text: units, tables, blocks, and text from guests made safe to show.
+
+Names, notes, tags, logs and command output come from people and guests with fewer rights than our token: they are data.
+`visible` is the one place that makes control and invisible characters visible; `quoted` marks what a guest said.
+"""
+import json
+import re
+import time
+
+#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors, tags, surrogates.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
+                        "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
+                        "\U000e0000-\U000e0fff]")
+#: Our own marks that carry a variation selector would be changed by `visible`; none does.
+LONGEST = 2000                  # characters of one value
+#: Bytes of one answer, text and data together as they leave, by default; and what never leaves in one answer.
+BUDGET, CAP = 24000, 100000
+
+
+def weight(value):
+    """Bytes that a text or a JSON value takes in the reply."""
+    return len(json.dumps(value, separators=(",", ":")))
+
+
+def visible(text):
+    """`text` with every control and invisible character (but tab and newline) written out as \\uXXXX."""
+    return _INVISIBLE.sub(lambda m: "\\u%04x" % ord(m.group()) if ord(m.group()) < 0x10000
+                          else "\\U%08x" % ord(m.group()), text)
+
+
+def clean(value):
+    """`value` (anything JSON) with every text in it made visible and cut to LONGEST characters."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() and len(value) <= LONGEST else cut(visible(value), LONGEST)
+    if isinstance(value, dict):
+        return {clean(k): clean(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def cut(text, most):
+    """`text`, or its first characters and how many were left out."""
+    return text if len(text) <= most else "%s... (%d more characters)" % (text[:most], len(text) - most)
+
+
+def line(value, most=60):
+    """`value` as one line of at most `most` characters."""
+    text = visible(str(value).strip().replace("\n", " \u23ce ").replace("\t", " "))
+    return text if len(text) <= most else text[:most - 1] + "\u2026"
+
+
+def quoted(text, most=4000, end=False):
+    """Text that a guest or a log says, each line behind "| " so that it cannot pass for ours; cut to `most` characters.
+
+    end: keep the end of it and not the beginning.
+    """
+    text = visible(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))
+    if len(text) > most:
+        text = "(%d characters left out) %s" % (len(text) - most, text[-most:]) if end else cut(text, most)
+    return "\n".join("| " + part for part in text.split("\n"))
+
+
+# --------------------------------------------------------------------------------------------------------------- units
+
+def size(value):
+    """Bytes as text: 1.5 GiB."""
+    value = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            return "%d %s" % (value, unit) if unit == "B" or value == int(value) else "%.1f %s" % (value, unit)
+        value /= 1024.0
+    return ""
+
+
+def percent(fraction):
+    """A fraction as text: 0.1234 is 12 %; below 10 % with one decimal."""
+    value = fraction * 100.0
+    return "%.0f %%" % value if value >= 10 or value == 0 else "%.1f %%" % value
+
+
+def duration(seconds):
+    """Seconds as text, in the two largest units: 3 d 4 h, 5 min 2 s, 0.4 s."""
+    seconds = float(seconds)
+    if seconds < 10:
+        return ("%.1f s" % seconds).replace(".0 s", " s")
+    seconds, parts = int(seconds), []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= length or (unit == "s" and not parts):
+            parts.append("%d %s" % (seconds // length, unit))
+            seconds %= length
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def when(epoch):
+    """Epoch seconds as text, UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(epoch)))
+
+
+def yes(value):
+    """A truth value as yes or no."""
+    return "yes" if value else "no"
+
+
+def plural(count, noun, plural_noun=None):
+    """"1 guest", "2 guests"."""
+    return "%s %s" % ("{:,}".format(count), noun if count == 1 else plural_noun or noun + "s")
+
+
+def used_of(used, total):
+    """"2.1 GiB of 4 GiB (52 %)"; "-" when the total is unknown."""
+    if not total:
+        return "-"
+    return "%s of %s (%s)" % (size(used or 0), size(total), percent((used or 0) / float(total)))
+
+
+# ---------------------------------------------------------------------------------------------------- kinds of values
+# kind -> (JSON Schema type, value from Proxmox -> normalised value, normalised value -> text)
+
+def _whole(value):
+    return int(float(value))
+
+
+def _flag(value):
+    return bool(int(value)) if not isinstance(value, bool) else value
+
+
+KINDS = {
+    "text": ("string", str, line),
+    "long": ("string", str, lambda v: line(v, 400)),
+    "int": ("integer", _whole, str),
+    "number": ("number", float, lambda v: "%g" % v),
+    "bytes": ("integer", _whole, size),
+    "mib": ("integer", _whole, lambda v: size(v * 1048576)),
+    "fraction": ("number", float, percent),
+    "percent": ("number", float, lambda v: "%g %%" % v),
+    "seconds": ("number", _whole, duration),
+    "time": ("integer", _whole, when),
+    "bool": ("boolean", _flag, yes),
+    "list": ("array", lambda v: v if isinstance(v, list) else [p for p in re.split(r"[,;\s]+", str(v)) if p],
+             lambda v: ", ".join(line(p, 40) for p in v)),
+    "any": (None, lambda v: v, lambda v: line(v, 200)),
+}
+
+
+def normal(kind, value):
+    """`value` as Proxmox sent it, as its kind's Python type; None where it is not of that kind."""
+    try:
+        return KINDS[kind][1](value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+class Column:
+    """One column of a table or one line of a block: key in the data, heading, kind (a key of KINDS).
+
+    text: what to show instead of the value: a function of the whole row; shown False: in the data only.
+    """
+
+    __slots__ = ("key", "heading", "kind", "text", "shown")
+
+    def __init__(self, key, heading=None, kind="text", text=None, shown=True):
+        self.key, self.heading, self.kind, self.text = key, heading or key.replace("_", " "), kind, text
+        self.shown = shown and heading != ""
+
+    def normalise(self, row, into):
+        """Put this column's value of `row` into the dict `into`; nothing when Proxmox did not send it."""
+        value = row.get(self.key)
+        if value is not None:
+            value = normal(self.kind, value)
+            if value is not None:
+                into[self.key] = value
+
+    def cell(self, row):
+        """What the normalised `row` shows in this column."""
+        if self.text is not None:
+            return line(self.text(row))
+        value = row.get(self.key)
+        return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), 400
+                                                                             if self.kind == "long" else 60)
+
+
+def table(columns, rows):
+    """Rows (normalised dicts) as lines of aligned text under their headings; columns that are empty everywhere go."""
+    columns = [c for c in columns if c.shown]
+    cells = [[c.cell(row) for c in columns] for row in rows]
+    keep = [i for i in range(len(columns)) if not cells or any(row[i] != "-" for row in cells)]
+    lines = [[columns[i].heading.upper() for i in keep]] + [[row[i] for i in keep] for row in cells]
+    widths = [max(len(row[i]) for row in lines) for i in range(len(keep))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in lines)
+
+
+def block(columns, row):
+    """One normalised dict as "heading: value" lines, what is missing left out."""
+    lines = []
+    for column in columns:
+        if column.shown:
+            cell = column.cell(row)
+            if cell != "-":
+                lines.append("%s: %s" % (column.heading, cell))
+    return "\n".join(lines)
