@@ -23,7 +23,7 @@ def main(argv=None):
         from tools.mcp.serve import serve
         return serve(__version__, demo=bool(arguments))
     from tools.mcp.cli import run
-    return run(arguments, __version__)
+    return run(arguments, __version__, __file__)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ from tools import surface
 
 
 
-def run(arguments, version):
-    """Run a command of the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong call."""
+def run(arguments, version, program):
+    """Run a command of the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong call.
+
+    program: the path of proxmox_mcp.py (in a .pyz of its __main__.py).
+    """
     parser = argparse.ArgumentParser(prog="proxmox-mcp", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description="An MCP server for Proxmox VE. Without a command it serves stdio.")
-    parser.add_argument("--version", action="version", version=version_text(version))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and SHA-256")
     parser.add_argument("--demo", action="store_true", help="use the embedded demo cluster")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (function, text, add) in COMMANDS.items():
@@ -21,8 +24,8 @@ def run(arguments, version):
         sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help="use the embedded demo cluster")
         add(sub)
         sub.set_defaults(function=function)
+    parser.set_defaults(version=version, program=program)
     options = parser.parse_args(arguments)
-    options.version = version
     if not options.command:
         parser.error("a command is missing")
     try:
@@ -32,9 +35,13 @@ def run(arguments, version):
         return 0
 
 
-def version_text(version):
-    """"proxmox-mcp 1.0.0"."""
-    return "proxmox-mcp %s" % version
+class _Version(argparse.Action):
+    """Prints version and content hash; the hash is not computed for anything else."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from tools.mcp.pack import content_hash
+        say("proxmox-mcp %s\nsha256 %s" % (namespace.version, content_hash(namespace.program)))
+        parser.exit(0)
 
 
 def say(line):
@@ -138,8 +145,40 @@ class Terminal:
         return found
 
 
+# -- pack, config
+
+def _add_pack(parser):
+    from tools.mcp.pack import SHEBANG
+    parser.add_argument("out", metavar="OUT.pyz", help="the file to write")
+    parser.add_argument("--shebang", default=SHEBANG, help="the interpreter of the first line (default: %(default)s)")
+
+
+def pack(options):
+    """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""
+    from tools.mcp.pack import write
+    say("%s  %s" % (write(options.program, options.out, options.shebang), options.out))
+    return 0
+
+
+def _add_config(parser):
+    from tools.mcp.config import CLIENTS
+    parser.add_argument("client", choices=sorted(CLIENTS), metavar="CLIENT", help="one of: " + ", ".join(sorted(CLIENTS)))
+    parser.add_argument("--with-secret", action="store_true", help="put PROXMOX_TOKEN_VALUE of this environment into it")
+
+
+def config(options):
+    """`config`: print what goes into a client's configuration."""
+    from tools.mcp.config import configuration
+    where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret)
+    sys.stderr.write("For %s; it goes into %s:\n" % (options.client, where))
+    say(found)
+    return 0
+
+
 #: name -> (function, help, function that adds its options)
 COMMANDS = {
     "tools": (list_tools, "name, tier and endpoint of every tool", _add_tools),
     "call": (call, "run one tool and print its answer", _add_call),
+    "pack": (pack, "write the whole program as one file, a .pyz", _add_pack),
+    "config": (config, "print the configuration for an MCP client", _add_config),
 }

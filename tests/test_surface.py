@@ -1,0 +1,90 @@
+"""What is generated is up to date: tools.json, the golden list of tools, the README's tables; and the surface stays small."""
+import json
+import os
+import re
+
+import readme
+import tools
+from tools.mcp import cli
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+#: The user's 64 tools.
+MISSION = """
+proxmox_get_nodes proxmox_get_node_status proxmox_get_cluster_status proxmox_get_next_vmid proxmox_get_vms proxmox_get_vm_status
+proxmox_get_storage proxmox_get_vm_config proxmox_get_lxc_config proxmox_start_lxc proxmox_start_vm proxmox_stop_lxc
+proxmox_stop_vm proxmox_shutdown_lxc proxmox_shutdown_vm proxmox_reboot_lxc proxmox_reboot_vm proxmox_pause_vm proxmox_resume_vm
+proxmox_delete_lxc proxmox_delete_vm proxmox_clone_lxc proxmox_clone_vm proxmox_resize_lxc proxmox_resize_vm
+proxmox_create_snapshot_lxc proxmox_create_snapshot_vm proxmox_list_snapshots_lxc proxmox_list_snapshots_vm
+proxmox_rollback_snapshot_lxc proxmox_rollback_snapshot_vm proxmox_delete_snapshot_lxc proxmox_delete_snapshot_vm
+proxmox_create_backup_lxc proxmox_create_backup_vm proxmox_list_backups proxmox_restore_backup_lxc proxmox_restore_backup_vm
+proxmox_delete_backup proxmox_add_disk_vm proxmox_add_mountpoint_lxc proxmox_resize_disk_vm proxmox_resize_disk_lxc
+proxmox_remove_disk_vm proxmox_remove_mountpoint_lxc proxmox_move_disk_vm proxmox_move_disk_lxc proxmox_add_network_vm
+proxmox_add_network_lxc proxmox_update_network_vm proxmox_update_network_lxc proxmox_remove_network_vm proxmox_remove_network_lxc
+proxmox_execute_vm_command proxmox_list_templates proxmox_create_lxc proxmox_create_vm proxmox_get_node_disks
+proxmox_get_node_disk_smart proxmox_get_node_lvm proxmox_get_node_zfs proxmox_get_node_network proxmox_get_node_dns
+proxmox_get_network_iface""".split()
+
+
+def test_tools_json_is_what_the_rows_say():
+    assert tools.generate() == "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in tools.surface()), \
+        "run: python3 proxmox_mcp.py tools --write"
+
+
+def test_golden_list_of_tools(capsys):
+    cli.run(["tools"], "1.0.0", "proxmox_mcp.py")
+    with open(os.path.join(HERE, "tools.txt"), encoding="utf-8") as stream:
+        assert capsys.readouterr().out == stream.read(), "run: python3 proxmox_mcp.py tools > tests/tools.txt"
+
+
+def test_readme_tables_are_current():
+    with open(readme.path(), encoding="utf-8") as stream:
+        text = stream.read()
+    assert readme.filled(text) == text, "run: python3 tests/readme.py"
+
+
+def test_all_tools_of_the_mission_are_there():
+    assert len(MISSION) == 64
+    assert set(MISSION) <= {entry["name"] for entry in tools.surface()}
+
+
+def _bytes(entry):
+    shown = {key: entry["tool"][key] for key in ("name", "description", "inputSchema")}
+    return len(json.dumps(shown, separators=(",", ":")))
+
+
+def test_the_surface_is_small_enough_to_carry():
+    entries = tools.surface()
+    assert sum(map(_bytes, entries)) <= 400 * len(entries)
+    assert sum(_bytes(e) for e in entries if e["name"] in MISSION) <= 24000
+
+
+def test_names_and_schemas_pass_the_strictest_clients():
+    for entry in tools.surface():
+        tool = entry["tool"]
+        assert re.fullmatch(r"[a-z0-9_]{1,40}", tool["name"]), tool["name"]
+        assert tool["description"] and "(one" not in tool["description"], tool["name"]
+        assert set(tool["annotations"]) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+        for key in ("inputSchema", "outputSchema"):
+            assert tool[key]["type"] == "object"
+            assert not {"oneOf", "anyOf", "allOf", "$ref", "$schema"} & set(tool[key])
+            _plain(tool[key], tool["name"])
+
+
+def _plain(schema, name):
+    """No null, no type lists, no boolean schemas, nothing that a client cannot read."""
+    assert isinstance(schema, dict), name
+    assert isinstance(schema.get("type", ""), str), name
+    for part in schema.get("properties", {}).values():
+        _plain(part, name)
+    if "items" in schema:
+        _plain(schema["items"], name)
+    assert None not in schema.values(), name
+
+
+def test_annotations_follow_what_a_tool_sends():
+    for _, name, tool in tools.all_rows():
+        hints = next(e for e in tools.surface() if e["name"] == name)["tool"]["annotations"]
+        assert hints["readOnlyHint"] == (not tool.changes), name
+        assert not (hints["readOnlyHint"] and hints["destructiveHint"]), name
+        assert tool.verb == "GET" or not hints["readOnlyHint"], name
