@@ -1,0 +1,125 @@
+"""An HTTPS server on the loopback in front of a demo cluster, for tests that need real sockets and real TLS.
+
+    with Front(DemoCluster()) as front:
+        requests.get("https://127.0.0.1:%d/api2/json/version" % front.port, verify=front.cert, headers=...)
+"""
+import hashlib
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
+    """(certificate path, key path) of a new self-signed certificate in `folder`, made by the openssl command."""
+    cert, key, config = (os.path.join(folder, name) for name in ("cert.pem", "key.pem", "openssl.cnf"))
+    with open(config, "w") as file:
+        file.write("[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\nCN=demo\n[v3]\n"
+                   "subjectAltName=%s\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,digitalSignature,keyCertSign\n"
+                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return cert, key
+
+
+def fingerprint_of(cert):
+    """SHA-256 of a PEM certificate, AA:BB:... as Proxmox writes it."""
+    with open(cert) as file:
+        der = ssl.PEM_cert_to_DER_cert(file.read())
+    digest = hashlib.sha256(der).hexdigest().upper()
+    return ":".join(digest[i:i + 2] for i in range(0, len(digest), 2))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 20
+
+    def setup(self):
+        if self.server.tls is not None:
+            self.request.settimeout(10)
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+        self.server.connections += 1
+
+    def log_message(self, *_):
+        pass
+
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except (OSError, ssl.SSLError):
+            self.close_connection = True
+
+    def _answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else b""
+        status, reason, headers, content = self.server.cluster.handle(self.command, self.path, dict(self.headers.items()), body)
+        self.send_response_only(status, reason)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+        self.close_connection = self.close_connection or headers.get("Connection") == "close"
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _answer
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that refuses our certificate is no error of the server."""
+
+
+class Front:
+    """HTTPS on 127.0.0.1 for anything with DemoCluster.handle; a context manager.
+
+    cluster  the DemoCluster
+    cert, key  PEM files to use; without them a self-signed certificate for `names` is made
+    plain    plain HTTP instead
+    Then: .port, .cert (path), .fingerprint, .connections (how many were made).
+    """
+
+    def __init__(self, cluster, cert=None, key=None, names=("IP:127.0.0.1", "DNS:localhost"), plain=False):
+        self._folder = None
+        self.cluster = cluster
+        if cert is None and not plain:
+            self._folder = tempfile.mkdtemp(prefix="proxmox-mcp-front-")
+            cert, key = make_certificate(self._folder, names)
+        self.cert = cert
+        self.fingerprint = fingerprint_of(cert) if cert else None
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.cluster, self._server.connections, self._server.tls = cluster, 0, None
+        if not plain:
+            self._server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._server.tls.load_cert_chain(cert, key)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def connections(self):
+        return self._server.connections
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def free_port():
+    """A TCP port of the loopback on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
