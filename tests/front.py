@@ -38,6 +38,7 @@ def fingerprint_of(cert):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    wbufsize = -1               # headers and body in one packet
 
     def setup(self):
         if self.server.tls is not None:
