@@ -192,6 +192,9 @@ _OWNER = re.compile(r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|ope
 
 
 def owner_of(volid):
-    """vmid (int) that a volume id names: a disk image, a vzdump archive or a backup on a PBS; None when it names none."""
-    match = _OWNER.search(volid.partition(":")[2])
-    return int(next(g for g in match.groups() if g)) if match else None
+    """vmid (int) that a volume id names: a disk image, a vzdump archive or a backup on a PBS; None when it names none.
+
+    A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0).
+    """
+    found = [group for match in _OWNER.finditer(volid.partition(":")[2]) for group in match.groups() if group]
+    return int(found[-1]) if found else None

@@ -1,0 +1,106 @@
+"""The command line, the packed file and the client configurations."""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tools.mcp import cli, config, pack
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
+
+
+def run(*arguments):
+    """The exit status of a command."""
+    return cli.run(list(arguments), "1.0.0", PROGRAM)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROXMOX_")]:
+        monkeypatch.delenv(name)
+
+
+def test_call_prints_the_text(capsys):
+    assert run("--demo", "call", "get_nodes") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("\u2705 3 nodes") and "pve1" in out
+
+
+def test_call_prints_the_data(capsys):
+    assert run("call", "proxmox_get_nodes", "--json", "--demo") == 0
+    assert json.loads(capsys.readouterr().out)["total"] == 3
+
+
+def test_a_failed_call_exits_with_1(capsys):
+    assert run("--demo", "call", "proxmox_get_vm_status", "vmid=99") == 1
+    assert capsys.readouterr().out.startswith("\u274c Error: ")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("--demo", "call", "get_nods"), "Did you mean proxmox_get_nodes"), (("--demo", "call", "get_vm_status", "100"), "Not key=value: 100"),
+    (("call", "get_nodes"), "PROXMOX_HOST is not set")])
+def test_a_wrong_command_exits_with_2(arguments, said, capsys):
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.out == ""
+
+
+def test_nothing_is_destroyed_without_a_yes(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))
+    assert run("--demo", "call", "delete_vm", "vmid=105") == 1
+    assert "add --yes" in capsys.readouterr().out
+
+
+def test_the_archive_is_the_same_every_time_and_holds_only_sources(tmp_path):
+    first, second = pack.packed(PROGRAM), pack.packed(PROGRAM)
+    assert first == second
+    path = tmp_path / "x.pyz"
+    assert pack.write(PROGRAM, str(path)) == hashlib.sha256(first).hexdigest()
+    with zipfile.ZipFile(str(path)) as archive:
+        names = archive.namelist()
+        assert names == sorted(names) and names[0] == "__main__.py"
+        assert {os.path.splitext(name)[1] for name in names} == {".py", ".json"}
+        assert all(i.date_time == (1980, 1, 1, 0, 0, 0) and i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
+    assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
+
+
+def test_the_archive_runs_and_packs_itself_again(tmp_path):
+    path, again = str(tmp_path / "x.pyz"), str(tmp_path / "y.pyz")
+    digest = pack.write(PROGRAM, path)
+    env = {"PATH": os.environ.get("PATH", "")}
+    said = subprocess.run([sys.executable, "-I", path, "--version"], stdout=subprocess.PIPE, check=True, env=env).stdout.decode()
+    assert said.split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
+    subprocess.run([sys.executable, "-I", path, "pack", again], stdout=subprocess.DEVNULL, check=True, env=env)
+    with open(path, "rb") as one, open(again, "rb") as two:
+        assert one.read() == two.read()
+
+
+@pytest.mark.parametrize("how", ["script", "isolated", "link", "module"])
+def test_ways_to_start(how, tmp_path):
+    """A package called tools in the working directory is never taken for ours."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "__init__.py").write_text("raise SystemExit('the wrong tools')")
+    link = tmp_path / "linked.py"
+    if how == "link":
+        os.symlink(PROGRAM, str(link))
+    command = {"script": [PROGRAM], "isolated": ["-I", PROGRAM], "link": [str(link)], "module": ["-m", "proxmox_mcp"]}[how]
+    env = dict(os.environ, PYTHONPATH=ROOT) if how == "module" else dict(os.environ)
+    done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    assert b"proxmox_get_vms" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("client", sorted(config.CLIENTS))
+def test_client_configuration_runs_here_and_holds_no_secret(client):
+    where, text = config.configuration(client, PROGRAM, {"PROXMOX_HOST": "pve9", "PROXMOX_TOKEN_VALUE": "canary-value"})
+    assert where and "canary-value" not in text and "pve9" in text and os.path.join(ROOT, "proxmox_mcp.py") in text
+    if client != "codex":
+        (servers,) = json.loads(text).values()
+        assert subprocess.run([servers["proxmox"]["command"]] + servers["proxmox"]["args"] + ["--version"],
+                              stdout=subprocess.DEVNULL).returncode == 0
+    assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"}, with_secret=True)[1]

@@ -1,0 +1,93 @@
+"""Arguments: dataclass to JSON Schema, JSON object to checked instance."""
+from dataclasses import dataclass
+from typing import Annotated, List, Optional
+
+import pytest
+
+from tools.schema import REQUIRED, Arg, ArgumentProblems, input_schema, parse
+
+
+@dataclass
+class Base:
+    """Base."""
+    vmid: Annotated[int, Arg(format="vmid")] = REQUIRED
+    node: Annotated[Optional[str], Arg("node name", format="node")] = None
+
+
+@dataclass
+class Example(Base):
+    """Example."""
+    disk: Annotated[str, Arg("a disk", format="drive", also=("drive",))] = REQUIRED
+    cores: Annotated[Optional[int], Arg(least=1, most=128)] = None
+    mode: Annotated[str, Arg(choices=("snapshot", "stop"))] = "snapshot"
+    full: Optional[bool] = None
+    password: Annotated[Optional[str], Arg(secret=True, least=5)] = None
+    tags: Optional[List[str]] = None
+    tag: Annotated[Optional[int], Arg(null=0)] = None
+    params: Optional[dict] = None
+    ratio: Optional[float] = None
+
+
+def test_the_schema():
+    assert input_schema(Example) == {
+        "type": "object", "required": ["vmid", "disk"], "additionalProperties": False, "properties": {
+            "vmid": {"type": "integer"}, "disk": {"type": "string", "description": "a disk"},
+            "node": {"type": "string", "description": "node name"},
+            "cores": {"type": "integer", "minimum": 1, "maximum": 128},
+            "mode": {"type": "string", "enum": ["snapshot", "stop"], "default": "snapshot"}, "full": {"type": "boolean"},
+            "password": {"type": "string", "writeOnly": True}, "tags": {"type": "array", "items": {"type": "string"}},
+            "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"}}}
+
+
+@pytest.mark.parametrize("given, attribute, value", [
+    ({"vmid": "100"}, "vmid", 100), ({"drive": "scsi1"}, "disk", "scsi1"), ({"full": "true"}, "full", True),
+    ({"full": 0}, "full", False), ({"tags": "a,b c"}, "tags", ["a", "b", "c"]), ({"tag": None}, "tag", 0),
+    ({"node": None}, "node", None), ({"mode": "STOP"}, "mode", "stop"), ({"params": '{"a": 1}'}, "params", {"a": 1}),
+    ({"ratio": "0.5"}, "ratio", 0.5), ({}, "mode", "snapshot")])
+def test_values_are_converted(given, attribute, value):
+    arguments = {"vmid": 100, "disk": "scsi0"}
+    if "drive" in given:
+        del arguments["disk"]
+    arguments.update(given)
+    assert getattr(parse(Example, arguments), attribute) == value
+
+
+@pytest.mark.parametrize("value", [True, 100.0, 99, "100abc", "1_00", "1e2", "\u0661\u0660\u0660", "0100", 1000000000, [100], {}])
+def test_req03_vmid_is_strict(value):
+    with pytest.raises(ArgumentProblems) as caught:
+        parse(Example, {"vmid": value, "disk": "scsi0"})
+    assert len(caught.value.problems) == 1 and caught.value.problems[0].startswith("vmid: ")
+
+
+def test_all_problems_at_once():
+    with pytest.raises(ArgumentProblems) as caught:
+        parse(Example, {"vmid": "abc", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
+    assert caught.value.problems == [
+        "vmid: 'abc' is not a whole number",
+        "disk: 'hda' is not a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15, such as scsi1",
+        "core: unknown argument (did you mean cores?)", "mode: 'x' is not one of snapshot, stop",
+        "cores: must be at least 1", "full: 'maybe' is neither true nor false"]
+
+
+def test_a_missing_argument_is_named():
+    with pytest.raises(ArgumentProblems) as caught:
+        parse(Example, {"vmid": 100})
+    assert caught.value.problems == ["disk: missing (a disk)"]
+
+
+def test_an_alias_beside_the_name_is_refused():
+    with pytest.raises(ArgumentProblems, match="given twice"):
+        parse(Example, {"vmid": 100, "disk": "scsi0", "drive": "scsi1"})
+
+
+@pytest.mark.parametrize("value", ["abc", ["s3cr3t-canary"], {"a": "s3cr3t-canary"}])
+def test_req07_a_secret_is_never_repeated(value):
+    with pytest.raises(ArgumentProblems) as caught:
+        parse(Example, {"vmid": 100, "disk": "scsi0", "password": value})
+    assert "canary" not in str(caught.value) and "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
+def test_req19_what_cannot_be_sent_is_refused(text):
+    with pytest.raises(ArgumentProblems, match="cannot be sent"):
+        parse(Example, {"vmid": 100, "disk": "scsi0", "password": text + "12345"})

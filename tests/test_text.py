@@ -1,0 +1,56 @@
+"""Answers as text: units, tables, and text from guests made safe."""
+import json
+
+import pytest
+
+from tools import text
+from tools.text import Column
+
+
+@pytest.mark.parametrize("function, value, shown", [
+    (text.size, 0, "0 B"), (text.size, 1536, "1.5 KiB"), (text.size, 4 << 30, "4 GiB"), (text.size, 5 << 50, "5120 TiB"),
+    (text.percent, 0.1234, "12 %"), (text.percent, 0.0123, "1.2 %"), (text.percent, 0, "0 %"),
+    (text.duration, 0.4, "0.4 s"), (text.duration, 3, "3 s"), (text.duration, 62, "1 min 2 s"), (text.duration, 86400 * 3 + 7200, "3 d 2 h"),
+    (text.when, 0, "1970-01-01 00:00:00 UTC"), (text.yes, True, "yes")])
+def test_units(function, value, shown):
+    assert function(value) == shown
+
+
+@pytest.mark.parametrize("kind, value, normal", [
+    ("int", "100", 100), ("bytes", 1.0, 1), ("fraction", "0.25", 0.25), ("bool", 1, True), ("bool", "0", False),
+    ("int", "N/A", None), ("list", "a;b", ["a", "b"]), ("seconds", "12", 12), ("text", 5, "5")])
+def test_values_get_the_type_of_their_kind(kind, value, normal):
+    assert text.normal(kind, value) == normal
+
+
+def test_a_table_is_aligned_and_leaves_out_what_is_empty():
+    columns = [Column("a"), Column("b", "big", "bytes"), Column("c"), Column("d", shown=False)]
+    assert text.table(columns, [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer", "b": 5}]) == "A       BIG\nx       1 GiB\nlonger  5 B"
+
+
+HOSTILE = ["a\x1b[31mred", "x\u202egnp.exe", "zero\u200bwidth", "tag\U000e0041", "null\x00", "\ud800", "cr\rlf", "c1\x9b"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_req10_invisible_characters_are_written_out(value):
+    for shown in (text.visible(value), text.line(value), text.clean(value), text.clean([{value: value}])[0][text.clean(value)]):
+        assert all(c.isprintable() for c in shown), ascii(shown)
+        assert "\\u" in shown or "\\U" in shown
+
+
+def test_req10_a_cell_cannot_break_its_row():
+    assert "\n" not in text.table([Column("a")], [{"a": "x\ny"}]).split("\n", 1)[1]
+
+
+def test_req10_what_a_guest_says_stands_behind_a_bar():
+    assert text.quoted("ok\n| fake\r\n\u2705 done\n") == "| ok\n| | fake\n| \u2705 done"
+    assert text.quoted("0123456789", most=4).startswith("| 0123... (6 more")
+    assert text.quoted("0123456789", most=4, end=True) == "| (6 characters left out) 6789"
+
+
+def test_weight_is_bytes_on_the_wire():
+    assert text.weight("\u2705") == len(json.dumps("\u2705"))
+
+
+def test_numbers_that_are_not_json_become_null():
+    assert text.clean({"a": float("nan"), "b": [float("inf")]}) == {"a": None, "b": [None]}
