@@ -65,7 +65,8 @@ class Reply:
 _MASK = "***"
 _TOKEN_PATTERNS = (
     (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + _MASK),
-    (re.compile(r"(PVE(?:Auth)?(?:Cookie=|:))[^\s'\"]+::?[^\s'\"]+"), r"\1" + _MASK),
+    (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + _MASK),
+    (re.compile(r"\b(PVE[A-Z]*:)(?:[^\s:'\"]+:)?[0-9A-F]{8}::[^\s'\"]+"), r"\1" + _MASK),
 )
 _hidden = {}                    # secret as it may appear -> keep for good; the oldest others leave first
 _forms = ()                     # its keys, longest first
@@ -80,10 +81,8 @@ def hide(secret, for_good=False):
     secret = str(secret or "")
     if len(secret) < 5:
         return
-    forms = {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
-             quote(secret, errors="replace").replace("%20", "+")}
     with _hidden_lock:
-        for form in forms:
+        for form in _written(secret):
             _hidden[form] = _hidden.pop(form, False) or for_good
         extra = len(_hidden) - _HIDDEN_MOST
         if extra > 0:
@@ -92,10 +91,26 @@ def hide(secret, for_good=False):
         _forms = tuple(sorted(_hidden, key=len, reverse=True))
 
 
+def _written(secret):
+    return {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
+            quote(secret, errors="replace").replace("%20", "+")}
+
+
+_here = threading.local()       # .forms: secrets of the call that this thread runs
+
+
+def hide_here(secrets):
+    """Make `scrub` replace these (texts) too in whatever this thread says, until the next hide_here.
+
+    For the passwords of one call: some are ordinary words, and other answers must keep theirs."""
+    forms = {form for secret in secrets if len(secret) > 3 for form in _written(secret)}
+    _here.forms = tuple(sorted(forms, key=len, reverse=True))
+
+
 def scrub(value):
     """A text, or every text in a list, tuple or dict, with registered secrets, token headers and tickets as ***."""
     if isinstance(value, str):
-        for form in _forms:
+        for form in _forms + getattr(_here, "forms", ()):
             if form in value:
                 value = value.replace(form, _MASK)
         if "PVE" in value:
@@ -763,6 +778,7 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
      "running in the guest and enabled in its options (agent: 1).", "refused"),
     ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.", "refused"),
+    ({400}, r"", "Proxmox does not accept these parameters; nothing was done. Correct what it names.", "refused"),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
     ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
     ({502, 503, 504}, r"", "A reverse proxy answered, Proxmox behind it did not; look at the proxy or connect to port "

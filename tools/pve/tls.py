@@ -35,11 +35,11 @@ class Unusable(Exception):
 class NotSent(Exception):
     """The connection was not made or the peer not accepted: provably nothing of the request was sent.
 
-    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate)."""
+    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: the same, short."""
 
-    def __init__(self, kind, text):
+    def __init__(self, kind, text, reason=None):
         Exception.__init__(self, text)
-        self.kind = kind
+        self.kind, self.reason = kind, reason or text
 
 
 # ---- fingerprints ----------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class _Chain:
             return self._context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raise NotSent("certificate", "The certificate of %s is refused: %s. The token was not sent. %s" % (
-                label(host, port), why_refused(error, host), self._hint)) from None
+                label(host, port), why_refused(error, host), self._hint), why_refused(error, host)) from None
 
 
 class _Pinned:
@@ -169,7 +169,7 @@ class _Pinned:
             raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
                           "says %s. The token was not sent. If the certificate was renewed, compare with `pvenode cert "
                           "info` on the node and change PROXMOX_FINGERPRINT; if not, somebody is in between." % (
-                              label(host, port), seen, " or ".join(self._pins)))
+                              label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
         return sock
 
 
@@ -459,6 +459,7 @@ def dial(host, port, seconds):
     """A connected TCP socket; NotSent when there is none within the seconds (for each address of the name)."""
     try:
         plain = socket.create_connection((host, port), seconds)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except socket.gaierror as error:
         raise NotSent("dns", error.strerror or "unknown name") from None
     except UnicodeError:
@@ -467,9 +468,10 @@ def dial(host, port, seconds):
         raise NotSent("connect", "%g s" % seconds) from None
     except ConnectionRefusedError:
         raise NotSent("refused", "connection refused") from None
+    except ConnectionResetError:
+        raise NotSent("tls", "connection reset") from None
     except OSError as error:
         raise NotSent("unreachable", error.strerror or type(error).__name__) from None
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return plain
 
 
@@ -529,3 +531,108 @@ def why_refused(error, host):
     """An ssl.SSLCertVerificationError in words."""
     text = _VERIFY.get(error.verify_code)
     return text.format(host=host) if text else (error.verify_message or "it cannot be verified")
+
+
+# ---- a look at a host ------------------------------------------------------------------------------------------------
+
+_NO_CHECK_TIME = 0x200000       # X509_V_FLAG_NO_CHECK_TIME
+
+
+def inspect(host, port, settings=None, seconds=5.0):
+    """What a host shows before anything is sent to it: for finding out why it is not accepted. Never raises.
+
+    Returns {"host": label, "stage": where it ended ("dns", "tcp", "tls" or "done"), "problem": text or None,
+    "addresses": [str], "address": the one connected to, "version": "TLSv1.3", "cipher": str,
+    "certificate": {fingerprint, subject, issuer, names [str], not_before, not_after, self_signed, expired},
+    "modes": [{mode, accepts bool, why, setting "PROXMOX_...=..." or None}]}; what was not reached is missing.
+    """
+    facts = {"host": label(host, port), "stage": "dns", "problem": None, "addresses": [], "modes": []}
+    try:
+        for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            if entry[4][0] not in facts["addresses"]:
+                facts["addresses"].append(entry[4][0])
+        facts["stage"] = "tcp"
+        plain = dial(host, port, seconds)
+        facts["address"] = plain.getpeername()[0]
+        plain.close()
+        facts["stage"] = "tls"
+        sock = open_tls(_Anything(), host, port, seconds)
+        facts["version"], facts["cipher"] = sock.version(), sock.cipher()[0]
+        der = sock.getpeercert(True)
+        sock.close()
+        facts["certificate"] = _certificate(der, host, port, seconds)
+        facts["modes"] = _modes(facts["certificate"], host, port, settings, seconds)
+        facts["stage"] = "done"
+    except socket.gaierror as error:
+        facts["problem"] = error.strerror or "unknown name"
+    except (NotSent, OSError, ValueError) as error:
+        facts["problem"] = str(error)
+    return facts
+
+
+def _certificate(der, host, port, seconds):
+    """The facts of a certificate. ssl tells them only of one it has verified, so it is made its own anchor."""
+    facts = {"fingerprint": fingerprint(der)}
+    context = _context(True)
+    context.check_hostname = False
+    context.verify_flags |= _PARTIAL_CHAIN | _NO_CHECK_TIME
+    try:
+        context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(der))
+        sock = open_tls(_Chain(context, ""), host, port, seconds)
+    except (NotSent, OSError, ValueError) as error:
+        facts["problem"] = str(error)
+        return facts
+    known = sock.getpeercert() or {}
+    sock.close()
+    for key in ("subject", "issuer"):
+        facts[key] = ", ".join("%s=%s" % pair for part in known.get(key, ()) for pair in part)
+    facts["names"] = [name for _, name in known.get("subjectAltName", ())]
+    facts["not_before"], facts["not_after"] = known.get("notBefore"), known.get("notAfter")
+    facts["self_signed"] = known.get("subject") == known.get("issuer")
+    now = time.time()
+    facts["expired"] = not (ssl.cert_time_to_seconds(known["notBefore"]) <= now
+                            <= ssl.cert_time_to_seconds(known["notAfter"]))
+    return facts
+
+
+def _modes(certificate, host, port, settings, seconds):
+    """Which mode would accept this certificate, and why or why not."""
+    seen = certificate["fingerprint"]
+
+    def attempt(make):
+        try:
+            open_tls(make(), host, port, seconds).close()
+        except NotSent as error:
+            return error.reason
+        except Unusable as error:
+            return str(error)
+        return None
+
+    refused = attempt(lambda: _Chain(_system_context(), ""))
+    modes = [_mode("strict", refused, "a CA of this system vouches for it and the name is right")]
+    ca_file = getattr(settings, "ca_file", None)
+    if ca_file:
+        modes.append(_mode("ca_file", attempt(lambda: _Chain(_ca_context(ca_file), "")),
+                           "%s vouches for it and the name is right" % ca_file, "PROXMOX_CA_FILE=%s" % ca_file))
+    pins = getattr(settings, "fingerprint", None)
+    if pins:
+        modes.append(_mode("fingerprint", attempt(lambda: _Pinned(parse_fingerprints(pins))), "it is the pinned one",
+                           "PROXMOX_FINGERPRINT=%s" % pins))
+    else:
+        modes.append(_mode("fingerprint", None, "it would be the only one accepted, whatever it says",
+                           "PROXMOX_FINGERPRINT=%s" % seen))
+    pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
+    if refused is None or pin in (None, seen):
+        why = ("a CA of this system vouches for it" if refused is None else "it is the one of the first contact" if pin
+               else "it would be trusted on first use, unauthenticated")
+        modes.append(_mode("verify", None, why, "PROXMOX_SSL_MODE=verify"))
+    else:
+        modes.append(_mode("verify", "it has changed: at the first contact it was %s" % (
+            "vouched for by a CA of this system" if pin == _SYSTEM else pin), "", "PROXMOX_SSL_MODE=verify"))
+    modes.append(_mode("insecure", None, "nothing is checked", "PROXMOX_SSL_MODE=insecure"))
+    return modes
+
+
+def _mode(mode, refused, why, setting=None):
+    return {"mode": mode, "accepts": refused is None, "why": why if refused is None else refused,
+            "setting": setting or "PROXMOX_SSL_MODE=%s" % mode}

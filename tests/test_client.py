@@ -1,0 +1,735 @@
+"""The client for the Proxmox API: what goes out, what comes back, and every way in which it can go wrong."""
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from types import SimpleNamespace
+
+import pytest
+
+from tests import certs
+from tests.faulty import BEFORE_TLS, FAULTS, Faulty, _http
+from tools.pve import client as client_module
+from tools.pve import tls
+from tools.pve.client import Cancelled, Client, PveError, TokenAuth, grant, hide, scrub
+from tools.pve.formats import fill
+
+CANARY = "c4nary00-1111-2222-3333-444455556666"
+START = "/nodes/pve1/qemu/100/status/start"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return certs.make(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture
+def server(pki):
+    with Faulty(*pki.leaf("9")) as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same limits, shorter."""
+    monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.25)
+    monkeypatch.setattr(client_module, "READ_SECONDS", 0.25)
+    monkeypatch.setattr(client_module, "TOTAL_SECONDS", 0.4)
+    monkeypatch.setattr(client_module, "MAX_BODY", 1 << 20)
+    monkeypatch.setattr(client_module, "RETRY_PAUSES", (0.001, 0.001))
+
+
+def settings(pki, *ports, **more):
+    values = dict(host=[("127.0.0.1", port) for port in ports], user="root@pam", token_name="mcp", token_value=CANARY,
+                  ssl_mode="strict", ca_file=pki.ca("9"), fingerprint=None, state_dir=None)
+    values.update(more)
+    return SimpleNamespace(**values)
+
+
+def connect(pki, *servers, log=None, limiter=None, **more):
+    return Client(settings(pki, *[server.port for server in servers], **more), log=log, limiter=limiter,
+                  sleep=lambda seconds: None)
+
+
+def failure(client, verb="GET", path=START, params=None):
+    with pytest.raises(PveError) as caught:
+        client.request(verb, path, params)
+    no_secret(caught.value)
+    return caught.value
+
+
+def no_secret(error):
+    texts = traceback.format_exception(type(error), error, error.__traceback__)
+    while error is not None:
+        texts += [str(error), repr(error), repr(getattr(error, "__dict__", ""))]
+        error = error.__cause__ or error.__context__
+    for text in texts:
+        assert CANARY not in text
+
+
+# ---- requirement 22 and 23: every fault, reads and writes ------------------------------------------------------------
+
+# fault -> (words of the message for a read; None: it succeeds, outcome of a write; None: it succeeds, requests of a read)
+EXPECTED = {
+    "tls stall": ("handshake", "unsent", 0),
+    "tls drip": ("TLS", "unsent", 0),
+    "tls reset": ("handshake", "unsent", 0),
+    "tls close": ("handshake", "unsent", 0),
+    "plain http": ("does not speak TLS", "unsent", 0),
+    "rst": ("without an answer", "unknown", 3),
+    "early close": ("without an answer", "unknown", 3),
+    "stall": ("in time", "unknown", 1),
+    "stall in body": ("in time", "unknown", 1),
+    "drip": ("in time", "unknown", 1),
+    "drip in headers": ("in time", "unknown", 1),
+    "short": ("incomplete", "unknown", 3),
+    "huge": ("too large", "unknown", 1),
+    "endless": ("too large", "unknown", 1),
+    "endless headers": ("HTTP", "unknown", 2),
+    "garbage": ("HTTP", "unknown", 2),
+    "bomb": ("compressed", "unknown", 1),
+    "html": ("text/html instead of JSON", "unknown", 1),
+    "empty": ("an empty page", "unknown", 1),
+    "not an object": ("instead of JSON", "unknown", 1),
+    "cut json": ("instead of JSON", "unknown", 1),
+    "deep json": ("instead of JSON", "unknown", 1),
+    "bad utf-8": (None, None, 1),
+    "no length": (None, None, 1),
+    "301": ("elsewhere.example.com", "refused", 1),
+    "400": ("memory: value must be positive", "refused", 1),
+    "401": ("PROXMOX_TOKEN_NAME", "refused", 1),
+    "403": ("pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles PVEVMUser", "refused", 1),
+    "500": ("VM is locked (backup)", "refused", 1),
+    "500 utf-8": ("storage 'caf\u00e9' does not exist", "refused", 1),
+    "501": ("does not exist on this version", "refused", 1),
+    "502": ("reverse proxy", "unknown", 3),
+    "503": ("reverse proxy", "unknown", 3),
+    "595": ("cannot be reached from the node", "refused", 2),
+    "596": ("goes on running", "unknown", 1),
+    "596 pipe": ("program that does not", "unknown", 2),
+    "599": ("between the nodes", "unknown", 2),
+}
+
+
+def test_req22_every_fault_is_in_the_table():
+    assert set(EXPECTED) == set(FAULTS) | set(BEFORE_TLS)
+
+
+@pytest.mark.parametrize("fault", sorted(EXPECTED))
+def test_req22_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, server, quick):
+    words, _, requests = EXPECTED[fault]
+    client = connect(pki, server)
+    client.warm()
+    server.fault = fault
+    began = time.monotonic()
+    if words is None:
+        client.request("GET", START)
+    else:
+        error = failure(client)
+        assert words in str(error)
+        assert str(error).rstrip().endswith(".")
+        assert error.outcome in ("refused", "unsent")
+        assert (error.status or 0) >= 300 or error.status in (None, 200)
+    assert time.monotonic() - began < 2
+    assert server.seen("GET") == requests
+    server.fault = None
+    assert client.request("GET", START).data == {"answer": 42}
+
+
+@pytest.mark.parametrize("fault", sorted(EXPECTED))
+def test_req23_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quick):
+    words, outcome, requests = EXPECTED[fault]
+    client = connect(pki, server)
+    client.warm()
+    server.fault = fault
+    if outcome is None:
+        client.request("POST", START, {"timeout": 5})
+    else:
+        error = failure(client, "POST", params={"timeout": 5})
+        assert error.outcome == outcome
+        if outcome == "unknown":
+            assert "may have been" in str(error)
+            assert "proxmox_get_vm_status (node pve1, vmid 100, type qemu)" in str(error)
+        if outcome == "unsent":
+            assert "Nothing was sent" in str(error)
+    assert server.seen("POST") == min(requests, 1)
+    server.fault = None
+    assert client.request("GET", START).data == {"answer": 42}
+    assert server.seen("POST") == min(requests, 1)
+
+
+@pytest.mark.parametrize("verb", ["PUT", "DELETE"])
+@pytest.mark.parametrize("fault", ["rst", "early close", "stall", "short", "502", "596"])
+def test_req23_put_and_delete_too(verb, fault, pki, server, quick):
+    client = connect(pki, server)
+    server.fault = fault
+    assert failure(client, verb).outcome == "unknown"
+    assert server.seen(verb) == 1
+
+
+def test_req22_connection_refused(pki, server):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = Client(settings(pki, port), sleep=lambda seconds: None)
+    for verb in ("GET", "POST"):
+        error = failure(client, verb)
+        assert error.outcome == "unsent"
+        assert "refuses connections" in str(error) and "PROXMOX_PORT" in str(error)
+
+
+def test_req22_name_unknown(pki, server, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    client = Client(settings(pki, host=[("pve1.invalid", 8006)]), sleep=lambda seconds: None)
+    for verb in ("GET", "POST"):
+        error = failure(client, verb)
+        assert error.outcome == "unsent"
+        assert "pve1.invalid:8006 cannot be resolved" in str(error) and "DNS" in str(error)
+
+
+def test_req22_no_answer_to_connect(pki, quick):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = []
+        for _ in range(3):          # fills the backlog: further SYNs are dropped
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+            waiting.append(one)
+        client = Client(settings(pki, full.getsockname()[1]), sleep=lambda seconds: None)
+        for verb in ("GET", "POST"):
+            error = failure(client, verb)
+            assert error.outcome == "unsent"
+            assert "does not answer" in str(error) and "firewall" in str(error)
+        for one in waiting:
+            one.close()
+
+
+def test_req22_limits_hold_without_patches():
+    assert client_module.READ_SECONDS > 30 and client_module.CONNECT_SECONDS <= 10
+    assert client_module.TOTAL_SECONDS < 60
+
+
+def test_req23_earlier_failure_of_the_caller_is_not_taken_for_the_cause(pki, server, quick):
+    """A write inside an `except` block: the handled "connection refused" must not make the broken write 'unsent'."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = connect(pki, server)
+    server.fault = "rst"
+    try:
+        Client(settings(pki, port), sleep=lambda seconds: None).request("GET", "/version")
+    except PveError:
+        assert failure(client, "POST").outcome == "unknown"
+    assert server.seen("POST") == 1
+
+
+def test_req23_plain_requests_adapter_is_judged_alike(pki, server, quick):
+    """With requests' own HTTPAdapter below (wrapped exceptions of urllib3) the same outcomes."""
+    import requests
+
+    class Trusting(requests.adapters.HTTPAdapter):
+        def send(self, request, verify=None, **kwargs):
+            return super().send(request, verify=pki.ca("9"), **kwargs)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = Client(settings(pki, port), adapter=Trusting(), sleep=lambda seconds: None)
+    assert failure(client, "POST").outcome == "unsent"
+    client = Client(settings(pki, server.port), adapter=Trusting(), sleep=lambda seconds: None)
+    for fault in ("rst", "early close", "stall", "stall in body", "short"):
+        server.fault = fault
+        before = server.seen("POST")
+        assert failure(client, "POST").outcome == "unknown", fault
+        assert server.seen("POST") == before + 1
+
+
+# ---- repeats and connections -----------------------------------------------------------------------------------------
+
+def test_connection_is_kept(pki, server):
+    client = connect(pki, server)
+    for _ in range(5):
+        client.request("GET", "/version")
+        client.request("POST", START, {"a": "b"})
+    assert server.connections == 1
+    client.close()
+    client.request("GET", "/version")
+    assert server.connections == 2
+
+
+def test_connection_the_server_closed_is_noticed(pki, server):
+    client = connect(pki, server)
+    client.request("GET", "/version")
+    server.drop_connections()
+    for verb in ("POST", "GET"):
+        assert client.request(verb, START).data == {"answer": 42}
+    assert server.seen("POST") == 1
+
+
+def test_idle_connection_is_not_used_again(pki, server, monkeypatch):
+    client = connect(pki, server)
+    client.request("GET", "/version")
+    monkeypatch.setattr(tls, "IDLE_SECONDS", -1.0)
+    client.request("POST", START)
+    assert server.connections == 2
+    assert tls.IDLE_SECONDS < 5
+
+
+def test_error_answer_keeps_working(pki, server):
+    client = connect(pki, server)
+    for status in ("500 no quorum", "403 Permission check failed", "501 nope"):
+        server.answer = _http(status)
+        failure(client, "GET")
+    server.answer = None
+    assert client.request("GET", "/version").data == {"answer": 42}
+
+
+def test_read_is_repeated_after_a_pause_that_cancel_ends(pki, server):
+    log = []
+    client = Client(settings(pki, server.port), log=lambda level, event, **fields: log.append((event, fields)))
+    cancelled = threading.Event()
+    waits = []
+    cancelled.wait = lambda seconds: (waits.append(seconds), cancelled.set())
+    server.fault = "502"
+    with pytest.raises(Cancelled):
+        client.request("GET", "/version", cancelled=cancelled)
+    assert waits == [client_module.RETRY_PAUSES[0]]
+    assert server.seen("GET") == 1
+    assert log == [("retry", {"path": "/version", "attempt": 1, "reason": 502})]
+
+
+def test_repeats_stay_inside_the_deadline(pki, server):
+    now = [0.0]
+    client = Client(settings(pki, server.port), clock=lambda: now[0], sleep=lambda seconds: None)
+    server.fault = "503"
+    with pytest.raises(PveError):
+        client.request("GET", "/version", timeout=0.2)
+    assert server.seen("GET") == 1
+
+
+# ---- several hosts ---------------------------------------------------------------------------------------------------
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+def test_next_host_when_one_cannot_be_connected_to(verb, pki, server):
+    client = Client(settings(pki, closed_port(), server.port), sleep=lambda seconds: None)
+    assert client.request(verb, START).data == {"answer": 42}
+    assert client.request(verb, START).data == {"answer": 42}
+    assert server.seen(verb) == 2 and client._current == 1
+
+
+@pytest.mark.parametrize("fault", sorted(BEFORE_TLS))
+def test_next_host_when_tls_fails(fault, pki, server, quick):
+    with Faulty(*pki.leaf("9")) as bad:
+        bad.fault = fault
+        client = connect(pki, bad, server)
+        if fault in ("tls stall", "tls drip"):
+            client_module.TOTAL_SECONDS = 1.0
+        assert client.request("POST", START).data == {"answer": 42}
+        assert server.seen("POST") == 1
+
+
+def test_req23_write_that_left_is_not_sent_to_another_host(pki, server, quick):
+    with Faulty(*pki.leaf("9")) as bad:
+        bad.fault = "rst"
+        client = connect(pki, bad, server)
+        assert failure(client, "POST").outcome == "unknown"
+        assert (bad.seen("POST"), server.seen("POST")) == (1, 0)
+
+
+def test_read_is_repeated_at_another_host(pki, server, quick):
+    with Faulty(*pki.leaf("9")) as bad:
+        bad.fault = "rst"
+        client = connect(pki, bad, server)
+        assert client.request("GET", START).data == {"answer": 42}
+        assert (bad.seen("GET"), server.seen("GET")) == (2, 1)
+
+
+def test_refused_certificate_is_not_stepped_over(pki, server):
+    with Faulty(*pki.leaf("rogue")) as rogue:
+        client = connect(pki, rogue, server)
+        assert "is refused" in str(failure(client))
+        assert rogue.requests == [] and server.requests == []
+
+
+def test_all_hosts_down_names_them(pki):
+    ports = closed_port(), closed_port()
+    error = failure(Client(settings(pki, *ports), sleep=lambda seconds: None))
+    for port in ports:
+        assert "127.0.0.1:%d" % port in str(error)
+
+
+@pytest.mark.parametrize("host", ["http://pve1", "https://pve1", "pve1/x", "pve 1", "", "pve1\n", "a@b", "p\u00e9"])
+def test_req24_host_must_be_a_name(host, pki):
+    with pytest.raises(PveError, match="PROXMOX_HOST"):
+        Client(settings(pki, host=[(host, 8006)]))
+
+
+def test_ipv6_host(pki):
+    try:
+        listener = Faulty(*pki.leaf("9"), address="::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listener:
+        for name in ("::1", "[::1]"):
+            client = Client(settings(pki, host=[(name, listener.port)]))
+            assert client.request("GET", "/version").data == {"answer": 42}
+        assert listener.requests[0][2]["host"] == "[::1]:%d" % listener.port
+
+
+# ---- what goes out ---------------------------------------------------------------------------------------------------
+
+def test_parameters_on_the_wire(pki, server):
+    client = connect(pki, server)
+    params = {"full": True, "off": False, "none": None, "n": 5, "x": 1.5, "list": ["a b", "c", None, True],
+              "value": "k=v;a&b+c/d \u00e9%", "empty": ""}
+    encoded = "full=1&off=0&n=5&x=1.5&list=a%20b&list=c&list=1&value=k%3Dv%3Ba%26b%2Bc%2Fd%20%C3%A9%25&empty="
+    for verb in ("GET", "DELETE"):
+        client.request(verb, "/nodes/pve1/qemu", params)
+        seen = server.requests[-1]
+        assert seen[1] == "/api2/json/nodes/pve1/qemu?" + encoded and seen[3] == b""
+        assert "content-length" not in seen[2] and "content-type" not in seen[2]
+    for verb in ("POST", "PUT"):
+        client.request(verb, "/nodes/pve1/qemu", params)
+        seen = server.requests[-1]
+        assert seen[1] == "/api2/json/nodes/pve1/qemu" and seen[3] == encoded.encode()
+        assert seen[2]["content-type"] == "application/x-www-form-urlencoded"
+        client.request(verb, START)
+        assert server.requests[-1][2]["content-length"] == "0"
+
+
+def test_headers_on_the_wire(pki, server):
+    client = connect(pki, server, user="j\u00f6rg@pve", token_name="mcp")
+    client.request("GET", "/version")
+    headers = server.requests[0][2]
+    assert headers["authorization"] == "PVEAPIToken=j%C3%B6rg@pve!mcp=" + CANARY
+    assert headers["accept-encoding"] == "identity"
+    assert set(headers) == {"host", "accept", "accept-encoding", "user-agent", "authorization"}
+
+
+@pytest.mark.parametrize("template, ids", [
+    ("/nodes/{node}/qemu/{vmid}/config", {"node": "pve-1", "vmid": 100}),
+    ("/nodes/{node}/tasks/{upid}/log", {"node": "pve1", "upid": "UPID:pve1:0000ABCD:00112233:66AABBCC:qmstart:100:"
+                                        "root@pam!mcp:"}),
+    ("/nodes/{node}/storage/{storage}/content/{volume}", {
+        "node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"}),
+    ("/nodes/{node}/storage/{storage}/content/{volume}", {
+        "node": "pve1", "storage": "local", "volume": "local:iso/caf\u00e9 & [x] '1' (2);3.iso".replace(" ", "_")}),
+    ("/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback", {"node": "pve1", "vmid": 100, "snapname": "a_b-c"}),
+])
+def test_req2_path_arrives_as_it_was_made(template, ids, pki, server):
+    path = fill(template, ids)
+    connect(pki, server).request("GET", path)
+    assert server.requests[0][1] == "/api2/json" + path
+
+
+@pytest.mark.parametrize("path", [
+    "", "nodes", "//", "/nodes/", "/nodes//qemu", "/nodes/./qemu", "/nodes/../access", "/nodes/..", "/nodes/.",
+    "/nodes/%2e%2e/x", "/nodes/%2E%2E/x", "/nodes/%2E/x", "/nodes/a%2Fb", "/nodes/a%2fb", "/nodes/pve1?x=1", "/nodes/#a", "/nodes/a;b",
+    "/nodes/a\\b", "/nodes/a%5Cb", "/nodes/a b", "/nodes/a\n", "/nodes/\x00", "/nodes/%00", "/nodes/%0A", "/nodes/caf\u00e9",
+    "/nodes/%", "/nodes/%zz", "/nodes/\ud800", "/nodes/pve1/storage/local/content/local:backup/../../x",
+    "/nodes/pve1/storage/local/content/local:backup%2F..%2Fx", "/nodes/pve1/storage/local/content/a%2F%2Fb", "/nodes/%7F",
+])
+def test_req2_path_that_would_not_arrive_is_refused(path, pki, server):
+    client = connect(pki, server)
+    for verb in ("GET", "POST"):
+        assert failure(client, verb, path).outcome == "unsent"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("params", [{"a": "\ud800"}, {"\udfff": "a"}, {"a": ["x", "\udc80"]}, {"a": {}}, {"a": b"x"},
+                                    {"a": [["x"]]}, {"a": object()}])
+def test_req19_parameter_that_cannot_be_sent_is_refused(params, pki, server):
+    client = connect(pki, server)
+    for verb in ("GET", "POST"):
+        error = failure(client, verb, "/version", params)
+        assert error.outcome == "unsent"
+        str(error).encode("utf-8")
+    assert server.connections == 0
+
+
+def test_verb_must_be_one_of_four(pki, server):
+    for verb in ("HEAD", "PATCH", "get", ""):
+        assert failure(connect(pki, server), verb, "/version").outcome == "unsent"
+
+
+def test_environment_and_netrc_and_cookies_are_not_looked_at(pki, server, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "no-such-file"))
+    client = connect(pki, server)
+    server.answer = _http("200 OK", headers="Content-Type: application/json\r\nSet-Cookie: PVEAuthCookie=x; Path=/\r\n")
+    for _ in range(2):
+        client.request("GET", "/version")
+    assert server.requests[1][2]["authorization"].endswith(CANARY)
+    assert "cookie" not in server.requests[1][2]
+    session = client._session
+    assert session.trust_env is False and CANARY not in repr(dict(session.headers)) and not session.cookies
+
+
+def test_fetch_has_no_token_and_may_be_compressed(pki, server):
+    client = connect(pki, server)
+    page = b"const apiSchema = [];" * 1000
+    server.answer = _http("200 OK", gzip.compress(page), "Content-Encoding: gzip\r\nLast-Modified: today\r\n")
+    headers, body = client.fetch("/pve-docs/api-viewer/apidoc.js", 1 << 20)
+    assert body == page and {name.lower(): value for name, value in headers.items()}["last-modified"] == "today"
+    verb, target, sent, _ = server.requests[0]
+    assert (verb, target) == ("GET", "/pve-docs/api-viewer/apidoc.js")
+    assert "authorization" not in sent and sent["accept-encoding"] == "gzip"
+    with pytest.raises(PveError, match="too large"):
+        client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
+    server.answer = _http("404 Not Found", b"")
+    with pytest.raises(PveError) as caught:
+        client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
+    assert caught.value.status == 404
+    for path in ("/api2/json/version", "/../x", "x", "/a/../b", "/a b", "/.x"):
+        with pytest.raises(PveError):
+            client.fetch(path, 100)
+
+
+# ---- what comes back -------------------------------------------------------------------------------------------------
+
+def test_reply_has_the_other_keys(pki, server):
+    client = connect(pki, server)
+    server.answer = _http("200 OK", json.dumps({"data": [1], "total": 7, "changes": "diff"}).encode())
+    reply = client.request("GET", "/version")
+    assert reply.data == [1] and reply.extra == {"total": 7, "changes": "diff"}
+    server.answer = _http("200 OK", b'{"data":null}')
+    reply = client.request("POST", START)
+    assert reply.data is None and reply.extra == {}
+
+
+def test_bad_utf8_becomes_replacement_characters(pki, server):
+    server.fault = "bad utf-8"
+    assert connect(pki, server).request("GET", "/version").data == "caf\ufffd \ufffd\ufffd"
+
+
+def test_message_of_the_body_beats_the_reason(pki, server):
+    server.answer = _http("500 first line only", json.dumps(
+        {"data": None, "message": "first line only\nsecond \x1b[31mline\n"}).encode())
+    assert "first line only\nsecond  [31mline (HTTP 500)" in str(failure(connect(pki, server)))
+
+
+def test_errors_are_kept_and_shown_each(pki, server):
+    server.fault = "400"
+    error = failure(connect(pki, server), "POST")
+    assert error.status == 400
+    assert error.errors == {"scsi0": "invalid format - x; value missing", "memory": "value must be positive"}
+    assert "  scsi0: invalid format - x; value missing\n  memory: value must be positive" in str(error)
+    assert str(error).startswith("Proxmox refused POST %s: Parameter verification failed. (HTTP 400)" % START)
+
+
+# (status line, body's message or None, words of the hint)
+HINTS = [
+    ("401 No ticket", None, "Proxmox saw no API token"),
+    ("401 invalid token value!", None, "pveum user token list"),
+    ("401 no such token 'mcp' for user 'root@pam'", None, "PROXMOX_TOKEN_NAME"),
+    ("403 Permission check failed (/, Sys.Modify)", None,
+     "pveum role add MCPSysModify --privs Sys.Modify && pveum acl modify / --tokens 'root@pam!mcp' --roles MCPSysModify"),
+    ("403 Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)", None,
+     "pveum acl modify /storage/local --tokens 'root@pam!mcp' --roles PVEAuditor"),
+    ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "--roles PVEVMAdmin"),
+    ("403 Permission check failed (user != root@pam)", None, "no API token may do it"),
+    ("403 Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.", None,
+     "web interface"),
+    ("403 Permission check failed", None, "privileges do not suffice"),
+    ("500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist", None, "no VM 999 on that node"),
+    ("500 Configuration file 'nodes/pve1/lxc/999.conf' does not exist", None, "no container 999 on that node"),
+    ("500 CT is locked (snapshot)", None, "A task (snapshot) holds the guest"),
+    ("500 can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout", None, "wait a little"),
+    ("500 checksum mismatch (file change by other user?)", None, "read it again"),
+    ("500 detected modified configuration - file changed by other user? Try again.", None, "read it again"),
+    ("500 cluster not ready - no quorum?", None, "proxmox_get_cluster_status"),
+    ("500 storage 'x' is not available on node 'pve1'", None, "proxmox_get_storage"),
+    ("500 can't remove VM 100 - protection mode enabled", None, "protection=0"),
+    ("500 VM 100 already exists on node 'pve1'", None, "proxmox_get_next_vmid"),
+    ("500 hostname lookup 'pve7' failed - failed to get address info", None, "proxmox_get_nodes"),
+    ("501 for data too large", None, "512 KiB"),
+    ("500 x", "VM is locked (clone)\n", "A task (clone) holds the guest"),
+    ("595 Connection refused", None, "it is down or"),
+    ("596 tls_process_server_certificate: certificate verify failed", None, "pvecm updatecerts"),
+]
+
+
+@pytest.mark.parametrize("line, message, hint", HINTS)
+def test_hint_for_what_proxmox_said(line, message, hint, pki, server):
+    server.answer = _http(line, json.dumps({"data": None, "message": message}).encode() if message else b"")
+    error = failure(connect(pki, server), "POST")
+    assert hint in str(error) and error.status == int(line[:3])
+    assert (message or line[4:]).strip() in str(error)
+
+
+def test_every_privilege_of_a_role_is_named_once():
+    privileges = [one for text in client_module.ROLES.values() for one in text.split()]
+    assert len(privileges) == len(set(privileges))
+    assert grant("/vms/100", ["VM.Migrate", "VM.Audit"], "a@pve!t") == (
+        "pveum acl modify /vms/100 --tokens 'a@pve!t' --roles PVEAuditor")
+
+
+def test_plural_of_faults_and_kinds():
+    for kind, (repeats, what, hint) in client_module.FAULTS.items():
+        assert 0 <= repeats <= len(client_module.RETRY_PAUSES)
+        assert kind == "certificate" or (what.endswith(".") and hint.endswith("."))
+    for statuses, pattern, hint, outcome in client_module.HINTS:
+        assert callable(hint) or hint.endswith(".")
+        assert outcome in ("refused", "unknown")
+
+
+@pytest.mark.parametrize("verb, path, call", [
+    ("POST", "/nodes/pve1/qemu", "proxmox_get_vms"),
+    ("POST", "/nodes/pve1/lxc/101/snapshot", "proxmox_list_snapshots_lxc"),
+    ("PUT", "/nodes/pve1/lxc/101/config", "proxmox_get_lxc_config (node pve1, vmid 101)"),
+    ("POST", "/nodes/pve1/vzdump", "proxmox_list_backups"),
+    ("DELETE", "/nodes/pve1/storage/local/content/local:backup/x", "proxmox_list_backups"),
+    ("DELETE", "/nodes/pve1/qemu/100", "proxmox_get_vms"),
+    ("PUT", "/cluster/options", "proxmox_list_tasks"),
+])
+def test_req23_unknown_outcome_names_the_call_that_finds_out(verb, path, call, pki, server, quick):
+    server.fault = "early close"
+    assert call in str(failure(connect(pki, server), verb, path))
+
+
+# ---- slots, cancelling, limiter --------------------------------------------------------------------------------------
+
+def test_four_in_flight_and_cancelled_while_waiting(pki, server):
+    client = connect(pki, server)
+    client.warm()
+    server.fault = "stall"
+    threads = [threading.Thread(target=lambda: pytest.raises(PveError, client.request, "GET", "/version"))
+               for _ in range(client_module.IN_FLIGHT)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 5
+    while server.seen("GET") < client_module.IN_FLIGHT and time.monotonic() < deadline:
+        time.sleep(0.005)
+    cancelled = threading.Event()
+    fifth = []
+
+    def wait_for_slot():
+        try:
+            client.request("GET", "/version", cancelled=cancelled)
+        except Cancelled:
+            fifth.append("cancelled")
+    waiter = threading.Thread(target=wait_for_slot)
+    waiter.start()
+    cancelled.set()
+    waiter.join(2)
+    assert fifth == ["cancelled"] and server.seen("GET") == client_module.IN_FLIGHT
+    server.close()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_cancelled_before_it_is_sent(pki, server):
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        connect(pki, server).request("POST", START, cancelled=cancelled)
+    assert server.connections == 0
+
+
+def test_limiter_is_asked_once_a_request_and_may_refuse(pki, server):
+    taken = []
+
+    class Limiter:
+        def take(self, changing):
+            taken.append(changing)
+            if len(taken) > 2:
+                raise PveError("too many requests; try again in 5 s", outcome="unsent")
+    client = connect(pki, server, limiter=Limiter())
+    client.request("GET", "/version")
+    client.request("POST", START)
+    assert "5 s" in str(failure(client))
+    assert taken == [False, True, False] and len(server.requests) == 2
+
+
+def test_threads_share_one_client(pki, server):
+    client = connect(pki, server)
+    failed = []
+
+    def many():
+        for _ in range(25):
+            if client.request("GET", "/version").data != {"answer": 42}:
+                failed.append(1)
+    threads = [threading.Thread(target=many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and server.seen("GET") == 200
+    assert server.connections <= client_module.IN_FLIGHT
+
+
+# ---- secrets ---------------------------------------------------------------------------------------------------------
+
+def test_req6_scrub_knows_secrets_in_every_form():
+    hide("p\u00e4ss w/rd'1")
+    for text in ("p\u00e4ss w/rd'1", "p%C3%A4ss%20w%2Frd%271", "p%C3%A4ss+w/rd%271", repr("p\u00e4ss w/rd'1")):
+        assert "w" not in scrub("<%s>" % text).replace("***", ""), text
+    assert scrub("PVEAPIToken=a@pam!b=0000-1111 x") == "PVEAPIToken=a@pam!b=*** x"
+    assert scrub("PVEAuthCookie=PVE%3Aroot; x") == "PVEAuthCookie=***; x"
+    assert scrub("ticket PVE:root@pam:66AABBCC::abc/+== and PVEVNC:66AABBCC::abc.") .count("***") == 2
+    assert scrub("PVE: Proxmox VE, PVE:x") == "PVE: Proxmox VE, PVE:x"
+    assert scrub({"a": ["p\u00e4ss w/rd'1", 5, None, True]}) == {"a": ["***", 5, None, True]}
+
+
+def test_req6_hidden_secrets_do_not_pile_up(pki):
+    Client(settings(pki, 8006))
+    for number in range(2000):
+        hide("secret-number-%d" % number)
+    assert len(client_module._hidden) <= client_module._HIDDEN_MOST
+    assert scrub("secret-number-1999 " + CANARY) == "*** ***"
+    hide("abc")
+    assert scrub("abc") == "abc"
+
+
+def test_req6_secret_in_an_answer_does_not_come_out(pki, server):
+    client = connect(pki, server)
+    server.answer = _http("500 bad token " + CANARY, json.dumps(
+        {"data": None, "errors": {"x": "value %s is wrong" % CANARY}}).encode())
+    error = failure(client, "POST")
+    assert "***" in str(error) and "***" in error.errors["x"]
+    assert CANARY not in repr(TokenAuth("root@pam", "mcp", CANARY))
+
+
+# ---- importing -------------------------------------------------------------------------------------------------------
+
+def run(code, **env):
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                          env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **env)).stdout.decode()
+
+
+def test_importing_the_client_imports_no_requests():
+    assert run("import sys\nimport tools.pve.client, tools.pve.task\n"
+               "print(sorted(set(sys.modules) & {'requests', 'urllib3', 'ssl', 'http.client', 'socket'}))") == "[]\n"
+
+
+@pytest.mark.parametrize("broken, words", [
+    ("raise ImportError('No module named requests')", "apt install python3-requests"),
+    ("raise OSError('Could not find a suitable TLS CA certificate bundle')", "zypper install python3-requests"),
+])
+def test_missing_or_broken_requests_is_said(broken, words, tmp_path):
+    (tmp_path / "requests.py").write_text(broken)
+    text = run("from types import SimpleNamespace as S\n"
+               "from tools.pve.client import Client, PveError, warm\nwarm()\n"
+               "c = Client(S(host=[('127.0.0.1', 1)], user='root@pam', token_name='mcp', token_value='x' * 20, ssl_mode='strict',"
+               " ca_file=None, fingerprint=None, state_dir=None))\nc.warm()\n"
+               "try:\n    c.request('GET', '/version')\nexcept PveError as error:\n    print(error.outcome, error)\n",
+               PYTHONPATH=os.pathsep.join([str(tmp_path), ROOT]))
+    assert text.startswith("unsent The Python package requests cannot be used") and words in text
+    assert text.count("\n") == 1
