@@ -1,0 +1,417 @@
+"""Whom the client trusts, in each SSL mode: who is refused never sees a request."""
+import os
+import ssl
+import stat
+from types import SimpleNamespace
+
+import pytest
+
+from tests import certs
+from tests.faulty import Faulty
+from tools.pve import tls
+from tools.pve.client import Client, PveError
+
+CANARY = "c4nary00-1111-2222-3333-444455556666"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return certs.make(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(autouse=True)
+def system_store(pki, monkeypatch):
+    """The system's CAs are: none of ours. A test may set another bundle."""
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Log:
+    """Keeps what was logged."""
+
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, level, event, **fields):
+        self.lines.append((level, event, fields))
+
+    def events(self):
+        return [event for _, event, _ in self.lines]
+
+
+def client(server, log=None, host="127.0.0.1", **more):
+    values = dict(host=[(host, server.port)], user="root@pam", token_name="mcp", token_value=CANARY, ssl_mode="strict",
+                  ca_file=None, fingerprint=None, state_dir=None)
+    values.update(more)
+    return Client(SimpleNamespace(**values), log=log, sleep=lambda seconds: None)
+
+
+def accepted(server, **more):
+    before = len(server.requests)
+    assert client(server, **more).request("GET", "/version").data == {"answer": 42}
+    assert len(server.requests) == before + 1
+
+
+def refused(server, *words, **more):
+    """Both a read and a write are refused with these words, and no request reaches the server."""
+    before = len(server.requests)
+    for verb in ("GET", "POST"):
+        with pytest.raises(PveError) as caught:
+            client(server, **more).request(verb, "/version")
+        error = caught.value
+        assert error.outcome == "unsent" and error.status is None
+        for word in words:
+            assert word in str(error)
+        assert CANARY not in str(error)
+    assert len(server.requests) == before
+
+
+# ---- requirement 24 --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("style", ["7", "8", "9"])
+def test_req24_cluster_ca_of_each_version_is_accepted(style, pki):
+    with Faulty(*pki.leaf(style)) as server:
+        accepted(server, ca_file=pki.ca(style))
+        accepted(server, ca_file=pki.ca(style), host="localhost")
+        accepted(server, ca_file=pki.ca(style), ssl_mode="verify")
+
+
+@pytest.mark.parametrize("name", ["7", "8", "9", "self", "rogue"])
+def test_req24_certificate_of_the_node_itself_as_ca_file(name, pki):
+    with Faulty(*pki.leaf(name)) as server:
+        accepted(server, ca_file=pki.leaf(name)[0])
+    with Faulty(*pki.leaf("self-other" if name != "rogue" else "9")) as server:
+        refused(server, "PROXMOX_CA_FILE", ca_file=pki.leaf(name)[0])
+
+
+@pytest.mark.parametrize("style", ["7", "8", "9"])
+def test_req24_wrong_ca_is_refused(style, pki):
+    with Faulty(*pki.leaf("rogue")) as server:
+        refused(server, "CA this computer does not trust", "pve-root-ca.pem", ca_file=pki.ca(style))
+
+
+def test_req24_wrong_name_is_refused(pki):
+    with Faulty(*pki.leaf("wrong-name")) as server:
+        refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"))
+        refused(server, "not for the name localhost", ca_file=pki.ca("9"), host="localhost")
+        refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"), ssl_mode="verify")
+        refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"), ssl_mode="insecure")
+
+
+def test_req24_expired_is_refused(pki):
+    with Faulty(*pki.leaf("expired")) as server:
+        refused(server, "it has expired", "pvecm updatecerts", ca_file=pki.ca("9"))
+
+
+def test_req24_strict_refuses_what_no_ca_vouches_for(pki):
+    for name in ("9", "self", "rogue", "expired"):
+        with Faulty(*pki.leaf(name)) as server:
+            refused(server, "PROXMOX_CA_FILE", "PROXMOX_FINGERPRINT", "PROXMOX_SSL_MODE=verify", ssl_mode="strict")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("style", ["7", "8", "9"])
+def test_req24_strict_with_the_bundle_of_the_environment(style, variable, pki, monkeypatch):
+    monkeypatch.setenv(variable, pki.ca(style))
+    with Faulty(*pki.leaf(style)) as server:
+        accepted(server, ssl_mode="strict")
+        accepted(server, ssl_mode="verify")
+    with Faulty(*pki.leaf("rogue")) as server:
+        refused(server, ssl_mode="strict")
+
+
+def test_req24_strict_checks_names(pki, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
+    with Faulty(*pki.leaf("wrong-name")) as server:
+        refused(server, "not for the address 127.0.0.1", ssl_mode="strict")
+        refused(server, "not for the name localhost", ssl_mode="strict", host="localhost")
+
+
+def test_req24_ca_file_alone_is_trusted(pki, monkeypatch):
+    """With a CA file the system's store counts no more."""
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
+    with Faulty(*pki.leaf("9")) as server:
+        refused(server, ca_file=pki.ca("rogue"))
+
+
+def test_req24_pinned_certificate(pki):
+    pin = pki.fingerprint("expired")
+    for text in (pin, pin.lower(), pin.replace(":", ""), "sha256:" + pin, "  %s " % pin,
+                 pki.fingerprint("9") + ", " + pin):
+        with Faulty(*pki.leaf("expired")) as server:
+            accepted(server, fingerprint=text)
+            accepted(server, fingerprint=text, ssl_mode="insecure", ca_file="/nowhere")
+
+
+def test_req24_changed_pin_is_refused_with_both_values(pki):
+    old, new = pki.fingerprint("9"), pki.fingerprint("renewed")
+    with Faulty(*pki.leaf("9")) as server:
+        accepted(server, fingerprint=old)
+        server.use(*pki.leaf("renewed"))
+        for mode in ("strict", "verify", "insecure"):
+            refused(server, old, new, "PROXMOX_FINGERPRINT", fingerprint=old, ssl_mode=mode)
+
+
+@pytest.mark.parametrize("text", ["AA", "AA:BB", "zz" * 32, "AA" * 31, "AA" * 33, ("AA:" * 32)[:-1] + ":", "A" * 63,
+                                  "AAA:" * 16 + "A" * 16, ","])
+def test_fingerprint_must_be_one(text, pki):
+    with Faulty(*pki.leaf("9")) as server:
+        refused(server, "PROXMOX_FINGERPRINT", fingerprint=text)
+        assert server.connections == 0
+
+
+def test_req24_plain_http_is_refused(pki):
+    with Faulty(*pki.leaf("9")) as server:
+        server.fault = "plain http"
+        for mode in ("strict", "verify", "insecure"):
+            refused(server, "does not speak TLS", "Plain http is refused", ssl_mode=mode)
+    with pytest.raises(PveError, match="http:// is refused"):
+        client(SimpleNamespace(port=8006), host="http://pve1")
+
+
+def test_adapter_takes_no_http_url(pki):
+    adapter = tls.adapter(SimpleNamespace(ssl_mode="insecure"), Log())
+    import requests
+    request = requests.Request("GET", "http://127.0.0.1:8006/x").prepare()
+    with pytest.raises(tls.NotSent, match="http"):
+        adapter.send(request, timeout=(1, 1))
+
+
+# ---- verify: trust on first use --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["self", "9", "expired", "wrong-name"])
+def test_req24_verify_trusts_on_first_use_and_says_so(name, pki):
+    log = Log()
+    with Faulty(*pki.leaf(name)) as server:
+        it = client(server, ssl_mode="verify", log=log)
+        for _ in range(3):
+            it.request("GET", "/version")
+        assert len(server.requests) == 3
+        assert log.events() == ["tls_first_use"]
+        level, _, fields = log.lines[0]
+        assert level == "warning" and fields["fingerprint"] == pki.fingerprint(name)
+        assert "PROXMOX_FINGERPRINT=" + pki.fingerprint(name) in fields["message"]
+        assert "unauthenticated" in fields["message"]
+
+
+def test_req24_verify_refuses_a_change_with_both_values(pki):
+    log = Log()
+    with Faulty(*pki.leaf("self")) as server:
+        it = client(server, ssl_mode="verify", log=log)
+        it.request("GET", "/version")
+        server.use(*pki.leaf("self-other"))
+        it.close()
+        for verb in ("GET", "POST"):
+            with pytest.raises(PveError) as caught:
+                it.request(verb, "/version")
+            assert pki.fingerprint("self") in str(caught.value) and pki.fingerprint("self-other") in str(caught.value)
+            assert caught.value.outcome == "unsent"
+        assert len(server.requests) == 1
+        server.use(*pki.leaf("self"))
+        it.request("GET", "/version")
+
+
+def test_verify_sends_nothing_while_it_fetches_the_certificate(pki):
+    with Faulty(*pki.leaf("self")) as server:
+        it = client(server, ssl_mode="verify")
+        it.request("GET", "/version")
+        assert server.connections == 3 and len(server.requests) == 1     # by the store: no; the leaf; pinned
+        it.close()
+        it.request("GET", "/version")
+        assert server.connections == 4
+
+
+def test_verify_keeps_the_pin_in_the_state_directory(pki, tmp_path):
+    state = str(tmp_path / "state")
+    with Faulty(*pki.leaf("self")) as server:
+        log = Log()
+        accepted(server, ssl_mode="verify", state_dir=state, log=log)
+        path = os.path.join(state, tls.PINS_FILE)
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(state).st_mode) == 0o700
+        with open(path) as file:
+            assert file.read() == "127.0.0.1:%d %s\n" % (server.port, pki.fingerprint("self"))
+        assert os.listdir(state) == [tls.PINS_FILE]
+        accepted(server, ssl_mode="verify", state_dir=state, log=log)      # another process
+        assert log.events() == ["tls_first_use"]
+        server.use(*pki.leaf("self-other"))
+        refused(server, pki.fingerprint("self"), pki.fingerprint("self-other"), path, ssl_mode="verify", state_dir=state)
+
+
+def test_verify_with_a_state_directory_that_cannot_be_written(pki, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    log = Log()
+    with Faulty(*pki.leaf("self")) as server:
+        accepted(server, ssl_mode="verify", state_dir=str(blocked), log=log)
+    assert sorted(set(log.events())) == ["tls_first_use", "tls_pins"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+def test_verify_does_not_believe_pins_others_can_write(pki, tmp_path):
+    path = tmp_path / tls.PINS_FILE
+    log = Log()
+    with Faulty(*pki.leaf("self")) as server:
+        path.write_text("127.0.0.1:%d %s\n" % (server.port, pki.fingerprint("self-other")))
+        path.chmod(0o666)
+        accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
+    assert log.events() == ["tls_pins", "tls_first_use"]
+
+
+def test_verify_ignores_lines_it_does_not_know(pki, tmp_path):
+    path = tmp_path / tls.PINS_FILE
+    path.write_bytes(b"\xff\xfe nonsense\n\n127.0.0.1:1 AA:BB\nx y z\n")
+    path.chmod(0o600)
+    with Faulty(*pki.leaf("self")) as server:
+        accepted(server, ssl_mode="verify", state_dir=str(tmp_path))
+
+
+def test_verify_prefers_the_system_store_and_does_not_fall_back_from_it(pki, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
+    log = Log()
+    with Faulty(*pki.leaf("9")) as server:
+        it = client(server, ssl_mode="verify", log=log)
+        it.request("GET", "/version")
+        assert log.events() == []
+        server.use(*pki.leaf("self"))
+        it.close()
+        with pytest.raises(PveError, match="vouched for by a CA of this system before"):
+            it.request("GET", "/version")
+        assert len(server.requests) == 1
+
+
+def test_verify_accepts_a_change_to_a_certificate_that_a_ca_vouches_for(pki, monkeypatch, tmp_path):
+    log = Log()
+    with Faulty(*pki.leaf("self")) as server:
+        accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
+        monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
+        server.use(*pki.leaf("9"))
+        accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
+        server.use(*pki.leaf("self"))
+        refused(server, "before", ssl_mode="verify", state_dir=str(tmp_path))
+
+
+def test_verify_pins_each_host_alone(pki):
+    log = Log()
+    with Faulty(*pki.leaf("self")) as one, Faulty(*pki.leaf("self-other")) as two:
+        it = client(one, ssl_mode="verify", log=log, host="127.0.0.1")
+        it._hosts.append(type(it._hosts[0])("127.0.0.1", two.port))
+        it.request("GET", "/version")
+        it._current = 1
+        it.request("GET", "/version")
+        assert [fields["host"] for _, _, fields in log.lines] == ["127.0.0.1:%d" % one.port, "127.0.0.1:%d" % two.port]
+
+
+# ---- insecure, and settings that cannot be used ----------------------------------------------------------------------
+
+def test_insecure_warns_once(pki):
+    log = Log()
+    with Faulty(*pki.leaf("expired")) as server:
+        it = client(server, ssl_mode="insecure", log=log)
+        for _ in range(3):
+            it.request("GET", "/version")
+            it.close()
+    assert log.events() == ["tls_insecure"]
+
+
+def test_no_warning_of_urllib3(pki, recwarn):
+    with Faulty(*pki.leaf("9")) as server:
+        for mode in ("insecure", "verify"):
+            accepted(server, ssl_mode=mode)
+    assert not [one for one in recwarn if "Insecure" in one.category.__name__]
+
+
+def test_settings_that_cannot_be_used(pki, tmp_path, monkeypatch):
+    empty = tmp_path / "empty.pem"
+    empty.write_text("not a certificate")
+    with Faulty(*pki.leaf("9")) as server:
+        refused(server, "PROXMOX_CA_FILE", "pve-root-ca.pem", "No such file", ca_file=str(tmp_path / "missing.pem"))
+        refused(server, "PROXMOX_CA_FILE", "no PEM certificate", ca_file=str(empty))
+        refused(server, "PROXMOX_SSL_MODE", ssl_mode="none")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+        refused(server, "REQUESTS_CA_BUNDLE")
+        assert server.connections == 0
+
+
+def test_no_old_tls(pki):
+    assert tls._context(True).minimum_version == ssl.TLSVersion.TLSv1_2
+    assert tls._context(False).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_no_descriptor_is_left_open(pki):
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("no /proc")
+    with Faulty(*pki.leaf("rogue")) as server:
+        it = client(server, ca_file=pki.ca("9"))
+        changed = client(server, fingerprint=pki.fingerprint("9"))
+        before = None
+        for _ in range(20):
+            for each in (it, changed):
+                with pytest.raises(PveError):
+                    each.request("POST", "/version")
+            server.drop_connections()
+            if before is None:
+                before = len(os.listdir("/proc/self/fd"))
+        assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+
+# ---- inspect ---------------------------------------------------------------------------------------------------------
+
+def modes(facts):
+    return {mode["mode"]: mode["accepts"] for mode in facts["modes"]}
+
+
+def test_inspect_a_cluster_certificate(pki):
+    with Faulty(*pki.leaf("8")) as server:
+        facts = tls.inspect("127.0.0.1", server.port, SimpleNamespace(ca_file=pki.ca("8")))
+        assert server.requests == []
+    shown = facts["certificate"]
+    assert facts["stage"] == "done" and facts["problem"] is None and facts["addresses"] == ["127.0.0.1"]
+    assert facts["version"] in ("TLSv1.2", "TLSv1.3")
+    assert shown["fingerprint"] == pki.fingerprint("8")
+    assert "commonName=pve1.example.com" in shown["subject"] and "PVE Cluster Manager CA" in shown["issuer"]
+    assert "pve1" in shown["names"] and "127.0.0.1" in shown["names"]
+    assert not shown["self_signed"] and not shown["expired"]
+    assert modes(facts) == {"strict": False, "ca_file": True, "fingerprint": True, "verify": True, "insecure": True}
+    assert [mode["setting"] for mode in facts["modes"] if mode["mode"] == "fingerprint"] == [
+        "PROXMOX_FINGERPRINT=" + pki.fingerprint("8")]
+
+
+@pytest.mark.parametrize("name, why", [("expired", "it has expired"), ("wrong-name", "not for the address 127.0.0.1"),
+                                       ("rogue", "does not trust"), ("self", "self-signed")])
+def test_inspect_says_why_not(name, why, pki):
+    with Faulty(*pki.leaf(name)) as server:
+        facts = tls.inspect("127.0.0.1", server.port, SimpleNamespace(ca_file=pki.ca("9"), fingerprint="AA" * 32))
+    assert modes(facts) == {"strict": False, "ca_file": False, "fingerprint": False, "verify": True, "insecure": True}
+    assert why in [mode["why"] for mode in facts["modes"] if mode["mode"] == "ca_file"][0]
+    assert facts["certificate"]["expired"] == (name == "expired")
+    assert facts["certificate"]["self_signed"] == (name == "self")
+    assert facts["certificate"]["fingerprint"] == pki.fingerprint(name)
+
+
+def test_inspect_knows_the_pins(pki, tmp_path):
+    with Faulty(*pki.leaf("self")) as server:
+        client(server, ssl_mode="verify", state_dir=str(tmp_path)).request("GET", "/version")
+        settings = SimpleNamespace(state_dir=str(tmp_path))
+        assert modes(tls.inspect("127.0.0.1", server.port, settings))["verify"] is True
+        server.use(*pki.leaf("self-other"))
+        assert modes(tls.inspect("127.0.0.1", server.port, settings))["verify"] is False
+
+
+def test_inspect_what_is_not_there(pki, monkeypatch):
+    with Faulty(*pki.leaf("9")) as server:
+        port = server.port
+        server.fault = "plain http"
+        facts = tls.inspect("127.0.0.1", port)
+        assert facts["stage"] == "tls" and facts["problem"]
+        server.fault = "tls stall"
+        facts = tls.inspect("127.0.0.1", port, seconds=0.1)
+        assert facts["stage"] == "tls" and "0.1 s" in facts["problem"]
+    facts = tls.inspect("127.0.0.1", port)
+    assert facts["stage"] == "tcp" and "refused" in facts["problem"] and facts["modes"] == []
+
+    def unknown(*args, **kwargs):
+        raise tls.socket.gaierror(-2, "Name or service not known")
+    monkeypatch.setattr(tls.socket, "getaddrinfo", unknown)
+    facts = tls.inspect("pve1.invalid", 8006)
+    assert facts["stage"] == "dns" and facts["problem"] == "Name or service not known"
