@@ -115,7 +115,7 @@ class Tasks:
         except StopIteration:
             return self._finish(task, "WARNINGS: %d" % task.warnings if task.warnings else "OK")
         except Refused as error:
-            return self._finish(task, error.text.strip())
+            return self._finish(task, error_text(error))
         self._push(self.world.t + max(0.0, seconds), task)
 
     def _finish(self, task, status):
@@ -142,6 +142,16 @@ class Tasks:
     def busy(self, node, kind):
         """Whether a task of `kind` runs on `node`."""
         return any(task.running and task.type == kind and task.node == node for task in reversed(list(self.all.values())))
+
+
+def error_text(error):
+    """A Refused as a task's error: PVE::Exception puts its code in front and its `errors` behind."""
+    text = error.text.strip()
+    if error.status != 500:
+        text = "%d %s" % (error.status, text)
+    for key, words in sorted((error.errors or {}).items()):
+        text += "\n%s: %s" % (key, words)
+    return text.strip()
 
 
 def _last_line(status):

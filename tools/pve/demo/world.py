@@ -185,7 +185,7 @@ def _vms(world):
     _vm(world, 108, "pve1", {
         "name": "legacy", "memory": "2048", "cores": 2, "sockets": 2, "cpu": "kvm64", "boot": "order=ide0;net0", "scsihw": "lsi",
         "ide0": "nas:108/vm-108-disk-0.qcow2,size=16G", "net0": "rtl8139=BC:24:11:00:01:80,bridge=vmbr0", "ostype": "w2k8"},
-        running=True, since=t - 41.0 * DAY, cpu=0.02, mem=0.72, rate=4000.0)
+        running=True, since=t - 41.0 * DAY, cpu=0.02, mem=0.72, rate=4000.0, deaf=True)
 
     _vm(world, 9000, "pve1", {
         "name": "debian-13-template", "template": 1, "agent": "1", "memory": "2048", "ciuser": "admin", "tags": "template",
