@@ -1,0 +1,204 @@
+"""Cloning and resizing guests: exact requests, what is refused before anything is sent, what is told of pending changes."""
+import pytest
+
+from support import Bench
+from tools.pve.client import PveError
+
+RESOURCES = "GET /cluster/resources type=vm"
+V100, V107, V9000 = "/nodes/pve1/qemu/100", "/nodes/pve3/qemu/107", "/nodes/pve1/qemu/9000"
+C200, C202, C203 = "/nodes/pve1/lxc/200", "/nodes/pve2/lxc/202", "/nodes/pve3/lxc/203"
+
+
+def digest(vmid):
+    """A preparation that gives {digest} of a guest's config."""
+    return lambda bench: {"digest": bench.cluster.world.guests[vmid].digest}
+
+
+def _clone(path, arguments, sent, *after):
+    kind = path.split("/")[3]
+    _, _, node, _, vmid = path.split("/")
+    return ("proxmox_clone_%s" % ("vm" if kind == "qemu" else "lxc"), dict({"node": node, "vmid": int(vmid)}, **arguments),
+            ["GET %s/status/current" % path, "POST %s/clone %s" % (path, sent)] + list(after))
+
+
+def _resize(path, arguments, sent):
+    _, _, node, kind, vmid = path.split("/")
+    return ("proxmox_resize_%s" % ("vm" if kind == "qemu" else "lxc"), dict({"node": node, "vmid": int(vmid)}, **arguments),
+            ["GET %s/config" % path, "PUT %s/config %s" % (path, sent), "GET %s/pending" % path], digest(int(vmid)))
+
+
+CASES = [
+    _clone(V107, {"newid": 300, "hostname": "lab2", "wait": 600}, "name=lab2 newid=300"),
+    _clone(V107, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/qemu/300/config"),
+    _clone(V9000, {"newid": 300, "name": "web9", "pool": "prod", "description": "100% & more = ä"},
+           "description=100% & more = ä name=web9 newid=300 pool=prod"),
+    _clone(V9000, {"newid": 300, "name": "web9", "full": True, "storage": "nas", "format": "qcow2", "wait": 600},
+           "format=qcow2 full=1 name=web9 newid=300 storage=nas"),
+    _clone("/nodes/pve1/qemu/104", {"newid": 300, "hostname": "mail2", "target": "pve2", "wait": 3600},
+           "name=mail2 newid=300 target=pve2"),
+    _clone(V100, {"newid": 300, "hostname": "web2", "snapname": "fresh-install", "wait": 3600},
+           "name=web2 newid=300 snapname=fresh-install"),
+    ("proxmox_clone_vm", {"vmid": 9000, "newid": "300", "hostname": "web9"},
+     [RESOURCES, "GET %s/status/current" % V9000, "POST %s/clone name=web9 newid=300" % V9000]),
+    _clone(C203, {"newid": 300, "hostname": "dev2", "wait": 600, "description": "copy"},
+           "description=copy hostname=dev2 newid=300"),
+    _clone(C203, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/lxc/300/config"),
+    _clone(C202, {"newid": 300, "hostname": "files2", "snapname": "weekly-1", "storage": "local-lvm", "wait": 3600},
+           "hostname=files2 newid=300 snapname=weekly-1 storage=local-lvm"),
+    _clone("/nodes/pve1/lxc/9100", {"newid": 300, "hostname": "ct", "full": False, "pool": "prod", "target": "pve1"},
+           "full=0 hostname=ct newid=300 pool=prod target=pve1"),
+    _resize(V100, {"memory": 8192, "cores": 2}, "cores=2 digest={digest} memory=8192"),
+    _resize(V107, {"sockets": 2, "balloon": 0, "cpulimit": 1.5}, "balloon=0 cpulimit=1.5 digest={digest} sockets=2"),
+    _resize(C200, {"memory": 1024, "cores": "2", "swap": 0, "cpulimit": 0}, "cores=2 cpulimit=0 digest={digest} memory=1024 swap=0"),
+]
+
+
+# --------------------------------------------------------------------------------------------------------------- clones
+
+@pytest.mark.parametrize("tool, arguments, words", [
+    ("proxmox_clone_vm", {"vmid": 9000, "newid": 300, "storage": "nas"}, "set full=true"),
+    ("proxmox_clone_vm", {"vmid": 107, "newid": 300, "full": False, "format": "raw"}, "linked clone"),
+    ("proxmox_clone_lxc", {"vmid": 201, "newid": 300}, "only from a snapshot"),
+    ("proxmox_clone_lxc", {"vmid": 201, "newid": 300, "hostname": "a_b"}, "DNS name"),
+    ("proxmox_clone_vm", {"vmid": 100}, "newid: missing"),
+])
+def test_what_is_refused_before_it_is_sent(tool, arguments, words):
+    bench = Bench()
+    answer = bench.run(tool, **arguments)
+    assert answer.failed and words in answer.text
+    assert bench.sent(reads=False) == []
+
+
+def test_a_taken_newid_is_proxmoxs_to_refuse_and_told():
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=100, wait=600)
+    assert answer.failed and "100" in answer.text and "exist" in answer.text
+    assert len(bench.sent(reads=False)) == 1
+
+
+def test_the_new_name_is_told_as_proxmox_gave_it():
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, wait=600)
+    assert bench.cluster.world.guests[300].name == "Copy-of-VM-lab"
+    assert "VM 107 (lab) cloned to 300 (Copy-of-VM-lab)" in answer.text
+    assert answer.data["newid"] == 300 and answer.data["name"] == "Copy-of-VM-lab" and answer.data["full"] is True
+
+
+def test_a_clone_of_a_template_is_told_as_linked():
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid=9000, newid=300, hostname="web9")
+    assert "a linked clone" in answer.text and answer.data["full"] is False
+    assert "base-9000" in bench.cluster.world.guests[300].conf["scsi0"]
+
+
+def test_a_linked_clone_of_what_is_no_template_fails_in_plain_words():
+    answer = Bench().run("proxmox_clone_vm", vmid=107, newid=300, full=False, wait=600)
+    assert answer.failed and "needs a template" in answer.text
+
+
+def test_a_clone_that_outlasts_the_wait_is_not_told_as_done():
+    answer = Bench().run("proxmox_clone_lxc", vmid=203, newid=300, hostname="dev2", wait=0)
+    assert answer.text.startswith("\u23f3") and "not yet done" in answer.text and answer.data["status"] == "running"
+
+
+# -------------------------------------------------------------------------------------------------------------- resizing
+
+def test_of_a_running_vm_cores_and_memory_wait_and_it_is_said():
+    bench = Bench()
+    answer = bench.run("proxmox_resize_vm", vmid=100, memory=8192, cores=2)
+    assert "memory 4 GiB -> 8 GiB, cores 4 -> 2" in answer.text
+    assert "Not in effect yet: cores, memory wait for a restart" in answer.text and answer.data["pending"] == ["cores", "memory"]
+    guest = bench.cluster.world.guests[100]
+    assert guest.conf["cores"] == 4 and guest.wanted()["cores"] == 2
+
+
+def test_what_is_live_is_not_told_as_waiting():
+    answer = Bench().run("proxmox_resize_vm", vmid=100, cpulimit=2)
+    assert "cpulimit no limit -> 2" in answer.text and "Not in effect" not in answer.text and "pending" not in answer.data
+
+
+def test_a_container_is_resized_at_once():
+    bench = Bench()
+    answer = bench.run("proxmox_resize_lxc", vmid=200, memory=1024, swap=0, cores=2)
+    assert "memory 512 MiB -> 1 GiB" in answer.text and "swap 512 MiB -> 0 B" in answer.text and "Not in effect" not in answer.text
+    assert bench.cluster.world.guests[200].conf["memory"] == 1024
+
+
+def test_a_stopped_vm_is_resized_at_once():
+    bench = Bench()
+    answer = bench.run("proxmox_resize_vm", vmid=107, memory=2048)
+    assert "memory 1 GiB -> 2 GiB" in answer.text and "Not in effect" not in answer.text
+    assert str(bench.cluster.world.guests[107].conf["memory"]) == "2048"
+
+
+@pytest.mark.parametrize("stored", [2048, "2048", "current=2048"])
+def test_memory_is_read_in_every_form(stored):
+    bench = Bench()
+    bench.cluster.world.guests[107].conf["memory"] = stored
+    assert "memory 2 GiB as before" in bench.run("proxmox_resize_vm", vmid=107, memory=2048).text
+
+
+def test_nothing_to_change_is_an_error_that_names_the_arguments():
+    bench = Bench()
+    answer = bench.run("proxmox_resize_vm", vmid=100)
+    assert answer.failed and "at least one of memory, cores, sockets, balloon, cpulimit" in answer.text and bench.sent() == []
+
+
+def test_a_balloon_beyond_the_memory_is_explained():
+    answer = Bench().run("proxmox_resize_vm", vmid=101, memory=4096)
+    assert answer.failed and "balloon may not be more than memory" in answer.text
+
+
+# ------------------------------------------------------------------------------------------------------- the digest
+
+class _Meddler:
+    """Changes the config of a guest right after it was read, the given number of times."""
+
+    def __init__(self, bench, vmid, times):
+        self.bench, self.vmid, self.left, self.client = bench, vmid, times, bench.host.client
+        self.request, self.client.request = self.client.request, self
+
+    def __call__(self, verb, path, params=None, **more):
+        reply = self.request(verb, path, params, **more)
+        if verb == "GET" and path.endswith("/config") and self.left:
+            self.left -= 1
+            self.bench.cluster.world.guests[self.vmid].conf["description"] = "changed %d\n" % self.left
+        return reply
+
+
+@pytest.mark.parametrize("tool, vmid", [("proxmox_resize_vm", 107), ("proxmox_resize_lxc", 203)])
+@pytest.mark.parametrize("times, done", [(1, True), (2, False)])
+def test_a_config_changed_in_between_is_read_again_once(tool, vmid, times, done):
+    bench = Bench()
+    _Meddler(bench, vmid, times)
+    answer = bench.run(tool, vmid=vmid, memory=4096)
+    assert answer.failed is not done
+    assert len(bench.sent(reads=False)) == 2
+    assert (str(bench.cluster.world.guests[vmid].conf["memory"]) == "4096") is done
+
+
+def test_only_a_refusal_is_repeated():
+    bench = Bench()
+    request = bench.host.client.request
+
+    def broken(verb, path, params=None, **more):
+        if verb == "GET":
+            return request(verb, path, params, **more)
+        sent.append(path)
+        raise PveError("the connection broke: checksum mismatch", outcome="unknown")
+    sent, bench.host.client.request = [], broken
+    assert bench.run("proxmox_resize_vm", vmid=107, memory=4096).failed
+    assert len(sent) == 1
+
+
+def test_when_it_cannot_be_read_back_the_change_is_still_told():
+    bench = Bench()
+    request = bench.host.client.request
+
+    def broken(verb, path, params=None, **more):
+        if path.endswith("/pending"):
+            raise PveError("gone", outcome="unsent")
+        return request(verb, path, params, **more)
+    bench.host.client.request = broken
+    answer = bench.run("proxmox_resize_vm", vmid=107, memory=4096)
+    assert not answer.failed and "could not be read" in answer.text

@@ -1,0 +1,135 @@
+"""Toolset: clone guests, and change how much memory, CPU and swap they have."""
+from tools.edit import change, explained
+from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Tool, Waiting, dataclass, text)
+
+
+@dataclass
+class Clone(Waiting):
+    """Clone a {guest}."""
+    newid: Annotated[int, Arg(format="vmid")] = REQUIRED
+    hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
+    full: Annotated[Optional[bool], Arg("false = linked to its template")] = None
+    snapname: Annotated[Optional[str], Arg(format="snapname")] = None
+    storage: Annotated[Optional[str], Arg(format="storage")] = None
+    target: Annotated[Optional[str], Arg("another node", format="node")] = None
+    pool: Annotated[Optional[str], Arg(format="pool")] = None
+    description: Optional[str] = None
+
+
+@dataclass
+class CloneVm(Clone):
+    """Clone a {guest}."""
+    format: Optional[str] = None
+
+
+@dataclass
+class ResizeLxc(Guest):
+    """Change memory, swap and CPU of a {guest}."""
+    memory: Annotated[Optional[int], Arg("MiB")] = None
+    cores: Optional[int] = None
+    swap: Optional[int] = None
+    cpulimit: Annotated[Optional[float], Arg("0 = none")] = None
+
+
+@dataclass
+class ResizeVm(Guest):
+    """Change memory and CPU of a {guest}."""
+    memory: Annotated[Optional[int], Arg("MiB")] = None
+    cores: Optional[int] = None
+    sockets: Optional[int] = None
+    balloon: Annotated[Optional[int], Arg("least MiB, 0 = off")] = None
+    cpulimit: Annotated[Optional[float], Arg("0 = none")] = None
+
+
+_CLONE_HINTS = (
+    (r"(?i)linked clone feature", "A linked clone needs a template (or a snapshot on a storage that can); leave full out."),
+    (r"(?i)full clone feature", "The storage cannot copy it in this state; stop the guest or clone a snapshot (snapname)."),
+    (r"VM uses local storage", "target needs all disks on shared storage; clone here, then migrate."),
+    (r"TPM state while VM is running", "Shut the VM down first."),
+    (r"unable to clone mountpoint", "Bind and device mount points cannot be cloned; take the mount point out first."),
+)
+_RESIZE_HINTS = ((r"balloon value too large", "balloon may not be more than memory; give both."),)
+
+
+def clone(call):
+    """A clone, told by the name it has got. Linked clones are Proxmox's default for templates (API2/Qemu.pm, clone_vm)."""
+    args, source = call.args, call.get("./status/current")
+    linked = not args.full if args.full is not None else str(source.get("template") or 0) == "1"
+    if linked and (args.storage or getattr(args, "format", None)):
+        raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. Nothing was "
+                      "sent; set full=true, or leave them out.")
+    if call.kind == "lxc" and source.get("status") == "running" and not linked and not args.snapname:
+        raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Nothing was sent; give "
+                      "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
+    params = dict(call.parameters(), newid=args.newid)
+    if call.kind == "qemu" and "hostname" in params:
+        params["name"] = params.pop("hostname")
+    try:
+        outcome = call.done(call.send(**params))
+    except (PveError, Failure) as error:
+        raise explained(error, _CLONE_HINTS) from None
+    name = args.hostname or (_name(call) if outcome.ok else None)
+    says = "%s cloned to %s%s%s, a %s clone" % (
+        _called(call.subject, source.get("name")), _called(str(args.newid), name), " on node %s" % args.target if args.target else "",
+        " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
+    return call.tell(outcome, says, newid=args.newid, name=name, full=not linked)
+
+
+def _name(call):
+    """The name the clone has got, or None when it cannot be read."""
+    try:
+        config = call.get("/nodes/{target}/{kind}/{newid}/config", ids={"target": call.args.target or call.node})
+    except PveError:
+        return None
+    return config.get("name") or config.get("hostname")
+
+
+def _called(subject, name):
+    return "%s (%s)" % (subject, text.line(name)) if name else subject
+
+
+#: What holds when the config has no such key (qemu-server and pve-container).
+_DEFAULTS = {"qemu": {"memory": 512, "cores": 1, "sockets": 1}, "lxc": {"memory": 512, "swap": 512}}
+_ABSENT = {"cores": "all", "balloon": "as memory", "cpulimit": "no limit"}
+
+
+def resize(call):
+    """A new size, and what of it waits for a restart."""
+    wanted, before = call.parameters(), {}
+    if not wanted:
+        raise Failure("Nothing to change was given: at least one of %s. Nothing was sent."
+                      % ", ".join(key for key in vars(call.args) if key not in ("vmid", "node")))
+
+    def work_out(config):
+        before.update(config)
+        return wanted
+    done = change(call, work_out, _RESIZE_HINTS)
+    parts = []
+    for key, value in wanted.items():
+        old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
+        parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
+    waiting = sorted(done.waiting.intersection(wanted))
+    return call.tell(done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted), pending=waiting or None,
+                     **wanted)
+
+
+def _amount(call, key, value):
+    """An amount as text; "current=2048" is 2048 (the memory of a VM is a property string since 8.0)."""
+    if value is None:
+        value = _DEFAULTS[call.kind].get(key)
+    if value is None:
+        return _ABSENT[key]
+    number = str(value).rpartition("=")[2]
+    if key == "cpulimit":
+        return "%g" % float(number) if float(number) else "no limit"
+    if key == "balloon" and number == "0":
+        return "off"
+    return text.size(int(number) * 1048576) if key in ("memory", "swap", "balloon") else number
+
+
+TOOLS = {
+    "proxmox_clone_vm": Tool("POST /nodes/{node}/qemu/{vmid}/clone", ELEVATED, CloneVm, clone),
+    "proxmox_clone_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/clone", ELEVATED, Clone, clone),
+    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize),
+    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize),
+}

@@ -1,0 +1,248 @@
+"""Toolset: new guests, and the templates that containers are made from.
+
+Defaults are those of Proxmox's web interface where the API's own would give a guest of little use: an unprivileged container
+with a network, a VM with virtio-scsi-single, a CPU type of today and a disk that can discard. The boot order is left to
+Proxmox, which puts the disk before the CD.
+"""
+import re
+from urllib.parse import quote
+
+from tools.disks import new_size
+from tools.edit import explained
+from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, PveError, Table, Tool,
+                       Vmid, dataclass, text)
+from tools.networks import check_cidr, check_gateway
+from tools.pve.formats import gib, property_string
+
+
+@dataclass
+class Templates(NodeArgs):
+    """List the templates on a node that containers can be made from."""
+    storage: Annotated[Optional[str], Arg(format="storage")] = None
+
+
+@dataclass
+class _New(OnNode):
+    """(what both kinds of new guest have)"""
+    vmid: Vmid = REQUIRED
+    memory: Annotated[int, Arg("MiB")] = 512
+    cores: Optional[int] = None
+    storage: Annotated[Optional[str], Arg(format="storage")] = None
+    bridge: Annotated[Optional[str], Arg("default vmbr0", format="bridge")] = None
+    tag: Annotated[Optional[int], Arg("VLAN", null=0, also=("vlan",))] = None
+    net0: Optional[str] = None
+    tags: Annotated[Optional[str], Arg("a;b")] = None
+    pool: Annotated[Optional[str], Arg(format="pool")] = None
+    onboot: Optional[bool] = None
+    start: Optional[bool] = None
+
+
+@dataclass
+class CreateLxc(_New):
+    """Create a container."""
+    ostemplate: Annotated[str, Arg("volid", format="volid")] = REQUIRED
+    hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
+    password: Annotated[Optional[str], Arg(least=5, secret=True)] = None
+    ssh_public_keys: Annotated[Optional[str], Arg(also=("ssh-public-keys", "sshkeys"))] = None
+    rootfs_size: Annotated[str, Arg("GiB, or 512M, 1T", also=("rootfs",))] = "8"
+    swap: Optional[int] = None
+    ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
+    gw: Optional[str] = None
+    nameserver: Optional[str] = None
+    unprivileged: bool = True
+    features: Optional[str] = None
+
+
+@dataclass
+class CreateVm(_New):
+    """Create a VM."""
+    name: Annotated[Optional[str], Arg(format="dnsname", also=("hostname",))] = None
+    sockets: Optional[int] = None
+    disk_size: Annotated[Optional[str], Arg("GiB, or 512M, 1T; default 8")] = None
+    iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
+    ostype: str = "l26"
+    bios: Optional[str] = None
+    machine: Optional[str] = None
+    cpu: Optional[str] = None
+    agent: Optional[bool] = None
+    import_from: Annotated[Optional[str], Arg("image volid", format="volid", also=("import-from",))] = None
+    ciuser: Optional[str] = None
+    cipassword: Annotated[Optional[str], Arg(secret=True)] = None
+    sshkeys: Annotated[Optional[str], Arg(also=("ssh_public_keys",))] = None
+    ipconfig0: Annotated[Optional[str], Arg("ip=dhcp")] = None
+
+
+# ----------------------------------------------------------------------------------------------------------- templates
+
+TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind="bytes"), Column("format"),
+                  Column("ctime", "created", "time"), Column("storage", shown=False))
+
+
+def list_templates(call):
+    names, problems, rows = [call.args.storage], [], []
+    if call.args.storage is None:
+        names = [row["storage"] for row in call.get("/nodes/{node}/storage", content="vztmpl", enabled=True) if row.get("active", 1)]
+    for name in names:
+        try:
+            found = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": name}, content="vztmpl")
+        except PveError as error:
+            if len(names) == 1:
+                raise
+            problems.append("%s could not be read: %s" % (name, text.line(error, 300)))
+            continue
+        rows.extend(dict(row, storage=name) for row in found)
+    notes = problems
+    if not rows:
+        notes.append("None on %s%s. To get one, on the node: pveam update, pveam available, pveam download STORAGE NAME; or "
+                     "POST /nodes/%s/aplinfo (storage, template)." % (
+                         ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
+                         "" if names else " for templates (content vztmpl)", call.node))
+    return call.listing(call.tool.returns.data(sorted(rows, key=lambda row: str(row.get("volid")))), note="\n".join(notes) or None,
+                        narrow="storage")
+
+
+# ------------------------------------------------------------------------------------------------------- what both need
+
+_HINTS = (
+    (r"storage '[^']*' (?:does not|is not)|volume '[^']*' does not exist", "proxmox_get_storage shows what "
+     "each storage of the node may hold; proxmox_list_templates the container templates."),
+    (r"content type needs to be 'vztmpl'", "ostemplate has to be a template (proxmox_list_templates); a backup is restored with "
+     "proxmox_restore_backup_lxc."),
+    (r"cputype|CPU model", "Give a cpu that this version of Proxmox knows, such as kvm64 or host."),
+    (r"feature flags", "Features other than nesting are for root@pam alone; leave features out."),
+)
+
+
+def storage_for(call, content):
+    """The storage for a new guest: the argument; else local-lvm, local-zfs or the one with most room that may hold `content`."""
+    if call.args.storage:
+        return call.args.storage
+    rooms = {row["storage"]: row.get("avail") or 0 for row in call.get("/nodes/{node}/storage", content=content, enabled=True)
+             if row.get("active", 1)}
+    usual = [name for name in ("local-lvm", "local-zfs") if name in rooms]
+    return usual[0] if usual else max(rooms, key=rooms.get) if rooms else "local-lvm"
+
+
+def _one_way(call, *names):
+    """Failure when net0 is given beside what it already says."""
+    also = [name for name in names if getattr(call.args, name) is not None]
+    if call.args.net0 and also:
+        raise Failure("net0 is the whole value of the network device; %s cannot be given beside it. Nothing was sent." % ", ".join(also))
+
+
+def _created(call, answer, says, notes, **found):
+    """Follow the task of a creation, see whether the guest starts if it was to, and tell it."""
+    try:
+        outcome = call.done(answer)
+    except (PveError, Failure) as error:
+        raise explained(error, _HINTS) from None
+    if call.args.start and outcome.ok:
+        running = not outcome.upid or _starts(call)
+        says += " and started" if running else ""
+        found["running"] = running
+        if not running:
+            notes.insert(0, "It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why." % call.args.vmid)
+    return call.tell(outcome, says, "\n".join(notes) or None, **found)
+
+
+def _starts(call):
+    """Whether the new guest runs within some seconds: its start is a task of its own, begun at the end of the creation."""
+    for pause in (0.5, 1, 2, 3, 4, 5):
+        try:
+            if call.get("./status/current").get("status") == "running":
+                return True
+        except PveError:
+            return False
+        call.sleep(pause)
+    return False
+
+
+# ----------------------------------------------------------------------------------------------------------- containers
+
+def create_lxc(call):
+    args, size = call.args, new_size(call.args.rootfs_size)
+    _one_way(call, "bridge", "tag", "ip", "gw")
+    ip = args.ip or "dhcp"
+    if ip not in ("dhcp", "manual"):
+        check_cidr("ip", ip, ("dhcp", "manual"))
+    if args.gw:
+        check_gateway("gw", args.gw, 4)
+        if "/" not in ip:
+            raise Failure("gw goes with an address of its own: ip is %s. Nothing was sent; give ip with its prefix." % ip)
+    net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": ip, "gw": args.gw,
+                                         "tag": args.tag or None, "firewall": True})
+    # Features of a privileged container are for root@pam alone.
+    features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
+    storage = storage_for(call, "rootdir")
+    try:
+        answer = call.send(**{
+            "vmid": args.vmid, "ostemplate": args.ostemplate, "hostname": args.hostname, "password": args.password,
+            "ssh-public-keys": args.ssh_public_keys, "memory": args.memory, "swap": args.swap, "cores": args.cores,
+            "storage": storage, "rootfs": "%s:%s" % (storage, gib(size)), "net0": net0, "nameserver": args.nameserver,
+            "unprivileged": args.unprivileged, "features": features or None, "tags": args.tags, "pool": args.pool,
+            "onboot": args.onboot, "start": args.start})
+    except PveError as error:
+        raise explained(error, _HINTS) from None
+    notes = []
+    if not args.password and not args.ssh_public_keys:
+        notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s." % args.vmid)
+    return _created(call, answer, "%s created on node %s: %s on %s, net0 %s" % (
+        _called(call, args.hostname), args.node, text.size(size), storage, text.line(net0, 200)), notes,
+        name=args.hostname, storage=storage, net0=net0)
+
+
+def _called(call, name):
+    return "%s (%s)" % (call.subject, name) if name else call.subject
+
+
+# ------------------------------------------------------------------------------------------------------------------ VMs
+
+def create_vm(call):
+    args = call.args
+    _one_way(call, "bridge", "tag")
+    if args.import_from and args.disk_size:
+        raise Failure("An imported disk has the size of its image. Nothing was sent; leave disk_size out and grow it afterwards "
+                      "(proxmox_resize_disk_vm).")
+    size = None if args.import_from else new_size(args.disk_size or "8")
+    storage = storage_for(call, "images")
+    disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
+                            "iothread": True, "discard": "on"}, "file")
+    net0 = args.net0 or property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
+                                         "firewall": True}, "model")
+    win11 = args.ostype == "win11"
+    bios = args.bios or ("ovmf" if win11 else None)
+    params = {
+        "vmid": args.vmid, "name": args.name, "memory": args.memory, "cores": args.cores or 1, "sockets": args.sockets or 1,
+        "cpu": args.cpu or _cpu(call), "ostype": args.ostype, "scsihw": "virtio-scsi-single", "scsi0": disk, "net0": net0,
+        "ide2": property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
+        "bios": bios, "machine": args.machine or ("q35" if win11 else None), "agent": args.agent,
+        "efidisk0": "%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
+        "tpmstate0": "%s:1,version=v2.0" % storage if win11 else None,
+        "ciuser": args.ciuser, "cipassword": args.cipassword, "ipconfig0": args.ipconfig0,
+        "sshkeys": quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,      # format urlencoded
+        "tags": args.tags, "pool": args.pool, "onboot": args.onboot, "start": args.start}
+    if any(params[key] for key in ("ciuser", "cipassword", "ipconfig0", "sshkeys")):
+        params["ide0"] = "%s:cloudinit" % storage
+    try:
+        answer = call.send(**params)
+    except PveError as error:
+        raise explained(error, _HINTS) from None
+    notes = []
+    if re.match(r"w", args.ostype):
+        notes.append("Windows needs the VirtIO drivers (virtio-win ISO) to see this disk and network card.")
+    return _created(call, answer, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
+        _called(call, args.name), args.node, text.size(size) if size else "imported from %s" % args.import_from, storage,
+        text.line(net0, 200)), notes, name=args.name, storage=storage, net0=net0)
+
+
+def _cpu(call):
+    """The CPU type the web interface gives a new VM. Proxmox VE 7 does not know it: there the API's own default (None)."""
+    version = re.match(r"\d+", str(call.get("/version").get("version", "")))
+    return "x86-64-v2-AES" if version and int(version.group()) >= 8 else None
+
+
+TOOLS = {
+    "proxmox_list_templates": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Templates, list_templates, TEMPLATES),
+    "proxmox_create_lxc": Tool("POST /nodes/{node}/lxc", ELEVATED, CreateLxc, create_lxc),
+    "proxmox_create_vm": Tool("POST /nodes/{node}/qemu", ELEVATED, CreateVm, create_vm),
+}

@@ -1,0 +1,392 @@
+"""Toolset: disks of VMs and mount points of containers - add, grow, detach or destroy, move.
+
+A key that is taken would be replaced by Proxmox without a word, and deleting one that is absent "succeeds": so the config is
+read first, and its digest is sent along.
+"""
+import re
+
+from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage, Tool, Waiting,
+                       dataclass, text)
+from tools.pve.formats import gib, owner_of, parse_size, property_string
+
+_VM_DISKS, _CT_DISKS = r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+", r"rootfs|(?:mp|unused)\d+"
+SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
+
+VmDrive = Annotated[str, Arg("scsi1", format="drive")]
+VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
+CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", also=("volume",))]
+Size = Annotated[str, Arg("GiB, or 512M, 1T")]
+NewSize = Annotated[str, Arg("+10G, or 50G in all")]
+Destroy = Annotated[bool, Arg(also=("force",))]
+DeleteSource = Annotated[bool, Arg("the source")]
+
+
+@dataclass
+class AddDisk(Waiting):
+    """Add a new, empty disk to a VM."""
+    disk: VmDrive = REQUIRED
+    storage: Storage = REQUIRED
+    size: Size = REQUIRED
+    format: Optional[str] = None
+    ssd: Optional[bool] = None
+    discard: Optional[bool] = None
+    iothread: Optional[bool] = None
+    cache: Optional[str] = None
+    backup: Optional[bool] = None
+
+
+@dataclass
+class AddMountpoint(Guest):
+    """Add a new, empty volume to a container."""
+    mp: Annotated[str, Arg("mp0", format="mp")] = REQUIRED
+    storage: Storage = REQUIRED
+    size: Size = REQUIRED
+    path: Annotated[Optional[str], Arg("default /mnt/mp0")] = None
+    backup: Optional[bool] = None
+    ro: Optional[bool] = None
+    quota: Optional[bool] = None
+    acl: Optional[bool] = None
+
+
+@dataclass
+class ResizeDiskVm(Waiting):
+    """Grow a disk of a VM."""
+    disk: VmDrive = REQUIRED
+    size: NewSize = REQUIRED
+
+
+@dataclass
+class ResizeDiskLxc(Waiting):
+    """Grow a volume of a container."""
+    disk: CtDisk = REQUIRED
+    size: NewSize = REQUIRED
+
+
+@dataclass
+class RemoveDisk(Waiting):
+    """Detach a disk from a VM (kept as unusedN), or destroy it."""
+    disk: VmDisk = REQUIRED
+    destroy: Destroy = False
+
+
+@dataclass
+class RemoveMountpoint(Guest):
+    """Detach a mount point from a container (kept as unusedN), or destroy it."""
+    mp: Annotated[str, Arg("mp0 or unused0", format="ctvolume")] = REQUIRED
+    destroy: Destroy = False
+
+
+@dataclass
+class MoveDiskVm(Waiting):
+    """Move a disk of a VM to another storage."""
+    disk: Annotated[str, Arg("scsi1", format="vmdisk")] = REQUIRED
+    storage: Storage = REQUIRED
+    delete: DeleteSource = True
+    format: Optional[str] = None
+
+
+@dataclass
+class MoveDiskLxc(Waiting):
+    """Move a volume of a stopped container to another storage."""
+    disk: CtDisk = REQUIRED
+    storage: Storage = REQUIRED
+    delete: DeleteSource = True
+
+
+# --------------------------------------------------------------------------------------------------------------- adding
+
+def new_size(given):
+    """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; ValueError when it is none, or has a +."""
+    grows, size = parse_size(given)
+    if grows:
+        raise ValueError("size %s: a new volume is not grown; leave the + out" % given)
+    if size < SMALLEST:
+        raise ValueError("size %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)" % given)
+    return size
+
+
+def add_disk(call):
+    args, notes = call.args, []
+
+    def work_out(config):
+        must_be_free(call, config, args.disk)
+        if args.iothread and args.disk.startswith("scsi") and config.get("scsihw") != "virtio-scsi-single":
+            notes[:] = ["iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % config.get("scsihw", "lsi")]
+        options = {"format": args.format, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
+                   "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
+        return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
+    size = new_size(args.size)
+    return _added(call, change(call, work_out), args.disk, size, "disk", notes)
+
+
+def add_mountpoint(call):
+    """mp= (the path) is mandatory in the API; two mount points on one path would hide each other."""
+    args = call.args
+    path = args.path or "/mnt/%s" % args.mp
+    if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
+        raise ValueError("path %r is not a directory in the container, such as /mnt/data" % path[:80])
+
+    def work_out(config):
+        must_be_free(call, config, args.mp)
+        for key, value in config.items():
+            if re.fullmatch(r"mp\d+", key) and str(Disk(str(value)).keys.get("mp")).rstrip("/") == path.rstrip("/"):
+                raise Failure("%s is on %s already. Nothing was sent; choose another path." % (key, path))
+        options = {"mp": path, "backup": args.backup, "ro": args.ro, "quota": args.quota, "acl": args.acl}
+        return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
+    size = new_size(args.size)
+    return _added(call, change(call, work_out), args.mp, size, "mount point", ["It is on %s in the container." % path], path=path)
+
+
+def _added(call, done, key, size, what, notes, **found):
+    disk = Disk(str(done.config.get(key, "")))
+    says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
+                                      text.size(disk.size or size))
+    notes = [note for note in [done.note(call, [key])] + notes if note]
+    return call.tell(done.outcome, says, "\n".join(notes) or None, volid=disk.volid or None, size=disk.size or size,
+                     pending=[key] if key in done.waiting else None, **dict({"disk": key}, **found))
+
+
+# -------------------------------------------------------------------------------------------------------------- growing
+
+_RESIZE_HINTS = (
+    (r"shrinking disks is not supported|unable to shrink", "Its real size is more than its config says; disks only grow."),
+    (r"snapshot", "Before Proxmox VE 8 a disk with snapshots cannot be grown; delete them first."),
+)
+
+
+def resize_disk(call):
+    key, before = call.args.disk, []
+
+    def work_out(config):
+        disk = _volume(call, config, key, "grown")
+        before[:] = [disk]
+        if not grows and disk.size is not None and size <= disk.size:
+            raise _Unchanged(disk)
+        return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
+    grows, size = parse_size(call.args.size)
+    try:
+        done = change(call, work_out, _RESIZE_HINTS)
+    except _Unchanged as found:
+        disk = found.disk
+        if size < disk.size:
+            raise Failure("%s of %s has %s, which is more than %s. Disks cannot be made smaller. Nothing was sent." % (
+                key, call.subject, text.size(disk.size), text.size(size))) from None
+        return call.finish(None, "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
+                           disk=key, size=size, volid=disk.volid)
+    old = before[0].size
+    new = Disk(str(done.config.get(key, ""))).size
+    wanted = (old or 0) + size if grows else size
+    says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "",
+                                       text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size))
+    note = "Partitions and file systems inside are to be grown by the guest itself." if call.kind == "qemu" else None
+    if new and old and new <= old:
+        says, note = "%s: the task ended, but the config still says %s for %s" % (call.subject, text.size(new), key), (
+            "Look at the volume on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config.")
+    return call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+
+
+class _Unchanged(Exception):
+    """The disk has the size asked for, or more."""
+
+    def __init__(self, disk):
+        super().__init__()
+        self.disk = disk
+
+
+def _with_unit(size):
+    """A size in bytes as Proxmox's resize takes it, with a unit: a number alone would be bytes. Rounded up to whole KiB."""
+    kib = -(-size // 1024)
+    for unit, length in (("G", 1 << 20), ("M", 1 << 10)):
+        if kib % length == 0:
+            return "%d%s" % (kib // length, unit)
+    return "%dK" % kib
+
+
+def _volume(call, config, key, what):
+    """The Disk called `key`; Failure when it is absent or no volume of the guest ("a CD drive cannot be grown")."""
+    disk = Disk(must_be_there(call, config, key, _VM_DISKS if call.kind == "qemu" else _CT_DISKS))
+    if disk.cdrom or disk.storage is None:
+        raise Failure("%s of %s is %s (%s), which cannot be %s. Nothing was sent." % (
+            key, call.subject, "a CD drive" if disk.cdrom else "no volume on a storage", text.line(disk.volid, 200), what))
+    return disk
+
+
+# ------------------------------------------------------------------------------------------------------------- removing
+
+_REMOVE_HINTS = (
+    (r"still in use|used in snapshot|is in use", "A snapshot, or a clone, still uses the volume; delete that first."),
+)
+
+
+def remove_disk(call):
+    """Detaching keeps the volume as unusedN; destroying (force=1, or deleting an unusedN) asks first."""
+    key = call.args.disk
+    if not call.args.destroy and not key.startswith("unused"):
+        seen = []
+
+        def work_out(config):
+            seen[:] = [Disk(must_be_there(call, config, key, _VM_DISKS))]
+            return {"delete": key}
+        return _detached(call, change(call, work_out, _REMOVE_HINTS), key, seen[0])
+    found = call.confirm(lambda: _doomed(call, key, _VM_DISKS))
+    force = None if key.startswith("unused") else True
+    return _destroyed(call, sent(call, {"delete": key, "force": force, "digest": found["digest"]}, _REMOVE_HINTS), key, found)
+
+
+def remove_mountpoint(call):
+    """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
+    key, destroy = call.args.mp, call.args.destroy
+    if key.startswith("unused"):
+        found = call.confirm(lambda: _doomed(call, key, _CT_DISKS))
+        return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}, _REMOVE_HINTS), key, found)
+    if not destroy:
+        seen = []
+
+        def work_out(config):
+            seen[:] = [Disk(must_be_there(call, config, key, _CT_DISKS))]
+            return {"delete": key}
+        return _detached(call, change(call, work_out), key, seen[0])
+
+    def describe():
+        question, found = _doomed(call, key, _CT_DISKS)
+        if call.get("./status/current").get("status") != "stopped":
+            raise Failure("The container is running: its mount point would only be detached, and at its next start. Nothing was sent; "
+                          "stop it first, or leave destroy out.")
+        return question, found
+    found = call.confirm(describe)
+    first = sent(call, {"delete": key, "digest": found["digest"]})
+    if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
+        call.send(delete=free(call.config(), "unused0"))
+        return None
+    if key in first.waiting or not first.known:
+        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
+    config = call.config()
+    left = unused(config, found["volid"])
+    if left is None:
+        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed: no unused volume of the container names it, "
+                         "so a snapshot or another guest may use it.")
+    try:
+        done = sent(call, {"delete": left, "digest": config.get("digest")}, _REMOVE_HINTS)
+    except (PveError, Failure) as error:
+        raise Failure("%s was detached and its volume %s is now %s, but it could not be destroyed: %s" % (
+            key, found["volid"], left, error)) from None
+    return _destroyed(call, done, key, found)
+
+
+def _doomed(call, key, pattern):
+    """(question, found) for a volume that is about to be destroyed, read now."""
+    config = call.config()
+    disk = Disk(must_be_there(call, config, key, pattern))
+    if disk.storage is None or disk.cdrom and not disk.cloudinit:
+        raise Failure("%s of %s is %s, no volume that could be destroyed. Nothing was sent; leave destroy out to take it out of the "
+                      "config." % (key, call.subject, text.line(disk.volid, 200)))
+    owner = owner_of("x:" + re.split("[:/]", disk.volid)[-1])          # of a linked clone's "base-9000-disk-0/vm-100-disk-0" the last
+    if owner not in (None, call.args.vmid):
+        raise Failure("%s of %s is %s, a volume of guest %s. Nothing was sent; leave destroy out to detach it." % (
+            key, call.subject, disk.volid, owner))
+    name = config.get("name") or config.get("hostname")
+    size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
+    who = "%s%s" % (call.subject, " (%s)" % text.line(name) if name else "")
+    question = "Destroy %s of %s on node %s, %s%s? All data on it is lost." % (
+        key, who, call.node, text.line(disk.volid, 200), ", %s" % text.size(size) if size else "")
+    return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
+
+
+def _stored_size(call, volid):
+    """Bytes of a volume as its storage tells (the config does not say it for unusedN), or None."""
+    try:
+        rows = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": volid.partition(":")[0]}, vmid=call.args.vmid)
+    except PveError:
+        return None
+    return next((row.get("size") for row in rows if row.get("volid") == volid), None)
+
+
+def _detached(call, done, key, disk, more=None):
+    """The Result of a disk that was taken out of the config: where its volume is now."""
+    where = unused(done.config, disk.volid)
+    notes = [done.note(call, [key])]
+    if key in done.waiting:
+        says = "%s: %s (%s) is marked to be detached" % (call.subject, key, disk)
+        notes.append("Its volume will then be kept as an unused one.")
+    else:
+        says = "%s: %s (%s) detached" % (call.subject, key, disk)
+        if where:
+            says += ", not destroyed"
+            notes.append("Its data is kept as %s; removing %s destroys it." % (where, where))
+        elif disk.cloudinit:
+            notes.append("The cloud-init drive was deleted with it; Proxmox makes it anew when one is added.")
+        elif disk.storage and not disk.cdrom and done.known:
+            notes.append("No unused volume names it: it belongs to another guest, or a snapshot keeps it.")
+        elif not disk.cdrom and done.known:
+            notes.append("What it pointed to on the node is untouched.")
+    notes.append(more)
+    return call.tell(done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key, volid=disk.volid, unused=where,
+                     pending=[key] if key in done.waiting else None)
+
+
+def _destroyed(call, done, key, found):
+    """The Result of a volume that was to be destroyed: whether the config still names it."""
+    what = "%s on %s: %s (%s%s)" % (found["who"], call.node, key, found["volid"],
+                                    ", %s" % text.size(found["size"]) if found["size"] else "")
+    left = unused(done.config, found["volid"])
+    if key in done.waiting:
+        says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
+    elif left:
+        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. A snapshot may use it, or the token "
+                      "may lack VM.Config.Disk." % (what, left))
+    else:
+        says, note = "%s destroyed" % what, done.note(call, [key])
+    return call.tell(done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
+                     pending=[key] if key in done.waiting else None, destroyed=(key not in done.waiting) if done.known else None)
+
+
+# --------------------------------------------------------------------------------------------------------------- moving
+
+_MOVE_HINTS = (
+    (r"with snapshots and delete the source", "Its snapshots live on the source. Nothing was moved: delete them first, or give "
+     "delete=false, which keeps the source as an unused volume."),
+    (r"same storage", "Give another storage, or another format."),
+    (r"running container", "Nothing was moved. Stop the container first (proxmox_shutdown_lxc)."),
+    (r"storage '[^']*' (?:does not|is not)", "proxmox_get_storage shows what each storage may "
+     "hold."),
+)
+
+
+def move_disk(call):
+    args, before = call.args, []
+
+    def work_out(config):
+        disk = _volume(call, config, args.disk, "moved")
+        before[:] = [disk]
+        if disk.storage == args.storage and not getattr(args, "format", None):
+            raise Failure("%s of %s is on %s already (%s). Nothing was sent%s." % (
+                args.disk, call.subject, args.storage, disk.volid,
+                "; give a format to convert it there" if call.kind == "qemu" else ""))
+        return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
+                "format": getattr(args, "format", None)}
+    done = change(call, work_out, _MOVE_HINTS)
+    disk = before[0]
+    volid, left = Disk(str(done.config.get(args.disk, ""))).volid or None, unused(done.config, disk.volid)
+    says = "%s: %s (%s) moved to %s%s" % (call.subject, args.disk, disk, args.storage,
+                                          ", now %s" % text.line(volid, 200) if volid else "")
+    note = None
+    if left:
+        note = "The source is kept as %s." % left
+        if args.delete:
+            note = "The source could not be deleted: it is still there as %s." % left
+    elif done.known:
+        note = "The source was deleted." if args.delete else "The source is kept on its storage."
+    return call.tell(done.outcome, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
+
+
+TOOLS = {
+    "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk),
+    "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint),
+    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, ResizeDiskVm, resize_disk, repeats=False),
+    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, ResizeDiskLxc, resize_disk, repeats=False),
+    "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk),
+    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMountpoint, remove_mountpoint),
+    "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk),
+    "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk),
+}

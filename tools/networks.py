@@ -1,0 +1,275 @@
+"""Toolset: network devices of guests. A device is one property string: it is read, changed and written back whole."""
+import re
+
+from tools.edit import change, must_be_free, must_be_there
+from tools.kit import ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, Tool, Waiting, dataclass, text
+from tools.pve.formats import FORMATS, parse_property_string, property_string
+
+#: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.
+MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa",
+          "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
+
+Net = Annotated[str, Arg("net1", format="net")]
+Bridge = Annotated[str, Arg(format="bridge")]
+Ip = Annotated[Optional[str], Arg("CIDR or dhcp", null="")]
+Ip6 = Annotated[Optional[str], Arg(null="")]
+Gw = Annotated[Optional[str], Arg(null="")]
+Mac = Annotated[Optional[str], Arg(format="mac", also=("mac", "hwaddr"))]
+Hwaddr = Annotated[Optional[str], Arg(format="mac", also=("mac", "macaddr"))]
+Tag = Annotated[Optional[int], Arg("VLAN", null=0, also=("vlan",))]
+NewTag = Annotated[Optional[int], Arg("VLAN, 0 = none", null=0, also=("vlan",))]
+Rate = Annotated[Optional[float], Arg("MB/s", null=0)]
+Mtu = Annotated[Optional[int], Arg(null=0)]
+
+
+@dataclass
+class AddNetworkVm(Waiting):
+    """Add a network device to a {guest}."""
+    net: Net = REQUIRED
+    bridge: Bridge = REQUIRED
+    model: str = "virtio"
+    tag: Tag = None
+    firewall: Optional[bool] = None
+    macaddr: Mac = None
+    rate: Rate = None
+    mtu: Mtu = None
+    link_down: Optional[bool] = None
+
+
+@dataclass
+class AddNetworkLxc(Guest):
+    """Add a network device to a {guest}."""
+    net: Net = REQUIRED
+    bridge: Bridge = REQUIRED
+    ip: Ip = None
+    gw: Gw = None
+    ip6: Ip6 = None
+    gw6: Gw = None
+    tag: Tag = None
+    firewall: Optional[bool] = None
+    name: Optional[str] = None
+    hwaddr: Hwaddr = None
+    rate: Rate = None
+    mtu: Mtu = None
+    link_down: Optional[bool] = None
+
+
+@dataclass
+class UpdateNetworkVm(Waiting):
+    """Change a network device of a {guest}."""
+    net: Net = REQUIRED
+    bridge: Annotated[Optional[str], Arg(format="bridge")] = None
+    model: Optional[str] = None
+    tag: NewTag = None
+    firewall: Optional[bool] = None
+    macaddr: Mac = None
+    rate: Rate = None
+    mtu: Mtu = None
+    link_down: Optional[bool] = None
+
+
+@dataclass
+class UpdateNetworkLxc(Guest):
+    """Change a network device of a {guest}."""
+    net: Net = REQUIRED
+    bridge: Annotated[Optional[str], Arg(format="bridge")] = None
+    ip: Ip = None
+    gw: Gw = None
+    ip6: Ip6 = None
+    gw6: Gw = None
+    tag: NewTag = None
+    firewall: Optional[bool] = None
+    name: Optional[str] = None
+    hwaddr: Hwaddr = None
+    rate: Rate = None
+    mtu: Mtu = None
+    link_down: Optional[bool] = None
+
+
+@dataclass
+class RemoveNetworkVm(Waiting):
+    """Remove a network device from a {guest}."""
+    net: Net = REQUIRED
+
+
+@dataclass
+class RemoveNetworkLxc(Guest):
+    """Remove a network device from a {guest}."""
+    net: Net = REQUIRED
+
+
+#: Arguments that are keys of the property string, in the order in which they are written.
+_KEYS = {"qemu": ("bridge", "tag", "firewall", "rate", "mtu", "link_down"),
+         "lxc": ("name", "bridge", "hwaddr", "ip", "gw", "ip6", "gw6", "tag", "firewall", "rate", "mtu", "link_down")}
+
+
+def add(call):
+    net = call.args.net
+    _check(call)
+
+    def work_out(config):
+        must_be_free(call, config, net)
+        if call.kind == "qemu":
+            device = {"model": call.args.model, "macaddr": call.args.macaddr}
+        else:
+            device = {"name": call.args.name or _free_name(config)}
+            if device["name"] in _names(config).values():
+                raise Failure("The container has a %s already (%s). Nothing was sent; leave name out." % (
+                    device["name"], next(key for key, name in _names(config).items() if name == device["name"])))
+        return {net: _written(call, _put(call, device))}
+    done = change(call, work_out)
+    value = done.config.get(net)
+    return call.tell(done.outcome, "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else ""),
+                     done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
+
+
+def update(call):
+    net, before = call.args.net, []
+    _check(call)
+
+    def work_out(config):
+        before[:] = [must_be_there(call, config, net, r"net\d+")]
+        device = _read(call, before[0])
+        if call.kind == "qemu" and call.args.model:
+            device["model"] = call.args.model
+        if call.kind == "qemu" and call.args.macaddr:
+            device["macaddr"] = call.args.macaddr
+        if call.kind == "lxc" and call.args.name in {name for key, name in _names(config).items() if key != net}:
+            raise Failure("Another network device of the container is called %s. Nothing was sent." % call.args.name)
+        return {net: _written(call, _put(call, device))}
+    if all(value is None for key, value in vars(call.args).items() if key not in ("vmid", "node", "wait", "net")):
+        raise Failure("Nothing to change was given. Nothing was sent.")
+    done = change(call, work_out)
+    value = done.config.get(net)
+    return call.tell(done.outcome, "%s: %s changed from %s%s" % (
+        call.subject, net, text.line(before[0], 200), " to %s" % text.line(value, 200) if value else ""),
+        done.note(call, [net]), net=net, value=value, before=before[0], pending=_pending(done, net))
+
+
+def remove(call):
+    net, before = call.args.net, []
+
+    def work_out(config):
+        before[:] = [must_be_there(call, config, net, r"net\d+")]
+        return {"delete": net}
+    done = change(call, work_out)
+    return call.tell(done.outcome, "%s: %s %s (it was %s)" % (
+        call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before[0], 200)),
+        done.note(call, [net]), net=net, before=before[0], pending=_pending(done, net))
+
+
+def _pending(done, net):
+    return [net] if net in done.waiting else None
+
+
+# ------------------------------------------------------------------------------------------------ the property string
+
+def _read(call, value):
+    """The device (dict, in its order) of a property string; of a VM with its model and MAC as "model" and "macaddr"."""
+    if call.kind == "lxc":
+        return parse_property_string(value)
+    device = {}
+    for key, part in parse_property_string(value, "model").items():
+        if key in MODELS:
+            device["model"], device["macaddr"] = key, part
+        else:
+            device[key] = part
+    return device
+
+
+def _written(call, device):
+    """The property string of a device: `model=MAC` in one piece, for model= beside virtio=MAC is a duplicate key (400)."""
+    if call.kind == "lxc":
+        return property_string(device)
+    model, mac = device.pop("model", "virtio"), device.pop("macaddr", None)
+    return property_string(dict({model: mac} if mac else {"model": model}, **device), "model")
+
+
+def _put(call, device):
+    """`device` with the arguments given put in; 0, "" and null take a key out."""
+    args = call.args
+    if call.kind == "lxc":
+        for ip, gw in (("ip", "gw"), ("ip6", "gw6")):
+            given, gateway = getattr(args, ip), getattr(args, gw)
+            address = device.get(ip) if given is None else given
+            if gateway and "/" not in (address or ""):
+                raise Failure("%s goes with an address of its own: %s is %s. Nothing was sent; give %s with its prefix." % (
+                    gw, ip, address or "not set", ip))
+            if given is not None and "/" not in given:
+                device.pop(gw, None)
+    for key in _KEYS[call.kind]:
+        value = getattr(args, key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or value not in (0, ""):
+            device[key] = value
+        else:
+            device.pop(key, None)
+    return device
+
+
+def _check(call):
+    """ValueError when a model, address, gateway or name is not what Proxmox takes, before anything is read."""
+    args = call.args
+    if call.kind == "qemu":
+        if args.model is not None and args.model not in MODELS:
+            raise ValueError("model %r is not one of %s" % (args.model[:40], ", ".join(MODELS)))
+        return
+    for key, words in (("ip", ("dhcp", "manual")), ("ip6", ("auto", "dhcp", "manual"))):
+        value = getattr(args, key)
+        if value and value not in words:
+            check_cidr(key, value, words)
+    for key, version in (("gw", 4), ("gw6", 6)):
+        if getattr(args, key):
+            check_gateway(key, getattr(args, key), version)
+    if args.name is not None and not re.fullmatch(r"[-_.\w]+", args.name, re.ASCII):
+        raise ValueError("name %r is not an interface name, such as eth0" % args.name[:40])
+
+
+def check_cidr(key, value, words):
+    """ValueError when `value` is not an address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
+    import ipaddress
+    version, example = (4, "192.168.1.100/24") if key == "ip" else (6, "fd00::10/64")
+    address, slash, bits = value.partition("/")
+    try:
+        known = ipaddress.ip_address(address).version == version and "%" not in address
+    except ValueError:
+        known = False
+    if known and not slash:
+        raise ValueError("%s %s has no prefix: write it as %s/%s" % (key, value, value, example.partition("/")[2]))
+    if not known or not bits.isdigit() or not bits.isascii() or not 8 <= int(bits) <= (32 if version == 4 else 128):
+        raise ValueError("%s %r is neither an IPv%d address with prefix (%s) nor %s" % (
+            key, value[:60], version, example, " or ".join(words)))
+
+
+def check_gateway(key, value, version):
+    """ValueError when `value` is not an IP address of that version; `key` is gw or gw6."""
+    import ipaddress
+    try:
+        if ipaddress.ip_address(value).version == version and "%" not in value:
+            return
+    except ValueError:
+        pass
+    raise ValueError("%s %r is not an IPv%d address" % (key, value[:60], version))
+
+
+def _names(config):
+    """{"net0": "eth0"} of a container's config."""
+    return {key: parse_property_string(str(value)).get("name") for key, value in config.items()
+            if FORMATS["net"].pattern.fullmatch(key)}
+
+
+def _free_name(config):
+    """The first ethN that no device of the container has; N of netN may be taken by another."""
+    taken = set(_names(config).values())
+    return next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)
+
+
+TOOLS = {
+    "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add),
+    "proxmox_add_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddNetworkLxc, add),
+    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update, repeats=True),
+    "proxmox_update_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, UpdateNetworkLxc, update),
+    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove, repeats=True),
+    "proxmox_remove_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, RemoveNetworkLxc, remove),
+}
