@@ -12,6 +12,9 @@ from importlib import import_module
 TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create", "nodes",
             "tasks")
 
+#: Names that tools had before: old -> new. Accepted, not listed.
+RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
+
 SURFACE = "tools.json"
 
 

@@ -2,15 +2,12 @@
 import threading
 import time
 
-from tools import find, surface, text
-from tools.audit import Audit
+from tools import RENAMED, find, surface, text
+from tools.audit import Audit, secrets
 from tools.guard import Guard, Limiter
 from tools.kit import Call, Failure, Instead, Refused, title
-from tools.pve.client import Cancelled, Client, PveError, scrub
+from tools.pve.client import Cancelled, Client, PveError, hide_here, scrub
 from tools.schema import ArgumentProblems, parse
-
-#: Names that tools had before: old -> new. Accepted, not listed.
-RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
 
 
 class UnknownTool(LookupError):
@@ -28,6 +25,9 @@ class Answer:
 
 class Request:
     """Who asks, as a call sees it; an MCP request has the same attributes. This one is nobody: no progress, no questions."""
+
+    #: Exceptions that are the asker's own affair (a question to the user, say): a call lets them pass.
+    aside = ()
 
     def __init__(self):
         self.cancelled = threading.Event()
@@ -57,22 +57,25 @@ class Host:
         self.clock, self.sleep = clock, sleep
         self.guard = Guard(settings)
         self.client = Client(settings, adapter=adapter, log=self.log, limiter=Limiter(settings, clock), clock=clock)
-        self.audit = Audit(settings.audit_log, scrubbed)
+        self.audit = Audit(settings.audit_log, scrub, self.log)
         self.consent = consent or NoConsent()
-        self.entries = {entry["name"]: entry for entry in surface() if self.guard.listed(entry)}
+        self._surface = {entry["name"]: entry for entry in surface()}
+        self.entries = {name: entry for name, entry in self._surface.items() if self.guard.listed(entry)}
+        for sentence in self.guard.warnings(self._surface):
+            self.log("warning", sentence)
 
     def run(self, name, arguments, request=None):
         """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it."""
         request = request or Request()
-        entry = self.entries.get(RENAMED.get(name, name))
+        entry = self._surface.get(RENAMED.get(name, name))
         if entry is None:
-            self.guard.refuse_unlisted(name)
             raise UnknownTool(name)
         call = None
         try:
             self.guard.admit(entry)
             tool = find(entry)
             call = Call(self, entry["name"], tool, parse(tool.args, arguments), request)
+            hide_here(secrets(call.args).values())
             self.guard.arguments(call)
             result = tool.handler(call)
             if call.planned:
@@ -80,9 +83,12 @@ class Host:
             return self._answer(result.mark + " " + result.text, result.data)
         except Cancelled:
             raise
+        except request.aside:
+            raise
         except Instead as other:
             return self._answer(other.result.mark + " " + other.result.text, other.result.data)
         except Refused as error:
+            self.audit.refused(entry, arguments, error, self.settings, request, call and call.args)
             return self._answer("\U0001f6ab Permission Denied: %s\n\n%s" % (error.headline, error))
         except ArgumentProblems as error:
             return self._failure("%s was not called: %s" % (name, "an argument is wrong" if len(error.problems) == 1
@@ -96,6 +102,8 @@ class Host:
             return self._failure("%s failed: an error inside this program" % title(entry["name"]),
                                  "%s. What was sent before it is not known from here; look at the target before you repeat the "
                                  "call. The server's log (stderr) has the details." % type(error).__name__)
+        finally:
+            hide_here(())
 
     def _failure(self, headline, reason):
         return self._answer("\u274c Error: %s\n\n%s" % (headline, reason))
@@ -114,7 +122,7 @@ class Host:
         body = text.visible(scrub(body))
         if data is None:
             return Answer(text.cut(body, text.CAP // 4), failed=True)
-        data = text.clean(scrubbed(data))
+        data = text.clean(scrub(data))
         room = text.CAP - text.weight(data)
         if room < 2000:
             data, room = {"truncated": True, **_smaller(data, text.CAP // 2)}, text.CAP // 2
@@ -122,17 +130,6 @@ class Host:
         if text.weight(body) > room:
             body = text.cut(body, max(1000, room // 2 - 200))
         return Answer(body, data)
-
-
-def scrubbed(value):
-    """`value` (anything JSON) with the secrets in all its texts replaced."""
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, dict):
-        return {scrubbed(key): scrubbed(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [scrubbed(part) for part in value]
-    return value
 
 
 def _smaller(data, most):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools import text
-from tools.pve.client import PveError
+from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import fill, parse_upid
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
@@ -161,12 +161,12 @@ def definition(name, tool):
 
 # ------------------------------------------------------------------------------------------------------- shared arguments
 
-Node = Annotated[str, Arg("node name", format="node")]
+Node = Annotated[str, Arg(format="node")]
 AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
-Storage = Annotated[str, Arg("storage id", format="storage")]
-Snapname = Annotated[str, Arg("snapshot name", format="snapname", also=("name", "snapshot"))]
-Wait = Annotated[Optional[int], Arg("seconds to wait for the task", least=0, most=3600)]
+Storage = Annotated[str, Arg(format="storage")]
+Snapname = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
+Wait = Annotated[Optional[int], Arg(least=0, most=3600)]
 
 
 @dataclass
@@ -230,6 +230,8 @@ class Call:
     def __init__(self, host, name, tool, args, request):
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
         self.planned = []               # (verb, path, params) of a dry run
+        self.hidden = 0                 # rows that the guardrails took out of what was read
+        self._everything = None
         self._resources = None
         self._node = getattr(args, "node", None)
         self._audit = None
@@ -266,12 +268,19 @@ class Call:
     def resources(self):
         """All guests the token may see, as /cluster/resources?type=vm tells; one request a call."""
         if self._resources is None:
-            self._resources = self.get("/cluster/resources", type="vm")
+            self._resources = self.host.guard.visible(self, self.everything())
         return self._resources
+
+    def everything(self):
+        """As `resources`, with the guests that the guardrails hide: for the guardrails themselves."""
+        if self._everything is None:
+            self._everything = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
+                                                        cancelled=self.request.cancelled).data or []
+        return self._everything
 
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
-        self._resources = None
+        self._resources = self._everything = None
 
     def guest(self, vmid=None):
         """The /cluster/resources entry of this call's guest; PveError when there is none or it is of the other type."""
@@ -335,6 +344,9 @@ class Call:
         except PveError as error:
             self.host.audit.end(self._audit, error.outcome, error=str(error))
             raise self._explain(error) from None
+        except BaseException as error:                  # Cancelled comes before it is sent; of anything else nobody knows
+            self.host.audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown", error=type(error).__name__)
+            raise
         finally:
             self.request.writing = False
         self.host.audit.end(self._audit, "accepted", upid=data if parse_upid(data) else None)

@@ -37,7 +37,10 @@ def _choice(*names):
 
 
 def _words(value):
-    return tuple(part for part in re.split(r"[,;\s]+", value) if part)
+    words = tuple(part for part in re.split(r"[,;\s]+", value) if part)
+    if not words:                                       # "," would mean the same as not set: no limit at all
+        raise ValueError("names nothing; unset it, or list what is meant")
+    return words
 
 
 def _hosts(value):
@@ -51,22 +54,25 @@ def _hosts(value):
         if not match and part.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", part):
             hosts.append((part, None))
         elif not match or (match.group(2) and not 0 < int(match.group(2)) < 65536):
-            raise ValueError("%r is not a host name or address (with :port if need be)" % part[:80])
+            shown = "one of them" if "@" in part else repr(part[:80])       # user:password@host is not repeated
+            raise ValueError("%s is not a host name or address (with :port if need be)" % shown)
         else:
             hosts.append((match.group(1).strip("[]"), int(match.group(2)) if match.group(2) else None))
-    if not hosts:
-        raise ValueError("names no host")
     return hosts
 
 
+#: user@realm: printable ASCII without what separates the parts of a token (PVE::AccessControl, verify_username).
+_USER = r"[\"-.0-9;-?A-~]{1,64}@[A-Za-z][A-Za-z0-9._-]+"
+
+
 def _user(value):
-    if not re.fullmatch(r"[^\s:/@!\x00-\x20\x7f]+@[A-Za-z][A-Za-z0-9._-]+", value) or not value.isascii():
+    if not re.fullmatch(_USER, value):
         raise ValueError("must be a user with its realm, such as root@pam")
     return value
 
 
 def _token_name(value):
-    if not re.fullmatch(r"(?:[^\s:/!]+@[A-Za-z][A-Za-z0-9._-]+!)?[A-Za-z][A-Za-z0-9._-]+", value) or not value.isascii():
+    if not re.fullmatch(r"(?:" + _USER + r"!)?[A-Za-z][A-Za-z0-9._-]+", value):
         raise ValueError("must be a token's name, such as mcp, or the whole id root@pam!mcp")
     return value
 
@@ -78,14 +84,88 @@ def _token_value(value):
 
 
 def _fingerprint(value):
-    digits = value.replace(":", "").upper()
-    if not re.fullmatch(r"[0-9A-F]{64}", digits):
-        raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits (AA:BB:...)")
-    return ":".join(digits[i:i + 2] for i in range(0, 64, 2))
+    found = []
+    for one in _words(value):                           # one a node, where several hosts are given
+        digits = one.replace(":", "").upper()
+        if not re.fullmatch(r"[0-9A-F]{64}", digits):
+            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits (AA:BB:...)")
+        found.append(":".join(digits[i:i + 2] for i in range(0, 64, 2)))
+    return ",".join(found)
 
 
 def _path(value):
     return os.path.expanduser(value)
+
+
+_POOL = r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
+
+
+def guest_list(words):
+    """What a list of guests names: (ranges [(first, last)] of vmids, set of pools, set of tags in small letters).
+
+    words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of them.
+    """
+    ranges, pools, tags = [], set(), set()
+    for word in words:
+        kind, _, name = word.partition(":")
+        numbers = re.fullmatch(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", word, re.ASCII)
+        if kind == "pool" and re.fullmatch(_POOL, name):
+            pools.add(name)
+        elif kind == "tag" and re.fullmatch(_TAG, name):
+            tags.add(name.lower())
+        elif numbers and int(numbers.group(1)) <= int(numbers.group(2) or numbers.group(1)):
+            ranges.append((int(numbers.group(1)), int(numbers.group(2) or numbers.group(1))))
+        else:
+            raise ValueError("%r is not a vmid (100), a range (100-199), pool:NAME or tag:NAME" % word[:80])
+    return ranges, pools, tags
+
+
+def _guests(value):
+    words = _words(value)
+    guest_list(words)
+    return words
+
+
+def _nodes(value):
+    from tools.pve.formats import misfit
+    for name in _words(value):
+        if misfit("node", name):
+            raise ValueError("%r %s" % (name[:80], misfit("node", name)))
+    return _words(value)
+
+
+#: Choices of tools that can stand beside the names of toolsets in PROXMOX_TOOLSETS.
+PRESETS = ("all", "mission", "readonly", "minimal")
+
+
+def _toolsets(value):
+    from tools import TOOLSETS
+    known = PRESETS + tuple(TOOLSETS)
+    for name in _words(value.lower()):
+        if name not in known:
+            raise ValueError("%r is not a toolset%s; there are: %s" % (name[:80], _near(name, known), ", ".join(known)))
+    return _words(value.lower())
+
+
+def rates(value):
+    """(requests, changes) a minute of "600/60", 0 for no limit. "300" leaves the changes at 60, "0" switches both off."""
+    requests, slash, changes = value.partition("/")
+    return int(requests), int(changes) if slash else 60 if int(requests) else 0
+
+
+def _rate(value):
+    if not re.fullmatch(r"[0-9]{1,6}(?:/[0-9]{1,6})?", value, re.ASCII):
+        raise ValueError("must be like 600 or 600/60 (requests a minute / changes a minute)")
+    return value
+
+
+def _text(pattern, words):
+    def read(value):
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(words)
+        return value
+    return read
 
 
 @dataclass
@@ -101,8 +181,8 @@ class Settings:
     ssl_mode: str = _setting("PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first "
                              "use); insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
     ca_file: str = _setting("PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
-    fingerprint: str = _setting("PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted",
-                                _fingerprint)
+    fingerprint: str = _setting("PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted (several: "
+                                "separated by commas)", _fingerprint)
     port: int = _setting("PROXMOX_PORT", "API port", _number(1, 65535), 8006)
     allow_elevated: bool = _setting("PROXMOX_ALLOW_ELEVATED", "allow what creates, changes or deletes", _boolean, False)
     allow_unsafe_commands: bool = _setting("PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests",
@@ -116,26 +196,30 @@ class Settings:
     dry_run: bool = _setting("PROXMOX_DRY_RUN", "changing tools answer with the requests they would send, and send none",
                              _boolean, False)
     allowed_guests: tuple = _setting("PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME",
-                                     _words, ())
-    protected_guests: tuple = _setting("PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _words, ())
-    allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _words, ())
-    toolsets: tuple = _setting("PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _words, ("all",))
+                                     _guests, ())
+    protected_guests: tuple = _setting("PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _guests,
+                                       ())
+    allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _nodes, ())
+    toolsets: tuple = _setting("PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _toolsets, ("all",))
     tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
     disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
     rate_limit: str = _setting("PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no "
-                               "limit", None, "600/60")
+                               "limit", _rate, "600/60")
     state_dir: str = _setting("PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it "
                               "nothing is written", _path)
     audit_log: str = _setting("PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
     log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",
                               _choice("debug", "info", "warning", "error"), "warning")
     log_format: str = _setting("PROXMOX_LOG_FORMAT", "text or json", _choice("text", "json"), "text")
-    ssh_enabled: bool = _setting("PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean, False)
-    ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes", None, "root")
+    ssh_enabled: bool = _setting("PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean,
+                                 False)
+    ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes",
+                             _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
     ssh_port: int = _setting("PROXMOX_SSH_PORT", "port of ssh on the nodes", _number(1, 65535), 22)
     ssh_key_path: str = _setting("PROXMOX_SSH_KEY_PATH", "private key for ssh", _path)
-    ssh_host_key_fingerprint: str = _setting("PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... of the node's host key, the only one "
-                                             "accepted", None)
+    ssh_host_key_fingerprint: str = _setting(
+        "PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... of the node's host key, the only one accepted",
+        _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must be like SHA256:... as ssh-keygen -l prints it"))
     demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
 
     @property
@@ -143,26 +227,6 @@ class Settings:
         """"root@pam!mcp": what names the token, no secret."""
         return "%s!%s" % (self.user, self.token_name)
 
-
-def _rate(value):
-    match = re.fullmatch(r"([0-9]{1,6})(?:/([0-9]{1,6}))?", value, re.ASCII)
-    if not match:
-        raise ValueError("must be like 600 or 600/60 (requests a minute / changes a minute)")
-    return value
-
-
-def _text(pattern, words):
-    def read(value):
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(words)
-        return value
-    return read
-
-
-#: Readers that need a function defined below the dataclass.
-_READ = {"rate_limit": _rate,
-         "ssh_user": _text(r"[a-z_][a-z0-9_-]*", "must be a user name"),
-         "ssh_host_key_fingerprint": _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must be like SHA256:... as ssh-keygen -l prints it")}
 
 #: fields of Settings that are variables: [(attribute, metadata)]
 VARIABLES = [(f.name, f.metadata) for f in fields(Settings) if f.metadata]
@@ -179,7 +243,7 @@ def load(environ, warn=lambda message: None):
         if not given:
             continue
         try:
-            values[name] = (_READ.get(name) or meta["read"])(given)
+            values[name] = meta["read"](given)
         except ValueError as error:
             problems.append("%s %s" % (meta["variable"], error))
     known = {meta["variable"] for _, meta in VARIABLES}

@@ -1,0 +1,142 @@
+"""Settings: what is accepted, what is refused and in which words; every problem at once and never a secret's value."""
+import os
+import sys
+
+import pytest
+
+from tools.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load, rates
+
+GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
+
+
+def read(**variables):
+    """Settings of GOOD and PROXMOX_<name>=value; None takes a variable away."""
+    environ = dict(GOOD, **{"PROXMOX_" + name: value for name, value in variables.items()})
+    return load({name: value for name, value in environ.items() if value is not None})
+
+
+def problems(**variables):
+    """The text of the SettingsError."""
+    with pytest.raises(SettingsError) as error:
+        read(**variables)
+    return str(error.value)
+
+
+def test_defaults():
+    settings = read()
+    assert (settings.host, settings.user, settings.ssl_mode, settings.allow_elevated) == ([("pve1", 8006)], "root@pam", "strict",
+                                                                                         False)
+    assert settings.token_id == "root@pam!mcp"
+    for name, meta in VARIABLES:
+        if name not in ("host", "token_name", "token_value"):
+            assert getattr(settings, name) == Settings.__dataclass_fields__[name].default
+
+
+@pytest.mark.parametrize("value, hosts", [
+    ("pve1,pve2:8007", [("pve1", 8006), ("pve2", 8007)]), ("https://pve1.example.org:8006/", [("pve1.example.org", 8006)]),
+    ("192.168.1.10", [("192.168.1.10", 8006)]), ("[fd00::1]:8443", [("fd00::1", 8443)]), ("fd00::1", [("fd00::1", 8006)]),
+    ("pve1 pve2", [("pve1", 8006), ("pve2", 8006)])])
+def test_hosts(value, hosts):
+    assert read(HOST=value).host == hosts
+
+
+def test_a_port_goes_to_hosts_without_one():
+    assert read(HOST="a,b:1", PORT="443").host == [("a", 443), ("b", 1)]
+
+
+def test_a_whole_token_id_brings_its_user():
+    settings = read(TOKEN_NAME="mcp@pve!ai", USER="root@pam")
+    assert (settings.user, settings.token_name, settings.token_id) == ("mcp@pve", "ai", "mcp@pve!ai")
+
+
+@pytest.mark.parametrize("variable, value, says", [
+    ("HOST", "http://pve1", "http:// is refused"), ("HOST", "pve1:99999", "not a host name"), ("HOST", "a b/c", "not a host"),
+    ("HOST", ",", "names nothing"), ("PORT", "0", "whole number from 1"), ("PORT", "8006x", "whole number"),
+    ("USER", "root", "with its realm"), ("TOKEN_NAME", "a b", "token's name"), ("SSL_MODE", "none", "one of strict"),
+    ("ALLOW_ELEVATED", "maybe", "true or false"), ("FINGERPRINT", "AA:BB", "SHA-256"), ("TASK_WAIT", "-1", "whole number"),
+    ("ALLOWED_GUESTS", "99", "'99' is not a vmid"), ("ALLOWED_GUESTS", "200-100", "'200-100' is not"),
+    ("ALLOWED_GUESTS", "100,tag:", "'tag:' is not"), ("ALLOWED_GUESTS", "pool:a b", "'b' is not"), ("ALLOWED_GUESTS", ";", "nothing"),
+    ("ALLOWED_GUESTS", "\u0661\u0660\u0660", "is not a vmid"), ("PROTECTED_GUESTS", "web01", "'web01' is not"),
+    ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"), ("TOOLS", ",", "names nothing"),
+    ("TOOLSETS", "gests", "did you mean guests?"), ("RATE_LIMIT", "fast", "like 600 or 600/60"), ("LOG_LEVEL", "loud", "one of"),
+    ("SSH_HOST_KEY_FINGERPRINT", "MD5:x", "SHA256"), ("CONFIRM", "yes", "one of auto")])
+def test_what_is_refused(variable, value, says):
+    text = problems(**{variable: value})
+    assert "PROXMOX_" + variable in text and says in text and "one setting is wrong" in text
+
+
+def test_all_problems_at_once_and_how_to_try_without_a_proxmox():
+    text = problems(HOST=None, TOKEN_VALUE="x", ALLOWED_GUESTS="abc", RATE_LIMIT="-")
+    assert "4 settings are wrong" in text and "PROXMOX_HOST is not set" in text and "--demo" in text
+    assert text.count("PROXMOX_TOKEN_VALUE") == 1
+
+
+def test_nothing_set():
+    with pytest.raises(SettingsError) as error:
+        load({})
+    assert all(name in str(error.value) for name in GOOD)
+
+
+def test_unknown_variables_are_named():
+    warnings = []
+    load(dict(GOOD, PROXMOX_READONLY="true", PROXMOX_X_Y="1"), warnings.append)
+    assert "did you mean PROXMOX_READ_ONLY?" in warnings[0] and "PROXMOX_X_Y is not a setting" in warnings[1]
+
+
+@pytest.mark.parametrize("text, found", [("600/60", (600, 60)), ("300", (300, 60)), ("0", (0, 0)), ("0/5", (0, 5)), ("9/0", (9, 0))])
+def test_rates(text, found):
+    assert rates(read(RATE_LIMIT=text).rate_limit) == found
+
+
+def test_guest_list():
+    assert guest_list(("100", "200-299", "pool:prod/web", "tag:Dev")) == ([(100, 100), (200, 299)], {"prod/web"}, {"dev"})
+
+
+def test_fingerprints_as_people_write_them():
+    one, other = "ab" * 32, ":".join(["CD"] * 32)
+    assert read(FINGERPRINT="%s, %s" % (one, other)).fingerprint == ":".join(["AB"] * 32) + "," + other
+
+
+def test_demo_settings_need_nothing_and_take_the_rest():
+    settings = demo_settings({"PROXMOX_HOST": "real", "PROXMOX_TOKEN_VALUE": "real-secret-value", "PROXMOX_READ_ONLY": "true"})
+    assert settings.demo and settings.read_only and settings.host == [("demo", 8006)] and settings.token_value != "real-secret-value"
+
+
+# ------------------------------------------------------------------------------------------------------- the token's file
+
+def token_file(tmp_path, content, mode=0o600):
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(mode)
+    warnings = []
+    settings = load(dict({name: GOOD[name] for name in ("PROXMOX_HOST", "PROXMOX_TOKEN_NAME")}, PROXMOX_TOKEN_FILE=str(path)),
+                    warnings.append)
+    return settings, warnings
+
+
+def test_token_file(tmp_path):
+    settings, warnings = token_file(tmp_path, b"secret-value-1\n")
+    assert settings.token_value == "secret-value-1" and not warnings
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_token_file_others_can_read(tmp_path, mode):
+    settings, warnings = token_file(tmp_path, b"secret-value-1\n", mode)
+    assert len(warnings) == 1 and "chmod 600" in warnings[0] and "secret-value" not in warnings[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"\xff\xfe", b"\0" * 20, b"x" * 200])
+def test_token_file_with_something_else(tmp_path, content):
+    with pytest.raises(SettingsError) as error:
+        token_file(tmp_path, content)
+    assert "PROXMOX_TOKEN_FILE" in str(error.value) and "two words" not in str(error.value)
+
+
+def test_token_file_that_is_not_there():
+    text = problems(TOKEN_VALUE=None, TOKEN_FILE=os.devnull + "/no")
+    assert "PROXMOX_TOKEN_FILE" in text and "PROXMOX_TOKEN_VALUE is not set" not in text
+
+
+def test_token_file_and_value():
+    assert "both set" in problems(TOKEN_FILE="/x")
