@@ -6,21 +6,20 @@ background, or when a tool is first called.
 import threading
 
 from tools import surface
-from tools.mcp.server import INVALID_PARAMS, Cancelled, NotFound, RpcError
+from tools.mcp.server import INTERNAL, INVALID_PARAMS, Cancelled, NotFound, RpcError
 
-#: Destructive tools take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
-TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer"}
+#: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
+TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}
 
 
 class App:
-    """Serves one Settings. log(level, event, **fields)."""
+    """Serves one Settings. log(level, event, **fields). adapter: stands for Proxmox below the client (tests)."""
 
-    def __init__(self, settings, log):
+    def __init__(self, settings, log, adapter=None):
         self.settings, self.log = settings, log
+        self._adapter = adapter
         self._host, self._lock = None, threading.Lock()
         self._tools = None
-        # what is listed depends on settings alone; a cache may share it only when none of them was touched
-        self.tools_scope = "private"
 
     @property
     def host(self):
@@ -34,12 +33,11 @@ class App:
     def _open(self):
         from tools.host import Host
         from tools.mcp.confirm import Consent
-        adapter = None
-        if self.settings.demo:
+        adapter = self._adapter
+        if adapter is None and self.settings.demo:
             from tools.pve.demo import DemoCluster
             adapter = DemoCluster()
-        self.consent = Consent(self.settings.confirm)
-        return Host(self.settings, self.log, adapter=adapter, consent=self.consent)
+        return Host(self.settings, self.log, adapter=adapter, consent=Consent(self.settings.confirm))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""
@@ -54,32 +52,27 @@ class App:
         """The definitions of the tools that are switched on."""
         if self._tools is None:
             from tools.guard import Guard
-            guard, tools = Guard(self.settings), []
-            for entry in surface():
-                if guard.listed(entry):
-                    if self.settings.confirm == "token" and entry["tier"] == "destructive":
-                        entry["tool"]["inputSchema"]["properties"]["confirm_token"] = TOKEN_ARGUMENT
-                    tools.append(entry["tool"])
-            self._tools = tools
+            guard = Guard(self.settings)
+            entries = [entry for entry in surface() if guard.listed(entry)]
+            if self.settings.confirm == "token":
+                for entry in entries:
+                    if entry["changes"]:
+                        entry["tool"]["inputSchema"].setdefault("properties", {})["confirm_token"] = TOKEN_ARGUMENT
+            self._tools = [entry["tool"] for entry in entries]
         return self._tools
 
     def call_tool(self, request, name, arguments):
         """The result (dict) of tools/call."""
-        from tools.host import UnknownTool
-        from tools.pve.client import Cancelled as Stopped
-        request.confirm_token = None
-        if self.settings.confirm == "token" and "confirm_token" in arguments:
-            arguments = dict(arguments)
-            request.confirm_token = arguments.pop("confirm_token")
-        request.arguments = arguments
+        from tools.host import RENAMED, UnknownTool
         host = self.host
-        self.consent.check_state(request, name, arguments)
+        host.consent.check_state(request)
+        entry = host.entries.get(RENAMED.get(name, name))
+        if self.settings.confirm == "token" and entry and entry["changes"]:
+            arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
         try:
-            answer = host.run(name, arguments, request)
+            answer = _uncancelled(host.run, name, arguments, request)
         except UnknownTool:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100]) from None
-        except Stopped:
-            raise Cancelled() from None
         result = {"content": [{"type": "text", "text": answer.text}], "isError": answer.failed}
         if not answer.failed:
             result["structuredContent"] = answer.data
@@ -90,7 +83,7 @@ class App:
     def resources(self, request):
         """The resources that can be read now."""
         from tools import resources
-        return resources.listed(self.host, request)
+        return self._read(resources.listed, self.host, request)
 
     def resource_templates(self):
         """The templates of resources."""
@@ -100,10 +93,17 @@ class App:
     def read_resource(self, request, uri):
         """The contents (list) of one resource; NotFound."""
         from tools import resources
+        return self._read(resources.read, self.host, request, uri)
+
+    @staticmethod
+    def _read(function, *arguments):
+        from tools import resources
         try:
-            return resources.read(self.host, request, uri)
+            return _uncancelled(function, *arguments)
         except resources.Missing:
-            raise NotFound(uri) from None
+            raise NotFound() from None
+        except resources.Failed as error:
+            raise RpcError(INTERNAL, str(error)) from None
 
     def prompts(self):
         """The prompts."""
@@ -115,13 +115,22 @@ class App:
         from tools import prompts
         try:
             return prompts.get(name, arguments)
-        except (KeyError, ValueError) as error:
-            raise RpcError(INVALID_PARAMS, str(error.args[0])) from None
+        except ValueError as error:
+            raise RpcError(INVALID_PARAMS, str(error)) from None
 
     def complete(self, request, ref, argument, context):
-        """Values (list of str) that begin with what was typed."""
+        """Values (list of str) that fit what was typed."""
         from tools import completion
         try:
-            return completion.complete(self.host, request, ref, argument["name"], argument["value"], context)
-        except (KeyError, ValueError) as error:
-            raise RpcError(INVALID_PARAMS, str(error.args[0])) from None
+            return _uncancelled(completion.complete, self.host, request, ref, argument["name"], argument["value"], context)
+        except ValueError as error:
+            raise RpcError(INVALID_PARAMS, str(error)) from None
+
+
+def _uncancelled(function, *arguments):
+    """function(*arguments), with the client's way of saying that it was cancelled turned into the engine's."""
+    from tools.pve.client import Cancelled as Stopped
+    try:
+        return function(*arguments)
+    except Stopped:
+        raise Cancelled() from None

@@ -2,7 +2,7 @@
 
 Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between the question and the answer
 (requestState, confirm_token) is signed with a key of this process, bound to tool, arguments and what was found, expires, and
-is good for one answer (MCP 2026-07-28 basic/patterns/mrtr).
+is good for one answer (MCP 2026-07-28 basic/patterns/mrtr). It holds digests only, no text and no secret.
 """
 import base64
 import hashlib
@@ -13,9 +13,10 @@ import threading
 import time
 
 from tools.kit import Failure, Instead, Refused, Result, title
-from tools.mcp.server import INVALID_PARAMS, RpcError
+from tools.mcp.server import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 
 LIFETIME = 300          # seconds that a question or a token is good for
+TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
 
 
 class Signer:
@@ -28,11 +29,11 @@ class Signer:
     def seal(self, payload):
         """Text that `open` gives the dict `payload` back for, for LIFETIME seconds."""
         payload = dict(payload, exp=self._clock() + LIFETIME, nonce=os.urandom(12).hex())
-        body = base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode()).decode().rstrip("=")
+        body = base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode("ascii")).decode("ascii").rstrip("=")
         return "v1.%s.%s" % (body, self._mac(body))
 
     def _mac(self, body):
-        return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, body.encode("ascii"), hashlib.sha256).hexdigest()
 
     def open(self, sealed):
         """The dict of a seal; None when it was not made here, was changed, has expired or was used."""
@@ -41,12 +42,10 @@ class Signer:
             return None
         payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         with self._lock:
-            if payload["exp"] < self._clock() or payload["nonce"] in self._used:
-                return None
-        return payload
+            return payload if self._clock() <= payload["exp"] and payload["nonce"] not in self._used else None
 
     def use(self, payload):
-        """Mark a seal as used; False when it was already."""
+        """Mark a seal as used; False when it was already (of two at the same time one gets True)."""
         with self._lock:
             now = self._clock()
             self._used = {nonce: end for nonce, end in self._used.items() if end >= now}
@@ -58,100 +57,137 @@ class Signer:
 
 def digest(value):
     """SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("ascii")).hexdigest()
 
 
 class Consent:
-    """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
+    """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it. call.request is the tools/call that needs it."""
 
     def __init__(self, mode, signer=None):
         self.mode, self.signer = mode, signer or Signer()
 
-    def check_state(self, request, name, arguments):
+    def check_state(self, request):
         """Refuse a retry whose requestState is not ours, too old, used, or for another call; nothing was sent yet."""
-        if request.state is None:
-            return
-        sealed = self.signer.open(request.state)
-        if sealed is None or sealed.get("tool") != name or sealed.get("args") != digest(arguments):
-            raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
-        request.sealed = sealed
+        if request.state is not None and self._opened(request.state, request) is None:
+            raise _bad_state()
 
     def ask(self, call, describe):
         """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
-        if self.mode == "off":
-            return describe()[1]
         if self.mode == "token":
             return self._token(call, describe)
-        if not call.request.supports("elicitation"):
-            if self.mode == "always":
-                raise Refused("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form "
-                              "elicitation). Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.",
-                              "%s needs the user's confirmation" % call.name)
-            return describe()[1]
-        return self._elicit(call, describe)
+        if self.mode != "off" and call.request.supports("elicitation"):
+            return (self._ask_modern if call.request.modern else self._ask_legacy)(call, describe)
+        if self.mode == "always":
+            raise _cannot_ask(call)
+        return describe()[1]
 
-    def _elicit(self, call, describe):
-        request = call.request
-        sealed = getattr(request, "sealed", None)
+    # -- questions
+
+    def _ask_legacy(self, call, describe):
+        """A real request to the client while the call waits; the target is read again when the answer is there."""
         question, found = describe()
-        if sealed is not None and sealed["found"] != digest(found):
-            raise Failure("The target changed since the user was asked. Nothing was done; look at it and call again.")
-        state = None
-        if request.modern:
-            state = request.state if sealed is not None else self.signer.seal(
-                {"tool": call.name, "args": digest(request.arguments), "found": digest(found)})
-        answers = request.ask({"confirm": {"method": "elicitation/create", "params": _form(call, question, request.modern)}},
-                              state)
-        if sealed is not None and not self.signer.use(sealed):
-            raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
-        if request.modern and sealed is None:
-            raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
-        answer = answers["confirm"]
-        if not _accepted(answer):
-            raise Failure("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
-                          "PROXMOX_CONFIRM=token." % _why_not(answer), "%s was not confirmed" % title(call.name))
-        if not request.modern:
-            call.forget()
-            if digest(describe()[1]) != digest(found):
-                raise Failure("The target changed while the user was asked. Nothing was done; look at it and call again.")
+        _settle(call, call.request.ask(_form(call, question))["confirm"])
+        call.forget()
+        if digest(describe()[1]) != digest(found):
+            raise _changed("the user was asked")
         return found
 
+    def _ask_modern(self, call, describe):
+        """The first call ends with the question; the retry with the answer is a call of its own, which reads the target anew."""
+        request = call.request
+        sealed = self._opened(request.state, request)
+        if request.state is not None and sealed is None:        # it expired or was used since check_state
+            raise _bad_state()
+        question, found = describe()
+        if sealed is None:
+            request.responses = {}                              # an answer to no question of ours
+            request.ask(_form(call, question), self._sealed(call, found))
+        if sealed["found"] != digest(found):
+            raise _changed("the user was asked")
+        answer = request.ask(_form(call, question), request.state)["confirm"]
+        if not self.signer.use(sealed):
+            raise _bad_state()
+        _settle(call, answer)
+        return found
+
+    # -- tokens
+
     def _token(self, call, describe):
-        given = getattr(call.request, "confirm_token", None)
+        """Two calls for any client: the first answers with the plan and a token, the second carries it."""
+        given = (call.request.params.get("arguments") or {}).get(TOKEN)
         if given is None:
             question, found = describe()
-            token = self.signer.seal({"tool": call.name, "args": digest(call.request.arguments), "found": digest(found)})
-            raise Instead(Result("Not done yet: %s\nTo do it, call %s again with the same arguments and this confirm_token "
-                                 "(good for %d minutes, once):\n%s" % (question, call.name, LIFETIME // 60, token),
-                                 {"status": "confirmation-required", "confirm_token": token, "plan": question}, "\u2753"))
-        sealed = self.signer.open(given)
-        if sealed is None or sealed["tool"] != call.name or sealed["args"] != digest(call.request.arguments):
-            raise Failure("The confirm_token is not valid for this call: it is for other arguments, was used, or is older than "
-                          "%d minutes. Nothing was sent. Call without it to get a new one." % (LIFETIME // 60))
-        question, found = describe()
+            token = self._sealed(call, found)
+            raise Instead(Result("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
+                                 "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token),
+                                 {"status": "confirmation-required", TOKEN: token, "plan": question}, "\u2753"))
+        sealed = self._opened(given, call.request)
+        if sealed is None:
+            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, was used, or "
+                          "is older than %d minutes. Nothing was sent. Call without it to get a new one." % (LIFETIME // 60))
+        found = describe()[1]
         if sealed["found"] != digest(found):
-            raise Failure("The target changed since the confirm_token was given. Nothing was done; call without it to see the "
-                          "new plan.")
+            raise _changed("the confirm_token was given")
         if not self.signer.use(sealed):
             raise Failure("The confirm_token was used already. Nothing was done; call without it to get a new one.")
         return found
 
+    # -- seals
 
-def _form(call, question, modern):
+    def _sealed(self, call, found):
+        return self.signer.seal(dict(_bound(call.request), found=digest(found)))
+
+    def _opened(self, sealed, request):
+        """The payload of a seal that is good for this very tools/call, or None."""
+        payload = self.signer.open(sealed)
+        return payload if payload and all(payload[key] == value for key, value in _bound(request).items()) else None
+
+
+def _bound(request):
+    """What ties a seal to a tools/call: the tool and its arguments, as the client wrote them."""
+    arguments = request.params.get("arguments") or {}
+    return {"tool": request.params["name"], "args": digest({key: arguments[key] for key in arguments if key != TOKEN})}
+
+
+def _form(call, question):
+    """The one input request: a form with one box to tick."""
     params = {"message": question,
               "requestedSchema": {"type": "object", "required": ["confirm"], "properties": {
                   "confirm": {"type": "boolean", "title": title(call.name) + "?", "default": False}}}}
-    if modern:
+    if call.request.modern:
         params["mode"] = "form"
-    return params
+    return {"confirm": {"method": "elicitation/create", "params": params}}
 
 
-def _accepted(answer):
-    return (isinstance(answer, dict) and answer.get("action") == "accept" and isinstance(answer.get("content"), dict)
-            and answer["content"].get("confirm") is True)
+#: What the user did, other than agree -> why nothing was done.
+_NOT_AGREED = {"decline": "The user declined.", "cancel": "The question was closed without an answer.",
+               "accept": "The user sent the form without ticking the box."}
 
 
-def _why_not(answer):
-    action = answer.get("action") if isinstance(answer, dict) else None
-    return {"decline": "The user declined.", "cancel": "The question was closed without an answer.",
-            "accept": "The user did not tick the box."}.get(action, "There was no answer from the user.")
+def _settle(call, answer):
+    """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
+    answer = answer if isinstance(answer, dict) else {}
+    content = answer.get("content")
+    if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
+        return
+    why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
+    raise Failure("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
+                  "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
+                  "%s was not confirmed" % title(call.name))
+
+
+def _changed(since):
+    return Failure("The target changed since %s. Nothing was done; look at it and call again." % since)
+
+
+def _bad_state():
+    return RpcError(INVALID_PARAMS, "Invalid or expired requestState")
+
+
+def _cannot_ask(call):
+    """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
+    text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form elicitation). "
+            "Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.")
+    if call.request.modern:
+        return RpcError(MISSING_CAPABILITY, text, {"requiredCapabilities": {"elicitation": {}}})
+    return Refused(text, "%s needs the user's confirmation" % title(call.name))

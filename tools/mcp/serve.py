@@ -1,12 +1,14 @@
 """`proxmox-mcp` without a command: serve stdio until the input ends.
 
 The first answer (initialize, server/discover) is given before anything else is imported; then the settings are read, and a
-problem with them ends the program (exit status 2, one message on stderr).
+problem with them ends the program (exit status 2, one message on stderr); then, when the client pauses, what the first call
+needs is imported in the background.
 """
 import os
 import signal
 import sys
 import threading
+import time
 
 from tools.mcp.server import Server
 from tools.mcp.wire import lines, private_streams, write_all
@@ -23,72 +25,87 @@ the call. "Outcome unknown" means look at the target first.
 
 CAPABILITIES = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
 
-#: Seconds without a message after the first answer until the imports for the first call begin in the background.
-WARM_AFTER = 0.05
+FIRST_LINE = 1.0        # seconds to wait for a first message before the settings are read without one
+PAUSE = 0.05            # seconds after the first answer until the imports for the first call begin
+
+#: signal -> exit status. What was started in Proxmox goes on there.
+SIGNALS = {"SIGTERM": 0, "SIGHUP": 0, "SIGINT": 130}
 
 
 def serve(version, demo=False):
-    """Serve stdio; returns the exit status (it mostly ends the process itself)."""
-    if not demo and sys.stdin is not None and sys.stdin.isatty():
-        sys.stderr.write("proxmox-mcp %s waits for an MCP client on its standard input (Ctrl-C ends it).\n"
-                         "To try it without a client: proxmox-mcp --demo call proxmox_get_vms\n" % version)
-    elif demo and sys.stdin is not None and sys.stdin.isatty():
-        sys.stderr.write("proxmox-mcp %s serves its demo cluster and waits for an MCP client (Ctrl-C ends it).\n"
-                         "To see something now: proxmox-mcp --demo call proxmox_get_vms\n" % version)
-    for name, status in (("SIGTERM", 0), ("SIGINT", 130), ("SIGHUP", 0)):
+    """Serve stdio; never returns, the process ends here."""
+    for name, status in SIGNALS.items():
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_, status=status: os._exit(status))
+    terminal = sys.stdin is not None and sys.stdin.isatty()
     reader, writer = private_streams()
+    log = _Log()
+    settings = _once(lambda: _settings(demo, log))
+    if terminal:                        # a person is waiting: say what is wrong, or what this waits for
+        settings()
+        sys.stderr.write("proxmox-mcp %s waits for an MCP client on its standard input (Ctrl-C ends it).\n"
+                         "To try it without a client: proxmox-mcp --demo call proxmox_get_vms\n" % version)
 
     def write(line):
         try:
             write_all(writer, line)
-        except OSError:                                 # nobody listens any more
+        except OSError:                 # nobody listens any more
+            server.finish(grace=0)
             os._exit(0)
-    settings, log = [], _Log()
-    info = {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version, "instructions": INSTRUCTIONS,
-            "capabilities": CAPABILITIES}
 
     def load():
         from tools.mcp.app import App
-        return App(settings[0], log)
-    server = Server(write, load, info, log)
+        return App(settings(), log)
+    server = Server(write, load, {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version,
+                                  "instructions": INSTRUCTIONS, "capabilities": CAPABILITIES}, log)
+    begun = threading.Event()
+
+    def prepare():
+        begun.wait(FIRST_LINE)
+        settings()
+        begun.wait()
+        time.sleep(PAUSE)
+        server.app.warm()
+    threading.Thread(target=prepare, daemon=True).start()
     for line in lines(reader):
         server.receive(line)
-        if not settings:
-            settings.append(_settings(demo, log))
-            _warm_later(server)
-    if not settings:
-        settings.append(_settings(demo, log))
+        begun.set()
+    settings()
     server.finish()
     log.close()
     os._exit(0)
 
 
+def _once(make):
+    """A function that calls `make` the first time and gives that value ever after, to any thread."""
+    lock, made = threading.Lock(), []
+
+    def value():
+        with lock:
+            if not made:
+                made.append(make())
+        return made[0]
+    return value
+
+
 def _settings(demo, log):
     """The Settings; a problem with them ends the program."""
     from tools.settings import SettingsError, demo_settings, load
-    problems = []
+    warnings = []
     try:
-        found = (demo_settings if demo else load)(os.environ, problems.append)
+        found = (demo_settings if demo else load)(os.environ, warnings.append)
     except SettingsError as error:
         sys.stderr.write("%s\n" % error)
         sys.stderr.flush()
         os._exit(2)
     log.configure(found)
-    for problem in problems:
-        log("warning", problem)
+    for warning in warnings:
+        log("warning", warning)
     return found
 
 
-def _warm_later(server):
-    timer = threading.Timer(WARM_AFTER, lambda: server.app.warm())
-    timer.daemon = True
-    timer.start()
-
-
 class _Log:
-    """The log before the settings are known: errors only; then tools.log writes."""
+    """The log. Until the settings say how, it writes errors only."""
 
     def __init__(self):
         self._log = None

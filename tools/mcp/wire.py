@@ -10,9 +10,15 @@ import sys
 
 #: Bytes of one line; a longer one is skipped to its end and answered with a parse error.
 LONGEST_LINE = 4 * 1024 * 1024
+#: Levels of arrays and objects in one message. The interpreter's own limit differs from version to version.
 DEEPEST = 64
-_MOST_DIGITS = 20
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+#: Digits of one integer: endless ones take the interpreter seconds to read.
+MOST_DIGITS = 20
+
+_BOM = b"\xef\xbb\xbf"
+_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadLine(ValueError):
@@ -23,67 +29,86 @@ class TooLong:
     """Stands for a line longer than LONGEST_LINE."""
 
 
+# ------------------------------------------------------------------------------------------------------------- streams
+
 def private_streams():
-    """(input fd, output fd) of the protocol. fd 0 then reads nothing and fd 1 is stderr, for whatever prints by mistake."""
+    """(input fd, output fd) of the protocol. fd 0 then reads nothing and fd 1 is stderr, for whatever prints by mistake.
+
+    A standard descriptor that was closed at the start becomes /dev/null: no file opened later may get its number.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)        # the lowest free number: this one
     reader, writer = os.dup(0), os.dup(1)
-    try:
-        os.fstat(2)
-    except OSError:                                     # started with stderr closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stdout = sys.stderr
     if os.name == "nt":
         import msvcrt
         msvcrt.setmode(reader, os.O_BINARY)
         msvcrt.setmode(writer, os.O_BINARY)
+    else:
+        os.set_blocking(reader, True)
+        os.set_blocking(writer, True)
     return reader, writer
 
 
+def write_all(writer, data):
+    """Write all bytes to the descriptor; OSError when nobody reads it any more."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(writer, view):]
+
+
 def lines(reader):
-    """Yield each line (bytes without its end) of the descriptor, or TooLong; ends at the end of the input."""
-    buffer, skipping, first = bytearray(), False, True
+    """Yield each line (bytes without its end) of the descriptor, or TooLong; ends at the end of the input.
+
+    Blank lines are left out; a last line without its newline counts. A line that is too long is dropped as it comes in.
+    """
+    buffer, dropping, first = bytearray(), False, True
     while True:
         try:
             chunk = os.read(reader, 65536)
         except OSError:
             chunk = b""
-        if not chunk:
-            if skipping:
-                yield TooLong
-            elif buffer.strip():
-                yield bytes(buffer).strip()
-            return
-        start = len(buffer)
-        buffer += chunk
-        end = buffer.find(b"\n", start)
+        searched, ended = len(buffer), not chunk
+        buffer += chunk or b"\n"
+        end = buffer.find(b"\n", searched)
         while end >= 0:
-            line = bytes(buffer[:end]).strip(b" \t\r")
+            line = bytes(buffer[:end])
             del buffer[:end + 1]
-            if first and line.startswith(b"\xef\xbb\xbf"):
-                line = line[3:]
+            if first and line.startswith(_BOM):
+                line = line[len(_BOM):]
             first = False
-            if skipping or len(line) > LONGEST_LINE:
-                skipping = False
+            if dropping or len(line) > LONGEST_LINE:
+                dropping = False
                 yield TooLong
-            elif line:
+            elif line.strip(b" \t\r"):
                 yield line
             end = buffer.find(b"\n")
+        if ended:
+            return
         if len(buffer) > LONGEST_LINE:
-            skipping = True
-        if skipping:
+            dropping = True
+        if dropping:
             buffer.clear()
 
 
-def _no_constant(name):
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+def _constant(name):
     raise BadLine("%s is not JSON" % name)
 
 
 def _integer(digits):
-    if len(digits) > _MOST_DIGITS:
-        raise BadLine("a number has more than %d digits" % _MOST_DIGITS)
+    if len(digits) > MOST_DIGITS:
+        raise BadLine("a number has more than %d digits" % MOST_DIGITS)
     return int(digits)
 
 
@@ -101,23 +126,21 @@ def _object(pairs):
     return result
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer, parse_float=_number)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number)
 
 
 def decode(line):
     """The JSON value of a line (bytes). BadLine: not UTF-8, not JSON, a key twice, nested too deeply, NaN, endless numbers."""
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadLine("the line is not UTF-8") from None
     if line.count(b"[") + line.count(b"{") > DEEPEST:
         depth = 0
         for match in _BRACKETS.finditer(line):
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match.group(), 0)
+            depth += _STEP.get(match.group(), 0)
             if depth > DEEPEST:
                 raise BadLine("the line nests deeper than %d levels" % DEEPEST)
     try:
-        return _decoder.decode(text)
+        return _decoder.decode(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadLine("the line is not UTF-8") from None
     except BadLine:
         raise
     except (ValueError, RecursionError):
@@ -125,25 +148,26 @@ def decode(line):
 
 
 def encode(message):
-    """A message (dict or list) as one line of ASCII bytes. Lone surrogates become U+FFFD (clients drop such lines)."""
-    text = json.dumps(message, separators=(",", ":"), allow_nan=False)
-    if "\\ud" in text:
+    """A message (JSON value) as one line of ASCII bytes, without its newline; TypeError for what JSON cannot say.
+
+    Lone surrogates become U+FFFD and numbers that are not finite null: clients drop a whole line for one of them.
+    """
+    try:
+        text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+        if "\\ud" in text:                                          # a surrogate, alone or in a pair
+            text = json.dumps(_mended(message), separators=(",", ":"), allow_nan=False)
+    except ValueError:
         text = json.dumps(_mended(message), separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii") + b"\n"
+    return text.encode("ascii")
 
 
 def _mended(value):
     if isinstance(value, str):
-        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+        return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
         return {_mended(key): _mended(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_mended(part) for part in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
     return value
-
-
-def write_all(writer, data):
-    """Write all bytes to the descriptor; OSError when nobody reads it any more."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(writer, view):]
