@@ -1,5 +1,7 @@
 """The route table: all rows of all modules."""
-from tools.pve.demo import access, change, cluster, guests, nodes, power, storage, tasklist
+from tools.pve.demo import (access, backups, change, cluster, copies, create, disks, guests, nodes, power, snapshots, storage,
+                            tasklist)
 from tools.pve.demo.wire import Table
 
-TABLE = Table(row for module in (access, change, cluster, guests, nodes, power, storage, tasklist) for row in module.ROUTES)
+MODULES = (access, backups, change, cluster, copies, create, disks, guests, nodes, power, snapshots, storage, tasklist)
+TABLE = Table(row for module in MODULES for row in module.ROUTES)

@@ -19,6 +19,7 @@ class Task:
         self.upid = "UPID:%s:%08X:%08X:%08X:%s:%s:%s:" % (node, pid, pstart, self.start, kind, ident, user)
         self.end = self.status = None
         self.log, self.warnings, self.worker = [], 0, None
+        self.holds_lock = False     # vzdump's lock of the node
 
     def say(self, line):
         """Add a line (or several) to the log."""
