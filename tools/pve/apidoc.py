@@ -1,0 +1,497 @@
+"""The API schema of the user's own host: its page read, searched, described, and calls checked against it.
+
+Every Proxmox VE node serves, without login, the schema that its API viewer shows (pve-docs: api-viewer/apidoc.js). It
+is that of the host's own version, so nothing is bundled and nothing grows old. It may be some weeks off the packages
+installed on the host: where a rule is not certain, the server decides.
+"""
+import hashlib
+import json
+import os
+import re
+import zlib
+from urllib.parse import quote, unquote
+
+from tools.pve import apicheck, apisearch
+from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten, true
+
+#: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
+PAGE = "/pve-docs/api-viewer/apidoc.js"
+VERBS = ("GET", "POST", "PUT", "DELETE")
+#: What pvesh calls the verbs, and what people do.
+_VERB_NAMES = {"LS": "GET", "LIST": "GET", "READ": "GET", "CREATE": "POST", "ADD": "POST", "SET": "PUT",
+               "UPDATE": "PUT", "PATCH": "PUT"}
+#: The last parameter of these takes the rest of the path, slashes included (fragmentDelimiter in PVE/RESTHandler.pm).
+_TAKES_REST = ("/content/{volume}", "/ipset/{name}/{cidr}")
+#: Methods that change something, return a string, and yet start no task; every other such string is a UPID.
+_NO_TASK = frozenset((
+    "POST /access/openid/auth-url", "POST /cluster/sdn/lock", "POST /nodes/{node}/wakeonlan",
+    "POST /nodes/{node}/qemu/{vmid}/monitor", "POST /nodes/{node}/replication/{id}/schedule_now",
+    "POST /nodes/{node}/storage/{storage}/content"))
+
+
+class UnknownEndpoint(ValueError):
+    """No such endpoint on this host. str() names what comes near; `near` is that list of Endpoint."""
+
+    def __init__(self, text, near=()):
+        ValueError.__init__(self, text)
+        self.near = list(near)
+
+
+class Endpoint:
+    """One method of the API: `verb`, `path` (template), `text` (one sentence), `required` (names not in the path)."""
+    __slots__ = ("verb", "path", "text", "required", "_line")
+
+    def __init__(self, line, method):
+        self.verb, self.path, self.text, self._line = method["verb"], method["path"], method["text"], line
+        properties, _ = apicheck.flatten(method["parameters"])
+        self.required = tuple(name for name, spec in properties.items() if required(spec) and name not in self.in_path)
+
+    def __str__(self):
+        return self.verb + " " + self.path
+
+    __repr__ = __str__
+
+    @property
+    def in_path(self):
+        """Names of the path's parameters, in order."""
+        return re.findall(r"\{([^}]+)\}", self.path)
+
+    @property
+    def info(self):
+        """dict as Proxmox publishes it (name, description, parameters, permissions); of `returns` the columns only."""
+        return json.loads(self._line)
+
+    @property
+    def starts_task(self):
+        """Whether it returns the UPID of a task it starts."""
+        return (self.verb != "GET" and str(self) not in _NO_TASK
+                and (self.info.get("returns") or {}).get("type") == "string")
+
+    def fill(self, ids):
+        """The path with `ids` (name -> str) put in, encoded for a URL. ValueError: one is missing or unfit for a path."""
+        def one(match):
+            name = match.group(1)
+            if ids.get(name) in (None, ""):
+                raise ValueError("the path %s needs a value for %s" % (self.path, name))
+            rest = self.path.endswith(_TAKES_REST) and self.path.endswith(match.group())
+            return quote(_segment(name, str(ids[name]), rest), safe=":/@!+,=~")
+        return re.sub(r"\{([^}]+)\}", one, self.path)
+
+
+def _segment(name, value, rest=False):
+    """`value` if it is safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
+    parts = value.split("/") if rest else [value]
+    if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
+        raise ValueError("%s %r cannot stand in a path" % (name, value[:80]))
+    return value
+
+
+class ApiDoc:
+    """The schema of one host. Takes about 2 MB; make it once and keep it. Safe to use from several threads."""
+
+    def __init__(self, lines, methods=None):
+        """`lines`: one JSON text per method, as parse() makes them; `methods`: the same as dicts, if at hand."""
+        self._lines = list(lines)
+        methods = methods or json.loads("[%s]" % ",".join(self._lines))
+        self.endpoints = [Endpoint(line, method) for line, method in zip(self._lines, methods)]
+        self._index = None                              # made when first searched
+        self._routes = _route()
+        for endpoint in self.endpoints:
+            node = self._routes
+            for part in endpoint.path.strip("/").split("/"):
+                if not part.startswith("{"):
+                    node = node["fixed"].setdefault(part, _route())
+                    continue
+                if node["param"] is None:
+                    node["param"] = (part[1:-1], _route())
+                node = node["param"][1]
+            node["path"] = endpoint.path
+            node["methods"][endpoint.verb] = endpoint
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    @classmethod
+    def parse(cls, text):
+        """ApiDoc of the page's text (str): the array at the first "[" is JSON, the rest is the viewer's code.
+
+        ValueError when there is no such array.
+        """
+        try:
+            tree, _ = json.JSONDecoder().raw_decode(text, text.index("["))
+            methods = []
+            for node in tree:
+                _walk(node, methods)
+            encode = json.JSONEncoder(separators=(",", ":")).encode
+            doc = cls([encode(method) for method in methods], methods)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError("this is not the page of Proxmox's API viewer (%s)" % type(error).__name__) from None
+        if not methods:
+            raise ValueError("this is not the page of Proxmox's API viewer (no method is in it)")
+        return doc
+
+    def dump(self):
+        """The lines (list of str) that make this ApiDoc again."""
+        return list(self._lines)
+
+    # ------------------------------------------------------------------------------------------------------- finding
+
+    def find(self, verb, path):
+        """(Endpoint, ids) of a verb and a path below /api2/json: /nodes/pve1/qemu/100/config, or with {node} left in
+        it.
+
+        `ids` holds the concrete values only (name -> str, decoded). UnknownEndpoint names near misses; ValueError: a
+        path that must not be sent. Matching is that of PVE/RESTHandler.pm: a fixed name goes before a parameter.
+        """
+        verb = _verb(verb)
+        path = path.strip()
+        for prefix in ("/api2/json/", "/api2/extjs/"):
+            if path.startswith(prefix):
+                path = path[len(prefix) - 1:]
+        for mark in "?#":
+            if mark in path:
+                raise ValueError("the path may not hold %s: what stands behind it belongs into the parameters" % mark)
+        parts = [part for part in unquote(path).split("/") if part]
+        if "." in parts or ".." in parts:
+            raise ValueError("the path may not hold . or .. as a segment")
+        node, ids = self._routes, {}
+        for number, part in enumerate(parts):
+            if part in node["fixed"]:
+                node = node["fixed"][part]
+                continue
+            if node["param"] is None:
+                node = None
+                break
+            name, node = node["param"]
+            rest = (node["path"] or "").endswith(_TAKES_REST)
+            value = "/".join(parts[number:]) if rest else part
+            if not re.match(r"\{[^{}]*\}$|<[^<>]*>$", value):
+                ids[name] = _segment(name, value, rest)
+            if rest:
+                break
+        if node and verb in node["methods"]:
+            return node["methods"][verb], ids
+        if node and node["methods"]:
+            there = [node["methods"][v] for v in VERBS if v in node["methods"]]
+            raise UnknownEndpoint("%s has no %s here, only %s"
+                                  % (node["path"], verb, ", ".join(e.verb for e in there)), there)
+        close = self._near(verb, parts)
+        text = "this host's API has no %s /%s" % (verb, "/".join(parts)[:200])
+        raise UnknownEndpoint(text + ("; near it: " + ", ".join(map(str, close)) if close else ""), close)
+
+    def _near(self, verb, parts, limit=4):
+        """[Endpoint] with the paths most like `parts` (list of str), one of each, with the verb asked for if possible."""
+        known, parts = {}, parts[:12]
+        scores = {path: _resemblance(parts, path.strip("/").split("/"), known)
+                  for path in {endpoint.path for endpoint in self.endpoints}}
+        close = {}
+        for endpoint in sorted(self.endpoints, key=lambda e: (-scores[e.path], e.verb != verb, e.path)):
+            if scores[endpoint.path] < 0.4 * max(1, len(parts)) or len(close) == limit:
+                break
+            close.setdefault(endpoint.path, endpoint)
+        return list(close.values())
+
+    def below(self, prefix):
+        """[Endpoint] at or below a path prefix, concrete or a template, in the order of the API's tree."""
+        wanted = [part for part in unquote(prefix).split("/") if part]
+
+        def fits(path):
+            parts, node = path.strip("/").split("/"), self._routes
+            if len(parts) < len(wanted):
+                return False
+            for want, part in zip(wanted, parts):
+                if want != part and not (part.startswith("{") and want not in node["fixed"]):
+                    return False
+                node = node["param"][1] if part.startswith("{") else node["fixed"][part]
+            return True
+        return [endpoint for endpoint in self.endpoints if fits(endpoint.path)]
+
+    def search(self, words, verb=None, prefix=None, limit=10):
+        """[Endpoint] for an admin's `words` (str), best first; `verb` and path `prefix` narrow. No words: all of them."""
+        if self._index is None:
+            self._index = apisearch.Index(json.loads("[%s]" % ",".join(self._lines)))
+        order = self._index.rank(words) if words and words.strip() else range(len(self.endpoints))
+        allowed = {str(endpoint) for endpoint in self.below(prefix)} if prefix and prefix.strip("/ ") else None
+        verb = _verb(verb) if verb else None
+        found = [self.endpoints[number] for number in order]
+        return [endpoint for endpoint in found if (verb is None or endpoint.verb == verb)
+                and (allowed is None or str(endpoint) in allowed)][:limit]
+
+    # ---------------------------------------------------------------------------------------------------- describing
+
+    def describe(self, endpoint, only=(), limit=12000):
+        """dict for a reader: endpoint, description, privilege, path, returns, parameters.
+
+        With `only` (parameter names; net0 means net[n]) these in full, the keys of property strings with descriptions,
+        and "unknown" for names that are none. Otherwise all, in about `limit` characters of JSON: the descriptions of
+        options are cut first, then the keys of property strings, then all but the names; "shortened" then says so.
+        """
+        info = endpoint.info
+        properties, _ = apicheck.flatten(info["parameters"])
+        result = {"endpoint": str(endpoint), "description": shorten(info.get("description") or "", 600),
+                  "privilege": _privilege(info)}
+        if endpoint.in_path:
+            result["path"] = {name: line_of(properties.get(name) or {}, None) for name in endpoint.in_path}
+        result["returns"] = _returns(info.get("returns") or {}, endpoint.starts_task)
+        names = sorted((n for n in properties if n not in endpoint.in_path),
+                       key=lambda n: (not required(properties[n]), n))
+        if only:
+            bases = {name: apicheck.base_of(properties, name) for name in only}
+            result["parameters"] = {n: _described(n, properties[n], 1000, 300) for n in names if n in bases.values()}
+            unknown = [apicheck.unknown_name(name, properties, endpoint) for name, base in bases.items() if not base]
+            if unknown:
+                result["unknown"] = unknown
+            return result
+        for text, keys in ((140, 0), (60, 0), (60, None), (0, None)):
+            result["parameters"] = {n: _described(n, properties[n], 140 if required(properties[n]) else text, keys)
+                                    for n in names}
+            if len(json.dumps(result)) <= limit:
+                return result
+            result["shortened"] = "ask for single parameters by name to read all about them"
+        result["parameters"] = {n: result["parameters"][n] for n in names if required(properties[n])}
+        result["optional"] = " ".join(n for n in names if not required(properties[n]))
+        return result
+
+    # ------------------------------------------------------------------------------------------------------ checking
+
+    def check(self, endpoint, ids, parameters):
+        """What Proxmox would refuse of a call: list of sentences, all at once; empty when nothing is known against it.
+
+        `ids`: the path's values (name -> str); `parameters`: name -> value as it will be sent in a form (bool as 1/0,
+        None and "" not at all, a list as repeated keys). No secret is quoted.
+        """
+        return apicheck.check(endpoint, endpoint.info["parameters"], ids, parameters)
+
+
+def _verb(text):
+    text = text.strip().upper()
+    return _VERB_NAMES.get(text, text)
+
+
+def _route():
+    return {"fixed": {}, "param": None, "path": None, "methods": {}}
+
+
+def _walk(node, methods):
+    """Append the methods of a tree node and of its children to a list, each as a dict with what is needed of it."""
+    children = node.get("children") or ()
+    for verb in VERBS:
+        info = (node.get("info") or {}).get(verb)
+        if info is None:
+            continue
+        name, text = info.get("name") or "", " ".join((info.get("description") or "").split())
+        # A directory of fixed names tells nothing but what is below it.
+        fixed = children and all("{" not in child["path"].rsplit("/", 1)[1] for child in children)
+        is_index = verb == "GET" and bool(fixed) and (not text or "index" in (name + text).lower())
+        parameters = info.get("parameters") or {}
+        for spec in (parameters.get("properties") or {}).values():
+            if "=" not in spec.get("typetext", "=") or isinstance(spec.get("format"), dict):
+                spec.pop("typetext", None)              # made from the rest
+        methods.append({"verb": verb, "path": node["path"], "text": sentence(text), "name": name,
+                        "description": info.get("description") or "", "index": is_index, "parameters": parameters,
+                        "returns": _columns(info.get("returns") or {}, is_index),
+                        "permissions": info.get("permissions"), "token": info.get("allowtoken", 1)})
+    for child in children:
+        _walk(child, methods)
+
+
+def _columns(returns, is_index):
+    """What is kept of a method's `returns`: type, description, columns (names) or type of the items."""
+    inner = (returns.get("items") or {}) if returns.get("type") == "array" else returns
+    result = {"type": returns.get("type")}
+    columns = sorted(name for name in inner.get("properties") or {} if name)
+    if columns and not is_index:
+        result["columns"] = columns
+    elif inner is not returns and inner.get("type"):
+        result["of"] = inner["type"]
+    if returns.get("description"):
+        result["description"] = returns["description"]
+    return result
+
+
+def _resemblance(parts, template, known):
+    """How well concrete `parts` fit a template's segments in order, a number: 1 for each that does, less for a similar
+    name.
+
+    A segment too many or too few costs a little, wherever it is (/qemu/100/start for /nodes/{node}/.../status/start).
+    """
+    row = [-0.3 * n for n in range(len(template) + 1)]
+    for given in parts:
+        above, row = row, [row[0] - 0.3]
+        for number, wanted in enumerate(template):
+            if given == wanted:
+                fit = 1
+            elif wanted.startswith("{"):
+                fit = 0.5
+            else:
+                if (given, wanted) not in known:
+                    known[given, wanted] = apicheck.likeness(given.lower(), wanted)
+                fit = known[given, wanted]
+            row.append(max(above[number] + fit, above[number + 1] - 0.3, row[number] - 0.3))
+    return row[-1]
+
+
+# ----------------------------------------------------------------------------------------------------------- describe
+
+def _described(name, spec, text, keys):
+    """A parameter as a dict. `text`: characters of description; `keys`: the same of each key, None for names only."""
+    result = {"required": True} if required(spec) else {}
+    if name.endswith("[n]"):
+        last = last_index(name, spec)
+        result["n"] = "0 to %d" % last if last is not None else "from 0"
+    result.update(limits(spec))
+    inner = spec.get("items") if isinstance(spec.get("items"), dict) else {}
+    if inner:
+        result["items"] = line_of(inner, None)
+    known = keys_of(spec) or keys_of(inner)
+    if known:
+        result["format"] = "property string key=value,..."
+        plain = {k: s for k, s in known.items() if not s.get("alias")}
+        if keys is None:
+            result["keys"] = " ".join(k + ("*" if required(s) else "") for k, s in plain.items())
+        else:
+            result["keys"] = {k: line_of(s, keys) for k, s in plain.items()}
+        for other in {(s["keyAlias"], s["alias"]) for s in known.values() if s.get("alias") and s.get("keyAlias")}:
+            result["short form"] = "{0}={1} for {2}={0},{3}={1}".format(*[word.upper() for word in other], *other)
+    description = shorten(spec.get("description") or "", text) if text else ""
+    if description:
+        result["description"] = description
+    return result or {"type": "string"}
+
+
+def _returns(returns, task):
+    result = {"type": returns.get("type") or "any"}
+    if task:
+        result["task"] = "a UPID: the task goes on after the answer"
+    for name in ("of", "description"):
+        if returns.get(name):
+            result[name] = shorten(returns[name], 120)
+    columns = returns.get("columns")
+    if columns:
+        result["columns"] = " ".join(runs(columns[:60])) + (" ..." if len(columns) > 60 else "")
+    return result
+
+
+def _privilege(info):
+    """What one must be allowed to do, in words (PVE/RPCEnvironment.pm, exec_api2_perm_check)."""
+    permissions = info.get("permissions")
+    if permissions is None:
+        text = "root@pam itself; no API token"
+    else:
+        parts = []
+        if permissions.get("check"):
+            parts.append(_rule(permissions["check"]))
+        elif permissions.get("user") == "world":
+            parts.append("none, not even a login")
+        elif permissions.get("user") == "all":
+            parts.append("any user")
+        if permissions.get("description"):
+            parts.append(shorten(permissions["description"], 300))
+        text = "; ".join(parts) or "any user"
+    return text if true(info.get("token", 1)) else text + "; not with an API token"
+
+
+def _rule(check):
+    kind = check[0]
+    if kind in ("and", "or"):
+        return (" %s " % kind).join("(%s)" % _rule(c) if c[0] in ("and", "or") else _rule(c) for c in check[1:])
+    if kind == "perm":
+        options = dict(zip(check[3::2], check[4::2]))
+        text = "%s on %s" % ((" or " if true(options.get("any")) else " and ").join(check[2]), check[1])
+        return text + (" if %s is given" % options["require_param"] if options.get("require_param") else "")
+    if kind == "perm-modify":
+        return "permission to change permissions on %s" % check[1]
+    if kind == "userid-group":
+        return "%s on a group of the user" % " or ".join(check[1])
+    if kind == "userid-param":
+        return "being that user" if check[1] == "self" else "%s on the user's realm" % check[1]
+    return json.dumps(check)
+
+
+# ------------------------------------------------------------------------------------------------- fetching and keeping
+
+_FORMAT = 1                                             # of the file below; another number: read the page again
+_MOST = 64 << 20                                        # bytes of a cached schema; the real ones have about 1
+
+
+def load(fetch, state_dir=None, version=None):
+    """ApiDoc of the host behind `fetch`, from its page or, where that has not changed, from the copy in `state_dir`.
+
+    fetch(path, if_modified_since) -> (status, headers, bytes): path str, if_modified_since str (a Last-Modified) or
+    None, status 200 or 304; its errors pass through unless a copy serves. state_dir: directory (str) or None;
+    `version`: a str that tells hosts and their versions apart (host, version and repoid of GET /version). A copy made
+    for another one is not used: pveproxy compares times only, so it would call another host's page unchanged.
+    ValueError: no such page.
+    """
+    file = None
+    if state_dir and version:
+        digest = hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()
+        file = os.path.join(state_dir, "apidoc-%s.z" % digest[:16])
+    modified, lines = _read_copy(file, version) if file else (None, None)
+    try:
+        status, headers, body = fetch(PAGE, modified)
+        if status == 304:
+            doc = _from_copy(lines)
+            if doc is not None:
+                return doc
+            status, headers, body = fetch(PAGE, None)   # the copy turned out to be of no use
+        if status != 200:
+            raise ValueError("the host answers %s for %s, where its API viewer should be; a proxy in front of it may "
+                             "pass on /api2 only" % (status, PAGE))
+        doc = ApiDoc.parse(body.decode("utf-8", "replace"))
+    except Exception:
+        doc = _from_copy(lines)
+        if doc is None:
+            raise
+        return doc
+    if file:
+        modified = next((value for name, value in headers.items() if name.lower() == "last-modified"), None)
+        _write_copy(file, version, modified, doc.dump())
+    return doc
+
+
+def _from_copy(lines):
+    try:
+        return ApiDoc(lines) if lines else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _read_copy(file, version):
+    """(Last-Modified, lines) of a copy, or (None, None) when there is none that can be trusted and read."""
+    try:
+        with open(file, "rb") as stream:
+            facts = os.fstat(stream.fileno())
+            if hasattr(os, "getuid") and (facts.st_uid != os.getuid() or facts.st_mode & 0o077):
+                return None, None                       # somebody else may have written it
+            text = zlib.decompressobj().decompress(stream.read(_MOST), _MOST).decode("utf-8")
+        head, _, rest = text.partition("\n")
+        head = json.loads(head)
+        lines = rest.split("\n")
+        if head["format"] != _FORMAT or head["version"] != version or head["methods"] != len(lines):
+            return None, None
+        return head["modified"], lines
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error):
+        return None, None
+
+
+def _write_copy(file, version, modified, lines):
+    """Keep a copy, readable by this user only; a reader sees the old or the new one. Failing to is no error."""
+    head = json.dumps({"format": _FORMAT, "version": version, "modified": modified, "methods": len(lines)})
+    directory = os.path.dirname(file)
+    temporary = os.path.join(directory, ".apidoc-%d-%s" % (os.getpid(), os.urandom(4).hex()))
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(zlib.compress("\n".join([head] + lines).encode("utf-8"), 5))
+            os.replace(temporary, file)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        copies = [os.path.join(directory, name) for name in os.listdir(directory)
+                  if re.match(r"apidoc-[0-9a-f]{16}\.z$", name)]
+        for old in sorted(copies, key=os.path.getmtime)[:-8]:
+            os.unlink(old)                              # of versions long gone
+    except OSError:
+        pass
