@@ -68,7 +68,7 @@ class Endpoint:
                 and (self.info.get("returns") or {}).get("type") == "string")
 
     def fill(self, ids):
-        """The path with `ids` (name -> str) put in, encoded for a URL. ValueError: one is missing or unfit for a path."""
+        """The path with `ids` (name -> str) put in, encoded for a URL. ValueError: one is missing or unfit."""
         def one(match):
             name = match.group(1)
             if ids.get(name) in (None, ""):
@@ -79,7 +79,7 @@ class Endpoint:
 
 
 def _segment(name, value, rest=False):
-    """`value` if it is safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
+    """`value` if safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
     parts = value.split("/") if rest else [value]
     if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
         raise ValueError("%s %r cannot stand in a path" % (name, value[:80]))
@@ -179,7 +179,7 @@ class ApiDoc:
         raise UnknownEndpoint(text + ("; near it: " + ", ".join(map(str, close)) if close else ""), close)
 
     def _near(self, verb, parts, limit=4):
-        """[Endpoint] with the paths most like `parts` (list of str), one of each, with the verb asked for if possible."""
+        """[Endpoint] with the paths most like `parts` (list of str), one of each, preferably with that verb."""
         known, parts = {}, parts[:12]
         scores = {path: _resemblance(parts, path.strip("/").split("/"), known)
                   for path in {endpoint.path for endpoint in self.endpoints}}
@@ -206,7 +206,7 @@ class ApiDoc:
         return [endpoint for endpoint in self.endpoints if fits(endpoint.path)]
 
     def search(self, words, verb=None, prefix=None, limit=10):
-        """[Endpoint] for an admin's `words` (str), best first; `verb` and path `prefix` narrow. No words: all of them."""
+        """[Endpoint] for an admin's `words` (str), best first; `verb` and path `prefix` narrow. No words: all."""
         if self._index is None:
             self._index = apisearch.Index(json.loads("[%s]" % ",".join(self._lines)))
         order = self._index.rank(words) if words and words.strip() else range(len(self.endpoints))
