@@ -96,6 +96,8 @@ def needs(entry, release):
     found = next((row for pattern, row in NEEDS if pattern.fullmatch(wanted)), None)
     if found is None:
         return None
+    if "{vmid}" in entry["endpoint"] and "/vms VM.Audit" not in found:
+        found = ("/vms VM.Audit",) + found              # the guest is looked up, and most tools read it first
     result = []
     for need in found:
         path, _, privileges = need.partition(" ")
