@@ -5,7 +5,6 @@ toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it a
 """
 import json
 import os
-import pkgutil
 from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
@@ -40,8 +39,9 @@ def generate():
 
 
 def surface():
-    """The entries of tools.json (list of dicts), in the order of TOOLSETS."""
-    return [json.loads(line) for line in pkgutil.get_data("tools", SURFACE).decode("ascii").splitlines()]
+    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, whatever loaded this."""
+    data = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), SURFACE))
+    return [json.loads(line) for line in data.decode("ascii").splitlines()]
 
 
 def write_surface():

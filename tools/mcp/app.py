@@ -5,7 +5,7 @@ background, or when a tool is first called.
 """
 import threading
 
-from tools import surface
+from tools import RENAMED, surface
 from tools.mcp.server import INTERNAL, INVALID_PARAMS, Cancelled, NotFound, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
@@ -13,12 +13,11 @@ TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer
 
 
 class App:
-    """Serves one Settings. log(level, event, **fields). adapter: stands for Proxmox below the client (tests)."""
+    """Serves one Settings. log(level, event, **fields). host: a ready Host (tests); otherwise made when first needed."""
 
-    def __init__(self, settings, log, adapter=None):
+    def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log
-        self._adapter = adapter
-        self._host, self._lock = None, threading.Lock()
+        self._host, self._lock = host, threading.Lock()
         self._tools = None
 
     @property
@@ -33,8 +32,8 @@ class App:
     def _open(self):
         from tools.host import Host
         from tools.mcp.confirm import Consent
-        adapter = self._adapter
-        if adapter is None and self.settings.demo:
+        adapter = None
+        if self.settings.demo:
             from tools.pve.demo import DemoCluster
             adapter = DemoCluster()
         return Host(self.settings, self.log, adapter=adapter, consent=Consent(self.settings.confirm))
@@ -63,7 +62,7 @@ class App:
 
     def call_tool(self, request, name, arguments):
         """The result (dict) of tools/call."""
-        from tools.host import RENAMED, UnknownTool
+        from tools.host import UnknownTool
         host = self.host
         host.consent.check_state(request)
         entry = host.entries.get(RENAMED.get(name, name))

@@ -1,0 +1,482 @@
+"""Asking the user before something is lost: all modes of PROXMOX_CONFIRM, both eras, and everybody who would skip the question."""
+import base64
+import json
+import threading
+
+import pytest
+from engine import PATIENCE, Talk
+from support import Bench
+
+from tools.mcp import confirm
+from tools.mcp.app import App
+from tools.mcp.confirm import LIFETIME, Consent, Signer
+from tools.mcp.server import LATEST_LEGACY
+
+ELICITATION = {"elicitation": {}}
+DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
+DONE = "DELETE /nodes/pve3/qemu/107"
+BAD_STATE = {"code": -32602, "message": "Invalid or expired requestState"}
+
+
+class Desk:
+    """A server on a demo cluster, a client in front of it: `talk`, `bench`, and what was changed in Proxmox."""
+
+    def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, **more):
+        self.signer = signer or Signer()
+        self.bench = Bench(confirm=mode, consent=Consent(mode, self.signer), **more)
+        self.modern = version is None
+        app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
+        self.talk = Talk(app, version, capabilities)
+
+    def call(self, **params):
+        """The answer to a call of DELETE (or of `params`)."""
+        return (self.talk.call_modern if self.modern else self.talk.call)("tools/call", dict(DELETE, **params))
+
+    def changes(self):
+        """Every request so far that was no GET."""
+        return ["%s %s" % (verb, path) for verb, path, _ in self.bench.cluster.requests if verb != "GET"]
+
+    def requests(self):
+        """How many requests reached Proxmox."""
+        return len(self.bench.cluster.requests)
+
+    # one question and its answer, in either era
+
+    def ask(self):
+        """Begin the call; the question (params of the elicitation)."""
+        if self.modern:
+            result = self.call()["result"]
+            assert set(result) == {"resultType", "inputRequests", "requestState"} and result["resultType"] == "input_required"
+            self.state = result["requestState"]
+            asked = result["inputRequests"]["confirm"]
+        else:
+            self.waiting = self.talk.request("tools/call", DELETE)
+            asked = self.talk.read()
+            self.asked = asked["id"]
+        assert asked["method"] == "elicitation/create"
+        return asked["params"]
+
+    def answer(self, answer):
+        """Answer the question; the result of the call."""
+        if self.modern:
+            return self.call(inputResponses={"confirm": answer}, requestState=self.state)["result"]
+        self.talk.send(dict({"jsonrpc": "2.0", "id": self.asked}, **answer if "error" in answer else {"result": answer}))
+        message = self.talk.read()
+        assert message["id"] == self.waiting
+        return message["result"]
+
+
+def said(result):
+    return result["content"][0]["text"]
+
+
+def yes(**more):
+    return dict({"action": "accept", "content": {"confirm": True}}, **more)
+
+
+@pytest.fixture(params=["legacy", "2025-06-18", "modern"])
+def desk(request):
+    return Desk(version={"legacy": LATEST_LEGACY, "modern": None}.get(request.param, request.param))
+
+
+# ----------------------------------------------------------------------------------------------------------- who is asked
+
+#: mode -> what happens: (client that can be asked, legacy client that cannot, modern client that cannot)
+MODES = {"auto": ("asks", "does", "does"), "always": ("asks", "refuses", "refuses"), "token": ("token", "token", "token"),
+         "off": ("does", "does", "does")}
+CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGACY, {}, 1), ("2025-03-26", ELICITATION, 1),
+           ("2024-11-05", {}, 1), (LATEST_LEGACY, {"elicitation": {"url": {}}}, 1), (None, {}, 2), (None, {"elicitation": {"url": {}}}, 2)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("version, capabilities, kind", CLIENTS)
+def test_modes(mode, version, capabilities, kind):
+    desk = Desk(mode, version, capabilities)
+    expected = MODES[mode][kind]
+    if expected == "asks":
+        desk.ask()
+    else:
+        answer = desk.call()
+        text = said(answer["result"]) if "result" in answer else answer["error"]["message"]
+        if expected == "does":
+            assert not answer["result"]["isError"] and "deleted" in text
+        elif expected == "token":
+            assert text.startswith("\u2753 Not done yet.") and not answer["result"]["isError"]
+        elif version is None:
+            assert answer["error"]["code"] == -32021
+            assert answer["error"]["data"] == {"requiredCapabilities": {"elicitation": {}}}
+        else:
+            assert answer["result"]["isError"] and text.startswith("\U0001f6ab Permission Denied: ")
+        assert expected != "refuses" or "PROXMOX_CONFIRM=always" in text and "PROXMOX_CONFIRM=token" in text
+    assert desk.changes() == ([DONE] if expected == "does" else [])
+
+
+def test_a_dry_run_asks_nobody():
+    desk = Desk(dry_run=True)
+    assert "nothing was sent" in said(desk.call()["result"]) and desk.changes() == []
+
+
+def test_what_is_not_allowed_is_refused_before_anybody_is_asked():
+    for more in ({"allow_elevated": False}, {"protected_guests": ("107",)}):
+        for mode in MODES:
+            desk = Desk(mode, **more)
+            assert said(desk.call()["result"]).startswith("\U0001f6ab") and desk.changes() == []
+
+
+def test_tools_that_only_read_ask_nobody():
+    desk = Desk("always", None, {})
+    assert not desk.call(name="proxmox_get_vm_status")["result"]["isError"]
+
+
+# ---------------------------------------------------------------------------------------------------------- the question
+
+def test_the_question_names_what_is_lost(desk):
+    params = desk.ask()
+    for word in ("107", "lab", "pve3", "vm-107-disk-0", "8G"):
+        assert word in params["message"]
+    schema = params["requestedSchema"]
+    assert schema["required"] == ["confirm"] and schema["properties"]["confirm"]["type"] == "boolean"
+    assert schema["properties"]["confirm"]["default"] is False
+    assert params.get("mode") == ("form" if desk.modern else None)
+    assert "http" not in params["message"] and desk.changes() == []
+
+
+def test_yes(desk):
+    desk.ask()
+    assert desk.changes() == []
+    result = desk.answer(yes())
+    assert not result["isError"] and "VM 107 (lab) on pve3 deleted" in said(result)
+    assert result["structuredContent"]["status"] == "stopped" and desk.changes() == [DONE]
+
+
+NO = [
+    ({"action": "decline"}, "The user declined."),
+    ({"action": "cancel"}, "The question was closed without an answer."),
+    ({"action": "accept", "content": {"confirm": False}}, "without ticking the box"),
+    ({"action": "accept", "content": {}}, "without ticking the box"),
+    ({"action": "accept"}, "without ticking the box"),
+    ({"action": "accept", "content": {"confirm": "true"}}, "without ticking the box"),
+    ({"action": "accept", "content": {"confirm": 1}}, "without ticking the box"),
+    ({"action": "accept", "content": ["confirm"]}, "without ticking the box"),
+    ({"action": "decline", "content": {"confirm": True}}, "The user declined."),
+    ({"action": "ACCEPT", "content": {"confirm": True}}, "There was no answer"),
+    ({"action": ["accept"], "content": {"confirm": True}}, "There was no answer"),
+    ({"content": {"confirm": True}}, "There was no answer"),
+    ({}, "There was no answer"),
+    ({"error": {"code": -32601, "message": "no such method"}}, "There was no answer"),
+]
+
+
+@pytest.mark.parametrize("answer, words", NO, ids=range(len(NO)))
+def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
+    desk.ask()
+    result = desk.answer(answer)
+    text = said(result)
+    assert result["isError"] and "structuredContent" not in result
+    assert text.startswith("\u274c Error: Delete VM was not confirmed\n\n") and words in text and "Nothing was changed" in text
+    assert "PROXMOX_CONFIRM=token" in text and desk.changes() == []
+
+
+@pytest.mark.parametrize("answer", [None, 7, "yes", [], True])
+def test_a_modern_answer_that_is_no_object_is_a_no(answer):
+    desk = Desk(version=None)
+    desk.ask()
+    assert "was not confirmed" in said(desk.answer(answer)) and desk.changes() == []
+
+
+def test_a_target_that_changed_meanwhile_is_left_alone(desk):
+    desk.ask()
+    desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    before = desk.changes()
+    result = desk.answer(yes())
+    assert result["isError"] and "changed since the user was asked" in said(result) and desk.changes() == before
+
+
+def test_a_target_that_is_gone_meanwhile_is_not_asked_for_twice(desk):
+    desk.ask()
+    other = desk.bench.host.consent.mode
+    desk.bench.host.consent.mode = "off"
+    desk.bench.host.run("proxmox_delete_vm", {"vmid": 107})
+    desk.bench.host.consent.mode = other
+    result = desk.answer(yes())
+    assert result["isError"] and desk.changes() == [DONE]
+
+
+# -------------------------------------------------------------------------------------------------- while the user thinks
+
+def test_while_the_user_thinks_everything_else_goes_on():
+    desk = Desk()
+    desk.ask()
+    desk.talk.call("ping")
+    assert not desk.call(name="proxmox_get_vm_status")["result"]["isError"]
+    other = desk.talk.request("tools/call", {"name": "proxmox_delete_lxc", "arguments": {"vmid": 203}})
+    asked = desk.talk.read()
+    desk.talk.send({"jsonrpc": "2.0", "id": asked["id"], "result": yes()})
+    assert desk.talk.read()["id"] == other and desk.changes() == ["DELETE /nodes/pve3/lxc/203"]
+    assert not desk.answer(yes())["isError"] and desk.changes()[1:] == [DONE]
+
+
+def test_cancelling_while_the_user_thinks():
+    desk = Desk()
+    desk.ask()
+    desk.talk.cancel(desk.waiting)
+    withdrawn = desk.talk.read()
+    assert withdrawn["method"] == "notifications/cancelled" and withdrawn["params"]["requestId"] == desk.asked
+    desk.talk.send({"jsonrpc": "2.0", "id": desk.asked, "result": yes()})               # too late
+    assert desk.talk.quiet() and desk.changes() == []
+
+
+def test_the_end_of_the_input_is_a_no():
+    desk = Desk()
+    desk.ask()
+    desk.talk.server.finish(PATIENCE)
+    assert "was not confirmed" in said(desk.talk.read()["result"]) and desk.changes() == []
+
+
+# ------------------------------------------------------------------------------------------------------- requestState
+
+def forge(state, **changes):
+    """The state with other contents and its old signature."""
+    version, body, mac = state.split(".")
+    payload = dict(json.loads(base64.urlsafe_b64decode(body + "==")), **changes)
+    return ".".join((version, base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode()).decode().rstrip("="), mac))
+
+
+TAMPERED = {
+    "one character more": lambda state: state + "x",
+    "one character less": lambda state: state[:-1],
+    "another signature": lambda state: state[:-64] + "0" * 64,
+    "no signature": lambda state: state.rpartition(".")[0],
+    "an empty signature": lambda state: state.rpartition(".")[0] + ".",
+    "another version": lambda state: "v2" + state[2:],
+    "a later end": lambda state: forge(state, exp=1e18),
+    "another nonce": lambda state: forge(state, nonce="0" * 24),
+    "another tool": lambda state: forge(state, tool="proxmox_delete_lxc"),
+    "other contents": lambda state: forge(state, found="0" * 64),
+    "empty": lambda state: "",
+    "dots": lambda state: "v1..",
+    "not ASCII": lambda state: state[:-1] + "\u00e9",
+    "a lone surrogate": lambda state: state + "\ud800",
+    "long": lambda state: "v1." + "A" * 1000000 + "." + "0" * 64,
+    "of another process": lambda state: Signer().seal({"tool": "proxmox_delete_vm", "args": "", "found": ""}),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_tampered_state(how):
+    desk = Desk(version=None)
+    desk.ask()
+    before = desk.requests()
+    answer = desk.call(inputResponses={"confirm": yes()}, requestState=TAMPERED[how](desk.state))
+    assert answer["error"] == BAD_STATE and desk.requests() == before
+
+
+RETARGETED = [{"arguments": {"vmid": 106}}, {"arguments": {"vmid": "107"}}, {"arguments": {"vmid": 107, "purge": True}}, {"arguments": {}},
+              {"name": "proxmox_delete_lxc"}, {"name": "proxmox_stop_vm"}, {"name": "proxmox_get_vm_status"}, {"arguments": None}]
+
+
+@pytest.mark.parametrize("params", RETARGETED)
+def test_a_state_for_another_call(params):
+    desk = Desk(version=None)
+    desk.ask()
+    before = desk.requests()
+    answer = desk.call(inputResponses={"confirm": yes()}, requestState=desk.state, **params)
+    assert answer["error"] == BAD_STATE and desk.requests() == before
+
+
+@pytest.mark.parametrize("first", [yes(), {"action": "decline"}])
+def test_a_state_is_good_for_one_answer(first):
+    desk = Desk(version=None)
+    desk.ask()
+    desk.answer(first)
+    before = desk.requests()
+    answer = desk.call(inputResponses={"confirm": yes()}, requestState=desk.state)
+    assert answer["error"] == BAD_STATE and desk.requests() == before
+
+
+def test_a_state_expires():
+    now = [0.0]
+    desk = Desk(version=None, signer=Signer(lambda: now[0]))
+    desk.ask()
+    before, now[0] = desk.requests(), LIFETIME + 1
+    answer = desk.call(inputResponses={"confirm": yes()}, requestState=desk.state)
+    assert answer["error"] == BAD_STATE and desk.requests() == before
+    desk.ask()
+    now[0] += LIFETIME
+    assert not desk.answer(yes())["isError"] and desk.changes() == [DONE]
+
+
+def test_of_two_answers_at_once_one_counts():
+    gate = threading.Barrier(2)
+
+    class Both(Signer):
+        def use(self, payload):
+            gate.wait(PATIENCE)
+            return Signer.use(self, payload)
+    desk = Desk(version=None, signer=Both())
+    desk.ask()
+    for _ in range(2):
+        desk.talk.modern("tools/call", dict(DELETE, inputResponses={"confirm": yes()}, requestState=desk.state))
+    answers = sorted((desk.talk.read() for _ in range(2)), key=lambda answer: "error" in answer)
+    assert not answers[0]["result"]["isError"] and answers[1]["error"] == BAD_STATE
+    assert desk.changes() == [DONE]
+
+
+@pytest.mark.parametrize("params", [{}, {"inputResponses": {}}, {"inputResponses": {"other": yes()}}])
+def test_a_retry_without_the_answer_asks_again(params):
+    desk = Desk(version=None)
+    desk.ask()
+    again = desk.call(requestState=desk.state, **params)["result"]
+    assert again["resultType"] == "input_required" and "107" in again["inputRequests"]["confirm"]["params"]["message"]
+    desk.state = again["requestState"]
+    assert not desk.answer(yes())["isError"]
+
+
+def test_an_answer_without_a_question_asks():
+    desk = Desk(version=None)
+    result = desk.call(inputResponses={"confirm": yes()})["result"]
+    assert result["resultType"] == "input_required" and desk.changes() == []
+
+
+def test_a_state_says_nothing():
+    desk = Desk(version=None)
+    desk.ask()
+    body = json.loads(base64.urlsafe_b64decode(desk.state.split(".")[1] + "=="))
+    assert set(body) == {"args", "exp", "found", "nonce", "tool"} and "lab" not in json.dumps(body)
+
+
+@pytest.mark.parametrize("mode", ["auto", "off", "token"])
+def test_a_bad_state_is_refused_whatever_the_mode(mode):
+    desk = Desk(mode, None)
+    assert desk.call(requestState="v1.x.y")["error"] == BAD_STATE and desk.requests() == 0
+
+
+def test_a_legacy_call_has_no_state():
+    desk = Desk()
+    desk.talk.request("tools/call", dict(DELETE, requestState="v1.x.y", inputResponses={"confirm": yes()}))
+    assert desk.talk.read()["method"] == "elicitation/create" and desk.changes() == []
+
+
+# ------------------------------------------------------------------------------------------------------- confirm_token
+
+@pytest.fixture(params=[(LATEST_LEGACY, {}), ("2024-11-05", {}), (None, {}), (None, ELICITATION)], ids=str)
+def two_steps(request):
+    return Desk("token", *request.param)
+
+
+def token_of(desk):
+    result = desk.call()["result"]
+    token = said(result).rpartition("\n")[2]
+    assert "structuredContent" not in result or result["structuredContent"]["confirm_token"] == token
+    assert token in said(result) and desk.changes() == []
+    return token
+
+
+def with_token(token, **more):
+    return {"arguments": dict({"vmid": 107}, confirm_token=token, **more)}
+
+
+def test_two_steps(two_steps):
+    plan = said(two_steps.call()["result"])
+    for word in ("107", "lab", "pve3", "vm-107-disk-0", "8G", "proxmox_delete_vm", "confirm_token", "5 minutes"):
+        assert word in plan
+    result = two_steps.call(**with_token(token_of(two_steps)))["result"]
+    assert not result["isError"] and "deleted" in said(result) and two_steps.changes() == [DONE]
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_tampered_token(how):
+    desk = Desk("token", None)
+    token = TAMPERED[how](token_of(desk))
+    before = desk.requests()
+    result = desk.call(**with_token(token))["result"]
+    assert result["isError"] and "not valid" in said(result) and desk.requests() == before
+
+
+@pytest.mark.parametrize("params", [with_token("?", purge=True), dict(with_token("?"), name="proxmox_delete_lxc"),
+                                    {"arguments": {"vmid": 106, "confirm_token": "?"}},
+                                    dict(arguments={"vmid": 203, "confirm_token": "?"}, name="proxmox_delete_lxc")])
+def test_a_token_for_another_call(params):
+    desk = Desk("token", None)
+    params["arguments"] = dict(params["arguments"], confirm_token=token_of(desk))
+    result = desk.call(**params)["result"]
+    assert result["isError"] and desk.changes() == []
+
+
+@pytest.mark.parametrize("token", [7, True, [], {}])
+def test_a_token_that_is_no_text(token):
+    desk = Desk("token")
+    assert desk.call(**with_token(token))["result"]["isError"] and desk.requests() == 0
+
+
+def test_a_token_is_good_once_and_for_five_minutes():
+    now = [0.0]
+    desk = Desk("token", signer=Signer(lambda: now[0]))
+    token = token_of(desk)
+    now[0] = LIFETIME + 1
+    assert "older than 5 minutes" in said(desk.call(**with_token(token))["result"])
+    token = token_of(desk)
+    assert not desk.call(**with_token(token))["result"]["isError"]
+    before = desk.requests()
+    assert "was used" in said(desk.call(**with_token(token))["result"]) and desk.requests() == before
+    assert desk.changes() == [DONE]
+
+
+def test_a_token_for_a_target_that_changed():
+    desk = Desk("token")
+    token = token_of(desk)
+    desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    before = desk.changes()
+    assert "changed since the confirm_token" in said(desk.call(**with_token(token))["result"]) and desk.changes() == before
+
+
+def test_of_two_tokens_at_once_one_counts():
+    gate = threading.Barrier(2)
+
+    class Both(Signer):
+        def use(self, payload):
+            gate.wait(PATIENCE)
+            return Signer.use(self, payload)
+    desk = Desk("token", None, signer=Both())
+    token = token_of(desk)
+    for _ in range(2):
+        desk.talk.modern("tools/call", dict(DELETE, **with_token(token)))
+    assert sorted(desk.talk.read()["result"]["isError"] for _ in range(2)) == [False, True]
+    assert desk.changes() == [DONE]
+
+
+def test_the_argument_exists_where_it_has_a_use():
+    for mode in MODES:
+        desk = Desk(mode)
+        tools = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in desk.talk.call("tools/list")["result"]["tools"]}
+        assert ("confirm_token" in tools["proxmox_delete_vm"]) == (mode == "token")
+        assert "confirm_token" not in tools["proxmox_get_vms"]
+        result = desk.call(name="proxmox_get_vm_status", arguments={"vmid": 107, "confirm_token": "x"})["result"]
+        assert result["isError"] and "confirm_token: unknown argument" in said(result)
+        if mode != "token":
+            assert "confirm_token: unknown argument" in said(desk.call(**with_token("x"))["result"])
+
+
+# --------------------------------------------------------------------------------------------------------------- seals
+
+def test_seals():
+    now = [5.0]
+    signer = Signer(lambda: now[0])
+    sealed = signer.seal({"a": 1})
+    payload = signer.open(sealed)
+    assert payload["a"] == 1 and signer.open(sealed) == payload and sealed != signer.seal({"a": 1})
+    assert signer.use(payload) and not signer.use(payload) and signer.open(sealed) is None
+    now[0] += LIFETIME + 1
+    other = signer.open(signer.seal({}))
+    assert signer.use(other) and len(signer._used) == 1                 # what has expired is not kept
+
+
+def test_what_a_seal_compares_does_not_depend_on_the_order_of_keys():
+    assert confirm.digest({"b": 1, "a": [1, 2]}) == confirm.digest({"a": [1, 2], "b": 1}) != confirm.digest({"a": [2, 1], "b": 1})
+
+
+def test_the_token_never_reaches_proxmox_or_the_log():
+    desk = Desk("token")
+    token = token_of(desk)
+    desk.call(**with_token(token))
+    assert not any(token in json.dumps(params) for _, _, params in desk.bench.cluster.requests)
