@@ -302,11 +302,12 @@ class Guard:
         if not guests.by_rows:
             return False
         rows = _rows(call)
-        row = rows.get(vmid, {})
+        row = rows.get(vmid) or call.made.get(vmid, {})
         if not row and how == _NEW:
             sources = [other for other, way in named.guests.items() if way == _READ] if params.get("newid") else []
             tags = [params.get("tags")] + [rows.get(source, {}).get("tags") for source in sources]     # a clone has those too
             row = {"pool": params.get("pool"), "tags": ";".join(str(tag) for tag in tags if tag)}
+            call.made[vmid] = row                       # the same call may look at what it made
         return guests.by_row(row)
 
     def visible(self, call, data):

@@ -2,7 +2,7 @@
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Annotated, Optional
+from typing import Annotated, List, Optional
 
 from tools import text
 from tools.pve.client import Cancelled, PveError
@@ -10,8 +10,8 @@ from tools.pve.formats import fill, parse_upid
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
 
-__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest", "Node",
-           "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Result", "Snapname", "Storage", "TASK", "Table",
+__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest", "Instead", "List", "Node",
+           "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Refused", "Result", "Snapname", "Storage", "TASK", "Table",
            "Tool", "Vmid", "Wait", "Waiting", "dataclass", "send", "text"]
 
 Column = text.Column
@@ -231,6 +231,7 @@ class Call:
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
         self.planned = []               # (verb, path, params) of a dry run
         self.hidden = 0                 # rows that the guardrails took out of what was read
+        self.made = {}                  # vmid -> pool and tags of guests that this call makes, for the guardrails
         self._everything = None
         self._resources = None
         self._node = getattr(args, "node", None)
