@@ -1,21 +1,17 @@
 """Toolset: the cluster as a whole - its nodes, its state, the next free vmid."""
-from tools.kit import (BASIC, ELEVATED, Annotated, Arg, Column, Facts, NodeArgs, Optional, PveError, Result, Table, Tool,
+from tools.guests import by_state, data_only, on, said, space, storages
+from tools.kit import (BASIC, ELEVATED, Annotated, Arg, Column, Facts, NodeArgs, Optional, PveError, Table, Tool,
                        dataclass, text)
 
 
 @dataclass
-class NoArguments:
-    """(nothing)"""
-
-
-@dataclass
-class Nodes(NoArguments):
+class Nodes:
     """List the nodes of the cluster: state, CPU, memory, root disk, uptime."""
 
 
 @dataclass
-class ClusterStatus(NoArguments):
-    """Health of the cluster: quorum, nodes online, guests by state, storages."""
+class ClusterStatus:
+    """Health of the cluster: quorum, nodes online, guests by state, storages nearly full."""
 
 
 @dataclass
@@ -29,26 +25,215 @@ class NodeStatus(NodeArgs):
     """One node in detail: CPU, load, memory, swap, root disk, kernel, version."""
 
 
-NODES = Table("node", Column("node"), Column("status"),
-              Column("cpu", "CPU", "fraction", lambda r: "%s of %s" % (text.percent(r["cpu"]), text.plural(r["maxcpu"], "core"))
-                     if "cpu" in r and "maxcpu" in r else "-"),
-              Column("maxcpu", kind="int", shown=False),
-              Column("mem", "memory", "bytes", lambda r: text.used_of(r.get("mem"), r.get("maxmem"))),
-              Column("maxmem", kind="bytes", shown=False),
-              Column("disk", "root disk", "bytes", lambda r: text.used_of(r.get("disk"), r.get("maxdisk"))),
-              Column("maxdisk", kind="bytes", shown=False),
-              Column("uptime", kind="seconds"), Column("ssl_fingerprint", kind="text", shown=False))
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+def _cpu(row):
+    cores = text.plural(row["maxcpu"], "core") if row.get("maxcpu") else ""
+    if "cpu" not in row:
+        return cores or "-"
+    return text.percent(row["cpu"]) + (" of " + cores if cores else "")
+
+
+_LOAD = [Column("cpu", "CPU", "fraction", _cpu), Column("mem", "memory", "bytes", space("mem", "maxmem")),
+         *data_only("int", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk")]
+_DISK = Column("disk", "root disk", "bytes", space("disk", "maxdisk"))
+NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
+              *data_only("text", "level", "ssl_fingerprint"))
+
+
+def _node(row):
+    """A raw node without what is empty, and without the figures of one that is down."""
+    stale = () if row.get("status") == "online" else ("cpu", "mem", "disk", "uptime")
+    return {key: value for key, value in row.items() if value != "" and key not in stale}
+
+
+def _online(names, online):
+    """"3 nodes, 2 online (offline: pve3)"; `online` is the set of those that are."""
+    lost = [name for name in names if name not in online]
+    if not lost:
+        return text.plural(len(names), "node") + (", all online" if len(names) > 1 else ", online")
+    return "%s, %d online (offline: %s)" % (text.plural(len(names), "node"), len(names) - len(lost),
+                                            text.line(", ".join(lost), 400))
 
 
 def get_nodes(call):
-    nodes = sorted(call.get("/nodes"), key=lambda n: n["node"])
-    online = sum(n.get("status") == "online" for n in nodes)
+    nodes = sorted(call.get("/nodes") or [], key=lambda row: row["node"])
+    online = {row["node"] for row in nodes if row.get("status") == "online"}
     note = None
-    if any(n.get("status") == "online" and "maxmem" not in n for n in nodes):
-        note = "No figures for some nodes: the token lacks Sys.Audit on /nodes/NODE."
-    return call.answer(nodes, "%s, %d online" % (text.plural(len(nodes), "node"), online), note)
+    if any(row["node"] in online and "maxmem" not in row for row in nodes):
+        note = "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
+    return call.answer([_node(row) for row in nodes], _online([row["node"] for row in nodes], online), note)
+
+
+def _loads(row):
+    return ", ".join("%.2f" % load for load in row.get("loadavg", [])) or "-"
+
+
+def _processor(row):
+    if "cpu_model" not in row:
+        return "-"
+    return row["cpu_model"] + (" (%s)" % text.plural(row["sockets"], "socket") if "sockets" in row else "")
+
+
+def _boot(row):
+    return str(row.get("boot_mode", "-")) + (", secure boot" if row.get("secureboot") else "")
+
+
+NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", "memory available", "bytes"),
+                    Column("swap", "swap", "bytes", space("swap", "maxswap")), _DISK, Column("uptime", kind="seconds"),
+                    Column("loadavg", "load (1, 5, 15 min)", "any", _loads),
+                    Column("wait", "waiting for I/O", "fraction"),
+                    Column("ksm_shared", "shared by KSM", "bytes"), Column("cpu_model", "processor", text=_processor),
+                    Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=_boot),
+                    *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"), *data_only("number", "mhz"),
+                    *data_only("bool", "secureboot"))
+
+#: what our data calls it -> where it is in the reply of /nodes/{node}/status
+_WHERE = {
+    "cpu": ("cpu",), "wait": ("wait",), "uptime": ("uptime",), "pveversion": ("pveversion",),
+    "mem": ("memory", "used"), "maxmem": ("memory", "total"), "mem_available": ("memory", "available"),
+    "swap": ("swap", "used"), "maxswap": ("swap", "total"), "disk": ("rootfs", "used"), "maxdisk": ("rootfs", "total"),
+    "maxcpu": ("cpuinfo", "cpus"), "cpu_model": ("cpuinfo", "model"), "sockets": ("cpuinfo", "sockets"),
+    "cores": ("cpuinfo", "cores"), "mhz": ("cpuinfo", "mhz"), "ksm_shared": ("ksm", "shared"),
+    "boot_mode": ("boot-info", "mode"), "secureboot": ("boot-info", "secureboot")}
+
+
+def _within(reply, path):
+    for key in path:
+        reply = reply.get(key) if isinstance(reply, dict) else None
+    return reply
+
+
+def get_node_status(call):
+    reply = call.get("/nodes/{node}/status") or {}
+    found = {key: _within(reply, path) for key, path in _WHERE.items()}
+    found["node"] = call.args.node
+    found["kernel"] = _within(reply, ("current-kernel", "release")) or reply.get("kversion")
+    loads = [text.normal("number", load) for load in reply.get("loadavg") or []]
+    found["loadavg"] = loads if loads and None not in loads else None
+    found["ksm_shared"] = found["ksm_shared"] or None
+    return call.answer(found, "Node " + call.args.node)
+
+
+# -------------------------------------------------------------------------------------------------------------- cluster
+
+NEARLY_FULL = 0.85              # of a storage
+_MOST = 40                      # nodes and storages shown as text
+
+STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
+               *data_only("any", "nodes", "guests", "storages_nearly_full", "storages_lost"))
+_MEMBERS = Table("node", Column("node"), Column("online", kind="bool"), Column("ip", "address"), *_LOAD,
+                 Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
+_FULL = [Column("storage"), Column("node", text=lambda r: r.get("node") or "shared"), Column("type"),
+         Column("used", text=space("used", "total"))]
+
+
+def get_cluster_status(call):
+    try:
+        status, note = call.get("/cluster/status") or [], None
+    except PveError as error:
+        if error.status != 403:
+            raise
+        status = [{"type": "node", "name": row["node"], "online": row.get("status") == "online"}
+                  for row in call.get("/nodes") or []]
+        note = "Quorum and addresses are not known: the token lacks Sys.Audit on /."
+    resources = call.get("/cluster/resources") or []
+    cluster = next((row for row in status if row.get("type") == "cluster"), None)
+    members = _members(status, resources)
+    online = {row["node"] for row in members if row["online"]}
+    guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
+    count = {"total": len(guests), "vms": sum(row["type"] == "qemu" for row in guests),
+             "containers": sum(row["type"] == "lxc" for row in guests), "by_status": by_state(guests),
+             "locked": [{"vmid": row.get("vmid"), "lock": row["lock"]} for row in guests if row.get("lock")]}
+    places = storages([row for row in resources if row.get("type") == "storage"])
+    full = sorted((row for row in places if row.get("used_fraction", 0) >= NEARLY_FULL),
+                  key=lambda row: -row["used_fraction"])
+    lost = [dict(row, not_on=_missing(row, online)) for row in places if _missing(row, online)]
+    facts = {"nodes": members, "guests": count, "storages_nearly_full": full, "storages_lost": lost}
+    if cluster:
+        facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
+    lines = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), note or ""]
+    return call.answer(facts, _headline(cluster, members, online, note), "\n".join(lines).rstrip("\n"))
+
+
+def _members(status, resources):
+    """Normalised rows of the nodes: who is in the cluster, and how each one that is online is doing."""
+    figures = {row.get("node"): row for row in resources if row.get("type") == "node"}
+    members = []
+    for row in sorted((row for row in status if row.get("type") == "node"), key=lambda row: str(row.get("name"))):
+        member = dict(row, node=row.get("name"), online=on(row.get("online")), local=on(row.get("local")))
+        if member["online"]:
+            known = figures.get(row.get("name"), {})
+            member.update({key: known.get(key) for key in ("cpu", "maxcpu", "mem", "maxmem", "uptime")})
+        members.append(member)
+    return _MEMBERS.data(members)
+
+
+def _missing(row, online):
+    """The nodes of the set `online` from which a storage (STORAGES) is not available."""
+    nodes = row.get("not_on", []) if row["active"] else [row["node"]] if "node" in row else row.get("nodes", [])
+    return sorted(set(nodes) & online)
+
+
+def _headline(cluster, members, online, note):
+    nodes = _online([row["node"] for row in members], online)
+    if cluster is None:
+        return nodes if note else "A single node, no cluster: " + nodes
+    quorum = "quorate" if on(cluster.get("quorate")) else \
+        "NO QUORUM, nothing can be changed until more than half of the votes are back"
+    return "Cluster %s: %s; %s" % (text.line(cluster.get("name", "")), quorum, nodes)
+
+
+def _guests(count):
+    if not count["total"]:
+        yield "No guests: there are none, or the token lacks VM.Audit on /vms."
+        return
+    yield "%s (%s, %s): %s" % (text.plural(count["total"], "guest"), text.plural(count["vms"], "VM"),
+                               text.plural(count["containers"], "container"), said(count["by_status"]))
+    if count["locked"]:
+        yield "Locked: " + text.line(", ".join("%(vmid)s (%(lock)s)" % row for row in count["locked"]), 400)
+
+
+def _storages(places, full, lost):
+    if not places:
+        yield "No storages: there are none, or the token lacks Datastore.Audit on /storage."
+    elif not full:
+        yield "%s, none nearly full" % text.plural(len(places), "storage")
+    else:
+        yield "%s, %d nearly full (from %s):" % (text.plural(len(places), "storage"), len(full),
+                                                 text.percent(NEARLY_FULL))
+        yield from _rows(_FULL, full)
+    if lost:
+        yield "Storages not available on a node that is online: " + text.line(", ".join(
+            "%s (%s)" % (row["storage"], ", ".join(row["not_on"])) for row in lost), 400)
+
+
+def _rows(columns, rows):
+    yield text.table(columns, rows[:_MOST])
+    if len(rows) > _MOST:
+        yield "... and %d more" % (len(rows) - _MOST)
+
+
+# ------------------------------------------------------------------------------------------------------------ next vmid
+
+NEXT = Facts(*data_only("int", "vmid"), *data_only("bool", "free"))
+
+
+def get_next_vmid(call):
+    vmid = call.args.vmid
+    try:
+        free = call.get("/cluster/nextid", vmid=vmid)
+    except PveError as error:
+        if "already exists" not in error.errors.get("vmid", ""):
+            raise
+        return call.answer({"vmid": vmid, "free": False}, "vmid %d is taken." % vmid)
+    return call.answer({"vmid": free, "free": True},
+                       "vmid %s is free; it is not reserved and may be taken by the time it is used." % free)
 
 
 TOOLS = {
     "proxmox_get_nodes": Tool("GET /nodes", BASIC, Nodes, get_nodes, NODES),
+    "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeStatus, get_node_status, NODE_STATUS),
+    "proxmox_get_cluster_status": Tool("GET /cluster/status", BASIC, ClusterStatus, get_cluster_status, STATUS),
+    "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NextVmid, get_next_vmid, NEXT),
 }

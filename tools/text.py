@@ -125,6 +125,11 @@ def _whole(value):
     return int(float(value))
 
 
+def _number(value):
+    value = float(value)
+    return int(value) if value.is_integer() else value
+
+
 def _flag(value):
     return bool(int(value)) if not isinstance(value, bool) else value
 
@@ -133,11 +138,11 @@ KINDS = {
     "text": ("string", str, line),
     "long": ("string", str, lambda v: line(v, 400)),
     "int": ("integer", _whole, str),
-    "number": ("number", float, lambda v: "%g" % v),
+    "number": ("number", _number, lambda v: "%g" % v),
     "bytes": ("integer", _whole, size),
     "mib": ("integer", _whole, lambda v: size(v * 1048576)),
     "fraction": ("number", float, percent),
-    "percent": ("number", float, lambda v: "%g %%" % v),
+    "percent": ("number", _number, lambda v: "%g %%" % v),
     "seconds": ("number", _whole, duration),
     "time": ("integer", _whole, when),
     "bool": ("boolean", _flag, yes),
@@ -177,11 +182,11 @@ class Column:
 
     def cell(self, row):
         """What the normalised `row` shows in this column."""
+        most = 400 if self.kind == "long" else 60
         if self.text is not None:
-            return line(self.text(row))
+            return line(self.text(row), most)
         value = row.get(self.key)
-        return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), 400
-                                                                             if self.kind == "long" else 60)
+        return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), most)
 
 
 def table(columns, rows):

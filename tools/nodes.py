@@ -1,0 +1,369 @@
+"""Toolset: the disks and the network of one node. Reads only."""
+import re
+
+from tools.guests import data_only, on
+from tools.kit import (BASIC, Annotated, Arg, Column, Facts, Failure, NodeArgs, Optional, PveError, REQUIRED, Table,
+                       Tool, dataclass, text)
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class Disks(NodeArgs):
+    """List the physical disks of a node: size, model, use, health, wear."""
+    type: Annotated[Optional[str], Arg(choices=("unused", "journal_disks"))] = None
+    include_partitions: Optional[bool] = None
+    skip_smart: Annotated[Optional[bool], Arg("faster, without health")] = None
+
+
+@dataclass
+class Smart(NodeArgs):
+    """SMART health of one disk of a node."""
+    disk: Annotated[str, Arg("such as /dev/sda", format="device")] = REQUIRED
+    health_only: Optional[bool] = None
+
+
+@dataclass
+class Lvm(NodeArgs):
+    """LVM of a node: volume groups, physical volumes, thin pools."""
+    thin: Annotated[bool, Arg("with thin pools")] = True
+
+
+@dataclass
+class Zfs(NodeArgs):
+    """ZFS pools of a node: state, size, fragmentation; details of pools that are not ONLINE."""
+
+
+@dataclass
+class Network(NodeArgs):
+    """List the network interfaces of a node, and changes not applied yet."""
+    type: Annotated[Optional[str], Arg(choices=(
+        "bridge", "bond", "eth", "alias", "vlan", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort", "any_bridge",
+        "any_local_bridge"))] = None
+
+
+@dataclass
+class Iface(NodeArgs):
+    """Configuration of one network interface of a node."""
+    iface: Annotated[str, Arg("such as vmbr0", format="iface")] = REQUIRED
+
+
+@dataclass
+class Dns(NodeArgs):
+    """DNS servers and search domain of a node."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- disks
+
+DISKS = Table("disk", Column("devpath", "disk"), Column("type"), Column("size", kind="bytes"), Column("model"),
+              Column("serial"), Column("used", "use", text=lambda r: r.get("used") or "free"), Column("health"),
+              Column("wearout", "life left", "percent"), Column("parent"), Column("osdid", "OSD", "int"),
+              *data_only("text", "vendor", "wwn", "by_id_link"), *data_only("int", "rpm"),
+              *data_only("bool", "mounted", "gpt"))
+_HEALTHY = ("PASSED", "OK", "UNKNOWN")
+_WORN = 10                      # percent of its life that is left
+
+
+def _disk(row):
+    """A raw disk without what stands for "not known": wearout N/A, rpm and osdid -1."""
+    row = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
+    return {key: value for key, value in row.items() if key == "type" or str(value) not in ("N/A", "-1", "unknown", "")}
+
+
+def get_node_disks(call):
+    args = call.args
+    rows = call.get("/nodes/{node}/disks/list", type=args.type, skipsmart=args.skip_smart,
+                    **{"include-partitions": args.include_partitions}) or []
+    disks = DISKS.data([_disk(row) for row in sorted(rows, key=lambda row: str(row.get("devpath")))])
+    notes = []
+    for row in disks:
+        if row.get("health", "UNKNOWN") not in _HEALTHY:
+            notes.append("%s fails by SMART (%s): back up what is on it and replace it."
+                         % (row.get("devpath"), text.line(row["health"])))
+        if row.get("wearout", 100) <= _WORN:
+            notes.append("%s is worn: %g %% of its life is left." % (row.get("devpath"), row["wearout"]))
+    unknown = sum(row.get("health") == "UNKNOWN" for row in disks)
+    if args.skip_smart:
+        notes.append("Health was not asked for (skip_smart).")
+    elif unknown:
+        notes.append("UNKNOWN (%s): SMART could not be read, as with RAID controllers, USB and virtual disks; it does "
+                     "not mean healthy." % text.plural(unknown, "disk"))
+    kinds = {"unused": " that nothing uses", "journal_disks": " fit for journals"}
+    headline = "%s%s on node %s" % (text.plural(len(disks), "disk"), kinds.get(args.type, ""), args.node)
+    return call.listing(disks, headline, "\n".join(notes), "type")
+
+
+ATTRIBUTES = Table("attribute", Column("id", kind="int"), Column("name"), Column("value", kind="int"),
+                   Column("worst", kind="int"), Column("threshold", kind="int"), Column("fail", "failing"),
+                   Column("raw"))
+SMART = Facts(Column("health"), Column("wearout", "life left", "percent"),
+              *data_only("text", "node", "disk", "type", "text"), *data_only("any", "attributes"))
+#: Attributes whose raw value above 0 tells of a dying disk (ids of SMART).
+_TELLING = {5: "reallocated sectors", 187: "uncorrectable errors", 188: "command timeouts", 197: "pending sectors",
+            198: "uncorrectable sectors"}
+
+
+def _attribute(row):
+    row = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
+    row["value"] = row.get("normalized", row.get("value"))      # the old name of it, gone some day
+    if row.get("fail") == "-":
+        del row["fail"]
+    return row
+
+
+def get_node_disk_smart(call):
+    args = call.args
+    found = dict(call.get("/nodes/{node}/disks/smart", disk=args.disk, healthonly=args.health_only) or {})
+    attributes = ATTRIBUTES.data(map(_attribute, found.get("attributes") or []))
+    output = str(found.get("text") or "").strip()               # NVMe and SAS: what smartctl printed
+    found.update(node=args.node, disk=args.disk, health=str(found.get("health") or "UNKNOWN"), text=output or None,
+                 attributes=attributes or None)
+    notes = []
+    if found["health"] == "UNKNOWN":
+        notes.append("SMART could not be read: smartctl failed, or the disk has none, as behind RAID controllers, on "
+                     "USB and in virtual machines. It does not mean healthy.")
+    elif found["health"] not in _HEALTHY:
+        notes.append("The disk says that it is failing: back up what is on it and replace it.")
+    for row in attributes:
+        count = re.match(r"[0-9]+", row.get("raw", ""))
+        if row.get("fail"):
+            notes.append("%s failing: %s." % (text.line(row.get("name")), row["fail"]))
+        elif row.get("id") in _TELLING and count and int(count.group()):
+            notes.append("Worth watching: %s %s." % (count.group(), _TELLING[row["id"]]))
+    if attributes:
+        notes.append(text.table(ATTRIBUTES.columns, attributes))
+    if output:
+        notes.append(text.quoted(output, 4000))
+    return call.answer(found, "SMART of %s on node %s" % (args.disk, args.node), "\n".join(notes))
+
+
+# ------------------------------------------------------------------------------------------------------------------ LVM
+
+def _part(row, used, total):
+    """The fraction of `total` that is used; 0 where the total is unknown, or 0 as that of a group without its disks."""
+    return row.get(used, 0) / row[total] if row.get(total) else 0
+
+
+def _share(used, total):
+    """A Column's text: "590 GiB (29 %)"."""
+    def show(row):
+        if not row.get(total):
+            return "-"
+        return "%s (%s)" % (text.size(row.get(used, 0)), text.percent(_part(row, used, total)))
+    return show
+
+
+def _volumes(row):
+    return ", ".join("%s (%s)" % (pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"
+
+
+LVM = Table("volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
+            Column("used_fraction", "used", "fraction"), Column("lvcount", "logical volumes", "int"),
+            Column("pvs", "physical volumes", "any", _volumes))
+_PV = Table("physical volume", Column("name"), *data_only("bytes", "size", "free"))
+THIN = Table("thin pool", Column("lv", "thin pool"), Column("vg", "volume group"), Column("lv_size", "size", "bytes"),
+             Column("used", "used", "bytes", _share("used", "lv_size")),
+             Column("metadata_used", "metadata", "bytes", _share("metadata_used", "metadata_size")),
+             *data_only("bytes", "metadata_size"))
+_FULL = 0.9                     # of a thin pool or a ZFS pool
+
+
+def get_node_lvm(call):
+    tree = call.get("/nodes/{node}/disks/lvm") or {}
+    groups = LVM.data([dict(row, pvs=_PV.data(row.get("children") or [])) for row in tree.get("children") or []])
+    notes, more = [], {}
+    for row in groups:
+        if row.get("size"):
+            row["used_fraction"] = round(1 - _part(row, "free", "size"), 4)
+        else:
+            notes.append("Volume group %s has no size: its disks are missing or cannot be read." % row.get("name"))
+    if not groups:
+        notes.append("There is no volume group on this node.")
+    elif call.args.thin:
+        try:
+            pools = more["thinpools"] = THIN.data(call.get("/nodes/{node}/disks/lvmthin") or [])
+            notes.extend(_thin(pools))
+        except PveError as error:                   # the volume groups are worth telling all the same
+            notes.append("Thin pools could not be read: %s" % error)
+    headline = "%s on node %s" % (text.plural(len(groups), "LVM volume group"), call.args.node)
+    return call.listing(groups, headline, "\n".join(notes), **more)
+
+
+def _thin(pools):
+    if not pools:
+        yield "No thin pools."
+        return
+    yield "%s (logical volumes that hold those of the guests):" % text.plural(len(pools), "thin pool")
+    yield text.table(THIN.columns, pools)
+    for row in pools:
+        if max(_part(row, "used", "lv_size"), _part(row, "metadata_used", "metadata_size")) >= _FULL:
+            yield "Thin pool %s is nearly full: its guests stop or lose data when it is." % row.get("lv")
+
+
+# ------------------------------------------------------------------------------------------------------------------ ZFS
+
+def _dedup(row):
+    return "%.2fx" % row["dedup"] if "dedup" in row else "-"
+
+
+ZFS = Table("ZFS pool", Column("name"), Column("health", "state"), Column("size", kind="bytes"),
+            Column("alloc", "allocated", "bytes", _share("alloc", "size")), Column("free", kind="bytes"),
+            Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number", _dedup),
+            *data_only("any", "details"))
+_LOOK_AT = 5                    # pools whose details are fetched
+
+
+def get_node_zfs(call):
+    node = call.args.node
+    try:
+        rows = call.get("/nodes/{node}/disks/zfs") or []
+    except PveError as error:
+        if "zfsutils-linux not installed" not in str(error):
+            raise
+        return call.listing([], "No ZFS on node %s (zfsutils-linux is not installed)" % node)
+    pools, notes = ZFS.data(sorted(rows, key=lambda row: str(row.get("name")))), []
+    sick = [row for row in pools if row.get("health") != "ONLINE"]
+    for row in sick[:_LOOK_AT]:
+        try:
+            reply = call.get("/nodes/{node}/disks/zfs/{name}", ids={"name": row.get("name")}) or {}
+        except (PveError, ValueError) as error:     # the list of pools is worth telling all the same
+            notes.append("Details of pool %s could not be read: %s" % (text.line(row.get("name")), error))
+            continue
+        row["details"] = _details(reply)
+        notes.extend(_explained(row))
+    if len(sick) > _LOOK_AT:
+        notes.append("Details of %d more pools that are not ONLINE were not read." % (len(sick) - _LOOK_AT))
+    for row in pools:
+        if _part(row, "alloc", "size") >= _FULL:
+            notes.append("Pool %s is nearly full: ZFS slows down then, and fails when it is." % row.get("name"))
+    if not pools:
+        notes.append("There is no ZFS pool on this node.")
+    headline = "%s on node %s%s" % (text.plural(len(pools), "ZFS pool"), node,
+                                    ", %d not ONLINE" % len(sick) if sick else "")
+    return call.listing(pools, headline, "\n".join(notes))
+
+
+_SAID = ("status", "action", "scan", "errors")
+_ERRORS = ("read", "write", "cksum")
+
+
+def _details(reply):
+    """What tells why a pool is not well: its texts, and its devices with their errors (flat, `depth` from 0)."""
+    found = {key: " ".join(str(reply[key]).split()) for key in ("state",) + _SAID if reply.get(key)}
+    devices = found["devices"] = []
+
+    def walk(rows, depth):
+        for row in rows or []:
+            device = {"name": str(row.get("name")), "depth": depth}
+            device.update({key: str(row[key]) for key in ("state", "msg") if row.get(key)})
+            counts = {key: text.normal("int", row.get(key)) for key in _ERRORS}
+            device.update({key: count for key, count in counts.items() if count is not None})
+            devices.append(device)
+            walk(row.get("children"), depth + 1)
+    walk(reply.get("children"), 0)
+    return found
+
+
+def _explained(pool):
+    details = pool["details"]
+    yield "Pool %s is %s:" % (text.line(pool.get("name")), details.get("state", pool.get("health")))
+    for key in _SAID:
+        if key in details:
+            yield "  %s: %s" % (key, text.line(details[key], 600))
+    for device in details["devices"][:60]:
+        words = ["  " * (1 + min(device["depth"], 8)) + text.line(device["name"]), device.get("state", "")]
+        words += ["%d %s errors" % (device[key], key) for key in _ERRORS if device.get(key)]
+        words += ["(%s)" % text.line(device["msg"])] if "msg" in device else []
+        yield " ".join(words)
+
+
+# -------------------------------------------------------------------------------------------------------------- network
+
+def _address(row):
+    found = [row.get("cidr") or row.get("address"), row.get("cidr6") or row.get("address6")]
+    asked = {row.get("method"), row.get("method6")} & {"dhcp", "auto"}
+    return ", ".join([address for address in found if address] or sorted(asked)) or "-"
+
+
+def _made_of(row):
+    if "vlan-id" in row:
+        return "VLAN %d%s" % (row["vlan-id"], " on " + row["vlan-raw-device"] if "vlan-raw-device" in row else "")
+    parts = next((row[key] for key in ("bridge_ports", "slaves", "ovs_ports", "ovs_bonds") if row.get(key)), [])
+    words = [", ".join(parts), "(%s)" % row["bond_mode"] if row.get("bond_mode") else "",
+             "VLAN-aware" if row.get("bridge_vlan_aware") else ""]
+    return " ".join(word for word in words if word) or "-"
+
+
+_INTERFACE = [Column("iface"), Column("type"), Column("active", kind="bool"), Column("autostart", "at boot", "bool"),
+              Column("cidr", "address", text=_address), Column("gateway"), Column("gateway6"),
+              Column("bridge_ports", "made of", "list", _made_of), Column("mtu", "MTU", "int"), Column("comments"),
+              *data_only("text", "method", "method6", "address", "netmask", "address6", "netmask6", "cidr6",
+                         "bond_mode", "bridge_stp", "vlan-raw-device"),
+              *data_only("bool", "exists", "bridge_vlan_aware"), *data_only("int", "vlan-id"),
+              *data_only("list", "slaves", "ovs_ports", "ovs_bonds", "altnames")]
+NETWORK = Table("interface", *_INTERFACE)
+IFACE = Facts(*_INTERFACE, more=True)
+
+
+def _iface(row):
+    """A raw interface with its booleans, which Proxmox leaves out when false, and its comment without the line end."""
+    row = dict(row, active=on(row.get("active")), autostart=on(row.get("autostart")))
+    if row.get("comments"):
+        row["comments"] = str(row["comments"]).strip()
+    return row
+
+
+def get_node_network(call):
+    args = call.args
+    reply = call.reply("/nodes/{node}/network", type=args.type)
+    rows = NETWORK.data([_iface(row) for row in sorted(reply.data or [], key=lambda row: str(row.get("iface")))])
+    notes, more = [], {}
+    if reply.extra.get("changes"):
+        more["changes"] = str(reply.extra["changes"])
+        notes.append("NOT YET APPLIED: the list shows the new configuration, and not all of it is in effect. What "
+                     "differs (Apply Configuration in the web interface, or a reboot, puts it into effect):")
+        notes.append(text.quoted(more["changes"], 4000))
+    if args.type in (None, "bridge", "any_bridge", "any_local_bridge") and not any(
+            row.get("type") in ("bridge", "OVSBridge") for row in rows):
+        notes.append("Bridges are listed only with SDN.Audit or SDN.Use on /sdn/zones/localnetwork.")
+    headline = "%s%s on node %s" % (text.plural(len(rows), "interface"), " of type " + args.type if args.type else "",
+                                    args.node)
+    return call.listing(rows, headline, "\n".join(notes), "type", **more)
+
+
+def get_network_iface(call):
+    args = call.args
+    try:
+        reply = call.get("/nodes/{node}/network/{iface}") or {}
+    except PveError as error:
+        if "does not exist" not in error.errors.get("iface", ""):
+            raise
+        names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network") or [])
+        raise Failure("There is no interface %s on node %s. It has: %s." % (
+            args.iface, args.node, text.line(", ".join(names), 1000) or "none")) from None
+    row = dict(_iface(reply), iface=args.iface)     # Proxmox leaves the name out here
+    known = {column.key for column in _INTERFACE}
+    rest = ["%s=%s" % (key, ", ".join(map(str, value)) if isinstance(value, list) else value)
+            for key, value in sorted(row.items()) if key not in known and value is not None]
+    return call.answer(row, "Interface %s of node %s" % (args.iface, args.node),
+                       "Other options: " + text.line("; ".join(rest), 1000) if rest else None)
+
+
+DNS = Facts(Column("search", "search domain"), *[Column("dns%d" % n, "DNS server %d" % n) for n in (1, 2, 3)])
+
+
+def get_node_dns(call):
+    found = {key: value for key, value in (call.get("/nodes/{node}/dns") or {}).items() if value}
+    return call.answer(found, "DNS of node %s" % call.args.node,
+                       None if any(key.startswith("dns") for key in found) else "No DNS server is set.")
+
+
+TOOLS = {
+    "proxmox_get_node_disks": Tool("GET /nodes/{node}/disks/list", BASIC, Disks, get_node_disks, DISKS),
+    "proxmox_get_node_disk_smart": Tool("GET /nodes/{node}/disks/smart", BASIC, Smart, get_node_disk_smart, SMART),
+    "proxmox_get_node_lvm": Tool("GET /nodes/{node}/disks/lvm", BASIC, Lvm, get_node_lvm, LVM),
+    "proxmox_get_node_zfs": Tool("GET /nodes/{node}/disks/zfs", BASIC, Zfs, get_node_zfs, ZFS),
+    "proxmox_get_node_network": Tool("GET /nodes/{node}/network", BASIC, Network, get_node_network, NETWORK),
+    "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, Dns, get_node_dns, DNS),
+    "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, get_network_iface, IFACE),
+}

@@ -1,0 +1,200 @@
+"""Toolset: what Proxmox is doing and did - one task with its log, and lists of tasks. Reads only."""
+import calendar
+import re
+import time
+
+from tools.guests import Later, data_only
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Optional, Paged, PveError, REQUIRED,
+                       Table, Tool, Wait, dataclass, text)
+from tools.pve.formats import parse_upid
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class OneTask:
+    """State of a task and the end of its log; `wait` follows it first."""
+    upid: Annotated[str, Arg(format="upid")] = REQUIRED
+    wait: Wait = None
+    lines: Annotated[int, Arg("of the log's end", least=0, most=500)] = 20
+
+
+@dataclass
+class Tasks(Paged):
+    """List running and recent tasks, newest first; with node or vmid from that node's whole history."""
+    node: AnyNode = None
+    vmid: Annotated[Optional[int], Arg(format="vmid")] = None
+    type: Annotated[Optional[str], Arg("such as vzdump, qmstart")] = None
+    errors: Annotated[Optional[bool], Arg("failed or with warnings")] = None
+    since: Annotated[Optional[str], Arg("2h, 7d, 2026-01-31 (UTC) or epoch")] = None
+
+
+# ------------------------------------------------------------------------------------------------------------- one task
+
+TASK = Facts(*data_only("text", "upid", "node", "type", "id", "status", "exitstatus"), *data_only("bool", "ok"),
+             Column("starttime", "started", "time"), Column("user", "by"), *data_only("any", "log"),
+             *data_only("int", "log_lines"))
+
+
+def succeeded(exitstatus):
+    """Whether a task that ended so did what it was for (rule: PVE::Tools::upid_status_is_error)."""
+    return exitstatus == "OK" or str(exitstatus).startswith("WARNINGS:")
+
+
+def _user(row):
+    """The user of a raw task, with the token when it was one."""
+    user = str(row.get("user") or "-")
+    return "%s!%s" % (user, row["tokenid"]) if row.get("tokenid") and "!" not in user else user
+
+
+def _subject(row):
+    return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
+
+
+def get_task(call):
+    args, ids = call.args, {"node": parse_upid(call.args.upid).node}
+    task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
+    if task.get("status") == "running" and args.wait:
+        call.wait(args.upid, args.wait)
+        task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
+    log, total = _log_end(call, ids) if args.lines else ([], None)
+    running = task.get("status") == "running"
+    ended = None if running else str(task.get("exitstatus") or "unknown")
+    found = dict(task, user=_user(task), ok=None if running else succeeded(ended), log=log or None, log_lines=total)
+    if running:
+        headline, mark = "is still running", "\u23f3"
+        if args.wait:
+            headline += " after %s of waiting" % text.duration(args.wait)
+    elif ended == "OK":
+        headline, mark = "ended OK", "\u2705"
+    else:
+        headline, mark = ("ended with " if succeeded(ended) else "FAILED: ") + text.line(ended, 1000), "\u26a0"
+    note = None
+    if log:
+        note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
+                               text.quoted("\n".join(log), 8000, end=True))
+    result = call.answer(found, "Task %s %s" % (_subject(task), headline), note)
+    result.mark = mark
+    return result
+
+
+def _log_end(call, ids):
+    """(the last lines of a task's log, how many it has): the length is known after the first request only."""
+    path, lines = "/nodes/{node}/tasks/{upid}/log", call.args.lines
+    reply = call.reply(path, ids, start=0, limit=lines)
+    total = text.normal("int", reply.extra.get("total"))
+    if total and total > lines:
+        reply = call.reply(path, ids, start=total - lines, limit=lines)
+    log = [str(entry.get("t", "")) for entry in reply.data or []]
+    return ([], 0) if log == ["no content"] else (log, total or len(log))
+
+
+# -------------------------------------------------------------------------------------------------------- list of tasks
+
+TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
+              Column("type"), Column("id"),
+              Column("exitstatus", "result", text=lambda r: r.get("exitstatus", r["status"])), Column("user", "by"),
+              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"))
+
+
+def _task(row):
+    """A raw entry of a task list as TASKS has it; one without an end is running."""
+    row = dict(row, user=_user(row), exitstatus=row.get("status"), status="stopped")
+    if row.get("endtime"):
+        row["duration"] = int(row["endtime"]) - int(row["starttime"])
+        row["exitstatus"] = str(row["exitstatus"] or "unknown")
+        row["ok"] = succeeded(row["exitstatus"])
+    else:
+        row.update(status="running", exitstatus=None)
+    return row
+
+
+_UNITS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def epoch(words):
+    """Epoch seconds of "2h" (so long ago), "2026-01-31", "2026-01-31 14:30" (UTC) or a number; Failure for others."""
+    words = words.strip()
+    ago = re.fullmatch(r"([0-9]{1,6})\s*(min|m|h|d|w)(?:\s+ago)?", words, re.ASCII)
+    if ago:
+        return int(time.time()) - int(ago.group(1)) * _UNITS[ago.group(2)]
+    if re.fullmatch(r"[0-9]{9,11}", words, re.ASCII):
+        return int(words)
+    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return int(calendar.timegm(time.strptime(re.sub(r"Z$|\s*UTC$", "", words.replace("T", " ")), form)))
+        except (ValueError, OverflowError):
+            continue
+    raise Failure("since: %r is none of 2h, 7d, 2026-01-31, 2026-01-31 14:30 (UTC) or epoch seconds. Nothing was sent."
+                  % words[:40])
+
+
+_SILENT = (595, 596, 597, 599)  # another node did not answer
+
+
+class _Window:
+    """One page that Proxmox cut itself, as Call.listing needs it: as long as the whole, holding the page."""
+
+    def __init__(self, rows, total):
+        self.rows, self.total = rows, total
+
+    def __len__(self):
+        return self.total
+
+    def __getitem__(self, part):
+        return self.rows
+
+
+def list_tasks(call):
+    args, notes, found = call.args, [], None
+    since = epoch(args.since) if args.since else None
+    node = args.node
+    if node is None and args.vmid:                  # its history is on its node; a deleted guest's may be anywhere
+        node = next((row["node"] for row in call.resources() if str(row.get("vmid")) == str(args.vmid)), None)
+    if node:
+        try:
+            found = call.reply("/nodes/{node}/tasks", {"node": node}, source="all", start=args.offset or None,
+                               limit=args.limit, vmid=args.vmid, typefilter=args.type, errors=args.errors or None,
+                               since=since)
+        except PveError as error:
+            if args.node or error.status not in _SILENT:
+                raise
+            notes.append("Node %s, where guest %d is, does not answer." % (node, args.vmid))
+    if found:
+        rows = found.data or []
+        total = text.normal("int", found.extra.get("total"))
+        if total is None or call.hidden:            # the guardrails took some out: their number is not that of Proxmox
+            if total and total > args.offset + args.limit:
+                notes.append("There may be more from offset=%d on." % (args.offset + args.limit))
+            total = args.offset + len(rows)
+        listed = _Window(TASKS.data(map(_task, rows)), total)
+        if args.vmid and not args.node:
+            notes.append("Of node %s, where guest %d is now; with node= those that ran elsewhere." % (node, args.vmid))
+    else:
+        rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
+        rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
+        listed = Later(rows, TASKS, _task)
+        if args.vmid or args.type or args.errors or since:
+            notes.append("Searched: the latest tasks of each node, all that Proxmox lists for the cluster. With node= "
+                         "the whole history of that node is searched.")
+    headline = "%s of %s" % (text.plural(len(listed), "task"), "node " + node if found else "all nodes")
+    if rows and len(rows) == len(listed):
+        headline += ": %d running, %d failed" % (sum(not row.get("endtime") for row in rows), sum(
+            bool(row.get("endtime")) and not succeeded(row.get("status")) for row in rows))
+    if not rows:
+        notes.append("Without Sys.Audit on /nodes/NODE only the token's own tasks are listed.")
+    return call.listing(listed, headline, "\n".join(notes), "node, vmid, type, errors, since")
+
+
+def _fits(row, args, since):
+    """Whether a raw entry of /cluster/tasks passes the filters, as /nodes/{node}/tasks would filter."""
+    return ((args.vmid is None or str(row.get("id")) == str(args.vmid))
+            and (args.type is None or row.get("type") == args.type)
+            and (not args.errors or bool(row.get("endtime")) and row.get("status") != "OK")
+            and (since is None or int(row.get("starttime") or 0) >= since))
+
+
+TOOLS = {
+    "proxmox_get_task": Tool("GET /nodes/{node}/tasks/{upid}/status", BASIC, OneTask, get_task, TASK),
+    "proxmox_list_tasks": Tool("GET /cluster/tasks", BASIC, Tasks, list_tasks, TASKS),
+}
