@@ -18,12 +18,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
 #: suite -> mirror (None: debootstrap's own).
-SUITES = {"bullseye": None, "bookworm": None, "trixie": None, "testing": None, "jammy": None, "noble": None, "resolute": None}
+SUITES = {suite: None for suite in ("bullseye", "bookworm", "trixie", "testing", "jammy", "noble", "resolute")}
 PACKAGES = "python3,python3-requests,openssl"
 
 #: Runs inside the root: the server of the demo cluster and the client of the .pyz, all over loopback.
 INSIDE = r'''
-import json, os, platform, subprocess, sys
+import json, os, platform, shutil, subprocess, sys
 sys.path[:0] = ["/proxmox-test/checkout/tests", "/proxmox-test/checkout"]
 import requests, urllib3, ssl
 from front import Front
@@ -31,7 +31,8 @@ from tools.pve.demo import DemoCluster
 env = {"PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555", "PROXMOX_ALLOW_ELEVATED": "true"}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 with Front(DemoCluster()) as front:
-    env.update(PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert)
+    shutil.copy(front.cert, "/proxmox-test/ca.pem"); os.chmod("/proxmox-test/ca.pem", 0o644)
+    env.update(PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE="/proxmox-test/ca.pem")
     lines = [{"method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}},
              {"method": "tools/list"},
              {"method": "tools/call", "params": {"name": "proxmox_get_vms", "arguments": {}}},
