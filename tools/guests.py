@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, Table, Tool, dataclass,
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool, dataclass,
                        text)
 from tools.pve.formats import parse_property_string, size_of
 
@@ -261,9 +261,7 @@ STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "ty
 
 def get_vm_status(call):
     args = call.args
-    if args.type is None:
-        args.type = str(call.guest()["type"])       # the same request tells the node
-    now = dict(call.get("./status/current"), vmid=args.vmid, type=args.type, node=call.node)
+    now = dict(_current(call), vmid=args.vmid, type=args.type, node=call.node)
     if now.get("status") != "running":
         for key in ("cpu", "mem", "uptime", "netin", "netout", "diskread", "diskwrite", "swap", "balloon", "memhost"):
             now.pop(key, None)
@@ -272,6 +270,22 @@ def get_vm_status(call):
     ha = now.get("ha")
     now["ha"] = dict(ha, managed=on(ha.get("managed"))) if isinstance(ha, dict) else None
     return call.answer(now, "%s: %s" % (_who(call, now.get("name")), _status(now)))
+
+
+def _current(call):
+    """The guest's status/current. Without a type it is taken for a VM; only when it is none it is looked up."""
+    args = call.args
+    if args.type is None and args.node is not None:
+        args.type = "qemu"
+        try:
+            return call.get("./status/current")
+        except PveError:
+            args.type = None
+            if call.guest()["type"] == "qemu":
+                raise
+    if args.type is None:
+        args.type = str(call.guest()["type"])       # the same request tells the node
+    return call.get("./status/current")
 
 
 def _who(call, name):

@@ -18,51 +18,60 @@ VMID_MIN, VMID_MAX = 100, 999999999
 LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
               "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}
 
-Format = namedtuple("Format", "pattern words example")
+class Format:
+    """A format: its rule in words, an example, and `pattern`, which the whole value must match (compiled when first used)."""
 
+    __slots__ = ("source", "words", "example", "_pattern")
 
-def _format(pattern, words, example):
-    return Format(re.compile(pattern, re.ASCII), words, example)
+    def __init__(self, source, words, example):
+        self.source, self.words, self.example, self._pattern = source, words, example, None
+
+    @property
+    def pattern(self):
+        if self._pattern is None:
+            self._pattern = re.compile(self.source, re.ASCII)
+        return self._pattern
+
 
 
 #: name -> (pattern that the whole value must match, the rule in words, an example).
 FORMATS = {
-    "node": _format(_NODE, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
-    "vmid": _format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
-    "storage": _format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
-    "snapname": _format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
+    "node": Format(_NODE, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
+    "vmid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
+    "storage": Format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
+    "snapname": Format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
                         "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters", "before-upgrade"),
-    "iface": _format(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?",
+    "iface": Format(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?",
                      "a network interface name: a letter, then letters, digits and _ (no hyphen)", "vmbr0"),
-    "bridge": _format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
-    "upid": _format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
+    "bridge": Format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
+    "upid": Format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
                     "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
-    "volid": _format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
+    "volid": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
                      "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
-    "device": _format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
-    "dnsname": _format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)", "web01"),
-    "zpool": _format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
-    "pool": _format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
-    "mac": _format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
-    "drive": _format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5]))",
+    "device": Format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
+    "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)", "web01"),
+    "zpool": Format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
+    "pool": Format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
+    "mac": Format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
+    "drive": Format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5]))",
                      "a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15", "scsi1"),
-    "vmdisk": _format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0"
+    "vmdisk": Format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0"
                       r"|unused(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
                       "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255", "scsi1"),
-    "mp": _format(r"mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", "a mount point mp0 to mp255", "mp0"),
-    "ctdisk": _format(r"(?:rootfs|mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
+    "mp": Format(r"mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", "a mount point mp0 to mp255", "mp0"),
+    "ctdisk": Format(r"(?:rootfs|mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
                       "rootfs or a mount point mp0 to mp255", "rootfs"),
-    "ctvolume": _format(r"(?:mp|unused)(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])",
+    "ctvolume": Format(r"(?:mp|unused)(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])",
                         "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
-    "net": _format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
-    "option": _format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
-    "service": _format(r"[a-zA-Z0-9@._-]+", "a service name", "pveproxy"),
-    "kind": _format(r"qemu|lxc", "qemu or lxc", "qemu"),
-    "type": _format(r"qemu|lxc", "qemu or lxc", "qemu"),
+    "net": Format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
+    "option": Format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
+    "service": Format(r"[a-zA-Z0-9@._-]+", "a service name", "pveproxy"),
+    "kind": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
+    "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
 #: Path parameters that follow another name's format.
 _SAME = {"newid": "vmid", "target": "node", "volume": "volid", "guest": "vmid", "name": "zpool"}
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = r"\{(\w+)\}"
 
 
 def fits(name, value):
@@ -94,7 +103,7 @@ def fill(template, ids):
         if problem:
             raise ValueError("%s %r %s" % (name, value[:80], problem))
         return _quote(value)
-    return _PARAMETER.sub(one, template)
+    return re.sub(_PARAMETER, one, template)
 
 
 def _quote(value):
@@ -143,7 +152,7 @@ def property_string(values, default_key=None):
 # --------------------------------------------------------------------------------------------------------------- sizes
 
 _UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\+?)\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_SIZE = r"(\+?)\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?"
 
 
 def parse_size(text):
@@ -151,7 +160,7 @@ def parse_size(text):
 
     ValueError when it is not a size, or nothing at all.
     """
-    match = _SIZE.fullmatch(str(text).strip())
+    match = re.fullmatch(_SIZE, str(text).strip(), re.ASCII | re.IGNORECASE)
     size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper()])) if match else 0
     if size <= 0:
         raise ValueError("%r is not a size, such as 50 (GiB), 50G, 0.5T, 512M or +10G" % str(text)[:40])
@@ -187,8 +196,8 @@ def parse_upid(text):
     return Upid(**fields)
 
 
-_OWNER = re.compile(r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
-                    r"|^([0-9]+)/", re.ASCII)
+_OWNER = (r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
+                    r"|^([0-9]+)/")
 
 
 def owner_of(volid):
@@ -196,5 +205,5 @@ def owner_of(volid):
 
     A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0).
     """
-    found = [group for match in _OWNER.finditer(volid.partition(":")[2]) for group in match.groups() if group]
+    found = [group for match in re.finditer(_OWNER, volid.partition(":")[2], re.ASCII) for group in match.groups() if group]
     return int(found[-1]) if found else None
