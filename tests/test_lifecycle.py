@@ -1,0 +1,432 @@
+"""Start, stop, shutdown, reboot, pause, resume, delete: exact requests, what is refused, and what is truly said."""
+import pytest
+
+from support import Bench
+from tools.host import Request
+from tools.kit import Refused
+from tools.pve.client import Cancelled
+
+RESOURCES = "GET /cluster/resources type=vm"
+V107, C203, V100, C200 = "/nodes/pve3/qemu/107", "/nodes/pve3/lxc/203", "/nodes/pve1/qemu/100", "/nodes/pve1/lxc/200"
+
+
+def _power(tool, path, verb, arguments=None, *lines):
+    """A case: the state is read, one POST, the state is read again."""
+    _, _, node, _, vmid = path.split("/")
+    look = "GET %s/status/current" % path
+    return (tool, dict({"node": node, "vmid": int(vmid)}, **(arguments or {})),
+            [look, " ".join(("POST %s/status/%s" % (path, verb),) + lines), look])
+
+
+def _overrule(tool, path, arguments, *lines):
+    """A case of a stop that asks for what only PVE 8.2 and later have: the version is read too."""
+    tool, arguments, requests = _power(tool, path, "stop", arguments, *lines)
+    return tool, arguments, requests[:1] + ["GET /version"] + requests[1:]
+
+
+def _runs(vmid):
+    def prepare(bench):
+        guest = bench.cluster.world.guests[vmid]
+        guest.running, guest.since, guest.pid = True, bench.cluster.world.t - 100, 4711
+    return prepare
+
+
+def _paused(bench):
+    bench.cluster.world.guests[100].paused = True
+
+
+def _delete(path, params=""):
+    return ["GET %s/config" % path, "GET %s/status/current" % path, "GET %s/snapshot" % path,
+            "DELETE %s%s" % (path, params)]
+
+
+CASES = [
+    _power("proxmox_start_vm", V107, "start"),
+    _power("proxmox_start_vm", V107, "start", {"timeout": 90, "wait": 60}, "timeout=90"),
+    ("proxmox_start_vm", {"vmid": "107"}, [RESOURCES] + _power("", V107, "start")[2]),
+    _power("proxmox_start_lxc", C203, "start"),
+    _power("proxmox_start_lxc", C203, "start", {"debug": True}, "debug=1"),
+    _power("proxmox_stop_vm", V100, "stop"),
+    _overrule("proxmox_stop_vm", V100, {"timeout": 5, "overrule_shutdown": True}, "overrule-shutdown=1", "timeout=5"),
+    _power("proxmox_stop_vm", V100, "stop", {"overrule_shutdown": False}),
+    _power("proxmox_stop_lxc", C200, "stop"),
+    _overrule("proxmox_stop_lxc", C200, {"overrule-shutdown": "yes"}, "overrule-shutdown=1"),
+    _power("proxmox_shutdown_vm", V100, "shutdown"),
+    _power("proxmox_shutdown_vm", V100, "shutdown", {"timeout": 20, "force_stop": True}, "forceStop=1", "timeout=20"),
+    _power("proxmox_shutdown_lxc", C200, "shutdown"),
+    _power("proxmox_shutdown_lxc", C200, "shutdown", {"timeout": 20, "forceStop": True}, "forceStop=1", "timeout=20"),
+    _power("proxmox_reboot_vm", V100, "reboot"),
+    _power("proxmox_reboot_vm", V100, "reboot", {"timeout": 20}, "timeout=20"),
+    _power("proxmox_reboot_lxc", C200, "reboot"),
+    _power("proxmox_reboot_lxc", C200, "reboot", {"timeout": 20}, "timeout=20"),
+    _power("proxmox_pause_vm", V100, "suspend"),
+    _power("proxmox_pause_vm", V100, "suspend", {"todisk": True, "statestorage": "local-lvm"},
+           "statestorage=local-lvm", "todisk=1"),
+    _power("proxmox_resume_vm", V100, "resume") + (_paused,),
+    ("proxmox_delete_vm", {"node": "pve3", "vmid": 107}, _delete(V107)),
+    ("proxmox_delete_vm", {"node": "pve3", "vmid": 107, "purge": True, "destroy_unreferenced_disks": True},
+     _delete(V107, " destroy-unreferenced-disks=1 purge=1")),
+    ("proxmox_delete_lxc", {"node": "pve3", "vmid": 203}, _delete(C203)),
+    ("proxmox_delete_lxc", {"node": "pve3", "vmid": 203, "force": True, "purge": True,
+                            "destroy-unreferenced-disks": True},
+     _delete(C203, " destroy-unreferenced-disks=1 force=1 purge=1"), _runs(203)),
+]
+
+
+def writes(bench):
+    return bench.sent(reads=False)
+
+
+class Asked:
+    """Consent that notes the questions and gives one answer."""
+
+    def __init__(self, answer=True):
+        self.answer, self.questions = answer, []
+
+    def ask(self, call, describe):
+        question, found = describe()
+        self.questions.append(question)
+        if not self.answer:
+            raise Refused("The user said no.", "declined")
+        return found
+
+
+def meddle(bench, verb, end, action):
+    """Have `action()` done just before the request `verb` ".../end" reaches the cluster: somebody was faster."""
+    handle = bench.cluster.handle
+
+    def handled(method, target, headers, body=b""):
+        if method == verb and target.split("?")[0].endswith(end):
+            action()
+        return handle(method, target, headers, body)
+    bench.cluster.handle = handled
+
+
+def guest_of(bench, vmid):
+    return bench.cluster.world.guests[vmid]
+
+
+# --------------------------------------------------------------------------------------- nothing to do, or refused here
+
+@pytest.mark.parametrize("tool, vmid, says", [
+    ("proxmox_start_vm", 100, "VM 100 (web01) is running already"),
+    ("proxmox_start_lxc", 200, "Container 200 (dns) is running already"),
+    ("proxmox_start_vm", 104, "VM 104 (mail) is running already"),
+    ("proxmox_stop_vm", 107, "VM 107 (lab) is stopped already"),
+    ("proxmox_stop_lxc", 203, "Container 203 (dev) is stopped already"),
+    ("proxmox_shutdown_vm", 107, "VM 107 (lab) is stopped already"),
+    ("proxmox_shutdown_lxc", 203, "Container 203 (dev) is stopped already"),
+    ("proxmox_pause_vm", 103, "VM 103 (mon01) is paused already"),
+    ("proxmox_resume_vm", 100, "VM 100 (web01) is running already"),
+])
+def test_what_is_so_already_is_said_and_nothing_is_sent(tool, vmid, says):
+    bench = Bench()
+    answer = bench.run(tool, vmid=vmid)
+    assert not answer.failed and says in answer.text and "nothing was done" in answer.text
+    assert answer.data["changed"] is False and answer.data["state"] in answer.text
+    assert writes(bench) == []
+
+
+@pytest.mark.parametrize("tool, arguments, says", [
+    ("proxmox_reboot_vm", {"vmid": 107},
+     "VM 107 (lab) is stopped, so it cannot be rebooted. Nothing was sent; proxmox_start_vm"),
+    ("proxmox_reboot_lxc", {"vmid": 203}, "proxmox_start_lxc starts it"),
+    ("proxmox_pause_vm", {"vmid": 107}, "VM 107 (lab) is stopped, so it cannot be paused"),
+    ("proxmox_pause_vm", {"vmid": 100, "statestorage": "local"}, "only for todisk=true"),
+    ("proxmox_resume_vm", {"vmid": 107}, "is stopped, neither paused nor hibernated"),
+    ("proxmox_shutdown_vm", {"vmid": 103},
+     "VM 103 (mon01) is paused and cannot react. Nothing was sent; resume it first"),
+    ("proxmox_reboot_vm", {"vmid": 103}, "VM 103 (mon01) is paused and cannot react"),
+    ("proxmox_delete_vm", {"vmid": 100},
+     "VM 100 (web01) is running. Nothing was sent; shut it down first (proxmox_shutdown_vm)."),
+    ("proxmox_delete_lxc", {"vmid": 200}, "shut it down first (proxmox_shutdown_lxc), or force=true kills it"),
+    ("proxmox_delete_vm", {"vmid": 101}, "VM 101 (db01) is protected"),
+    ("proxmox_delete_lxc", {"vmid": 204, "force": True}, "Container 204 (git) is protected"),
+    ("proxmox_start_vm", {"vmid": 100, "node": "pve2"}, "VM 100 is on node pve1, not on pve2. Nothing was done"),
+    ("proxmox_delete_vm", {"vmid": 107, "node": "pve1"}, "call again with node=pve3"),
+    ("proxmox_start_vm", {"vmid": 200}, "Guest 200 is a container, not a VM"),
+    ("proxmox_stop_vm", {"vmid": 4040}, "There is no guest 4040"),
+    ("proxmox_start_vm", {"vmid": 100, "force": True}, "force: unknown argument"),
+])
+def test_refusals_send_nothing(tool, arguments, says):
+    bench = Bench()
+    answer = bench.run(tool, **arguments)
+    assert answer.failed and says in answer.text
+    assert writes(bench) == []
+
+
+def test_what_an_older_proxmox_does_not_have_is_not_sent():
+    bench = Bench(version="7.4")
+    answer = bench.run("proxmox_stop_vm", vmid=100, overrule_shutdown=True)
+    assert answer.failed and "needs Proxmox VE 8.2, this is 7.4" in answer.text and writes(bench) == []
+
+
+def test_starting_a_paused_vm_says_how_it_goes_on():
+    bench = Bench()
+    answer = bench.run("proxmox_start_vm", vmid=103)
+    assert answer.failed and "is switched on and paused" in answer.text and "proxmox_resume_vm" in answer.text
+    assert writes(bench) == []
+
+
+def test_deleting_an_ha_guest_needs_purge():
+    bench = Bench()
+    guest_of(bench, 104).running = False
+    answer = bench.run("proxmox_delete_vm", vmid=104)
+    assert answer.failed and "managed by HA" in answer.text and "purge=true" in answer.text and writes(bench) == []
+
+
+@pytest.mark.parametrize("tool, arguments, question", [
+    ("proxmox_stop_vm", {"vmid": 100}, "Cut the power of VM 100 (web01) on node pve1? What it has not saved is lost."),
+    ("proxmox_shutdown_lxc", {"vmid": 200, "force_stop": True},
+     "Shut down container 200 (dns) on node pve1, and cut its power"),
+    ("proxmox_delete_vm", {"vmid": 102},
+     "Delete VM 102 (win11) on node pve2 for good, with its disks efidisk0 local-lvm:vm-102-disk-0 (4M), scsi0 "
+     "local-lvm:vm-102-disk-2 (64G), tpmstate0 local-lvm:vm-102-disk-1 (4M), unused0 local-lvm:vm-102-disk-3 and "
+     "its snapshot clean?"),
+    ("proxmox_delete_lxc", {"vmid": 205}, "Delete container 205 (media) on node pve2 for good, with its disks rootfs "
+     "local-lvm:vm-205-disk-0 (12G)?"),
+    ("proxmox_delete_lxc", {"vmid": 200, "force": True}, "It is running and is killed first."),
+])
+def test_the_question_names_the_target_and_a_no_sends_nothing(tool, arguments, question):
+    consent = Asked(False)
+    bench = Bench(consent=consent)
+    answer = bench.run(tool, **arguments)
+    assert question in consent.questions[0]
+    assert answer.failed and writes(bench) == []
+
+
+# --------------------------------------------------------------------------------------------------- what is truly said
+
+@pytest.mark.parametrize("tool, vmid, says, state", [
+    ("proxmox_start_vm", 107, "VM 107 (lab) started", "running"),
+    ("proxmox_start_lxc", 203, "Container 203 (dev) started", "running"),
+    ("proxmox_stop_vm", 100, "VM 100 (web01) stopped hard", "stopped"),
+    ("proxmox_shutdown_vm", 100, "VM 100 (web01) shut down", "stopped"),
+    ("proxmox_reboot_vm", 100, "VM 100 (web01) rebooted", "running"),
+    ("proxmox_reboot_lxc", 200, "Container 200 (dns) rebooted", "running"),
+    ("proxmox_pause_vm", 100, "VM 100 (web01) paused", "paused"),
+    ("proxmox_resume_vm", 103, "VM 103 (mon01) resumed", "running"),
+])
+def test_the_state_reached_is_read_and_told(tool, vmid, says, state):
+    bench = Bench()
+    answer = bench.run(tool, vmid=vmid)
+    assert not answer.failed and says in answer.text, answer.text
+    assert len(writes(bench)) == 1
+    assert (answer.data["state"], answer.data["changed"], answer.data["exitstatus"]) == (state, True, "OK")
+    assert answer.data["upid"].startswith("UPID:")
+
+
+def test_hibernating_and_resuming():
+    bench = Bench()
+    answer = bench.run("proxmox_pause_vm", vmid=107, todisk=True)
+    assert answer.failed and writes(bench) == []
+    answer = bench.run("proxmox_pause_vm", vmid=100, todisk=True, wait=600)
+    assert not answer.failed and answer.data["state"] == "hibernated", answer.text
+    answer = bench.run("proxmox_reboot_vm", vmid=100)
+    assert answer.failed and "is hibernated, so it cannot be rebooted" in answer.text
+    answer = bench.run("proxmox_resume_vm", vmid=100)
+    assert not answer.failed and answer.data["state"] == "running", answer.text
+
+
+def test_somebody_else_was_faster_a_task_that_says_already_running():
+    bench = Bench()
+    meddle(bench, "POST", "/start", lambda: _runs(107)(bench))
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert not answer.failed and "is running already; nothing was done" in answer.text
+    assert answer.data["changed"] is False
+    assert len(writes(bench)) == 1
+
+
+@pytest.mark.parametrize("tool, vmid, end, running", [
+    ("proxmox_start_lxc", 203, "/start", True), ("proxmox_stop_lxc", 200, "/stop", False),
+    ("proxmox_shutdown_lxc", 200, "/shutdown", False)])
+def test_somebody_else_was_faster_an_error_500(tool, vmid, end, running):
+    bench = Bench()
+    meddle(bench, "POST", end, lambda: setattr(guest_of(bench, vmid), "running", running))
+    answer = bench.run(tool, vmid=vmid)
+    assert not answer.failed and "already; nothing was done" in answer.text and answer.data["changed"] is False
+    assert len(writes(bench)) == 1
+
+
+def test_a_reboot_that_found_it_stopped_is_a_failure():
+    bench = Bench()
+    meddle(bench, "POST", "/reboot", lambda: setattr(guest_of(bench, 100), "running", False))
+    answer = bench.run("proxmox_reboot_vm", vmid=100)
+    assert answer.failed and "not running" in answer.text and "proxmox_start_vm starts it" in answer.text
+
+
+def test_a_template_cannot_start():
+    answer = Bench().run("proxmox_start_vm", vmid=9000)
+    assert answer.failed and "only there to be cloned: proxmox_clone_vm" in answer.text
+
+
+def test_a_guest_that_does_not_react_goes_on_and_that_is_said():
+    bench = Bench()
+    guest_of(bench, 100).guest["deaf"] = True
+    answer = bench.run("proxmox_shutdown_vm", vmid=100, wait=300)
+    assert answer.failed and "got timeout" in answer.text, answer.text
+    assert "runs on" in answer.text and "guest agent" in answer.text and "ACPI" in answer.text
+    assert "proxmox_stop_vm" in answer.text
+    assert guest_of(bench, 100).running
+
+
+def test_the_lock_after_a_stop_is_explained():
+    from tools.lifecycle import explained
+    from tools.kit import Failure
+
+    class Call:
+        kind = "qemu"
+    said = "The task qmstart failed: can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
+    text = str(explained(Call, Failure(said)))
+    assert "cleaning up after a stop" in text and "30 s" in text and "Nothing was done" in text
+
+
+# ------------------------------------------------------------------------------------------------------------------ HA
+
+def test_ha_is_waited_for_until_the_guest_is_really_stopped():
+    bench = Bench()
+    answer = bench.run("proxmox_shutdown_vm", vmid=104, wait=120)
+    assert not answer.failed and "HA keeps it so" in answer.text, answer.text
+    assert answer.data["type"] == "hastop" and answer.data["ha"] is True and answer.data["state"] == "stopped"
+    assert len(writes(bench)) == 1 and not guest_of(bench, 104).running
+    answer = bench.run("proxmox_start_vm", vmid=104, wait=120)
+    assert answer.data["type"] == "hastart" and answer.data["state"] == "running" and guest_of(bench, 104).running
+
+
+def test_ha_that_takes_longer_than_the_wait_is_told_as_not_yet():
+    bench = Bench()
+    answer = bench.run("proxmox_stop_vm", vmid=104, wait=1)
+    assert not answer.failed and answer.text.startswith("\u23f3"), answer.text
+    assert "is running" in answer.text and "HA" in answer.text and "proxmox_get_vm_status" in answer.text
+    assert "changed" not in answer.data and len(writes(bench)) == 1
+
+
+# ------------------------------------------------------------------------------------------------- waiting and its end
+
+def test_a_task_that_outlasts_the_wait():
+    bench = Bench()
+    answer = bench.run("proxmox_shutdown_vm", vmid=100, wait=0)
+    assert not answer.failed and answer.text.startswith("\u23f3") and "Still running in Proxmox" in answer.text
+    assert answer.data["upid"] in answer.text and answer.data["status"] == "running" and "changed" not in answer.data
+    assert len(writes(bench)) == 1
+
+
+class Impatient(Request):
+    """A client that cancels when it hears of progress for the first time."""
+
+    def progress(self, percent, message):
+        self.cancelled.set()
+
+
+@pytest.mark.parametrize("tool, vmid", [("proxmox_shutdown_vm", 100), ("proxmox_stop_vm", 104)])
+def test_cancelled_while_waiting(tool, vmid):
+    bench = Bench()
+    with pytest.raises(Cancelled):
+        bench.run(tool, request=Impatient(), vmid=vmid)
+    assert len(writes(bench)) == 1
+
+
+def test_a_dry_run_plans_one_request_and_waits_for_nothing():
+    bench = Bench(dry_run=True)
+    before = bench.clock()
+    answer = bench.run("proxmox_stop_vm", vmid=100)
+    assert answer.data["requests"] == [{"method": "POST", "path": "/api2/json%s/status/stop" % V100, "parameters": {}}]
+    assert writes(bench) == [] and bench.clock() == before
+
+
+def test_a_lost_answer_is_not_repeated_and_told_as_unknown():
+    import requests
+    bench = Bench()
+    send = bench.cluster.send
+
+    def lost(request, **kw):
+        response = send(request, **kw)
+        if request.method == "POST":
+            raise requests.exceptions.ReadTimeout("no answer", request=request)
+        return response
+    bench.cluster.send = lost
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert answer.failed and "proxmox_list_tasks" in answer.text and len(writes(bench)) == 1, answer.text
+
+
+def test_a_node_that_goes_away_while_we_wait_is_unknown_and_no_failure():
+    bench = Bench()
+    meddle(bench, "GET", "/status", lambda: bench.cluster.offline.add("pve3"))
+    answer = bench.run("proxmox_start_vm", vmid=107, wait=5)
+    assert not answer.failed and answer.text.startswith("\u23f3") and "Not known yet" in answer.text
+    assert "Do not repeat the call" in answer.text and len(writes(bench)) == 1
+
+
+def test_warnings_of_a_task_are_shown():
+    bench = Bench()
+    meddle(bench, "GET", "/status", lambda: [task.warn("the disk is nearly full") for task in
+                                             bench.cluster.world.tasks.all.values() if task.running])
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert not answer.failed and "VM 107 (lab) started" in answer.text
+    assert "| WARN: the disk is nearly full" in answer.text
+    assert answer.data["warnings"] and answer.data["exitstatus"].startswith("WARNINGS")
+
+
+def test_a_vm_that_is_started_again_only_after_its_reboot_task():
+    bench, looks = Bench(), []
+
+    def state():
+        looks.append(1)
+        guest_of(bench, 100).running = len(looks) not in (2, 3)
+    meddle(bench, "GET", "/status/current", state)
+    answer = bench.run("proxmox_reboot_vm", vmid=100)
+    assert not answer.failed and answer.data["state"] == "running" and len(looks) == 4 and len(writes(bench)) == 1
+
+
+def test_a_vm_that_does_not_come_back_from_its_reboot_in_time():
+    bench, looks = Bench(), []
+
+    def state():
+        looks.append(1)
+        guest_of(bench, 100).running = len(looks) == 1
+    meddle(bench, "GET", "/status/current", state)
+    answer = bench.run("proxmox_reboot_vm", vmid=100)
+    assert answer.text.startswith("\u23f3")
+    assert "is stopped. It was shut down, and Proxmox starts it again" in answer.text
+
+
+def test_a_guest_that_goes_down_again_is_no_success():
+    bench, looks = Bench(), []
+
+    def state():
+        looks.append(1)
+        guest_of(bench, 107).running = False
+    meddle(bench, "GET", "/status/current", state)
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert answer.failed and "ended with OK, but VM 107 (lab) is stopped now" in answer.text
+
+
+def test_a_token_that_may_not_look_may_still_act():
+    rights = {"/vms": ["VM.PowerMgmt"]}
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": rights}})
+    answer = bench.run("proxmox_start_vm", vmid=107, node="pve3")
+    assert not answer.failed and "VM 107 started" in answer.text and "could not be read" in answer.text
+
+
+# ------------------------------------------------------------------------------------------------------------- deleting
+
+def test_delete_removes_the_guest_and_names_what_went():
+    bench = Bench()
+    answer = bench.run("proxmox_delete_vm", vmid=102, purge=True)
+    assert not answer.failed and "VM 102 (win11) on pve2 deleted" in answer.text, answer.text
+    assert "scsi0 local-lvm:vm-102-disk-2 (64G)" in answer.text and "snapshot clean" in answer.text
+    assert "Its backups stay." in answer.text
+    assert 102 not in bench.cluster.world.guests and len(writes(bench)) == 1
+    assert answer.data["disks"][0] == "efidisk0 local-lvm:vm-102-disk-0 (4M)"
+
+
+def test_a_kept_backup_job_is_said():
+    answer = Bench().run("proxmox_delete_vm", vmid=107)
+    assert "backup jobs go on naming it" in answer.text
+
+
+def test_a_replicated_guest_says_what_to_do():
+    bench = Bench()
+    guest_of(bench, 202).running = False
+    answer = bench.run("proxmox_delete_lxc", vmid=202)
+    assert answer.failed and "purge=true" in answer.text and 202 in bench.cluster.world.guests
