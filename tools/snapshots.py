@@ -1,0 +1,215 @@
+"""Toolset: snapshots of guests - list, create, roll back, delete."""
+from tools.kit import (BASIC, DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Column, Guest, Optional, Paged, PveError,
+                       Table, Tool, Waiting, dataclass, text)
+from tools.lifecycle import act, capital, condition, disk_keys, glance, is_on, meanings, named, refusal
+
+Name = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
+
+
+@dataclass
+class ListSnapshots(Paged, Guest):
+    """List the snapshots of a {guest}, and on which one it stands."""
+
+
+@dataclass
+class CreateSnapshot(Waiting):
+    """Take a snapshot of a {guest}."""
+    snapname: Name = REQUIRED
+    description: Optional[str] = None
+
+
+@dataclass
+class CreateSnapshotVm(CreateSnapshot):
+    """Take a snapshot of a {guest}."""
+    vmstate: Annotated[Optional[bool], Arg("with its memory")] = None
+
+
+@dataclass
+class Rollback(Waiting):
+    """Set a {guest} back to a snapshot: later changes are lost, a running guest is stopped hard."""
+    snapname: Name = REQUIRED
+    start: Annotated[Optional[bool], Arg("then start it")] = None
+
+
+@dataclass
+class DeleteSnapshot(Waiting):
+    """Delete a snapshot of a {guest}."""
+    snapname: Name = REQUIRED
+    force: Annotated[Optional[bool], Arg("even if its volumes fail")] = None
+
+
+#: Names that Proxmox keeps for itself (PVE::API2::Qemu, PVE::API2::LXC::Snapshot).
+RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "vzdump")}
+
+
+def _branch(row):
+    depth = row.get("depth", 0)
+    return ("\u2514%s " % ("\u2500" * depth) if depth else "") + row["name"]
+
+
+SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "taken", "time"),
+                  Column("vmstate", "with memory", "bool"), Column("parent", shown=False),
+                  Column("depth", kind="int", shown=False), Column("snapstate", "broken or in work"),
+                  Column("description", kind="long"))
+
+EXPLAINED = meanings(
+    (r"is not most recent snapshot",
+     "ZFS can only go back to the newest snapshot: delete the newer ones first, or clone the guest from this one."),
+    (r"snapshot feature is not available",
+     "A disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts)."),
+    (r"snapshot name '.*' already used", "Choose another name, or delete that snapshot first."),
+    (r"migration lock", "A replication of this guest runs; try again when it has ended."),
+    (r"incomplete snapshot", "The snapshot was never completed; delete it (force=true)."),
+    (r"a template", "A template cannot be snapshotted; clone it ({clone})."),
+)
+
+
+# ---------------------------------------------------------------------------------------------------------- the list
+
+def _when(entry):
+    return float(entry.get("snaptime") or 0)
+
+
+def tree(entries):
+    """Snapshots (dicts with name, parent, snaptime), each after its parent, with its `depth`; older branches first."""
+    names, children = {entry["name"] for entry in entries}, {}
+    for entry in sorted(entries, key=lambda e: (_when(e), e["name"])):
+        children.setdefault(entry.get("parent") if entry.get("parent") in names else None, []).append(entry)
+    found, stack = [], [(entry, 0) for entry in reversed(children.pop(None, []))]
+    while stack:
+        entry, depth = stack.pop()
+        found.append(dict(entry, depth=depth))
+        stack.extend((child, depth + 1) for child in reversed(children.pop(entry["name"], [])))
+    reached = {entry["name"] for entry in found}
+    return found + [dict(entry, depth=0) for entry in entries if entry["name"] not in reached]    # parents in a ring
+
+
+def read(call):
+    """(snapshots [dict] in tree order, name of the one the guest stands on or None). `current` is no snapshot."""
+    entries = call.get("./snapshot")
+    here = next((entry.get("parent") for entry in entries if entry.get("name") == "current"), None)
+    return tree([entry for entry in entries if entry.get("name") != "current"]), here
+
+
+def list_snapshots(call):
+    entries, here = read(call)
+    head = "%s has no snapshots" % call.subject
+    if entries:
+        head = "%s of %s; its present state descends from %s" % (
+            text.plural(len(entries), "snapshot"), call.subject, text.line(here) if here else "none of them")
+    return call.listing(call.tool.returns.data(entries), capital(head), current=here)
+
+
+# ---------------------------------------------------------------------------------------------------------- creating
+
+def create(call):
+    name = call.args.snapname
+    if name in RESERVED[call.kind]:
+        raise refusal("%s is a name that Proxmox keeps for itself. Nothing was sent; choose another one." % name)
+    if not call.get("./feature", feature="snapshot").get("hasFeature"):
+        raise refusal("%s cannot be snapshotted: %s. Nothing was sent." % (call.subject, _why_not(call)))
+    with_memory = getattr(call.args, "vmstate", None) or None
+    outcome = act(call, EXPLAINED, snapname=name, description=call.args.description, vmstate=with_memory)
+    note = vmstate = None
+    if with_memory and outcome.upid and outcome.ok:
+        vmstate, note = _has_memory(call)
+    return call.tell(outcome, "snapshot %s of %s taken" % (name, call.subject), note, snapname=name, vmstate=vmstate)
+
+
+def _why_not(call):
+    """Why a guest has no snapshot feature: Proxmox does not say which disk it is, so all are named."""
+    config = call.config()
+    if str(config.get("template", 0)) == "1":
+        return "it is a template"
+    disks = ["%s (%s)" % (key, text.line(str(config[key]).split(",")[0])) for key in disk_keys(call.kind, config)]
+    return ("a disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts). "
+            "Its disks: %s" % (", ".join(disks) or "none"))
+
+
+def _has_memory(call):
+    """(whether the snapshot just taken holds the memory, that in words): of a stopped VM Proxmox keeps none."""
+    try:
+        taken = next((entry for entry in read(call)[0] if entry["name"] == call.args.snapname), {})
+    except PveError:
+        return None, "Whether its memory is in it could not be read."
+    found = bool(int(taken.get("vmstate") or 0))
+    return found, "Its memory is in it." if found else "Its memory is not in it: the VM was not running."
+
+
+# ------------------------------------------------------------------------------------------------- rollback, deletion
+
+def _wanted(call):
+    """(entry, all entries) of the snapshot asked for; Failure when there is none."""
+    entries = read(call)[0]
+    entry = next((one for one in entries if one["name"] == call.args.snapname), None)
+    if entry is None:
+        raise refusal("%s has no snapshot %s. Nothing was sent. %s" % (
+            call.subject, call.args.snapname,
+            "It has: %s." % text.line(", ".join(one["name"] for one in entries), 400) if entries else "It has none."))
+    return entry, entries
+
+
+def _taken(entry):
+    about = ["taken %s" % text.when(_when(entry))] if _when(entry) else []
+    if str(entry.get("description") or "").strip():
+        about.append("\"%s\"" % text.line(entry["description"]))
+    return " (%s)" % ", ".join(about) if about else ""
+
+
+def rollback(call):
+    def describe():
+        entry, entries = _wanted(call)
+        if entry.get("snapstate"):
+            raise refusal("Snapshot %s is incomplete (%s): nothing can be set back to it. Nothing was sent; delete it "
+                          "with force=true." % (entry["name"], entry["snapstate"]))
+        state = call.get("./status/current")
+        lines = ["Set %s on node %s back to snapshot %s%s? All that changed in its disks and config since then is lost."
+                 % (named(call, state), call.node, entry["name"], _taken(entry))]
+        if is_on(state):
+            lines.append("It is %s and is stopped hard; %s." % (condition(state), _afterwards(call, entry)))
+        newer = [other["name"] for other in entries if _when(other) > _when(entry)]
+        if newer:
+            lines.append("Newer snapshots exist (%s): on ZFS only the newest can be gone back to."
+                         % text.line(", ".join(newer), 400))
+        return " ".join(lines), {"name": state.get("name"), "status": state.get("status"), "who": named(call, state),
+                                 "snaptime": entry.get("snaptime")}
+    found = call.confirm(describe)
+    outcome = act(call, EXPLAINED, start=call.args.start or None)
+    state = glance(call) if outcome.upid and outcome.ok else {}
+    note = "It is %s now." % condition(state) if state else None
+    if state and not is_on(state):
+        note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
+    return call.tell(outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
+                     snapname=call.args.snapname, name=found["name"], state=condition(state))
+
+
+def _afterwards(call, entry):
+    if int(entry.get("vmstate") or 0):
+        return "then it goes on from the memory in the snapshot"
+    return "then it is started again" if call.args.start else "it stays stopped (start=true starts it again)"
+
+
+def delete(call):
+    def describe():
+        entry, guest = _wanted(call)[0], call.guest()
+        who = named(call, guest)
+        return ("Delete snapshot %s of %s on node %s%s? The guest stays as it is, but cannot go back to it any more."
+                % (entry["name"], who, call.node, _taken(entry)),
+                {"name": guest.get("name"), "snaptime": entry.get("snaptime"), "who": who})
+    found = call.confirm(describe)
+    outcome = act(call, EXPLAINED, force=call.args.force or None)
+    return call.tell(outcome, "snapshot %s of %s deleted" % (call.args.snapname, found["who"]),
+                     snapname=call.args.snapname, name=found["name"])
+
+
+_VM, _LXC = "/nodes/{node}/qemu/{vmid}/snapshot", "/nodes/{node}/lxc/{vmid}/snapshot"
+TOOLS = {
+    "proxmox_list_snapshots_vm": Tool("GET " + _VM, BASIC, ListSnapshots, list_snapshots, SNAPSHOTS),
+    "proxmox_list_snapshots_lxc": Tool("GET " + _LXC, BASIC, ListSnapshots, list_snapshots, SNAPSHOTS),
+    "proxmox_create_snapshot_vm": Tool("POST " + _VM, ELEVATED, CreateSnapshotVm, create),
+    "proxmox_create_snapshot_lxc": Tool("POST " + _LXC, ELEVATED, CreateSnapshot, create),
+    "proxmox_rollback_snapshot_vm": Tool("POST %s/{snapname}/rollback" % _VM, DESTRUCTIVE, Rollback, rollback),
+    "proxmox_rollback_snapshot_lxc": Tool("POST %s/{snapname}/rollback" % _LXC, DESTRUCTIVE, Rollback, rollback),
+    "proxmox_delete_snapshot_vm": Tool("DELETE %s/{snapname}" % _VM, DESTRUCTIVE, DeleteSnapshot, delete),
+    "proxmox_delete_snapshot_lxc": Tool("DELETE %s/{snapname}" % _LXC, DESTRUCTIVE, DeleteSnapshot, delete),
+}
