@@ -1,0 +1,333 @@
+"""Toolset: backups (vzdump) - make, list, restore, delete."""
+import re
+
+from tools.kit import (DESTRUCTIVE, ELEVATED, NAMES, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode,
+                       Optional, Paged, PveError, Table, Tool, Vmid, Waiting, dataclass, text)
+from tools.lifecycle import act, condition, explained, glance, is_on, look, loss, meanings, named, refusal, target
+from tools.pve.formats import owner_of, parse_upid
+
+Flag = Optional[bool]
+AnyStorage = Annotated[Optional[str], Arg(format="storage")]
+
+
+@dataclass
+class CreateBackup(Waiting):
+    """Back up a {guest}."""
+    storage: AnyStorage = None
+    mode: Annotated[str, Arg(choices=("snapshot", "suspend", "stop"))] = "snapshot"
+    compress: Annotated[str, Arg(choices=("zstd", "none", "lzo", "gzip"))] = "zstd"
+    notes: Annotated[Optional[str], Arg(also=("notes-template",))] = None
+    protected: Flag = None
+    prune: Annotated[Flag, Arg("then remove old ones by the storage's retention", also=("remove",))] = None
+
+
+@dataclass
+class ListBackups(Paged, NodeArgs):
+    """List backups on one storage or on all of a node, newest first."""
+    storage: AnyStorage = None
+    vmid: Annotated[Optional[int], Arg(format="vmid")] = None
+
+
+@dataclass
+class Restore(OnNode):
+    """Restore a backup as {guest} vmid."""
+    vmid: Vmid = REQUIRED
+    archive: Annotated[str, Arg("volid", format="volid", also=("volid", "volume", "backup"))] = REQUIRED
+    storage: AnyStorage = None
+    force: Annotated[Flag, Arg("overwrite")] = None
+    unique: Annotated[Flag, Arg("new MACs")] = None
+    start: Flag = None
+
+
+@dataclass
+class DeleteBackup(OnNode):
+    """Delete a backup."""
+    storage: Annotated[str, Arg(format="storage")] = REQUIRED
+    volume: Annotated[str, Arg("volid", format="volid", also=("volid", "archive", "backup"))] = REQUIRED
+
+
+BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
+                Column("guest", text=lambda row: NAMES.get(row.get("guest"), "-")), Column("ctime", "made", "time"),
+                Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
+                Column("encrypted", kind="bool"), Column("verified"), Column("notes"))
+
+EXPLAINED = meanings(
+    (r"max backup limit",
+     "Nothing was removed, for that was not asked: delete old backups (proxmox_delete_backup), or use prune=true."),
+    (r"(?:lzop|zstd|pigz|gzip).*exit code 127",
+     "The node lacks the program for this; use compress=zstd, which is always there."),
+    (r"remove protected volume",
+     "Take its protection off first, if that is meant: in the web interface, or set protected=0 on the volume."),
+    (r"vm is running|overwrite running container|CT \d+ is running", "Stop it first ({stop})."),
+    (r"does not support container directories",
+     "Give a storage that takes container disks (content rootdir); proxmox_get_storage shows them."),
+    (r"HA managed|managed by HA", "Use mode=snapshot; HA would start the guest again."),
+)
+
+UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storage and VM.Backup on its guest (or with "
+          "Datastore.Allocate on the storage).")
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+def backups_on(call, storage, vmid=None):
+    """The backups (dicts of Proxmox) on a storage as its node sees it; those of one guest with `vmid`."""
+    entries = call.get("/nodes/{node}/storage/{storage}/content", {"storage": storage}, content="backup", vmid=vmid)
+    return [entry for entry in entries if entry.get("content", "backup") == "backup"
+            and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))]
+
+
+def usable(call, content):
+    """({name: entry} of the node's storages that take `content` and can be reached, names of those that cannot)."""
+    found, lost = {}, []
+    for entry in call.get("/nodes/{node}/storage", content=content):
+        if str(entry.get("enabled", 1)) == "1":
+            if str(entry.get("active", 1)) == "1":
+                found[entry["storage"]] = entry
+            else:
+                lost.append(entry["storage"])
+    return found, sorted(lost)
+
+
+#: format of a PBS backup and marks in the names of the others -> what it is a backup of.
+_KINDS = (("qemu", "pbs-vm", ("vzdump-qemu-", ":backup/vm/")),
+          ("lxc", "pbs-ct", ("vzdump-lxc-", "vzdump-openvz-", ":backup/ct/")))
+
+
+def guest_kind(entry):
+    """"qemu" or "lxc": what a backup is of, by its fields, else by its name; None if unknown."""
+    if entry.get("subtype") in NAMES:
+        return entry["subtype"]
+    return next((kind for kind, form, marks in _KINDS if entry.get("format") == form
+                 or any(mark in str(entry.get("volid")) for mark in marks)), None)
+
+
+def tidy(entry):
+    """A backup's entry with guest, vmid, verified and flags as our rows have them; false flags are left out."""
+    verification = entry.get("verification")
+    return dict(entry, guest=guest_kind(entry), vmid=entry.get("vmid") or owner_of(str(entry.get("volid"))),
+                encrypted=True if entry.get("encrypted") else None,
+                protected=True if str(entry.get("protected", 0)) == "1" else None,
+                verified=verification.get("state") if isinstance(verification, dict) else None)
+
+
+def facts(entry):
+    """What is told of one backup: volid, size (bytes), ctime."""
+    return {"volid": entry["volid"], "size": text.normal("bytes", entry.get("size")),
+            "ctime": text.normal("time", entry.get("ctime"))}
+
+
+def about(entry):
+    """"of VM 100, made 2026-01-01 10:00:00 UTC, 1.2 GiB, "its notes""."""
+    row = tidy(entry)
+    parts = ["of %s %s" % (NAMES.get(row["guest"], "guest"), row["vmid"])] if row["vmid"] else []
+    for key, words in (("ctime", lambda v: "made %s" % text.when(v)), ("size", text.size),
+                       ("notes", lambda v: "\"%s\"" % text.line(v))):
+        if row.get(key):
+            parts.append(words(row[key]))
+    return ", ".join(parts)
+
+
+def list_backups(call):
+    vmid, missed = call.args.vmid, []
+    if call.args.storage:
+        storages, entries = [call.args.storage], backups_on(call, call.args.storage, vmid)
+    else:
+        found, lost = usable(call, "backup")
+        storages, entries, missed = [], [], ["%s (not reachable)" % name for name in lost]
+        for storage in sorted(found):
+            try:
+                entries.extend(backups_on(call, storage, vmid))
+                storages.append(storage)
+            except PveError as error:               # one storage that fails is told, and hides no other
+                missed.append("%s (%s)" % (storage, text.line(str(error).split("\n")[0], 200)))
+    rows = call.tool.returns.data(tidy(entry) for entry in entries)
+    rows.sort(key=lambda row: (-row.get("ctime", 0), row.get("volid", "")))
+    head = "%s%s on %s (%s)" % (
+        text.plural(len(rows), "backup") if rows else "No backups", " of guest %s" % vmid if vmid else "", call.node,
+        ", ".join(storages) or "no storage for backups that can be read")
+    if rows:
+        head += ", %s" % text.size(sum(row.get("size", 0) for row in rows))
+    notes = ["Not read: %s." % "; ".join(missed)] if missed else []
+    return call.listing(rows, head, "\n".join(notes if rows else notes + [UNSEEN]), "storage, vmid",
+                        **({"not_read": missed} if missed else {}))
+
+
+# ------------------------------------------------------------------------------------------------------- backing up
+
+def create(call):
+    state = look(call)
+    storage = call.args.storage or _backup_storage(call)
+    before = call.confirm(lambda: _before_pruning(call, state, storage)) if call.args.prune else None
+    params = {"vmid": call.args.vmid, "storage": storage, "mode": call.args.mode, "remove": bool(call.args.prune),
+              "compress": "0" if call.args.compress == "none" else call.args.compress,
+              "protected": call.args.protected or None}
+    if call.args.notes:
+        # One line: PVE::VZDump turns \n and \\ back, and fills in {{guestname}} {{node}} {{vmid}} {{cluster}}.
+        params["notes-template"] = re.sub(r"\r\n?|\n", r"\\n", call.args.notes.replace("\\", "\\\\"))
+    try:
+        answer = call.send(**params)
+        if answer is not None and parse_upid(answer) is None:
+            _refuse_wrong_node(call)        # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
+        outcome = call.done(answer)
+    except (PveError, Failure) as error:
+        raise explained(call, error, EXPLAINED) from None
+    found, note = {"storage": storage, "name": state.get("name")}, None
+    if outcome.upid and outcome.ok:
+        found, note = _result(call, storage, parse_upid(outcome.upid).starttime, before, found)
+    return call.tell(outcome, "%s backed up to %s" % (named(call, state), storage), note, **found)
+
+
+def _result(call, storage, started, before, found):
+    """(found, note) with the archive that was made, and what pruning removed."""
+    try:
+        now = backups_on(call, storage, call.args.vmid)
+    except PveError:
+        now = []
+    new = [entry for entry in now if float(entry.get("ctime") or 0) >= started]
+    if not new:
+        return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
+    new = max(new, key=lambda entry: float(entry["ctime"]))
+    found = dict(found, **facts(new))
+    note = "Archive: %s%s." % (new["volid"], " (%s)" % text.size(new["size"]) if new.get("size") else "")
+    if before:
+        found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
+        note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")
+    return found, note
+
+
+def _backup_storage(call):
+    """The storage for a backup that names none: local if it takes backups (Proxmox's default), else the only one."""
+    found, _ = usable(call, "backup")
+    if "local" in found or len(found) == 1:
+        return "local" if "local" in found else next(iter(found))
+    raise refusal("Say on which storage: node %s has %s. Nothing was sent." % (call.node, " and ".join(
+        "%s (%s free)" % (name, text.size(found[name].get("avail") or 0)) for name in sorted(found))
+        or "none for backups that this token may use (privilege Datastore.AllocateSpace)"))
+
+
+def _before_pruning(call, state, storage):
+    entries = backups_on(call, storage, call.args.vmid)
+    kept = sum(str(entry.get("protected", 0)) == "1" for entry in entries)
+    return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
+            "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
+                        ", %d protected (they stay)" % kept if kept else ""),
+            {"backups": sorted(entry["volid"] for entry in entries)})
+
+
+def _refuse_wrong_node(call):
+    call.forget()
+    where = call.guest()["node"]
+    if where != call.node:
+        raise refusal("%s is on node %s, not on %s, so Proxmox did nothing: no backup was made. Call again with "
+                      "node=%s, or leave node out." % (call.subject, where, call.node, where))
+
+
+# -------------------------------------------------------------------------------------------------------- restoring
+
+def the_backup(call, storage, volid):
+    """The entry (dict) of one backup; Failure when `volid` names no backup on `storage`, or none that can be seen."""
+    where, name = volid.split(":", 1)
+    if where != storage:
+        raise refusal("%s lies on storage %s, not on %s. Nothing was sent." % (volid, where, storage))
+    if not name.startswith("backup/"):
+        raise refusal("%s is not a backup (STORAGE:backup/...). Nothing was sent; proxmox_list_backups lists them."
+                      % volid)
+    entry = next((one for one in backups_on(call, storage, owner_of(volid)) if one.get("volid") == volid), None)
+    if entry is None:
+        raise refusal("There is no backup %s on node %s, or this token may not see it. Nothing was sent; "
+                      "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
+    return entry
+
+
+def restore(call):
+    archive, vmid = call.args.archive, call.args.vmid
+    entry = the_backup(call, archive.split(":")[0], archive)
+    kind, source = guest_kind(entry), tidy(entry)["vmid"]
+    if kind not in (call.kind, None):
+        raise refusal("%s is a backup of a %s. Nothing was sent; use proxmox_restore_backup_%s." % (
+            archive, NAMES[kind], "lxc" if kind == "lxc" else "vm"))
+    guests = {int(row["vmid"]): row for row in call.resources() if row.get("vmid")}
+    storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
+    params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
+    if vmid in guests:
+        call.confirm(lambda: _overwrite(call, guests[vmid], entry))
+        params["force"] = True              # only ever over a guest that was seen, named and confirmed
+    outcome = act(call, EXPLAINED, vmid=vmid, storage=storage, unique=call.args.unique or None,
+                  start=call.args.start or None, **params)
+    state = glance(call) if outcome.upid and outcome.ok else {}
+    notes = ["It is %s." % condition(state)] if state else []
+    if call.args.start and state and not is_on(state):
+        notes.append("It was to be started and is not running; proxmox_list_tasks vmid=%s shows why." % vmid)
+    if source in guests and source != vmid and not call.args.unique:
+        notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
+                     "(unique=true restores with new ones)." % source)
+    return call.tell(outcome, "%s restored on %s from %s" % (named(call, state), call.node, archive), " ".join(notes),
+                     archive=archive, storage=storage, name=state.get("name"), state=condition(state),
+                     overwritten=True if vmid in guests else None)
+
+
+def _overwrite(call, taken, entry):
+    """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
+    who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
+                                     taken.get("node"))
+    if not call.args.force:
+        raise refusal("The vmid is taken by %s. Nothing was sent; choose a free one (proxmox_get_next_vmid), or "
+                      "overwrite that guest with force=true." % who)
+    if taken.get("type") != call.kind or taken.get("node") != call.node:
+        raise refusal("The vmid is taken by %s: only a %s on node %s could be overwritten. Nothing was sent; choose a "
+                      "free one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
+    state, disks, snapshots, digest = target(call)
+    if is_on(state):
+        raise refusal("%s runs and cannot be overwritten. Nothing was sent; stop it first (%s)." % (
+            who, call.name.replace("restore_backup", "shutdown")))
+    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (
+                who, loss(disks, snapshots), entry["volid"], about(entry)),
+            {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
+
+
+def _root_storage(call):
+    """The storage of the root disk in a container's backup, if it takes container disks on the node.
+
+    Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
+    """
+    try:
+        config = call.get("/nodes/{node}/vzdump/extractconfig", volume=call.args.archive)
+    except PveError as error:
+        raise refusal("Say on which storage: the config in the backup, which would tell it, could not be read. Nothing "
+                      "was sent.\n%s" % error) from None
+    line = re.search(r"^rootfs:\s*([^\s:,]+):", re.split(r"(?m)^\[", config)[0], re.M)
+    found, _ = usable(call, "rootdir")
+    if line and line.group(1) in found:
+        return line.group(1)
+    raise refusal("Say on which storage: %s. Nothing was sent; node %s has %s." % (
+        "the root disk was on %s, which takes no container disks on this node now" % line.group(1) if line else
+        "the config in the backup names none", call.node,
+        ", ".join(sorted(found)) or "none for container disks that this token may use"))
+
+
+# --------------------------------------------------------------------------------------------------------- deleting
+
+def delete(call):
+    def describe():
+        entry = the_backup(call, call.args.storage, call.args.volume)
+        if str(entry.get("protected", 0)) == "1":
+            raise refusal("%s is protected (%s). Nothing was sent; take its protection off first, if that is meant: in "
+                          "the web interface, or set protected=0 on the volume." % (call.args.volume, about(entry)))
+        return ("Delete the backup %s (%s) for good?" % (call.args.volume, about(entry)),
+                dict(facts(entry), was=about(entry)))
+    found = call.confirm(describe)
+    outcome = act(call, EXPLAINED)
+    return call.tell(outcome, "backup %s deleted (%s)" % (call.args.volume, found["was"]),
+                     **{key: value for key, value in found.items() if key != "was"})
+
+
+_CONTENT = "/nodes/{node}/storage/{storage}/content"
+TOOLS = {
+    "proxmox_create_backup_vm": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
+    "proxmox_create_backup_lxc": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
+    "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS),
+    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore),
+    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore),
+    "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, delete),
+}
