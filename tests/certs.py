@@ -9,7 +9,8 @@ import subprocess
 _NAMES = "DNS:localhost,DNS:pve1,DNS:pve1.example.com,IP:127.0.0.1,IP:::1"
 _LEAF = "basicConstraints = CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = %s\n"
 _IDENTIFIED = "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid,issuer\n"
-_CA = "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid:always,issuer\nbasicConstraints = critical, CA:true\n"
+_CA = ("subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid:always,issuer\n"
+       "basicConstraints = critical, CA:true\n")
 
 CA_EXTENSIONS = {"7": _CA, "8": _CA, "9": _CA + "keyUsage = critical, keyCertSign, cRLSign\n", "rogue": _CA}
 
@@ -83,8 +84,8 @@ class Pki:
         config = self._config("leaf-" + name, extensions)
         subject = "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=pve1.example.com"
         if style is None:
-            self._openssl("req", "-batch", "-new", "-x509", "-days", "730", "-key", key, "-config", config, "-extensions",
-                          "ext", "-subj", subject, "-out", certificate)
+            self._openssl("req", "-batch", "-new", "-x509", "-days", "730", "-key", key, "-config", config,
+                          "-extensions", "ext", "-subj", subject, "-out", certificate)
             return
         request = self.path("leaf-%s.csr" % name)
         self._openssl("req", "-batch", "-new", "-key", key, "-config", config, "-subj", subject, "-out", request)

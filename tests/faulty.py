@@ -145,7 +145,8 @@ class Faulty:
         head, _, body = data.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         verb, target, _ = lines[0].split(" ")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        pairs = [line.partition(":") for line in lines[1:]]
+        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
         while len(body) < int(headers.get("content-length", 0)):
             chunk = sock.recv(65536)
             if not chunk:

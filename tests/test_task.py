@@ -34,7 +34,8 @@ class Cluster:
             self.log.extend(self.grows.pop(0) if self.grows else [])
         lines = self.log or ["no content"]
         shown = lines[params["start"]:params["start"] + params["limit"]]
-        return Reply([{"n": params["start"] + at + 1, "t": line} for at, line in enumerate(shown)], {"total": len(lines)})
+        rows = [{"n": params["start"] + at + 1, "t": line} for at, line in enumerate(shown)]
+        return Reply(rows, {"total": len(lines)})
 
     def follow(self, limit=30, report=None, upid=UPID):
         return follow(self.request, upid, limit, self.sleep, self.clock, report)
@@ -91,7 +92,8 @@ def test_failure_tells_the_lines_that_matter():
         "INFO: Starting Backup of VM 101 (qemu)", "ERROR: Backup of VM 101 failed - VM is locked", "",
         "INFO: Backup job finished with errors", "TASK ERROR: job errors"]).follow()
     assert outcome.failed and not outcome.ok and outcome.exitstatus == "job errors"
-    assert outcome.log == ["ERROR: Backup of VM 100 failed - no space left", "ERROR: Backup of VM 101 failed - VM is locked"]
+    assert outcome.log == ["ERROR: Backup of VM 100 failed - no space left",
+                           "ERROR: Backup of VM 101 failed - VM is locked"]
 
 
 def test_failure_without_error_lines_shows_the_end_of_the_log():
@@ -226,7 +228,7 @@ def test_progress_while_the_node_is_silent():
     ("transferred 7.5 GiB of 32.0 GiB (23.45%) in 12s", 23.45),
     ("transferred 7.5 GiB of 32.0 GiB (23.45%)", 23.45),
     ("drive-scsi0: transferred 1.0 GiB of 32.0 GiB (3.12%) in 10s", 3.12),
-    ("drive-virtio0: transferred: 12 bytes remaining: 12 bytes total: 24 bytes progression: 50.00 % busy: 1 ready: 0", 50),
+    ("drive-virtio0: transferred: 12 bytes remaining: 12 bytes total: 24 bytes progression: 50.00 % busy: 1", 50),
     ("progress 45% (read 483196928 bytes, duration 3 sec)", 45),
     ("migration active, transferred 1.0 GiB of 4.0 GiB VM-state, 112.1 MiB/s", 25),
     ("    (12.34/100%)", 12.34),

@@ -235,7 +235,8 @@ def test_verify_keeps_the_pin_in_the_state_directory(pki, tmp_path):
         accepted(server, ssl_mode="verify", state_dir=state, log=log)      # another process
         assert log.events() == ["tls_first_use"]
         server.use(*pki.leaf("self-other"))
-        refused(server, pki.fingerprint("self"), pki.fingerprint("self-other"), path, ssl_mode="verify", state_dir=state)
+        refused(server, pki.fingerprint("self"), pki.fingerprint("self-other"), path, ssl_mode="verify",
+                state_dir=state)
 
 
 def test_verify_with_a_state_directory_that_cannot_be_written(pki, tmp_path):

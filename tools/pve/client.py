@@ -166,7 +166,8 @@ class TokenAuth:
 # What urllib3 and requests send unchanged, segment by segment; no "." or ".." and no empty segment.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+)+|/")
 _STATIC = re.compile(r"/(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
+                   r"|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VERBS = {"GET": False, "DELETE": False, "POST": True, "PUT": True}     # verb -> parameters go into the body
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "proxmox-mcp"}
@@ -417,7 +418,7 @@ class Client:
             raise _broken(error, host) from None
         finally:
             if response is not None and not done:
-                response.close()
+                _close(response)
 
     def _read(self, response, host, deadline, limit, static):
         """The whole body, bytes; within the deadline, at most limit bytes, as long as Content-Length says."""
@@ -437,7 +438,7 @@ class Client:
         if announced is not None and announced > limit:
             raise _Broken("large", host, "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
-        while wire != announced:
+        while True:
             chunk = raw.read(65536)
             if not chunk:
                 break
@@ -448,12 +449,14 @@ class Client:
             if total > limit or wire > limit:
                 raise _Broken("large", host, "more than %d bytes" % limit)
             chunks.append(chunk)
-            if wire != announced and self._clock() >= deadline:
+            if wire == announced:
+                break           # urllib3 knows it too, and keeps the connection
+            if self._clock() >= deadline:
                 raise _Broken("timeout", host, "the answer did not end")
         if announced is not None and wire != announced:
             raise _Broken("short", host, "%d of %d bytes" % (wire, announced))
-        if announced == wire:
-            raw.read(1)         # lets urllib3 see the end, so that the connection is kept
+        if inflate is not None and not inflate.eof:
+            raise _Broken("short", host, "the compressed data end early")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _enter(self, cancelled):
@@ -556,6 +559,14 @@ class Client:
                 break
         return ("Whether %s %s was done is not known: it may have been. Do not repeat it before you have looked: %s."
                 % (verb, path, call))
+
+
+def _close(response):
+    """Close an answer that was not read to its end, so that its connection is not used again."""
+    try:
+        response.close()
+    except Exception:           # what went wrong before is what is told
+        pass
 
 
 def _no_log(level, event, **fields):
@@ -777,7 +788,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "Proxmox has them, without a domain).", "refused"),
     (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
      "running in the guest and enabled in its options (agent: 1).", "refused"),
-    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.", "refused"),
+    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.",
+     "refused"),
     ({400}, r"", "Proxmox does not accept these parameters; nothing was done. Correct what it names.", "refused"),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
     ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
@@ -803,6 +815,11 @@ _NEVER_CONNECTED = {"NewConnectionError": "refused", "NameResolutionError": "dns
                     "ConnectTimeoutError": "connect"}
 
 
+# Classes that mean: this is not HTTP (http.client, urllib3; "error" is zlib's).
+_NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",
+             "UnknownProtocol", "error"}
+
+
 def _broken(error, host):
     """The _Broken for an exception of an adapter. Whatever is not provably unsent counts as sent."""
     from tools.pve import tls
@@ -821,8 +838,7 @@ def _broken(error, host):
     if any(isinstance(one, (ConnectionError, EOFError)) or name in ("RemoteDisconnected", "SSLEOFError",
            "SSLZeroReturnError") for one, name in zip(chain, names)):
         return _Broken("closed", host)
-    if any(name in ("BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",
-                    "UnknownProtocol") for name in names):
+    if any(name in _NOT_HTTP for name in names):
         return _Broken("garbage", host)
     return _Broken("closed", host, type(error).__name__)
 

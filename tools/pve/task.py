@@ -33,7 +33,7 @@ class Outcome:
 
     status: stopped (it ended: exitstatus says how), running (not yet, when the limit was reached), unknown (it was
     started, then its state could not be read). exitstatus: OK, "WARNINGS: 2", or the reason it failed; else None.
-    duration: seconds for which it was seen running, or None. warnings: [str]. log: [str], the telling lines of a failure.
+    duration: seconds for which it was seen running, or None. warnings: [str]. log: [str], what tells why it failed.
     """
 
     __slots__ = ("upid", "node", "type", "id", "status", "exitstatus", "duration", "warnings", "log")
@@ -66,7 +66,7 @@ class Outcome:
 def follow(request, upid, limit, sleep, clock, report=None):
     """The Outcome of the task `upid`, looked at until it ends or `limit` seconds are over (0: one look, no waiting).
 
-    request(verb, path, params) -> Reply, PveError or Cancelled. sleep(seconds) raises Cancelled when the client cancels.
+    request(verb, path, params) -> Reply; raises PveError. sleep(seconds) raises Cancelled when the client cancels.
     clock() -> seconds. report(percent float|None, message str) is called while it runs. ValueError: not a UPID.
     """
     parts = parse_upid(upid)
@@ -127,7 +127,7 @@ def _explain(outcome, log):
 
 
 class _Log:
-    """The log of a task, read on from where it was left. An error while reading it is nothing: there are no lines then."""
+    """The log of a task, read on from where it was left. When it cannot be read there are no lines, and no error."""
 
     def __init__(self, request, task):
         self._request, self._path = request, task + "/log"

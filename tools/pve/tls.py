@@ -35,7 +35,7 @@ class Unusable(Exception):
 class NotSent(Exception):
     """The connection was not made or the peer not accepted: provably nothing of the request was sent.
 
-    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: the same, short."""
+    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: short."""
 
     def __init__(self, kind, text, reason=None):
         Exception.__init__(self, text)
@@ -86,8 +86,8 @@ def _ca_context(ca_file):
         context.load_verify_locations(ca_file)
     except (OSError, ValueError) as error:          # ssl.SSLError is an OSError
         reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error
-        raise Unusable("PROXMOX_CA_FILE %s cannot be used: %s. It must be the cluster's CA, /etc/pve/pve-root-ca.pem of "
-                       "any node, or the node's own certificate." % (ca_file, reason)) from None
+        raise Unusable("PROXMOX_CA_FILE %s cannot be used: %s. It must be the cluster's CA, /etc/pve/pve-root-ca.pem "
+                       "of any node, or the node's own certificate." % (ca_file, reason)) from None
     return context
 
 
@@ -219,8 +219,8 @@ class _FirstUse:
                           "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE%s." % (place, reason, self._forget_hint(place)))
         if seen is not None:
             raise NotSent("certificate", "The certificate of %s has changed: it was %s at the first contact and is %s "
-                          "now. The token was not sent. If it was renewed, compare with `pvenode cert info` on the node "
-                          "and set PROXMOX_FINGERPRINT=%s%s; if not, somebody is in between." % (
+                          "now. The token was not sent. If it was renewed, compare with `pvenode cert info` on the "
+                          "node and set PROXMOX_FINGERPRINT=%s%s; if not, somebody is in between." % (
                               place, pin, seen, seen, self._forget_hint(place)))
         return self._first(place, host, dial, reason)
 
