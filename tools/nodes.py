@@ -127,7 +127,7 @@ def get_node_disk_smart(call):
     for row in attributes:
         count = re.match(r"[0-9]+", row.get("raw", ""))
         if row.get("fail"):
-            notes.append("%s failing: %s." % (text.line(row.get("name")), row["fail"]))
+            notes.append("%s failing: %s." % (text.line(row.get("name")), text.line(row["fail"])))
         elif row.get("id") in _TELLING and count and int(count.group()):
             notes.append("Worth watching: %s %s." % (count.group(), _TELLING[row["id"]]))
     if attributes:
