@@ -259,14 +259,19 @@ class Client:
             raise self._refusal(verb, path, answer)
         return self._reply(verb, path, answer)
 
-    def fetch(self, path, limit, cancelled=None):
-        """A static page outside /api2 (apidoc.js), without the token. Returns (headers, bytes); at most limit bytes."""
+    def fetch(self, path, limit, cancelled=None, since=None):
+        """A static page outside /api2 (apidoc.js), without the token: (status, headers, bytes), at most limit bytes.
+
+        since: a Last-Modified that the host gave; the status is 304, without a page, when it is still that one."""
         if not _STATIC.fullmatch(path) or path.startswith("/api2"):
             raise PveError("%r is not the path of a static page." % path, outcome="unsent")
-        answer = self._exchange("GET", path, path, None, cancelled, None, limit, static=True)
-        if answer.status >= 300:
+        static = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+        if since and re.fullmatch("[ -~]+", since):
+            static["If-Modified-Since"] = since
+        answer = self._exchange("GET", path, path, None, cancelled, None, limit, static)
+        if answer.status >= 300 and not (answer.status == 304 and "If-Modified-Since" in static):
             raise self._refusal("GET", path, answer)
-        return dict(answer.headers.items()), answer.body
+        return answer.status, dict(answer.headers.items()), answer.body
 
     # ---- before sending
 
@@ -294,8 +299,7 @@ class Client:
             self._prepared = requests.PreparedRequest
             self._read_headers = self._sign(requests, {})
             self._write_headers = self._sign(requests, {"Content-Type": _FORM})
-            self._static_headers = requests.structures.CaseInsensitiveDict(_HEADERS, Accept="*/*")
-            self._static_headers["Accept-Encoding"] = "gzip"
+            self._static_headers = requests.structures.CaseInsensitiveDict(_HEADERS)
             self._session = session
 
     def _sign(self, requests, more):
@@ -319,7 +323,7 @@ class Client:
 
     # ---- sending
 
-    def _exchange(self, verb, path, target, body, cancelled, timeout, limit, static=False):
+    def _exchange(self, verb, path, target, body, cancelled, timeout, limit, static=None):
         """The answer to one request, whatever its status; repeats a read. PveError when there is none."""
         self._start()
         reading = verb == "GET"
@@ -395,7 +399,8 @@ class Client:
         request.hooks = {"response": []}
         request.seconds = left
         if static:
-            request.headers = self._static_headers
+            request.headers = self._static_headers.copy()
+            request.headers.update(static)
         elif body is None:
             request.headers = self._read_headers
         else:
@@ -434,7 +439,7 @@ class Client:
         if raw is None:         # a double that set the content only
             return response.content
         announced = headers.get("Content-Length")
-        announced = int(announced) if announced and announced.isdigit() else None
+        announced = int(announced) if announced and announced.isdigit() and response.status_code != 304 else None
         if announced is not None and announced > limit:
             raise _Broken("large", host, "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
