@@ -18,7 +18,7 @@ class App:
     def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log
         self._host, self._lock = host, threading.Lock()
-        self._tools = None
+        self._tools = self._completer = None
 
     @property
     def host(self):
@@ -119,9 +119,11 @@ class App:
 
     def complete(self, request, ref, argument, context):
         """Values (list of str) that fit what was typed."""
-        from tools import completion
+        from tools.completion import Completer
+        if self._completer is None:
+            self._completer = Completer(self.host)
         try:
-            return _uncancelled(completion.complete, self.host, request, ref, argument["name"], argument["value"], context)
+            return self._completer.complete(ref, argument["name"], argument["value"], context)
         except ValueError as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
 
