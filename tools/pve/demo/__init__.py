@@ -30,7 +30,8 @@ class DemoCluster(BaseAdapter):
     now     epoch seconds at the moment of making the cluster; later times follow `clock`
     offline names of nodes that are down (a set, to be changed at will): they answer 595
     tokens  "user@realm!id" -> {"value": str, or None for any, "acl": {path: [privileges]}}; without it root@pam!demo may all
-    version "9.1" and the like, as GET /version says
+    version "9.1" and the like, as GET /version says; before 8.3 errors are in the reason phrase alone, before 9 the guest
+            agent takes VM.Monitor and containers are privileged unless told otherwise, in 7 a resize of a VM is no task
     """
 
     LONGEST_RECORD = 20000
@@ -40,7 +41,7 @@ class DemoCluster(BaseAdapter):
         self.world = World(clock, now, version)
         world.build(self.world, guests)
         self.world.offline = set(offline)
-        self.tokens = tokens or {"root@pam!demo": {"value": None, "acl": {"/": ALL_PRIVILEGES}}}
+        self.tokens = tokens or {"root@pam!demo": {"value": None, "acl": {"/": ALL_PRIVILEGES + ["VM.Monitor"]}}}
         self.requests = []
         self._lock = threading.RLock()
 
@@ -88,7 +89,7 @@ class DemoCluster(BaseAdapter):
             except wire.Plain as error:
                 return wire.plain(error)
             except Refused as error:
-                return wire.refusal(error)
+                return wire.refusal(error, (self.world.major, self.world.minor) >= (8, 3))
 
     def _handle(self, verb, target, headers, body):
         path, _, query = target.partition("?")
@@ -114,6 +115,8 @@ class DemoCluster(BaseAdapter):
         call.check(route.check)
         if route.proxy:
             self._reach(call.node)
+        elif call.node is not None and call.node not in self.world.nodes:
+            raise Refused(500, "no such cluster node '%s'" % call.node)
         call.p = wire.check_call(route, values, params)
         if "node" in call.p:
             call.p["node"] = call.node

@@ -287,7 +287,8 @@ ROUTES = [
     _row("GET", "info", info, "What the agent can do."),
     _row("POST", "ping", ping, "Whether the agent answers."),
     _row("POST", "fstrim", fs_trim, "Trim the file systems.", _SYSTEM),
-    _row("POST", "fsfreeze-status", freeze_status, "Whether the file systems are frozen.", _SYSTEM),
+    _row("POST", "fsfreeze-status", freeze_status, "Whether the file systems are frozen.", perm_any(
+        VM, "VM.GuestAgent.Audit", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.Unrestricted")),
     _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
         "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
         "crypted": boolean("It is a hash.", default=0)}),

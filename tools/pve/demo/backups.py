@@ -442,12 +442,13 @@ _JOB = dict(_COMMON, **{
     "id": string("Id of the job.", format="pve-configid"), "schedule": string("When.", format="pve-calendar-event", maxLength=128),
     "enabled": boolean("Runs.", default=1), "comment": string("A comment.", maxLength=512), "node": string("Only on this node.", format="pve-node"),
     "repeat-missed": boolean("Catch up.", default=0), "starttime": string("Time of day.", pattern=r"\d{1,2}:\d{1,2}"),
-    "dow": string("Days of the week.", requires="starttime")})
-_ID = {"id": string("Id of the job.", maxLength=50)}
+    "dow": string("Days of the week.", requires="starttime", format="pve-day-of-week-list")})
+_ID = {"id": string("Id of the job.", maxLength=50, pattern=r"\S+")}
 _AUDIT, _MODIFY = perm("/", "Sys.Audit"), perm("/", "Sys.Modify")
 
 ROUTES = [
-    Route("POST /nodes/{node}/vzdump", vzdump, ALL, "Back guests up.", dict(_COMMON, **{"job-id": string("Only for root.", maxLength=50)})),
+    Route("POST /nodes/{node}/vzdump", vzdump, ALL, "Back guests up.", dict(_COMMON, **{
+        "job-id": string("Only for root.", maxLength=50, pattern=r"\S+")})),
     Route("GET /nodes/{node}/vzdump/defaults", defaults, ALL, "What vzdump does unless told otherwise.", {"storage": _STORAGE}),
     Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.", {"volume*": string("The backup.")}),
     Route("GET /cluster/backup", jobs, _AUDIT, "Backup jobs."),

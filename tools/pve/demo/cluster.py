@@ -191,10 +191,10 @@ def node_zones(call):
             and call.node in zone_.get("nodes", call.node).split(",")]
 
 
-_ZONE = string("The zone.", pattern="[a-z][a-z0-9]*", maxLength=8)
-_VNET = string("The vnet.", pattern="[a-z][a-z0-9]*", maxLength=8)
+_ZONE = string("The zone.", format="pve-sdn-zone-id")
+_VNET = string("The vnet.", format="pve-sdn-vnet-id")
 _SHOW = {"pending": boolean("What is not yet applied."), "running": boolean("What is in force.")}
-_JOB = {"id": string("The job, such as 100-0.", pattern=r"[1-9][0-9]{2,8}-\d{1,9}")}
+_JOB = {"id": string("The job, such as 100-0.", format="pve-replication-job-id", pattern=r"[1-9][0-9]{2,8}-\d{1,9}")}
 _AUDIT = perm("/", "Sys.Audit")
 
 ROUTES = [

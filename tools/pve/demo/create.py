@@ -321,10 +321,10 @@ def create_container(call):
         die("pool '%s' does not exist" % call.p["pool"])
     values = _options(call)
     _root_only("lxc", values)
-    unprivileged = bool(values.get("unprivileged", 1))
+    unprivileged = bool(values.get("unprivileged", world.major >= 9))
     if not restore:
         values["unprivileged"] = int(unprivileged)
-        if not unprivileged:
+        if not unprivileged and world.major >= 9:
             call.need("/", "Sys.Modify")
     for key in values:
         if key != "unprivileged":

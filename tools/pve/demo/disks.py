@@ -2,7 +2,7 @@
 from tools.pve.demo import drives
 from tools.pve.demo.model import GIB, MIB, Storage, bad, die, disk_rule, size_bytes, size_text
 from tools.pve.demo.rules import boolean, enum, integer, number, parse_properties, string
-from tools.pve.demo.wire import VM, Route, perm
+from tools.pve.demo.wire import VM, Route, perm, perm_any
 from tools.pve.formats import LAST_INDEX
 
 QEMU_DISKS = ["%s%d" % (bus, n) for bus in ("ide", "scsi", "virtio", "sata") for n in range(LAST_INDEX[bus] + 1)]
@@ -90,7 +90,12 @@ def resize(call):
             if key.startswith("mp") and not guest.running and guest.conf.get("ostype") == "unmanaged":
                 task.warn("Failed to resize filesystem")
             yield 0.5
-    return call.fork("resize", guest.vmid, worker)
+    if kind == "qemu" and world.major < 8:              # synchronous then
+        storage, volume, new = check()
+        if guest.snapshots:
+            die("can't resize: VM has snapshots")
+    upid = call.fork("resize", guest.vmid, worker)
+    return None if kind == "qemu" and world.major < 8 else upid
 
 
 # ----------------------------------------------------------------------------------------------------------------- move
@@ -331,7 +336,7 @@ _FEATURE = {"feature*": enum("Which ability.", "snapshot clone copy"),
 ROUTES = [
     Route("PUT /nodes/{node}/qemu/{vmid}/resize", resize, _DISK, "Grow a disk.", {
         "disk*": enum("The disk.", QEMU_DISKS), "size*": _SIZE, "digest": _DIGEST, "skiplock": _SKIP}),
-    Route("PUT /nodes/{node}/lxc/{vmid}/resize", resize, _DISK, "Grow a volume.", {
+    Route("PUT /nodes/{node}/lxc/{vmid}/resize", resize, perm_any(VM, "VM.Config.Disk"), "Grow a volume.", {
         "disk*": enum("The volume.", LXC_DISKS), "size*": _SIZE, "digest": _DIGEST}),
     Route("PUT /nodes/{node}/qemu/{vmid}/unlink", unlink, _DISK, "Detach disks, or destroy them.", {
         "idlist*": string("The disks.", format="pve-configid-list"), "force": boolean("Destroy them.")}),

@@ -267,12 +267,13 @@ _GROUP = string("The security group.", maxLength=18, **_NAME)
 
 
 def _rows(path, read, write, whose, option_rules, log_right=None):
+    away = "{vmid}" not in path         # pveproxy answers for guests' rules itself, wherever the guest is
     return [
-        Route("GET %s/rules" % path, rules, read, "Firewall rules of %s." % whose),
-        Route("POST %s/rules" % path, add_rule, write, "Add a firewall rule of %s." % whose, _NEW),
-        Route("GET %s/rules/{pos}" % path, rule, read, "A firewall rule of %s." % whose),
-        Route("PUT %s/rules/{pos}" % path, change_rule, write, "Change a firewall rule of %s." % whose, _CHANGED),
-        Route("DELETE %s/rules/{pos}" % path, delete_rule, write, "Remove a firewall rule of %s." % whose, _DIGEST),
+        Route("GET %s/rules" % path, rules, read, "Firewall rules of %s." % whose, None, away),
+        Route("POST %s/rules" % path, add_rule, write, "Add a firewall rule of %s." % whose, _NEW, away),
+        Route("GET %s/rules/{pos}" % path, rule, read, "A firewall rule of %s." % whose, None, away),
+        Route("PUT %s/rules/{pos}" % path, change_rule, write, "Change a firewall rule of %s." % whose, _CHANGED, away),
+        Route("DELETE %s/rules/{pos}" % path, delete_rule, write, "Remove a firewall rule of %s." % whose, _DIGEST, away),
         Route("GET %s/options" % path, options, read, "Firewall options of %s." % whose),
         Route("PUT %s/options" % path, change_options, write, "Change firewall options of %s." % whose, dict(
             option_rules, **dict(_DIGEST, **_DELETE))),

@@ -182,13 +182,13 @@ def mac_of(guest, number):
 
 
 _AUDIT = perm(VM, "VM.Audit")
-_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year decade"), "cf": enum("How values are joined.", "AVERAGE MAX")}
+_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year"), "cf": enum("How values are joined.", "AVERAGE MAX")}
 _CONFIG = {"current": boolean("Without what is pending.", default=0),
            "snapshot": string("Of this snapshot.", format="pve-configid", maxLength=40)}
 
 
-def _both(endpoint, handler, check, words, params=None):
-    return [Route(endpoint.replace("{kind}", kind), handler, check, words.replace("{guest}", name), params)
+def _both(endpoint, handler, check, words, params=None, proxy=True):
+    return [Route(endpoint.replace("{kind}", kind), handler, check, words.replace("{guest}", name), params, proxy)
             for kind, name in (("qemu", "VM"), ("lxc", "container"))]
 
 
@@ -199,4 +199,4 @@ ROUTES = [
 ] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \
   + _both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", _CONFIG) \
   + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT, "Configuration of a {guest} and what waits for a restart.") \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata", rrddata, _AUDIT, "Load of a {guest} over time.", _FRAME)
+  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata", rrddata, _AUDIT, "Load of a {guest} over time.", _FRAME, False)

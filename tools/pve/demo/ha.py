@@ -145,7 +145,7 @@ ROUTES = [
         "sid*": string("The guest.", format="pve-ha-resource-or-vm-id"), "type": enum("Kind.", "ct vm")})),
     Route("GET /cluster/ha/resources/{sid}", resource, _AUDIT, "An HA resource."),
     Route("PUT /cluster/ha/resources/{sid}", change, _CONSOLE, "Change an HA resource.", dict(_VALUES, **{
-        "delete": string("Options to remove.", format="pve-configid-list"), "digest": string("Expected digest.", maxLength=64)})),
+        "delete": string("Options to remove.", format="pve-configid-list", maxLength=4096), "digest": string("Expected digest.", maxLength=64)})),
     Route("DELETE /cluster/ha/resources/{sid}", remove, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
     Route("POST /cluster/ha/resources/{sid}/migrate", migrate, _CONSOLE, "Ask for a migration.", _TARGET),

@@ -238,7 +238,8 @@ VERSIONS = [
 ]
 #: (service, description)
 SERVICES = [
-    ("chrony", "chrony, an NTP client/server"), ("corosync", "Corosync Cluster Engine"), ("cron", "Regular background program "
+    ("lxcfs", "FUSE filesystem for LXC"), ("qmeventd", "PVE Qemu Event Daemon"), ("pve-lxc-syscalld", "Proxmox VE LXC Syscall "
+     "Daemon"), ("systemd-timesyncd", "Network Time Synchronization"), ("chrony", "chrony, an NTP client/server"), ("corosync", "Corosync Cluster Engine"), ("cron", "Regular background program "
      "processing daemon"), ("ksmtuned", "Kernel Samepage Merging (KSM) Tuning Daemon"), ("postfix", "Postfix Mail Transport "
      "Agent"), ("proxmox-firewall", "Proxmox nftables firewall"), ("pve-cluster", "The Proxmox VE cluster filesystem"),
     ("pve-firewall", "Proxmox VE firewall"), ("pve-ha-crm", "PVE Cluster HA Resource Manager Daemon"),

@@ -1,5 +1,9 @@
 """Rows and curves: how guests, nodes and storages look in lists, and their values now and in the past."""
-from tools.pve.demo.model import GIB, MIB, wave
+import re
+
+from tools.pve.demo.model import GIB, MIB, size_bytes, wave
+
+_SIZE = re.compile(r"(?:^|,)size=(\d+(?:\.\d+)?[KMGT]?)(?=,|$)")
 
 
 def guest_load(guest, world, node_cpus):
@@ -29,16 +33,17 @@ def guest_values(world, guest):
 
 
 def _root_size(guest):
-    """Bytes of the boot disk (VM) or root file system: cached by the text it comes from."""
-    from tools.pve.demo.model import size_bytes
+    """Bytes of the boot disk (VM) or root file system."""
     if guest.kind == "lxc":
-        text = str(guest.conf.get("rootfs", ""))
+        text = guest.conf.get("rootfs", "")
     else:
-        boot = str(guest.conf.get("boot", "")).rpartition("order=")[2].split(";")
-        names = [name for name in boot if not name.startswith("net")] + ["scsi0", "virtio0", "sata0", "ide0"]
-        text = next((str(guest.conf[name]) for name in names if name in guest.conf and "media=cdrom" not in str(guest.conf[name])), "")
-    size = next((part[5:] for part in text.split(",") if part.startswith("size=")), None)
-    return (size_bytes(size) or 0) if size else 0
+        text = guest.conf.get("scsi0", "")
+        boot = str(guest.conf.get("boot", "")).rpartition("order=")[2]
+        if not text or not boot.startswith("scsi0"):
+            names = [name for name in boot.split(";") if not name.startswith("net")] + ["scsi0", "virtio0", "sata0", "ide0"]
+            text = next((guest.conf[name] for name in names if "media=cdrom" not in guest.conf.get(name, "media=cdrom")), "")
+    match = _SIZE.search(text)
+    return size_bytes(match.group(1)) if match else 0
 
 
 def resource_of_guest(world, guest):
@@ -75,15 +80,21 @@ def ha_state(world, resource, guest):
     return resource["state"]
 
 
+def _loads(world):
+    """{node: (CPUs busy, bytes of memory used)} of the running guests; worked out once for each moment."""
+    if world.loads[0] != world.t:
+        loads = {}
+        for guest in world.guests.values():
+            if guest.running:
+                busy, memory = loads.get(guest.node, (0.0, 2.1 * GIB))
+                loads[guest.node] = (busy + guest.cpu * (guest.cpus or 1), memory + guest.memory * guest.mem * 1.05)
+        world.loads = (world.t, loads)
+    return world.loads[1]
+
+
 def node_values(world, node):
     """cpu share, memory and root disk of a node now."""
-    busy = 0.0
-    memory = 2.1 * GIB
-    for guest in world.guests.values():
-        if guest.node == node.name and guest.running:
-            cpus = guest.cpus or 1
-            busy += guest.cpu * cpus
-            memory += guest.memory * guest.mem * 1.05
+    busy, memory = _loads(world).get(node.name, (0.0, 2.1 * GIB))
     cpu = min(0.97, 0.012 + wave(world.t, node.number, busy / node.cpus, 0.25))
     storage = world.storages.get("local")
     disk = min(node.root, 7 * GIB + (storage.space(node.name)[1] if storage and storage.on(node.name) else 0))

@@ -204,7 +204,7 @@ class Guest:
     @property
     def memory(self):
         """Bytes of memory."""
-        return int(str(self.conf.get("memory", 512)).split("=")[-1]) * MIB
+        return int(str(self.conf.get("memory", 512)).rpartition("=")[2]) * MIB
 
     def disks(self, conf=None, unused=True):
         """[(key, properties dict, volid)] of the volumes in a configuration; CD drives and bind mounts are no volumes."""
@@ -256,6 +256,7 @@ class World:
 
     def __init__(self, clock, now, version="9.1"):
         self.clock, self.version = clock, version
+        self.major, self.minor = (int(part) for part in (version + ".0").split(".")[:2])
         self._clock0, self._now0 = clock(), now()
         self.t = float(self._now0)
         self.name = "demo"
@@ -266,6 +267,7 @@ class World:
         self.offline = set()
         self.tasks = None           # tasks.Tasks
         self._counts = {}
+        self.loads = (None, {})     # see lists.py
 
     def real_time(self):
         """Epoch seconds by the clock."""

@@ -288,7 +288,7 @@ def repositories(call):
 
 def _service_row(call, name, words):
     state = call.world.nodes[call.node].facts.setdefault("services", {}).get(name, "running")
-    if name == "ksmtuned" and call.node == "pve3":
+    if (name == "ksmtuned" and call.node == "pve3") or name in ("systemd-timesyncd", "pve-lxc-syscalld"):
         state = call.world.nodes[call.node].facts["services"].get(name, "dead")
     return {"service": name, "name": name, "desc": words, "state": state, "unit-state": "enabled",
             "active-state": "active" if state == "running" else "inactive"}
@@ -409,7 +409,7 @@ _MODIFY = perm(NODE, "Sys.Modify")
 _FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)), "cf": enum("How values are joined.", "AVERAGE MAX")}
 _IFACES = ("bridge bond eth alias vlan fabric OVSBridge OVSBond OVSPort OVSIntPort vnet any_bridge any_local_bridge "
            "include_sdn")
-_SERVICE = {"service": enum("The service.", [name for name, _ in hardware.SERVICES])}
+SERVICE = {"service": enum("The service.", sorted(name for name, _ in hardware.SERVICES))}
 _DATE = r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?"
 _IP = {"dns%d" % n: string("A DNS server.", format="ip") for n in (1, 2, 3)}
 
@@ -420,7 +420,7 @@ ROUTES = [
         "command*": enum("What to do.", "reboot shutdown")}),
     Route("GET /nodes/{node}/version", version, ALL, "Version of its Proxmox VE."),
     Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
-    Route("GET /nodes/{node}/rrddata", rrddata, _AUDIT, "Its load over time.", _FRAME),
+    Route("GET /nodes/{node}/rrddata", rrddata, _AUDIT, "Its load over time.", _FRAME, False),
     Route("GET /nodes/{node}/disks/list", disks, ["or", _ROOT_AUDIT, _AUDIT], "Its disks.", {
         "include-partitions": boolean("Partitions too.", default=0), "skipsmart": boolean("Without health.", default=0),
         "type": enum("Only these.", "unused journal_disks")}),
@@ -429,7 +429,8 @@ ROUTES = [
     Route("GET /nodes/{node}/disks/lvm", lvm, _ROOT_AUDIT, "LVM volume groups and physical volumes."),
     Route("GET /nodes/{node}/disks/lvmthin", lvmthin, _ROOT_AUDIT, "LVM thin pools."),
     Route("GET /nodes/{node}/disks/zfs", zfs, _ROOT_AUDIT, "ZFS pools."),
-    Route("GET /nodes/{node}/disks/zfs/{name}", zfs_pool, _ROOT_AUDIT, "A ZFS pool in detail."),
+    Route("GET /nodes/{node}/disks/zfs/{name}", zfs_pool, _ROOT_AUDIT, "A ZFS pool in detail.", {
+        "name": string("The pool.", format="pve-storage-id")}),
     Route("GET /nodes/{node}/disks/directory", directories, _ROOT_AUDIT, "Directory storages made here."),
     Route("GET /nodes/{node}/hardware/pci", pci, perm_any("/", "Sys.Audit", "Sys.Modify"), "PCI devices.", {
         "verbose": boolean("With names.", default=1)}),
@@ -440,18 +441,18 @@ ROUTES = [
     Route("GET /nodes/{node}/dns", dns, _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
-    Route("GET /nodes/{node}/hosts", hosts, _AUDIT, "The file /etc/hosts."),
+    Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),
     Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
     Route("POST /nodes/{node}/apt/update", update_index, _MODIFY, "Read the package index again.", {
         "notify": boolean("Send a notification.", default=0), "quiet": boolean("Less output.", default=0)}),
     Route("GET /nodes/{node}/apt/versions", versions, _AUDIT, "Versions of the important packages."),
     Route("GET /nodes/{node}/apt/repositories", repositories, _AUDIT, "Package repositories."),
     Route("GET /nodes/{node}/services", services, _AUDIT, "Services."),
-    Route("GET /nodes/{node}/services/{service}/state", service_state, _AUDIT, "State of a service.", _SERVICE),
-    Route("POST /nodes/{node}/services/{service}/start", service_command, _MODIFY, "Start a service.", _SERVICE),
-    Route("POST /nodes/{node}/services/{service}/stop", service_command, _MODIFY, "Stop a service.", _SERVICE),
-    Route("POST /nodes/{node}/services/{service}/restart", service_command, _MODIFY, "Restart a service.", _SERVICE),
-    Route("POST /nodes/{node}/services/{service}/reload", service_command, _MODIFY, "Reload a service.", _SERVICE),
+    Route("GET /nodes/{node}/services/{service}/state", service_state, _AUDIT, "State of a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/start", service_command, _MODIFY, "Start a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/stop", service_command, _MODIFY, "Stop a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/restart", service_command, _MODIFY, "Restart a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/reload", service_command, _MODIFY, "Reload a service.", SERVICE),
     Route("GET /nodes/{node}/syslog", syslog, perm(NODE, "Sys.Syslog"), "The system log.", {
         "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
         "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),

@@ -74,7 +74,7 @@ AGENT = properties({
     "freeze-fs": boolean("Freeze file systems for a backup.", default=1), "freeze-fs-on-backup": {"alias": "freeze-fs"},
     "guest-fsfreeze": {"alias": "freeze-fs"}, "type": enum("Kind of channel.", "virtio isa", default="virtio")})
 CPU = properties({
-    ":cputype": string("CPU type.", pattern=r"[A-Za-z][A-Za-z0-9._-]*"), "flags": string(
+    ":cputype": string("CPU type."), "flags": string(
         "Flags on or off.", pattern=r"[+-]?[a-zA-Z0-9\-_.]+(;[+-]?[a-zA-Z0-9\-_.]+)*"),
     "hidden": boolean("Hide KVM.", default=0), "hv-vendor-id": string("Hyper-V vendor.", pattern="[a-zA-Z0-9]{1,12}"),
     "phys-bits": string("Address bits.", format="pve-phys-bits"), "guest-phys-bits": integer("Address bits seen.", 32, 64),
@@ -100,7 +100,8 @@ HOSTPCI = properties({
     ":host": string("PCI address.", pattern="%s(;%s)*" % (_PCI, _PCI)), "mapping": string("Mapping.", format="pve-configid"),
     "pcie": boolean("", default=0), "rombar": boolean("", default=1), "x-vga": boolean("", default=0),
     "mdev": string("", pattern=r"[^/\.:]+"), "romfile": string("", pattern="[^,;]+"), "legacy-igd": boolean("", default=0)})
-USB = properties({":host": string("Device, port or spice."), "mapping": string("", format="pve-configid"),
+USB = properties({":host": string("Device, port or spice.", pattern=r"(0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}|\d+\-\d+(\.\d+)*|"
+                                  "[Ss][Pp][Ii][Cc][Ee]"), "mapping": string("", format="pve-configid"),
                   "usb3": boolean("", default=0)})
 VGA = properties({":type": enum("Kind of display.", "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std "
                                 "virtio virtio-gl vmware", default="std"),
@@ -204,7 +205,8 @@ LXC = properties(dict(_BOTH, **{
     "cores": integer("Cores; all without it.", 1, 8192), "cpulimit": number("Limit of CPU use, in CPUs.", 0, 8192, default=0),
     "cpuunits": integer("CPU weight.", 0, 500000), "debug": boolean("Verbose log at start.", default=0),
     "dev[n]": string("A device of the host.", format=DEV),
-    "entrypoint": string("Program to run as init.", default="/sbin/init"), "env": string("Environment."),
+    "entrypoint": string("Program to run as init.", default="/sbin/init", pattern=r"[^\x00-\x08\x10-\x1F\x7F]+"),
+    "env": string("Environment.", pattern=r"\w+=[^\x00-\x08\x10-\x1F\x7F]*(?:\0\w+=[^\x00-\x08\x10-\x1F\x7F]*)*"),
     "features": string("Features such as nesting.", format=FEATURES),
     "hostname": string("Host name.", format="dns-name", maxLength=255),
     "lock": enum("Lock of the guest; root only.",

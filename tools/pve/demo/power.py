@@ -355,7 +355,8 @@ _POWER = perm(VM, "VM.PowerMgmt")
 _SKIP = {"skiplock": boolean("Only for root.")}
 _TIMEOUT = {"timeout": integer("Seconds to wait.", 0)}
 _VMS = {"vms": string("These guests.", format="pve-vmid-list"), "max-workers": integer("So many at once.", 1, 64)}
-_BULK = {"vms": {"type": "array", "description": "These guests.", "optional": 1, "items": integer("A guest.", 100, 999999999)},
+_BULK = {"vms": {"type": "array", "description": "These guests.", "optional": 1, "items": integer(
+    "A guest.", 100, 999999999, format="pve-vmid")},
          "max-workers": integer("So many at once.", 1, 64)}
 
 
@@ -397,9 +398,9 @@ ROUTES = (
             "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.", 0, 7200)})),
         Route("POST /nodes/{node}/suspendall", suspend_all, ALL, "Pause VMs of the node.", _VMS),
         Route("POST /cluster/bulk-action/guest/start", start_all, ALL, "Start guests.", dict(
-            _BULK, timeout=integer("Seconds to wait.", 0))),
+            _BULK, timeout=integer("Seconds to wait."))),
         Route("POST /cluster/bulk-action/guest/shutdown", stop_all, ALL, "Shut down guests.", dict(_BULK, **{
-            "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.", 0, 7200)})),
+            "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.")})),
         Route("POST /cluster/bulk-action/guest/suspend", suspend_all, ALL, "Pause VMs.", _BULK),
     ]
 )

@@ -155,23 +155,42 @@ def _boot_device(value):
         raise Invalid("invalid boot device '%s'" % value)
 
 
+_SERVICES = ("ssh http https domain smtp submission imap imaps pop3 pop3s ntp ldap ldaps mysql postgresql ftp telnet snmp "
+             "syslog rsync nfs sunrpc microsoft-ds kerberos").split()
+_PROTOCOLS = "1 2 4 6 17 41 47 50 51 58 89 112 132 tcp udp icmp ipv6-icmp igmp esp ah gre sctp ospf vrrp ip ipv6 dccp udplite".split()
+_ICMP = ("any echo-reply echo-request destination-unreachable network-unreachable host-unreachable port-unreachable "
+         "time-exceeded parameter-problem redirect source-quench router-advertisement router-solicitation "
+         "timestamp-request timestamp-reply packet-too-big neighbor-solicitation neighbor-advertisement").split()
+
+
 def _ports(value):
-    for part in value.split(","):
+    parts = value.split(",") if value else []
+    if "" in parts:
+        raise Invalid("extraneous commas in list")
+    for part in parts:
         ends = part.split(":")
-        if not part or len(ends) > 2 or not all(re.match(r"\d+\Z|[a-z][a-z0-9-]*\Z", end) for end in ends):
+        if len(ends) > 2 or not (all(end.isdigit() for end in ends) or part in _SERVICES):
             raise Invalid("invalid port '%s'" % part)
         for end in ends:
             if end.isdigit() and int(end) > 65535:
                 raise Invalid("invalid port '%s'" % end)
+        if len(ends) == 2 and int(ends[0]) > int(ends[1]):
+            raise Invalid("backwards range '%s' not allowed, did you mean '%s:%s'?" % (part, ends[1], ends[0]))
 
 
 def _firewall_address(value):
     if re.match(r"\+\S+\Z", value) or re.match(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+\Z", value):
         return
-    for part in value.split(","):
+    parts = value.split(",") if value else []
+    if "" in parts:
+        raise Invalid("extraneous commas in list")
+    for part in parts:
         try:
-            for end in part.split("-", 1):
-                ipaddress.ip_network(end.strip(), strict=False)
+            if "-" in part:
+                for end in part.split("-", 1):
+                    ipaddress.ip_address(end.strip())
+            else:
+                ipaddress.ip_network(part)
         except ValueError as error:
             raise Invalid("invalid IP address: %s" % error) from None
 
@@ -190,8 +209,11 @@ def _lxc_path(value):
 
 def _storage_pair(value):
     if value != "1":
-        for part in value.split(":"):
-            _storage_id(part)
+        for part in value.split(":") if re.match(r"[^:]+:[^:]+\Z", value) else [value]:
+            try:
+                _storage_id(part)
+            except Invalid as error:
+                raise Invalid("entry '%s' contains invalid ID - %s\n\n" % (value, error)) from None
 
 
 def _calendar(value):
@@ -207,7 +229,7 @@ FORMATS = {
     "CIDR": _must(_is_cidr, "value does not look like a valid CIDR network"),
     "IPorCIDR": _ip_or_cidr,
     "IPorCIDRorAlias": lambda v: None if re.match(r"(dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+\Z", v) else _ip_or_cidr(v),
-    "address": _must(lambda v: _is_ip(v) or re.match(r"(?:%s\.)*%s\Z" % (_LABEL, _LABEL), v),
+    "address": _must(lambda v: v != "0" and (_is_ip(v) or re.match(r"(?:%s\.)*%s\Z" % (_LABEL, _LABEL), v)),
                      "value does not look like a valid address: {}"),
     "disk-size": _regex(r"\d+(\.\d+)?([KMGT](iB)?)?", "value does not look like a valid disk size: {}"),
     "dns-name": _regex(r"(?:%s\.)*%s" % (_LABEL, _LABEL), "value does not look like a valid DNS name"),
@@ -223,12 +245,15 @@ FORMATS = {
     "pve-bridge-id": _regex(r"[-_.\w]+", "invalid bridge ID '{}'"),
     "pve-calendar-event": _calendar,
     "pve-configid": _regex(r"[a-z][a-z0-9_-]+", "invalid configuration ID '{}'", re.I),
-    "pve-cpuset": _regex(r"\d+(-\d+)?(,\d+(-\d+)?)*", "unable to parse cpuset option"),
-    "pve-ct-timezone": _regex(r"host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", "invalid time zone '{}'"),
+    "pve-cpuset": _regex(r"\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*", "unable to parse cpuset option"),
+    "pve-ct-timezone": _regex(r"host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)"
+                              r"(?:/[A-Za-z0-9_+-]+)+", "invalid time zone '{}'"),
+    "pve-day-of-week": _regex("mon|tue|wed|thu|fri|sat|sun", "invalid day '{}'"),
     "pve-fw-addr-spec": _firewall_address,
     "pve-fw-dport-spec": _ports, "pve-fw-sport-spec": _ports,
-    "pve-fw-icmp-type-spec": _regex(r"[a-zA-Z-]+", "invalid icmp-type value '{}'"),
-    "pve-fw-protocol-spec": _regex(r"\d+|[a-z0-9-]+", "unknown protocol '{}'"),
+    "pve-fw-icmp-type-spec": _must(lambda v: not v or v in _ICMP, "invalid icmp-type value '{}'"),
+    "pve-fw-protocol-spec": _must(lambda v: v in ("", "0") or v in _PROTOCOLS,
+                                  "unknown protocol '{}'"),
     "pve-groupid": _regex(r"[A-Za-z0-9.\-_]+", "group name '{}' contains invalid characters"),
     "pve-ha-resource-id": _regex(r"[a-z]+:\S+", "value does not look like a valid ha resource id"),
     "pve-ha-resource-or-vm-id": _regex(r"[a-z]+:\S+|\d+", "value does not look like a valid ha resource id"),
@@ -249,7 +274,10 @@ FORMATS = {
     "pve-qm-bootdev": _boot_device,
     "pve-qm-bootdisk": _regex(r"(ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0", "invalid boot disk '{}'"),
     "pve-realm": _regex(_REALM, "value does not look like a valid realm"),
+    "pve-replication-job-id": _regex(r"[1-9]\d{2,8}-\d+", "invalid replication job id '{}'"),
     "pve-roleid": _regex(r"[A-Za-z0-9.\-_]+", "role name '{}' contains invalid characters"),
+    "pve-sdn-vnet-id": _regex("[a-z][a-z0-9]*", "vnet ID '{}' contains illegal characters", re.I),
+    "pve-sdn-zone-id": _regex("[a-z][a-z0-9]*", "zone ID '{}' contains illegal characters", re.I),
     "pve-startup-order": _startup,
     "pve-storage-content": _must(_CONTENT.__contains__, "invalid content type '{}'"),
     "pve-storage-id": _storage_id,
@@ -309,7 +337,7 @@ def check_parameters(rules, values):
         rule = lookup(rules, key) or {}
         if isinstance(value, list) and rule.get("type") == "string" and str(rule.get("format", "")).endswith("-list"):
             values[key] = ",".join(map(text_of, value))
-        elif rule.get("type") == "array" and value is not None and not isinstance(value, (list, dict)):
+        elif rule.get("type") == "array" and not isinstance(value, (list, dict)) and value not in ("", "0", 0, False, None):
             values[key] = [value]
     errors = {}
     _check_object("", rules, values, errors)
@@ -352,7 +380,7 @@ def _check_object(path, rules, values, errors):
         rule = lookup(rules, key)
         if rule is None:
             _add(errors, where, UNKNOWN)
-        elif isinstance(rule.get("requires"), str) and values.get(rule["requires"]) is None and values[key] is not None:
+        elif isinstance(rule.get("requires"), str) and values.get(rule["requires"]) is None:
             _add(errors, path + "." + rule["requires"] if path else rule["requires"],
                  "missing property required by '%s'" % where)
 
@@ -421,7 +449,15 @@ def check_format(name, text, path=""):
     if not name:
         return
     if isinstance(name, dict):
-        parse_properties(name, text, path)
+        values = parse_properties(name, text, path)
+        if "cputype" in name:
+            model = values.get("cputype")
+            if not model:
+                raise Invalid("CPU is missing cputype")
+            if not re.match(r"[A-Za-z][A-Za-z0-9._-]*\Z", model):
+                raise Invalid("Built-in cputype '%s' is not defined (missing 'custom-' prefix?)" % model)
+        if values.get("keep-all") == "1" and any(int(values[key]) for key in values if key != "keep-all"):
+            raise Invalid("keep-all cannot be set together with other options.")
     elif name in FORMATS:
         FORMATS[name](text)
     elif name.endswith("-list"):

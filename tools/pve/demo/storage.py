@@ -339,7 +339,7 @@ def upload(call):
     size = call.uploaded
 
     def worker(task):
-        task.say("starting file import from: /var/tmp/pveupload-demo\ntarget node: %s" % call.node)
+        task.say("starting file import from: /var/tmp/pveupload-0a1b2c\ntarget node: %s" % call.node)
         yield 0.5
         storage.at(call.node)[volid] = Volume(volid, call.p["content"], size, format=fmt, ctime=int(call.world.t))
         task.say("finished file import successfully")
@@ -398,7 +398,7 @@ ROUTES = [
         "format": boolean("With formats.", default=0)}),
     Route("GET /nodes/{node}/storage/{storage}/status", status, _ANY, "State of a storage."),
     Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.", {
-        "timeframe*": enum("Over which time.", list(lists.FRAMES)), "cf": enum("How values are joined.", "AVERAGE MAX")}),
+        "timeframe*": enum("Over which time.", "hour day week month year"), "cf": enum("How values are joined.", "AVERAGE MAX")}),
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
@@ -420,7 +420,8 @@ ROUTES = [
                       "compression": string("Unpack with this."), "verify-certificates": boolean("Check TLS.", default=1)})),
     Route("POST /nodes/{node}/storage/{storage}/upload", upload, _TEMPLATE, "Upload a file.", dict(
         _CHECKSUM, **{"content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
-                      "filename*": string("File name.", maxLength=255), "tmpfilename": string("Where pveproxy put it.")})),
+                      "filename*": string("File name.", maxLength=255), "tmpfilename": string(
+                          "Where pveproxy put it.", pattern="/var/tmp/pveupload-[0-9a-f]+")})),
     Route("GET /nodes/{node}/query-url-metadata", url_metadata, _NETWORK, "Name and size of a file on the web.", {
         "url*": string("The address.", pattern="https?://.*"), "verify-certificates": boolean("Check TLS.", default=1)}),
     Route("GET /nodes/{node}/aplinfo", appliances, ALL, "Templates for containers that can be downloaded."),

@@ -25,6 +25,8 @@ def tree(table):
     """The list of Proxmox's API tree for `table` (wire.Table)."""
     root = {}
     for (verb, template), route in sorted(table.routes.items()):
+        if template == "/":
+            continue
         level, path = root, ""
         for part in template.strip("/").split("/"):
             path += "/" + part

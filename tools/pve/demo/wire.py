@@ -125,14 +125,21 @@ class Call:
         held = self.rights(path)
         return any(privilege in held for privilege in privileges)
 
+    def _named(self, privileges):
+        """The privileges as this version calls them: VM.Monitor became VM.GuestAgent.* in 9."""
+        if self.world.major >= 9:
+            return privileges
+        return sorted({"VM.Monitor" if name.startswith("VM.GuestAgent.") else name for name in privileges})
+
     def need(self, path, *privileges):
         """Refuse with 403 unless all of `privileges` are held on `path`."""
-        for privilege in privileges:
+        for privilege in self._named(privileges):
             if not self.may(path, privilege):
                 forbid("%s, %s" % (path, privilege))
 
     def need_any(self, path, *privileges):
         """Refuse with 403 unless one of `privileges` is held on `path`."""
+        privileges = self._named(privileges)
         if not self.may(path, *privileges):
             forbid("%s, %s" % (path, "|".join(privileges)))
 
@@ -161,7 +168,15 @@ class Call:
             if rule[0] == "or":
                 forbid("")
             return
+        if rule[0] == "userid-param":
+            if self.p.get("userid") != self.user:
+                forbid("")
+            return
+        if rule[0] == "userid-group":
+            return self.need_any("/access/groups", *rule[1])
         path = re.sub(r"\{([\w-]+)\}", lambda match: str(self.p.get(match.group(1), "")), rule[1])
+        if rule[0] == "perm-modify":
+            return self.need(path, "Permissions.Modify")
         if "require_param" in rule and self.p.get(rule[rule.index("require_param") + 1]) is None:
             forbid("")
         if "any" in rule:
@@ -223,7 +238,7 @@ def _upload(content_type, body):
             if name != "filename":
                 raise Plain(500, "wrong field name '%s' for file upload, expected 'filename'" % name)
             fields["filename"] = match.group(2).decode("utf-8", "replace").strip()
-            fields["tmpfilename"] = "/var/tmp/pveupload-demo"
+            fields["tmpfilename"] = "/var/tmp/pveupload-0a1b2c"
             return fields, len(data) - 2
         if name not in ("content", "checksum", "checksum-algorithm"):
             break
@@ -282,10 +297,13 @@ def reply(data, more=None):
     return 200, "OK", headers_of("application/json;charset=UTF-8", len(body), False), body
 
 
-def refusal(error):
-    """(status, reason, headers, body) of a Refused: the reason phrase is the message's first line."""
+def refusal(error, whole=True):
+    """(status, reason, headers, body) of a Refused: the reason phrase is the message's first line.
+
+    The message itself is in the body since pve-http-server 5.2.0 (PVE 8.3): `whole`.
+    """
     message = error.text if error.text.endswith("\n") else error.text + "\n"
-    content = {"data": None, "message": message}
+    content = {"data": None, "message": message} if whole else {"data": None}
     if error.errors:
         content["errors"] = error.errors
     body = json.dumps(content, separators=(",", ":")).encode()
