@@ -18,12 +18,12 @@ class CreateBackup(Waiting):
     compress: Annotated[str, Arg(choices=("zstd", "none", "lzo", "gzip"))] = "zstd"
     notes: Annotated[Optional[str], Arg(also=("notes-template",))] = None
     protected: Flag = None
-    prune: Annotated[Flag, Arg("then remove old ones by the storage's retention", also=("remove",))] = None
+    prune: Annotated[Flag, Arg("then prune old ones", also=("remove",))] = None
 
 
 @dataclass
 class ListBackups(Paged, NodeArgs):
-    """List backups on one storage or on all of a node, newest first."""
+    """List backups on one storage, or on all of a node."""
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
 

@@ -28,13 +28,13 @@ class StartLxc(Waiting):
 
 @dataclass
 class StopLxc(Waiting):
-    """Stop a {guest} hard, like a power cut; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg("abort a running shutdown (PVE 8.2+)", also=("overrule-shutdown",))] = None
+    """Cut the power of a {guest}; prefer shutdown."""
+    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",))] = None         # ends a shutdown task first
 
 
 @dataclass
 class StopVm(StopLxc):
-    """Stop a {guest} hard, like a power cut; prefer shutdown."""
+    """Cut the power of a {guest}; prefer shutdown."""
     timeout: Timeout = None
 
 
@@ -42,7 +42,7 @@ class StopVm(StopLxc):
 class Shutdown(Waiting):
     """Shut down a {guest} cleanly."""
     timeout: Timeout = None
-    force_stop: Annotated[Flag, Arg("stop it hard after that", also=("forceStop",))] = None
+    force_stop: Annotated[Flag, Arg("then stop hard", also=("forceStop",))] = None
 
 
 @dataclass
@@ -71,14 +71,14 @@ class Resume(Waiting):
 
 @dataclass
 class DeleteVm(Waiting):
-    """Delete a {guest} and its disks for good; backups stay."""
-    purge: Annotated[Flag, Arg("also from backup jobs, replication, HA")] = None
+    """Delete a {guest} and its disks; backups stay."""
+    purge: Annotated[Flag, Arg("also from jobs and HA")] = None
     destroy_unreferenced_disks: Annotated[Flag, Arg(also=("destroy-unreferenced-disks",))] = None
 
 
 @dataclass
 class DeleteLxc(DeleteVm):
-    """Delete a {guest} and its disks for good; backups stay."""
+    """Delete a {guest} and its disks; backups stay."""
     force: Annotated[Flag, Arg("kill it if it runs")] = None
 
 

@@ -8,7 +8,7 @@ Name = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
 
 @dataclass
 class ListSnapshots(Paged, Guest):
-    """List the snapshots of a {guest}, and on which one it stands."""
+    """List the snapshots of a {guest}."""
 
 
 @dataclass
@@ -21,12 +21,12 @@ class CreateSnapshot(Waiting):
 @dataclass
 class CreateSnapshotVm(CreateSnapshot):
     """Take a snapshot of a {guest}."""
-    vmstate: Annotated[Optional[bool], Arg("with its memory")] = None
+    vmstate: Annotated[Optional[bool], Arg("with memory")] = None
 
 
 @dataclass
 class Rollback(Waiting):
-    """Set a {guest} back to a snapshot: later changes are lost, a running guest is stopped hard."""
+    """Roll a {guest} back to a snapshot: stops it, later changes are lost."""
     snapname: Name = REQUIRED
     start: Annotated[Optional[bool], Arg("then start it")] = None
 
@@ -35,7 +35,7 @@ class Rollback(Waiting):
 class DeleteSnapshot(Waiting):
     """Delete a snapshot of a {guest}."""
     snapname: Name = REQUIRED
-    force: Annotated[Optional[bool], Arg("even if its volumes fail")] = None
+    force: Annotated[Optional[bool], Arg("even if volumes fail")] = None
 
 
 #: Names that Proxmox keeps for itself (PVE::API2::Qemu, PVE::API2::LXC::Snapshot).
