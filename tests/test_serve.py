@@ -1,0 +1,365 @@
+"""The server as a process: its streams, its start, its ends. Everything here runs proxmox_mcp.py as a client would."""
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from engine import PATIENCE
+from front import Front
+
+from tools.mcp.server import CAPABILITIES_KEY, VERSION_KEY
+from tools.pve.demo import DemoCluster
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
+#: What clients leave of the environment.
+ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX")
+
+
+def message(method, id=None, **params):
+    return json.dumps(dict({"jsonrpc": "2.0", "method": method, "params": params}, **({} if id is None else {"id": id}))).encode() + b"\n"
+
+
+def call(id, name, **arguments):
+    return message("tools/call", id, name=name, arguments=arguments)
+
+
+def modern(method, id, **params):
+    return message(method, id, _meta={VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: {}}, **params)
+
+
+INITIALIZE = message("initialize", 0, protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
+INITIALIZED = message("notifications/initialized")
+PING = message("ping", "ping")
+
+
+class Process:
+    """A running server. `environ` replaces the environment, `start` the command; redirections as for Popen."""
+
+    def __init__(self, *arguments, environ=ENVIRON, start=(sys.executable, PROGRAM), **more):
+        streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        streams.update(more)
+        self.process = subprocess.Popen([*start, *arguments], env=environ, **streams)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream and not stream.closed:
+                try:
+                    stream.close()
+                except OSError:
+                    pass
+        self.process.wait(PATIENCE)
+
+    def send(self, *lines):
+        self.process.stdin.write(b"".join(lines))
+        self.process.stdin.flush()
+
+    def read(self):
+        """The next message."""
+        assert select.select([self.process.stdout], [], [], PATIENCE)[0]
+        return json.loads(self.process.stdout.readline())
+
+    def end(self, data=b""):
+        """Send the last lines and the end of the input; (messages, text on stderr, exit status)."""
+        out, err = self.process.communicate(data, timeout=PATIENCE)
+        return [json.loads(line) for line in out.splitlines()], err.decode(), self.process.returncode
+
+
+def run(data, *arguments, **more):
+    """All of a short run: (messages, stderr, exit status)."""
+    with Process(*arguments, **more) as process:
+        return process.end(data)
+
+
+def by_id(messages):
+    return {message.get("id"): message for message in messages}
+
+
+# ------------------------------------------------------------------------------------------------------------ a session
+
+def test_two_lines_in_two_lines_out():
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_vms"), "--demo")
+    assert [message["id"] for message in messages] == [0, 1] and err == "" and status == 0
+    assert "web01" in messages[1]["result"]["content"][0]["text"]
+
+
+FIRST = [INITIALIZE, modern("server/discover", 0), modern("tools/list", 0), modern("tools/call", 0, name="proxmox_get_nodes"),
+         modern("resources/list", 0), modern("prompts/list", 0), message("ping", 0), b"nonsense\n", message("tools/list", 0)]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=lambda first: first[:60].decode())
+def test_any_first_line_is_served(first):
+    messages, err, status = run(first + PING, "--demo")
+    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages and (err, status) == ("", 0)
+
+
+def test_no_line_at_all():
+    assert run(b"", "--demo") == ([], "", 0) and run(b"\n \r\n", "--demo") == ([], "", 0)
+
+
+BAD = [b"not JSON\n", b'{"a": "' + b"x" * 5000000 + b'"}\n', b"[" * 100000 + b"\n", b'"\xff\xfe"\n', b"[" + PING.strip() + b"]\n",
+       b'{"jsonrpc":"2.0","id":null,"method":"ping"}\n', message("nonsense", 7), call(7, "nonsense"),
+       call(7, "proxmox_get_vm_status", vmid="abc"), call(7, "proxmox_get_node_dns", node="../../access/users"),
+       call(7, "proxmox_get_nodes", extra=1)]
+
+
+def test_req17_req18_bad_input_gets_one_sentence_and_the_next_request_is_served():
+    with Process("--demo") as process:
+        process.send(INITIALIZE)
+        process.read()
+        for line in BAD:
+            process.send(line)
+            answer = process.read()
+            words = answer["error"]["message"] if "error" in answer else answer["result"]["content"][0]["text"]
+            assert "error" in answer or answer["result"]["isError"]
+            assert words and len(words) < 400 and "Traceback" not in words
+            process.send(PING)
+            assert process.read()["result"] == {}
+        assert process.end() == ([], "", 0)
+
+
+# -------------------------------------------------------------------------------------------------------------- streams
+
+STRAY = """
+import os, subprocess, sys
+sys.path.insert(0, %r)
+import proxmox_mcp
+from tools.host import Host
+real = Host.run
+def run(*arguments):
+    print("stray print")
+    sys.stdout.write("stray write\\n")
+    sys.__stdout__.flush()
+    os.write(1, b"stray bytes\\n")
+    subprocess.run([sys.executable, "-c", "import sys; print('stray child', repr(sys.stdin.read()))"])
+    return real(*arguments)
+Host.run = run
+sys.exit(proxmox_mcp.main(["--demo"]))
+""" % ROOT
+
+
+def test_req08_nothing_but_messages_on_stdout():
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + PING, start=(sys.executable, "-c", STRAY))
+    assert set(by_id(messages)) == {0, 1, "ping"} and status == 0
+    for words in ("stray print", "stray write", "stray bytes", "stray child ''"):
+        assert words in err
+
+
+def shell(redirections):
+    """Start by a shell, which can close descriptors."""
+    return ("/bin/sh", "-c", 'exec "$0" "$@" ' + redirections, sys.executable, PROGRAM)
+
+
+@POSIX
+def test_req21_with_stderr_closed():
+    environ = dict(ENVIRON, PROXMOX_LOG_LEVEL="debug", PROXMOX_NONSENSE="1")
+    messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo", start=shell("2>&-"), environ=environ)
+    assert by_id(messages)[1]["result"]["isError"] is False and by_id(messages)[2]["error"]["code"] == -32602 and status == 0
+    assert run(INITIALIZE, start=shell("2>&-"))[2] == 2                     # a problem nobody can read
+
+
+@POSIX
+@pytest.mark.parametrize("redirections", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_req20_with_stdin_or_stdout_closed_from_the_start(redirections):
+    assert run(INITIALIZE + PING, "--demo", start=shell(redirections)) == ([], "", 0)
+
+
+@POSIX
+def test_req20_when_stdout_is_closed_meanwhile():
+    with Process("--demo") as process:
+        process.send(INITIALIZE)
+        process.read()
+        process.process.stdout.close()
+        process.send(PING)
+        assert process.process.wait(PATIENCE) == 0 and process.process.stderr.read() == b""
+
+
+@POSIX
+def test_req21_a_pipe_that_does_not_block():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with Process("--demo", stdout=writer) as process:
+        os.close(writer)
+        process.send(INITIALIZE, *[message("tools/list", number) for number in range(1, 21)])     # far more than a pipe holds
+        process.process.stdin.close()
+        with open(reader, "rb") as stream:
+            assert [json.loads(line)["id"] for line in stream] == list(range(21))
+        assert process.process.wait(PATIENCE) == 0
+
+
+ENVIRONS = [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"},
+            {"PYTHONIOENCODING": "utf-16"}, {"LANG": "de_DE.ISO-8859-1"}, {"HOME": "/nonexistent"}, {"HOME": None}, {"TMPDIR": "/nonexistent"},
+            {"PYTHONWARNINGS": "error"}, {"PYTHONUNBUFFERED": "1"}, {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}]
+
+
+@pytest.mark.parametrize("changes", ENVIRONS, ids=str)
+def test_req21_the_environment_changes_nothing(changes):
+    environ = {name: value for name, value in dict(ENVIRON, **changes).items() if value is not None}
+    line = message("tools/call", 1, name="proxmox_get_vms", arguments={"name": "\u00fc\u4e16\U0001f600"})
+    raw = json.dumps(json.loads(line), ensure_ascii=False).encode() + b"\n"
+    messages, err, status = run(INITIALIZE + raw + call(2, "proxmox_get_nodes"), "--demo", environ=environ)
+    assert err == "" and status == 0
+    assert by_id(messages)[2]["result"]["content"][0]["text"].startswith("\u2705") and by_id(messages)[1]["result"]["isError"] is False
+
+
+@POSIX
+def test_req21_a_working_directory_that_is_gone(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    start = ("/bin/sh", "-c", 'cd "%s" && rmdir "%s" && exec "$0" "$@"' % (gone, gone), sys.executable, PROGRAM)
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes"), "--demo", start=start)
+    assert by_id(messages)[1]["result"]["isError"] is False and (err, status) == ("", 0)
+
+
+def test_req21_a_hostile_working_directory(tmp_path):
+    for name in ("json", "requests", "tools", "threading", "dataclasses"):
+        (tmp_path / (name + ".py")).write_text("raise SystemExit('hijacked')")
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes"), "--demo", cwd=str(tmp_path))
+    assert by_id(messages)[1]["result"]["isError"] is False and (err, status) == ("", 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------- start
+
+FIRST_ANSWER = """
+import sys
+sys.path.insert(0, %r)
+import tools.mcp.serve as serve
+real = serve.write_all
+def write_all(writer, line):
+    sys.stderr.write(" ".join(sys.modules) + "\\n")
+    sys.stderr.flush()
+    real(writer, line)
+serve.write_all = write_all
+serve.serve("1", demo=True)
+""" % ROOT
+
+
+@pytest.mark.parametrize("first", [INITIALIZE, modern("server/discover", 0)], ids=["initialize", "discover"])
+def test_the_first_answer_is_given_before_anything_else_is_imported(first):
+    messages, err, status = run(first, start=(sys.executable, "-S", "-E", "-c", FIRST_ANSWER))
+    loaded = set(err.split())
+    assert "json" in loaded and len(messages) == 1 and status == 0
+    assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging", "asyncio", "argparse",
+                "urllib.parse", "tools.settings", "tools.kit", "tools.host", "tools.guard", "tools.mcp.app"} & loaded
+
+
+@pytest.mark.parametrize("environ", [{}, {"PROXMOX_HOST": "http://pve1", "PROXMOX_TOKEN_NAME": "", "PROXMOX_TOKEN_VALUE": "bad value"}])
+@pytest.mark.parametrize("data, answers", [(b"", 0), (INITIALIZE, 1), (INITIALIZE + INITIALIZED + message("tools/list", 1), 1),
+                                           (modern("server/discover", 0), 1), (modern("tools/list", 0), 0), (call(1, "x"), 1)])
+def test_bad_settings_end_it_with_one_message(environ, data, answers):
+    messages, err, status = run(data, environ=dict(ENVIRON, **environ))
+    assert status == 2 and len(messages) <= answers
+    assert err.count("cannot start") == 1 and err.count("PROXMOX_TOKEN_NAME is not set") == 1 and "Traceback" not in err
+    assert "bad value" not in err and "--demo" in err
+
+
+@POSIX
+def test_on_a_terminal_it_says_what_it_waits_for():
+    ours, theirs = os.openpty()
+    with Process("--demo", stdin=theirs) as process:
+        text = process.process.stderr.readline() + process.process.stderr.readline()
+        assert b"waits for an MCP client" in text and b"proxmox-mcp --demo call proxmox_get_vms" in text
+        os.write(ours, PING)
+        assert process.read()["result"] == {}
+    with Process(stdin=theirs) as process:                                  # settings first, where a person waits
+        assert process.process.wait(PATIENCE) == 2 and b"PROXMOX_HOST is not set" in process.process.stderr.read()
+    os.close(ours)
+    os.close(theirs)
+
+
+# ------------------------------------------------------------------------------------------------------------------ end
+
+@POSIX
+@pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
+@pytest.mark.parametrize("data, answers", [(INITIALIZE, 1), (INITIALIZE + call(1, "proxmox_get_nodes"), 2)])
+def test_req20_signals_end_it_silently(name, status, data, answers):
+    with Process("--demo") as process:
+        process.send(data)
+        for _ in range(answers):
+            process.read()
+        process.process.send_signal(getattr(signal, name))
+        assert process.process.wait(PATIENCE) == status
+        assert process.process.stdout.read() == process.process.stderr.read() == b""
+
+
+class Gated(DemoCluster):
+    """A demo cluster whose answers to some requests wait until they are let go."""
+
+    def __init__(self, verb):
+        super().__init__()
+        self.verb, self.begun, self.go = verb, threading.Event(), threading.Event()
+
+    def handle(self, verb, *arguments, **more):
+        if verb == self.verb:
+            self.begun.set()
+            self.go.wait(PATIENCE)
+        return super().handle(verb, *arguments, **more)
+
+
+@pytest.fixture(params=["GET", "PUT"])
+def gated(request, tmp_path):
+    """(cluster that waits, environment of a server in front of it, tool call that waits)"""
+    cluster = Gated(request.param)
+    with Front(cluster) as front:
+        environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert, PROXMOX_TOKEN_NAME="demo",
+                       PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555", PROXMOX_ALLOW_ELEVATED="true",
+                       PROXMOX_AUDIT_LOG=str(tmp_path / "audit.log"))
+        waiting = {"GET": call("slow", "proxmox_get_nodes"),
+                   "PUT": call("slow", "proxmox_resize_lxc", vmid=203, node="pve3", cores=3)}[request.param]
+        yield cluster, environ, waiting
+        cluster.go.set()
+
+
+def test_while_a_node_hangs_ping_and_cancel_work(gated):
+    cluster, environ, waiting = gated
+    with Process(environ=environ) as process:
+        process.send(INITIALIZE, INITIALIZED, waiting)
+        process.read()
+        assert cluster.begun.wait(PATIENCE)
+        process.send(PING)
+        assert process.read()["id"] == "ping"
+        process.send(modern("tools/list", "list"))
+        assert process.read()["id"] == "list"
+        process.send(message("notifications/cancelled", requestId="slow"), PING)
+        assert process.read()["id"] == "ping"
+        cluster.go.set()
+        assert process.end() == ([], "", 0)                                 # and nothing more was said
+
+
+@POSIX
+def test_while_a_node_hangs_sigterm_ends_it_at_once(gated):
+    cluster, environ, waiting = gated
+    with Process(environ=environ) as process:
+        process.send(INITIALIZE, waiting)
+        process.read()
+        assert cluster.begun.wait(PATIENCE)
+        process.process.terminate()
+        assert process.process.wait(1) == 0 and process.process.stderr.read() == b""
+
+
+def test_req20_at_the_end_of_the_input_a_change_on_its_way_is_heard_of(gated):
+    cluster, environ, waiting = gated
+    with Process(environ=environ) as process:
+        process.send(INITIALIZE, waiting)
+        process.read()
+        assert cluster.begun.wait(PATIENCE)
+        process.process.stdin.close()
+        if cluster.verb == "GET":
+            assert process.process.wait(PATIENCE) == 0                      # a read is not waited for (long)
+            return
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.process.wait(2)
+        cluster.go.set()
+        assert process.read()["id"] == "slow" and process.process.wait(PATIENCE) == 0
+    with open(environ["PROXMOX_AUDIT_LOG"]) as stream:
+        assert "accepted" in stream.read()
