@@ -1,4 +1,4 @@
-"""Disks and mount points: exact requests in every spelling of a size, nothing replaced or shrunk, detached and destroyed told apart."""
+"""Disks and mount points: sizes in every spelling, nothing replaced or shrunk, detached and destroyed told apart."""
 import pytest
 
 from support import Bench
@@ -14,7 +14,8 @@ GIB = 1 << 30
 def _case(tool, path, arguments, verb, sent, end="config", prepare=None, between=()):
     _, _, node, kind, vmid = path.split("/")
     return ("proxmox_" + tool, dict({"node": node, "vmid": int(vmid)}, **arguments),
-            ["GET %s/config" % path] + list(between) + ["%s %s/%s %s" % (verb, path, end, sent), "GET %s/pending" % path],
+            ["GET %s/config" % path] + list(between) + ["%s %s/%s %s" % (verb, path, end, sent),
+                                                        "GET %s/pending" % path],
             prepare or digest(int(vmid)))
 
 
@@ -39,44 +40,59 @@ def _with_unused(bench):
 CASES = [
     _case("add_disk_vm", V100, {"disk": "scsi1", "storage": "local-lvm", "size": "50", "wait": 60}, "POST",
           "digest={digest} scsi1=local-lvm:50"),
-    _case("add_disk_vm", V100, {"disk": "virtio0", "storage": "local-lvm", "size": 50}, "POST", "digest={digest} virtio0=local-lvm:50"),
-    _case("add_disk_vm", V100, {"disk": "scsi1", "storage": "local-lvm", "size": "0.5T", "ssd": True, "discard": True, "iothread": True,
+    _case("add_disk_vm", V100, {"disk": "virtio0", "storage": "local-lvm", "size": 50}, "POST",
+          "digest={digest} virtio0=local-lvm:50"),
+    _case("add_disk_vm", V100, {"disk": "scsi1", "storage": "local-lvm", "size": "0.5T", "ssd": True, "discard": True,
+                                "iothread": True,
                                 "cache": "writeback", "backup": False}, "POST",
           "digest={digest} scsi1=local-lvm:512,ssd=1,discard=on,iothread=1,cache=writeback,backup=0"),
-    _case("add_disk_vm", V100, {"disk": "sata5", "storage": "nas", "size": "512M", "format": "qcow2", "discard": False}, "POST",
+    _case("add_disk_vm", V100, {"disk": "sata5", "storage": "nas", "size": "512M", "format": "qcow2", "discard": False},
+          "POST",
           "digest={digest} sata5=nas:0.5,format=qcow2,discard=ignore"),
     _case("add_mountpoint_lxc", C201, {"mp": "mp1", "storage": "local-lvm", "size": "20"}, "PUT",
           "digest={digest} mp1=local-lvm:20,mp=/mnt/mp1"),
-    _case("add_mountpoint_lxc", C201, {"mp": "mp255", "storage": "local-lvm", "size": "1.5G", "path": "/srv/data", "backup": True, "ro": True,
+    _case("add_mountpoint_lxc", C201, {"mp": "mp255", "storage": "local-lvm", "size": "1.5G", "path": "/srv/data",
+                                       "backup": True, "ro": True,
                                        "quota": False, "acl": True}, "PUT",
           "digest={digest} mp255=local-lvm:1.5,mp=/srv/data,backup=1,ro=1,quota=0,acl=1"),
-    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "+10G", "wait": 60}, "PUT", "digest={digest} disk=scsi0 size=+10G", "resize"),
-    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "50"}, "PUT", "digest={digest} disk=scsi0 size=50G", "resize"),
-    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "0.5T"}, "PUT", "digest={digest} disk=scsi0 size=512G", "resize"),
-    _case("resize_disk_lxc", C201, {"disk": "rootfs", "size": "+512M", "wait": 60}, "PUT", "digest={digest} disk=rootfs size=+512M", "resize"),
-    _case("resize_disk_lxc", C201, {"volume": "mp0", "size": "20.5"}, "PUT", "digest={digest} disk=mp0 size=20992M", "resize"),
+    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "+10G", "wait": 60}, "PUT",
+          "digest={digest} disk=scsi0 size=+10G", "resize"),
+    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "50"}, "PUT", "digest={digest} disk=scsi0 size=50G",
+          "resize"),
+    _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "0.5T"}, "PUT", "digest={digest} disk=scsi0 size=512G",
+          "resize"),
+    _case("resize_disk_lxc", C201, {"disk": "rootfs", "size": "+512M", "wait": 60}, "PUT",
+          "digest={digest} disk=rootfs size=+512M", "resize"),
+    _case("resize_disk_lxc", C201, {"volume": "mp0", "size": "20.5"}, "PUT", "digest={digest} disk=mp0 size=20992M",
+          "resize"),
     ("proxmox_resize_disk_vm", {"node": "pve1", "vmid": 100, "disk": "scsi0", "size": "32G"}, ["GET %s/config" % V100]),
     _case("remove_disk_vm", V102, {"disk": "scsi0", "wait": 60}, "POST", "delete=scsi0 digest={digest}"),
     _case("remove_disk_vm", V107, {"disk": "scsi0", "destroy": True}, "POST", "delete=scsi0 digest={digest} force=1"),
     _case("remove_disk_vm", V102, {"disk": "unused0"}, "POST", "delete=unused0 digest={digest}",
           between=["GET /nodes/pve2/storage/local-lvm/content vmid=102"]),
     _case("remove_mountpoint_lxc", C201, {"mp": "mp0"}, "PUT", "delete=mp0 digest={digest}"),
-    _case("remove_mountpoint_lxc", C203, {"mp": "unused0"}, "PUT", "delete=unused0 digest={digest}", prepare=_with_unused,
+    _case("remove_mountpoint_lxc", C203, {"mp": "unused0"}, "PUT", "delete=unused0 digest={digest}",
+          prepare=_with_unused,
           between=["GET /nodes/pve3/storage/local-lvm/content vmid=203"]),
     ("proxmox_remove_mountpoint_lxc", {"node": "pve3", "vmid": 203, "mp": "mp0", "destroy": True}, [
-        "GET %s/config" % C203, "GET %s/status/current" % C203, "PUT %s/config delete=mp0 digest={digest}" % C203, "GET %s/pending" % C203,
-        "GET %s/config" % C203, "PUT %s/config delete=unused0 digest={digest2}" % C203, "GET %s/pending" % C203], _with_mount),
+        "GET %s/config" % C203, "GET %s/status/current" % C203, "PUT %s/config delete=mp0 digest={digest}" % C203,
+        "GET %s/pending" % C203,
+        "GET %s/config" % C203, "PUT %s/config delete=unused0 digest={digest2}" % C203, "GET %s/pending" % C203],
+        _with_mount),
     _case("move_disk_vm", V103, {"disk": "scsi0", "storage": "san", "wait": 3600}, "POST",
           "delete=1 digest={digest} disk=scsi0 storage=san", "move_disk"),
-    _case("move_disk_vm", V103, {"disk": "scsi0", "storage": "scratch", "format": "qcow2", "delete": False, "wait": 3600}, "POST",
-          "delete=0 digest={digest} disk=scsi0 format=qcow2 storage=scratch", "move_disk"),
-    _case("move_disk_lxc", "/nodes/pve2/lxc/205", {"disk": "rootfs", "storage": "tank", "delete": False, "wait": 3600}, "POST",
+    _case("move_disk_vm", V103, {"disk": "scsi0", "storage": "nas", "format": "qcow2", "delete": False, "wait": 3600},
+          "POST",
+          "delete=0 digest={digest} disk=scsi0 format=qcow2 storage=nas", "move_disk"),
+    _case("move_disk_lxc", "/nodes/pve2/lxc/205", {"disk": "rootfs", "storage": "tank", "delete": False, "wait": 3600},
+          "POST",
           "delete=0 digest={digest} storage=tank volume=rootfs", "move_volume"),
 ]
 
 
 @pytest.mark.parametrize("given, size", [
-    ("50", 50 * GIB), ("50G", 50 * GIB), ("0.5T", 512 * GIB), ("512M", GIB // 2), ("1T", 1024 * GIB), ("1024M", GIB), (" 50 GiB ", 50 * GIB)])
+    ("50", 50 * GIB), ("50G", 50 * GIB), ("0.5T", 512 * GIB), ("512M", GIB // 2), ("1T", 1024 * GIB), ("1024M", GIB),
+    (" 50 GiB ", 50 * GIB)])
 def test_sizes_are_exact(given, size):
     assert new_size(given) == size
 
@@ -87,31 +103,42 @@ def test_what_is_no_size_of_a_new_volume(given):
         new_size(given)
 
 
-@pytest.mark.parametrize("size, text", [(50 * GIB, "50G"), (GIB // 2, "512M"), (3 * 1024, "3K"), (1025, "2K"), (1536 * GIB, "1536G")])
+@pytest.mark.parametrize("size, text", [(50 * GIB, "50G"), (GIB // 2, "512M"), (3 * 1024, "3K"), (1025, "2K"),
+                                        (1536 * GIB, "1536G")])
 def test_a_resize_has_its_unit(size, text):
     assert _with_unit(size) == text
 
 
 @pytest.mark.parametrize("tool, arguments, words", [
-    ("add_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm", "size": "5"}, "scsi0 of VM 100 is taken: local-lvm:vm-100-disk-0"),
+    ("add_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm", "size": "5"},
+     "scsi0 of VM 100 is taken: local-lvm:vm-100-disk-0"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm", "size": "5"}, "The next free one is scsi1"),
     ("add_disk_vm", {"vmid": 100, "disk": "ide2", "storage": "local-lvm", "size": "5"}, "ide2 of VM 100 is taken"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "+5G"}, "leave the + out"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi31", "storage": "local-lvm", "size": "5"}, "scsi0-30"),
     ("add_disk_vm", {"vmid": 100, "disk": "unused0", "storage": "local-lvm", "size": "5"}, "disk: "),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm,x", "size": "5"}, "storage: "),
-    ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "5", "format": "raw,backup=0"}, "may not hold a comma"),
-    ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "5", "cache": "none,ro=1"}, "may not hold a comma"),
-    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp0", "storage": "local-lvm", "size": "5"}, "mp0 of container 201 is taken"),
-    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/var/cache/"}, "mp0 is on /var/cache/ already"),
-    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "data"}, "not a directory in the container"),
-    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/a/../etc"}, "not a directory"),
-    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/a,ro=1"}, "may not hold a comma"),
+    ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "5", "format": "raw,backup=0"},
+     "may not hold a comma"),
+    ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "5", "cache": "none,ro=1"},
+     "may not hold a comma"),
+    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp0", "storage": "local-lvm", "size": "5"},
+     "mp0 of container 201 is taken"),
+    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/var/cache/"},
+     "mp0 is on /var/cache/ already"),
+    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "data"},
+     "not a directory in the container"),
+    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/a/../etc"},
+     "not a directory"),
+    ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/a,ro=1"},
+     "may not hold a comma"),
     ("add_mountpoint_lxc", {"vmid": 201, "mp": "rootfs", "storage": "local-lvm", "size": "5"}, "mp0 to mp255"),
-    ("resize_disk_vm", {"vmid": 100, "disk": "scsi0", "size": "20G"}, "has 32 GiB, which is more than 20 GiB. Disks cannot be made smaller"),
+    ("resize_disk_vm", {"vmid": 100, "disk": "scsi0", "size": "20G"}, "has 32 GiB, which is more than 20 GiB. Disks "
+                                                                      "cannot be made smaller"),
     ("resize_disk_lxc", {"vmid": 201, "disk": "rootfs", "size": "1"}, "cannot be made smaller"),
     ("resize_disk_vm", {"vmid": 100, "disk": "scsi0", "size": "-5G"}, "is not a size"),
-    ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. Nothing was sent. It has: ide2, scsi0"),
+    ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. Nothing was sent. It has: "
+                                                                      "ide2, scsi0"),
     ("resize_disk_vm", {"vmid": 100, "disk": "ide2", "size": "+5G"}, "a CD drive"),
     ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"}, "no volume on a storage (/tank/media)"),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7"}, "VM 100 has no scsi7"),
@@ -181,22 +208,25 @@ def test_a_shrink_that_only_proxmox_sees_fails_in_its_task():
     assert answer.failed and "shrink" in answer.text
 
 
-# ------------------------------------------------------------------------------------------------- detached or destroyed
+# ------------------------------------------------------------------------------------------------ detached or destroyed
 
 def test_detached_is_not_destroyed():
     bench = Bench()
     answer = bench.run("proxmox_remove_disk_vm", vmid=107, disk="scsi0")
-    assert "scsi0 (local-lvm:vm-107-disk-0, 8 GiB) detached, not destroyed" in answer.text and "kept as unused0" in answer.text
+    assert "scsi0 (local-lvm:vm-107-disk-0, 8 GiB) detached, not destroyed" in answer.text
+    assert "kept as unused0" in answer.text
     assert answer.data["unused"] == "unused0"
     assert bench.cluster.world.guests[107].conf["unused0"] == "local-lvm:vm-107-disk-0"
     answer = bench.run("proxmox_remove_disk_vm", vmid=107, disk="unused0")
-    assert "VM 107 (lab) on pve3: unused0 (local-lvm:vm-107-disk-0, 8 GiB) destroyed" in answer.text and answer.data["destroyed"] is True
+    assert "VM 107 (lab) on pve3: unused0 (local-lvm:vm-107-disk-0, 8 GiB) destroyed" in answer.text
+    assert answer.data["destroyed"] is True
     assert bench.cluster.world.volume("local-lvm:vm-107-disk-0", "pve3") is None
 
 
 def test_a_cd_drive_is_only_taken_out():
     answer = Bench().run("proxmox_remove_disk_vm", vmid=102, disk="ide2")
-    assert not answer.failed and "detached" in answer.text and "kept" not in answer.text and "destroy" not in answer.text
+    assert not answer.failed and "detached" in answer.text and "kept" not in answer.text
+    assert "destroy" not in answer.text
 
 
 def test_the_cloud_init_drive_goes_and_it_is_said():
@@ -212,7 +242,8 @@ def test_what_a_running_vm_keeps_until_its_restart():
     answer = bench.run("proxmox_remove_disk_vm", vmid=100, disk="scsi1", destroy=True)
     assert "scsi1 (local-lvm:vm-100-disk-1, 1 GiB) destroyed" in answer.text
     answer = bench.run("proxmox_remove_disk_vm", vmid=108, disk="ide0", destroy=True)
-    assert "marked to be destroyed" in answer.text and "ide0 waits for a restart" in answer.text and answer.data["destroyed"] is False
+    assert "marked to be destroyed" in answer.text and "ide0 waits for a restart" in answer.text
+    assert answer.data["destroyed"] is False
     assert bench.cluster.world.volume("nas:108/vm-108-disk-0.qcow2", "pve1")
 
 
@@ -224,7 +255,8 @@ def test_a_disk_in_a_snapshot_is_not_told_as_destroyed():
 def test_a_running_containers_mount_point_waits():
     bench = Bench()
     answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=201, mp="mp0")
-    assert "marked to be detached" in answer.text and "mp0 waits for a restart" in answer.text and answer.data["pending"] == ["mp0"]
+    assert "marked to be detached" in answer.text and "mp0 waits for a restart" in answer.text
+    assert answer.data["pending"] == ["mp0"]
     assert "mp0" in bench.cluster.world.guests[201].conf
 
 
@@ -239,7 +271,8 @@ def test_destroying_a_mount_point_names_the_volume_and_frees_it():
     _with_mount(bench)
     volid = bench.cluster.world.guests[203].conf["mp0"].split(",")[0]
     answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=203, mp="mp0", destroy=True)
-    assert "container 203 (dev) on pve3: mp0 (%s, 20 GiB) destroyed" % volid in answer.text[2:].replace("Container", "container")
+    assert "container 203 (dev) on pve3: mp0 (%s, 20 GiB) destroyed" % volid in answer.text[2:].replace("Container",
+                                                                                                        "container")
     assert bench.cluster.world.volume(volid, "pve3") is None
     assert not [key for key in bench.cluster.world.guests[203].conf if key.startswith("unused")]
 
@@ -260,7 +293,8 @@ class _Asked:
 @pytest.mark.parametrize("tool, arguments, words", [
     ("remove_disk_vm", {"vmid": 107, "disk": "scsi0", "destroy": True},
      "Destroy scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB? All data on it is lost."),
-    ("remove_disk_vm", {"vmid": 102, "disk": "unused0"}, "Destroy unused0 of VM 102 (win11) on node pve2, local-lvm:vm-102-disk-3, "),
+    ("remove_disk_vm", {"vmid": 102, "disk": "unused0"}, "Destroy unused0 of VM 102 (win11) on node pve2, "
+                                                         "local-lvm:vm-102-disk-3, "),
     ("remove_mountpoint_lxc", {"vmid": 203, "mp": "mp0", "destroy": True},
      "Destroy mp0 of container 203 (dev) on node pve3, local-lvm:vm-203-disk-1, 20 GiB?"),
 ])
@@ -294,7 +328,8 @@ def test_a_dry_run_shows_both_steps():
     bench = Bench(dry_run=True)
     bench.cluster.world.guests[203].conf["mp0"] = "local-lvm:vm-203-disk-1,mp=/mnt/mp0,size=1G"
     answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=203, mp="mp0", destroy=True)
-    assert [r["parameters"]["delete"] for r in answer.data["requests"]] == ["mp0", "unused0"] and bench.sent(reads=False) == []
+    assert [r["parameters"]["delete"] for r in answer.data["requests"]] == ["mp0",
+                                                                            "unused0"] and bench.sent(reads=False) == []
 
 
 # --------------------------------------------------------------------------------------------------------------- moving
@@ -304,7 +339,8 @@ def test_a_moved_disk_is_told_with_its_new_volume():
     answer = bench.run("proxmox_move_disk_vm", vmid=103, disk="scsi0", storage="san", wait=3600)
     volid = bench.cluster.world.guests[103].conf["scsi0"].split(",")[0]
     assert volid.startswith("san:") and volid in answer.text and answer.data["volid"] == volid
-    assert "The source was deleted" in answer.text and bench.cluster.world.volume("local-lvm:vm-103-disk-0", "pve3") is None
+    assert "The source was deleted" in answer.text and bench.cluster.world.volume("local-lvm:vm-103-disk-0",
+                                                                                  "pve3") is None
 
 
 def test_a_source_that_is_kept_is_named():

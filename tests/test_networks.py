@@ -1,4 +1,4 @@
-"""Network devices: exact requests; keys, MAC and digest kept; what is refused with nothing sent; what waits and is said."""
+"""Network devices: exact requests; keys, MAC and digest kept; what is refused with nothing sent; what waits is said."""
 import pytest
 
 from support import Bench
@@ -14,7 +14,8 @@ def _case(tool, path, arguments, sent):
     _, _, node, kind, vmid = path.split("/")
     name = "proxmox_%s_network_%s" % (tool, "vm" if kind == "qemu" else "lxc")
     return (name, dict({"node": node, "vmid": int(vmid)}, **arguments), [
-        "GET %s/config" % path, "%s %s/config %s" % ("POST" if kind == "qemu" else "PUT", path, sent), "GET %s/pending" % path],
+        "GET %s/config" % path, "%s %s/config %s" % ("POST" if kind == "qemu" else "PUT", path, sent),
+        "GET %s/pending" % path],
         digest(int(vmid)))
 
 
@@ -22,31 +23,41 @@ CASES = [
     _case("add", V100, {"net": "net2", "bridge": "vmbr0", "model": "virtio", "tag": 100, "firewall": True, "wait": 60},
           "digest={digest} net2=virtio,bridge=vmbr0,tag=100,firewall=1"),
     _case("add", V100, {"net": "net2", "bridge": "vmbr0"}, "digest={digest} net2=virtio,bridge=vmbr0"),
-    _case("add", V100, {"net": "net31", "bridge": "vmbr1", "model": "e1000", "macaddr": "BC:24:11:AA:BB:CC", "rate": 12.5, "mtu": 1400,
+    _case("add", V100, {"net": "net31", "bridge": "vmbr1", "model": "e1000", "macaddr": "BC:24:11:AA:BB:CC",
+                        "rate": 12.5, "mtu": 1400,
                         "link_down": True, "vlan": 7, "firewall": "false"},
           "digest={digest} net31=e1000=BC:24:11:AA:BB:CC,bridge=vmbr1,tag=7,firewall=0,rate=12.5,mtu=1400,link_down=1"),
-    _case("add", C201, {"net": "net2", "bridge": "vmbr0", "ip": "192.168.1.100/24", "gw": "192.168.1.1", "tag": 5, "firewall": True},
+    _case("add", C201, {"net": "net2", "bridge": "vmbr0", "ip": "192.168.1.100/24", "gw": "192.168.1.1", "tag": 5,
+                        "firewall": True},
           "digest={digest} net2=name=eth2,bridge=vmbr0,ip=192.168.1.100/24,gw=192.168.1.1,tag=5,firewall=1"),
-    _case("add", C201, {"net": "net7", "bridge": "vmbr1", "name": "lan0", "hwaddr": "BC:24:11:AA:BB:CC", "ip": "manual", "ip6": "fd00::2/64",
+    _case("add", C201, {"net": "net7", "bridge": "vmbr1", "name": "lan0", "hwaddr": "BC:24:11:AA:BB:CC", "ip": "manual",
+                        "ip6": "fd00::2/64",
                         "gw6": "fd00::1", "rate": 10, "mtu": 1400, "link_down": True},
-          "digest={digest} net7=name=lan0,bridge=vmbr1,hwaddr=BC:24:11:AA:BB:CC,ip=manual,ip6=fd00::2/64,gw6=fd00::1,rate=10,"
-          "mtu=1400,link_down=1"),
+          "digest={digest} "
+          "net7=name=lan0,bridge=vmbr1,hwaddr=BC:24:11:AA:BB:CC,ip=manual,ip6=fd00::2/64,gw6=fd00::1,rate=10,mtu=1400,link_down=1"),
     _case("update", V100, {"net": "net1", "bridge": "vmbr1", "wait": 60},
           "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr1,firewall=1,tag=20"),
-    _case("update", V100, {"net": "net1", "model": "e1000"}, "digest={digest} net1=e1000=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20"),
-    _case("update", V100, {"net": "net1", "tag": 0}, "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
-    _case("update", V100, {"net": "net1", "tag": None}, "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
-    _case("update", V100, {"net": "net1", "macaddr": "BC:24:11:AA:BB:CC", "firewall": False, "rate": 5, "mtu": 1, "link_down": True},
+    _case("update", V100, {"net": "net1", "model": "e1000"},
+          "digest={digest} net1=e1000=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20"),
+    _case("update", V100, {"net": "net1", "tag": 0},
+          "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
+    _case("update", V100, {"net": "net1", "tag": None},
+          "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
+    _case("update", V100, {"net": "net1", "macaddr": "BC:24:11:AA:BB:CC", "firewall": False, "rate": 5, "mtu": 1,
+                           "link_down": True},
           "digest={digest} net1=virtio=BC:24:11:AA:BB:CC,bridge=vmbr0,firewall=0,tag=20,rate=5,mtu=1,link_down=1"),
     _case("update", C201, {"net": "net0", "ip": "dhcp"},
           "digest={digest} net0=name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:02:10,ip=dhcp,type=veth"),
     _case("update", C201, {"net": "net1", "tag": 0, "bridge": "vmbr0", "firewall": False},
-          "digest={digest} net1=name=eth1,bridge=vmbr0,firewall=0,hwaddr=BC:24:11:00:02:11,ip=192.168.50.81/24,type=veth"),
-    _case("update", C201, {"net": "net0", "gw": "10.0.0.254", "ip6": "auto", "name": "wan0", "hwaddr": "BC:24:11:AA:BB:CC", "rate": 3,
+          "digest={digest} "
+          "net1=name=eth1,bridge=vmbr0,firewall=0,hwaddr=BC:24:11:00:02:11,ip=192.168.50.81/24,type=veth"),
+    _case("update", C201, {"net": "net0", "gw": "10.0.0.254", "ip6": "auto", "name": "wan0",
+                           "hwaddr": "BC:24:11:AA:BB:CC", "rate": 3,
                            "mtu": 1400, "link_down": False},
-          "digest={digest} net0=name=wan0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:AA:BB:CC,gw=10.0.0.254,ip=10.0.0.81/24,type=veth,"
-          "ip6=auto,rate=3,mtu=1400,link_down=0"),
-    _case("update", C201, {"net": "net1", "ip6": "fd00::2/64", "gw6": "fd00::1"}, "digest={digest} net1=%s,ip6=fd00::2/64,gw6=fd00::1" % CT1),
+          "digest={digest} "
+          "net0=name=wan0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:AA:BB:CC,gw=10.0.0.254,ip=10.0.0.81/24,type=veth,ip6=auto,rate=3,mtu=1400,link_down=0"),
+    _case("update", C201, {"net": "net1", "ip6": "fd00::2/64", "gw6": "fd00::1"},
+          "digest={digest} net1=%s,ip6=fd00::2/64,gw6=fd00::1" % CT1),
     _case("remove", V100, {"net": "net1", "wait": 60}, "delete=net1 digest={digest}"),
     _case("remove", C201, {"net": "net1"}, "delete=net1 digest={digest}"),
 ]
@@ -64,17 +75,23 @@ CASES = [
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "vlan": 1, "tag": 2}, "given twice"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "ip": "dhcp"}, "ip: unknown argument"),
     ("add_network_lxc", {"vmid": 201, "net": "net0", "bridge": "vmbr0"}, "net0 of container 201 is taken"),
-    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5"}, "no prefix: write it as 192.168.1.5/24"),
-    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5/24,gw=1.1.1.1"}, "neither an IPv4 address"),
+    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5"},
+     "no prefix: write it as 192.168.1.5/24"),
+    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5/24,gw=1.1.1.1"},
+     "neither an IPv4 address"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "auto"}, "neither an IPv4 address"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "10.0.0.1/4"}, "neither an IPv4 address"),
-    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip6": "10.0.0.1/24"}, "neither an IPv6 address"),
+    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip6": "10.0.0.1/24"},
+     "neither an IPv6 address"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "dhcp", "gw": "10.0.0.1"}, "ip is dhcp"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "gw": "10.0.0.1"}, "ip is not set"),
-    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "10.0.0.2/24", "gw": "10.0.0.300"}, "not an IPv4 address"),
+    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "10.0.0.2/24", "gw": "10.0.0.300"},
+     "not an IPv4 address"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "name": "eth0"}, "has a eth0 already (net0)"),
-    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "name": "eth9,type=x"}, "not an interface name"),
-    ("update_network_vm", {"vmid": 100, "net": "net9", "tag": 5}, "VM 100 has no net9. Nothing was sent. It has: net0, net1"),
+    ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "name": "eth9,type=x"},
+     "not an interface name"),
+    ("update_network_vm", {"vmid": 100, "net": "net9", "tag": 5}, "VM 100 has no net9. Nothing was sent. It has: net0, "
+                                                                  "net1"),
     ("update_network_vm", {"vmid": 100, "net": "net1"}, "Nothing to change was given"),
     ("update_network_lxc", {"vmid": 201, "net": "net5", "tag": 5}, "has no net5"),
     ("update_network_lxc", {"vmid": 201, "net": "net0", "name": "eth1"}, "Another network device"),
@@ -96,11 +113,15 @@ def test_what_cannot_be_said_in_a_property_string_is_refused_before_anything_is_
 
 
 @pytest.mark.parametrize("stored, change, expected", [
-    (NET1 + ",queues=4,trunks=5;6", {"tag": 7}, "virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=7,queues=4,trunks=5;6"),
-    ("model=virtio,macaddr=BC:24:11:00:01:01,bridge=vmbr0", {"model": "vmxnet3"}, "vmxnet3=BC:24:11:00:01:01,bridge=vmbr0"),
+    (NET1 + ",queues=4,trunks=5;6", {"tag": 7},
+     "virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=7,queues=4,trunks=5;6"),
+    ("model=virtio,macaddr=BC:24:11:00:01:01,bridge=vmbr0", {"model": "vmxnet3"},
+     "vmxnet3=BC:24:11:00:01:01,bridge=vmbr0"),
     ("bridge=vmbr0,e1000=BC:24:11:00:01:01", {"firewall": True}, "e1000=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
-    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,rate=3,mtu=1400", {"rate": 0, "mtu": 0}, "virtio=BC:24:11:00:01:01,bridge=vmbr0"),
-    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,future=x", {"bridge": "vnet1"}, "virtio=BC:24:11:00:01:01,bridge=vnet1,future=x"),
+    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,rate=3,mtu=1400", {"rate": 0, "mtu": 0},
+     "virtio=BC:24:11:00:01:01,bridge=vmbr0"),
+    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,future=x", {"bridge": "vnet1"},
+     "virtio=BC:24:11:00:01:01,bridge=vnet1,future=x"),
 ])
 def test_read_change_write_keeps_what_it_does_not_know(stored, change, expected):
     bench = Bench()
@@ -113,7 +134,8 @@ def test_a_gateway_goes_when_the_address_does_and_is_not_missed():
     bench = Bench()
     bench.cluster.world.guests[201].conf["net0"] = CT0 + ",ip6=fd00::2/64,gw6=fd00::1"
     bench.run("proxmox_update_network_lxc", vmid=201, node="pve2", net="net0", ip="manual", ip6=None)
-    assert bench.sent(reads=False)[0].endswith("net0=name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:02:10,ip=manual,type=veth")
+    assert bench.sent(reads=False)[0].endswith(
+        "net0=name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:02:10,ip=manual,type=veth")
 
 
 def test_the_first_free_name_is_taken_not_the_number():
@@ -134,7 +156,8 @@ def test_what_waits_for_a_restart_is_said():
     bench = Bench()
     bench.run("proxmox_add_network_lxc", vmid=201, net="net12", bridge="vmbr0")
     answer = bench.run("proxmox_remove_network_lxc", vmid=201, net="net12")
-    assert "net12 marked for removal" in answer.text and "waits for a restart" in answer.text and answer.data["pending"] == ["net12"]
+    assert "net12 marked for removal" in answer.text and "waits for a restart" in answer.text
+    assert answer.data["pending"] == ["net12"]
     assert "net12" in bench.cluster.world.guests[201].conf
     bench.cluster.world.guests[100].conf["hotplug"] = "disk"
     answer = bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr0")
@@ -151,7 +174,8 @@ def test_removed_means_gone():
 def test_a_bridge_that_is_not_there_fails_and_what_stays_is_said():
     bench = Bench()
     answer = bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr9")
-    assert answer.failed and "bridge 'vmbr9' does not exist" in answer.text and "in the config" in answer.text and "net2" in answer.text
+    assert answer.failed and "bridge 'vmbr9' does not exist" in answer.text
+    assert "in the config" in answer.text and "net2" in answer.text
     assert bench.cluster.world.guests[100].pending["net2"]
 
 

@@ -1,14 +1,16 @@
 """Toolset: commands in VMs, run by the QEMU guest agent. Proxmox has no such call for containers.
 
-How a command is sent, and why: qemu-ga answers a program that does not exist with typographic quotes that end the call as
-596 "Broken pipe" (seen on 9.2), so a shell is always what it starts; the command itself is handed over as that shell's
-arguments (`exec "$@"`), which it does not interpret: a missing program is exit code 127, as in dash, bash and busybox.
+How a command is sent, and why: qemu-ga answers a program that does not exist with typographic quotes that end the call
+as 596 "Broken pipe" (seen on 9.2), so a shell is always what it starts; the command itself is handed over as that
+shell's arguments (`exec "$@"`), which it does not interpret: a missing program is exit code 127, as in dash, bash and
+busybox.
 """
 import re
 import shlex
 
-from tools.edit import explained
-from tools.kit import ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, PveError, Result, Tool, dataclass, text
+from tools.edit import explained, major
+from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, PveError, Result, Tool,
+                       dataclass, text)
 
 #: What a shell would act upon; refused unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
 FORBIDDEN = ";&|`$(){}[]<>\\\n\r"
@@ -27,18 +29,21 @@ class Execute(Guest):
     timeout: Annotated[int, Arg("seconds", least=1, most=3600)] = 30
 
 
-EXECUTED = Facts(Column("vmid", kind="int"), Column("status"), Column("exitcode", kind="int"), Column("signal", kind="int"),
-                 Column("stdout"), Column("stderr"), Column("truncated", kind="bool"), Column("pid", kind="int"))
+EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("status"),
+                 Column("exitcode", kind="int"), Column("signal", kind="int"), Column("stdout"), Column("stderr"),
+                 Column("truncated", kind="bool"))
 
 _HINTS = (
-    (r"No QEMU guest agent configured", "Switch it on in the VM's options (agent=1), then shut the VM down and start it: a reboot from "
-     "inside is not enough. Inside it, qemu-guest-agent must be installed."),
-    (r"QEMU guest agent is not running", "Inside the VM: install qemu-guest-agent and start it (systemctl enable --now "
-     "qemu-guest-agent; on Windows the guest tools of virtio-win). Right after a boot it may just not be up yet."),
+    (r"No QEMU guest agent configured",
+     "Switch it on in the VM's options (agent=1), then shut the VM down and start it: a reboot from inside is not "
+     "enough. Inside it, qemu-guest-agent must be installed."),
+    (r"QEMU guest agent is not running",
+     "Inside the VM: install qemu-guest-agent and start it (systemctl enable --now qemu-guest-agent; on Windows the "
+     "guest tools of virtio-win). Right after a boot it may just not be up yet."),
     (r"VM \d+ is not running", "Start it first (proxmox_start_vm)."),
     (r"(?i)guest-exec['\"]?,? has been disabled|command is not allowed|blacklist|guest-exec has not been found",
-     "The guest's agent forbids guest-exec. RHEL, Alma and Rocky do so by default: allow it inside the VM in /etc/sysconfig/qemu-ga "
-     "(allow-rpcs, or take guest-exec out of the block list), then restart qemu-guest-agent."),
+     "The guest's agent forbids guest-exec. RHEL, Alma and Rocky do so by default: allow it inside the VM in "
+     "/etc/sysconfig/qemu-ga (allow-rpcs, or take guest-exec out of the block list), then restart qemu-guest-agent."),
     (r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),
     (r"got timeout", "The agent did not answer in time; whether the command was started is not known."),
 )
@@ -49,12 +54,14 @@ def execute(call):
     """Start the command and wait for its end. The result can be read once only: qemu-ga then forgets the pid."""
     args = call.args
     if args.type == "lxc":
-        raise Failure("Proxmox has no call that runs a command in a container (type=lxc). Nothing was sent. What can be done: ssh "
-                      "into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
+        raise Failure("Proxmox has no call that runs a command in a container (type=lxc). Nothing was sent. What can "
+                      "be done: ssh into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
                       "Command not run in container %s" % args.vmid)
     unsafe = call.host.settings.allow_unsafe_commands
     words = None if unsafe else split(args.command)
     params = parameters(args.command, words, on_windows(call))
+    if major(call) < 8:                                 # there one string that is split at NULs (format string-alist)
+        params["command"] = "\0".join(params["command"])
     try:
         started = call.send(**params)
     except PveError as error:
@@ -73,18 +80,22 @@ def split(command):
     """The words of a plain command (list of str); Failure names the first character that makes it more than that."""
     bad = next((c for c in command if c in FORBIDDEN or ord(c) < 32 and c != "\t"), None)
     if bad is not None:
-        raise Failure("The command has %s in it, which a shell would act upon; that is refused by default. Nothing was sent. Without it, "
-                      "one program with arguments can be run; with PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment, "
-                      "whole shell lines." % _spoken(bad), "Command not run")
+        raise _not_run("The command has %s in it, which a shell would act upon; that is refused by default. Without "
+                       "it, one program with arguments can be run; with PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the "
+                       "server's environment, whole shell lines." % _spoken(bad))
     if len(command) > LONGEST:
-        raise Failure("The command has %d characters, more than %d. Nothing was sent." % (len(command), LONGEST), "Command not run")
+        raise _not_run("The command has %d characters, more than %d." % (len(command), LONGEST))
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise Failure("The command cannot be split into words: %s. Nothing was sent." % error, "Command not run") from None
+        raise _not_run("The command cannot be split into words: %s." % error) from None
     if not words:
-        raise Failure("The command is empty. Nothing was sent.", "Command not run")
+        raise _not_run("The command is empty.")
     return words
+
+
+def _not_run(reason):
+    return Failure(reason + " Nothing was sent.", "Command not run")
 
 
 def _spoken(character):
@@ -97,17 +108,16 @@ def parameters(command, words, windows):
     if windows:
         bad = next((c for c in FORBIDDEN_WINDOWS if words is not None and c in command), None)
         if bad:
-            raise Failure("The command has %s in it, which cmd.exe would act upon; that is refused by default. Nothing was sent. "
-                          "PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it." % _spoken(bad), "Command not run")
+            raise _not_run("The command has %s in it, which cmd.exe would act upon; that is refused by default. "
+                           "PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it." % _spoken(bad))
         if not command.isascii():
-            raise Failure("Proxmox does not hand characters beyond ASCII to a guest's program unharmed. Nothing was sent.",
-                          "Command not run")
+            raise _not_run("Proxmox does not hand characters beyond ASCII to a Windows program unharmed.")
         return {"command": ["cmd.exe", "/c"] + (words or [command])}
     if command.isascii() and "" not in (words or ()):
         if words is None:
             return {"command": ["/bin/sh", "-c", command]}
         return {"command": ["/bin/sh", "-c", 'exec "$@"', "sh"] + words}
-    # Only stdin arrives unharmed (QMPClient.pm encodes arguments as JSON without UTF-8; an empty one is dropped by pveproxy).
+    # Only stdin arrives unharmed (QMPClient.pm encodes arguments as JSON without UTF-8; pveproxy drops an empty one).
     # It is base64-encoded from characters, so it has to be bytes that look like Latin-1 (API2/Qemu/Agent.pm).
     script = command if words is None else "exec " + " ".join(shlex.quote(word) for word in words)
     return {"command": ["/bin/sh", "-c", 'eval "$(cat)"'], "input-data": script.encode("utf-8").decode("latin-1")}
@@ -118,7 +128,8 @@ def on_windows(call):
     try:
         info = call.get("./agent/get-osinfo")
     except PveError as error:
-        if not re.search(r"(?i)agent error|get-osinfo", str(error)) or error.status != 500 or "not running" in str(error):
+        said = str(error)
+        if error.status != 500 or "not running" in said or not re.search(r"(?i)agent error|get-osinfo", said):
             raise explained(error, _HINTS) from None
         return str(call.config().get("ostype", "")).startswith("w")
     result = info.get("result") if isinstance(info, dict) else None
@@ -142,28 +153,31 @@ def _end(call, pid):
             if error.status is None or error.status in (502, 503, 504) or error.status >= 595:
                 continue                                # it could not be asked; the command goes on
             if _GONE.search(str(error)):
-                raise Failure("The command was started (pid %s) and has ended, but its result is lost: the agent gives it out once, and "
-                              "that answer did not arrive. Do not repeat it unseen." % pid) from None
-            raise Failure("The command was started (pid %s), then the agent could no longer be asked: whether and how it ended is not "
-                          "known.\n%s" % (pid, error)) from None
+                raise Failure("The command was started (pid %s) and has ended, but its result is lost: the agent gives "
+                              "it out once, and that answer did not arrive. Do not repeat it unseen." % pid) from None
+            raise Failure("The command was started (pid %s), then the agent could no longer be asked: whether and how "
+                          "it ended is not known.\n%s" % (pid, error)) from None
         if str(state.get("exited")) in ("1", "True"):
             return state
 
 
 def _told(call, pid, state, seconds):
-    """The Result. An exit code other than 0 is the command's own word: told with a warning sign, the call itself went well."""
+    """The Result. An exit code other than 0 is the command's own word: the call went well, a warning sign tells it."""
     data = {"vmid": call.args.vmid, "pid": pid}
     shown = text.line(call.args.command, 200)
     if state is None:
-        return Result("The command still runs in %s after %s (pid %s): %s\nIt was not stopped, and it shows its output only at its end. "
-                      "Do not repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (
-                          call.subject, text.duration(seconds), pid, shown, call.base, pid), dict(data, status="running"), "\u23f3")
+        return Result("The command still runs in %s after %s (pid %s): %s\nIt was not stopped, and it shows its output "
+                      "only at its end. Do not repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its "
+                      "result, once." % (call.subject, text.duration(seconds), pid, shown, call.base, pid),
+                      dict(data, status="running"), "\u23f3")
     code, signal = state.get("exitcode"), state.get("signal")
     stdout, stderr = repaired(state.get("out-data")), repaired(state.get("err-data"))
-    ended = ("was killed by signal %s" % signal if signal is not None and code is None else
-             "exit code %s" % code if code is not None else "ended, without an exit code")
     well = code is not None and int(code) == 0
-    lines = ["%s: %s%s: %s" % (call.subject, ended, "" if well else ", so the command reports a failure" if code is not None else "", shown)]
+    if code is not None:
+        ended = "exit code %s%s" % (code, "" if well else ", so the command reports a failure")
+    else:
+        ended = "was killed by signal %s" % signal if signal is not None else "ended, without an exit code"
+    lines = ["%s: %s: %s" % (call.subject, ended, shown)]
     for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
         if said:
             lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
@@ -188,5 +202,6 @@ def repaired(output):
 
 
 TOOLS = {
-    "proxmox_execute_vm_command": Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED),
+    "proxmox_execute_vm_command":
+        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED),
 }

@@ -1,6 +1,7 @@
 """Toolset: clone guests, and change how much memory, CPU and swap they have."""
 from tools.edit import change, explained
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Tool, Waiting, dataclass, text)
+from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Tool, Waiting,
+                       dataclass, text)
 
 
 @dataclass
@@ -42,8 +43,11 @@ class ResizeVm(Guest):
 
 
 _CLONE_HINTS = (
-    (r"(?i)linked clone feature", "A linked clone needs a template (or a snapshot on a storage that can); leave full out."),
-    (r"(?i)full clone feature", "The storage cannot copy it in this state; stop the guest or clone a snapshot (snapname)."),
+    (r"(?i)linked clone feature",
+     "A linked clone needs a template (or a snapshot on a storage that can); leave full out."),
+    (r"(?i)full clone feature",
+     "This storage cannot copy the volume as it is now: shut the guest down and clone it without snapname, or clone a "
+     "snapshot."),
     (r"VM uses local storage", "target needs all disks on shared storage; clone here, then migrate."),
     (r"TPM state while VM is running", "Shut the VM down first."),
     (r"unable to clone mountpoint", "Bind and device mount points cannot be cloned; take the mount point out first."),
@@ -52,15 +56,15 @@ _RESIZE_HINTS = ((r"balloon value too large", "balloon may not be more than memo
 
 
 def clone(call):
-    """A clone, told by the name it has got. Linked clones are Proxmox's default for templates (API2/Qemu.pm, clone_vm)."""
+    """A clone, told by the name it has got. Linked is Proxmox's default for templates (API2/Qemu.pm, clone_vm)."""
     args, source = call.args, call.get("./status/current")
     linked = not args.full if args.full is not None else str(source.get("template") or 0) == "1"
     if linked and (args.storage or getattr(args, "format", None)):
-        raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. Nothing was "
-                      "sent; set full=true, or leave them out.")
+        raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. "
+                      "Nothing was sent; set full=true, or leave them out.")
     if call.kind == "lxc" and source.get("status") == "running" and not linked and not args.snapname:
-        raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Nothing was sent; give "
-                      "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
+        raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Nothing "
+                      "was sent; give snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
     params = dict(call.parameters(), newid=args.newid)
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
@@ -70,7 +74,8 @@ def clone(call):
         raise explained(error, _CLONE_HINTS) from None
     name = args.hostname or (_name(call) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone" % (
-        _called(call.subject, source.get("name")), _called(str(args.newid), name), " on node %s" % args.target if args.target else "",
+        _called(call.subject, source.get("name")), _called(str(args.newid), name),
+        " on node %s" % args.target if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
     return call.tell(outcome, says, newid=args.newid, name=name, full=not linked)
 
@@ -109,8 +114,8 @@ def resize(call):
         old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
         parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
     waiting = sorted(done.waiting.intersection(wanted))
-    return call.tell(done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted), pending=waiting or None,
-                     **wanted)
+    return call.tell(done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted),
+                     pending=waiting or None, **wanted)
 
 
 def _amount(call, key, value):

@@ -1,16 +1,16 @@
 """Toolset: new guests, and the templates that containers are made from.
 
-Defaults are those of Proxmox's web interface where the API's own would give a guest of little use: an unprivileged container
-with a network, a VM with virtio-scsi-single, a CPU type of today and a disk that can discard. The boot order is left to
-Proxmox, which puts the disk before the CD.
+Defaults are those of Proxmox's web interface where the API's own would give a guest of little use: an unprivileged
+container with a network, a VM with virtio-scsi-single, a CPU type of today and a disk that can discard. The boot order
+is left to Proxmox, which puts the disk before the CD.
 """
 import re
 from urllib.parse import quote
 
 from tools.disks import new_size
-from tools.edit import explained
-from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, PveError, Table, Tool,
-                       Vmid, dataclass, text)
+from tools.edit import explained, major
+from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, PveError,
+                       Table, Tool, Vmid, dataclass, text)
 from tools.networks import check_cidr, check_gateway
 from tools.pve.formats import gib, property_string
 
@@ -81,7 +81,7 @@ TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind=
 def list_templates(call):
     names, problems, rows = [call.args.storage], [], []
     if call.args.storage is None:
-        names = [row["storage"] for row in call.get("/nodes/{node}/storage", content="vztmpl", enabled=True) if row.get("active", 1)]
+        names = list(_storages(call, "vztmpl"))
     for name in names:
         try:
             found = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": name}, content="vztmpl")
@@ -93,32 +93,37 @@ def list_templates(call):
         rows.extend(dict(row, storage=name) for row in found)
     notes = problems
     if not rows:
-        notes.append("None on %s%s. To get one, on the node: pveam update, pveam available, pveam download STORAGE NAME; or "
-                     "POST /nodes/%s/aplinfo (storage, template)." % (
+        notes.append("None on %s%s. To get one, on the node: pveam update, pveam available, pveam download STORAGE "
+                     "NAME; or POST /nodes/%s/aplinfo (storage, template)." % (
                          ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
                          "" if names else " for templates (content vztmpl)", call.node))
-    return call.listing(call.tool.returns.data(sorted(rows, key=lambda row: str(row.get("volid")))), note="\n".join(notes) or None,
-                        narrow="storage")
+    rows.sort(key=lambda row: str(row.get("volid")))
+    return call.listing(call.tool.returns.data(rows), note="\n".join(notes) or None, narrow="storage")
 
 
 # ------------------------------------------------------------------------------------------------------- what both need
 
 _HINTS = (
-    (r"storage '[^']*' (?:does not|is not)|volume '[^']*' does not exist", "proxmox_get_storage shows what "
-     "each storage of the node may hold; proxmox_list_templates the container templates."),
-    (r"content type needs to be 'vztmpl'", "ostemplate has to be a template (proxmox_list_templates); a backup is restored with "
-     "proxmox_restore_backup_lxc."),
+    (r"storage '[^']*' (?:does not|is not)|volume '[^']*' does not exist",
+     "proxmox_get_storage shows what each storage may hold, proxmox_list_templates the container templates."),
+    (r"content type needs to be 'vztmpl'",
+     "ostemplate has to be a template (proxmox_list_templates); a backup is restored with proxmox_restore_backup_lxc."),
     (r"cputype|CPU model", "Give a cpu that this version of Proxmox knows, such as kvm64 or host."),
     (r"feature flags", "Features other than nesting are for root@pam alone; leave features out."),
 )
 
 
+def _storages(call, content):
+    """{storage: free bytes} of the node's storages that may hold `content` and can be reached."""
+    rows = call.get("/nodes/{node}/storage", content=content, enabled=True)
+    return {row["storage"]: row.get("avail") or 0 for row in rows if row.get("active", 1)}
+
+
 def storage_for(call, content):
-    """The storage for a new guest: the argument; else local-lvm, local-zfs or the one with most room that may hold `content`."""
+    """The storage for a new guest: the argument; else local-lvm, local-zfs or the one with most room for `content`."""
     if call.args.storage:
         return call.args.storage
-    rooms = {row["storage"]: row.get("avail") or 0 for row in call.get("/nodes/{node}/storage", content=content, enabled=True)
-             if row.get("active", 1)}
+    rooms = _storages(call, content)
     usual = [name for name in ("local-lvm", "local-zfs") if name in rooms]
     return usual[0] if usual else max(rooms, key=rooms.get) if rooms else "local-lvm"
 
@@ -127,7 +132,8 @@ def _one_way(call, *names):
     """Failure when net0 is given beside what it already says."""
     also = [name for name in names if getattr(call.args, name) is not None]
     if call.args.net0 and also:
-        raise Failure("net0 is the whole value of the network device; %s cannot be given beside it. Nothing was sent." % ", ".join(also))
+        raise Failure("net0 is the whole value of the network device; %s cannot be given beside it. Nothing was sent."
+                      % ", ".join(also))
 
 
 def _created(call, answer, says, notes, **found):
@@ -137,16 +143,16 @@ def _created(call, answer, says, notes, **found):
     except (PveError, Failure) as error:
         raise explained(error, _HINTS) from None
     if call.args.start and outcome.ok:
-        running = not outcome.upid or _starts(call)
-        says += " and started" if running else ""
-        found["running"] = running
+        found["running"] = running = not outcome.upid or _starts(call)
+        says = says.replace(" created on", " created and started on", 1) if running else says
         if not running:
-            notes.insert(0, "It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why." % call.args.vmid)
+            notes.insert(0, "It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why."
+                         % call.args.vmid)
     return call.tell(outcome, says, "\n".join(notes) or None, **found)
 
 
 def _starts(call):
-    """Whether the new guest runs within some seconds: its start is a task of its own, begun at the end of the creation."""
+    """Whether the new guest runs within some seconds: its start is a task of its own, begun when it was created."""
     for pause in (0.5, 1, 2, 3, 4, 5):
         try:
             if call.get("./status/current").get("status") == "running":
@@ -168,7 +174,8 @@ def create_lxc(call):
     if args.gw:
         check_gateway("gw", args.gw, 4)
         if "/" not in ip:
-            raise Failure("gw goes with an address of its own: ip is %s. Nothing was sent; give ip with its prefix." % ip)
+            raise Failure("gw goes with an address of its own: ip is %s. Nothing was sent; give ip with its prefix."
+                          % ip)
     net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": ip, "gw": args.gw,
                                          "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
@@ -185,7 +192,8 @@ def create_lxc(call):
         raise explained(error, _HINTS) from None
     notes = []
     if not args.password and not args.ssh_public_keys:
-        notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s." % args.vmid)
+        notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
+                     % args.vmid)
     return _created(call, answer, "%s created on node %s: %s on %s, net0 %s" % (
         _called(call, args.hostname), args.node, text.size(size), storage, text.line(net0, 200)), notes,
         name=args.hostname, storage=storage, net0=net0)
@@ -201,8 +209,8 @@ def create_vm(call):
     args = call.args
     _one_way(call, "bridge", "tag")
     if args.import_from and args.disk_size:
-        raise Failure("An imported disk has the size of its image. Nothing was sent; leave disk_size out and grow it afterwards "
-                      "(proxmox_resize_disk_vm).")
+        raise Failure("An imported disk has the size of its image. Nothing was sent; leave disk_size out and grow it "
+                      "afterwards (proxmox_resize_disk_vm).")
     size = None if args.import_from else new_size(args.disk_size or "8")
     storage = storage_for(call, "images")
     disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
@@ -212,8 +220,9 @@ def create_vm(call):
     win11 = args.ostype == "win11"
     bios = args.bios or ("ovmf" if win11 else None)
     params = {
-        "vmid": args.vmid, "name": args.name, "memory": args.memory, "cores": args.cores or 1, "sockets": args.sockets or 1,
-        "cpu": args.cpu or _cpu(call), "ostype": args.ostype, "scsihw": "virtio-scsi-single", "scsi0": disk, "net0": net0,
+        "vmid": args.vmid, "name": args.name, "memory": args.memory, "cores": args.cores or 1,
+        "sockets": args.sockets or 1, "cpu": args.cpu or _cpu(call), "ostype": args.ostype,
+        "scsihw": "virtio-scsi-single", "scsi0": disk, "net0": net0,
         "ide2": property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
         "bios": bios, "machine": args.machine or ("q35" if win11 else None), "agent": args.agent,
         "efidisk0": "%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
@@ -231,18 +240,19 @@ def create_vm(call):
     if re.match(r"w", args.ostype):
         notes.append("Windows needs the VirtIO drivers (virtio-win ISO) to see this disk and network card.")
     return _created(call, answer, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
-        _called(call, args.name), args.node, text.size(size) if size else "imported from %s" % args.import_from, storage,
-        text.line(net0, 200)), notes, name=args.name, storage=storage, net0=net0)
+        _called(call, args.name), args.node,
+        text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,
+        name=args.name, storage=storage, net0=net0)
 
 
 def _cpu(call):
-    """The CPU type the web interface gives a new VM. Proxmox VE 7 does not know it: there the API's own default (None)."""
-    version = re.match(r"\d+", str(call.get("/version").get("version", "")))
-    return "x86-64-v2-AES" if version and int(version.group()) >= 8 else None
+    """The CPU type the web interface gives a new VM; Proxmox VE 7 does not know it: None, the API's own default."""
+    return "x86-64-v2-AES" if major(call) >= 8 else None
 
 
 TOOLS = {
-    "proxmox_list_templates": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Templates, list_templates, TEMPLATES),
+    "proxmox_list_templates":
+        Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Templates, list_templates, TEMPLATES),
     "proxmox_create_lxc": Tool("POST /nodes/{node}/lxc", ELEVATED, CreateLxc, create_lxc),
     "proxmox_create_vm": Tool("POST /nodes/{node}/qemu", ELEVATED, CreateVm, create_vm),
 }

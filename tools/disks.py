@@ -1,13 +1,13 @@
 """Toolset: disks of VMs and mount points of containers - add, grow, detach or destroy, move.
 
-A key that is taken would be replaced by Proxmox without a word, and deleting one that is absent "succeeds": so the config is
-read first, and its digest is sent along.
+A key that is taken would be replaced by Proxmox without a word, and deleting one that is absent "succeeds": so the
+config is read first, and its digest is sent along.
 """
 import re
 
 from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
-from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage, Tool, Waiting,
-                       dataclass, text)
+from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage,
+                       Tool, Waiting, dataclass, text)
 from tools.pve.formats import gib, owner_of, parse_size, property_string
 
 _VM_DISKS, _CT_DISKS = r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+", r"rootfs|(?:mp|unused)\d+"
@@ -50,14 +50,14 @@ class AddMountpoint(Guest):
 
 
 @dataclass
-class ResizeDiskVm(Waiting):
+class GrowVm(Waiting):
     """Grow a disk of a VM."""
     disk: VmDrive = REQUIRED
     size: NewSize = REQUIRED
 
 
 @dataclass
-class ResizeDiskLxc(Waiting):
+class GrowLxc(Waiting):
     """Grow a volume of a container."""
     disk: CtDisk = REQUIRED
     size: NewSize = REQUIRED
@@ -71,7 +71,7 @@ class RemoveDisk(Waiting):
 
 
 @dataclass
-class RemoveMountpoint(Guest):
+class RemoveMp(Guest):
     """Detach a mount point from a container (kept as unusedN), or destroy it."""
     mp: Annotated[str, Arg("mp0 or unused0", format="ctvolume")] = REQUIRED
     destroy: Destroy = False
@@ -112,7 +112,8 @@ def add_disk(call):
     def work_out(config):
         must_be_free(call, config, args.disk)
         if args.iothread and args.disk.startswith("scsi") and config.get("scsihw") != "virtio-scsi-single":
-            notes[:] = ["iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % config.get("scsihw", "lsi")]
+            notes[:] = ["iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s."
+                        % config.get("scsihw", "lsi")]
         options = {"format": args.format, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
                    "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
         return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
@@ -135,7 +136,8 @@ def add_mountpoint(call):
         options = {"mp": path, "backup": args.backup, "ro": args.ro, "quota": args.quota, "acl": args.acl}
         return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
     size = new_size(args.size)
-    return _added(call, change(call, work_out), args.mp, size, "mount point", ["It is on %s in the container." % path], path=path)
+    notes = ["It is on %s in the container." % path]
+    return _added(call, change(call, work_out), args.mp, size, "mount point", notes, path=path)
 
 
 def _added(call, done, key, size, what, notes, **found):
@@ -150,12 +152,13 @@ def _added(call, done, key, size, what, notes, **found):
 # -------------------------------------------------------------------------------------------------------------- growing
 
 _RESIZE_HINTS = (
-    (r"shrinking disks is not supported|unable to shrink", "Its real size is more than its config says; disks only grow."),
+    (r"shrinking disks is not supported|unable to shrink",
+     "Its real size is more than its config says; disks only grow."),
     (r"snapshot", "Before Proxmox VE 8 a disk with snapshots cannot be grown; delete them first."),
 )
 
 
-def resize_disk(call):
+def grow(call):
     key, before = call.args.disk, []
 
     def work_out(config):
@@ -173,16 +176,17 @@ def resize_disk(call):
             raise Failure("%s of %s has %s, which is more than %s. Disks cannot be made smaller. Nothing was sent." % (
                 key, call.subject, text.size(disk.size), text.size(size))) from None
         return call.finish(None, "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
-                           disk=key, size=size, volid=disk.volid)
+                           disk=key, size=size, volid=disk.volid, changed=False)
     old = before[0].size
     new = Disk(str(done.config.get(key, ""))).size
     wanted = (old or 0) + size if grows else size
-    says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "",
-                                       text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size))
+    now = text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size)
+    says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "", now)
     note = "Partitions and file systems inside are to be grown by the guest itself." if call.kind == "qemu" else None
     if new and old and new <= old:
-        says, note = "%s: the task ended, but the config still says %s for %s" % (call.subject, text.size(new), key), (
-            "Look at the volume on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config.")
+        raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
+                      "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
+                          text.size(new), key, call.subject))
     return call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
 
 
@@ -195,7 +199,7 @@ class _Unchanged(Exception):
 
 
 def _with_unit(size):
-    """A size in bytes as Proxmox's resize takes it, with a unit: a number alone would be bytes. Rounded up to whole KiB."""
+    """A size in bytes as Proxmox's resize takes it, with a unit (a number alone would be bytes), rounded up to KiB."""
     kib = -(-size // 1024)
     for unit, length in (("G", 1 << 20), ("M", 1 << 10)):
         if kib % length == 0:
@@ -208,7 +212,8 @@ def _volume(call, config, key, what):
     disk = Disk(must_be_there(call, config, key, _VM_DISKS if call.kind == "qemu" else _CT_DISKS))
     if disk.cdrom or disk.storage is None:
         raise Failure("%s of %s is %s (%s), which cannot be %s. Nothing was sent." % (
-            key, call.subject, "a CD drive" if disk.cdrom else "no volume on a storage", text.line(disk.volid, 200), what))
+            key, call.subject, "a CD drive" if disk.cdrom else "no volume on a storage",
+            text.line(disk.volid, 200), what))
     return disk
 
 
@@ -230,11 +235,11 @@ def remove_disk(call):
             return {"delete": key}
         return _detached(call, change(call, work_out, _REMOVE_HINTS), key, seen[0])
     found = call.confirm(lambda: _doomed(call, key, _VM_DISKS))
-    force = None if key.startswith("unused") else True
-    return _destroyed(call, sent(call, {"delete": key, "force": force, "digest": found["digest"]}, _REMOVE_HINTS), key, found)
+    params = {"delete": key, "force": None if key.startswith("unused") else True, "digest": found["digest"]}
+    return _destroyed(call, sent(call, params, _REMOVE_HINTS), key, found)
 
 
-def remove_mountpoint(call):
+def remove_mp(call):
     """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
     key, destroy = call.args.mp, call.args.destroy
     if key.startswith("unused"):
@@ -251,8 +256,8 @@ def remove_mountpoint(call):
     def describe():
         question, found = _doomed(call, key, _CT_DISKS)
         if call.get("./status/current").get("status") != "stopped":
-            raise Failure("The container is running: its mount point would only be detached, and at its next start. Nothing was sent; "
-                          "stop it first, or leave destroy out.")
+            raise Failure("The container is running: its mount point would only be detached, and at its next start. "
+                          "Nothing was sent; stop it first, or leave destroy out.")
         return question, found
     found = call.confirm(describe)
     first = sent(call, {"delete": key, "digest": found["digest"]})
@@ -264,8 +269,7 @@ def remove_mountpoint(call):
     config = call.config()
     left = unused(config, found["volid"])
     if left is None:
-        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed: no unused volume of the container names it, "
-                         "so a snapshot or another guest may use it.")
+        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
     try:
         done = sent(call, {"delete": left, "digest": config.get("digest")}, _REMOVE_HINTS)
     except (PveError, Failure) as error:
@@ -279,9 +283,9 @@ def _doomed(call, key, pattern):
     config = call.config()
     disk = Disk(must_be_there(call, config, key, pattern))
     if disk.storage is None or disk.cdrom and not disk.cloudinit:
-        raise Failure("%s of %s is %s, no volume that could be destroyed. Nothing was sent; leave destroy out to take it out of the "
-                      "config." % (key, call.subject, text.line(disk.volid, 200)))
-    owner = owner_of("x:" + re.split("[:/]", disk.volid)[-1])          # of a linked clone's "base-9000-disk-0/vm-100-disk-0" the last
+        raise Failure("%s of %s is %s, no volume that could be destroyed. Nothing was sent; leave destroy out to take "
+                      "it out of the config." % (key, call.subject, text.line(disk.volid, 200)))
+    owner = owner_of("x:" + re.split("[:/]", disk.volid)[-1])   # the last of "tank:base-9000-disk-0/vm-100-disk-0"
     if owner not in (None, call.args.vmid):
         raise Failure("%s of %s is %s, a volume of guest %s. Nothing was sent; leave destroy out to detach it." % (
             key, call.subject, disk.volid, owner))
@@ -296,7 +300,8 @@ def _doomed(call, key, pattern):
 def _stored_size(call, volid):
     """Bytes of a volume as its storage tells (the config does not say it for unusedN), or None."""
     try:
-        rows = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": volid.partition(":")[0]}, vmid=call.args.vmid)
+        rows = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": volid.partition(":")[0]},
+                        vmid=call.args.vmid)
     except PveError:
         return None
     return next((row.get("size") for row in rows if row.get("volid") == volid), None)
@@ -321,8 +326,8 @@ def _detached(call, done, key, disk, more=None):
         elif not disk.cdrom and done.known:
             notes.append("What it pointed to on the node is untouched.")
     notes.append(more)
-    return call.tell(done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key, volid=disk.volid, unused=where,
-                     pending=[key] if key in done.waiting else None)
+    return call.tell(done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key,
+                     volid=disk.volid, unused=where, pending=[key] if key in done.waiting else None)
 
 
 def _destroyed(call, done, key, found):
@@ -333,23 +338,24 @@ def _destroyed(call, done, key, found):
     if key in done.waiting:
         says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
     elif left:
-        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. A snapshot may use it, or the token "
-                      "may lack VM.Config.Disk." % (what, left))
+        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. A snapshot may use it, or "
+                      "the token may lack VM.Config.Disk." % (what, left))
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
     return call.tell(done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
-                     pending=[key] if key in done.waiting else None, destroyed=(key not in done.waiting) if done.known else None)
+                     pending=[key] if key in done.waiting else None,
+                     destroyed=(key not in done.waiting) if done.known else None)
 
 
 # --------------------------------------------------------------------------------------------------------------- moving
 
 _MOVE_HINTS = (
-    (r"with snapshots and delete the source", "Its snapshots live on the source. Nothing was moved: delete them first, or give "
-     "delete=false, which keeps the source as an unused volume."),
+    (r"with snapshots and delete the source",
+     "Its snapshots live on the source. Nothing was moved: delete them first, or give delete=false, which keeps the "
+     "source as an unused volume."),
     (r"same storage", "Give another storage, or another format."),
     (r"running container", "Nothing was moved. Stop the container first (proxmox_shutdown_lxc)."),
-    (r"storage '[^']*' (?:does not|is not)", "proxmox_get_storage shows what each storage may "
-     "hold."),
+    (r"storage '[^']*' (?:does not|is not)", "proxmox_get_storage shows what each storage may hold."),
 )
 
 
@@ -383,10 +389,10 @@ def move_disk(call):
 TOOLS = {
     "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk),
     "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint),
-    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, ResizeDiskVm, resize_disk, repeats=False),
-    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, ResizeDiskLxc, resize_disk, repeats=False),
+    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, GrowVm, grow, repeats=False),
+    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, GrowLxc, grow, repeats=False),
     "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk),
-    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMountpoint, remove_mountpoint),
+    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp),
     "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk),
     "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk),
 }

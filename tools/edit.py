@@ -1,8 +1,8 @@
 """Changing a guest's config: read it, work the change out, write it with its digest, read back what came of it.
 
-For the toolsets change, disks and networks. Why reading back: a write to the config of a running guest is accepted and then
-either hot-plugged or left pending until a restart (qemu-server and pve-container, vmconfig_hotplug_pending); only ./pending
-tells which.
+For the toolsets change, disks and networks. Why reading back: a write to the config of a running guest is accepted and
+then either hot-plugged or left pending until a restart (qemu-server and pve-container, vmconfig_hotplug_pending); only
+./pending tells which.
 """
 import re
 
@@ -10,12 +10,12 @@ from tools.kit import Failure, PveError, text
 from tools.pve.formats import LAST_INDEX, parse_property_string, size_of
 from tools.pve.task import Outcome
 
-#: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common). Said before anything is done.
+#: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common): nothing was done.
 _CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
 
 
 class After:
-    """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait for a restart).
+    """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
 
     known: whether config and waiting could be read; they are empty when not (or when the task was not seen to end).
     remark: what Proxmox said of something else, or None.
@@ -80,37 +80,45 @@ def now(call):
 
 
 def _not_plugged(call, error, params):
-    """What a "hotplug problem" means: the change is in the config. Raises when it is what `params` change that has the problem.
+    """What a "hotplug problem" means: the change is in the config. Raises when what `params` change has the problem.
 
-    Proxmox tries everything that is pending at every change, so an older pending change that still cannot be plugged makes
-    each later change end in an error too, though that one was made (qemu-server, vmconfig_hotplug_pending).
+    Proxmox tries everything that is pending at every change, so an older pending change that still cannot be plugged
+    makes each later change end in an error too, though that one was made (qemu-server, vmconfig_hotplug_pending).
     """
     problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
     try:
         config, waiting = now(call)
     except PveError:
-        raise Failure("%s\nThe change may be in the config all the same; look at it (./pending could not be read)." % error) from None
+        raise Failure("%s\nThe change may be in the config all the same, which could not be read; look at it."
+                      % error) from None
     gone = {params["delete"]} if "delete" in params else set()
     keys = gone | (set(params) - {"delete", "force", "digest"})
     made = not gone & set(config) and keys - gone <= set(config)
     if not made or not problems or keys.intersection(key for key, _ in problems):
         left = ", ".join(sorted(keys & waiting))
-        raise Failure("%s%s" % (error, "\nThe running guest could not take it, but it is in the config and waits for the next start, "
-                                "which may fail for the same reason; take it out again if it is not meant: %s." % left
-                                if left else "")) from None
+        stays = ("\nThe running guest could not take it, but it is in the config and waits for the next start, which "
+                 "may fail for the same reason; take it out again if it is not meant: %s." % left)
+        raise Failure("%s%s" % (error, stays if left else "")) from None
     said = "; ".join(sorted({"%s: %s" % (key, text.line(words, 300)) for key, words in problems}))
-    return After(Outcome(None, status="stopped"), config, waiting, "Proxmox reports a problem with an older change that still waits: "
-                 "%s." % said)
+    return After(Outcome(None, status="stopped"), config, waiting,
+                 "Proxmox reports a problem with an older change that still waits: %s." % said)
 
 
 def explained(error, table):
-    """`error` (PveError or Failure) with the sentence of `table` ((pattern, sentence), ...) that fits Proxmox's words."""
+    """`error` (PveError or Failure) with the sentence of `table` ((pattern, sentence), ...) that fits its words."""
     for pattern, sentence in table:
-        if re.search(pattern, str(error)):
+        tool = sentence.split()[0]
+        if re.search(pattern, str(error)) and not (tool.startswith("proxmox_") and tool in str(error)):
             if isinstance(error, PveError):
                 return PveError("%s\n%s" % (error, sentence), error.status, error.errors, error.outcome)
             return Failure("%s\n%s" % (error, sentence), error.headline)
     return error
+
+
+def major(call):
+    """Major version (int) of Proxmox VE on the node of the call; during an upgrade each node has its own."""
+    match = re.match(r"[0-9]+", str(call.get("/nodes/{node}/version").get("version", "")))
+    return int(match.group()) if match else 99
 
 
 def waits(call, keys):
@@ -124,9 +132,10 @@ def waits(call, keys):
 
 
 def free(config, key):
-    """The first free key of the same series: "scsi2" for "scsi0" when scsi0 and scsi1 are taken; None when there is none."""
+    """The first free key of the same series: scsi2 when scsi0 and scsi1 are taken; None when all are."""
     series = key.rstrip("0123456789")
-    return next(("%s%d" % (series, n) for n in range(LAST_INDEX[series] + 1) if "%s%d" % (series, n) not in config), None)
+    keys = ["%s%d" % (series, number) for number in range(LAST_INDEX[series] + 1)]
+    return next((key for key in keys if key not in config), None)
 
 
 def must_be_free(call, config, key):
@@ -138,7 +147,7 @@ def must_be_free(call, config, key):
 
 
 def must_be_there(call, config, key, pattern):
-    """The value of `key`; Failure when it is not in the config. `pattern` (str): what the other keys of its kind look like."""
+    """The value of `key`; Failure when it is not in the config. `pattern` (str): what keys of its kind look like."""
     if key not in config:
         others = sorted((k for k in config if re.fullmatch(pattern, k)), key=_natural)
         raise Failure("%s has no %s. Nothing was sent. It has: %s." % (call.subject, key, ", ".join(others) or "none"))

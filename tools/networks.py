@@ -6,8 +6,8 @@ from tools.kit import ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Option
 from tools.pve.formats import FORMATS, parse_property_string, property_string
 
 #: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.
-MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa",
-          "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
+MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er",
+          "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
 
 Net = Annotated[str, Arg("net1", format="net")]
 Bridge = Annotated[str, Arg(format="bridge")]
@@ -119,8 +119,8 @@ def add(call):
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     value = done.config.get(net)
-    return call.tell(done.outcome, "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else ""),
-                     done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
+    says = "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "")
+    return call.tell(done.outcome, says, done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
 
 
 def update(call):
@@ -178,7 +178,7 @@ def _read(call, value):
 
 
 def _written(call, device):
-    """The property string of a device: `model=MAC` in one piece, for model= beside virtio=MAC is a duplicate key (400)."""
+    """The property string of a device: `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)."""
     if call.kind == "lxc":
         return property_string(device)
     model, mac = device.pop("model", "virtio"), device.pop("macaddr", None)
@@ -193,8 +193,8 @@ def _put(call, device):
             given, gateway = getattr(args, ip), getattr(args, gw)
             address = device.get(ip) if given is None else given
             if gateway and "/" not in (address or ""):
-                raise Failure("%s goes with an address of its own: %s is %s. Nothing was sent; give %s with its prefix." % (
-                    gw, ip, address or "not set", ip))
+                raise Failure("%s goes with an address of its own: %s is %s. Nothing was sent; give %s with its prefix."
+                              % (gw, ip, address or "not set", ip))
             if given is not None and "/" not in given:
                 device.pop(gw, None)
     for key in _KEYS[call.kind]:
@@ -227,7 +227,7 @@ def _check(call):
 
 
 def check_cidr(key, value, words):
-    """ValueError when `value` is not an address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
+    """ValueError when `value` is no address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
     import ipaddress
     version, example = (4, "192.168.1.100/24") if key == "ip" else (6, "fd00::10/64")
     address, slash, bits = value.partition("/")
@@ -268,8 +268,8 @@ def _free_name(config):
 TOOLS = {
     "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add),
     "proxmox_add_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddNetworkLxc, add),
-    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update, repeats=True),
+    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update),
     "proxmox_update_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, UpdateNetworkLxc, update),
-    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove, repeats=True),
+    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove),
     "proxmox_remove_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, RemoveNetworkLxc, remove),
 }
