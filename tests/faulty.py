@@ -102,7 +102,7 @@ class Faulty:
                 self.connections += 1
                 self._open.append(sock)
             thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
-            self._threads.append(thread)
+            self._threads = [one for one in self._threads if one.is_alive()] + [thread]
             thread.start()
 
     def _serve(self, plain):
