@@ -1,7 +1,7 @@
 """A Proxmox VE cluster in memory, for trying the tools without a Proxmox host and for testing them.
 
-DemoCluster is mounted below `requests` in place of the network: URLs, headers, bodies, errors and JSON are the real ones.
-It refuses what Proxmox refuses, in Proxmox's words; it is never laxer. Nothing it says comes from a real host.
+DemoCluster is mounted below `requests` in place of the network: URLs, headers, bodies, errors and JSON are the real
+ones. It refuses what Proxmox refuses, in Proxmox's words; it is never laxer. Nothing it says comes from a real host.
 """
 import io
 import re
@@ -29,9 +29,11 @@ class DemoCluster(BaseAdapter):
     clock   seconds, only ever growing; tasks and curves follow it
     now     epoch seconds at the moment of making the cluster; later times follow `clock`
     offline names of nodes that are down (a set, to be changed at will): they answer 595
-    tokens  "user@realm!id" -> {"value": str, or None for any, "acl": {path: [privileges]}}; without it root@pam!demo may all
-    version "9.1" and the like, as GET /version says; before 8.3 errors are in the reason phrase alone, before 9 the guest
-            agent takes VM.Monitor and containers are privileged unless told otherwise, in 7 a resize of a VM is no task
+    tokens  "user@realm!id" -> {"value": str, or None for any, "acl": {path: [privileges]}}; without it root@pam!demo
+            may do all that a token may
+    version "9.1" and the like, as GET /version says; before 8.3 errors are in the reason phrase alone, before 9 the
+            guest agent takes VM.Monitor and containers are privileged unless told otherwise, in 7 a resize of a VM is
+            no task
     """
 
     LONGEST_RECORD = 20000
@@ -69,7 +71,8 @@ class DemoCluster(BaseAdapter):
         headers = {key: value.decode("latin-1") if isinstance(value, bytes) else value
                    for key, value in request.headers.items()}
         status, reason, answer, content = self.handle(request.method, target, headers, body)
-        raw = HTTPResponse(body=io.BytesIO(content), headers=answer, status=status, reason=reason, preload_content=False)
+        raw = HTTPResponse(body=io.BytesIO(content), headers=answer, status=status, reason=reason,
+                           preload_content=False)
         response = HTTPAdapter().build_response(request, raw)
         if not stream:
             response.content
@@ -81,7 +84,7 @@ class DemoCluster(BaseAdapter):
     # ---- the server
 
     def handle(self, verb, target, headers, body=b""):
-        """(status, reason, headers, body) of a request: `target` is path?query, `body` bytes; the reason is latin-1 text."""
+        """(status, reason, headers, body) of a request: `target` is path?query; the reason is latin-1 text."""
         headers = {key.lower(): value for key, value in headers.items()}
         with self._lock:
             try:
@@ -151,7 +154,7 @@ class DemoCluster(BaseAdapter):
         return name
 
     def _rights(self, user):
-        """path -> set of privileges: the nearest entry of the ACL up the path; a guest's or storage's pool adds its own."""
+        """path -> set of privileges: the nearest entry of the ACL up the path; a guest's pool adds its own."""
         acl = self.tokens.get(user, {}).get("acl", {})
 
         def nearest(path):
@@ -179,7 +182,8 @@ class DemoCluster(BaseAdapter):
     def _reach(self, node):
         """What pveproxy says when it has to ask another node: unknown, or down (595)."""
         if node not in self.world.nodes:
-            raise Refused(500, "hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known"
+            raise Refused(500,
+                          "hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known"
                           % (node, node))
         if node in self.offline:
             raise wire.Plain(595, "No route to host")

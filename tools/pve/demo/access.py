@@ -5,8 +5,9 @@ from tools.pve.demo.wire import ALL, WORLD, Route, perm
 
 ALL_PRIVILEGES = """
     Datastore.Allocate Datastore.AllocateSpace Datastore.AllocateTemplate Datastore.Audit Group.Allocate Mapping.Audit
-    Mapping.Modify Mapping.Use Permissions.Modify Pool.Allocate Pool.Audit Realm.Allocate Realm.AllocateUser SDN.Allocate
-    SDN.Audit SDN.Use Sys.AccessNetwork Sys.Audit Sys.Console Sys.Incoming Sys.Modify Sys.PowerMgmt Sys.Syslog User.Modify
+    Mapping.Modify Mapping.Use Permissions.Modify Pool.Allocate Pool.Audit Realm.Allocate Realm.AllocateUser
+    SDN.Allocate SDN.Audit SDN.Use Sys.AccessNetwork Sys.Audit Sys.Console Sys.Incoming Sys.Modify Sys.PowerMgmt
+    Sys.Syslog User.Modify
     VM.Allocate VM.Audit VM.Backup VM.Clone VM.Config.CDROM VM.Config.CPU VM.Config.Cloudinit VM.Config.Disk
     VM.Config.HWType VM.Config.Memory VM.Config.Network VM.Config.Options VM.Console VM.GuestAgent.Audit
     VM.GuestAgent.FileRead VM.GuestAgent.FileSystemMgmt VM.GuestAgent.FileWrite VM.GuestAgent.Unrestricted VM.Migrate
@@ -232,7 +233,8 @@ def change_pool(call):
         else:
             old = call.world.pool_of(vmid)
             if old and not call.p.get("allow-move"):
-                die("update pool failed: VM %d is already a member of pool '%s', and 'allow-move' is not set" % (vmid, old))
+                die("update pool failed: VM %d is already a member of pool '%s', and 'allow-move' is not set" % (vmid,
+                    old))
             if old:
                 call.world.pools[old]["vms"].remove(vmid)
             pool_["vms"].append(vmid)
@@ -267,8 +269,8 @@ _CHANGE = {"comment": string("A comment."), "vms": string("Guests.", format="pve
 
 ROUTES = [
     Route("GET /access/permissions", permissions, ALL, "One's own rights.", {
-        "path": string("Only this path."), "userid": string("Of this user or token.",
-                                                            pattern=r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+(?:![A-Za-z][A-Za-z0-9.\-_]+)?")}),
+        "path": string("Only this path."), "userid": string(
+            "Of this user or token.", pattern=r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+(?:![A-Za-z][A-Za-z0-9.\-_]+)?")}),
     Route("GET /access/roles", roles, ALL, "List roles."),
     Route("GET /access/roles/{roleid}", role, ALL, "The privileges of a role."),
     Route("GET /access/users", users, ALL, "List users.", {
@@ -281,7 +283,8 @@ ROUTES = [
     Route("GET /access/acl", acl, ALL, "List permissions."),
     Route("PUT /access/acl", change_acl, ["perm-modify", "{path}"], "Give or take permissions.", {
         "path*": string("On this path."), "roles*": string("These roles.", format="pve-roleid-list"),
-        "users": string("To users.", format="pve-userid-list"), "groups": string("To groups.", format="pve-groupid-list"),
+        "users": string("To users.", format="pve-userid-list"),
+        "groups": string("To groups.", format="pve-groupid-list"),
         "tokens": string("To API tokens.", format="pve-tokenid-list"), "propagate": boolean("Below it too.", default=1),
         "delete": boolean("Take them away.")}),
     Route("GET /pools", pools, ALL, "List pools.", {

@@ -73,7 +73,7 @@ def exec_status(call):
     return row
 
 
-# ------------------------------------------------------------------------------------------------------------- questions
+# ------------------------------------------------------------------------------------------------------------ questions
 
 def os_info(call):
     """GET .../agent/get-osinfo."""
@@ -104,12 +104,15 @@ def file_systems(call):
     """GET .../agent/get-fsinfo."""
     guest = _agent(call)
     if Shell(call.world, guest).windows:
-        return {"result": [{"name": "\\\\?\\Volume{d0}\\", "mountpoint": "C:\\", "type": "NTFS", "total-bytes": 63 * GIB,
+        return {"result": [{"name": "\\\\?\\Volume{d0}\\", "mountpoint": "C:\\", "type": "NTFS",
+                            "total-bytes": 63 * GIB,
                             "used-bytes": 41 * GIB, "disk": []}]}
     return {"result": [
         {"name": "sda1", "mountpoint": "/", "type": "ext4", "total-bytes": 31 * GIB, "used-bytes": 13 * GIB, "disk": [
-            {"bus-type": "scsi", "bus": 0, "target": 0, "unit": 0, "dev": "/dev/sda1", "serial": "0QEMU_QEMU_HARDDISK_drive-scsi0"}]},
-        {"name": "sda15", "mountpoint": "/boot/efi", "type": "vfat", "total-bytes": 124 * MIB, "used-bytes": 9 * MIB, "disk": []}]}
+            {"bus-type": "scsi", "bus": 0, "target": 0, "unit": 0, "dev": "/dev/sda1",
+             "serial": "0QEMU_QEMU_HARDDISK_drive-scsi0"}]},
+        {"name": "sda15", "mountpoint": "/boot/efi", "type": "vfat", "total-bytes": 124 * MIB, "used-bytes": 9 * MIB,
+         "disk": []}]}
 
 
 def users(call):
@@ -133,14 +136,16 @@ def timezone(call):
 def vcpus(call):
     """GET .../agent/get-vcpus."""
     guest = _agent(call)
-    return {"result": [{"logical-id": number, "online": True, "can-offline": bool(number)} for number in range(guest.cpus)]}
+    return {"result": [{"logical-id": number, "online": True, "can-offline": bool(number)}
+                       for number in range(guest.cpus)]}
 
 
 def info(call):
     """GET .../agent/info."""
     _agent(call)
     names = ("guest-ping guest-exec guest-exec-status guest-get-osinfo guest-network-get-interfaces guest-get-fsinfo "
-             "guest-file-open guest-file-read guest-file-write guest-set-user-password guest-fsfreeze-freeze guest-shutdown").split()
+             "guest-file-open guest-file-read guest-file-write guest-set-user-password guest-fsfreeze-freeze "
+             "guest-shutdown").split()
     return {"result": {"version": "10.0.2", "supported_commands": [
         {"name": name, "enabled": True, "success-response": True} for name in names]}}
 
@@ -229,7 +234,8 @@ def regenerate(call):
     guest = call.guest("qemu")
     if not any("cloudinit" in volid for _, _, volid in guest.disks()):
         die("no cloudinit drive configured")
-    guest.guest["cloudinit"] = {key: value for key, value in guest.wanted().items() if key in _CLOUD or key.startswith("ipconfig")}
+    guest.guest["cloudinit"] = {key: value for key,
+                                value in guest.wanted().items() if key in _CLOUD or key.startswith("ipconfig")}
 
 
 def dump(call):
@@ -252,7 +258,8 @@ def dump(call):
     lines = ["version: 1", "config:"]
     for key in sorted(key for key in conf if key.startswith("ipconfig")):
         values = dict(part.partition("=")[::2] for part in str(conf[key]).split(","))
-        lines += ["    - type: physical", "      name: eth%s" % key[8:], "      mac_address: '%s'" % mac_of(guest, int(key[8:])).lower(),
+        lines += ["    - type: physical", "      name: eth%s" % key[8:],
+                  "      mac_address: '%s'" % mac_of(guest, int(key[8:])).lower(),
                   "      subnets:"]
         if values.get("ip") == "dhcp":
             lines.append("      - type: dhcp4")
@@ -274,7 +281,8 @@ def _row(verb, name, handler, words, check=_AUDIT, params=None):
 
 ROUTES = [
     _row("POST", "exec", execute, "Run a program in the guest.", _FREE, {
-        "command*": array("Program and arguments.", string("A word.")), "input-data": string("Its standard input.", maxLength=65536)}),
+        "command*": array("Program and arguments.", string("A word.")),
+        "input-data": string("Its standard input.", maxLength=65536)}),
     _row("GET", "exec-status", exec_status, "What became of a program.", _FREE, {"pid*": integer("The program.")}),
     _row("GET", "get-osinfo", os_info, "The operating system."),
     _row("GET", "get-host-name", host_name, "The host name."),
@@ -292,14 +300,19 @@ ROUTES = [
     _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
         "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
         "crypted": boolean("It is a hash.", default=0)}),
-    _row("GET", "file-read", read_file, "Read a file.", perm_any(VM, "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted"), {
-        "file*": string("The file."), "count": integer("Bytes.", 1, 16777216), "offset": integer("From this byte.", 0),
-        "decode": boolean("As text, not base64.", default=1)}),
-    _row("POST", "file-write", write_file, "Write a file.", perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
-        "file*": string("The file."), "content*": string("What to write.", maxLength=61440),
-        "encode": boolean("The content is text, not base64.", default=1)}),
-    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit", cloud_init, perm(VM, "VM.Audit"), "cloud-init values and what is not yet written."),
-    Route("PUT /nodes/{node}/qemu/{vmid}/cloudinit", regenerate, perm(VM, "VM.Config.Cloudinit"), "Write the cloud-init drive again."),
+    _row("GET", "file-read", read_file, "Read a file.",
+         perm_any(VM, "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted"), {
+             "file*": string("The file."), "count": integer("Bytes.", 1, 16777216),
+             "offset": integer("From this byte.", 0),
+             "decode": boolean("As text, not base64.", default=1)}),
+    _row("POST", "file-write", write_file, "Write a file.",
+         perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
+             "file*": string("The file."), "content*": string("What to write.", maxLength=61440),
+             "encode": boolean("The content is text, not base64.", default=1)}),
+    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit", cloud_init, perm(VM, "VM.Audit"),
+          "cloud-init values and what is not yet written."),
+    Route("PUT /nodes/{node}/qemu/{vmid}/cloudinit", regenerate, perm(VM, "VM.Config.Cloudinit"),
+          "Write the cloud-init drive again."),
     Route("GET /nodes/{node}/qemu/{vmid}/cloudinit/dump", dump, perm(VM, "VM.Audit"), "What cloud-init is told.", {
         "type*": enum("Which part.", "user network meta")}),
 ]

@@ -106,7 +106,8 @@ def vzdump(call):
                 task.say("ERROR: Backup of VM %d failed - %s" % (vmid, error.text.strip()))
                 task.say("INFO: Failed at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
             else:
-                task.say("INFO: Finished Backup of VM %d (%s)" % (vmid, time.strftime("%H:%M:%S", time.gmtime(world.t - begun))))
+                task.say("INFO: Finished Backup of VM %d (%s)" % (
+                    vmid, time.strftime("%H:%M:%S", time.gmtime(world.t - begun))))
                 task.say("INFO: Backup finished at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
         task.holds_lock = False
         if failed:
@@ -123,7 +124,8 @@ def _backup(call, task, vmid, storage, keep):
     if guest is None:
         die("unable to find VM '%d'" % vmid)
     say = task.say
-    say("INFO: Starting Backup of VM %d (%s)\nINFO: Backup started at %s" % (vmid, guest.kind, start.stamp(world.t, "%Y-%m-%d %H:%M:%S")))
+    say("INFO: Starting Backup of VM %d (%s)\nINFO: Backup started at %s" % (vmid, guest.kind,
+        start.stamp(world.t, "%Y-%m-%d %H:%M:%S")))
     compress = p.get("compress", "0")
     mode = p.get("mode", "snapshot") if guest.running else "stop"
     say("INFO: status = %s" % ("running" if guest.running else "stopped"))
@@ -134,18 +136,19 @@ def _backup(call, task, vmid, storage, keep):
         there = [volume for volume in storage.at(guest.node).values()
                  if volume.content == "backup" and volume.vmid == vmid and not volume.protected]
         if len(there) >= limit:
-            die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the "
-                "limit or delete old backup(s)." % limit)
+            die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either "
+                "increase the limit or delete old backup(s)." % limit)
     resource = ha_of(world, guest)
     if mode == "stop" and guest.running and resource and resource["state"] in ("started", "enabled"):
-        die("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service.")
+        die("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable "
+            "the Service.")
     guest.check_lock()
     say("INFO: %s Name: %s" % (guest.what, guest.name))
     included, total = _included(world, guest)
     for key, volid, size, reason in included:
         if guest.kind == "lxc":
-            say("INFO: %s mount point %s ('%s') in backup%s" % ("including" if not reason else "excluding", key, volid,
-                                                              "" if not reason else " (%s)" % reason))
+            say("INFO: %s mount point %s ('%s') in backup%s" % (
+                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
         elif reason:
             say("INFO: exclude disk '%s' '%s' (%s)" % (key, volid, reason))
         else:
@@ -168,7 +171,7 @@ def _backup(call, task, vmid, storage, keep):
             yield 2.0
             switch_off(world, guest)
         yield from _copy(world, task, guest, storage, compress, mode, total)
-        size = int(total * (0.12 if compress in ("zstd", "gzip", "1", "lzo") else 0.28)) if storage.type != "pbs" else total
+        size = total if storage.type == "pbs" else int(total * (0.28 if compress == "0" else 0.12))
         if size * (0.05 if storage.type == "pbs" else 1) > storage.space(guest.node)[2]:
             die("vma_queue_write: write error - Broken pipe\nNo space left on device" if guest.kind == "qemu" else
                 "command 'tar cpf - ... | zstd' failed: exit code 1: No space left on device")
@@ -224,10 +227,12 @@ def _copy(world, task, guest, storage, compress, mode, total):
     say = task.say
     stamp = start.stamp(world.t, "%Y-%m-%dT%H:%M:%SZ")
     if storage.type == "pbs":
-        say("INFO: creating Proxmox Backup Server archive '%s/%d/%s'" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid, stamp))
+        say("INFO: creating Proxmox Backup Server archive '%s/%d/%s'" % ("vm" if guest.kind == "qemu" else "ct",
+            guest.vmid, stamp))
     else:
         say("INFO: creating vzdump archive '%s/dump/vzdump-%s-%d-%s.%s%s'" % (
-            storage.conf.get("path"), guest.kind, guest.vmid, start.stamp(world.t), "vma" if guest.kind == "qemu" else "tar",
+            storage.conf.get("path"), guest.kind, guest.vmid, start.stamp(world.t),
+            "vma" if guest.kind == "qemu" else "tar",
             "." + _EXTENSIONS[compress] if _EXTENSIONS[compress] else ""))
     if compress in ("lzo", "1"):
         yield 0.5
@@ -239,7 +244,8 @@ def _copy(world, task, guest, storage, compress, mode, total):
             say("INFO: create storage snapshot 'vzdump'")
         for _ in range(3):
             yield max(0.5, min(6.0, total / _SPEED))
-        say("INFO: Total bytes written: %d (%s, 98MiB/s)" % (total, "%.1fGiB" % (total / GIB) if total > GIB else "%dMiB" % (total / MIB)))
+        say("INFO: Total bytes written: %d (%s, 98MiB/s)"
+            % (total, "%.1fGiB" % (total / GIB) if total > GIB else "%dMiB" % (total / MIB)))
         if mode == "snapshot":
             say("INFO: cleanup temporary 'vzdump' snapshot")
         return
@@ -254,8 +260,9 @@ def _copy(world, task, guest, storage, compress, mode, total):
         yield seconds / 5.0
         done = total * step // 5
         say("INFO: %3d%% (%s of %s) in %ds, read: %.1f MiB/s, write: %.1f MiB/s" % (
-            step * 20, _gib(done), _gib(total), int(seconds * step / 5.0), total / MIB / seconds, total / MIB / seconds * 0.28))
-    say("INFO: backup is sparse: %.2f GiB (%d%%) total zero data" % (total * 0.71 / GIB, 71) if storage.type != "pbs" else
+            step * 20, _gib(done), _gib(total), int(seconds * step / 5.0), total / MIB / seconds,
+            total / MIB / seconds * 0.28))
+    say("INFO: backup is sparse: %.2f GiB (71%%) total zero data" % (total * 0.71 / GIB) if storage.type != "pbs" else
         "INFO: backup was done incrementally, reused %.2f GiB (93%%)" % (total * 0.93 / GIB))
     say("INFO: transferred %.2f GiB in %d seconds (%.1f MiB/s)" % (total / GIB, seconds, total / MIB / seconds))
 
@@ -296,8 +303,8 @@ def defaults(call):
     name = call.p.get("storage")
     if name:
         call.need_any("/storage/" + name, "Datastore.Audit", "Datastore.AllocateSpace")
-    row = {"mode": "snapshot", "compress": "0", "remove": 1, "ionice": 7, "lockwait": 180, "stopwait": 10, "zstd": 1, "pigz": 0,
-           "prune-backups": {"keep-all": 1}, "notification-mode": "auto"}
+    row = {"mode": "snapshot", "compress": "0", "remove": 1, "ionice": 7, "lockwait": 180, "stopwait": 10, "zstd": 1,
+           "pigz": 0, "prune-backups": {"keep-all": 1}, "notification-mode": "auto"}
     if name:
         row["storage"] = name
         keep = call.world.storage(name).conf.get("prune-backups", "keep-all=1")
@@ -406,7 +413,8 @@ def job_volumes(call):
             if guest is None:
                 children.append({"id": vmid, "type": "unknown", "name": "", "leaf": 1, "children": []})
                 continue
-            volumes = [{"id": "%d:%s" % (vmid, key), "name": key, "included": int(not reason), "reason": reason or "enabled", "leaf": 1}
+            volumes = [{"id": "%d:%s" % (vmid, key), "name": key, "included": int(not reason),
+                        "reason": reason or "enabled", "leaf": 1}
                        for key, _, _, reason in _included(call.world, guest)[0]]
             children.append({"id": vmid, "name": guest.name, "type": guest.kind, "children": volumes, "leaf": 0})
     return {"children": children, "not_all_permissions": 0}
@@ -425,22 +433,32 @@ def not_backed_up(call):
 
 _STORAGE = string("Backups go here.", format="pve-storage-id")
 _COMMON = {
-    "vmid": string("These guests.", format="pve-vmid-list"), "all": boolean("All guests.", default=0), "storage": _STORAGE,
+    "vmid": string("These guests.", format="pve-vmid-list"), "all": boolean("All guests.", default=0),
+    "storage": _STORAGE,
     "pool": string("The guests of this pool."), "exclude": string("With all: not these.", format="pve-vmid-list"),
-    "mode": enum("How.", "snapshot suspend stop", default="snapshot"), "compress": enum("Compression.", "0 1 gzip lzo zstd", default="0"),
-    "remove": boolean("Prune older backups.", default=1), "prune-backups": string("What to keep.", format=retention.RULES),
+    "mode": enum("How.", "snapshot suspend stop", default="snapshot"),
+    "compress": enum("Compression.", "0 1 gzip lzo zstd", default="0"),
+    "remove": boolean("Prune older backups.", default=1),
+    "prune-backups": string("What to keep.", format=retention.RULES),
     "notes-template": string("Notes, with {{guestname}} and the like.", maxLength=1024, requires="storage"),
-    "protected": boolean("Make it protected.", requires="storage"), "bwlimit": integer("KiB/s.", 0), "ionice": integer("Priority.", 0, 8),
+    "protected": boolean("Make it protected.", requires="storage"), "bwlimit": integer("KiB/s.", 0),
+    "ionice": integer("Priority.", 0, 8),
     "lockwait": integer("Minutes to wait for the lock.", 0), "stopwait": integer("Minutes to wait for a stop.", 0),
-    "mailto": string("Mail to.", format="email-or-username-list"), "mailnotification": enum("When to mail.", "always failure"),
-    "notification-mode": enum("How to notify.", "auto legacy-sendmail notification-system"), "quiet": boolean("Less output.", default=0),
-    "stdexcludes": boolean("Without temporary files.", default=1), "zstd": integer("zstd threads."), "pigz": integer("pigz threads."),
-    "exclude-path": array("Without these paths.", {"type": "string"}), "stop": boolean("Stop running backups here.", default=0),
+    "mailto": string("Mail to.", format="email-or-username-list"),
+    "mailnotification": enum("When to mail.", "always failure"),
+    "notification-mode": enum("How to notify.", "auto legacy-sendmail notification-system"),
+    "quiet": boolean("Less output.", default=0),
+    "stdexcludes": boolean("Without temporary files.", default=1), "zstd": integer("zstd threads."),
+    "pigz": integer("pigz threads."),
+    "exclude-path": array("Without these paths.", {"type": "string"}),
+    "stop": boolean("Stop running backups here.", default=0),
     "dumpdir": string("Only for root."), "tmpdir": string("Only for root."), "script": string("Only for root."),
 }
 _JOB = dict(_COMMON, **{
-    "id": string("Id of the job.", format="pve-configid"), "schedule": string("When.", format="pve-calendar-event", maxLength=128),
-    "enabled": boolean("Runs.", default=1), "comment": string("A comment.", maxLength=512), "node": string("Only on this node.", format="pve-node"),
+    "id": string("Id of the job.", format="pve-configid"),
+    "schedule": string("When.", format="pve-calendar-event", maxLength=128),
+    "enabled": boolean("Runs.", default=1), "comment": string("A comment.", maxLength=512),
+    "node": string("Only on this node.", format="pve-node"),
     "repeat-missed": boolean("Catch up.", default=0), "starttime": string("Time of day.", pattern=r"\d{1,2}:\d{1,2}"),
     "dow": string("Days of the week.", requires="starttime", format="pve-day-of-week-list")})
 _ID = {"id": string("Id of the job.", maxLength=50, pattern=r"\S+")}
@@ -449,8 +467,10 @@ _AUDIT, _MODIFY = perm("/", "Sys.Audit"), perm("/", "Sys.Modify")
 ROUTES = [
     Route("POST /nodes/{node}/vzdump", vzdump, ALL, "Back guests up.", dict(_COMMON, **{
         "job-id": string("Only for root.", maxLength=50, pattern=r"\S+")})),
-    Route("GET /nodes/{node}/vzdump/defaults", defaults, ALL, "What vzdump does unless told otherwise.", {"storage": _STORAGE}),
-    Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.", {"volume*": string("The backup.")}),
+    Route("GET /nodes/{node}/vzdump/defaults", defaults, ALL, "What vzdump does unless told otherwise.",
+          {"storage": _STORAGE}),
+    Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.",
+          {"volume*": string("The backup.")}),
     Route("GET /cluster/backup", jobs, _AUDIT, "Backup jobs."),
     Route("POST /cluster/backup", create_job, _MODIFY, "Make a backup job.", _JOB),
     Route("GET /cluster/backup/{id}", job, _AUDIT, "A backup job.", _ID),

@@ -7,11 +7,13 @@ from tools.pve.demo.rules import boolean, integer, lookup, parse_properties, spl
 from tools.pve.demo.wire import VM, Route, forbid, perm_any
 
 #: Options of a running VM that need no restart (qemu-server's fast_plug_option and those it can set live).
-LIVE_QEMU = set("description hookscript lock migrate_downtime name onboot protection shares startup vmstatestorage tags balloon "
-                "cpuunits cpulimit affinity hotplug allow-ksm".split())
+LIVE_QEMU = set(
+    "description hookscript lock migrate_downtime name onboot protection shares startup vmstatestorage tags balloon "
+    "cpuunits cpulimit affinity hotplug allow-ksm".split())
 #: Options of a running container that need no restart.
-LIVE_LXC = set("description onboot startup protection hostname hookscript cores tags lock memory swap cpulimit cpuunits "
-               "nameserver searchdomain".split())
+LIVE_LXC = set(
+    "description onboot startup protection hostname hookscript cores tags lock memory swap cpulimit cpuunits "
+    "nameserver searchdomain".split())
 #: Properties of a drive that cannot change while it is plugged in.
 _FIXED = ("aio", "cache", "discard", "iothread", "queues", "product", "vendor", "ssd", "ro", "detect_zeroes")
 _CONTROL = ("node", "vmid", "delete", "revert", "digest", "force", "background_delay", "skiplock")
@@ -55,7 +57,8 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
             die("only root can set '%s' config" % key)
         if kind == "qemu" and base in ("hostpci", "usb", "serial") and key != base:
             if text and not (text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
-                die("only root can set '%s' config for %s" % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
+                die("only root can set '%s' config for %s"
+                    % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
         if kind == "lxc" and base == "dev" and key != base:
             forbid("configuring device passthrough is only allowed for root@pam")
         if kind == "lxc" and key == "features":
@@ -124,7 +127,8 @@ def change_vm(call):
     def worker(task):
         task.say("update VM %d: %s" % (guest.vmid, " ".join(
             ["-%s %s" % (key, values[key]) for key in sorted(values)] + ["-delete %s" % key for key in deletes])))
-        if any(drives.NEW_DISK.match(str(value).split(",")[0]) for key, value in values.items() if disk_rule("qemu", key)):
+        if any(drives.NEW_DISK.match(str(value).split(",")[0]) for key,
+               value in values.items() if disk_rule("qemu", key)):
             yield 1.5
         else:
             yield 0.2
@@ -192,7 +196,8 @@ def _plan(world, guest, values, deletes, force, say, warn):
             value = _tags(value)
         guest.pending[key] = value
         guest.forced.discard(key)
-    for key in [key for key, value in guest.pending.items() if value is not None and str(guest.conf.get(key)) == str(value)]:
+    for key in [key for key,
+                value in guest.pending.items() if value is not None and str(guest.conf.get(key)) == str(value)]:
         del guest.pending[key]
 
 
@@ -242,7 +247,8 @@ def apply_vm(world, guest):
     for key, value in list(guest.pending.items()):
         base = key.rstrip("0123456789")
         if key in LIVE_QEMU or base == "unused":
-            live = not (key == "balloon" and (value is None or not int(value) or not int(guest.conf.get("balloon", 1) or 0)))
+            live = not (key == "balloon"
+                        and (value is None or not int(value) or not int(guest.conf.get("balloon", 1) or 0)))
         elif base == "net" and key != "net":
             live = _net_live(world, guest, key, value, features, errors)
         elif base in ("scsi", "virtio", "ide", "sata") and key != base:
@@ -288,13 +294,14 @@ def _drive_live(guest, key, value, features):
     if old and new and drives.is_cdrom(old) and drives.is_cdrom(new):
         return True                                     # a CD is changed like a CD
     if key.startswith(("ide", "sata")):
-        return bool(old and new and old["file"] == new["file"] and all(old.get(name) == new.get(name) for name in _FIXED))
+        return bool(old and new and old["file"] == new["file"]
+                    and all(old.get(name) == new.get(name) for name in _FIXED))
     if old and new and old["file"] == new["file"]:
         return all(old.get(name) == new.get(name) for name in _FIXED)
     return "disk" in features
 
 
-# ------------------------------------------------------------------------------------------------------------ containers
+# ----------------------------------------------------------------------------------------------------------- containers
 
 def change_container(call):
     """PUT .../lxc/{vmid}/config: always at once."""
@@ -373,9 +380,11 @@ _COMMON = {"delete": string("Options to remove.", format="pve-configid-list"),
            "digest": string("Refuse if the configuration has another one.", maxLength=40)}
 _QEMU = dict(options.QEMU, **dict(_COMMON, **{
     "force": boolean("Destroy the disks that are removed.", requires="delete"), "skiplock": boolean("Only for root.")}))
-_QEMU_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
+_QEMU_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory",
+                        "VM.Config.Network",
                         "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit")
-_LXC_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options")
+_LXC_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
+                       "VM.Config.Options")
 
 ROUTES = [
     Route("PUT /nodes/{node}/qemu/{vmid}/config", change_vm, _QEMU_RIGHTS, "Change options of a VM, at once.", _QEMU),

@@ -46,7 +46,8 @@ def status(call):
              "quorate": int(world.quorate)}]
     for node in world.nodes.values():
         rows.append({"id": "node/" + node.name, "type": "node", "name": node.name, "nodeid": node.number, "ip": node.ip,
-                     "level": "", "local": int(node.name == world.local), "online": int(node.name not in world.offline)})
+                     "level": "", "local": int(node.name == world.local),
+                     "online": int(node.name not in world.offline)})
     return rows
 
 
@@ -91,7 +92,8 @@ def options(call):
 
 def config_nodes(call):
     """GET /cluster/config/nodes."""
-    return [{"node": node.name, "name": node.name, "nodeid": str(node.number), "quorum_votes": "1", "ring0_addr": node.ip}
+    return [{"node": node.name, "name": node.name, "nodeid": str(node.number), "quorum_votes": "1",
+             "ring0_addr": node.ip}
             for node in call.world.nodes.values()]
 
 

@@ -57,7 +57,8 @@ def clone(call):
         try:
             if world.guests.get(newid) is not None:
                 clash = world.guests[newid]
-                die("unable to create VM %d - %s %d already exists on node '%s'" % (newid, clash.what, newid, clash.node))
+                die("unable to create VM %d - %s %d already exists on node '%s'" % (newid, clash.what, newid,
+                    clash.node))
             world.guests[newid] = new
             copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
                 "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
@@ -68,7 +69,8 @@ def clone(call):
             if p.get("name") or p.get("hostname"):
                 copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
             elif kind == "qemu":
-                copy["name"] = ("Copy-of-VM-%s" % guest.conf["name"]) if guest.conf.get("name") else "Copy-of-VM-%d" % guest.vmid
+                copy["name"] = ("Copy-of-VM-%s"
+                                % guest.conf["name"]) if guest.conf.get("name") else "Copy-of-VM-%d" % guest.vmid
             if "description" in p:
                 copy["description"] = change._description(p["description"])
             _unique(world, copy)
@@ -145,7 +147,8 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
         task.say("create full clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
                  "create full clone of mountpoint %s (%s)" % (key, volid))
         target = world.online_storage(p["storage"], guest.node) if full and p.get("storage") else storage
-        copy = disks.copy_volume(world, new, volume, target, p.get("format") if full and "cloudinit" not in volid else None)
+        copy = disks.copy_volume(world, new, volume, target,
+                                 p.get("format") if full and "cloudinit" not in volid else None)
         made.append(copy.volid)
         if volume.size > 16 * MIB:
             yield from disks.copying(world, task, guest, volume.size, disks.mirror_line("drive-" + key) if guest.running
@@ -153,7 +156,8 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
     else:
         task.say("create linked clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
                  "create linked clone of mountpoint %s (%s)" % (key, volid))
-        copy = world.allocate(storage, new.node, new.vmid, volume.size, "qcow2" if storage.files else volume.format, new.kind, used=1 << 20)
+        copy = world.allocate(storage, new.node, new.vmid, volume.size, "qcow2" if storage.files else volume.format,
+                              new.kind, used=1 << 20)
         if storage.files or storage.type == "zfspool":
             old = copy.volid
             copy.volid = "%s:%s/%s" % (storage.name, volume.name, copy.name)
@@ -184,15 +188,17 @@ def template(call):
         die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
     for key, parts, volid in guest.disks(unused=False):
         if only in (None, key) and world.storages[volid.partition(":")[0]].type == "lvm":
-            die("unable to create template, because disk '%s' can't be converted: Template feature is not available for '%s' (%s)" % (
-                key, volid, key) if kind == "qemu" else "unable to create template, because '%s' cannot be a base volume" % volid)
+            die("unable to create template, because disk '%s' can't be converted: Template feature is not available "
+                "for '%s' (%s)" % (key, volid, key) if kind == "qemu" else
+                "unable to create template, because '%s' cannot be a base volume" % volid)
 
     def convert():
         for key, parts, volid in guest.disks(unused=False):
             if only not in (None, key) or drives.is_cloudinit({"file": volid}):
                 continue
             volume = world.volume(volid, guest.node)
-            name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)", lambda match: "base-" if match.group(1) == "vm" else "basevol-", volid)
+            name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)",
+                          lambda match: "base-" if match.group(1) == "vm" else "basevol-", volid)
             volumes = world.storages[volid.partition(":")[0]].at(guest.node)
             volumes[name] = volumes.pop(volid)
             volume.volid = name
@@ -314,14 +320,17 @@ def moving(world, guest, target, task, with_disks, mapping):
     if guest.kind == "qemu" and guest.running and local and not with_disks:
         for row in local:
             task.say("found local disk '%s' (attached)" % row["volid"])
-        die("migration aborted (duration 00:00:00): Failed to sync data - can't live migrate attached local disks without "
-            "with-local-disks option")
-    if guest.kind == "lxc" and guest.snapshots and any(world.storages[row["volid"].partition(":")[0]].type == "lvmthin" for row in local):
-        die("migration aborted (duration 00:00:00): cannot migrate local volume '%s': non-migratable snapshot exists" % local[0]["volid"])
+        die("migration aborted (duration 00:00:00): Failed to sync data - can't live migrate attached local disks "
+            "without with-local-disks option")
+    if guest.kind == "lxc" and guest.snapshots and any(world.storages[row["volid"].partition(":")[0]].type == "lvmthin"
+                                                       for row in local):
+        die("migration aborted (duration 00:00:00): cannot migrate local volume '%s': non-migratable snapshot exists"
+            % local[0]["volid"])
     guest.conf["lock"] = "migrate"
     was_running = guest.running
     try:
-        task.say("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target, world.nodes[target].ip))
+        task.say("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target,
+                                                                    world.nodes[target].ip))
         if guest.kind == "lxc" and was_running:
             task.say("shutdown CT %d" % guest.vmid)
             yield 2.0
@@ -329,8 +338,8 @@ def moving(world, guest, target, task, with_disks, mapping):
         for row in local:
             name = _mapped(mapping, row["volid"].partition(":")[0])
             if row["size"] * 0.3 > world.storages[name].space(target)[2]:
-                die("migration aborted (duration 00:00:01): storage migration for '%s' to storage '%s' failed - not enough space" % (
-                    row["volid"], name))
+                die("migration aborted (duration 00:00:01): storage migration for '%s' to storage '%s' failed - not "
+                    "enough space" % (row["volid"], name))
             task.say("found local disk '%s' (%s)" % (row["volid"], "attached" if row["is_attached"] else "unused"))
             yield from disks.copying(world, task, guest, row["size"], disks.mirror_line("drive-" + row["drivename"])
                                      if was_running and guest.kind == "qemu" else disks.gib_line())
@@ -340,7 +349,8 @@ def moving(world, guest, target, task, with_disks, mapping):
             size = guest.memory
             for part in (0.3, 0.6, 0.9):
                 yield 1.5
-                task.say("migration active, transferred %.1f GiB of %.1f GiB VM-state, 112.4 MiB/s" % (size * part / GIB, size / GIB))
+                task.say("migration active, transferred %.1f GiB of %.1f GiB VM-state, 112.4 MiB/s"
+                         % (size * part / GIB, size / GIB))
             task.say("average migration speed: 118.1 MiB/s - downtime 64 ms\nmigration status: completed")
         yield 0.6
         _carry(world, guest, target, mapping)
@@ -351,7 +361,8 @@ def moving(world, guest, target, task, with_disks, mapping):
         yield 1.0
         switch_on(world, guest)
     seconds = int(world.t - start)
-    task.say("migration finished successfully (duration %02d:%02d:%02d)" % (seconds // 3600, seconds // 60 % 60, seconds % 60))
+    task.say("migration finished successfully (duration %02d:%02d:%02d)" % (
+        seconds // 3600, seconds // 60 % 60, seconds % 60))
 
 
 def _carry(world, guest, target, mapping=None):
@@ -393,9 +404,10 @@ def _carry(world, guest, target, mapping=None):
 _CLONE = {"newid*": integer("Id of the clone.", 100, 999999999, format="pve-vmid"), "description": string("Its notes."),
           "pool": string("Into this pool.", format="pve-poolid"), "full": boolean("Copy all disks."),
           "snapname": string("From this snapshot.", format="pve-configid", maxLength=40),
-          "storage": string("Copies go here.", format="pve-storage-id"), "target": string("On this node.", format="pve-node")}
+          "storage": string("Copies go here.", format="pve-storage-id"),
+          "target": string("On this node.", format="pve-node")}
 _MAY_CLONE = ["and", perm(VM, "VM.Clone"), ["or", perm("/vms/{newid}", "VM.Allocate"),
-                                           perm("/pool/{pool}", "VM.Allocate") + ["require_param", "pool"]]]
+                                            perm("/pool/{pool}", "VM.Allocate") + ["require_param", "pool"]]]
 _MIGRATE = perm(VM, "VM.Migrate")
 _TARGET = {"target": string("To this node.", format="pve-node")}
 
@@ -412,11 +424,13 @@ ROUTES = [
     Route("GET /nodes/{node}/lxc/{vmid}/migrate", precheck, _MIGRATE, "Where a container could go.", _TARGET),
     Route("POST /nodes/{node}/qemu/{vmid}/migrate", migrate, _MIGRATE, "Bring a VM to another node.", {
         "target*": _TARGET["target"], "online": boolean("While it runs."), "force": boolean("Only for root."),
-        "with-local-disks": boolean("Its local disks too."), "targetstorage": string("Storages there.", format="storage-pair-list"),
+        "with-local-disks": boolean("Its local disks too."),
+        "targetstorage": string("Storages there.", format="storage-pair-list"),
         "bwlimit": integer("KiB/s.", 0), "migration_type": enum("With or without SSH.", "secure insecure"),
         "migration_network": string("Over this network.", format="CIDR")}),
     Route("POST /nodes/{node}/lxc/{vmid}/migrate", migrate, _MIGRATE, "Bring a container to another node.", {
-        "target*": _TARGET["target"], "online": boolean("Live; not possible yet."), "restart": boolean("Stop it, move, start it."),
+        "target*": _TARGET["target"], "online": boolean("Live; not possible yet."),
+        "restart": boolean("Stop it, move, start it."),
         "timeout": integer("Seconds for the shutdown.", default=180), "bwlimit": number("KiB/s.", 0),
         "target-storage": string("Storages there.", format="storage-pair-list")}),
 ]

@@ -9,12 +9,14 @@ from tools.pve.demo.power import starting, switch_off
 from tools.pve.demo.rules import boolean, integer, number, parse_properties, properties, string
 from tools.pve.demo.wire import ALL, VM, Route, forbid, perm
 
-_CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore", "ha-managed",
+_CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore",
+                "ha-managed",
                 "ostemplate", "restore", "password", "ssh-public-keys", "ignore-unpack-errors")
 
 
 def _options(call):
-    return {key: int(value) if isinstance(value, bool) else value for key, value in call.p.items() if key not in _CREATE_ONLY}
+    return {key: int(value) if isinstance(value, bool) else value for key,
+            value in call.p.items() if key not in _CREATE_ONLY}
 
 
 def _taken(world, vmid, node, words):
@@ -145,7 +147,8 @@ def _root_only(kind, values):
         text = str(values[key])
         if kind == "qemu" and base in ("hostpci", "usb", "serial") and not (
                 text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
-            die("only root can set '%s' config for %s" % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
+            die("only root can set '%s' config for %s"
+                % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
 
 
 def _need_option(call, kind, key):
@@ -174,8 +177,8 @@ def _boot_order(conf):
     """The default order: the first disk, the first CD drive, the first card."""
     def first(test):
         for bus in ("scsi", "virtio", "sata", "ide"):
-            for number in range(31):
-                key = "%s%d" % (bus, number)
+            for place in range(31):
+                key = "%s%d" % (bus, place)
                 if key in conf and test(parse_properties(disk_rule("qemu", key), str(conf[key]))):
                     return key
         return None
@@ -242,8 +245,9 @@ def _restore_vm(call):
             die("unable to restore VM %d - vm is running" % vmid)
         if volume is None or volume.volid not in source.at(call.node):
             die("volume '%s' does not exist" % volid)
-        task.say("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdumptmp4711.fifo - /var/tmp/vzdumptmp4711"
-                 % volid if source.type != "pbs" else "new volume ID is ...\nrestore proxmox backup image: %s" % volid)
+        task.say("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdump.fifo - /var/tmp/vzdump"
+                 % volid
+                 if source.type != "pbs" else "restore proxmox backup image: %s" % volid)
         guest = Guest(vmid, "qemu", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
         conf = {key: value for key, value in volume.facts["config"].items() if not key.startswith("unused")}
         if old is not None:
@@ -258,7 +262,8 @@ def _restore_vm(call):
                 parts = parse_properties(rule, str(text))
                 if drives.is_cloudinit(parts):
                     target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
-                    parts["file"] = world.allocate(target, call.node, vmid, 4 * MIB, None, name="vm-%d-cloudinit" % vmid, used=4 * MIB).volid
+                    parts["file"] = world.allocate(target, call.node, vmid, 4 * MIB, None,
+                                                   name="vm-%d-cloudinit" % vmid, used=4 * MIB).volid
                 elif drives.is_cdrom(parts):
                     continue
                 else:
@@ -270,10 +275,12 @@ def _restore_vm(call):
                     if used > target.space(call.node)[2]:
                         die("not enough free space on storage '%s'" % target.name)
                     parts["file"] = world.allocate(target, call.node, vmid, size, None, used=used).volid
-                    task.say("new volume ID is '%s'\nmap 'drive-%s' to '%s' (write zeros = 0)" % (parts["file"], key, parts["file"]))
+                    task.say("new volume ID is '%s'\nmap 'drive-%s' to '%s' (write zeros = 0)" % (
+                        parts["file"], key, parts["file"]))
                     for percent in (10, 40, 70, 100):
                         yield min(3.0, size / disks.SPEED / 4)
-                        task.say("progress %d%% (read %d bytes, duration %d sec)" % (percent, size * percent // 100, percent // 12))
+                        task.say("progress %d%% (read %d bytes, duration %d sec)" % (
+                            percent, size * percent // 100, percent // 12))
                 made.append(parts["file"])
                 conf[key] = drives.print_properties(parts, rule)
             yield 0.2
@@ -301,21 +308,23 @@ def _unique(world, conf):
     """New MAC addresses, a new UUID."""
     for key in conf:
         if re.match(r"net\d+$", key):
-            conf[key] = re.sub(r"(?i)([0-9a-f]{2}(:[0-9a-f]{2}){5})", lambda match: world.mac(), str(conf[key]), count=1)
+            conf[key] = re.sub(r"(?i)([0-9a-f]{2}(:[0-9a-f]{2}){5})", lambda match: world.mac(), str(conf[key]),
+                               count=1)
     if "smbios1" in conf:
         conf["smbios1"] = "uuid=%s" % world.uuid()
     if "vmgenid" in conf:
         conf["vmgenid"] = world.uuid()
 
 
-# ------------------------------------------------------------------------------------------------------------ containers
+# ----------------------------------------------------------------------------------------------------------- containers
 
 def create_container(call):
     """POST /nodes/{node}/lxc: a new container, or one from a backup (ostemplate and restore=1)."""
     world, vmid = call.world, call.p["vmid"]
     restore = bool(call.p.get("restore"))
-    if not (call.may("/vms/%d" % vmid, "VM.Allocate") or (call.p.get("pool") and call.may("/pool/" + call.p["pool"], "VM.Allocate"))
-            or (restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup"))):
+    by_pool = call.p.get("pool") and call.may("/pool/" + call.p["pool"], "VM.Allocate")
+    by_backup = restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup")
+    if not (call.may("/vms/%d" % vmid, "VM.Allocate") or by_pool or by_backup):
         forbid("/vms/%d, VM.Allocate" % vmid)
     if call.p.get("pool") is not None and call.p["pool"] not in world.pools:
         die("pool '%s' does not exist" % call.p["pool"])
@@ -340,7 +349,8 @@ def create_container(call):
     source, volume, volid = _archive(call, ("backup",) if restore else ("vztmpl",))
     old = world.guests.get(vmid)
     if old is not None and not (restore and call.p.get("force") and old.kind == "lxc" and old.node == call.node):
-        die("%s%s %d already exists on node '%s'" % ("unable to restore CT %d - " % vmid if restore else "", old.what, vmid, old.node))
+        die("%s%s %d already exists on node '%s'" % ("unable to restore CT %d - " % vmid if restore else "", old.what,
+                                                     vmid, old.node))
     if old is not None:
         if old.running:
             die("can't overwrite running container")
@@ -378,7 +388,8 @@ def create_container(call):
             conf = _container_volumes(world, guest, saved, values, mounts, default, call, made)
             for name in made:
                 task.say("  Logical volume \"%s\" created." % name.partition(":")[2])
-            task.say("Creating filesystem with 1048576 4k blocks and 262144 inodes\nextracting archive '%s'" % volid if not restore
+            task.say("Creating filesystem with 1048576 4k blocks and 262144 inodes\nextracting archive '%s'" % volid
+                     if not restore
                      else "restoring '%s' now..\nextracting archive '%s'" % (volid, volid))
             for _ in range(3):
                 yield 1.0
@@ -401,14 +412,16 @@ def create_container(call):
             conf.setdefault("hostname", "CT%d" % vmid)
             conf.setdefault("memory", 512)
             conf.setdefault("swap", 512)
-            task.say("Detected container architecture: amd64\nCreating SSH host key 'ssh_host_ed25519_key' - this may take some time ...\n"
+            task.say("Detected container architecture: amd64\n"
+                     "Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...\n"
                      "done: SHA256:%s root@%s" % (world.uuid().replace("-", ""), conf["hostname"]))
         if call.p.get("unique"):
             _unique(world, conf)
         guest.conf.clear()
         guest.conf.update(conf)
         guest.filled = min(600 * MIB, size_bytes(str(conf["rootfs"]).rpartition("size=")[2] or "1G") // 3)
-        if not restore and conf["ostype"] in ("debian", "ubuntu") and "nesting=1" not in str(conf.get("features", "")) and unprivileged:
+        nesting = "nesting=1" in str(conf.get("features", ""))
+        if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
             task.warn("Systemd 257 detected. You may need to enable nesting.")
         if call.p.get("start"):
             yield from _autostart(world, guest, task)
@@ -443,7 +456,7 @@ def _container_volumes(world, guest, saved, values, mounts, default, call, made)
     return conf
 
 
-# ---------------------------------------------------------------------------------------------------------------- delete
+# --------------------------------------------------------------------------------------------------------------- delete
 
 def delete(call):
     """DELETE .../qemu/{vmid} and .../lxc/{vmid}."""
@@ -467,7 +480,8 @@ def delete(call):
             die("unable to destroy CT %d - container is running" % guest.vmid)
     jobs = [name for name, job in world.replication.items() if job["guest"] == guest.vmid]
     if jobs and not purge:
-        die("There is still a replication job '%s' for %s '%d'. Please remove that first." % (jobs[0], guest.what, guest.vmid))
+        die("There is still a replication job '%s' for %s '%d'. Please remove that first." % (jobs[0], guest.what,
+            guest.vmid))
     for _, parts, volid in guest.disks():
         volume = world.volume(volid, guest.node)
         if volume is not None and guest.template:
@@ -500,8 +514,10 @@ def delete(call):
 
 
 _VMID = integer("The new guest's id.", 100, 999999999, format="pve-vmid")
-_NEW = {"vmid*": _VMID, "pool": string("Into this pool.", format="pve-poolid"), "start": boolean("Start it afterwards.", default=0),
-        "storage": string("Default storage.", format="pve-storage-id"), "ha-managed": boolean("Make it an HA resource.", default=0)}
+_NEW = {"vmid*": _VMID, "pool": string("Into this pool.", format="pve-poolid"),
+        "start": boolean("Start it afterwards.", default=0),
+        "storage": string("Default storage.", format="pve-storage-id"),
+        "ha-managed": boolean("Make it an HA resource.", default=0)}
 _QEMU = dict(properties(dict(_NEW, **{
     "archive": string("Restore this backup.", maxLength=255), "force": boolean("Overwrite the VM.", requires="archive"),
     "unique": boolean("New MAC addresses.", requires="archive"), "bwlimit": integer("KiB/s.", 0),
@@ -510,7 +526,8 @@ _LXC = dict(properties(dict(_NEW, **{
     "ostemplate*": string("Template, or backup.", maxLength=255), "restore": boolean("ostemplate is a backup."),
     "force": boolean("Overwrite the container."), "unique": boolean("New MAC addresses.", requires="restore"),
     "bwlimit": number("KiB/s.", 0), "password": string("root's password.", minLength=5),
-    "ssh-public-keys": string("Keys for root, one a line."), "ignore-unpack-errors": boolean("Go on after errors.")})), **options.LXC)
+    "ssh-public-keys": string("Keys for root, one a line."), "ignore-unpack-errors": boolean("Go on after errors.")})),
+    **options.LXC)
 
 
 def _required(rules, *names):
@@ -519,7 +536,8 @@ def _required(rules, *names):
 
 ROUTES = [
     Route("POST /nodes/{node}/qemu", create_vm, ALL, "Make a VM, or restore one.", _required(_QEMU, "vmid")),
-    Route("POST /nodes/{node}/lxc", create_container, ALL, "Make a container, or restore one.", _required(_LXC, "vmid", "ostemplate")),
+    Route("POST /nodes/{node}/lxc", create_container, ALL, "Make a container, or restore one.",
+          _required(_LXC, "vmid", "ostemplate")),
     Route("DELETE /nodes/{node}/qemu/{vmid}", delete, perm(VM, "VM.Allocate"), "Destroy a VM and its disks.", {
         "purge": boolean("Remove it from jobs and HA too."), "skiplock": boolean("Only for root."),
         "destroy-unreferenced-disks": boolean("Its disks that no configuration names too.", default=0)}),

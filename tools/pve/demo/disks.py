@@ -76,8 +76,10 @@ def resize(call):
         if new == volume.size:
             return
         if not storage.thin and new - volume.size > storage.space(guest.node)[2]:
-            die("command '/sbin/lvextend -L %dk /dev/%s/%s' failed: exit code 5" % (new >> 10, storage.conf["vgname"], volume.name))
-        task.say("  Size of logical volume pve/%s changed from %.2f GiB to %.2f GiB." % (volume.name, volume.size / GIB, new / GIB)
+            die("command '/sbin/lvextend -L %dk /dev/%s/%s' failed: exit code 5" % (new >> 10, storage.conf["vgname"],
+                volume.name))
+        task.say("  Size of logical volume pve/%s changed from %.2f GiB to %.2f GiB." % (
+            volume.name, volume.size / GIB, new / GIB)
                  if storage.type == "lvmthin" else "Image resized.")
         if not storage.thin and volume.used is not None:
             volume.used = new
@@ -121,6 +123,10 @@ def mirror_line(drive):
         drive, _human(done), _human(size), percent, int(done / SPEED) + 1, ", ready" if percent >= 100 else "")
 
 
+def _rsync_line(done, size, percent):
+    return "%15d  %3d%%  210.11MB/s    0:00:%02d" % (done, int(percent), int(done / SPEED))
+
+
 def _human(size):
     return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
 
@@ -136,7 +142,8 @@ def copy_volume(world, guest, volume, storage, fmt=None, vmid=None, node=None, k
     used = volume.taken if storage.thin else volume.size
     if used > storage.space(node or guest.node)[2]:
         die("not enough free space on storage '%s'" % storage.name if storage.files else
-            "lvcreate error: Volume group \"%s\" has insufficient free space" % storage.conf.get("vgname", storage.name))
+            "lvcreate error: Volume group \"%s\" has insufficient free space" % storage.conf.get(
+                "vgname", storage.name))
     return world.allocate(storage, node or guest.node, vmid or guest.vmid, volume.size, fmt, kind, name=name, used=used)
 
 
@@ -167,7 +174,8 @@ def move_disk(call):
         die(drives.missing_volume(world, volid))
     if volid.partition(":")[0] == name and call.p.get("format") in (None, volume.format):
         die("you can't move to the same storage with same format")
-    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _, other in guest.disks(snapshot["conf"]))
+    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
+                  other in guest.disks(snapshot["conf"]))
     if snapped and call.p.get("delete"):
         die("you can't move a disk with snapshots and delete the source")
 
@@ -178,7 +186,9 @@ def move_disk(call):
             if guest.running:
                 task.say("drive mirror is starting for drive-%s" % key)
                 yield from copying(world, task, guest, volume.size, mirror_line("drive-" + key))
-                task.say("all 'mirror' jobs are ready\ndrive-%s: Completing block job...\ndrive-%s: Completed successfully." % (key, key))
+                task.say(
+                    "all 'mirror' jobs are ready\ndrive-%s: Completing block job...\ndrive-%s: Completed successfully."
+                    % (key, key))
             else:
                 yield from copying(world, task, guest, volume.size, gib_line())
         except GeneratorExit:
@@ -229,7 +239,8 @@ def _reassign(call, guest, key):
         new = world.allocate(storage, guest.node, other.vmid, volume.size, volume.format, used=used)
         world.free(volume.volid, guest.node)
         del guest.conf[key]
-        task.say("moving disk '%s' from VM '%d' to '%d'\nrenaming volume '%s' to '%s'" % (key, guest.vmid, other.vmid, volume.volid, new.volid))
+        task.say("moving disk '%s' from VM '%d' to '%d'\nrenaming volume '%s' to '%s'" % (
+            key, guest.vmid, other.vmid, volume.volid, new.volid))
         parts["file"] = new.volid
         other.conf[target] = drives.print_properties(parts, disk_rule("qemu", target))
     return call.fork("qmmove", "%d-%s>%d-%s" % (guest.vmid, key, other.vmid, target), worker)
@@ -256,7 +267,8 @@ def move_volume(call):
     volid = _volid(parts)
     if drives.mount_type(volid) != "volume":
         die("cannot move volume '%s', type is '%s'" % (key, drives.mount_type(volid)))
-    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _, other in guest.disks(snapshot["conf"]))
+    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
+                  other in guest.disks(snapshot["conf"]))
     if snapped and call.p.get("delete"):
         die("you can't move a volume with snapshots and delete the source")
     guest.conf["lock"] = "disk"
@@ -270,9 +282,9 @@ def move_volume(call):
             if volume is None:
                 die(drives.missing_volume(world, volid))
             new = copy_volume(world, guest, volume, storage)
-            task.say("Creating filesystem with 4k blocks and %d inodes\nFilesystem UUID: %s" % (volume.size >> 14, world.uuid()))
-            yield from copying(world, task, guest, volume.taken, lambda done, size, percent: "%15d  %3d%%  210.11MB/s    0:00:%02d" % (
-                done, int(percent), int(done / SPEED)))
+            task.say("Creating filesystem with 4k blocks and %d inodes\nFilesystem UUID: %s" % (
+                volume.size >> 14, world.uuid()))
+            yield from copying(world, task, guest, volume.taken, _rsync_line)
             task.say("Number of files: 29,514\nTotal bytes sent: %d" % volume.taken)
             parts["volume"] = new.volid
             _set(guest, key, parts)
@@ -341,16 +353,20 @@ ROUTES = [
     Route("PUT /nodes/{node}/qemu/{vmid}/unlink", unlink, _DISK, "Detach disks, or destroy them.", {
         "idlist*": string("The disks.", format="pve-configid-list"), "force": boolean("Destroy them.")}),
     Route("POST /nodes/{node}/qemu/{vmid}/move_disk", move_disk, _DISK, "Move a disk to another storage or VM.", {
-        "disk*": enum("The disk.", QEMU_DISKS + UNUSED), "storage": _STORAGE, "delete": boolean("Remove the old one.", default=0),
+        "disk*": enum("The disk.", QEMU_DISKS + UNUSED), "storage": _STORAGE,
+        "delete": boolean("Remove the old one.", default=0),
         "format": enum("New format.", "raw qcow2 vmdk"), "bwlimit": integer("KiB/s.", 0), "digest": _DIGEST,
         "target-vmid": integer("To this VM.", 100, 999999999, format="pve-vmid"),
         "target-disk": enum("As this disk.", QEMU_DISKS + UNUSED), "target-digest": _DIGEST}),
     Route("POST /nodes/{node}/lxc/{vmid}/move_volume", move_volume, _DISK, "Move a volume to another storage.", {
-        "volume*": enum("The volume.", LXC_DISKS + UNUSED), "storage": _STORAGE, "delete": boolean("Remove the old one.", default=0),
+        "volume*": enum("The volume.", LXC_DISKS + UNUSED), "storage": _STORAGE,
+        "delete": boolean("Remove the old one.", default=0),
         "bwlimit": number("KiB/s.", 0), "digest": _DIGEST,
         "target-vmid": integer("To this container.", 100, 999999999, format="pve-vmid"),
         "target-volume": enum("As this volume.", LXC_DISKS + UNUSED), "target-digest": _DIGEST}),
-    Route("GET /nodes/{node}/qemu/{vmid}/feature", feature, perm(VM, "VM.Audit"), "Whether a VM's storages can do something.", _FEATURE),
-    Route("GET /nodes/{node}/lxc/{vmid}/feature", feature, perm(VM, "VM.Audit"), "Whether a container's storages can do something.",
+    Route("GET /nodes/{node}/qemu/{vmid}/feature", feature, perm(VM, "VM.Audit"),
+          "Whether a VM's storages can do something.", _FEATURE),
+    Route("GET /nodes/{node}/lxc/{vmid}/feature", feature, perm(VM, "VM.Audit"),
+          "Whether a container's storages can do something.",
           _FEATURE),
 ]

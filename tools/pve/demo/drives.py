@@ -27,7 +27,8 @@ def parse_net(text):
 def print_net(values):
     """The other way: virtio=MAC,bridge=..."""
     rest = {key: value for key, value in values.items() if key not in ("model", "macaddr")}
-    return ",".join(["%s=%s" % (values["model"], values["macaddr"].upper())] + ["%s=%s" % pair for pair in sorted(rest.items())])
+    return ",".join(["%s=%s" % (values["model"], values["macaddr"].upper())]
+                    + ["%s=%s" % pair for pair in sorted(rest.items())])
 
 
 def net_for(world, kind, text):
@@ -292,7 +293,8 @@ def make_mount(world, guest, key, text, made=None):
     elif mount_type(values["volume"]) == "volume":
         volume = world.volume(values["volume"], guest.node)
         if volume is None:
-            die("cannot determine size of volume '%s' - %s" % (values["volume"], missing_volume(world, values["volume"])))
+            die("cannot determine size of volume '%s' - %s" % (values["volume"],
+                                                               missing_volume(world, values["volume"])))
         values["size"] = size_text(volume.size)
     return print_properties(values, rules)
 

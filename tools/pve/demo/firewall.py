@@ -7,9 +7,12 @@ from tools.pve.demo.rules import boolean, enum, integer, split_list, string
 from tools.pve.demo.wire import ALL, NODE, VM, Route, perm
 
 _MACROS = {"DNS": "Domain Name System traffic (upd and tcp)", "HTTP": "Hypertext Transfer Protocol (WWW)",
-           "HTTPS": "Hypertext Transfer Protocol (WWW) over SSL", "MySQL": "MySQL server", "NTP": "Network Time Protocol (ntpd)",
-           "Ping": "ICMP echo request", "PostgreSQL": "PostgreSQL server", "RDP": "Microsoft Remote Desktop Protocol traffic",
-           "SMTP": "Simple Mail Transfer Protocol", "SSH": "Secure shell traffic", "Web": "WWW traffic (HTTP and HTTPS)"}
+           "HTTPS": "Hypertext Transfer Protocol (WWW) over SSL", "MySQL": "MySQL server",
+           "NTP": "Network Time Protocol (ntpd)",
+           "Ping": "ICMP echo request", "PostgreSQL": "PostgreSQL server",
+           "RDP": "Microsoft Remote Desktop Protocol traffic",
+           "SMTP": "Simple Mail Transfer Protocol", "SSH": "Secure shell traffic",
+           "Web": "WWW traffic (HTTP and HTTPS)"}
 _LEVELS = "emerg alert crit err warning notice info debug nolog"
 
 
@@ -134,8 +137,9 @@ def change_options(call):
 def log(call):
     """GET .../log."""
     _place(call)
-    return [{"n": 1, "t": "%s 6 PVEFW-HOST-IN 20/Nov/2025:10:21:07 +0100 policy DROP: IN=vmbr0 SRC=203.0.113.7 DST=10.0.0.11 PROTO=TCP "
-             "SPT=51234 DPT=22" % call.p.get("vmid", 0)}]
+    return [{"n": 1,
+             "t": "%s 6 PVEFW-HOST-IN 20/Nov/2025:10:21:07 +0100 policy DROP: IN=vmbr0 SRC=203.0.113.7 DST=10.0.0.11 "
+             "PROTO=TCP SPT=51234 DPT=22" % call.p.get("vmid", 0)}]
 
 
 def macros(call):
@@ -172,7 +176,8 @@ def delete_group(call):
 
 def aliases(call):
     """GET /cluster/firewall/aliases."""
-    return [dict(row, name=name, ipversion=6 if ":" in row["cidr"] else 4) for name, row in call.world.firewall["cluster"]["aliases"].items()]
+    return [dict(row, name=name, ipversion=6 if ":" in row["cidr"] else 4) for name,
+            row in call.world.firewall["cluster"]["aliases"].items()]
 
 
 def add_alias(call):
@@ -237,31 +242,41 @@ def delete_set(call):
 
 _NAME = dict(pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", minLength=2)
 _RULE = {
-    "type": enum("Direction, or group.", "in out forward group"), "action": string("ACCEPT, DROP, REJECT or a group.", maxLength=20, **_NAME),
-    "macro": string("A named service.", maxLength=128), "iface": string("Only on this card.", format="pve-iface", minLength=2, maxLength=20),
-    "source": string("From.", format="pve-fw-addr-spec", maxLength=512), "dest": string("To.", format="pve-fw-addr-spec", maxLength=512),
+    "type": enum("Direction, or group.", "in out forward group"),
+    "action": string("ACCEPT, DROP, REJECT or a group.", maxLength=20, **_NAME),
+    "macro": string("A named service.", maxLength=128),
+    "iface": string("Only on this card.", format="pve-iface", minLength=2, maxLength=20),
+    "source": string("From.", format="pve-fw-addr-spec", maxLength=512),
+    "dest": string("To.", format="pve-fw-addr-spec", maxLength=512),
     "proto": string("Protocol.", format="pve-fw-protocol-spec"), "enable": integer("In force.", 0),
-    "sport": string("Source ports.", format="pve-fw-sport-spec"), "dport": string("Destination ports.", format="pve-fw-dport-spec"),
-    "icmp-type": string("ICMP type.", format="pve-fw-icmp-type-spec"), "comment": string("A comment."), "log": enum("Log level.", _LEVELS)}
+    "sport": string("Source ports.", format="pve-fw-sport-spec"),
+    "dport": string("Destination ports.", format="pve-fw-dport-spec"),
+    "icmp-type": string("ICMP type.", format="pve-fw-icmp-type-spec"), "comment": string("A comment."),
+    "log": enum("Log level.", _LEVELS)}
 _RULE_KEYS = tuple(_RULE)
 _DIGEST = {"digest": string("Refuse if it is another one.", maxLength=64)}
 _DELETE = {"delete": string("Options to remove.", format="pve-configid-list")}
 _NEW = {("%s*" % key if key in ("type", "action") else key): value for key, value in _RULE.items()}
 _NEW.update(_DIGEST, pos=integer("At this place.", 0))
 _CHANGED = dict(_RULE, **dict(_DIGEST, **dict(_DELETE, moveto=integer("To this place.", 0))))
-_LOGS = {"start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0), "since": integer("From this epoch.", 0),
+_LOGS = {"start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
+         "since": integer("From this epoch.", 0),
          "until": integer("To this epoch.", 0)}
 _POLICY = "ACCEPT REJECT DROP"
-_GUEST = {"enable": boolean("In force.", default=0), "dhcp": boolean("Let DHCP through.", default=0), "macfilter": boolean("Only its MAC.", default=1),
-          "ipfilter": boolean("Only its addresses."), "ndp": boolean("Let NDP through.", default=1), "radv": boolean("May advertise routes."),
+_GUEST = {"enable": boolean("In force.", default=0), "dhcp": boolean("Let DHCP through.", default=0),
+          "macfilter": boolean("Only its MAC.", default=1),
+          "ipfilter": boolean("Only its addresses."), "ndp": boolean("Let NDP through.", default=1),
+          "radv": boolean("May advertise routes."),
           "policy_in": enum("The rest coming in.", _POLICY), "policy_out": enum("The rest going out.", _POLICY),
           "log_level_in": enum("Log level.", _LEVELS), "log_level_out": enum("Log level.", _LEVELS)}
-_NODE_OPTIONS = {"enable": boolean("In force.", default=1), "nosmurfs": boolean("No smurfs."), "tcpflags": boolean("Check TCP flags.", default=0),
+_NODE_OPTIONS = {"enable": boolean("In force.", default=1), "nosmurfs": boolean("No smurfs."),
+                 "tcpflags": boolean("Check TCP flags.", default=0),
                  "ndp": boolean("Let NDP through.", default=1), "log_level_in": enum("Log level.", _LEVELS),
                  "log_level_out": enum("Log level.", _LEVELS), "nftables": boolean("Use nftables.", default=0),
                  "nf_conntrack_max": integer("Connections tracked.", 32768, default=262144)}
 _CLUSTER_OPTIONS = {"enable": integer("In force.", 0, default=0), "ebtables": boolean("On bridges too.", default=1),
-                    "policy_in": enum("The rest coming in.", _POLICY), "policy_out": enum("The rest going out.", _POLICY),
+                    "policy_in": enum("The rest coming in.", _POLICY),
+                    "policy_out": enum("The rest going out.", _POLICY),
                     "policy_forward": enum("The rest passing.", "ACCEPT DROP")}
 _GROUP = string("The security group.", maxLength=18, **_NAME)
 
@@ -273,7 +288,8 @@ def _rows(path, read, write, whose, option_rules, log_right=None):
         Route("POST %s/rules" % path, add_rule, write, "Add a firewall rule of %s." % whose, _NEW, away),
         Route("GET %s/rules/{pos}" % path, rule, read, "A firewall rule of %s." % whose, None, away),
         Route("PUT %s/rules/{pos}" % path, change_rule, write, "Change a firewall rule of %s." % whose, _CHANGED, away),
-        Route("DELETE %s/rules/{pos}" % path, delete_rule, write, "Remove a firewall rule of %s." % whose, _DIGEST, away),
+        Route("DELETE %s/rules/{pos}" % path, delete_rule, write, "Remove a firewall rule of %s." % whose, _DIGEST,
+              away),
         Route("GET %s/options" % path, options, read, "Firewall options of %s." % whose),
         Route("PUT %s/options" % path, change_options, write, "Change firewall options of %s." % whose, dict(
             option_rules, **dict(_DIGEST, **_DELETE))),
@@ -286,20 +302,28 @@ _IPSET = {"name": string("The set.", maxLength=64, **_NAME)}
 
 ROUTES = (
     _rows(_CLUSTER, _READ, _WRITE, "the cluster", _CLUSTER_OPTIONS)
-    + _rows("/nodes/{node}/firewall", perm(NODE, "Sys.Audit"), perm(NODE, "Sys.Modify"), "a node", _NODE_OPTIONS, perm(NODE, "Sys.Syslog"))
-    + _rows("/nodes/{node}/qemu/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a VM", _GUEST, perm(VM, "VM.Console"))
-    + _rows("/nodes/{node}/lxc/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a container", _GUEST,
+    + _rows("/nodes/{node}/firewall", perm(NODE, "Sys.Audit"), perm(NODE, "Sys.Modify"), "a node", _NODE_OPTIONS,
+            perm(NODE, "Sys.Syslog"))
+    + _rows("/nodes/{node}/qemu/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a VM", _GUEST,
+            perm(VM, "VM.Console"))
+    + _rows("/nodes/{node}/lxc/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a container",
+            _GUEST,
             perm(VM, "VM.Console"))
     + [
         Route("GET %s/macros" % _CLUSTER, macros, ALL, "Named services."),
         Route("GET %s/groups" % _CLUSTER, groups, ALL, "Security groups."),
         Route("POST %s/groups" % _CLUSTER, add_group, _WRITE, "Make a security group.", dict(_DIGEST, **{
-            "group*": _GROUP, "comment": string("A comment."), "rename": string("From this name.", maxLength=18, **_NAME)})),
+            "group*": _GROUP, "comment": string("A comment."),
+            "rename": string("From this name.", maxLength=18, **_NAME)})),
         Route("GET %s/groups/{group}" % _CLUSTER, rules, _READ, "Rules of a security group.", {"group": _GROUP}),
-        Route("POST %s/groups/{group}" % _CLUSTER, add_rule, _WRITE, "Add a rule to a security group.", dict(_NEW, group=_GROUP)),
-        Route("DELETE %s/groups/{group}" % _CLUSTER, delete_group, _WRITE, "Remove an empty security group.", {"group": _GROUP}),
-        Route("PUT %s/groups/{group}/{pos}" % _CLUSTER, change_rule, _WRITE, "Change a rule of a security group.", dict(_CHANGED, group=_GROUP)),
-        Route("DELETE %s/groups/{group}/{pos}" % _CLUSTER, delete_rule, _WRITE, "Remove a rule of a security group.", dict(_DIGEST, group=_GROUP)),
+        Route("POST %s/groups/{group}" % _CLUSTER, add_rule, _WRITE, "Add a rule to a security group.",
+              dict(_NEW, group=_GROUP)),
+        Route("DELETE %s/groups/{group}" % _CLUSTER, delete_group, _WRITE, "Remove an empty security group.",
+              {"group": _GROUP}),
+        Route("PUT %s/groups/{group}/{pos}" % _CLUSTER, change_rule, _WRITE, "Change a rule of a security group.",
+              dict(_CHANGED, group=_GROUP)),
+        Route("DELETE %s/groups/{group}/{pos}" % _CLUSTER, delete_rule, _WRITE, "Remove a rule of a security group.",
+              dict(_DIGEST, group=_GROUP)),
         Route("GET %s/aliases" % _CLUSTER, aliases, _READ, "Named addresses."),
         Route("POST %s/aliases" % _CLUSTER, add_alias, _WRITE, "Name an address.", {
             "name*": string("Its name.", maxLength=64, **_NAME), "cidr*": string("The address.", format="IPorCIDR"),
@@ -310,7 +334,9 @@ ROUTES = (
             "name*": _IPSET["name"], "comment": string("A comment.")})),
         Route("GET %s/ipset/{name}" % _CLUSTER, set_entries, _READ, "Addresses in a set.", _IPSET),
         Route("POST %s/ipset/{name}" % _CLUSTER, add_entry, _WRITE, "Add to a set.", dict(_IPSET, **{
-            "cidr*": string("The address.", format="IPorCIDRorAlias"), "comment": string("A comment."), "nomatch": boolean("Not this.")})),
-        Route("DELETE %s/ipset/{name}" % _CLUSTER, delete_set, _WRITE, "Remove a set.", dict(_IPSET, force=boolean("Even if not empty."))),
+            "cidr*": string("The address.", format="IPorCIDRorAlias"), "comment": string("A comment."),
+            "nomatch": boolean("Not this.")})),
+        Route("DELETE %s/ipset/{name}" % _CLUSTER, delete_set, _WRITE, "Remove a set.",
+              dict(_IPSET, force=boolean("Even if not empty."))),
     ]
 )

@@ -94,7 +94,8 @@ def config(call):
     guest = call.guest(_kind(call))
     if call.p.get("snapshot"):
         if call.p.get("current"):
-            bad(snapshot="cannot use 'snapshot' parameter with 'current'", current="cannot use 'snapshot' parameter with 'current'")
+            bad(snapshot="cannot use 'snapshot' parameter with 'current'",
+                current="cannot use 'snapshot' parameter with 'current'")
         snapshot = guest.snapshots.get(call.p["snapshot"])
         if snapshot is None:
             die("snapshot '%s' does not exist" % call.p["snapshot"])
@@ -145,7 +146,8 @@ def interfaces(call):
     guest = call.guest("lxc")
     if not guest.running:
         return None
-    rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00", "inet": "127.0.0.1/8",
+    rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
+             "inet": "127.0.0.1/8",
              "inet6": "::1/128", "ip-addresses": [
                  {"ip-address": "127.0.0.1", "prefix": 8, "ip-address-type": "inet"},
                  {"ip-address": "::1", "prefix": 128, "ip-address-type": "inet6"}]}]
@@ -170,7 +172,8 @@ def addresses_of(guest):
         parts = dict(part.partition("=")[::2] for part in str(guest.conf[key]).split(","))
         static = parts.get("ip", "dhcp") if guest.kind == "lxc" else "dhcp"
         address = static if "/" in static else "10.0.%d.%d/24" % (100 + int(key[3:]), guest.vmid % 250 + 2)
-        found.append((parts.get("name", "eth" + key[3:]) if guest.kind == "lxc" else "ens%d" % (18 + int(key[3:])), [address]))
+        found.append((parts.get("name", "eth" + key[3:]) if guest.kind == "lxc" else "ens%d" % (18 + int(key[3:])),
+                      [address]))
     return found
 
 
@@ -182,7 +185,8 @@ def mac_of(guest, number):
 
 
 _AUDIT = perm(VM, "VM.Audit")
-_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year"), "cf": enum("How values are joined.", "AVERAGE MAX")}
+_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year"),
+          "cf": enum("How values are joined.", "AVERAGE MAX")}
 _CONFIG = {"current": boolean("Without what is pending.", default=0),
            "snapshot": string("Of this snapshot.", format="pve-configid", maxLength=40)}
 
@@ -195,8 +199,10 @@ def _both(endpoint, handler, check, words, params=None, proxy=True):
 ROUTES = [
     Route("GET /nodes/{node}/qemu", guests, ALL, "VMs of the node.", {"full": boolean("With all values.")}),
     Route("GET /nodes/{node}/lxc", guests, ALL, "Containers of the node."),
-    Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT, "Network interfaces and addresses of a container."),
+    Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT,
+          "Network interfaces and addresses of a container."),
 ] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \
   + _both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", _CONFIG) \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT, "Configuration of a {guest} and what waits for a restart.") \
+  + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT,
+          "Configuration of a {guest} and what waits for a restart.") \
   + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata", rrddata, _AUDIT, "Load of a {guest} over time.", _FRAME, False)

@@ -29,7 +29,8 @@ def _resource(call):
 
 def resources(call):
     """GET /cluster/ha/resources."""
-    return [dict(row, digest="5b" * 20) for row in call.world.ha["resources"].values() if call.p.get("type") in (None, row["type"])]
+    return [dict(row, digest="5b" * 20) for row in call.world.ha["resources"].values()
+            if call.p.get("type") in (None, row["type"])]
 
 
 def resource(call):
@@ -50,7 +51,8 @@ def add(call):
         die("resource ID '%s' already defined" % sid)
     if guest.template:
         die("unable to add template '%s' as HA resource" % sid)
-    row = {"sid": sid, "type": kind, "state": call.p.get("state", "started"), "max_restart": call.p.get("max_restart", 1),
+    row = {"sid": sid, "type": kind, "state": call.p.get("state", "started"),
+           "max_restart": call.p.get("max_restart", 1),
            "max_relocate": call.p.get("max_relocate", 1), "failback": int(call.p.get("failback", True))}
     if call.p.get("comment"):
         row["comment"] = call.p["comment"]
@@ -100,15 +102,18 @@ def status(call):
     rows.append({"id": "master", "type": "master", "node": world.local, "status": "%s (%s, %s)" % (
         world.local, "active" if active else "idle", _stamp(world))})
     for node in world.nodes:
-        busy = any(world.guests.get(int(sid.partition(":")[2])) and world.guests[int(sid.partition(":")[2])].node == node
+        busy = any(world.guests.get(int(sid.partition(":")[2]))
+                   and world.guests[int(sid.partition(":")[2])].node == node
                    for sid in world.ha["resources"])
         state = "old timestamp - dead?" if node in world.offline else "active" if busy else "idle"
-        rows.append({"id": "lrm:" + node, "type": "lrm", "node": node, "status": "%s (%s, %s)" % (node, state, _stamp(world))})
+        rows.append({"id": "lrm:" + node, "type": "lrm", "node": node,
+                     "status": "%s (%s, %s)" % (node, state, _stamp(world))})
     for row in world.ha["resources"].values():
         guest = world.guests.get(int(row["sid"].partition(":")[2]))
         if guest:
             state = lists.ha_state(world, row, guest)
-            rows.append({"id": "service:" + row["sid"], "type": "service", "sid": row["sid"], "node": guest.node, "state": state,
+            rows.append({"id": "service:" + row["sid"], "type": "service", "sid": row["sid"], "node": guest.node,
+                         "state": state,
                          "crm_state": state, "request_state": row["state"], "max_restart": row["max_restart"],
                          "max_relocate": row["max_relocate"], "failback": row.get("failback", 1),
                          "status": "%s (%s, %s)" % (row["sid"], guest.node, state)})
@@ -134,7 +139,8 @@ def groups(call):
 
 _AUDIT, _CONSOLE = perm("/", "Sys.Audit"), perm("/", "Sys.Console")
 _VALUES = {"comment": string("A comment.", maxLength=4096), "max_restart": integer("Restarts on a node.", 0, default=1),
-           "max_relocate": integer("Moves to another node.", 0, default=1), "failback": boolean("Go back to the preferred node.", default=1),
+           "max_relocate": integer("Moves to another node.", 0, default=1),
+           "failback": boolean("Go back to the preferred node.", default=1),
            "state": enum("Wanted state.", "started stopped enabled disabled ignored", default="started"),
            "group": string("Before 9: its group.", format="pve-configid")}
 _TARGET = {"node*": string("To this node.", format="pve-node")}
@@ -145,13 +151,15 @@ ROUTES = [
         "sid*": string("The guest.", format="pve-ha-resource-or-vm-id"), "type": enum("Kind.", "ct vm")})),
     Route("GET /cluster/ha/resources/{sid}", resource, _AUDIT, "An HA resource."),
     Route("PUT /cluster/ha/resources/{sid}", change, _CONSOLE, "Change an HA resource.", dict(_VALUES, **{
-        "delete": string("Options to remove.", format="pve-configid-list", maxLength=4096), "digest": string("Expected digest.", maxLength=64)})),
+        "delete": string("Options to remove.", format="pve-configid-list", maxLength=4096),
+        "digest": string("Expected digest.", maxLength=64)})),
     Route("DELETE /cluster/ha/resources/{sid}", remove, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
     Route("POST /cluster/ha/resources/{sid}/migrate", migrate, _CONSOLE, "Ask for a migration.", _TARGET),
     Route("POST /cluster/ha/resources/{sid}/relocate", migrate, _CONSOLE, "Ask for a relocation.", _TARGET),
     Route("GET /cluster/ha/status/current", status, _AUDIT, "State of HA."),
     Route("GET /cluster/ha/rules", rules, _AUDIT, "HA rules.", {
-        "type": enum("Only these.", "node-affinity resource-affinity"), "resource": string("Only with this resource.")}),
+        "type": enum("Only these.", "node-affinity resource-affinity"),
+        "resource": string("Only with this resource.")}),
     Route("GET /cluster/ha/groups", groups, _AUDIT, "HA groups (before 9)."),
 ]

@@ -1,4 +1,4 @@
-"""The facts of the demo's nodes that nothing changes: disks and their SMART values, LVM, ZFS, networks, packages, services."""
+"""Facts of the demo's nodes that nothing changes: disks, SMART values, LVM, ZFS, networks, packages, services."""
 from tools.pve.demo.model import GIB, TIB
 
 GB = 10 ** 9
@@ -7,17 +7,21 @@ GB = 10 ** 9
 # --------------------------------------------------------------------------------------------------------------- disks
 
 def _disk(devpath, kind, size, model, serial, **more):
-    row = {"devpath": devpath, "type": kind, "size": size, "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
-           "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0, "rpm": 0,
+    row = {"devpath": devpath, "type": kind, "size": size,
+           "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
+           "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0,
+           "rpm": 0,
            "health": "PASSED", "wearout": 100, "osdid": -1, "osdid-list": None,
-           "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"), serial)}
+           "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"),
+                                                       serial)}
     row.update(more)
     return {key: value for key, value in row.items() if value is not None}
 
 
 def _part(devpath, parent, size, used=None, **more):
     row = {"devpath": devpath, "parent": parent, "size": size, "type": "partition", "gpt": 1, "osdid": -1, "used": used,
-           "health": "UNKNOWN", "wearout": "N/A", "rpm": 0, "vendor": "unknown", "model": "unknown", "serial": "unknown"}
+           "health": "UNKNOWN", "wearout": "N/A", "rpm": 0, "vendor": "unknown", "model": "unknown",
+           "serial": "unknown"}
     row.update(more)
     return {key: value for key, value in row.items() if value is not None}
 
@@ -31,12 +35,15 @@ def _boot(disk):
     return rows + [_part(disk["devpath"] + sep + "3", disk["devpath"], disk["size"] - GIB - 1031168, "LVM")]
 
 
-_NVME = _disk("/dev/nvme0n1", "nvme", 960 * GB, "SAMSUNG MZVL2960HBJD", "S6B0NX0T112233", gpt=1, used="partitions", wearout=97)
-_SSD = _disk("/dev/sda", "ssd", 480 * GB, "INTEL SSDSC2KB480G8", "PHYF9481004B480B", gpt=1, used="partitions", wearout=91)
+_NVME = _disk("/dev/nvme0n1", "nvme", 960 * GB, "SAMSUNG MZVL2960HBJD", "S6B0NX0T112233", gpt=1, used="partitions",
+              wearout=97)
+_SSD = _disk("/dev/sda", "ssd", 480 * GB, "INTEL SSDSC2KB480G8", "PHYF9481004B480B", gpt=1, used="partitions",
+             wearout=91)
 _HDD = [_disk("/dev/sd%s" % letter, "hdd", 4000787030016, "WDC WD40EFRX-68N32N0", "WD-WCC7K%s" % serial, rpm=5400,
               wearout="N/A", used=None if letter == "e" else "ZFS", health="FAILED!" if letter == "d" else "PASSED")
         for letter, serial in (("b", "4LJ7K1AA"), ("c", "4LJ7K2BB"), ("d", "6YHC93CC"), ("e", "1XT5Q0DD"))]
-_WORN = _disk("/dev/sda", "ssd", 240057409536, "KINGSTON SA400S37240G", "50026B7782A4C1D9", gpt=1, used="partitions", wearout=6)
+_WORN = _disk("/dev/sda", "ssd", 240057409536, "KINGSTON SA400S37240G", "50026B7782A4C1D9", gpt=1, used="partitions",
+              wearout=6)
 
 #: node -> rows of disks/list (partitions follow their disk).
 DISKS = {
@@ -59,7 +66,8 @@ def _attribute(number, name, value, worst, threshold, raw, flags="-O--CK", fail=
 def _ata(power_on, reallocated=0, pending=0, temperature=34, wear=None, fail="-"):
     rows = [
         _attribute(1, "Raw_Read_Error_Rate", 200, 200, 51, 0, "POSR-K"),
-        _attribute(5, "Reallocated_Sector_Ct", 1 if fail != "-" else 100, 1 if fail != "-" else 100, 10 if wear is None else 0,
+        _attribute(5, "Reallocated_Sector_Ct", 1 if fail != "-" else 100, 1 if fail != "-" else 100,
+                   10 if wear is None else 0,
                    reallocated, "PO--CK", fail),
         _attribute(9, "Power_On_Hours", 71, 71, 0, power_on),
         _attribute(12, "Power_Cycle_Count", 100, 100, 0, 48),
@@ -116,7 +124,8 @@ def smart(node, devpath, health_only):
 
 def _group(name, size, free, volumes, *physical):
     return {"leaf": 0, "name": name, "size": size, "free": free, "lvcount": volumes,
-            "children": [{"leaf": 1, "name": device, "size": size_, "free": free_} for device, size_, free_ in physical]}
+            "children": [{"leaf": 1, "name": device, "size": size_, "free": free_} for device, size_,
+                         free_ in physical]}
 
 
 #: node -> volume groups of disks/lvm.
@@ -129,13 +138,15 @@ LVM = {
 }
 #: node -> thin pools of disks/lvmthin.
 LVMTHIN = {
-    node: [{"lv": "data", "vg": "pve", "lv_size": size, "used": used, "metadata_size": 8 * GIB, "metadata_used": 137438953}]
+    node: [{"lv": "data", "vg": "pve", "lv_size": size, "used": used, "metadata_size": 8 * GIB,
+            "metadata_used": 137438953}]
     for node, size, used in (("pve1", 800 * GIB, 0), ("pve2", 340 * GIB, 0), ("pve3", 140 * GIB, 0))
 }
 #: node -> pools of disks/zfs; a node without ZFS is not in it.
 ZFS = {
     "pve2": [
-        {"name": "tank", "size": 11991548690432, "alloc": 4802666790912, "free": 7188881899520, "frag": 17, "dedup": 1.0,
+        {"name": "tank", "size": 11991548690432, "alloc": 4802666790912, "free": 7188881899520, "frag": 17,
+         "dedup": 1.0,
          "health": "DEGRADED"}],
     "pve1": [
         {"name": "fast", "size": 1910452486144, "alloc": 212884901888, "free": 1697567584256, "frag": 3, "dedup": 1.0,
@@ -156,10 +167,10 @@ def _vdev(name, state="ONLINE", read=0, write=0, cksum=0, msg="", children=None)
 ZFS_DETAIL = {
     "tank": {
         "name": "tank", "state": "DEGRADED",
-        "status": "One or more devices has experienced an unrecoverable error. An attempt was made to correct the error. "
-                  "Applications are unaffected.",
-        "action": "Determine if the device needs to be replaced, and clear the errors using 'zpool clear' or replace the "
-                  "device with 'zpool replace'.",
+        "status": "One or more devices has experienced an unrecoverable error. An attempt was made to correct the "
+                  "error. Applications are unaffected.",
+        "action": "Determine if the device needs to be replaced, and clear the errors using 'zpool clear' or replace "
+                  "the device with 'zpool replace'.",
         "scan": "scrub repaired 1.25M in 06:41:12 with 0 errors on Sun Oct 12 07:05:13 2025",
         "errors": "No known data errors",
         "children": [_vdev("tank", "DEGRADED", children=[
@@ -169,7 +180,8 @@ ZFS_DETAIL = {
                 _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K6YHC93CC", "FAULTED", 18, 244, 31, "too many errors")])])],
     },
     "fast": {
-        "name": "fast", "state": "ONLINE", "scan": "scrub repaired 0B in 00:02:41 with 0 errors on Sun Oct 12 00:26:42 2025",
+        "name": "fast", "state": "ONLINE",
+        "scan": "scrub repaired 0B in 00:02:41 with 0 errors on Sun Oct 12 00:26:42 2025",
         "errors": "No known data errors",
         "children": [_vdev("fast", children=[_vdev("nvme-Micron_7450_MTFDKCC1T9TFR_2237A0112F7C")])],
     },
@@ -186,7 +198,7 @@ def _iface(name, kind, **more):
 
 
 def network(number):
-    """(rows, changes or None) of node `number`'s interfaces: two bonded ports, a bridge, a VLAN, a bridge not yet applied."""
+    """(rows, changes or None) of node `number`'s interfaces: bonded ports, bridges, a VLAN; the second has a change."""
     host = 10 + number
     rows = [
         _iface("eno1", "eth", altnames=["enp1s0f0"], priority=3),
@@ -199,7 +211,8 @@ def network(number):
         _iface("vmbr1", "bridge", autostart=1, bridge_ports="", bridge_stp="off", bridge_fd="0", priority=7,
                comments="guests only, no uplink\n"),
         _iface("vlan40", "vlan", autostart=1, method="static", address="10.0.40.%d" % host, netmask="24",
-               cidr="10.0.40.%d/24" % host, priority=8, comments="storage\n", **{"vlan-id": "40", "vlan-raw-device": "bond0"}),
+               cidr="10.0.40.%d/24" % host, priority=8, comments="storage\n",
+               **{"vlan-id": "40", "vlan-raw-device": "bond0"}),
     ]
     if number != 2:
         return rows, None
@@ -232,29 +245,48 @@ UPDATES = [
 ]
 VERSIONS = [
     ("proxmox-ve", "9.1.0"), ("pve-manager", "9.1.1"), ("pve-kernel-helper", "9.0.4"), ("ceph-fuse", "19.2.3-pve2"),
-    ("corosync", "3.1.9-pve2"), ("libpve-storage-perl", "9.0.18"), ("lxc-pve", "6.0.5-3"), ("proxmox-backup-client", "4.0.20-1"),
+    ("corosync", "3.1.9-pve2"), ("libpve-storage-perl", "9.0.18"), ("lxc-pve", "6.0.5-3"),
+    ("proxmox-backup-client", "4.0.20-1"),
     ("pve-cluster", "9.0.6"), ("pve-container", "6.0.17"), ("pve-docs", "9.1.0"), ("pve-firewall", "6.0.4"),
-    ("pve-ha-manager", "5.0.8"), ("pve-qemu-kvm", "10.1.2-1"), ("qemu-server", "9.1.0"), ("zfsutils-linux", "2.3.4-pve1"),
+    ("pve-ha-manager", "5.0.8"), ("pve-qemu-kvm", "10.1.2-1"), ("qemu-server", "9.1.0"),
+    ("zfsutils-linux", "2.3.4-pve1"),
 ]
 #: (service, description)
 SERVICES = [
-    ("lxcfs", "FUSE filesystem for LXC"), ("qmeventd", "PVE Qemu Event Daemon"), ("pve-lxc-syscalld", "Proxmox VE LXC Syscall "
-     "Daemon"), ("systemd-timesyncd", "Network Time Synchronization"), ("chrony", "chrony, an NTP client/server"), ("corosync", "Corosync Cluster Engine"), ("cron", "Regular background program "
-     "processing daemon"), ("ksmtuned", "Kernel Samepage Merging (KSM) Tuning Daemon"), ("postfix", "Postfix Mail Transport "
-     "Agent"), ("proxmox-firewall", "Proxmox nftables firewall"), ("pve-cluster", "The Proxmox VE cluster filesystem"),
-    ("pve-firewall", "Proxmox VE firewall"), ("pve-ha-crm", "PVE Cluster HA Resource Manager Daemon"),
-    ("pve-ha-lrm", "PVE Local HA Resource Manager Daemon"), ("pvedaemon", "PVE API Daemon"), ("pvefw-logger", "Proxmox VE "
-     "firewall logger"), ("pveproxy", "PVE API Proxy Server"), ("pvescheduler", "Proxmox VE scheduler"),
-    ("pvestatd", "PVE Status Daemon"), ("spiceproxy", "PVE SPICE Proxy Server"), ("sshd", "OpenBSD Secure Shell server"),
-    ("syslog", "System Logging Service"), ("systemd-journald", "Journal Service"),
+    ("lxcfs", "FUSE filesystem for LXC"),
+    ("qmeventd", "PVE Qemu Event Daemon"),
+    ("pve-lxc-syscalld", "Proxmox VE LXC Syscall Daemon"),
+    ("systemd-timesyncd", "Network Time Synchronization"),
+    ("chrony", "chrony, an NTP client/server"),
+    ("corosync", "Corosync Cluster Engine"),
+    ("cron", "Regular background program processing daemon"),
+    ("ksmtuned", "Kernel Samepage Merging (KSM) Tuning Daemon"),
+    ("postfix", "Postfix Mail Transport Agent"),
+    ("proxmox-firewall", "Proxmox nftables firewall"),
+    ("pve-cluster", "The Proxmox VE cluster filesystem"),
+    ("pve-firewall", "Proxmox VE firewall"),
+    ("pve-ha-crm", "PVE Cluster HA Resource Manager Daemon"),
+    ("pve-ha-lrm", "PVE Local HA Resource Manager Daemon"),
+    ("pvedaemon", "PVE API Daemon"),
+    ("pvefw-logger", "Proxmox VE firewall logger"),
+    ("pveproxy", "PVE API Proxy Server"),
+    ("pvescheduler", "Proxmox VE scheduler"),
+    ("pvestatd", "PVE Status Daemon"),
+    ("spiceproxy", "PVE SPICE Proxy Server"),
+    ("sshd", "OpenBSD Secure Shell server"),
+    ("syslog", "System Logging Service"),
+    ("systemd-journald", "Journal Service"),
 ]
 #: (template, os, version, headline, sha512 start) of the appliance index.
 APPLIANCES = [
-    ("debian-13-standard_13.1-2_amd64.tar.zst", "debian-13", "13.1-2", "Debian 13 Trixie (standard)", "5aec4ab2ac5c16c7"),
-    ("debian-12-standard_12.12-1_amd64.tar.zst", "debian-12", "12.12-1", "Debian 12 Bookworm (standard)", "b4b2c11a1b2a4f0f"),
+    ("debian-13-standard_13.1-2_amd64.tar.zst", "debian-13", "13.1-2", "Debian 13 Trixie (standard)",
+     "5aec4ab2ac5c16c7"),
+    ("debian-12-standard_12.12-1_amd64.tar.zst", "debian-12", "12.12-1", "Debian 12 Bookworm (standard)",
+     "b4b2c11a1b2a4f0f"),
     ("ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "ubuntu-24.04", "24.04-2", "Ubuntu 24.04 Noble (standard)",
      "0d4a1f51b9d1a5a7"),
-    ("alpine-3.22-default_20250617_amd64.tar.xz", "alpine-3.22", "20250617", "LXC default image for alpine 3.22 (20250617)",
+    ("alpine-3.22-default_20250617_amd64.tar.xz", "alpine-3.22", "20250617",
+     "LXC default image for alpine 3.22 (20250617)",
      "48cbd1a62ec98df8"),
     ("rockylinux-10-default_20251001_amd64.tar.xz", "rockylinux-10", "20251001", "LXC default image for rockylinux 10 "
      "(20251001)", "94f3a2c1ffe4d9b0"),

@@ -12,7 +12,8 @@ def guest_load(guest, world, node_cpus):
     if guest.paused:
         return 0, int(guest.memory * guest.mem)
     share = wave(t, guest.vmid, guest.cpu, 0.6)
-    return round(min(1.0, max(0.0005, share)), 6), int(min(0.99, wave(t, guest.vmid + 7, guest.mem, 0.05)) * guest.memory)
+    return round(min(1.0, max(0.0005, share)),
+                 6), int(min(0.99, wave(t, guest.vmid + 7, guest.mem, 0.05)) * guest.memory)
 
 
 def guest_values(world, guest):
@@ -20,7 +21,8 @@ def guest_values(world, guest):
     node = world.nodes[guest.node]
     cpus = guest.cpus or node.cpus
     root = _root_size(guest)
-    row = {"cpu": 0, "mem": 0, "maxmem": guest.memory, "disk": 0, "maxdisk": root, "netin": 0, "netout": 0, "diskread": 0,
+    row = {"cpu": 0, "mem": 0, "maxmem": guest.memory, "disk": 0, "maxdisk": root, "netin": 0, "netout": 0,
+           "diskread": 0,
            "diskwrite": 0, "uptime": 0}
     if guest.running:
         uptime = max(0, int(world.t - guest.since))
@@ -40,8 +42,10 @@ def _root_size(guest):
         text = guest.conf.get("scsi0", "")
         boot = str(guest.conf.get("boot", "")).rpartition("order=")[2]
         if not text or not boot.startswith("scsi0"):
-            names = [name for name in boot.split(";") if not name.startswith("net")] + ["scsi0", "virtio0", "sata0", "ide0"]
-            text = next((guest.conf[name] for name in names if "media=cdrom" not in guest.conf.get(name, "media=cdrom")), "")
+            names = [name for name in boot.split(";") if not name.startswith("net")] + [
+                "scsi0", "virtio0", "sata0", "ide0"]
+            found = [guest.conf[name] for name in names if name in guest.conf]
+            text = next((value for value in found if "media=cdrom" not in value), "")
     match = _SIZE.search(text)
     return size_bytes(match.group(1)) if match else 0
 
@@ -98,7 +102,8 @@ def node_values(world, node):
     cpu = min(0.97, 0.012 + wave(world.t, node.number, busy / node.cpus, 0.25))
     storage = world.storages.get("local")
     disk = min(node.root, 7 * GIB + (storage.space(node.name)[1] if storage and storage.on(node.name) else 0))
-    return {"cpu": round(cpu, 6), "maxcpu": node.cpus, "mem": int(min(memory, node.memory * 0.94)), "maxmem": node.memory,
+    return {"cpu": round(cpu, 6), "maxcpu": node.cpus, "mem": int(min(memory, node.memory * 0.94)),
+            "maxmem": node.memory,
             "disk": disk, "maxdisk": node.root, "uptime": int(world.t - node.booted)}
 
 
@@ -154,7 +159,8 @@ def guest_series(world, guest, frame):
         if guest.running and t >= guest.since:
             rate = wave(t, guest.vmid + 3, guest.rate, 0.7)
             memory = wave(t, guest.vmid + 7, guest.mem, 0.05) * guest.memory
-            row.update(cpu=round(wave(t, guest.vmid, guest.cpu, 0.6), 6), mem=round(memory, 2), memhost=round(memory * 1.05, 2),
+            row.update(cpu=round(wave(t, guest.vmid, guest.cpu, 0.6), 6), mem=round(memory, 2),
+                       memhost=round(memory * 1.05, 2),
                        netin=round(rate, 3), netout=round(rate * 0.37, 3), diskread=round(rate * 0.21, 3),
                        diskwrite=round(rate * 0.55, 3), pressurecpusome=round(wave(t, guest.vmid, 0.4, 0.9), 3))
         else:
@@ -170,8 +176,10 @@ def node_series(world, node, frame):
     def row_at(t):
         memory = wave(t, node.number + 5, now["mem"], 0.06)
         return {"cpu": round(wave(t, node.number, now["cpu"], 0.4), 6), "maxcpu": node.cpus, "memtotal": node.memory,
-                "memused": round(memory), "memavailable": round(node.memory - memory), "iowait": round(wave(t, node.number + 2, 0.006, 0.8), 6),
-                "loadavg": round(wave(t, node.number + 1, now["cpu"] * node.cpus * 1.1, 0.5), 3), "netin": round(wave(t, node.number, 3.1e6, 0.6)),
+                "memused": round(memory), "memavailable": round(node.memory - memory),
+                "iowait": round(wave(t, node.number + 2, 0.006, 0.8), 6),
+                "loadavg": round(wave(t, node.number + 1, now["cpu"] * node.cpus * 1.1, 0.5), 3),
+                "netin": round(wave(t, node.number, 3.1e6, 0.6)),
                 "netout": round(wave(t, node.number + 9, 2.2e6, 0.6)), "roottotal": node.root, "rootused": now["disk"],
                 "swaptotal": 8 * GIB, "swapused": 140 * MIB}
     return series(world, frame, row_at, node.booted)

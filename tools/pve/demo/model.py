@@ -33,7 +33,7 @@ def bad(**errors):
 
 
 def wave(t, seed, base, swing=0.3):
-    """`base` moved up and down by at most `swing` of itself: a smooth curve over epoch `t`, another one for each `seed`."""
+    """`base` moved up and down by at most `swing` of itself: a smooth curve over epoch `t`, another for each `seed`."""
     phase = seed * 2.399963
     return base * (1 + swing * (0.6 * math.sin(t / 97.0 + phase) + 0.4 * math.sin(t / 1733.0 + 1.7 * phase)))
 
@@ -125,7 +125,7 @@ class Storage:
 
 
 class Guest:
-    """A VM ("qemu") or container ("lxc"): its configuration, what waits for a restart, snapshots and its running state."""
+    """A VM ("qemu") or container ("lxc"): configuration, what waits for a restart, snapshots and running state."""
 
     def __init__(self, vmid, kind, node, conf, **facts):
         self.vmid, self.kind, self.node, self.conf = vmid, kind, node, conf
@@ -207,7 +207,7 @@ class Guest:
         return int(str(self.conf.get("memory", 512)).rpartition("=")[2]) * MIB
 
     def disks(self, conf=None, unused=True):
-        """[(key, properties dict, volid)] of the volumes in a configuration; CD drives and bind mounts are no volumes."""
+        """[(key, properties dict, volid)] of the volumes in a configuration; CD drives and bind mounts are none."""
         found = []
         for key, value in (self.conf if conf is None else conf).items():
             rule = disk_rule(self.kind, key)
@@ -369,7 +369,8 @@ class World:
             number = 0
             taken_names = {re.sub(r"\.\w+$", "", volume.name.rpartition("/")[2]) for volume in volumes.values()
                            if volume.vmid == vmid}
-            while any("%s-%d-disk-%d" % (prefix, vmid, number) in taken_names for prefix in ("vm", "base", "subvol", "basevol")):
+            while any("%s-%d-disk-%d" % (prefix, vmid, number) in taken_names
+                      for prefix in ("vm", "base", "subvol", "basevol")):
                 number += 1
             leaf = "%s-%d-disk-%d" % (stem, vmid, number)
         if storage.files:

@@ -12,7 +12,8 @@ def nodes(call):
     """GET /nodes: numbers only with Sys.Audit on the node, and only of those that are up."""
     rows = []
     for node in call.world.nodes.values():
-        row = {"id": "node/" + node.name, "type": "node", "node": node.name, "level": "", "ssl_fingerprint": node.fingerprint,
+        row = {"id": "node/" + node.name, "type": "node", "node": node.name, "level": "",
+               "ssl_fingerprint": node.fingerprint,
                "status": "offline" if node.name in call.world.offline else "online"}
         if row["status"] == "online" and call.may("/nodes/" + node.name, "Sys.Audit"):
             row.update(lists.node_values(call.world, node))
@@ -33,16 +34,18 @@ def status(call):
     sockets = 2 if node.cpus > 16 else 1
     swap = int(wave(world.t, node.number, 210 * MIB, 0.2))
     return {
-        "uptime": now["uptime"], "idle": 0, "cpu": now["cpu"], "wait": round(wave(world.t, node.number + 2, 0.006, 0.8), 6),
+        "uptime": now["uptime"], "idle": 0, "cpu": now["cpu"],
+        "wait": round(wave(world.t, node.number + 2, 0.006, 0.8), 6),
         "loadavg": ["%.2f" % wave(world.t, node.number + n, load, 0.3) for n in range(3)],
         "memory": {"total": node.memory, "used": now["mem"], "free": int((node.memory - now["mem"]) * 0.6),
                    "available": node.memory - now["mem"]},
         "swap": {"total": 8 * GIB, "used": swap, "free": 8 * GIB - swap},
         "rootfs": {"total": node.root, "used": now["disk"], "free": node.root - now["disk"],
                    "avail": max(0, node.root - now["disk"] - node.root // 20)},
-        "cpuinfo": {"model": node.model, "cores": node.cpus // 2, "cpus": node.cpus, "sockets": sockets, "mhz": "%.3f" % wave(
-            world.t, node.number, 2794.7, 0.1), "hvm": "1", "user_hz": 100, "flags": "fpu vme de pse tsc msr pae mce cx8 apic "
-            "sep mtrr pge mca cmov pat sse sse2 ht syscall nx lm constant_tsc vmx svm aes avx avx2"},
+        "cpuinfo": {"model": node.model, "cores": node.cpus // 2, "cpus": node.cpus, "sockets": sockets,
+                    "mhz": "%.3f" % wave(world.t, node.number, 2794.7, 0.1), "hvm": "1", "user_hz": 100,
+                    "flags": "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat sse sse2 ht syscall nx "
+                    "lm constant_tsc vmx svm aes avx avx2"},
         "kversion": "Linux %s #1 SMP PREEMPT_DYNAMIC PMX %s (2025-10-07T08:13Z)" % (kernel, kernel),
         "current-kernel": {"sysname": "Linux", "release": kernel, "machine": "x86_64",
                            "version": "#1 SMP PREEMPT_DYNAMIC PMX %s (2025-10-07T08:13Z)" % kernel},
@@ -107,7 +110,7 @@ def disks(call):
 
 def smart(call):
     """GET /nodes/{node}/disks/smart."""
-    found = call.world.nodes[call.node].facts.get("smart", hardware.smart)(call.node, call.p["disk"], call.p.get("healthonly"))
+    found = hardware.smart(call.node, call.p["disk"], call.p.get("healthonly"))
     if found is None:
         die("command '/sbin/udevadm info -p /sys/class/block/%s --query all' failed: exit code 1" % call.p["disk"][5:])
     return found
@@ -162,13 +165,14 @@ def pci(call):
 # ------------------------------------------------------------------------------------------------------------- network
 
 def network(call):
-    """GET /nodes/{node}/network: bridges and vnets only with rights on them; `changes` when something is not applied."""
+    """GET /nodes/{node}/network: bridges and vnets only with rights on them; `changes` when some is not applied."""
     kind, rows = call.p.get("type"), []
     facts = call.world.nodes[call.node].facts
     for row in facts["network"]:
         wanted = kind in (None, "include_sdn", row["type"]) or (
             kind in ("any_bridge", "any_local_bridge") and row["type"] in ("bridge", "OVSBridge"))
-        if wanted and (row["type"] != "bridge" or call.may("/sdn/zones/localnetwork/" + row["iface"], "SDN.Audit", "SDN.Use")):
+        if wanted and (row["type"] != "bridge" or call.may("/sdn/zones/localnetwork/" + row["iface"], "SDN.Audit",
+                                                           "SDN.Use")):
             rows.append(dict(row))
     if kind in ("vnet", "any_bridge", "include_sdn"):
         for vnet in call.world.sdn.get("vnets", {}).values():
@@ -214,7 +218,8 @@ def dns(call):
 
 def change_dns(call):
     """PUT /nodes/{node}/dns."""
-    call.world.nodes[call.node].facts["dns"] = {key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
+    call.world.nodes[call.node].facts["dns"] = {
+        key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
 
 
 def hosts(call):
@@ -230,7 +235,8 @@ def updates(call):
     """GET /nodes/{node}/apt/update."""
     rows = []
     for package, section, title, old, new in call.world.nodes[call.node].facts.get("updates", hardware.UPDATES):
-        row = {"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional", "Arch": "amd64",
+        row = {"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional",
+               "Arch": "amd64",
                "Origin": "Debian" if package.startswith(("lib", "open")) else "Proxmox", "Description": title}
         if old:
             row["OldVersion"] = old
@@ -256,8 +262,10 @@ def versions(call):
     """GET /nodes/{node}/apt/versions."""
     rows = []
     for package, version_ in hardware.VERSIONS:
-        row = {"Package": package, "Version": version_, "OldVersion": version_, "CurrentState": "Installed", "Arch": "amd64",
-               "Origin": "Proxmox", "Section": "admin", "Priority": "optional", "Title": package, "Description": package}
+        row = {"Package": package, "Version": version_, "OldVersion": version_, "CurrentState": "Installed",
+               "Arch": "amd64",
+               "Origin": "Proxmox", "Section": "admin", "Priority": "optional", "Title": package,
+               "Description": package}
         if package == "proxmox-ve":
             row["RunningKernel"] = _kernel(call.world)
         rows.append(row)
@@ -270,14 +278,15 @@ def repositories(call):
         return {"Types": ["deb"], "URIs": [uri], "Suites": [suite], "Components": [component], "Enabled": enabled,
                 "FileType": "sources"}
     return {
-        "digest": "c0" * 32, "errors": [], "infos": [{"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "index": "0",
-                                                      "kind": "warning", "message": "The no-subscription repository is not "
-                                                      "recommended for production use!"}],
+        "digest": "c0" * 32, "errors": [],
+        "infos": [{"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "index": "0", "kind": "warning",
+                   "message": "The no-subscription repository is not recommended for production use!"}],
         "files": [
             {"path": "/etc/apt/sources.list.d/debian.sources", "file-type": "sources", "digest": [1], "repositories": [
                 source("http://deb.debian.org/debian", "trixie", "main", 1),
                 source("http://security.debian.org/debian-security", "trixie-security", "main", 1)]},
-            {"path": "/etc/apt/sources.list.d/pve-enterprise.sources", "file-type": "sources", "digest": [2], "repositories": [
+            {"path": "/etc/apt/sources.list.d/pve-enterprise.sources", "file-type": "sources", "digest": [2],
+             "repositories": [
                 source("https://enterprise.proxmox.com/debian/pve", "trixie", "pve-enterprise", 0)]},
             {"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "file-type": "sources", "digest": [3],
              "repositories": [source("http://download.proxmox.com/debian/pve", "trixie", "pve-no-subscription", 1)]}],
@@ -318,12 +327,16 @@ def service_command(call):
 
 
 _SYSLOG = [
-    ("pvestatd", "status update time (5.318 seconds)"), ("pvedaemon", "<root@pam!demo> starting task"),
-    ("systemd", "Started session of User root."), ("corosync", "[KNET  ] link: host: 3 link: 0 is up"),
-    ("pveproxy", "worker exit"), ("smartd", "Device: /dev/sda [SAT], SMART Usage Attribute: 194 Temperature_Celsius changed from 69 "
-                                 "to 68"), ("chronyd", "Selected source 193.171.23.163"), ("pmxcfs", "[dcdb] notice: data verification "
-                                                                                           "successful"),
-    ("kernel", "vmbr0: port 3(fwpr100p0) entered forwarding state"), ("pvescheduler", "jobs: cfs-lock 'file-jobs_cfg' ok"),
+    ("pvestatd", "status update time (5.318 seconds)"),
+    ("pvedaemon", "<root@pam!demo> starting task"),
+    ("systemd", "Started session of User root."),
+    ("corosync", "[KNET  ] link: host: 3 link: 0 is up"),
+    ("pveproxy", "worker exit"),
+    ("smartd", "Device: /dev/sda [SAT], SMART Usage Attribute: 194 Temperature_Celsius changed from 69 to 68"),
+    ("chronyd", "Selected source 193.171.23.163"),
+    ("pmxcfs", "[dcdb] notice: data verification successful"),
+    ("kernel", "vmbr0: port 3(fwpr100p0) entered forwarding state"),
+    ("pvescheduler", "jobs: cfs-lock 'file-jobs_cfg' ok"),
 ]
 
 
@@ -334,8 +347,8 @@ def _log_lines(call, count=400, step=47):
     for number in range(count, 0, -1):
         when = t - number * step
         tag, text = _SYSLOG[(when // step * 7 + call.world.nodes[call.node].number) % len(_SYSLOG)]
-        lines.append((when, tag, "%s %s %s[%d]: %s" % (time.strftime("%b %d %H:%M:%S", time.gmtime(when)), call.node, tag,
-                                                      1000 + len(tag) * 31, text)))
+        stamp = time.strftime("%b %d %H:%M:%S", time.gmtime(when))
+        lines.append((when, tag, "%s %s %s[%d]: %s" % (stamp, call.node, tag, 1000 + len(tag) * 31, text)))
     return lines
 
 
@@ -377,15 +390,18 @@ def certificates(call):
     """GET /nodes/{node}/certificates/info."""
     node, t = call.world.nodes[call.node], int(call.world.t)
     return [
-        {"filename": "pve-root-ca.pem", "subject": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA",
+        {"filename": "pve-root-ca.pem",
+         "subject": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA",
          "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
          "notafter": t + 3250 * 86400, "fingerprint": ":".join(["9C"] * 32), "public-key-type": "rsaEncryption",
          "public-key-bits": 4096, "san": []},
-        {"filename": "pve-ssl.pem", "subject": "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=%s.example.internal" % node.name,
+        {"filename": "pve-ssl.pem",
+         "subject": "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=%s.example.internal" % node.name,
          "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
          "notafter": t + (330 if node.number != 3 else 12) * 86400, "fingerprint": node.fingerprint,
          "public-key-type": "rsaEncryption", "public-key-bits": 2048,
-         "san": ["127.0.0.1", "0000:0000:0000:0000:0000:0000:0000:0001", "localhost", node.ip, node.name, node.name + ".example.internal"]}]
+         "san": ["127.0.0.1", "0000:0000:0000:0000:0000:0000:0000:0001", "localhost", node.ip, node.name,
+                 node.name + ".example.internal"]}]
 
 
 def subscription(call):
@@ -398,7 +414,8 @@ def report(call):
     """GET /nodes/{node}/report."""
     node = call.world.nodes[call.node]
     return "\n".join(["==== general system info ====", "# hostname", node.name, "# pveversion --verbose"] + [
-        "%s: %s" % pair for pair in hardware.VERSIONS] + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"] + [
+        "%s: %s" % pair for pair in hardware.VERSIONS] + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"]
+        + [
         "%s: %s\n\tcontent %s" % (storage.type, storage.name, ",".join(storage.content))
         for storage in call.world.storages.values()]) + "\n"
 
@@ -406,7 +423,8 @@ def report(call):
 _AUDIT = perm(NODE, "Sys.Audit")
 _ROOT_AUDIT = perm("/", "Sys.Audit")
 _MODIFY = perm(NODE, "Sys.Modify")
-_FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)), "cf": enum("How values are joined.", "AVERAGE MAX")}
+_FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)),
+          "cf": enum("How values are joined.", "AVERAGE MAX")}
 _IFACES = ("bridge bond eth alias vlan fabric OVSBridge OVSBond OVSPort OVSIntPort vnet any_bridge any_local_bridge "
            "include_sdn")
 SERVICE = {"service": enum("The service.", sorted(name for name, _ in hardware.SERVICES))}

@@ -66,24 +66,28 @@ NET = properties(dict({
     "bridge": string("Bridge or vnet.", format="pve-bridge-id"), "firewall": boolean("Firewall on this card."),
     "link_down": boolean("Cable pulled."), "mtu": integer("MTU; 1 is the bridge's.", 1, 65520),
     "queues": integer("Packet queues.", 0, 64), "rate": number("Limit in MB/s.", 0),
-    "tag": integer("VLAN tag.", 1, 4094), "trunks": string("VLANs let through.", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"),
+    "tag": integer("VLAN tag.", 1, 4094),
+    "trunks": string("VLANs let through.", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"),
 }, **{model: {"alias": "macaddr", "keyAlias": "model"} for model in MODELS.split()}))
 
 AGENT = properties({
-    ":enabled*": boolean("Talk to a guest agent.", default=0), "fstrim_cloned_disks": boolean("Trim after a move.", default=0),
+    ":enabled*": boolean("Talk to a guest agent.", default=0),
+    "fstrim_cloned_disks": boolean("Trim after a move.", default=0),
     "freeze-fs": boolean("Freeze file systems for a backup.", default=1), "freeze-fs-on-backup": {"alias": "freeze-fs"},
     "guest-fsfreeze": {"alias": "freeze-fs"}, "type": enum("Kind of channel.", "virtio isa", default="virtio")})
 CPU = properties({
     ":cputype": string("CPU type."), "flags": string(
         "Flags on or off.", pattern=r"[+-]?[a-zA-Z0-9\-_.]+(;[+-]?[a-zA-Z0-9\-_.]+)*"),
     "hidden": boolean("Hide KVM.", default=0), "hv-vendor-id": string("Hyper-V vendor.", pattern="[a-zA-Z0-9]{1,12}"),
-    "phys-bits": string("Address bits.", format="pve-phys-bits"), "guest-phys-bits": integer("Address bits seen.", 32, 64),
+    "phys-bits": string("Address bits.", format="pve-phys-bits"),
+    "guest-phys-bits": integer("Address bits seen.", 32, 64),
     "reported-model": string("Model to report.")})
 BOOT = properties({":legacy": string("Old form.", pattern="[acdn]{1,4}"),
                    "order": string("Devices in order.", format="pve-qm-bootdev-list")})
 MACHINE = properties({
-    ":type": string("Machine type.", maxLength=40,
-                    pattern=r"(pc|q35|virt)|pc(-i440fx|-q35)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt-\d+(\.\d+)+(\+pve\d+)?"),
+    ":type": string(
+        "Machine type.", maxLength=40,
+        pattern=r"pc|q35|virt|pc(-i440fx|-q35)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt-\d+(\.\d+)+(\+pve\d+)?"),
     "viommu": enum("A virtual IOMMU.", "intel virtio"), "aw-bits": number("Address width of it.", 32, 64),
     "enable-s3": boolean("Suspend to RAM."), "enable-s4": boolean("Suspend to disk.")})
 IPCONFIG = properties({
@@ -97,21 +101,27 @@ SMBIOS = properties(dict(
     **{key: string("", pattern=_B64) for key in ("family", "manufacturer", "product", "serial", "sku", "version")}))
 _PCI = r"(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?"
 HOSTPCI = properties({
-    ":host": string("PCI address.", pattern="%s(;%s)*" % (_PCI, _PCI)), "mapping": string("Mapping.", format="pve-configid"),
+    ":host": string("PCI address.", pattern="%s(;%s)*" % (_PCI, _PCI)),
+    "mapping": string("Mapping.", format="pve-configid"),
     "pcie": boolean("", default=0), "rombar": boolean("", default=1), "x-vga": boolean("", default=0),
-    "mdev": string("", pattern=r"[^/\.:]+"), "romfile": string("", pattern="[^,;]+"), "legacy-igd": boolean("", default=0)})
-USB = properties({":host": string("Device, port or spice.", pattern=r"(0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}|\d+\-\d+(\.\d+)*|"
+    "mdev": string("", pattern=r"[^/\.:]+"), "romfile": string("", pattern="[^,;]+"),
+    "legacy-igd": boolean("", default=0)})
+USB = properties({":host": string("Device, port or spice.",
+                                  pattern=r"(0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}|\d+\-\d+(\.\d+)*|"
                                   "[Ss][Pp][Ii][Cc][Ee]"), "mapping": string("", format="pve-configid"),
                   "usb3": boolean("", default=0)})
-VGA = properties({":type": enum("Kind of display.", "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std "
+VGA = properties({":type": enum("Kind of display.",
+                                "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std "
                                 "virtio virtio-gl vmware", default="std"),
                   "memory": integer("MiB of video memory.", 4, 512), "clipboard": enum("", "vnc")})
-RNG = properties({":source*": enum("Source.", "/dev/urandom /dev/random /dev/hwrng"), "max_bytes": integer("", default=1024),
+RNG = properties({":source*": enum("Source.", "/dev/urandom /dev/random /dev/hwrng"),
+                  "max_bytes": integer("", default=1024),
                   "period": integer("", default=1000)})
 NUMA = properties({"cpus*": string("", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"),
                    "hostnodes": string("", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"), "memory": number(""),
                    "policy": enum("", "preferred bind interleave")})
-VIRTIOFS = properties({":dirid*": string("Directory mapping.", format="pve-configid"), "direct-io": boolean("", default=0),
+VIRTIOFS = properties({":dirid*": string("Directory mapping.", format="pve-configid"),
+                       "direct-io": boolean("", default=0),
                        "cache": enum("", "auto always metadata never", default="auto"),
                        "expose-acl": boolean("", default=0), "expose-xattr": boolean("", default=0)})
 MEMORY = properties({":current*": integer("MiB.", 16, default=512)})
@@ -136,7 +146,8 @@ QEMU = properties(dict(_BOTH, **{
     "bios": enum("Firmware.", "seabios ovmf", default="seabios"), "boot": string("Boot order.", format=BOOT),
     "bootdisk": string("Old form of the boot order.", format="pve-qm-bootdisk", pattern=r"(ide|sata|scsi|virtio)\d+"),
     "cdrom": string("Alias for ide2.", format=IDE), "cicustom": string("Own cloud-init files.", format=CICUSTOM),
-    "cipassword": string("cloud-init: password."), "citype": enum("cloud-init: format.", "configdrive2 nocloud opennebula"),
+    "cipassword": string("cloud-init: password."),
+    "citype": enum("cloud-init: format.", "configdrive2 nocloud opennebula"),
     "ciupgrade": boolean("cloud-init: upgrade packages first.", default=1), "ciuser": string("cloud-init: user."),
     "cores": integer("Cores per socket.", 1, default=1), "cpu": string("CPU type and flags.", format=CPU),
     "cpulimit": number("Limit of CPU use, in CPUs.", 0, 128, default=0), "cpuunits": integer("CPU weight.", 1, 262144),
@@ -145,7 +156,8 @@ QEMU = properties(dict(_BOTH, **{
     "hotplug": string("What changes while it runs.", format="pve-hotplug-features", default="network,disk,usb"),
     "hugepages": enum("Huge pages.", "any 2 1024"), "ide[n]": string("An IDE disk or CD drive.", format=IDE),
     "ipconfig[n]": string("cloud-init: addresses of netN.", format=IPCONFIG),
-    "keyboard": enum("Keyboard of the console.", "de de-ch da en-gb en-us es fi fr fr-be fr-ca fr-ch hu is it ja lt mk nl no "
+    "keyboard": enum("Keyboard of the console.",
+                     "de de-ch da en-gb en-us es fi fr fr-be fr-ca fr-ch hu is it ja lt mk nl no "
                      "pl pt pt-br sv sl tr"),
     "kvm": boolean("Hardware virtualisation.", default=1), "localtime": boolean("Clock in local time."),
     "lock": enum("Lock of the guest; root only.",
@@ -156,28 +168,34 @@ QEMU = properties(dict(_BOTH, **{
     "nameserver": string("cloud-init: DNS servers.", format="address-list"),
     "net[n]": string("A network card.", format=NET), "numa": boolean("NUMA.", default=0),
     "numa[n]": string("A NUMA node.", format=NUMA),
-    "ostype": enum("Kind of guest OS.", "other wxp w2k w2k3 w2k8 wvista win7 win8 win10 win11 l24 l26 solaris", default="other"),
+    "ostype": enum("Kind of guest OS.", "other wxp w2k w2k3 w2k8 wvista win7 win8 win10 win11 l24 l26 solaris",
+                   default="other"),
     "reboot": boolean("Restart on reboot, else exit.", default=1), "rng0": string("Random numbers.", format=RNG),
     "sata[n]": string("A SATA disk or CD drive.", format=SATA), "scsi[n]": string("A SCSI disk.", format=SCSI),
-    "scsihw": enum("SCSI controller.", "lsi lsi53c810 virtio-scsi-pci virtio-scsi-single megasas pvscsi", default="lsi"),
-    "searchdomain": string("cloud-init: DNS search domains."), "serial[n]": string("A serial port.", pattern="(/dev/.+|socket)"),
+    "scsihw": enum("SCSI controller.", "lsi lsi53c810 virtio-scsi-pci virtio-scsi-single megasas pvscsi",
+                   default="lsi"),
+    "searchdomain": string("cloud-init: DNS search domains."),
+    "serial[n]": string("A serial port.", pattern="(/dev/.+|socket)"),
     "shares": integer("Memory shares for ballooning.", 0, 50000, default=1000),
     "smbios1": string("SMBIOS fields.", maxLength=512, format=SMBIOS), "sockets": integer("CPU sockets.", 1, default=1),
     "sshkeys": string("cloud-init: SSH keys, percent-encoded.", format="urlencoded"),
     "startdate": string("Clock at the start.", pattern=r"(now|\d{4}-\d{1,2}-\d{1,2}(T\d{1,2}:\d{1,2}:\d{1,2})?)"),
     "tablet": boolean("USB tablet.", default=1), "tdf": boolean("Time drift fix.", default=0),
-    "tpmstate0": string("Disk of the TPM's state.", format=TPMSTATE), "unused[n]": string("A volume not used.", format=UNUSED),
+    "tpmstate0": string("Disk of the TPM's state.", format=TPMSTATE),
+    "unused[n]": string("A volume not used.", format=UNUSED),
     "usb[n]": string("A USB device.", format=USB), "vcpus": integer("CPUs plugged in.", 1, default=0),
     "vga": string("Display.", format=VGA), "virtio[n]": string("A VirtIO disk.", format=VIRTIO),
     "virtiofs[n]": string("A shared directory.", format=VIRTIOFS),
-    "vmgenid": string("Generation id; 1 makes one.", pattern="(?:[a-fA-F0-9]{8}(?:-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}|[01])"),
+    "vmgenid": string("Generation id; 1 makes one.",
+                      pattern="(?:[a-fA-F0-9]{8}(?:-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}|[01])"),
     "vmstatestorage": string("Storage of saved memory.", format="pve-storage-id"),
 }))
 
 _LXC_PATH = string("", format="pve-lxc-mp-string")
 _MOUNTOPTION = "(discard|lazytime|noatime|nodev|noexec|nosuid)"
 ROOTFS = properties({
-    ":volume*": _LXC_PATH, "size": _SIZE, "acl": boolean("ACLs."), "quota": boolean("Quotas."), "ro": boolean("Read-only."),
+    ":volume*": _LXC_PATH, "size": _SIZE, "acl": boolean("ACLs."), "quota": boolean("Quotas."),
+    "ro": boolean("Read-only."),
     "replicate": boolean("Part of replication.", default=1), "shared": boolean("Present on all nodes.", default=0),
     "mountoptions": string("Mount options.", pattern="%s(;%s)*" % (_MOUNTOPTION, _MOUNTOPTION))})
 MOUNTPOINT = properties(dict({
@@ -185,7 +203,8 @@ MOUNTPOINT = properties(dict({
     "backup": boolean("Part of backups."), "keepattrs": boolean("Keep owner and mode.", default=0),
 }, **{key: rule for key, rule in ROOTFS.items() if key != "volume"}))
 LXC_NET = properties({
-    "name*": string("Name in the container.", pattern=r"[-_.\w\d]+"), "bridge": string("Bridge.", pattern=r"[-_.\w\d]+"),
+    "name*": string("Name in the container.", pattern=r"[-_.\w\d]+"),
+    "bridge": string("Bridge.", pattern=r"[-_.\w\d]+"),
     "hwaddr": string("MAC address.", format="mac-addr"), "ip": string("IPv4.", format="pve-ipv4-config"),
     "gw": string("IPv4 gateway.", format="ipv4"), "ip6": string("IPv6.", format="pve-ipv6-config"),
     "gw6": string("IPv6 gateway.", format="ipv6"), "firewall": boolean("Firewall on this card."),
@@ -194,7 +213,8 @@ LXC_NET = properties({
     "type": enum("Kind.", "veth"), "host-managed": boolean("The host sets the addresses.")})
 FEATURES = properties({
     "nesting": boolean("", default=0), "keyctl": boolean("", default=0), "fuse": boolean("", default=0),
-    "mknod": boolean("", default=0), "force_rw_sys": boolean("", default=0), "mount": string("", pattern="[a-zA-Z0-9_; ]+")})
+    "mknod": boolean("", default=0), "force_rw_sys": boolean("", default=0),
+    "mount": string("", pattern="[a-zA-Z0-9_; ]+")})
 DEV = properties({":path": string("", format="pve-lxc-dev-string"), "mode": string("", pattern="0[0-7]{3}"),
                   "uid": integer("", 0), "gid": integer("", 0), "deny-write": boolean("", default=0)})
 LXC_UNUSED = properties({":volume*": string("The volume.", format="pve-volume-id")})
@@ -202,7 +222,8 @@ LXC_UNUSED = properties({":volume*": string("The volume.", format="pve-volume-id
 LXC = properties(dict(_BOTH, **{
     "arch": enum("Architecture.", "amd64 i386 arm64 armhf riscv32 riscv64", default="amd64"),
     "cmode": enum("Console mode.", "shell console tty", default="tty"), "console": boolean("A console.", default=1),
-    "cores": integer("Cores; all without it.", 1, 8192), "cpulimit": number("Limit of CPU use, in CPUs.", 0, 8192, default=0),
+    "cores": integer("Cores; all without it.", 1, 8192),
+    "cpulimit": number("Limit of CPU use, in CPUs.", 0, 8192, default=0),
     "cpuunits": integer("CPU weight.", 0, 500000), "debug": boolean("Verbose log at start.", default=0),
     "dev[n]": string("A device of the host.", format=DEV),
     "entrypoint": string("Program to run as init.", default="/sbin/init", pattern=r"[^\x00-\x08\x10-\x1F\x7F]+"),
@@ -214,8 +235,10 @@ LXC = properties(dict(_BOTH, **{
     "memory": integer("Memory in MiB.", 16, default=512), "mp[n]": string("A mount point.", format=MOUNTPOINT),
     "nameserver": string("DNS servers.", format="lxc-ip-with-ll-iface-list"),
     "net[n]": string("A network card.", format=LXC_NET),
-    "ostype": enum("Kind of OS.", "debian devuan ubuntu centos fedora opensuse archlinux alpine gentoo nixos unmanaged"),
-    "rootfs": string("The root disk.", format=ROOTFS), "searchdomain": string("DNS search domains.", format="dns-name-list"),
+    "ostype": enum("Kind of OS.",
+                   "debian devuan ubuntu centos fedora opensuse archlinux alpine gentoo nixos unmanaged"),
+    "rootfs": string("The root disk.", format=ROOTFS),
+    "searchdomain": string("DNS search domains.", format="dns-name-list"),
     "swap": integer("Swap in MiB.", 0, default=512), "timezone": string("Time zone.", format="pve-ct-timezone"),
     "tty": integer("Number of consoles.", 0, 6, default=2),
     "unprivileged": boolean("Runs as an unprivileged user.", default=0),
@@ -234,12 +257,13 @@ _PRIVILEGES = {
         "VM.Config.CPU": "cpu cpulimit cpuunits cores sockets vcpus numa affinity",
         "VM.Config.Memory": "memory balloon shares hugepages allow-ksm",
         "VM.Config.Network": "net ipconfig",
-        "VM.Config.HWType": "acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio rng bios hostpci usb serial "
-                            "virtiofs",
+        "VM.Config.HWType": "acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio rng bios hostpci usb "
+                            "serial virtiofs",
         "VM.Config.Cloudinit": "cicustom cipassword citype ciupgrade ciuser nameserver searchdomain sshkeys",
     },
     "lxc": {
-        "VM.Config.Disk": "rootfs mp unused", "VM.Config.CPU": "cores cpulimit cpuunits", "VM.Config.Memory": "memory swap",
+        "VM.Config.Disk": "rootfs mp unused", "VM.Config.CPU": "cores cpulimit cpuunits",
+        "VM.Config.Memory": "memory swap",
         "VM.Config.Network": "net nameserver searchdomain hostname",
     },
 }

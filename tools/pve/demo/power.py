@@ -37,7 +37,8 @@ def switch_off(world, guest):
 def starting(world, guest, task, skip_lock=False):
     """Worker part: start a guest or die."""
     if guest.template:
-        die("you can't start a vm if it's a template" if guest.kind == "qemu" else "you can't start a CT if it's a template")
+        die("you can't start a vm if it's a template" if guest.kind == "qemu"
+            else "you can't start a CT if it's a template")
     resume = guest.kind == "qemu" and guest.lock == "suspended"
     if not skip_lock and not resume:
         guest.check_lock()
@@ -66,8 +67,8 @@ def starting(world, guest, task, skip_lock=False):
                 task.say("lxc-start: %d: ../src/lxc/conf.c: run_buffer: 322 Script exited with status 2" % guest.vmid)
                 die("startup for container '%d' failed" % guest.vmid)
             task.say("bridge '%s' does not exist" % match.group(1))
-            task.say("kvm: -netdev type=tap,id=%s,ifname=tap%di%s,script=/usr/libexec/qemu-server/pve-bridge: network script "
-                     "/usr/libexec/qemu-server/pve-bridge failed with status 512" % (key, guest.vmid, key[3:]))
+            task.say("kvm: -netdev type=tap,id=%s,ifname=tap%di%s,script=/usr/libexec/qemu-server/pve-bridge: network "
+                     "script /usr/libexec/qemu-server/pve-bridge failed with status 512" % (key, guest.vmid, key[3:]))
             die("start failed: QEMU exited with code 1")
     if resume:
         task.say("Resuming suspended VM")
@@ -141,7 +142,8 @@ def fulfil(world, guest, resource):
         return
     prefix = _NAMES[guest.kind]
     if resource["state"] in ("started", "enabled") and not guest.running:
-        world.tasks.fork(guest.node, prefix + "start", guest.vmid, "root@pam", lambda task: starting(world, guest, task))
+        world.tasks.fork(guest.node, prefix + "start", guest.vmid, "root@pam",
+                         lambda task: starting(world, guest, task))
     elif resource["state"] in ("stopped", "disabled") and guest.running:
         world.tasks.fork(guest.node, prefix + "shutdown", guest.vmid, "root@pam",
                          lambda task: going_down(world, guest, task, 60, True))
@@ -292,7 +294,8 @@ def resume(call, kind):
 # ---- many at once
 
 def _chosen(call, default):
-    ids = [int(word) for word in (split_list(call.p["vms"]) if isinstance(call.p.get("vms"), str) else call.p.get("vms") or [])]
+    given = call.p.get("vms") or []
+    ids = [int(word) for word in (split_list(given) if isinstance(given, str) else given)]
     guests = [guest for guest in call.world.guests.values() if (guest.vmid in ids if ids else default(guest))]
     if call.node:
         guests = [guest for guest in guests if guest.node == call.node]
@@ -324,7 +327,8 @@ def _child(call, guest, verb, worker):
 
 def start_all(call):
     """POST /nodes/{node}/startall and /cluster/bulk-action/guest/start."""
-    guests = [guest for guest in _chosen(call, lambda guest: guest.conf.get("onboot")) if not guest.running and not guest.template]
+    guests = [guest for guest in _chosen(call, lambda guest: guest.conf.get("onboot")) if not guest.running
+              and not guest.template]
     return _many(call, "startall" if call.node else "bulkstart", guests, lambda guest: _child(
         call, guest, "start", lambda task: starting(call.world, guest, task)), "Starting")
 
@@ -380,10 +384,12 @@ ROUTES = (
     _rows(start, "start", "Start a %s.", dict(_SKIP, **dict(_TIMEOUT, machine=string("Machine type.", format=MACHINE))),
           dict(_SKIP, debug=boolean("Verbose log.", default=0)))
     + _rows(stop, "stop", "Cut the power of a %s.", dict(_SKIP, **dict(_TIMEOUT, **{
-        "keepActive": boolean("Keep the volumes active.", default=0), "overrule-shutdown": boolean("End a shutdown first.", default=0)})),
+        "keepActive": boolean("Keep the volumes active.", default=0),
+        "overrule-shutdown": boolean("End a shutdown first.", default=0)})),
         dict(_SKIP, **{"overrule-shutdown": boolean("End a shutdown first.", default=0)}))
     + _rows(shutdown, "shutdown", "Ask a %s to shut down.", dict(_SKIP, **dict(_TIMEOUT, **{
-        "forceStop": boolean("Stop it after the timeout.", default=0), "keepActive": boolean("Keep the volumes active.", default=0)})),
+        "forceStop": boolean("Stop it after the timeout.", default=0),
+        "keepActive": boolean("Keep the volumes active.", default=0)})),
         dict(_TIMEOUT, forceStop=boolean("Stop it after the timeout.", default=0)))
     + _rows(reboot, "reboot", "Shut a %s down and start it.", _TIMEOUT, _TIMEOUT)
     + _rows(reset, "reset", "Press the reset button of a %s.", _SKIP)
@@ -395,7 +401,8 @@ ROUTES = (
         Route("POST /nodes/{node}/startall", start_all, ALL, "Start guests of the node.", dict(
             _VMS, force=boolean("Those without onboot too."))),
         Route("POST /nodes/{node}/stopall", stop_all, ALL, "Shut down guests of the node.", dict(_VMS, **{
-            "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.", 0, 7200)})),
+            "force-stop": boolean("Stop them after the timeout.", default=1),
+            "timeout": integer("Seconds to wait.", 0, 7200)})),
         Route("POST /nodes/{node}/suspendall", suspend_all, ALL, "Pause VMs of the node.", _VMS),
         Route("POST /cluster/bulk-action/guest/start", start_all, ALL, "Start guests.", dict(
             _BULK, timeout=integer("Seconds to wait."))),

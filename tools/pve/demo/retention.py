@@ -4,7 +4,8 @@ import time
 from tools.pve.demo.rules import boolean, integer, parse_properties, properties
 
 _KEEPS = ("keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly")
-RULES = properties(dict({"keep-all": boolean("Keep all.", requires=None)}, **{key: integer("Keep so many.", 0) for key in _KEEPS}))
+RULES = properties(dict({"keep-all": boolean("Keep all.", requires=None)},
+                        **{key: integer("Keep so many.", 0) for key in _KEEPS}))
 
 
 def parse(text):
@@ -17,7 +18,8 @@ def parse(text):
     return {key: int(value) for key, value in values.items() if int(value) > 0}
 
 
-_PERIODS = (("keep-hourly", "%Y-%m-%d %H"), ("keep-daily", "%Y-%m-%d"), ("keep-weekly", "%G-%V"), ("keep-monthly", "%Y-%m"),
+_PERIODS = (("keep-hourly", "%Y-%m-%d %H"), ("keep-daily", "%Y-%m-%d"), ("keep-weekly", "%G-%V"),
+            ("keep-monthly", "%Y-%m"),
             ("keep-yearly", "%Y"))
 
 
@@ -37,7 +39,8 @@ def marks(storage, node, keep, vmid=None, kind=None):
         for volume in free[:keep.get("keep-last", 0)]:
             mark[volume.volid] = "keep"
         for rule, form in _PERIODS:
-            seen = {time.strftime(form, time.gmtime(volume.ctime)) for volume in free if mark.get(volume.volid) == "keep"}
+            seen = {time.strftime(form, time.gmtime(volume.ctime)) for volume in free
+                    if mark.get(volume.volid) == "keep"}
             count = keep.get(rule, 0)
             for volume in free:
                 if count <= 0:

@@ -1,8 +1,8 @@
 """How Proxmox checks parameters: types, formats, ranges, property strings, and the words it refuses them with.
 
-A parameter's rule is a dict in the shape of Proxmox's own API schema (type, format, minimum, enum, optional ...), so the
-same dict checks a request and describes it in the API viewer's file. The order of the checks and the texts are those of
-PVE::JSONSchema (check_prop, check_type, parse_property_string).
+A parameter's rule is a dict in the shape of Proxmox's own API schema (type, format, minimum, enum, optional ...), so
+the same dict checks a request and describes it in the API viewer's file. The order of the checks and the texts are
+those of PVE::JSONSchema (check_prop, check_type, parse_property_string).
 """
 import ipaddress
 import re
@@ -57,7 +57,7 @@ def array(words, items, **more):
 
 
 def properties(table):
-    """dict of rules from `table` (name -> rule): a name ending in "*" is required, one starting with ":" is the default key."""
+    """dict of rules from `table` (name -> rule): "name*" is required, ":name" is the default key."""
     result = {}
     for name, rule in table.items():
         rule = dict(rule)
@@ -155,9 +155,10 @@ def _boot_device(value):
         raise Invalid("invalid boot device '%s'" % value)
 
 
-_SERVICES = ("ssh http https domain smtp submission imap imaps pop3 pop3s ntp ldap ldaps mysql postgresql ftp telnet snmp "
-             "syslog rsync nfs sunrpc microsoft-ds kerberos").split()
-_PROTOCOLS = "1 2 4 6 17 41 47 50 51 58 89 112 132 tcp udp icmp ipv6-icmp igmp esp ah gre sctp ospf vrrp ip ipv6 dccp udplite".split()
+_SERVICES = ("ssh http https domain smtp submission imap imaps pop3 pop3s ntp ldap ldaps mysql postgresql ftp telnet "
+             "snmp syslog rsync nfs sunrpc microsoft-ds kerberos").split()
+_PROTOCOLS = ("1 2 4 6 17 41 47 50 51 58 89 112 132 tcp udp icmp ipv6-icmp igmp esp ah gre sctp ospf vrrp ip ipv6 dccp "
+              "udplite").split()
 _ICMP = ("any echo-reply echo-request destination-unreachable network-unreachable host-unreachable port-unreachable "
          "time-exceeded parameter-problem redirect source-quench router-advertisement router-solicitation "
          "timestamp-request timestamp-reply packet-too-big neighbor-solicitation neighbor-advertisement").split()
@@ -237,7 +238,8 @@ FORMATS = {
     "ipv4": _must(lambda v: _is_ip(v, 4), _NOT_IP % "IPv4"),
     "ipv6": _must(lambda v: _is_ip(v, 6), _NOT_IP % "IPv6"),
     "lxc-ip-with-ll-iface": _must(_is_ip, _NOT_IP % "IP"),
-    "mac-addr": _regex(r"[a-f0-9][02468ace](:[a-f0-9]{2}){5}", "value does not look like a valid unicast MAC address", re.I),
+    "mac-addr": _regex(r"[a-f0-9][02468ace](:[a-f0-9]{2}){5}", "value does not look like a valid unicast MAC address",
+                       re.I),
     "email-or-username": _regex(r"[\w+\-~]+(\.[\w+\-~]+)*(@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*)?",
                                 "value does not look like a valid email address or user name"),
     "email": _regex(r"[\w+\-~]+(\.[\w+\-~]+)*@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*",
@@ -246,8 +248,9 @@ FORMATS = {
     "pve-calendar-event": _calendar,
     "pve-configid": _regex(r"[a-z][a-z0-9_-]+", "invalid configuration ID '{}'", re.I),
     "pve-cpuset": _regex(r"\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*", "unable to parse cpuset option"),
-    "pve-ct-timezone": _regex(r"host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)"
-                              r"(?:/[A-Za-z0-9_+-]+)+", "invalid time zone '{}'"),
+    "pve-ct-timezone": _regex(
+        r"host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)(?:/[\w+-]+)+",
+        "invalid time zone '{}'"),
     "pve-day-of-week": _regex("mon|tue|wed|thu|fri|sat|sun", "invalid day '{}'"),
     "pve-fw-addr-spec": _firewall_address,
     "pve-fw-dport-spec": _ports, "pve-fw-sport-spec": _ports,
@@ -337,7 +340,7 @@ def check_parameters(rules, values):
         rule = lookup(rules, key) or {}
         if isinstance(value, list) and rule.get("type") == "string" and str(rule.get("format", "")).endswith("-list"):
             values[key] = ",".join(map(text_of, value))
-        elif rule.get("type") == "array" and not isinstance(value, (list, dict)) and value not in ("", "0", 0, False, None):
+        elif rule.get("type") == "array" and value and value != "0" and not isinstance(value, (list, dict)):
             values[key] = [value]
     errors = {}
     _check_object("", rules, values, errors)

@@ -47,14 +47,16 @@ class Shell:
 
     def _windows(self, line):
         name = self.guest.name.upper()
-        answers = {"hostname": name, "ver": "\r\nMicrosoft Windows [Version 10.0.26100.6899]", "whoami": "nt authority\\system",
+        answers = {"hostname": name, "ver": "\r\nMicrosoft Windows [Version 10.0.26100.6899]",
+                   "whoami": "nt authority\\system",
                    "get-date": time.strftime("%A, %B %d, %Y %H:%M:%S", time.gmtime(self.world.t))}
         word = line.strip().lower()
         if word.startswith("echo "):
             return Result(line.strip()[5:] + "\r\n")
         if word in answers:
             return Result(answers[word] + "\r\n")
-        return Result(b"", "'%s' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
+        return Result(b"", "'%s' is not recognized as an internal or external command,\r\noperable program or batch "
+                      "file.\r\n"
                       % line.split(" ")[0], 1)
 
     # ---- the shell
@@ -153,7 +155,8 @@ class Shell:
         def command(match):
             return self.run(match.group(1) or match.group(2), stdin).out.decode("utf-8", "replace").rstrip("\n")
         word = re.sub(r"\$\(([^()]*)\)|`([^`]*)`", command, word)
-        values = {"HOME": "/root", "USER": "root", "HOSTNAME": self.guest.name, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "?": "0",
+        values = {"HOME": "/root", "USER": "root", "HOSTNAME": self.guest.name, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                  "?": "0",
                   "PWD": "/", "SHELL": "/bin/bash"}
         return re.sub(r"\$\{?(\w+|\?)\}?", lambda match: values.get(match.group(1), ""), word)
 
@@ -190,7 +193,8 @@ class Shell:
     def _os_release(self):
         facts = self.os
         return 'PRETTY_NAME="%s"\nNAME="%s"\nVERSION_ID="%s"\nVERSION="%s"\nID=%s\n' % (
-            facts.get("pretty-name", "Linux"), facts.get("name", "Linux"), facts.get("version-id", ""), facts.get("version", ""),
+            facts.get("pretty-name", "Linux"), facts.get("name", "Linux"), facts.get("version-id", ""),
+            facts.get("version", ""),
             facts.get("id", "linux"))
 
     # ---- commands
@@ -236,12 +240,14 @@ class Shell:
         return Result(self.guest.name + "\n")
 
     def do_hostnamectl(self, args, stdin):
-        return Result(" Static hostname: %s\nOperating System: %s\n" % (self.guest.name, self.os.get("pretty-name", "Linux")))
+        return Result(" Static hostname: %s\nOperating System: %s\n" % (
+            self.guest.name, self.os.get("pretty-name", "Linux")))
 
     def do_uname(self, args, stdin):
         release = self.os.get("kernel-release", "6.12.0")
         if args[:1] == ["-a"]:
-            return Result("Linux %s %s %s x86_64 GNU/Linux\n" % (self.guest.name, release, self.os.get("kernel-version", "#1 SMP")))
+            return Result("Linux %s %s %s x86_64 GNU/Linux\n" % (self.guest.name, release,
+                                                                 self.os.get("kernel-version", "#1 SMP")))
         return Result({"-r": release, "-m": "x86_64", "-n": self.guest.name}.get((args or [""])[0], "Linux") + "\n")
 
     def do_uptime(self, args, stdin):
@@ -272,10 +278,11 @@ class Shell:
         size = 32 * GIB
         human = "-h" in args or "-hT" in args
         rows = [("/dev/sda1", size, size * 41 // 100, "/"), ("tmpfs", self.guest.memory // 2, 0, "/dev/shm")]
-        out = "Filesystem      Size  Used Avail Use% Mounted on\n" if human else "Filesystem     1K-blocks     Used Available Use% Mounted on\n"
+        out = "Filesystem      %s Use%% Mounted on\n" % ("Size  Used Avail" if human else "1K-blocks Used Available")
         for name, total, used, place in rows:
             values = (total, used, total - used)
-            shown = ["%.0fG" % (v / GIB) if v >= GIB else "%.0fM" % (v / MIB) for v in values] if human else [str(v >> 10) for v in values]
+            shown = ["%.0fG" % (v / GIB) if v >= GIB else "%.0fM" % (v / MIB)
+                     for v in values] if human else [str(v >> 10) for v in values]
             out += "%-15s %5s %5s %5s %3d%% %s\n" % (name, shown[0], shown[1], shown[2], 100 * used // total, place)
         return Result(out)
 
@@ -283,20 +290,23 @@ class Shell:
         total, used = self.guest.memory >> 10, int(self.guest.memory * self.guest.mem) >> 10
         if args[:1] in (["-m"], ["-h"]):
             total, used = total >> 10, used >> 10
-        return Result("               total        used        free\nMem:     %11d %11d %11d\nSwap:              0           0           0\n"
-                      % (total, used, total - used))
+        return Result("               total        used        free\nMem:     %11d %11d %11d\nSwap:    %11d %11d %11d\n"
+                      % (total, used, total - used, 0, 0, 0))
 
     def do_ls(self, args, stdin):
         names = [arg for arg in args if not arg.startswith("-")] or ["/"]
-        tree = {"/": "bin boot dev etc home lib opt proc root run sbin srv sys tmp usr var", "/root": "", "/tmp": "", "/home": "admin",
+        tree = {"/": "bin boot dev etc home lib opt proc root run sbin srv sys tmp usr var", "/root": "", "/tmp": "",
+                "/home": "admin",
                 "/etc": "debian_version hostname hosts motd os-release passwd ssh"}
         out, err = "", ""
         for name in names:
             path = name.rstrip("/") or "/"
-            below = {file[len(path.rstrip("/")) + 1:].split("/")[0] for file in self.files if file.startswith(path.rstrip("/") + "/")}
+            below = {file[len(path.rstrip("/")) + 1:].split("/")[0] for file in self.files
+                     if file.startswith(path.rstrip("/") + "/")}
             if path in tree or below:
                 found = sorted(set(tree.get(path, "").split()) | below)
-                out += "".join(entry + "\n" for entry in found) if "-l" not in args and "-la" not in args else "total 0\n" + "".join(
+                out += "".join(entry + "\n"
+                               for entry in found) if "-l" not in args and "-la" not in args else "total 0\n" + "".join(
                     "drwxr-xr-x 2 root root 4096 Nov 20 10:00 %s\n" % entry for entry in found)
             elif self.read(path) is not None:
                 out += name + "\n"
@@ -341,7 +351,8 @@ class Shell:
         return Result(b"".join(stdin.splitlines(True)[-_count(args):]))
 
     def do_wc(self, args, stdin):
-        return Result("%d\n" % (stdin.count(b"\n") if "-l" in args else len(stdin) if "-c" in args else len(stdin.split())))
+        return Result("%d\n" % (stdin.count(b"\n") if "-l" in args else len(stdin) if "-c" in args
+                                else len(stdin.split())))
 
     def do_sort(self, args, stdin):
         return Result(b"".join(sorted(stdin.splitlines(True), reverse="-r" in args)))

@@ -74,11 +74,13 @@ def create(call):
         state = None
         if with_memory:
             storage = world.storage(str(guest.conf.get("vmstatestorage") or _state_storage(world, guest)), guest.node)
-            state = "%s:%svm-%d-state-%s" % (storage.name, "%d/" % guest.vmid if storage.files else "", guest.vmid, name)
+            state = "%s:%svm-%d-state-%s" % (storage.name, "%d/" % guest.vmid if storage.files else "", guest.vmid,
+                                             name)
             size = 2 * guest.memory + 500 * MIB
             if size > storage.space(guest.node)[2]:
                 die("not enough free space on storage '%s' for the VM state" % storage.name)
-        snapshot = {"conf": conf, "time": int(world.t), "description": call.p.get("description", ""), "parent": guest.parent,
+        snapshot = {"conf": conf, "time": int(world.t), "description": call.p.get("description", ""),
+                    "parent": guest.parent,
                     "vmstate": state, "state": "prepare"}
         guest.snapshots[name] = snapshot
         guest.conf["lock"] = "snapshot"
@@ -89,7 +91,8 @@ def create(call):
             for second in (1, 2, 3):
                 yield 1.0
                 task.say("%.2f %s in %ds" % (saved * second / 3 / GIB, "GiB", second))
-            storage.at(guest.node)[state] = Volume(state, "images", size, vmid=guest.vmid, ctime=int(world.t), used=int(saved))
+            storage.at(guest.node)[state] = Volume(state, "images", size, vmid=guest.vmid, ctime=int(world.t),
+                                                   used=int(saved))
             task.say("completed saving the VM state in 3s, saved %.2f GiB" % (saved / GIB))
         for key, _, volid in guest.disks(unused=False):
             task.say("snapshotting 'drive-%s' (%s)" % (key, volid) if kind == "qemu" else
@@ -127,10 +130,12 @@ def rollback(call):
             yield 1.0
             switch_off(world, guest)
         for _, _, volid in guest.disks(snapshot["conf"]):
-            task.say("  Logical volume \"%s\" successfully removed.\n  Logical volume \"%s\" created." % ((volid.partition(":")[2],) * 2))
+            task.say("  Logical volume \"%s\" successfully removed.\n  Logical volume \"%s\" created."
+                     % ((volid.partition(":")[2],) * 2))
         yield 1.0
         for _, parts, volid in guest.disks(snapshot["conf"]):
-            world.volume(volid, guest.node).size = size_bytes(parts.get("size", "")) or world.volume(volid, guest.node).size
+            volume = world.volume(volid, guest.node)
+            volume.size = size_bytes(parts.get("size", "")) or volume.size
         loose = [volid for _, _, volid in guest.disks()]
         guest.conf.clear()
         guest.conf.update(snapshot["conf"])
@@ -188,7 +193,8 @@ def _rows(kind, word):
             "force": boolean("Forget it even if the disks fail.")}),
         Route("POST %s/{snapname}/rollback" % path, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
               "Bring a %s back to a snapshot." % word, {"start": boolean("Start it afterwards.", default=0)}),
-        Route("GET %s/{snapname}/config" % path, config, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"),
+        Route("GET %s/{snapname}/config" % path, config,
+              perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"),
               "Configuration of a snapshot."),
         Route("PUT %s/{snapname}/config" % path, describe, _SNAPSHOT, "Change a snapshot's description.", {
             "description": string("The description.")}),

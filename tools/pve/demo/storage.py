@@ -17,7 +17,8 @@ def configured(call):
 
 
 def _configuration(storage):
-    row = dict(storage.conf, storage=storage.name, type=storage.type, content=",".join(storage.content), digest="7e5a" * 10)
+    row = dict(storage.conf, storage=storage.name, type=storage.type, content=",".join(storage.content),
+               digest="7e5a" * 10)
     if storage.shared:
         row["shared"] = 1
     if storage.nodes:
@@ -37,7 +38,8 @@ def configuration(call):
 
 def _row(storage, node, down=False):
     row = {"storage": storage.name, "type": storage.type, "content": ",".join(storage.content),
-           "shared": int(storage.shared), "enabled": int(storage.enabled), "active": int(storage.enabled and storage.active),
+           "shared": int(storage.shared), "enabled": int(storage.enabled),
+           "active": int(storage.enabled and storage.active),
            "total": 0, "used": 0, "avail": 0}
     if row["active"]:
         row["total"], row["used"], row["avail"] = storage.space(node)
@@ -99,7 +101,8 @@ def may_see(call, storage, volume):
 
 
 def _volume_row(volume):
-    row = {"volid": volume.volid, "content": volume.content, "format": volume.format, "size": volume.size, "ctime": volume.ctime}
+    row = {"volid": volume.volid, "content": volume.content, "format": volume.format, "size": volume.size,
+           "ctime": volume.ctime}
     if volume.vmid is not None:
         row["vmid"] = volume.vmid
     if volume.content == "backup":
@@ -120,8 +123,9 @@ def content(call):
     """GET /nodes/{node}/storage/{storage}/content."""
     storage = call.world.online_storage(call.p["storage"], call.node)
     kind = call.p.get("content")
-    return [_volume_row(volume) for volume in sorted(storage.at(call.node).values(), key=lambda volume: volume.volid)
-            if kind in (None, volume.content) and call.p.get("vmid") in (None, volume.vmid) and may_see(call, storage, volume)]
+    volumes = sorted(storage.at(call.node).values(), key=lambda volume: volume.volid)
+    return [_volume_row(volume) for volume in volumes if kind in (None, volume.content)
+            and call.p.get("vmid") in (None, volume.vmid) and may_see(call, storage, volume)]
 
 
 def _volid(call):
@@ -168,14 +172,16 @@ def volume_info(call):
 def path_of(storage, volume):
     """Where a volume is on the host."""
     if storage.files:
-        folder = {"iso": "template/", "vztmpl": "template/", "images": "images/", "rootdir": "images/", "backup": ""}.get(volume.content, "")
+        folder = {"iso": "template/", "vztmpl": "template/", "images": "images/", "rootdir": "images/",
+                  "backup": ""}.get(volume.content, "")
         name = volume.name.replace("vztmpl/", "cache/").replace("backup/", "dump/")
         return "%s/%s%s" % (storage.conf.get("path", "/mnt"), folder, name)
     if storage.type in ("lvm", "lvmthin"):
         return "/dev/%s/%s" % (storage.conf.get("vgname"), volume.name)
     if storage.type == "zfspool":
         return "/%s%s/%s" % ("" if volume.format == "subvol" else "dev/zvol/", storage.conf.get("pool"), volume.name)
-    return "%s@%s:%s/%s" % (storage.conf.get("username", ""), storage.conf.get("server", ""), storage.conf.get("datastore", ""), volume.name)
+    return "%s@%s:%s/%s" % (storage.conf.get("username", ""), storage.conf.get("server", ""),
+                            storage.conf.get("datastore", ""), volume.name)
 
 
 def change_volume(call):
@@ -206,7 +212,8 @@ def delete_volume(call):
                 die("base volume '%s' is still in use by linked cloned" % volume.name)
         task.say("Removed volume '%s'" % volid)
         storage.at(call.node).pop(volid, None)
-    upid = call.fork("imgdel", "%s@%s" % (volume.vmid, storage.name) if volume is not None and volume.vmid else "@" + storage.name, worker)
+    upid = call.fork("imgdel", "%s@%s" % (volume.vmid, storage.name) if volume is not None and volume.vmid else "@"
+                     + storage.name, worker)
     if call.p.get("delay"):
         task = call.world.tasks.all[upid]
         if not task.running:
@@ -244,8 +251,10 @@ def _retention(call, storage):
 def prune_preview(call):
     """GET /nodes/{node}/storage/{storage}/prunebackups: what would go."""
     storage = call.world.online_storage(call.p["storage"], call.node)
-    return [{"volid": volume.volid, "ctime": volume.ctime, "mark": mark, "type": volume.facts["subtype"], "vmid": volume.vmid}
-            for volume, mark in retention.marks(storage, call.node, _retention(call, storage), call.p.get("vmid"), call.p.get("type"))
+    return [{"volid": volume.volid, "ctime": volume.ctime, "mark": mark, "type": volume.facts["subtype"],
+             "vmid": volume.vmid}
+            for volume, mark in retention.marks(storage, call.node, _retention(call, storage), call.p.get("vmid"),
+                                                call.p.get("type"))
             if may_see(call, storage, volume)]
 
 
@@ -316,16 +325,18 @@ def download(call):
         if "missing" in url:
             task.say("--- HTTP request sent, awaiting response... 404 Not Found\n--- ERROR 404: Not Found.")
             die("download failed: command '/usr/bin/wget' failed: exit code 8")
-        task.say("--2025-11-20 10:00:00--  %s\nHTTP request sent, awaiting response... 200 OK\nLength: %d (%dM)\nSaving to: '%s.tmp_dwnl'"
-                 % (url, size, size // MIB, path))
+        task.say("--2025-11-20 10:00:00--  %s\nHTTP request sent, awaiting response... 200 OK\nLength: %d (%dM)\n"
+                 "Saving to: '%s.tmp_dwnl'" % (url, size, size // MIB, path))
         for percent in (19, 42, 64, 87, 100):
             yield 1.2
-            task.say("%8dK ........ ........ ........ ........ %3d%% 61.5M %ds" % (size * percent // 102400, percent, (100 - percent) // 18))
+            task.say("%8dK ........ ........ ........ ........ %3d%% 61.5M %ds" % (
+                size * percent // 102400, percent, (100 - percent) // 18))
         if call.p.get("checksum"):
             task.say("calculating checksum...")
             yield 1
             if set(call.p["checksum"].lower()) == {"0"}:
-                die("checksum mismatch: got '%s' != expect '%s'" % ("5f" * (len(call.p["checksum"]) // 2), call.p["checksum"]))
+                die("checksum mismatch: got '%s' != expect '%s'" % ("5f" * (len(call.p["checksum"]) // 2),
+                                                                    call.p["checksum"]))
             task.say("OK, got correct file checksum: %s" % call.p["checksum"])
         storage.at(call.node)[volid] = Volume(volid, kind, size, format=fmt, ctime=int(call.world.t))
         task.say("download of '%s' to '%s' finished" % (url, path))
@@ -348,8 +359,10 @@ def upload(call):
 
 def appliances(call):
     """GET /nodes/{node}/aplinfo."""
-    return [{"template": name, "package": name.partition("_")[0], "os": system, "version": version, "headline": headline,
-             "section": "system", "type": "lxc", "architecture": "amd64", "source": "http://download.proxmox.com/images/system/",
+    return [{"template": name, "package": name.partition("_")[0], "os": system, "version": version,
+             "headline": headline,
+             "section": "system", "type": "lxc", "architecture": "amd64",
+             "source": "http://download.proxmox.com/images/system/",
              "location": "http://download.proxmox.com/images/system/" + name, "description": headline + "\n",
              "infopage": "https://linuxcontainers.org", "manageurl": "", "sha512sum": digest * 8}
             for name, system, version, headline, digest in hardware.APPLIANCES]
@@ -366,7 +379,8 @@ def download_appliance(call):
     volid = "%s:vztmpl/%s" % (storage.name, name)
 
     def worker(task):
-        task.say("downloading http://download.proxmox.com/images/system/%s to /var/lib/vz/template/cache/%s" % (name, name))
+        task.say("downloading http://download.proxmox.com/images/system/%s to /var/lib/vz/template/cache/%s"
+                 % (name, name))
         if volid in storage.at(call.node):
             task.say("OK, got correct file already, no need to re-download")
             yield 0.2
@@ -374,8 +388,10 @@ def download_appliance(call):
         for percent in (25, 60, 100):
             yield 1
             task.say("%8dK ........ ........ %3d%% 48.1M" % (1250 * percent, percent))
-        storage.at(call.node)[volid] = Volume(volid, "vztmpl", 128 * MIB, format="t" + name.rpartition(".")[2], ctime=int(call.world.t))
-        task.say("calculating checksum...OK, checksum verified\ndownload of 'http://download.proxmox.com/images/system/%s' finished" % name)
+        storage.at(call.node)[volid] = Volume(volid, "vztmpl", 128 * MIB, format="t" + name.rpartition(".")[2],
+                                              ctime=int(call.world.t))
+        task.say("calculating checksum...OK, checksum verified\n"
+                 "download of 'http://download.proxmox.com/images/system/%s' finished" % name)
     return call.fork("download", name, worker)
 
 
@@ -389,41 +405,52 @@ _CHECKSUM = {"checksum": string("Expected checksum.", requires="checksum-algorit
 _STORAGE = string("The storage.", format="pve-storage-id")
 
 ROUTES = [
-    Route("GET /storage", configured, ALL, "The storages configured.", {"type": enum("Only these.", "btrfs cephfs cifs dir esxi iscsi "
-          "iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool")}),
-    Route("GET /storage/{storage}", configuration, perm("/storage/{storage}", "Datastore.Allocate"), "Configuration of a storage."),
+    Route("GET /storage", configured, ALL, "The storages configured.",
+          {"type": enum("Only these.", "btrfs cephfs cifs dir esxi iscsi "
+                        "iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool")}),
+    Route("GET /storage/{storage}", configuration, perm("/storage/{storage}", "Datastore.Allocate"),
+          "Configuration of a storage."),
     Route("GET /nodes/{node}/storage", storages, ALL, "Storages of the node and their state.", {
         "storage": dict(_STORAGE), "content": string("Only those for such content.", format="pve-storage-content-list"),
-        "enabled": boolean("Only enabled ones.", default=0), "target": string("Only those this node has too.", format="pve-node"),
+        "enabled": boolean("Only enabled ones.", default=0),
+        "target": string("Only those this node has too.", format="pve-node"),
         "format": boolean("With formats.", default=0)}),
     Route("GET /nodes/{node}/storage/{storage}/status", status, _ANY, "State of a storage."),
     Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.", {
-        "timeframe*": enum("Over which time.", "hour day week month year"), "cf": enum("How values are joined.", "AVERAGE MAX")}),
+        "timeframe*": enum("Over which time.", "hour day week month year"),
+        "cf": enum("How values are joined.", "AVERAGE MAX")}),
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
-    Route("POST /nodes/{node}/storage/{storage}/content", allocate, perm("/storage/{storage}", "Datastore.AllocateSpace"),
+    Route("POST /nodes/{node}/storage/{storage}/content", allocate,
+          perm("/storage/{storage}", "Datastore.AllocateSpace"),
           "Make a disk image.", {
               "filename*": string("Its name."), "size*": string("Its size; KiB without M or G.", pattern=r"\d+[MG]?"),
               "vmid*": integer("Whose it is.", 100, 999999999, format="pve-vmid"),
               "format": enum("Its format.", "raw qcow2 subvol vmdk", requires="size")}),
     Route("GET /nodes/{node}/storage/{storage}/content/{volume}", volume_info, ALL, "Facts of a volume."),
-    Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL, "Notes and protection of a backup.", {
-        "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),
+    Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL,
+          "Notes and protection of a backup.", {
+              "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),
     Route("DELETE /nodes/{node}/storage/{storage}/content/{volume}", delete_volume, ALL, "Remove a volume.", {
         "delay": integer("Wait so many seconds for the end.", 1, 30)}),
-    Route("GET /nodes/{node}/storage/{storage}/prunebackups", prune_preview, _ANY, "What pruning would remove.", _PRUNE),
+    Route("GET /nodes/{node}/storage/{storage}/prunebackups", prune_preview, _ANY, "What pruning would remove.",
+          _PRUNE),
     Route("DELETE /nodes/{node}/storage/{storage}/prunebackups", prune, ALL, "Remove old backups.", _PRUNE),
-    Route("POST /nodes/{node}/storage/{storage}/download-url", download, ["and", _TEMPLATE, _NETWORK], "Download a file.", dict(
-        _CHECKSUM, **{"url*": string("From here.", pattern="https?://.*"), "filename*": string("File name.", maxLength=255),
+    Route("POST /nodes/{node}/storage/{storage}/download-url", download, ["and", _TEMPLATE, _NETWORK],
+          "Download a file.", dict(
+        _CHECKSUM, **{"url*": string("From here.", pattern="https?://.*"),
+                      "filename*": string("File name.", maxLength=255),
                       "content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
-                      "compression": string("Unpack with this."), "verify-certificates": boolean("Check TLS.", default=1)})),
+                      "compression": string("Unpack with this."),
+                      "verify-certificates": boolean("Check TLS.", default=1)})),
     Route("POST /nodes/{node}/storage/{storage}/upload", upload, _TEMPLATE, "Upload a file.", dict(
         _CHECKSUM, **{"content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
                       "filename*": string("File name.", maxLength=255), "tmpfilename": string(
                           "Where pveproxy put it.", pattern="/var/tmp/pveupload-[0-9a-f]+")})),
     Route("GET /nodes/{node}/query-url-metadata", url_metadata, _NETWORK, "Name and size of a file on the web.", {
-        "url*": string("The address.", pattern="https?://.*"), "verify-certificates": boolean("Check TLS.", default=1)}),
+        "url*": string("The address.", pattern="https?://.*"),
+        "verify-certificates": boolean("Check TLS.", default=1)}),
     Route("GET /nodes/{node}/aplinfo", appliances, ALL, "Templates for containers that can be downloaded."),
     Route("POST /nodes/{node}/aplinfo", download_appliance, _TEMPLATE, "Download a template for containers.", {
         "storage*": dict(_STORAGE), "template*": string("Its name.", maxLength=255)}),

@@ -1,23 +1,30 @@
 """The route table: all rows of all modules, and the directories between them."""
-from tools.pve.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power,
+from tools.pve.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes,
+                            power,
                             snapshots, storage, tasklist)
 from tools.pve.demo.rules import string
 from tools.pve.demo.wire import ALL, NODE, ROOT, Route, Table, perm, perm_any
 
-MODULES = (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power, snapshots, storage,
+MODULES = (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power,
+           snapshots, storage,
            tasklist)
 
 #: Directories: GET lists what is below. (template, check, key of the rows)
 _INDEXES = [
-    ("/", ALL, "subdir"), ("/access", ALL, "subdir"), ("/cluster", ALL, "name"), ("/cluster/backup-info", ROOT, "subdir"),
+    ("/", ALL, "subdir"), ("/access", ALL, "subdir"), ("/cluster", ALL, "name"),
+    ("/cluster/backup-info", ROOT, "subdir"),
     ("/cluster/bulk-action", ALL, "name"), ("/cluster/bulk-action/guest", ALL, "name"),
     ("/cluster/config", perm("/", "Sys.Audit"), "name"), ("/cluster/firewall", ALL, "name"),
     ("/cluster/ha", perm("/", "Sys.Audit"), "id"), ("/cluster/ha/status", ALL, "name"),
     ("/cluster/sdn", perm("/sdn", "SDN.Audit"), "id"), ("/nodes/{node}", ALL, "name"), ("/nodes/{node}/apt", ALL, "id"),
-    ("/nodes/{node}/certificates", ALL, "name"), ("/nodes/{node}/disks", ALL, "name"), ("/nodes/{node}/firewall", ALL, "name"),
-    ("/nodes/{node}/hardware", ALL, "type"), ("/nodes/{node}/replication/{id}", ALL, "name"), ("/nodes/{node}/sdn", ALL, "name"),
-    ("/nodes/{node}/services/{service}", perm(NODE, "Sys.Audit"), "subdir"), ("/nodes/{node}/storage/{storage}", perm_any(
-        "/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace"), "subdir"), ("/nodes/{node}/tasks/{upid}", ALL, "name"),
+    ("/nodes/{node}/certificates", ALL, "name"), ("/nodes/{node}/disks", ALL, "name"),
+    ("/nodes/{node}/firewall", ALL, "name"),
+    ("/nodes/{node}/hardware", ALL, "type"), ("/nodes/{node}/replication/{id}", ALL, "name"),
+    ("/nodes/{node}/sdn", ALL, "name"),
+    ("/nodes/{node}/services/{service}", perm(NODE, "Sys.Audit"), "subdir"),
+    ("/nodes/{node}/storage/{storage}",
+     perm_any("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace"), "subdir"),
+    ("/nodes/{node}/tasks/{upid}", ALL, "name"),
 ] + [(template % kind, ALL, key) for kind in ("qemu", "lxc") for template, key in (
     ("/nodes/{node}/%s/{vmid}", "subdir"), ("/nodes/{node}/%s/{vmid}/firewall", "name"),
     ("/nodes/{node}/%s/{vmid}/snapshot/{snapname}", "cmd"), ("/nodes/{node}/%s/{vmid}/status", "subdir"))] + [
@@ -44,7 +51,8 @@ def _index(template, key, routes):
 
 def _all():
     routes = [row for module in MODULES for row in module.ROUTES]
-    return routes + [Route("GET " + template, _index(template, key, routes), check, "What is below.", _PARAMETERS.get(template),
+    return routes + [Route("GET " + template, _index(template, key, routes), check, "What is below.",
+                           _PARAMETERS.get(template),
                            template in _REMOTE) for template, check, key in _INDEXES]
 
 

@@ -35,7 +35,7 @@ def tasks(call):
             continue
         if p.get("typefilter") and task.type != p["typefilter"]:
             continue
-        if (p.get("since") is not None and task.start < p["since"]) or (p.get("until") is not None and task.start > p["until"]):
+        if not p.get("since", 0) <= task.start <= p.get("until", task.start):
             continue
         state = _state(task)
         if (p.get("errors") and state in (None, "ok")) or (wanted and state not in wanted):
@@ -84,12 +84,14 @@ ROUTES = [
     Route("GET /nodes/{node}/tasks", tasks, ALL, "Tasks of the node.", {
         "start": integer("Skip so many.", 0, default=0), "limit": integer("At most so many.", 0, default=50),
         "source": enum("Ended ones, running ones or both.", "archive active all", default="archive"),
-        "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid"), "errors": boolean("Only failed ones.", default=0),
+        "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid"),
+        "errors": boolean("Only failed ones.", default=0),
         "userfilter": string("Only of such users."), "typefilter": string("Only of this type."),
         "since": integer("Started after this epoch."), "until": integer("Started before this epoch."),
         "statusfilter": string("Only with these results.", format="pve-task-status-type-list")}),
     Route("GET /nodes/{node}/tasks/{upid}/status", status, ALL, "State of a task."),
     Route("GET /nodes/{node}/tasks/{upid}/log", log, ALL, "Log of a task.", {
-        "start": integer("From this line.", 0, default=0), "limit": integer("At most so many lines; 0 is all.", 0, default=50)}),
+        "start": integer("From this line.", 0, default=0),
+        "limit": integer("At most so many lines; 0 is all.", 0, default=50)}),
     Route("DELETE /nodes/{node}/tasks/{upid}", stop, ALL, "Stop a task."),
 ]

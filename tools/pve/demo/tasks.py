@@ -1,8 +1,8 @@
 """Tasks that take time and have logs.
 
-A worker is a generator: what it yields is how many seconds pass before it goes on. It is caught up with the clock at every
-request, in order of time over all tasks, so a task that waits for a lock or for another task really waits. A Refused that
-leaves the worker is the task's error, as a die in a Proxmox worker is.
+A worker is a generator: what it yields is how many seconds pass before it goes on. It is caught up with the clock at
+every request, in order of time over all tasks, so a task that waits for a lock or for another task really waits. A
+Refused that leaves the worker is the task's error, as a die in a Proxmox worker is.
 """
 import heapq
 
@@ -11,7 +11,7 @@ from tools.pve.demo.model import Refused, bad
 
 
 class Task:
-    """A task: .upid .node .type .id .user (token id included), .start .end (epoch), .status (exit status or None), .log."""
+    """A task: .upid .node .type .id .user (and token), .start .end (epoch), .status (how it ended, or None), .log."""
 
     def __init__(self, node, kind, ident, user, start, pid, pstart):
         self.node, self.type, self.id, self.user, self.start = node, kind, ident, user, int(start)
@@ -142,7 +142,8 @@ class Tasks:
 
     def busy(self, node, kind):
         """Whether a task of `kind` runs on `node`."""
-        return any(task.running and task.type == kind and task.node == node for task in reversed(list(self.all.values())))
+        return any(task.running and task.type == kind and task.node == node
+                   for task in reversed(list(self.all.values())))
 
 
 def error_text(error):

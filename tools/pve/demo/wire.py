@@ -108,7 +108,7 @@ class Table:
 
 
 class Call:
-    """What a handler gets: .world .p (checked parameters) .user (whole token id) .node; and the checks it may ask for."""
+    """What a handler gets: .world .p (checked parameters) .user (whole token id) .node; and the checks it asks for."""
 
     def __init__(self, world, rights, user, params, route=None):
         self.world, self.rights, self.user, self.p, self.route = world, rights, user, params, route
@@ -208,7 +208,7 @@ class Extra:
 
 
 def decode_form(text):
-    """dict of a form or query: split at "&", ";" and every "="; an empty value is None (not given), repeated keys a list."""
+    """dict of a form or query: split at "&", ";" and every "="; an empty value is None, repeated keys are a list."""
     result = {}
     for pair in re.split("[&;]", text):
         parts = pair.split("=")

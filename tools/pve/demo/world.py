@@ -39,24 +39,28 @@ def _nodes(world):
         world.nodes[node.name] = node
         rows, changes = hardware.network(node.number)
         node.facts.update(network=rows, changes=changes, dns=hardware.DNS[node.name], disks=hardware.DISKS[node.name],
-                          lvm=hardware.LVM[node.name], lvmthin=hardware.LVMTHIN[node.name], zfs=hardware.ZFS.get(node.name))
+                          lvm=hardware.LVM[node.name], lvmthin=hardware.LVMTHIN[node.name],
+                          zfs=hardware.ZFS.get(node.name))
 
 
 def _storages(world):
     for storage in (
-        Storage("local", "dir", "iso,vztmpl,backup,import,snippets", {"pve1": 94 * GIB, "pve2": 68 * GIB, "pve3": 56 * GIB},
+        Storage("local", "dir", "iso,vztmpl,backup,import,snippets",
+                {"pve1": 94 * GIB, "pve2": 68 * GIB, "pve3": 56 * GIB},
                 base={"pve1": 9 * GIB, "pve2": 7 * GIB, "pve3": 11 * GIB}, path="/var/lib/vz"),
         Storage("local-lvm", "lvmthin", "images,rootdir", {"pve1": 800 * GIB, "pve2": 340 * GIB, "pve3": 140 * GIB},
                 thinpool="data", vgname="pve"),
         Storage("nas", "nfs", "iso,vztmpl,backup,images", 8 * TIB, shared=True, base=1430 * GIB, server="10.0.40.5",
                 export="/export/pve", path="/mnt/pve/nas", **{"prune-backups": "keep-last=3,keep-weekly=4"}),
         Storage("pbs", "pbs", "backup", 12 * TIB, shared=True, base=2100 * GIB, server="10.0.40.6", datastore="main",
-                username="pve@pbs!demo", fingerprint="5E:A1:0C:" + ":".join(["7B"] * 29), **{"prune-backups": "keep-all=1"}),
+                username="pve@pbs!demo", fingerprint="5E:A1:0C:" + ":".join(["7B"] * 29),
+                **{"prune-backups": "keep-all=1"}),
         Storage("san", "lvm", "images,rootdir", 2 * TIB, shared=True, vgname="sanvg", base=500 * GIB),
         Storage("tank", "zfspool", "images,rootdir", 7 * TIB, nodes=["pve2"], pool="tank", sparse=1, base=1800 * GIB),
         Storage("scratch", "dir", "images,rootdir,backup", {"pve3": 8 * GIB}, nodes=["pve3"], base=7800 * MIB,
                 path="/mnt/scratch", **{"prune-backups": "keep-last=1"}),
-        Storage("old-nas", "nfs", "backup", 4 * TIB, shared=True, active=False, server="10.0.40.9", export="/export/old",
+        Storage("old-nas", "nfs", "backup", 4 * TIB, shared=True, active=False, server="10.0.40.9",
+                export="/export/old",
                 path="/mnt/pve/old-nas"),
         Storage("archive", "dir", "backup", 0, shared=True, enabled=False, path="/mnt/archive"),
     ):
@@ -102,14 +106,18 @@ def _nic(number, bridge="vmbr0", rest=",firewall=1"):
     return "virtio=BC:24:11:00:%02X:%02X,bridge=%s%s" % (number >> 8 & 255, number & 255, bridge, rest)
 
 
-_DEBIAN = {"id": "debian", "name": "Debian GNU/Linux", "pretty-name": "Debian GNU/Linux 13 (trixie)", "version": "13 (trixie)",
+_DEBIAN = {"id": "debian", "name": "Debian GNU/Linux", "pretty-name": "Debian GNU/Linux 13 (trixie)",
+           "version": "13 (trixie)",
            "version-id": "13", "kernel-release": "6.12.48+deb13-amd64", "machine": "x86_64",
            "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"}
-_UBUNTU = {"id": "ubuntu", "name": "Ubuntu", "pretty-name": "Ubuntu 24.04.3 LTS", "version": "24.04.3 LTS (Noble Numbat)",
+_UBUNTU = {"id": "ubuntu", "name": "Ubuntu", "pretty-name": "Ubuntu 24.04.3 LTS",
+           "version": "24.04.3 LTS (Noble Numbat)",
            "version-id": "24.04", "kernel-release": "6.8.0-85-generic", "machine": "x86_64",
            "kernel-version": "#85-Ubuntu SMP PREEMPT_DYNAMIC Thu Sep 18 15:26:59 UTC 2025"}
-_WINDOWS = {"id": "mswindows", "name": "Microsoft Windows", "pretty-name": "Windows 11 Pro", "version": "Microsoft Windows 11",
-            "version-id": "11", "kernel-release": "26100", "kernel-version": "10.0", "machine": "x86_64", "variant": "client",
+_WINDOWS = {"id": "mswindows", "name": "Microsoft Windows", "pretty-name": "Windows 11 Pro",
+            "version": "Microsoft Windows 11",
+            "version-id": "11", "kernel-release": "26100", "kernel-version": "10.0", "machine": "x86_64",
+            "variant": "client",
             "variant-id": "client"}
 
 
@@ -125,13 +133,15 @@ def _vms(world):
     t = world.t
     web = _vm(world, 100, "pve1", {
         "name": "web01", "agent": "1", "cores": 4, "memory": "4096", "onboot": 1, "tags": "prod;web",
-        "net0": _nic(0x100), "net1": _nic(0x101, rest=",firewall=1,tag=20"), "scsi0": "local-lvm:vm-100-disk-0,discard=on,"
+        "net0": _nic(0x100), "net1": _nic(0x101, rest=",firewall=1,tag=20"),
+        "scsi0": "local-lvm:vm-100-disk-0,discard=on,"
         "iothread=1,size=32G,ssd=1", "ide2": "none,media=cdrom",
         "description": "nginx and the shop front end\n\nOwner: web team\n"},
         running=True, since=t - 12.4 * DAY, cpu=0.17, mem=0.63, rate=480000.0, os=_DEBIAN,
         ips=[("eth0", ["10.0.0.100/24", "fe80::be24:11ff:fe00:100/64"]), ("eth1", ["10.0.20.100/24"])])
     _snapshot(web, "fresh-install", 90 * DAY, t, "after the installation\n", memory="2048")
-    _snapshot(web, "before-upgrade", 9 * DAY, t, "Debian 12 to 13\n", "fresh-install", vmstate="local-lvm:vm-100-state-before-upgrade")
+    _snapshot(web, "before-upgrade", 9 * DAY, t, "Debian 12 to 13\n", "fresh-install",
+              vmstate="local-lvm:vm-100-state-before-upgrade")
     world.storages["local-lvm"].at("pve1")["local-lvm:vm-100-state-before-upgrade"] = Volume(
         "local-lvm:vm-100-state-before-upgrade", "images", 8692 * MIB, vmid=100, ctime=int(t - 9 * DAY), used=3 * GIB)
 
@@ -149,7 +159,8 @@ def _vms(world):
         "name": "win11", "agent": "1", "bios": "ovmf", "machine": "pc-q35-10.0", "cores": 4, "memory": "8192",
         "boot": "order=scsi0;ide2", "ostype": "win11", "cpu": "host", "tags": "desktop",
         "efidisk0": "local-lvm:vm-102-disk-0,efitype=4m,pre-enrolled-keys=1,size=4M",
-        "tpmstate0": "local-lvm:vm-102-disk-1,size=4M,version=v2.0", "scsi0": "local-lvm:vm-102-disk-2,discard=on,size=64G",
+        "tpmstate0": "local-lvm:vm-102-disk-1,size=4M,version=v2.0",
+        "scsi0": "local-lvm:vm-102-disk-2,discard=on,size=64G",
         "unused0": "local-lvm:vm-102-disk-3", "ide2": "nas:iso/virtio-win-0.1.285.iso,media=cdrom,size=753M",
         "net0": "e1000e=BC:24:11:00:01:20,bridge=vmbr0,firewall=1", "vga": "virtio,memory=64"}, os=_WINDOWS)
     world.storages["local-lvm"].at("pve2")["local-lvm:vm-102-disk-3"].size = 20 * GIB
@@ -157,16 +168,19 @@ def _vms(world):
 
     _vm(world, 103, "pve3", {
         "name": "mon01", "cores": 2, "memory": "3072", "scsi0": "local-lvm:vm-103-disk-0,size=20G", "agent": "1",
-        "net0": _nic(0x130), "tags": "infra"}, running=True, paused=True, since=t - 3.3 * DAY, cpu=0.0, mem=0.7, rate=0.0,
+        "net0": _nic(0x130), "tags": "infra"}, running=True, paused=True, since=t - 3.3 * DAY, cpu=0.0, mem=0.7,
+        rate=0.0,
         os=_UBUNTU, ips=[("ens18", ["10.0.0.103/24"])])
 
     _vm(world, 104, "pve1", {
         "name": "mail", "cores": 2, "memory": "6144", "onboot": 1, "tags": "mail;prod", "agent": "1",
-        "scsi0": "san:vm-104-disk-0,iothread=1,size=60G", "net0": _nic(0x140)}, running=True, since=t - 20.2 * DAY, cpu=0.06,
+        "scsi0": "san:vm-104-disk-0,iothread=1,size=60G", "net0": _nic(0x140)}, running=True, since=t - 20.2 * DAY,
+        cpu=0.06,
         mem=0.55, rate=90000.0, os=_UBUNTU, ips=[("ens18", ["10.0.0.104/24"])])
 
     ci = _vm(world, 105, "pve3", {
-        "name": "ci01", "agent": "1", "cores": 2, "memory": "4096", "tags": "ci", "ciuser": "ci", "cipassword": "**********",
+        "name": "ci01", "agent": "1", "cores": 2, "memory": "4096", "tags": "ci", "ciuser": "ci",
+        "cipassword": "**********",
         "ide0": "local-lvm:vm-105-cloudinit,media=cdrom,size=4M", "ipconfig0": "ip=10.0.0.105/24,gw=10.0.0.1",
         "nameserver": "10.0.0.53", "searchdomain": "example.internal", "serial0": "socket", "vga": "serial0",
         "sshkeys": "ssh-ed25519%20AAAAC3NzaC1lZDI1NTE5AAAAIDemoDemoDemoDemoDemoDemoDemoDemoDemoDemo%20admin%40example",
@@ -179,22 +193,27 @@ def _vms(world):
         "net0": _nic(0x160), "agent": "1"}, os=_DEBIAN)
 
     _vm(world, 107, "pve3", {
-        "name": "lab", "memory": "1024", "cores": 1, "scsihw": "virtio-scsi-pci", "scsi0": "local-lvm:vm-107-disk-0,size=8G",
+        "name": "lab", "memory": "1024", "cores": 1, "scsihw": "virtio-scsi-pci",
+        "scsi0": "local-lvm:vm-107-disk-0,size=8G",
         "net0": _nic(0x170, "vmbr1", "")}, os=_DEBIAN)
 
     _vm(world, 108, "pve1", {
-        "name": "legacy", "memory": "2048", "cores": 2, "sockets": 2, "cpu": "kvm64", "boot": "order=ide0;net0", "scsihw": "lsi",
-        "ide0": "nas:108/vm-108-disk-0.qcow2,size=16G", "net0": "rtl8139=BC:24:11:00:01:80,bridge=vmbr0", "ostype": "w2k8"},
+        "name": "legacy", "memory": "2048", "cores": 2, "sockets": 2, "cpu": "kvm64", "boot": "order=ide0;net0",
+        "scsihw": "lsi",
+        "ide0": "nas:108/vm-108-disk-0.qcow2,size=16G", "net0": "rtl8139=BC:24:11:00:01:80,bridge=vmbr0",
+        "ostype": "w2k8"},
         running=True, since=t - 41.0 * DAY, cpu=0.02, mem=0.72, rate=4000.0, deaf=True)
 
     _vm(world, 9000, "pve1", {
-        "name": "debian-13-template", "template": 1, "agent": "1", "memory": "2048", "ciuser": "admin", "tags": "template",
+        "name": "debian-13-template", "template": 1, "agent": "1", "memory": "2048", "ciuser": "admin",
+        "tags": "template",
         "scsi0": "local-lvm:base-9000-disk-0,discard=on,size=8G", "ide2": "local-lvm:vm-9000-cloudinit,media=cdrom",
         "ipconfig0": "ip=dhcp", "net0": _nic(0x190), "serial0": "socket", "vga": "serial0"}, os=_DEBIAN)
 
 
 def _ct(world, vmid, node, conf, **facts):
-    whole = {"arch": "amd64", "memory": 512, "ostype": "debian", "swap": 512, "unprivileged": 1, "features": "nesting=1"}
+    whole = {"arch": "amd64", "memory": 512, "ostype": "debian", "swap": 512, "unprivileged": 1,
+             "features": "nesting=1"}
     whole.update(conf)
     facts.setdefault("filled", size_bytes(whole["rootfs"].rpartition("size=")[2]) * 3 // 10)
     return _add(world, Guest(vmid, "lxc", node, whole, **facts))
@@ -212,14 +231,16 @@ def _containers(world):
         running=True, since=t - 41.2 * DAY, cpu=0.01, mem=0.24, rate=12000.0, ips=[("eth0", ["10.0.0.53/24"])])
     _ct(world, 201, "pve2", {
         "hostname": "proxy", "cores": 2, "memory": 1024, "onboot": 1, "tags": "prod;web", "nameserver": "10.0.0.53",
-        "net0": _veth(0x10, rest=",gw=10.0.0.1,ip=10.0.0.81/24"), "net1": _veth(0x11, "eth1", "vmbr1", ",ip=192.168.50.81/24,tag=30"),
+        "net0": _veth(0x10, rest=",gw=10.0.0.1,ip=10.0.0.81/24"),
+        "net1": _veth(0x11, "eth1", "vmbr1", ",ip=192.168.50.81/24,tag=30"),
         "rootfs": "local-lvm:vm-201-disk-0,size=8G", "mp0": "local-lvm:vm-201-disk-1,mp=/var/cache,backup=1,size=20G",
         "description": "haproxy\n"}, running=True, since=t - 18.9 * DAY, cpu=0.05, mem=0.38, rate=900000.0,
         ips=[("eth0", ["10.0.0.81/24"]), ("eth1", ["192.168.50.81/24"])])
     files = _ct(world, 202, "pve2", {
         "hostname": "files", "cores": 2, "memory": 2048, "onboot": 1, "ostype": "ubuntu",
         "net0": _veth(0x20, rest=",gw=10.0.0.1,ip=10.0.0.82/24"), "rootfs": "tank:subvol-202-disk-0,size=16G",
-        "mp0": "tank:subvol-202-disk-1,mp=/srv,size=1T"}, running=True, since=t - 40.9 * DAY, cpu=0.03, mem=0.52, rate=250000.0,
+        "mp0": "tank:subvol-202-disk-1,mp=/srv,size=1T"}, running=True, since=t - 40.9 * DAY, cpu=0.03, mem=0.52,
+        rate=250000.0,
         ips=[("eth0", ["10.0.0.82/24"])])
     _snapshot(files, "weekly-1", 14 * DAY, t, "first\n")
     _snapshot(files, "weekly-2", 7 * DAY, t, "second\n", "weekly-1")
@@ -269,8 +290,8 @@ def _contents(world):
 
     def file(storage, node, content, leaf, size, ago):
         store = world.storages[storage]
-        fmt = {"iso": "iso", "snippets": "snippet"}.get(content) or ("t" + leaf.rpartition(".")[2] if content == "vztmpl"
-                                                                    else leaf.rpartition(".")[2])
+        fmt = {"iso": "iso",
+               "snippets": "snippet"}.get(content) or ("t" if content == "vztmpl" else "") + leaf.rpartition(".")[2]
         volid = "%s:%s/%s" % (storage, content, leaf)
         store.at(node)[volid] = Volume(volid, content, size, format=fmt, ctime=int(t - ago * DAY))
 
@@ -291,9 +312,11 @@ def _contents(world):
         for vmid, size in ((101, 43 * GIB), (104, 60 * GIB), (200, 1900 * MIB)):
             backup_volume(world, pbs, world.guests[vmid], epoch + vmid, size, notes=world.guests[vmid].name,
                           verification={"state": "ok" if days > 1 else "failed" if vmid == 104 else "ok",
-                                        "upid": "UPID:pbs:0000ABCD:00FF%04X:%08X:verificationjob:main:root@pam:" % (days, int(epoch) + 9000)},
+                                        "upid": "UPID:pbs:0000ABCD:00FF%04X:%08X:verificationjob:main:root@pam:"
+                                        % (days, int(epoch) + 9000)},
                           encrypted="aa:4f:10:d3:6b:71:0c:25" if vmid == 101 else None)
-    backup_volume(world, nas, world.guests[100], t - 62 * DAY, 3980000000, notes="before the move to nginx\nkeep until 2027",
+    backup_volume(world, nas, world.guests[100], t - 62 * DAY, 3980000000,
+                  notes="before the move to nginx\nkeep until 2027",
                   protected=True)
     backup_volume(world, local, world.guests[203], t - 20 * DAY, 212000000, notes="dev, clean")
     backup_volume(world, local, world.guests[107], t - 33 * DAY, 640000000, compress="gz")
@@ -311,25 +334,35 @@ def _cluster(world):
     world.pools.update(production={"comment": "what customers see", "vms": [100, 101, 104, 201], "storages": []},
                        lab={"comment": "", "vms": [107, 203], "storages": ["scratch"]})
     world.ha["resources"] = {
-        "vm:104": {"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1, "failback": 1,
+        "vm:104": {"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1,
+                   "failback": 1,
                    "comment": "mail must run"}}
-    world.ha["rules"] = {"keep-mail": {"rule": "keep-mail", "type": "node-affinity", "nodes": "pve1:2,pve2:1", "strict": 0,
+    world.ha["rules"] = {"keep-mail": {"rule": "keep-mail", "type": "node-affinity", "nodes": "pve1:2,pve2:1",
+                                       "strict": 0,
                                        "resources": "vm:104", "order": 1}}
     world.backup_jobs["backup-nightly"] = {
-        "id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "21:00", "storage": "nas", "mode": "snapshot",
+        "id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "21:00", "storage": "nas",
+        "mode": "snapshot",
         "compress": "zstd", "vmid": "100,201", "prune-backups": {"keep-last": "3", "keep-weekly": "4"},
         "notes-template": "{{guestname}}", "notification-mode": "notification-system", "comment": "web and proxy"}
     world.backup_jobs["backup-pool"] = {
-        "id": "backup-pool", "type": "vzdump", "enabled": 1, "schedule": "mon..fri 02:30", "storage": "pbs", "mode": "snapshot",
-        "vmid": "101,104,200", "notes-template": "{{guestname}}", "mailnotification": "failure", "mailto": "root@example.com"}
+        "id": "backup-pool", "type": "vzdump", "enabled": 1, "schedule": "mon..fri 02:30", "storage": "pbs",
+        "mode": "snapshot",
+        "vmid": "101,104,200", "notes-template": "{{guestname}}", "mailnotification": "failure",
+        "mailto": "root@example.com"}
     world.backup_jobs["backup-old"] = {
-        "id": "backup-old", "type": "vzdump", "enabled": 0, "schedule": "sun 04:00", "storage": "old-nas", "mode": "stop", "all": 1,
+        "id": "backup-old", "type": "vzdump", "enabled": 0, "schedule": "sun 04:00", "storage": "old-nas",
+        "mode": "stop", "all": 1,
         "exclude": "9000,9100"}
-    world.replication["202-0"] = {"id": "202-0", "guest": 202, "jobnum": 0, "type": "local", "source": "pve2", "target": "pve1",
-                                  "schedule": "*/15", "disable": 0, "last_sync": t - 640, "last_try": t - 640, "duration": 4.81,
+    world.replication["202-0"] = {"id": "202-0", "guest": 202, "jobnum": 0, "type": "local", "source": "pve2",
+                                  "target": "pve1",
+                                  "schedule": "*/15", "disable": 0, "last_sync": t - 640, "last_try": t - 640,
+                                  "duration": 4.81,
                                   "fail_count": 0}
-    world.replication["101-0"] = {"id": "101-0", "guest": 101, "jobnum": 0, "type": "local", "source": "pve2", "target": "pve3",
-                                  "schedule": "*/30", "disable": 0, "last_sync": t - 3 * DAY, "last_try": t - 1500, "duration": 2.2,
+    world.replication["101-0"] = {"id": "101-0", "guest": 101, "jobnum": 0, "type": "local", "source": "pve2",
+                                  "target": "pve3",
+                                  "schedule": "*/30", "disable": 0, "last_sync": t - 3 * DAY, "last_try": t - 1500,
+                                  "duration": 2.2,
                                   "fail_count": 6, "error": "command 'zfs recv' failed: exit code 1"}
     world.firewall.update(
         cluster={"options": {"enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT"}, "rules": [
@@ -346,7 +379,8 @@ def _cluster(world):
             {"type": "in", "action": "ACCEPT", "enable": 1, "macro": "Ping"}]})
     world.firewall[100] = {"options": {"enable": 1, "policy_in": "DROP", "dhcp": 1}, "rules": [
         {"type": "group", "action": "webserver", "enable": 1, "iface": "net0"},
-        {"type": "in", "action": "ACCEPT", "enable": 1, "macro": "SSH", "source": "+blocked", "comment": "see the ticket"}]}
+        {"type": "in", "action": "ACCEPT", "enable": 1, "macro": "SSH", "source": "+blocked",
+         "comment": "see the ticket"}]}
     world.sdn.update(
         zones={"localnetwork": {"zone": "localnetwork", "type": "localnetwork"},
                "office": {"zone": "office", "type": "vlan", "bridge": "vmbr0", "ipam": "pve", "nodes": "pve1,pve2"}},
@@ -387,35 +421,45 @@ INFO: Backup finished at {date} 21:04:00"""
 def _history(world):
     past, t = world.tasks.past, world.t
     date = stamp(t - DAY, "%Y-%m-%d")
-    past("pve3", "aptupdate", "", "root@pam", 6 * DAY, 9, log=["starting apt-get update", "Hit:1 http://deb.debian.org trixie"])
+    past("pve3", "aptupdate", "", "root@pam", 6 * DAY, 9,
+         log=["starting apt-get update", "Hit:1 http://deb.debian.org trixie"])
     past("pve3", "startall", "", "root@pam", 6.2 * DAY - 40, 61, log=["Starting VM 103", "Starting VM 105"])
-    past("pve2", "qmigrate", "104", "alice@pve", 20.3 * DAY, 112, log=["migration finished successfully (duration 00:01:52)"])
-    past("pve1", "qmsnapshot", "100", "root@pam", 9 * DAY, 14, log=["saving VM state and RAM using storage 'local-lvm'",
-                                                                      "snapshotting 'drive-scsi0' (local-lvm:vm-100-disk-0)"])
+    past("pve2", "qmigrate", "104", "alice@pve", 20.3 * DAY, 112,
+         log=["migration finished successfully (duration 00:01:52)"])
+    past("pve1", "qmsnapshot", "100", "root@pam", 9 * DAY, 14, log=[
+        "saving VM state and RAM using storage 'local-lvm'", "snapshotting 'drive-scsi0' (local-lvm:vm-100-disk-0)"])
     past("pve1", "vzcreate", "204", "root@pam", 5.6 * DAY, 8, "WARNINGS: 1",
          log=["extracting archive '/var/lib/vz/template/cache/debian-13-standard_13.1-2_amd64.tar.zst'",
               "WARN: Systemd 257 detected. You may need to enable nesting."])
     past("pve3", "qmstart", "107", "bob@pve", 4.1 * DAY, 3,
-         "start failed: QEMU exited with code 1", log=["bridge 'vmbr9' does not exist",
-                                                       "kvm: network script /var/lib/qemu-server/pve-bridge failed with status 512"])
+         "start failed: QEMU exited with code 1", log=[
+             "bridge 'vmbr9' does not exist",
+             "kvm: network script /usr/libexec/qemu-server/pve-bridge failed with status 512"])
     for days in (3, 2, 1):
-        past("pve1", "vzdump", "", "root@pam", days * DAY + 3 * 3600, 238, log=_BACKUP_LOG.format(date=date).split("\n"))
+        past("pve1", "vzdump", "", "root@pam", days * DAY + 3 * 3600, 238,
+             log=_BACKUP_LOG.format(date=date).split("\n"))
     past("pve2", "vzdump", "106", "root@pam", 1.2 * DAY, 61, "unexpected status", log=[
-        "INFO: starting new backup job: vzdump 106 --storage nas --mode snapshot", "INFO: Starting Backup of VM 106 (qemu)",
+        "INFO: starting new backup job: vzdump 106 --storage nas --mode snapshot",
+        "INFO: Starting Backup of VM 106 (qemu)",
         "INFO:   7% (3.5 GiB of 50.0 GiB) in 12s, read: 298.7 MiB/s, write: 91.2 MiB/s"])
     past("pve2", "vzdump", "205", "root@pam", 0.9 * DAY, 12, "job errors", log=[
         "INFO: starting new backup job: vzdump 205 --storage old-nas --mode stop", "ERROR: Backup of VM 205 failed - "
         "storage 'old-nas' is not online"])
     past("pve1", "qmreboot", "104", "alice@pve!ops", 0.4 * DAY, 34)
-    past("pve1", "imgdel", "nas", "root@pam!demo", 3600 * 2, 1, log=["Removed volume 'nas:backup/vzdump-qemu-107-old.vma.zst'"])
+    past("pve1", "imgdel", "nas", "root@pam!demo", 3600 * 2, 1,
+         log=["Removed volume 'nas:backup/vzdump-qemu-107-old.vma.zst'"])
     for ago, node, tag, text, pri in (
         (6.2 * DAY, "pve3", "pmxcfs", "[status] notice: node has quorum", 6),
-        (4.1 * DAY, "pve3", "pvedaemon", "<bob@pve> end task UPID:pve3:0000BEEF:00001000:00000000:qmstart:107:bob@pve: start "
+        (4.1 * DAY, "pve3", "pvedaemon",
+         "<bob@pve> end task UPID:pve3:0000BEEF:00001000:00000000:qmstart:107:bob@pve: start "
          "failed: QEMU exited with code 1", 3),
-        (1.0 * DAY, "pve2", "pvescheduler", "101-0: got unexpected replication job error - command 'zfs recv' failed: exit code 1", 3),
-        (0.5 * DAY, "pve2", "zed", "eid=411 class=statechange pool='tank' vdev=ata-WDC_WD40EFRX-68N32N0_WD-WCC7K6YHC93CC "
+        (1.0 * DAY, "pve2", "pvescheduler",
+         "101-0: got unexpected replication job error - command 'zfs recv' failed: exit code 1", 3),
+        (0.5 * DAY, "pve2", "zed",
+         "eid=411 class=statechange pool='tank' vdev=ata-WDC_WD40EFRX-68N32N0_WD-WCC7K6YHC93CC "
          "vdev_state=FAULTED", 4),
         (0.1 * DAY, "pve1", "pvedaemon", "<root@pam!demo> successful auth for user 'root@pam'", 6),
     ):
-        world.cluster_log.append({"uid": world.count("log"), "time": int(t - ago), "node": node, "tag": tag, "pid": 1200,
+        world.cluster_log.append({"uid": world.count("log"), "time": int(t - ago), "node": node, "tag": tag,
+                                  "pid": 1200,
                                   "pri": pri, "user": "root@pam", "msg": text})
