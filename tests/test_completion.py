@@ -23,7 +23,7 @@ STORAGE, BRIDGE, TASK = (template("pve://storage/{node}/{storage}"), template("p
                          template("pve://task/{upid}/log"))
 
 #: (reference, argument, typed, context) -> values, and the paths that were asked
-CASES = [
+COMPLETIONS = [
     (NODE, "node", "", {}, ["pve1", "pve2", "pve3"], ["/cluster/resources"]),
     (NODE, "node", "PVE2", {}, ["pve2"], ["/cluster/resources"]),
     (NODE, "node", "x", {}, [], ["/cluster/resources"]),
@@ -46,7 +46,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("ref, name, typed, context, values, paths", CASES)
+@pytest.mark.parametrize("ref, name, typed, context, values, paths", COMPLETIONS)
 def test_values(ref, name, typed, context, values, paths):
     bench = Bench()
     assert Completer(bench.host).complete(ref, name, typed, context) == values
