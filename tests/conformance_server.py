@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serves the fixtures of MCP's official conformance suite over stdio, on the engine that proxmox-mcp has. Never shipped.
+"""Serves the fixtures of MCP's official conformance suite over stdio, on the engine of proxmox-mcp. Never shipped.
 
 The suite speaks HTTP only, so it needs a bridge from HTTP to a stdio server in front of this.
 """

@@ -1,4 +1,4 @@
-"""Test support: the protocol engine without a process. TableApp is an app out of tables, Talk sends lines and reads messages."""
+"""Test support: the protocol engine without a process. TableApp is an app out of tables, Talk a client of lines."""
 import json
 import os
 import queue
@@ -6,7 +6,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from tools.mcp.server import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,  # noqa: E402
+# noqa: E402
+from tools.mcp.server import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,
                               Server)
 
 INFO = {"name": "test", "title": "Test", "version": "0", "instructions": "None.",
@@ -33,7 +34,8 @@ class TableApp:
     completions    {(name of the prompt or uri, argument): [value]}
     """
 
-    def __init__(self, tool_rows=None, resource_rows=None, templates=(), reads=lambda uri: None, prompt_rows=None, completions=None):
+    def __init__(self, tool_rows=None, resource_rows=None, templates=(), reads=lambda uri: None, prompt_rows=None,
+                 completions=None):
         self.tool_rows, self.resource_rows, self.templates = tool_rows or {}, resource_rows or {}, list(templates)
         self.reads, self.prompt_rows, self.completions = reads, prompt_rows or {}, completions or {}
 
@@ -102,7 +104,8 @@ class Talk:
         if id is None:
             self._next += 1
             id = self._next
-        self.send(dict({"jsonrpc": "2.0", "id": id, "method": method}, **({} if params is None else {"params": params})))
+        self.send(dict({"jsonrpc": "2.0", "id": id, "method": method},
+                       **({} if params is None else {"params": params})))
         return id
 
     def modern(self, method, params=None, id=None, version=MODERN[-1], **meta):

@@ -1,4 +1,4 @@
-"""The fixtures of MCP's official conformance suite (npm @modelcontextprotocol/conformance) on this engine. Never shipped.
+"""The fixtures of the official conformance suite (npm @modelcontextprotocol/conformance) on this engine. Never shipped.
 
 `conformance_server.py` serves them over stdio; test_protocol.py uses some. Names and texts are the suite's.
 """
@@ -67,14 +67,16 @@ def sample(request, arguments):
 def elicit(says, properties, required=()):
     def run(request, arguments):
         need(request, "elicitation")
-        answer = request.ask({"answer": elicitation(arguments.get("message", "Please answer"), properties, required)})["answer"]
+        answer = request.ask({"answer": elicitation(arguments.get("message", "Please answer"), properties,
+                                                    required)})["answer"]
         return said("%s: action=%s, content=%s" % (says, answer["action"], json.dumps(answer.get("content"))))
     return run
 
 
 def need(request, capability):
     if not request.supports(capability):
-        raise RpcError(MISSING_CAPABILITY, "The client lacks %s" % capability, {"requiredCapabilities": {capability: {}}})
+        raise RpcError(MISSING_CAPABILITY, "The client lacks %s" % capability,
+                       {"requiredCapabilities": {capability: {}}})
 
 
 def missing_capability(request, arguments):
@@ -135,8 +137,10 @@ CONFIRM = elicitation("Please confirm", {"ok": {"type": "boolean"}}, ["ok"])
 DEFAULTS = {"name": {"type": "string", "default": "John Doe"}, "age": {"type": "integer", "default": 30},
             "score": {"type": "number", "default": 95.5}, "verified": {"type": "boolean", "default": True},
             "status": {"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"}}
-TITLED = [{"const": "value%d" % i, "title": "%s Option" % word} for i, word in enumerate(("First", "Second", "Third"), 1)]
-CHOICES = [{"const": "value%d" % i, "title": "%s Choice" % word} for i, word in enumerate(("First", "Second", "Third"), 1)]
+TITLED = [{"const": "value%d" % i, "title": "%s Option" % word} for i,
+          word in enumerate(("First", "Second", "Third"), 1)]
+CHOICES = [{"const": "value%d" % i, "title": "%s Choice" % word} for i,
+           word in enumerate(("First", "Second", "Third"), 1)]
 ENUMS = {"untitledSingle": {"type": "string", "enum": ["option1", "option2", "option3"]},
          "titledSingle": {"type": "string", "oneOf": TITLED},
          "legacyEnum": {"type": "string", "enum": ["opt1", "opt2", "opt3"],
@@ -144,7 +148,8 @@ ENUMS = {"untitledSingle": {"type": "string", "enum": ["option1", "option2", "op
          "untitledMulti": {"type": "array", "items": {"type": "string", "enum": ["option1", "option2", "option3"]}},
          "titledMulti": {"type": "array", "items": {"anyOf": CHOICES}}}
 SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
-          "$defs": {"address": {"$anchor": "addressDef", "type": "object", "properties": {"street": STRING, "city": STRING}}},
+          "$defs": {"address": {"$anchor": "addressDef", "type": "object",
+                                "properties": {"street": STRING, "city": STRING}}},
           "properties": {"name": STRING, "address": {"$ref": "#/$defs/address"}, "phone": STRING, "email": STRING,
                          "contactMethod": {"type": "string", "enum": ["phone", "email"]}},
           "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
@@ -158,7 +163,8 @@ def one(name):
 
 #: name -> (inputSchema, function)
 TOOLS = {
-    "test_simple_text": (NO_ARGUMENTS, content({"type": "text", "text": "This is a simple text response for testing."})),
+    "test_simple_text": (NO_ARGUMENTS, content({"type": "text",
+                                                "text": "This is a simple text response for testing."})),
     "test_image_content": (NO_ARGUMENTS, content(image())),
     "test_audio_content": (NO_ARGUMENTS, content({"type": "audio", "data": WAV, "mimeType": "audio/wav"})),
     "test_embedded_resource": (NO_ARGUMENTS, content(embedded("test://embedded-resource", "text/plain",
@@ -172,7 +178,8 @@ TOOLS = {
         "This tool intentionally returns an error for testing", isError=True)),
     "test_tool_with_progress": (NO_ARGUMENTS, progress),
     "test_sampling": (one("prompt"), sample),
-    "test_elicitation": (one("message"), elicit("User response", {"username": STRING, "email": STRING}, ["username", "email"])),
+    "test_elicitation": (one("message"), elicit("User response", {"username": STRING, "email": STRING},
+                                                ["username", "email"])),
     "test_elicitation_sep1034_defaults": (NO_ARGUMENTS, elicit("Elicitation completed", DEFAULTS)),
     "test_elicitation_sep1330_enums": (NO_ARGUMENTS, elicit("Elicitation completed", ENUMS)),
     "test_missing_capability": (NO_ARGUMENTS, missing_capability),
@@ -234,7 +241,8 @@ PROMPTS = {
     "test_prompt_with_embedded_resource": (("resourceUri",), lambda request, arguments: messages(
         embedded(arguments["resourceUri"], "text/plain", "Embedded resource content for testing."),
         text("Please process the embedded resource above."))),
-    "test_prompt_with_image": ((), lambda request, arguments: messages(image(), text("Please analyze the image above."))),
+    "test_prompt_with_image": ((), lambda request,
+                               arguments: messages(image(), text("Please analyze the image above."))),
     "test_input_required_result_prompt": ((), ask_context),
 }
 
@@ -244,8 +252,10 @@ def app():
     return TableApp(
         tool_rows={name: (tool(name, inputSchema=schema), run) for name, (schema, run) in TOOLS.items()},
         resource_rows={uri: ({"uri": uri, "name": uri.split("/")[-1], "description": "A fixture.", "mimeType": mime},
-                             [dict({"uri": uri, "mimeType": mime}, **data)]) for uri, (mime, data) in RESOURCES.items()},
-        templates=[{"uriTemplate": TEMPLATE, "name": "template", "description": "A fixture.", "mimeType": "application/json"}],
+                             [dict({"uri": uri, "mimeType": mime}, **data)]) for uri,
+                             (mime, data) in RESOURCES.items()},
+        templates=[{"uriTemplate": TEMPLATE, "name": "template", "description": "A fixture.",
+                    "mimeType": "application/json"}],
         reads=read_template,
         prompt_rows={name: ({"name": name, "description": "A fixture.", "arguments": [
             {"name": argument, "description": "Any text.", "required": True} for argument in arguments]}, run)

@@ -18,7 +18,8 @@ def template(uri):
     return {"type": "ref/resource", "uri": uri}
 
 
-GUEST, NODE, SNAPSHOT = prompt("diagnose_guest"), prompt("plan_node_maintenance"), template("pve://guest/{vmid}/snapshot/{snapname}")
+GUEST, NODE = prompt("diagnose_guest"), prompt("plan_node_maintenance")
+SNAPSHOT = template("pve://guest/{vmid}/snapshot/{snapname}")
 STORAGE, BRIDGE, TASK = (template("pve://storage/{node}/{storage}"), template("pve://node/{node}/network/{bridge}"),
                          template("pve://task/{upid}/log"))
 
@@ -27,7 +28,8 @@ COMPLETIONS = [
     (NODE, "node", "", {}, ["pve1", "pve2", "pve3"], ["/cluster/resources"]),
     (NODE, "node", "PVE2", {}, ["pve2"], ["/cluster/resources"]),
     (NODE, "node", "x", {}, [], ["/cluster/resources"]),
-    (GUEST, "vmid", "10", {}, ["100", "101", "102", "103", "104", "105", "106", "107", "108", "9100"], ["/cluster/resources"]),
+    (GUEST, "vmid", "10", {}, ["100", "101", "102", "103", "104", "105", "106", "107", "108", "9100"],
+     ["/cluster/resources"]),
     (GUEST, "vmid", "web", {}, ["100"], ["/cluster/resources"]),                        # by name
     (SNAPSHOT, "vmid", "20", {"node": "pve3"}, ["203"], ["/cluster/resources"]),
     (STORAGE, "storage", "local", {"node": "pve1"}, ["local", "local-lvm"], ["/cluster/resources"]),
@@ -62,7 +64,8 @@ def test_tasks_are_found_by_upid_type_and_guest():
     assert completer.complete(TASK, "upid", everything[0][:30], {})[0] == everything[0]
 
 
-@pytest.mark.parametrize("ref, name", [(prompt("nope"), "vmid"), (GUEST, "nope"), (GUEST, "node"), (template("pve://nope"), "x"),
+@pytest.mark.parametrize("ref, name", [(prompt("nope"), "vmid"), (GUEST, "nope"), (GUEST, "node"),
+                                       (template("pve://nope"), "x"),
                                        (template("pve://guest/100/status"), "vmid"), (TASK, "vmid")])
 def test_what_cannot_be_completed(ref, name):
     with pytest.raises(ValueError):
@@ -94,7 +97,8 @@ def test_failures_complete_nothing_and_are_not_repeated_at_each_keystroke():
     for _ in range(3):
         assert completer.complete(BRIDGE, "bridge", "", {"node": "pve1"}) == []
     paths = [path for _, path, _ in bench.cluster.requests]
-    assert paths.count("/cluster/resources") == 1 and 1 <= paths.count("/nodes/pve1/network") <= 3       # the client's own repeats
+    # the client's own repeats
+    assert paths.count("/cluster/resources") == 1 and 1 <= paths.count("/nodes/pve1/network") <= 3
 
 
 def test_nobody_waits_long(monkeypatch):
@@ -123,7 +127,8 @@ def test_guardrails_hold():
 def test_over_mcp():
     bench = Bench(guests=10000)
     talk = Talk(App(bench.host.settings, None, bench.host))
-    found = talk.call("completion/complete", {"ref": GUEST, "argument": {"name": "vmid", "value": ""}})["result"]["completion"]
+    found = talk.call("completion/complete", {"ref": GUEST,
+                                              "argument": {"name": "vmid", "value": ""}})["result"]["completion"]
     assert len(found["values"]) == 100 and found["total"] == 10000 and found["hasMore"] is True
     found = talk.call_modern("completion/complete", {"ref": SNAPSHOT, "argument": {"name": "snapname", "value": ""},
                                                      "context": {"arguments": {"vmid": "999"}}})["result"]["completion"]

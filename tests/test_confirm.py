@@ -1,4 +1,4 @@
-"""Asking the user before something is lost: all modes of PROXMOX_CONFIRM, both eras, and everybody who would skip the question."""
+"""Asking the user before something is lost: all modes of PROXMOX_CONFIRM, both eras, and whoever skips the question."""
 import base64
 import json
 import threading
@@ -46,7 +46,8 @@ class Desk:
         """Begin the call; the question (params of the elicitation)."""
         if self.modern:
             result = self.call()["result"]
-            assert set(result) == {"resultType", "inputRequests", "requestState"} and result["resultType"] == "input_required"
+            assert set(result) == {"resultType", "inputRequests", "requestState"}
+            assert result["resultType"] == "input_required"
             self.state = result["requestState"]
             asked = result["inputRequests"]["confirm"]
         else:
@@ -60,7 +61,8 @@ class Desk:
         """Answer the question; the result of the call."""
         if self.modern:
             return self.call(inputResponses={"confirm": answer}, requestState=self.state)["result"]
-        self.talk.send(dict({"jsonrpc": "2.0", "id": self.asked}, **answer if "error" in answer else {"result": answer}))
+        self.talk.send(dict({"jsonrpc": "2.0", "id": self.asked},
+                            **answer if "error" in answer else {"result": answer}))
         message = self.talk.read()
         assert message["id"] == self.waiting
         return message["result"]
@@ -79,13 +81,16 @@ def desk(request):
     return Desk(version={"legacy": LATEST_LEGACY, "modern": None}.get(request.param, request.param))
 
 
-# ----------------------------------------------------------------------------------------------------------- who is asked
+# --------------------------------------------------------------------------------------------------------- who is asked
 
 #: mode -> what happens: (client that can be asked, legacy client that cannot, modern client that cannot)
-MODES = {"auto": ("asks", "does", "does"), "always": ("asks", "refuses", "refuses"), "token": ("token", "token", "token"),
+MODES = {"auto": ("asks", "does", "does"), "always": ("asks", "refuses", "refuses"),
+         "token": ("token", "token", "token"),
          "off": ("does", "does", "does")}
-CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGACY, {}, 1), ("2025-03-26", ELICITATION, 1),
-           ("2024-11-05", {}, 1), (LATEST_LEGACY, {"elicitation": {"url": {}}}, 1), (None, {}, 2), (None, {"elicitation": {"url": {}}}, 2)]
+CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGACY, {}, 1),
+           ("2025-03-26", ELICITATION, 1),
+           ("2024-11-05", {}, 1), (LATEST_LEGACY, {"elicitation": {"url": {}}}, 1), (None, {}, 2),
+           (None, {"elicitation": {"url": {}}}, 2)]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -128,7 +133,7 @@ def test_tools_that_only_read_ask_nobody():
     assert not desk.call(name="proxmox_get_vm_status")["result"]["isError"]
 
 
-# ---------------------------------------------------------------------------------------------------------- the question
+# --------------------------------------------------------------------------------------------------------- the question
 
 def test_the_question_names_what_is_lost(desk):
     params = desk.ask()
@@ -173,7 +178,8 @@ def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
     result = desk.answer(answer)
     text = said(result)
     assert result["isError"] and "structuredContent" not in result
-    assert text.startswith("\u274c Error: Delete VM was not confirmed\n\n") and words in text and "Nothing was changed" in text
+    assert text.startswith("\u274c Error: Delete VM was not confirmed\n\n")
+    assert words in text and "Nothing was changed" in text
     assert "PROXMOX_CONFIRM=token" in text and desk.changes() == []
 
 
@@ -202,7 +208,7 @@ def test_a_target_that_is_gone_meanwhile_is_not_asked_for_twice(desk):
     assert result["isError"] and desk.changes() == [DONE]
 
 
-# -------------------------------------------------------------------------------------------------- while the user thinks
+# ------------------------------------------------------------------------------------------------ while the user thinks
 
 def test_while_the_user_thinks_everything_else_goes_on():
     desk = Desk()
@@ -233,13 +239,14 @@ def test_the_end_of_the_input_is_a_no():
     assert "was not confirmed" in said(desk.talk.read()["result"]) and desk.changes() == []
 
 
-# ------------------------------------------------------------------------------------------------------- requestState
+# --------------------------------------------------------------------------------------------------------- requestState
 
 def forge(state, **changes):
     """The state with other contents and its old signature."""
     version, body, mac = state.split(".")
     payload = dict(json.loads(base64.urlsafe_b64decode(body + "==")), **changes)
-    return ".".join((version, base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode()).decode().rstrip("="), mac))
+    body = base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode()).decode().rstrip("=")
+    return ".".join((version, body, mac))
 
 
 TAMPERED = {
@@ -271,8 +278,10 @@ def test_a_tampered_state(how):
     assert answer["error"] == BAD_STATE and desk.requests() == before
 
 
-RETARGETED = [{"arguments": {"vmid": 106}}, {"arguments": {"vmid": "107"}}, {"arguments": {"vmid": 107, "purge": True}}, {"arguments": {}},
-              {"name": "proxmox_delete_lxc"}, {"name": "proxmox_stop_vm"}, {"name": "proxmox_get_vm_status"}, {"arguments": None}]
+RETARGETED = [{"arguments": {"vmid": 106}}, {"arguments": {"vmid": "107"}}, {"arguments": {"vmid": 107, "purge": True}},
+              {"arguments": {}},
+              {"name": "proxmox_delete_lxc"}, {"name": "proxmox_stop_vm"}, {"name": "proxmox_get_vm_status"},
+              {"arguments": None}]
 
 
 @pytest.mark.parametrize("params", RETARGETED)
@@ -357,7 +366,7 @@ def test_a_legacy_call_has_no_state():
     assert desk.talk.read()["method"] == "elicitation/create" and desk.changes() == []
 
 
-# ------------------------------------------------------------------------------------------------------- confirm_token
+# -------------------------------------------------------------------------------------------------------- confirm_token
 
 @pytest.fixture(params=[(LATEST_LEGACY, {}), ("2024-11-05", {}), (None, {}), (None, ELICITATION)], ids=str)
 def two_steps(request):
@@ -427,7 +436,8 @@ def test_a_token_for_a_target_that_changed():
     token = token_of(desk)
     desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
     before = desk.changes()
-    assert "changed since the confirm_token" in said(desk.call(**with_token(token))["result"]) and desk.changes() == before
+    assert "changed since the confirm_token" in said(desk.call(**with_token(token))["result"])
+    assert desk.changes() == before
 
 
 def test_of_two_tokens_at_once_one_counts():
@@ -448,7 +458,8 @@ def test_of_two_tokens_at_once_one_counts():
 def test_the_argument_exists_where_it_has_a_use():
     for mode in MODES:
         desk = Desk(mode)
-        tools = {tool["name"]: tool["inputSchema"].get("properties", {}) for tool in desk.talk.call("tools/list")["result"]["tools"]}
+        tools = {tool["name"]: tool["inputSchema"].get("properties", {})
+                 for tool in desk.talk.call("tools/list")["result"]["tools"]}
         assert ("confirm_token" in tools["proxmox_delete_vm"]) == (mode == "token")
         assert "confirm_token" not in tools["proxmox_get_vms"]
         result = desk.call(name="proxmox_get_vm_status", arguments={"vmid": 107, "confirm_token": "x"})["result"]
@@ -457,7 +468,7 @@ def test_the_argument_exists_where_it_has_a_use():
             assert "confirm_token: unknown argument" in said(desk.call(**with_token("x"))["result"])
 
 
-# --------------------------------------------------------------------------------------------------------------- seals
+# ---------------------------------------------------------------------------------------------------------------- seals
 
 def test_seals():
     now = [5.0]
@@ -472,7 +483,8 @@ def test_seals():
 
 
 def test_what_a_seal_compares_does_not_depend_on_the_order_of_keys():
-    assert confirm.digest({"b": 1, "a": [1, 2]}) == confirm.digest({"a": [1, 2], "b": 1}) != confirm.digest({"a": [2, 1], "b": 1})
+    assert confirm.digest({"b": 1, "a": [1, 2]}) == confirm.digest({"a": [1, 2], "b": 1})
+    assert confirm.digest({"a": [1, 2]}) != confirm.digest({"a": [2, 1]})
 
 
 def test_the_token_never_reaches_proxmox_or_the_log():

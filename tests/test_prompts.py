@@ -10,7 +10,8 @@ from tools import prompts, surface
 from tools.mcp.app import App
 from tools.prompts import PROMPTS
 
-GIVEN = {"vmid": "100", "node": "pve1", "storage": "local", "snapname": "before", "symptom": "it hangs", "change": "a new disk",
+GIVEN = {"vmid": "100", "node": "pve1", "storage": "local", "snapname": "before", "symptom": "it hangs",
+         "change": "a new disk",
          "reason": "more memory", "days": "3", "wanted": "3 VMs"}
 
 
@@ -53,8 +54,11 @@ def test_prompts_name_tools_and_arguments_that_exist(name):
 
 
 def test_what_was_left_out_is_not_spoken_of():
-    assert "What I see" not in said("diagnose_guest", vmid="100") and "What I see: slow" in said("diagnose_guest", vmid="100", symptom="slow")
-    assert "7 days" in said("missing_backups") == said("missing_backups", days="7") and "30 days" in said("missing_backups", days=" 30 ")
+    assert "What I see" not in said("diagnose_guest", vmid="100") and "What I see: slow" in said("diagnose_guest",
+                                                                                                 vmid="100",
+                                                                                                 symptom="slow")
+    assert "7 days" in said("missing_backups") == said("missing_backups",
+                                                       days="7") and "30 days" in said("missing_backups", days=" 30 ")
     assert said("capacity", wanted="  ") == said("capacity")
 
 
@@ -69,7 +73,8 @@ WRONG = [
     ("diagnose_guest", {"vmid": "100", "node": "pve1"}, "Unknown arguments of the prompt diagnose_guest: node"),
     ("diagnose_guest", {"vmid": "100", "symptom": "x" * 501}, "longer than 500"),
     ("plan_node_maintenance", {"node": "../x"}, "node: '../x'"), ("missing_backups", {"days": "0"}, "days: '0'"),
-    ("missing_backups", {"days": "a week"}, "days: 'a week'"), ("missing_backups", {"storage": "a/b"}, "storage: 'a/b'"),
+    ("missing_backups", {"days": "a week"}, "days: 'a week'"),
+    ("missing_backups", {"storage": "a/b"}, "storage: 'a/b'"),
     ("before_risky_change", {"vmid": "100"}, "change: missing"),
     ("before_risky_change", {"vmid": "x", "snapname": "1"}, r"vmid: 'x'.*snapname: '1'.*change: missing")]
 
@@ -87,8 +92,10 @@ def test_over_mcp():
     talk = Talk(App(settings(), None))
     assert len(talk.call("prompts/list")["result"]["prompts"]) == len(PROMPTS)
     result = talk.call_modern("prompts/get", {"name": "diagnose_guest", "arguments": {"vmid": "104"}})["result"]
-    assert set(result) == {"resultType", "description", "messages"} and "guest 104" in result["messages"][0]["content"]["text"]
-    for params in ({"name": "nope"}, {"name": "diagnose_guest"}, {"name": "diagnose_guest", "arguments": {"vmid": 104}}):
+    assert set(result) == {"resultType", "description",
+                           "messages"} and "guest 104" in result["messages"][0]["content"]["text"]
+    for params in ({"name": "nope"}, {"name": "diagnose_guest"},
+                   {"name": "diagnose_guest", "arguments": {"vmid": 104}}):
         assert talk.call("prompts/get", params)["error"]["code"] == -32602
 
 

@@ -7,11 +7,13 @@ import pytest
 from engine import INFO, PATIENCE, TableApp, Talk, said, tool
 
 from tools.mcp import server as engine
-from tools.mcp.server import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY, VERSION_KEY, Cancelled,
+from tools.mcp.server import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
+                              VERSION_KEY, Cancelled,
                               RpcError)
 from tools.mcp.wire import LONGEST_LINE, TooLong
 
-FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [], "_meta": {"x": 1}}
+FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [],
+        "_meta": {"x": 1}}
 
 
 class Clock:
@@ -62,7 +64,8 @@ def app(gate):
             ("unsayable", lambda request, arguments: said({1, 2}), {}),
             ("surrogate", lambda request, arguments: said("a\ud800\n" + repr(float("nan"))), {}),
         )},
-        resource_rows={"test://one": ({"uri": "test://one", "name": "one", "title": "One"}, [{"uri": "test://one", "text": "1"}])},
+        resource_rows={"test://one": ({"uri": "test://one", "name": "one", "title": "One"},
+                                      [{"uri": "test://one", "text": "1"}])},
         templates=[{"uriTemplate": "test://{x}", "name": "t", "title": "T"}],
         prompt_rows={"p": ({"name": "p", "title": "P"}, lambda request, arguments: {"messages": []})},
         completions={("p", "a"): ["v%03d" % i for i in range(150)], ("test://{x}", "x"): ["1"]})
@@ -72,11 +75,12 @@ def error(answer):
     return answer["error"]["code"]
 
 
-# --------------------------------------------------------------------------------------------- lines that are no message
+# -------------------------------------------------------------------------------------------- lines that are no message
 
 ID_LESS = [
     (b"hello", -32700), (b"{", -32700), (b"Content-Length: 20", -32700), (b'"\xff"', -32700), (b"[" * 100000, -32700),
-    (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}', -32700), (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}', -32700),
+    (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32700),
     (b'{"jsonrpc":"2.0","id":' + b"9" * 30 + b',"method":"ping"}', -32700), (TooLong, -32700),
     (b"1", -32600), (b"null", -32600), (b'"ping"', -32600), (b"{}", -32600), (b"[]", -32600), (b"[[]]", -32600),
     (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":1.0,"method":"ping"}', -32600),
@@ -96,8 +100,10 @@ def test_what_cannot_be_answered_by_id_gets_an_error_without_one(line, code, ver
 
 
 @pytest.mark.parametrize("message, id", [
-    ({"id": 5, "method": "ping"}, 5), ({"jsonrpc": "1.0", "id": "a", "method": "ping"}, "a"), ({"jsonrpc": "2.0", "id": 6}, 6),
-    ({"jsonrpc": "2.0", "id": 7, "method": None}, 7), ({"jsonrpc": "2.0", "id": 8, "method": ["ping"], "params": {}}, 8)])
+    ({"id": 5, "method": "ping"}, 5), ({"jsonrpc": "1.0", "id": "a", "method": "ping"}, "a"),
+    ({"jsonrpc": "2.0", "id": 6}, 6),
+    ({"jsonrpc": "2.0", "id": 7, "method": None}, 7),
+    ({"jsonrpc": "2.0", "id": 8, "method": ["ping"], "params": {}}, 8)])
 def test_an_invalid_request_with_an_id_gets_it_back(message, id):
     talk = Talk()
     talk.send(message)
@@ -106,10 +112,13 @@ def test_an_invalid_request_with_an_id_gets_it_back(message, id):
 
 
 @pytest.mark.parametrize("message", [
-    {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "method": "notifications/unknown", "params": 7},
-    {"jsonrpc": "2.0", "method": "nonsense"}, {"jsonrpc": "2.0", "method": "tools/list"}, {"method": "notifications/initialized"},
+    {"jsonrpc": "2.0", "method": "notifications/initialized"},
+    {"jsonrpc": "2.0", "method": "notifications/unknown", "params": 7},
+    {"jsonrpc": "2.0", "method": "nonsense"}, {"jsonrpc": "2.0", "method": "tools/list"},
+    {"method": "notifications/initialized"},
     {"jsonrpc": "2.0", "id": None, "method": "notifications/initialized"},
-    {"jsonrpc": "2.0", "method": "notifications/cancelled"}, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": []},
+    {"jsonrpc": "2.0", "method": "notifications/cancelled"},
+    {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": []},
     {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": [1]}},
     {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}},
     {"jsonrpc": "2.0", "id": "srv-1", "result": {}}, {"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "x"}},
@@ -136,20 +145,22 @@ def test_req18_after_each_bad_line_the_next_request_is_served(app):
         assert talk.call("tools/call", {"name": "echo"})["result"]["isError"] is False
 
 
-# ---------------------------------------------------------------------------------------------------------- legacy era
+# ----------------------------------------------------------------------------------------------------------- legacy era
 
 @pytest.mark.parametrize("asked, given", [(v, v) for v in LEGACY] + [
     ("2026-07-28", "2025-11-25"), ("2099-01-01", "2025-11-25"), ("1.0", "2025-11-25"), ("", "2025-11-25")])
 def test_initialize_agrees_on_a_version(asked, given):
     talk = Talk(version=None)
-    result = talk.call("initialize", {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}})["result"]
+    result = talk.call("initialize", {"protocolVersion": asked, "capabilities": {},
+                                      "clientInfo": {"name": "c", "version": "1"}})["result"]
     assert result["protocolVersion"] == given
     assert set(result) == {"protocolVersion", "capabilities", "serverInfo", "instructions"}
     assert ("title" in result["serverInfo"]) == (given >= "2025-06-18")
     assert ("completions" in result["capabilities"]) == (given >= "2025-03-26")
 
 
-@pytest.mark.parametrize("params", [None, {}, {"protocolVersion": 7}, {"protocolVersion": None}, {"protocolVersion": ["2025-11-25"]}])
+@pytest.mark.parametrize("params", [None, {}, {"protocolVersion": 7}, {"protocolVersion": None},
+                                    {"protocolVersion": ["2025-11-25"]}])
 def test_initialize_without_a_version(params):
     assert error(Talk(version=None).call("initialize", params)) == -32602
 
@@ -157,7 +168,8 @@ def test_initialize_without_a_version(params):
 def test_initialize_with_a_foreign_version_in_meta_is_a_legacy_handshake():
     talk = Talk(version=None)
     for claim in ("2025-11-25", "2099-01-01", 7):
-        answer = talk.call("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "_meta": {VERSION_KEY: claim}})
+        answer = talk.call("initialize", {"protocolVersion": "2025-06-18", "capabilities": {},
+                                          "_meta": {VERSION_KEY: claim}})
         assert answer["result"]["protocolVersion"] == "2025-06-18"
 
 
@@ -168,8 +180,10 @@ def test_a_second_initialize_negotiates_anew(app):
     assert "title" in talk.call("tools/list")["result"]["tools"][0]
 
 
-BEFORE = [("ping", None), ("tools/list", -32602), ("tools/call", -32602), ("server/discover", -32602), ("subscriptions/listen", -32602),
-          ("completion/complete", -32602), ("nonsense", -32601), ("logging/setLevel", -32601), ("resources/subscribe", -32601)]
+BEFORE = [("ping", None), ("tools/list", -32602), ("tools/call", -32602), ("server/discover", -32602),
+          ("subscriptions/listen", -32602),
+          ("completion/complete", -32602), ("nonsense", -32601), ("logging/setLevel", -32601),
+          ("resources/subscribe", -32601)]
 
 
 @pytest.mark.parametrize("method, code", BEFORE)
@@ -187,7 +201,8 @@ def test_requests_are_served_before_initialized(app):
     assert [talk.read()["id"], talk.read()["id"]] == [0, 1]
 
 
-SINCE = {"2024-11-05": set(), "2025-03-26": {"annotations"}, "2025-06-18": {"annotations", "title", "outputSchema", "_meta"},
+SINCE = {"2024-11-05": set(), "2025-03-26": {"annotations"},
+         "2025-06-18": {"annotations", "title", "outputSchema", "_meta"},
          "2025-11-25": set(FULL), "2026-07-28": set(FULL)}
 
 
@@ -202,24 +217,27 @@ def test_each_revision_gets_its_own_fields_only(app, version):
     result = call("tools/call", {"name": "echo", "arguments": {"a": 1}})["result"]
     assert ("structuredContent" in result) == (version >= "2025-06-18")
     assert set(result) - {"structuredContent"} == {"content", "isError"} | (modern & {"resultType"})
-    for method, key in (("resources/list", "resources"), ("resources/templates/list", "resourceTemplates"), ("prompts/list", "prompts")):
+    for method, key in (("resources/list", "resources"), ("resources/templates/list", "resourceTemplates"),
+                        ("prompts/list", "prompts")):
         result = call(method)["result"]
         assert set(result) == {key} | modern
         assert ("title" in result[key][0]) == (version >= "2025-06-18")
     assert set(call("resources/read", {"uri": "test://one"})["result"]) == {"contents"} | modern
-    answer = call("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": "v"}})
+    answer = call("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"},
+                                          "argument": {"name": "a", "value": "v"}})
     if version == "2024-11-05":
         assert error(answer) == -32601
     else:
         assert len(answer["result"]["completion"]["values"]) == 100
-        assert {key: answer["result"]["completion"][key] for key in ("total", "hasMore")} == {"total": 150, "hasMore": True}
+        assert (answer["result"]["completion"]["total"], answer["result"]["completion"]["hasMore"]) == (150, True)
 
 
-# ---------------------------------------------------------------------------------------------------------- modern era
+# ----------------------------------------------------------------------------------------------------------- modern era
 
 def test_discover():
     answer = Talk(version=None).call_modern("server/discover", id="d")
-    assert answer["result"] == {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": INFO["capabilities"],
+    assert answer["result"] == {"resultType": "complete", "supportedVersions": ["2026-07-28"],
+                                "capabilities": INFO["capabilities"],
                                 "instructions": "None.", "ttlMs": 3600000, "cacheScope": "public"}
 
 
@@ -229,11 +247,14 @@ def test_modern_results_say_who_made_them():
     assert talk.read()["result"]["_meta"] == {SERVER_KEY: {"name": "test", "title": "Test", "version": "0"}}
 
 
-CACHE = {"server/discover": (3600000, "public"), "tools/list": (3600000, "private"), "prompts/list": (3600000, "public"),
-         "resources/list": (10000, "private"), "resources/templates/list": (3600000, "public"), "resources/read": (0, "private"),
+CACHE = {"server/discover": (3600000, "public"), "tools/list": (3600000, "private"),
+         "prompts/list": (3600000, "public"),
+         "resources/list": (10000, "private"), "resources/templates/list": (3600000, "public"),
+         "resources/read": (0, "private"),
          "tools/call": None, "prompts/get": None, "completion/complete": None}
 PARAMS = {"resources/read": {"uri": "test://one"}, "tools/call": {"name": "echo"}, "prompts/get": {"name": "p"},
-          "completion/complete": {"ref": {"type": "ref/resource", "uri": "test://{x}"}, "argument": {"name": "x", "value": ""}},
+          "completion/complete": {"ref": {"type": "ref/resource", "uri": "test://{x}"},
+                                  "argument": {"name": "x", "value": ""}},
           "subscriptions/listen": {"notifications": {}}}
 
 
@@ -248,9 +269,12 @@ def test_what_a_cache_may_do(app, method):
 CAPS = {CAPABILITIES_KEY: {}}
 ENVELOPES = [
     ({VERSION_KEY: 7, **CAPS}, -32602), ({VERSION_KEY: None, **CAPS}, -32602), ({VERSION_KEY: "2026-07-28"}, -32602),
-    ({VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: []}, -32602), ({VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: None}, -32602),
-    ({VERSION_KEY: "2026-07-28", LOG_LEVEL_KEY: "loud", **CAPS}, -32602), ({VERSION_KEY: "2026-07-28", LOG_LEVEL_KEY: 3, **CAPS}, -32602),
-    ({VERSION_KEY: "2099-01-01", **CAPS}, -32022), ({VERSION_KEY: "2025-11-25", **CAPS}, -32022), ({VERSION_KEY: "", **CAPS}, -32022),
+    ({VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: []}, -32602),
+    ({VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: None}, -32602),
+    ({VERSION_KEY: "2026-07-28", LOG_LEVEL_KEY: "loud", **CAPS}, -32602),
+    ({VERSION_KEY: "2026-07-28", LOG_LEVEL_KEY: 3, **CAPS}, -32602),
+    ({VERSION_KEY: "2099-01-01", **CAPS}, -32022), ({VERSION_KEY: "2025-11-25", **CAPS}, -32022),
+    ({VERSION_KEY: "", **CAPS}, -32022),
     ({VERSION_KEY: "2099-01-01"}, -32602),                                  # the shape before the version
     ({VERSION_KEY: "2026-07-28", LOG_LEVEL_KEY: "debug", **CAPS}, None), ({VERSION_KEY: "2026-07-28", **CAPS}, None),
     ({VERSION_KEY: "2026-07-28", "io.modelcontextprotocol/clientInfo": 7, **CAPS}, None)]
@@ -266,13 +290,15 @@ def test_envelopes(app, meta, code, method):
         assert answer["error"]["data"] == {"supported": ["2026-07-28"], "requested": meta[VERSION_KEY]}
 
 
-@pytest.mark.parametrize("method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
+@pytest.mark.parametrize("method", ["initialize", "ping", "logging/setLevel", "resources/subscribe",
+                                    "resources/unsubscribe",
                                     "tasks/list", "tasks/get", "notifications/x", "nonsense", ""])
 def test_methods_that_the_modern_era_does_not_have(method):
     assert error(Talk().call_modern(method, {"protocolVersion": "2025-11-25"})) == -32601
 
 
-@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "logging/setLevel", "resources/subscribe", "nonsense"])
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "logging/setLevel",
+                                    "resources/subscribe", "nonsense"])
 def test_methods_that_the_legacy_era_does_not_have(method):
     assert error(Talk().call(method)) == -32601
 
@@ -295,11 +321,13 @@ def test_a_method_whose_capability_is_not_declared_does_not_exist(app):
         assert "tools" in call("tools/list")["result"]
 
 
-# -------------------------------------------------------------------------------------------------------------- params
+# --------------------------------------------------------------------------------------------------------------- params
 
 WRONG = [
-    ("tools/list", {"cursor": "abc"}), ("resources/list", {"cursor": "x"}), ("resources/templates/list", {"cursor": ""}),
-    ("prompts/list", {"cursor": 7}), ("tools/call", {}), ("tools/call", {"name": 7}), ("tools/call", {"name": "echo", "arguments": []}),
+    ("tools/list", {"cursor": "abc"}), ("resources/list", {"cursor": "x"}),
+    ("resources/templates/list", {"cursor": ""}),
+    ("prompts/list", {"cursor": 7}), ("tools/call", {}), ("tools/call", {"name": 7}),
+    ("tools/call", {"name": "echo", "arguments": []}),
     ("tools/call", {"name": "echo", "arguments": "x"}), ("tools/call", {"name": "nope"}), ("tools/call", {"name": ""}),
     ("resources/read", {}), ("resources/read", {"uri": 7}), ("prompts/get", {}), ("prompts/get", {"name": "nope"}),
     ("prompts/get", {"name": "p", "arguments": {"a": 1}}), ("prompts/get", {"name": "p", "arguments": []}),
@@ -308,7 +336,8 @@ WRONG = [
     ("completion/complete", {"ref": {"type": "ref/tool", "name": "p"}, "argument": {"name": "a", "value": ""}}),
     ("completion/complete", {"ref": {"type": ["x"], "name": "p"}, "argument": {"name": "a", "value": ""}}),
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": 1}}),
-    ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""}, "context": 7}),
+    ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
+                             "context": 7}),
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
                              "context": {"arguments": ["x"]}})]
 
@@ -337,17 +366,20 @@ def test_null_counts_as_absent(app):
     assert "result" in talk.call_modern("tools/call", {"name": "echo", "inputResponses": None, "requestState": None})
 
 
-@pytest.mark.parametrize("params", [{"inputResponses": []}, {"inputResponses": "x"}, {"requestState": 7}, {"requestState": {}}])
+@pytest.mark.parametrize("params", [{"inputResponses": []}, {"inputResponses": "x"}, {"requestState": 7},
+                                    {"requestState": {}}])
 def test_a_malformed_retry(app, params):
     assert error(Talk(app).call_modern("tools/call", dict(params, name="echo"))) == -32602
-    assert "result" in Talk(app).call("tools/call", dict(params, name="echo"))          # no such thing before 2026-07-28
+    # no such thing before 2026-07-28
+    assert "result" in Talk(app).call("tools/call", dict(params, name="echo"))
 
 
 def test_a_resource_that_does_not_exist(app):
     talk = Talk(app)
     data = {"uri": "test://nope"}
     assert talk.call("resources/read", data)["error"] == {"code": -32002, "message": "Resource not found", "data": data}
-    assert talk.call_modern("resources/read", data)["error"] == {"code": -32602, "message": "Resource not found", "data": data}
+    assert talk.call_modern("resources/read", data)["error"] == {"code": -32602, "message": "Resource not found",
+                                                                 "data": data}
 
 
 # ------------------------------------------------------------------------------------------------- errors on the inside
@@ -380,7 +412,7 @@ def test_an_app_that_cannot_be_made_fails_each_request():
     talk.call("ping")
 
 
-# ----------------------------------------------------------------------------------------------------------- at a time
+# ------------------------------------------------------------------------------------------------------------ at a time
 
 def test_a_ping_and_another_call_while_a_call_waits(app, gate):
     talk = Talk(app)
@@ -425,7 +457,7 @@ def test_no_more_threads(app, monkeypatch):
     assert "result" in talk.call("tools/call", {"name": "echo"}, id=5)
 
 
-# ---------------------------------------------------------------------------------------------------------- cancelling
+# ----------------------------------------------------------------------------------------------------------- cancelling
 
 @pytest.mark.parametrize("era", ["request", "modern"])
 def test_a_cancelled_call_ends_at_once_and_nothing_more_is_sent(app, gate, era):
@@ -466,7 +498,7 @@ def test_cancelling_with_the_wrong_type_of_id_changes_nothing(app, gate):
     assert talk.read()["id"] == waiting
 
 
-# ------------------------------------------------------------------------------------------------------------ progress
+# ------------------------------------------------------------------------------------------------------------- progress
 
 def progressing(steps):
     """Messages of a call that reports these (seconds later, percent, message)."""
@@ -491,8 +523,10 @@ def progressing(steps):
 
 PROGRESS = [
     ([(0, 0, None), (1, 10, None), (1, 10, None), (1, 5, None), (1, 99.5, None)], [0, 10, 99.5]),       # strictly more
-    ([(0, 10, None), (0.125, 20, None), (0.25, 30, None), (0.125, 40, None)], [10, 40]),                     # two a second
-    ([(0, 50, None), (1, 100, None)], [50]),                                                            # the end is the answer
+    # two a second
+    ([(0, 10, None), (0.125, 20, None), (0.25, 30, None), (0.125, 40, None)], [10, 40]),
+    # the end is the answer
+    ([(0, 50, None), (1, 100, None)], [50]),
     ([(0, 100, None)], []),
     ([(0, None, None), (1, None, None), (1, 0.004, None), (1, 40, None), (1, None, None)], [0, 0.01, 40, 40.01]),
     ([(0, -5, None), (1, 10.001, None), (1, 10.002, None)], [0, 10]),
@@ -544,8 +578,10 @@ def rpc(method, id=None, **params):
 
 def test_a_batch_is_answered_by_one_array(app):
     talk = Talk(app, "2025-03-26")
-    talk.send([rpc("ping", 1), rpc("notifications/x"), rpc("tools/call", "2", name="echo"), rpc("nonsense", 3), 7, {"jsonrpc": "2.0"},
-               rpc("initialize", 4, protocolVersion="2025-11-25"), rpc("ping", 1), {"jsonrpc": "2.0", "id": "srv-9", "result": {}},
+    talk.send([rpc("ping", 1), rpc("notifications/x"), rpc("tools/call", "2", name="echo"), rpc("nonsense", 3), 7,
+               {"jsonrpc": "2.0"},
+               rpc("initialize", 4, protocolVersion="2025-11-25"), rpc("ping", 1),
+               {"jsonrpc": "2.0", "id": "srv-9", "result": {}},
                rpc("tools/call", 5, name="unsayable")])
     found = {answer.get("id"): answer.get("error", {}).get("code") for answer in talk.read() if "id" in answer}
     assert found == {1: None, "2": None, 3: -32601, 4: -32600, 5: -32603}
@@ -576,8 +612,10 @@ def test_a_cancelled_call_leaves_the_rest_of_its_batch(app, gate):
     assert [answer["id"] for answer in talk.read()] == [2]
 
 
-@pytest.mark.parametrize("version, batch", [("2024-11-05", [rpc("ping", 1)]), ("2025-06-18", [rpc("ping", 1)]), (None, [rpc("ping", 1)]),
-                                            ("2025-11-25", [rpc("ping", 1)]), ("2025-03-26", []), ("2025-03-26", [rpc("ping", 1)] * 101)])
+@pytest.mark.parametrize("version, batch", [("2024-11-05", [rpc("ping", 1)]), ("2025-06-18", [rpc("ping", 1)]),
+                                            (None, [rpc("ping", 1)]),
+                                            ("2025-11-25", [rpc("ping", 1)]), ("2025-03-26", []),
+                                            ("2025-03-26", [rpc("ping", 1)] * 101)])
 def test_batches_that_are_none(version, batch):
     talk = Talk(version=version)
     talk.send(batch)
@@ -585,7 +623,11 @@ def test_batches_that_are_none(version, batch):
     assert error(answer) == -32600 and "id" not in answer and talk.quiet()
 
 
-# ------------------------------------------------------------------------------- asking the client (the suite's fixtures)
+# ----------------------------------------------------------------------------- asking the client (the suite's fixtures)
+
+def asks_name(request, arguments):
+    return said(str(request.ask({"a": fixtures_app.NAME})))
+
 
 def fixtures(version, capabilities):
     return Talk(fixtures_app.app(), version, capabilities, fixtures_app.FIXTURES_INFO, fixtures_app.FixturesServer)
@@ -596,7 +638,8 @@ def test_a_legacy_client_is_asked_while_the_call_waits(version):
     talk = fixtures(version, {"elicitation": {}})
     call = talk.request("tools/call", {"name": "test_elicitation", "arguments": {"message": "Who?"}})
     asked = talk.read()
-    assert asked["method"] == "elicitation/create" and asked["params"]["message"] == "Who?" and isinstance(asked["id"], str)
+    assert asked["method"] == "elicitation/create" and asked["params"]["message"] == "Who?"
+    assert isinstance(asked["id"], str)
     talk.call("ping")
     assert "result" in talk.call("tools/call", {"name": "test_simple_text"})
     talk.send({"jsonrpc": "2.0", "id": "srv-99", "result": {"action": "accept"}})        # an answer to nothing
@@ -609,11 +652,13 @@ def test_a_legacy_client_is_asked_while_the_call_waits(version):
 
 def test_questions_are_told_apart():
     talk = fixtures("2025-11-25", {"elicitation": {}})
-    calls = [talk.request("tools/call", {"name": "test_elicitation", "arguments": {"message": str(i)}}) for i in range(5)]
+    calls = [talk.request("tools/call", {"name": "test_elicitation",
+                                         "arguments": {"message": str(i)}}) for i in range(5)]
     asked = {message["params"]["message"]: message["id"] for message in (talk.read() for _ in calls)}
     assert len(set(asked.values())) == 5
     for i in (3, 0, 4, 1, 2):
-        talk.send({"jsonrpc": "2.0", "id": asked[str(i)], "result": {"action": "accept", "content": {"username": "u%d" % i}}})
+        talk.send({"jsonrpc": "2.0", "id": asked[str(i)],
+                   "result": {"action": "accept", "content": {"username": "u%d" % i}}})
         answer = talk.read()
         assert answer["id"] == calls[i] and "u%d" % i in answer["result"]["content"][0]["text"]
 
@@ -642,7 +687,7 @@ def test_a_question_that_nobody_answers_ends(monkeypatch):
 def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):
     monkeypatch.setattr(engine, "STILL_ASKING", 0)
     clock = Clock()
-    talk = Talk(TableApp({"ask": (tool("ask"), lambda request, arguments: request.ask({"a": fixtures_app.NAME}) and said("done"))}),
+    talk = Talk(TableApp({"ask": (tool("ask"), asks_name)}),
                 capabilities={"elicitation": {}}, clock=clock)
     talk.request("tools/call", {"name": "ask", "_meta": {"progressToken": "t"}}, id="x")
     asked = talk.read()
@@ -655,13 +700,20 @@ def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):
 
 
 @pytest.mark.parametrize("capabilities, version, able", [
-    ({"elicitation": {}}, "2025-06-18", True), ({"elicitation": {"form": {}}}, "2025-11-25", True), ({"elicitation": {}}, "2025-03-26", False),
+    ({"elicitation": {}}, "2025-06-18", True), ({"elicitation": {"form": {}}}, "2025-11-25", True),
+    ({"elicitation": {}}, "2025-03-26", False),
     ({"elicitation": {"url": {}}}, "2025-11-25", False), ({"elicitation": {"url": {}, "form": {}}}, "2025-11-25", True),
-    ({}, "2025-11-25", False), ({"elicitation": None}, "2025-11-25", False), ({"elicitation": True}, "2025-11-25", False),
-    ({"elicitation": {"url": {}}}, MODERN[0], False), ({"elicitation": {}}, MODERN[0], True), ({"sampling": {}}, MODERN[0], False)])
+    ({}, "2025-11-25", False), ({"elicitation": None}, "2025-11-25", False),
+    ({"elicitation": True}, "2025-11-25", False),
+    ({"elicitation": {"url": {}}}, MODERN[0], False), ({"elicitation": {}}, MODERN[0], True),
+    ({"sampling": {}}, MODERN[0], False)])
 def test_who_can_be_asked(capabilities, version, able):
     seen = []
-    talk = Talk(TableApp({"t": (tool("t"), lambda request, arguments: seen.append(request.supports("elicitation")) or said(""))}),
+
+    def look(request, arguments):
+        seen.append(request.supports("elicitation"))
+        return said("")
+    talk = Talk(TableApp({"t": (tool("t"), look)}),
                 None if version in MODERN else version, capabilities)
     (talk.call_modern if version in MODERN else talk.call)("tools/call", {"name": "t"})
     assert seen == [able]
@@ -674,11 +726,14 @@ def test_a_modern_client_gets_the_question_as_a_result():
     assert first["resultType"] == "input_required" and set(first) == {"resultType", "inputRequests", "requestState"}
     assert set(first["inputRequests"]["confirm"]) == {"method", "params"}
     answers = {"confirm": {"action": "accept", "content": {"ok": True}}, "unknown": 7}
-    again = talk.call_modern("tools/call", {"name": name, "inputResponses": {"other": {}}, "requestState": first["requestState"]})["result"]
+    again = talk.call_modern("tools/call", {"name": name, "inputResponses": {"other": {}},
+                                            "requestState": first["requestState"]})["result"]
     assert again["resultType"] == "input_required"
-    done = talk.call_modern("tools/call", {"name": name, "inputResponses": answers, "requestState": first["requestState"]})["result"]
+    done = talk.call_modern("tools/call", {"name": name, "inputResponses": answers,
+                                           "requestState": first["requestState"]})["result"]
     assert done["resultType"] == "complete" and done["content"][0]["text"] == "state-ok"
-    assert error(talk.call_modern("tools/call", {"name": name, "inputResponses": answers, "requestState": first["requestState"] + "x"})) == -32602
+    params = {"name": name, "inputResponses": answers, "requestState": first["requestState"] + "x"}
+    assert error(talk.call_modern("tools/call", params)) == -32602
 
 
 def test_a_modern_client_lacking_a_capability():

@@ -49,8 +49,10 @@ def test_everything_listed_can_be_read():
 
 
 READ = [
-    ("pve://cluster/status", "cluster", "demo"), ("pve://node/pve1/status", "node", "pve1"), ("pve://guest/100/status", "name", "web01"),
-    ("pve://guest/100/config", "name", "web01"), ("pve://guest/203/config", "hostname", "dev"), ("pve://storage/pve1/local", "type", "dir"),
+    ("pve://cluster/status", "cluster", "demo"), ("pve://node/pve1/status", "node", "pve1"),
+    ("pve://guest/100/status", "name", "web01"),
+    ("pve://guest/100/config", "name", "web01"), ("pve://guest/203/config", "hostname", "dev"),
+    ("pve://storage/pve1/local", "type", "dir"),
     ("pve://storage/pve3/nas", "storage", "nas"), ("pve://guest/203/snapshot/clean", "snapshot", "clean"),
     ("pve://node/pve1/network/vmbr0", "iface", "vmbr0"), ("pve://guest/%31%30%30/status", "vmid", 100)]
 
@@ -70,12 +72,18 @@ def test_a_tasks_log(encoded):
     assert task["upid"] == upid and task["log"]
 
 
-MISSING = ["", "pve://", "pve://nope", "pve://cluster", "pve://cluster/status/", "http://cluster/status", "PVE://cluster/status",
-           "pve://guest/999/status", "pve://guest/99/status", "pve://guest/0100/status", "pve://guest/abc/status", "pve://guest//status",
-           "pve://guest/../status", "pve://guest/%2e%2e/status", "pve://guest/100%2fstatus/config", "pve://guest/100/nope",
-           "pve://guest/100/status\n", "pve://guest/\u0661\u0660\u0660/status", "pve://guest/100?x/status", "pve://guest/{vmid}/status",
-           "pve://node/nope/status", "pve://node/pve1%00/status", "pve://node/pve1/network/vmbr99", "pve://storage/pve1/nope",
-           "pve://storage/nope/nas", "pve://storage/pve1/tank", "pve://guest/203/snapshot/nope", "pve://guest/203/snapshot/current%20",
+MISSING = ["", "pve://", "pve://nope", "pve://cluster", "pve://cluster/status/", "http://cluster/status",
+           "PVE://cluster/status",
+           "pve://guest/999/status", "pve://guest/99/status", "pve://guest/0100/status", "pve://guest/abc/status",
+           "pve://guest//status",
+           "pve://guest/../status", "pve://guest/%2e%2e/status", "pve://guest/100%2fstatus/config",
+           "pve://guest/100/nope",
+           "pve://guest/100/status\n", "pve://guest/\u0661\u0660\u0660/status", "pve://guest/100?x/status",
+           "pve://guest/{vmid}/status",
+           "pve://node/nope/status", "pve://node/pve1%00/status", "pve://node/pve1/network/vmbr99",
+           "pve://storage/pve1/nope",
+           "pve://storage/nope/nas", "pve://storage/pve1/tank", "pve://guest/203/snapshot/nope",
+           "pve://guest/203/snapshot/current%20",
            "pve://task/UPID:nope/log", "pve://task/UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:/log"]
 
 
@@ -99,7 +107,8 @@ def test_without_elevated_tools_a_node_is_what_the_list_of_nodes_says():
     bench = Bench(allow_elevated=False)
     assert "pve://node/pve1/status" in uris(bench)
     node = read(bench, "pve://node/pve1/status")
-    assert node["node"] == "pve1" and "kernel" not in node and node["maxmem"] == read(Bench(), "pve://node/pve1/status")["maxmem"]
+    assert node["node"] == "pve1" and "kernel" not in node
+    assert node["maxmem"] == read(Bench(), "pve://node/pve1/status")["maxmem"]
     for uri in uris(bench):
         read(bench, uri)
 
@@ -107,7 +116,8 @@ def test_without_elevated_tools_a_node_is_what_the_list_of_nodes_says():
 def test_tools_that_are_switched_off_take_their_resources_along():
     bench = Bench(disabled_tools=("proxmox_get_vm_config", "proxmox_get_cluster_status", "proxmox_get_node*"))
     found = uris(bench)
-    assert "pve://guest/100/config" not in found and "pve://guest/203/config" in found and "pve://guest/100/status" in found
+    assert "pve://guest/100/config" not in found
+    assert "pve://guest/203/config" in found and "pve://guest/100/status" in found
     assert not any(uri.startswith(("pve://cluster", "pve://node")) for uri in found)
     with pytest.raises(Failed, match="switched off"):
         resources.read(bench.host, Request(), "pve://guest/100/config")
@@ -140,7 +150,8 @@ def test_a_big_cluster_is_listed_in_part_and_read_in_full():
 
 def test_names_from_guests_are_shown_not_obeyed(monkeypatch):
     row = {"type": "qemu", "vmid": 100, "node": "pve1", "status": "running", "name": "a\u202eb\n\x1b[31m" + "x" * 500}
-    monkeypatch.setattr(resources, "_look", lambda host, request: {"node": [], "storage": [], "guest": [row, dict(row, vmid="x/y")]})
+    monkeypatch.setattr(resources, "_look", lambda host,
+                        request: {"node": [], "storage": [], "guest": [row, dict(row, vmid="x/y")]})
     entries = listed(Bench())
     assert [entry["uri"] for entry in entries[1:]] == ["pve://guest/100/status", "pve://guest/100/config"]
     assert "\\u202e" in entries[1]["title"] and entries[1]["title"].isprintable() and len(entries[1]["title"]) < 100

@@ -17,12 +17,14 @@ from tools.pve.demo import DemoCluster
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
 #: What clients leave of the environment.
-ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR",
+                                               "LD_LIBRARY_PATH") if name in os.environ}
 POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
 
 def message(method, id=None, **params):
-    return json.dumps(dict({"jsonrpc": "2.0", "method": method, "params": params}, **({} if id is None else {"id": id}))).encode() + b"\n"
+    return json.dumps(dict({"jsonrpc": "2.0", "method": method, "params": params},
+                           **({} if id is None else {"id": id}))).encode() + b"\n"
 
 
 def call(id, name, **arguments):
@@ -33,7 +35,8 @@ def modern(method, id, **params):
     return message(method, id, _meta={VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: {}}, **params)
 
 
-INITIALIZE = message("initialize", 0, protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
+INITIALIZE = message("initialize", 0, protocolVersion="2025-11-25", capabilities={},
+                     clientInfo={"name": "t", "version": "1"})
 INITIALIZED = message("notifications/initialized")
 PING = message("ping", "ping")
 
@@ -93,21 +96,25 @@ def test_two_lines_in_two_lines_out():
     assert "web01" in messages[1]["result"]["content"][0]["text"]
 
 
-FIRST = [INITIALIZE, modern("server/discover", 0), modern("tools/list", 0), modern("tools/call", 0, name="proxmox_get_nodes"),
-         modern("resources/list", 0), modern("prompts/list", 0), message("ping", 0), b"nonsense\n", message("tools/list", 0)]
+FIRST = [INITIALIZE, modern("server/discover", 0), modern("tools/list", 0),
+         modern("tools/call", 0, name="proxmox_get_nodes"),
+         modern("resources/list", 0), modern("prompts/list", 0), message("ping", 0), b"nonsense\n",
+         message("tools/list", 0)]
 
 
 @pytest.mark.parametrize("first", FIRST, ids=lambda first: first[:60].decode())
 def test_any_first_line_is_served(first):
     messages, err, status = run(first + PING, "--demo")
-    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages and (err, status) == ("", 0)
+    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages and (err, status) == ("",
+                                                                                                                   0)
 
 
 def test_no_line_at_all():
     assert run(b"", "--demo") == ([], "", 0) and run(b"\n \r\n", "--demo") == ([], "", 0)
 
 
-BAD = [b"not JSON\n", b'{"a": "' + b"x" * 5000000 + b'"}\n', b"[" * 100000 + b"\n", b'"\xff\xfe"\n', b"[" + PING.strip() + b"]\n",
+BAD = [b"not JSON\n", b'{"a": "' + b"x" * 5000000 + b'"}\n', b"[" * 100000 + b"\n", b'"\xff\xfe"\n',
+       b"[" + PING.strip() + b"]\n",
        b'{"jsonrpc":"2.0","id":null,"method":"ping"}\n', message("nonsense", 7), call(7, "nonsense"),
        call(7, "proxmox_get_vm_status", vmid="abc"), call(7, "proxmox_get_node_dns", node="../../access/users"),
        call(7, "proxmox_get_nodes", extra=1)]
@@ -163,8 +170,10 @@ def shell(redirections):
 @POSIX
 def test_req21_with_stderr_closed():
     environ = dict(ENVIRON, PROXMOX_LOG_LEVEL="debug", PROXMOX_NONSENSE="1")
-    messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo", start=shell("2>&-"), environ=environ)
-    assert by_id(messages)[1]["result"]["isError"] is False and by_id(messages)[2]["error"]["code"] == -32602 and status == 0
+    messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo",
+                              start=shell("2>&-"), environ=environ)
+    assert by_id(messages)[1]["result"]["isError"] is False and by_id(messages)[2]["error"]["code"] == -32602
+    assert status == 0
     assert run(INITIALIZE, start=shell("2>&-"))[2] == 2                     # a problem nobody can read
 
 
@@ -190,16 +199,20 @@ def test_req21_a_pipe_that_does_not_block():
     os.set_blocking(writer, False)
     with Process("--demo", stdout=writer) as process:
         os.close(writer)
-        process.send(INITIALIZE, *[message("tools/list", number) for number in range(1, 21)])     # far more than a pipe holds
+        # far more than a pipe holds
+        process.send(INITIALIZE, *[message("tools/list", number) for number in range(1, 21)])
         process.process.stdin.close()
         with open(reader, "rb") as stream:
             assert [json.loads(line)["id"] for line in stream] == list(range(21))
         assert process.process.wait(PATIENCE) == 0
 
 
-ENVIRONS = [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"},
-            {"PYTHONIOENCODING": "utf-16"}, {"LANG": "de_DE.ISO-8859-1"}, {"HOME": "/nonexistent"}, {"HOME": None}, {"TMPDIR": "/nonexistent"},
-            {"PYTHONWARNINGS": "error"}, {"PYTHONUNBUFFERED": "1"}, {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}]
+ENVIRONS = [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            {"PYTHONIOENCODING": "latin-1"},
+            {"PYTHONIOENCODING": "utf-16"}, {"LANG": "de_DE.ISO-8859-1"}, {"HOME": "/nonexistent"}, {"HOME": None},
+            {"TMPDIR": "/nonexistent"},
+            {"PYTHONWARNINGS": "error"}, {"PYTHONUNBUFFERED": "1"},
+            {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}]
 
 
 @pytest.mark.parametrize("changes", ENVIRONS, ids=str)
@@ -209,7 +222,8 @@ def test_req21_the_environment_changes_nothing(changes):
     raw = json.dumps(json.loads(line), ensure_ascii=False).encode() + b"\n"
     messages, err, status = run(INITIALIZE + raw + call(2, "proxmox_get_nodes"), "--demo", environ=environ)
     assert err == "" and status == 0
-    assert by_id(messages)[2]["result"]["content"][0]["text"].startswith("\u2705") and by_id(messages)[1]["result"]["isError"] is False
+    assert by_id(messages)[1]["result"]["isError"] is False
+    assert by_id(messages)[2]["result"]["content"][0]["text"].startswith("\u2705")
 
 
 @POSIX
@@ -249,13 +263,17 @@ def test_the_first_answer_is_given_before_anything_else_is_imported(first):
     messages, err, status = run(first, start=(sys.executable, "-S", "-E", "-c", FIRST_ANSWER))
     loaded = set(err.split())
     assert "json" in loaded and len(messages) == 1 and status == 0
-    assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging", "asyncio", "argparse",
+    assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging",
+                "asyncio", "argparse",
                 "urllib.parse", "tools.settings", "tools.kit", "tools.host", "tools.guard", "tools.mcp.app"} & loaded
 
 
-@pytest.mark.parametrize("environ", [{}, {"PROXMOX_HOST": "http://pve1", "PROXMOX_TOKEN_NAME": "", "PROXMOX_TOKEN_VALUE": "bad value"}])
-@pytest.mark.parametrize("data, answers", [(b"", 0), (INITIALIZE, 1), (INITIALIZE + INITIALIZED + message("tools/list", 1), 1),
-                                           (modern("server/discover", 0), 1), (modern("tools/list", 0), 0), (call(1, "x"), 1)])
+@pytest.mark.parametrize("environ", [{}, {"PROXMOX_HOST": "http://pve1", "PROXMOX_TOKEN_NAME": "",
+                                          "PROXMOX_TOKEN_VALUE": "bad value"}])
+@pytest.mark.parametrize("data, answers", [(b"", 0), (INITIALIZE, 1),
+                                           (INITIALIZE + INITIALIZED + message("tools/list", 1), 1),
+                                           (modern("server/discover", 0), 1), (modern("tools/list", 0), 0),
+                                           (call(1, "x"), 1)])
 def test_bad_settings_end_it_with_one_message(environ, data, answers):
     messages, err, status = run(data, environ=dict(ENVIRON, **environ))
     assert status == 2 and len(messages) <= answers
@@ -311,7 +329,8 @@ def gated(request, tmp_path):
     """(cluster that waits, environment of a server in front of it, tool call that waits)"""
     cluster = Gated(request.param)
     with Front(cluster) as front:
-        environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert, PROXMOX_TOKEN_NAME="demo",
+        environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert,
+                       PROXMOX_TOKEN_NAME="demo",
                        PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555", PROXMOX_ALLOW_ELEVATED="true",
                        PROXMOX_AUDIT_LOG=str(tmp_path / "audit.log"))
         waiting = {"GET": call("slow", "proxmox_get_nodes"),

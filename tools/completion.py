@@ -1,7 +1,7 @@
 """Completion: names and numbers from the cluster for the arguments of prompts and resource templates.
 
-An answer is wanted within the time of a keystroke: what the cluster said is kept for some seconds, one request serves all
-who wait for it, nobody waits longer than PATIENCE, and whatever fails completes nothing.
+An answer is wanted within the time of a keystroke: what the cluster said is kept for some seconds, one request serves
+all who wait for it, nobody waits longer than PATIENCE, and whatever fails completes nothing.
 """
 import threading
 
@@ -14,7 +14,7 @@ MOST_KEPT = 50          # answers of the cluster
 
 
 class _Answer:
-    """What the cluster said to one question: ready (Event), rows (list; empty when it failed), made (monotonic seconds)."""
+    """What the cluster said to one question: ready (Event), rows (list; empty when it failed), made (seconds)."""
 
     __slots__ = ("ready", "rows", "made")
 
@@ -29,7 +29,7 @@ class Completer:
         self._host, self._patience, self._lock, self._answers = host, patience, threading.Lock(), {}
 
     def complete(self, ref, name, value, context):
-        """Values (list of str) for the argument `name` of `ref` (MCP) that fit what was typed, those beginning with it first.
+        """Values (list of str) for the argument `name` of `ref` (MCP) that fit what was typed, best ones first.
 
         context: {name: value} of the arguments already given. ValueError when there is no such reference or argument.
         """
@@ -78,7 +78,7 @@ class Completer:
         return next((row for row in self.all("qemu", "lxc") if vmid and str(row.get("vmid")) == vmid), None)
 
     def node(self, context):
-        """The node that is given, or that of the guest that is, or the first that is online; None when there is none."""
+        """The node that is given, or that of the guest that is, or the first that is online; None without any."""
         guest = self.guest(context)
         nodes = {row.get("node"): row.get("status") for row in self.all("node")}
         if context.get("node") in nodes:
@@ -86,7 +86,7 @@ class Completer:
         return guest["node"] if guest else min((name for name in nodes if nodes[name] == "online"), default=None)
 
 
-# ---------------------------------------------------------------------------------- argument -> (value, words to find it by)
+# ----------------------------------------------------------------------------- argument -> (value, words to find it by)
 
 def _nodes(completer, context):
     return [(str(row["node"]), "") for row in sorted(completer.all("node"), key=lambda row: str(row.get("node")))]
@@ -113,7 +113,8 @@ def _snapshots(completer, context):
     guest = completer.guest(context)
     if guest is None:
         return []
-    rows = completer.rows("/nodes/{node}/{kind}/{vmid}/snapshot", {"node": guest["node"], "kind": guest["type"], "vmid": guest["vmid"]})
+    rows = completer.rows("/nodes/{node}/{kind}/{vmid}/snapshot",
+                          {"node": guest["node"], "kind": guest["type"], "vmid": guest["vmid"]})
     rows = [row for row in rows if row.get("name") != "current"]
     return [(str(row.get("name")), "") for row in sorted(rows, key=lambda row: -int(row.get("snaptime") or 0))]
 
@@ -124,7 +125,8 @@ def _tasks(completer, context):
     return [(str(row.get("upid")), "%s %s" % (row.get("type"), row.get("id"))) for row in rows]
 
 
-_FIND = {"node": _nodes, "vmid": _guests, "storage": _storages, "bridge": _bridges, "snapname": _snapshots, "upid": _tasks}
+_FIND = {"node": _nodes, "vmid": _guests, "storage": _storages, "bridge": _bridges, "snapname": _snapshots,
+         "upid": _tasks}
 
 
 def _arguments(ref):

@@ -1,7 +1,7 @@
 """Resources: the cluster, its nodes, storages and guests, and a task's log, as pve://... JSON. Reads only.
 
-A resource is what a tool answers, as data: the same requests, guardrails, scrubbing and size cap. It exists when the cluster
-says so (one request to /cluster/resources), so that what is not found and what failed are told apart.
+A resource is what a tool answers, as data: the same requests, guardrails, scrubbing and size cap. It exists when the
+cluster says so (one request to /cluster/resources), so that what is not found and what failed are told apart.
 """
 import json
 import re
@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote
 
 from tools import text
 from tools.kit import BASIC, Call, Refused, Tool, dataclass
-from tools.pve.client import PveError, scrub
+from tools.pve.client import PveError
+from tools.pve.scrub import scrub
 from tools.pve.formats import fits
 
 #: Nodes, storages and guests listed at most, each; the others are read by their template all the same.
@@ -84,8 +85,8 @@ CONFIG = Resource("pve://guest/{vmid}/config", (_config,), "Guest configuration"
 SNAPSHOT = Resource("pve://guest/{vmid}/snapshot/{snapname}", (_config,), "Guest configuration in a snapshot",
                     "Configuration of a VM or container as it was when the snapshot was taken",
                     lambda ids: {"vmid": ids["vmid"], "node": ids["node"], "snapshot": ids["snapname"]})
-TASK = Resource("pve://task/{upid}/log", ("proxmox_get_task",), "Task log", "State of a task and the last 500 lines of its log",
-                lambda ids: {"upid": ids["upid"], "lines": 500})
+TASK = Resource("pve://task/{upid}/log", ("proxmox_get_task",), "Task log",
+                "State of a task and the last 500 lines of its log", lambda ids: {"upid": ids["upid"], "lines": 500})
 
 RESOURCES = (CLUSTER, NODE, BRIDGE, STORAGE, STATUS, CONFIG, SNAPSHOT, TASK)
 TEMPLATES = tuple(resource for resource in RESOURCES if resource.ids)
@@ -141,7 +142,7 @@ def _tool(host, resource, kind):
     return None
 
 
-# ------------------------------------------------------------------------------------------------------- what MCP serves
+# ------------------------------------------------------------------------------------------------------ what MCP serves
 
 def listed(host, request):
     """The resources (list of MCP Resource) that there are now: of nodes, storages and guests the first MOST each."""
@@ -153,7 +154,8 @@ def listed(host, request):
     for row in found["storage"][:MOST]:
         rows.append(_entry(host, STORAGE, row, "Storage %s on node %s" % (row.get("storage"), row.get("node"))))
     for row in found["guest"][:MOST]:
-        words = "%s %s %s" % ("VM" if row["type"] == "qemu" else "Container", row["vmid"], text.line(row.get("name", "")))
+        kind = "VM" if row["type"] == "qemu" else "Container"
+        words = "%s %s %s" % (kind, row["vmid"], text.line(row.get("name", "")))
         rows.append(_entry(host, STATUS, row, words + ": status"))
         rows.append(_entry(host, CONFIG, row, words + ": configuration"))
     return text.clean(scrub([row for row in rows if row]))
@@ -176,7 +178,9 @@ def _left_out(found):
 
 def _entry(host, resource, row, title, note=""):
     """The MCP Resource for a row; None when its tool is not allowed, or an id is of a form that cannot be read back."""
-    if _tool(host, resource, row.get("type")) is None or not all(fits(name, str(row.get(name))) for name in resource.ids):
+    if _tool(host, resource, row.get("type")) is None:
+        return None
+    if not all(fits(name, str(row.get(name))) for name in resource.ids):
         return None
     return {"uri": resource.uri(row), "name": "-".join([resource.name] + [str(row[name]) for name in resource.ids]),
             "title": title, "description": resource.description + "." + note, "mimeType": JSON}
@@ -200,8 +204,9 @@ def read(host, request, uri):
         ids = _placed(_look(host, request), ids)
     name = _tool(host, resource, ids.get("type"))
     if name is None:
-        raise Failed("The tools that read this (%s) are switched off here, or elevated and not allowed (PROXMOX_ALLOW_ELEVATED)."
-                     % ", ".join(name(ids["type"]) if callable(name) else name for name in resource.tools))
+        raise Failed("The tools that read this (%s) are switched off here, or elevated and not allowed "
+                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(name(ids["type"]) if callable(name) else name
+                                                             for name in resource.tools))
     answer = host.run(name, {} if name == "proxmox_get_nodes" else resource.arguments(ids), request)
     if answer.failed:
         if _NOT_THERE.search(answer.text):
@@ -214,7 +219,7 @@ def read(host, request, uri):
 
 
 def _placed(found, ids):
-    """`ids` with node and type of the guest; Missing unless the cluster has the node, storage or guest that they name."""
+    """`ids` with node and type of the guest; Missing unless the cluster has the node, storage or guest of them."""
     if "vmid" in ids:
         row = next((row for row in found["guest"] if str(row["vmid"]) == ids["vmid"]), None)
         ids = dict(ids, node=row["node"], type=row["type"]) if row else None

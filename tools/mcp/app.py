@@ -1,7 +1,7 @@
 """The app that the engine serves: the tool table, resources, prompts and completion, bound to one Proxmox.
 
-Listing tools needs only the settings and tools.json; what is heavy (the handlers, `requests`) is imported by `warm` in the
-background, or when a tool is first called.
+Listing tools needs only the settings and tools.json; what is heavy (the handlers, `requests`) is imported by `warm` in
+the background, or when a tool is first called.
 """
 import threading
 
@@ -13,7 +13,7 @@ TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer
 
 
 class App:
-    """Serves one Settings. log(level, event, **fields). host: a ready Host (tests); otherwise made when first needed."""
+    """Serves one Settings. log(level, event, **fields). host: a ready Host (tests), else made when first needed."""
 
     def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log

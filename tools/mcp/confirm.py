@@ -1,8 +1,8 @@
 """Asking the user before something is lost: elicitation in both eras, or a signed token that a second call carries.
 
-Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between the question and the answer
-(requestState, confirm_token) is signed with a key of this process, bound to tool, arguments and what was found, expires, and
-is good for one answer (MCP 2026-07-28 basic/patterns/mrtr). It holds digests only, no text and no secret.
+Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between question and answer
+(requestState, confirm_token) is signed with a key of this process, bound to tool, arguments and what was found,
+expires, and is good for one answer (MCP 2026-07-28 basic/patterns/mrtr). It holds digests only, no text, no secret.
 """
 import base64
 import hashlib
@@ -93,7 +93,7 @@ class Consent:
         return found
 
     def _ask_modern(self, call, describe):
-        """The first call ends with the question; the retry with the answer is a call of its own, which reads the target anew."""
+        """The first call ends with the question; the retry with the answer is a call of its own and reads anew."""
         request = call.request
         sealed = self._opened(request.state, request)
         if request.state is not None and sealed is None:        # it expired or was used since check_state
@@ -118,13 +118,14 @@ class Consent:
         if given is None:
             question, found = describe()
             token = self._sealed(call, found)
-            raise Instead(Result("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
-                                 "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token),
-                                 {"status": "confirmation-required", TOKEN: token, "plan": question}, "\u2753"))
+            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
+                    "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
+            raise Instead(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question}, "\u2753"))
         sealed = self._opened(given, call.request)
         if sealed is None:
-            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, was used, or "
-                          "is older than %d minutes. Nothing was sent. Call without it to get a new one." % (LIFETIME // 60))
+            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, "
+                          "was used, or is older than %d minutes. Nothing was sent. Call without it to get a new one."
+                          % (LIFETIME // 60))
         found = describe()[1]
         if sealed["found"] != digest(found):
             raise _changed("the confirm_token was given")
@@ -186,8 +187,8 @@ def _bad_state():
 
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
-    text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form elicitation). "
-            "Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.")
+    text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form "
+            "elicitation). Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.")
     if call.request.modern:
         return RpcError(MISSING_CAPABILITY, text, {"requiredCapabilities": {"elicitation": {}}})
     return Refused(text, "%s needs the user's confirmation" % title(call.name))

@@ -1,14 +1,16 @@
 """The protocol engine: messages in, messages out, both eras of MCP. It knows nothing of Proxmox; an `app` does.
 
 Legacy is the handshake of 2024-11-05 to 2025-11-25 (its state belongs to the process), modern the stateless requests of
-2026-07-28 that carry their protocol version in `_meta`. Each request is classified by itself (2026-07-28 basic/versioning).
+2026-07-28 that carry their protocol version in `_meta`. Each request is classified by itself (2026-07-28
+basic/versioning).
 
-The thread that calls `receive` reads, sorts out and answers what needs no waiting; tools/call and the like run in a thread
-each, so that a ping, a cancellation or an answer of the user is never behind a slow node.
+The thread that calls `receive` reads, sorts out and answers what needs no waiting; tools/call and the like run in a
+thread each, so that a ping, a cancellation or an answer of the user is never behind a slow node.
 
-An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(), read_resource(request, uri),
-prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context). Each returns the dicts of the newest
-revision; what an older one does not know is taken out here. Made by `load` when the first request needs it.
+An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(),
+read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context).
+Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by `load`
+when a request first needs it.
 """
 import threading
 import time
@@ -95,11 +97,16 @@ class Request:
         if not self.cancelled.is_set():
             self.server.send({"jsonrpc": "2.0", "method": method, "params": params})
 
+    @property
+    def wants_progress(self):
+        """Whether the client sent a progress token."""
+        return self._token is not None
+
     def progress(self, percent, message=None):
         """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str).
 
-        Each value is greater than the one before (MUST), at most two a second; 100 is left to the answer, which would cross
-        it on its way (2026-07-28 basic/patterns/progress).
+        Each value is greater than the one before (MUST), at most two a second; 100 is left to the answer, which would
+        cross it on its way (2026-07-28 basic/patterns/progress).
         """
         if self._token is None:
             return
@@ -133,8 +140,8 @@ class Request:
         """{name: the client's result} for inputs {name: {"method", "params"}}.
 
         Legacy: real requests to the client, answered while this one waits; None for what the client refused.
-        Modern: what the retry carries; while something is missing InputRequired ends this request with `state`, which the
-        caller has signed (2026-07-28 basic/patterns/mrtr).
+        Modern: what the retry carries; while something is missing InputRequired ends this request with `state`, which
+        the caller has signed (2026-07-28 basic/patterns/mrtr).
         """
         if self.modern:
             if not all(name in self.responses for name in inputs):
@@ -153,7 +160,7 @@ class _Question:
 
 
 class Method:
-    """A row of METHODS: what serves it, in which eras, whether in a thread of its own, what a cache may do with the result."""
+    """A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it."""
 
     __slots__ = ("handler", "capability", "legacy", "modern", "threaded", "ttl", "scope")
 
@@ -165,7 +172,10 @@ class Method:
 # --------------------------------------------------------------------------------------------------------------- server
 
 class Server:
-    """The engine. write(bytes) sends a line; load() makes the app; info: name, title, version, instructions, capabilities."""
+    """The engine. write(bytes) sends a line; load() makes the app.
+
+    info: dict of name, title, version, instructions, capabilities. log(level, event, **fields). clock() in seconds.
+    """
 
     def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic):
         self._write, self._load, self.info, self.log, self.clock = write, load, info, log, clock
@@ -361,7 +371,8 @@ class Server:
             return _error(request.id, error.code, str(error), error.data)
         except Exception as error:                          # a mistake of ours, or a result that JSON cannot say
             if not request.cancelled.is_set():
-                self.log("error", "internal error", method=request.method, error=repr(error), traceback=_traceback(error))
+                self.log("error", "internal error", method=request.method, error=repr(error),
+                         traceback=_traceback(error))
             return _error(request.id, INTERNAL, "Internal error")
 
     def _finished(self, row, request, result):
@@ -393,7 +404,7 @@ class Server:
     # -- methods
 
     def initialize(self, request):
-        """Legacy handshake (2025-11-25 basic/lifecycle): the version asked for if it is known, else the latest legacy one."""
+        """Legacy handshake (2025-11-25 basic/lifecycle): the version asked for if known, else the latest legacy one."""
         wanted, capabilities = request.params.get("protocolVersion"), request.params.get("capabilities")
         if not isinstance(wanted, str):
             raise _invalid_params("protocolVersion must be a string")
@@ -538,8 +549,8 @@ def _too_busy(server, request):
 def _envelope(method, params):
     """(params, _meta, modern) of a request; RpcError when they are malformed or of an unknown version.
 
-    A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern is the
-    legacy handshake of a client that says too much.
+    A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern
+    is the legacy handshake of a client that says too much.
     """
     if params is None:
         params = {}
@@ -560,7 +571,8 @@ def _envelope(method, params):
     if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:
         raise _invalid_params("%s must be one of %s" % (LOG_LEVEL_KEY, ", ".join(LOG_LEVELS)))
     if claim not in MODERN:
-        raise RpcError(UNSUPPORTED_VERSION, "Unsupported protocol version", {"supported": list(MODERN), "requested": claim})
+        raise RpcError(UNSUPPORTED_VERSION, "Unsupported protocol version",
+                       {"supported": list(MODERN), "requested": claim})
     return params, meta, True
 
 
@@ -574,8 +586,8 @@ def _check_retry(params):
 def _kind(message):
     """What a JSON value is: "request", "notification", "response" or "invalid".
 
-    Without an id it is a notification, which is never answered, valid or not. So is a method "notifications/..." with an id of
-    null: some clients send that, and close the connection when it is answered.
+    Without an id it is a notification, which is never answered, valid or not. So is a method "notifications/..." with
+    an id of null: some clients send that, and close the connection when it is answered.
     """
     if not isinstance(message, dict):
         return "invalid"
@@ -594,7 +606,8 @@ def _invalid(message):
     problem = ("jsonrpc must be \"2.0\"" if message.get("jsonrpc") != "2.0" else
                "method must be a string" if not isinstance(message.get("method"), str) else
                "id must be a string or an integer")
-    return _error(message.get("id") if _key(message.get("id")) else None, INVALID_REQUEST, "Invalid request: " + problem)
+    known_id = message.get("id") if _key(message.get("id")) else None
+    return _error(known_id, INVALID_REQUEST, "Invalid request: " + problem)
 
 
 def _key(request_id):

@@ -1,6 +1,6 @@
-"""The wire: one JSON-RPC message a line on a private copy of stdout, bounded lines from a private copy of stdin, strict JSON.
+"""The wire: one JSON-RPC message a line, on private copies of stdin and stdout; bounded lines, strict JSON.
 
-MCP 2026-07-28 basic/transports/stdio: UTF-8, messages end in a newline and hold none, nothing else on stdout. Everything here
+MCP 2026-07-28 basic/transports/stdio: UTF-8, messages end in a newline and hold none, nothing else on stdout. All of it
 works on file descriptors and bytes, so locale, console code page and stray prints change nothing.
 """
 import json
@@ -32,7 +32,7 @@ class TooLong:
 # ------------------------------------------------------------------------------------------------------------- streams
 
 def private_streams():
-    """(input fd, output fd) of the protocol. fd 0 then reads nothing and fd 1 is stderr, for whatever prints by mistake.
+    """(input fd, output fd) of the protocol. fd 0 then reads nothing and fd 1 is stderr, for what prints by mistake.
 
     A standard descriptor that was closed at the start becomes /dev/null: no file opened later may get its number.
     """
@@ -126,11 +126,15 @@ def _object(pairs):
     return result
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer,
+                            parse_float=_number)
 
 
 def decode(line):
-    """The JSON value of a line (bytes). BadLine: not UTF-8, not JSON, a key twice, nested too deeply, NaN, endless numbers."""
+    """The JSON value of a line (bytes).
+
+    BadLine: it is not UTF-8 or not JSON, has a key twice, nests too deeply, holds NaN, infinity or an endless number.
+    """
     if line.count(b"[") + line.count(b"{") > DEEPEST:
         depth = 0
         for match in _BRACKETS.finditer(line):
