@@ -6,7 +6,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# noqa: E402
 from tools.mcp.server import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,
                               Server)
 

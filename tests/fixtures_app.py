@@ -18,6 +18,10 @@ signer = Signer()
 
 # ---------------------------------------------------------------------------------------------------------------- tools
 
+def text(words):
+    return {"type": "text", "text": words}
+
+
 def image():
     return {"type": "image", "data": PNG, "mimeType": "image/png"}
 
@@ -67,8 +71,8 @@ def sample(request, arguments):
 def elicit(says, properties, required=()):
     def run(request, arguments):
         need(request, "elicitation")
-        answer = request.ask({"answer": elicitation(arguments.get("message", "Please answer"), properties,
-                                                    required)})["answer"]
+        question = elicitation(arguments.get("message", "Please answer"), properties, required)
+        answer = request.ask({"answer": question})["answer"]
         return said("%s: action=%s, content=%s" % (says, answer["action"], json.dumps(answer.get("content"))))
     return run
 
@@ -137,10 +141,9 @@ CONFIRM = elicitation("Please confirm", {"ok": {"type": "boolean"}}, ["ok"])
 DEFAULTS = {"name": {"type": "string", "default": "John Doe"}, "age": {"type": "integer", "default": 30},
             "score": {"type": "number", "default": 95.5}, "verified": {"type": "boolean", "default": True},
             "status": {"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"}}
-TITLED = [{"const": "value%d" % i, "title": "%s Option" % word} for i,
-          word in enumerate(("First", "Second", "Third"), 1)]
-CHOICES = [{"const": "value%d" % i, "title": "%s Choice" % word} for i,
-           word in enumerate(("First", "Second", "Third"), 1)]
+WORDS = list(enumerate(("First", "Second", "Third"), 1))
+TITLED = [{"const": "value%d" % i, "title": "%s Option" % word} for i, word in WORDS]
+CHOICES = [{"const": "value%d" % i, "title": "%s Choice" % word} for i, word in WORDS]
 ENUMS = {"untitledSingle": {"type": "string", "enum": ["option1", "option2", "option3"]},
          "titledSingle": {"type": "string", "oneOf": TITLED},
          "legacyEnum": {"type": "string", "enum": ["opt1", "opt2", "opt3"],
@@ -163,8 +166,7 @@ def one(name):
 
 #: name -> (inputSchema, function)
 TOOLS = {
-    "test_simple_text": (NO_ARGUMENTS, content({"type": "text",
-                                                "text": "This is a simple text response for testing."})),
+    "test_simple_text": (NO_ARGUMENTS, content(text("This is a simple text response for testing."))),
     "test_image_content": (NO_ARGUMENTS, content(image())),
     "test_audio_content": (NO_ARGUMENTS, content({"type": "audio", "data": WAV, "mimeType": "audio/wav"})),
     "test_embedded_resource": (NO_ARGUMENTS, content(embedded("test://embedded-resource", "text/plain",
@@ -224,10 +226,6 @@ def messages(*parts):
     return {"messages": [{"role": "user", "content": part} for part in parts]}
 
 
-def text(words):
-    return {"type": "text", "text": words}
-
-
 def ask_context(request, arguments):
     request.ask({"user_context": elicitation("What context should the prompt use?", {"context": STRING}, ["context"])})
     return messages(text("With context."))
@@ -241,8 +239,8 @@ PROMPTS = {
     "test_prompt_with_embedded_resource": (("resourceUri",), lambda request, arguments: messages(
         embedded(arguments["resourceUri"], "text/plain", "Embedded resource content for testing."),
         text("Please process the embedded resource above."))),
-    "test_prompt_with_image": ((), lambda request,
-                               arguments: messages(image(), text("Please analyze the image above."))),
+    "test_prompt_with_image": ((), lambda request, arguments: messages(
+        image(), text("Please analyze the image above."))),
     "test_input_required_result_prompt": ((), ask_context),
 }
 
@@ -252,8 +250,8 @@ def app():
     return TableApp(
         tool_rows={name: (tool(name, inputSchema=schema), run) for name, (schema, run) in TOOLS.items()},
         resource_rows={uri: ({"uri": uri, "name": uri.split("/")[-1], "description": "A fixture.", "mimeType": mime},
-                             [dict({"uri": uri, "mimeType": mime}, **data)]) for uri,
-                             (mime, data) in RESOURCES.items()},
+                             [dict({"uri": uri, "mimeType": mime}, **data)])
+                       for uri, (mime, data) in RESOURCES.items()},
         templates=[{"uriTemplate": TEMPLATE, "name": "template", "description": "A fixture.",
                     "mimeType": "application/json"}],
         reads=read_template,

@@ -150,8 +150,8 @@ def test_a_big_cluster_is_listed_in_part_and_read_in_full():
 
 def test_names_from_guests_are_shown_not_obeyed(monkeypatch):
     row = {"type": "qemu", "vmid": 100, "node": "pve1", "status": "running", "name": "a\u202eb\n\x1b[31m" + "x" * 500}
-    monkeypatch.setattr(resources, "_look", lambda host,
-                        request: {"node": [], "storage": [], "guest": [row, dict(row, vmid="x/y")]})
+    found = {"node": [], "storage": [], "guest": [row, dict(row, vmid="x/y")]}
+    monkeypatch.setattr(resources, "_look", lambda host, request: found)
     entries = listed(Bench())
     assert [entry["uri"] for entry in entries[1:]] == ["pve://guest/100/status", "pve://guest/100/config"]
     assert "\\u202e" in entries[1]["title"] and entries[1]["title"].isprintable() and len(entries[1]["title"]) < 100

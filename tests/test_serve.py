@@ -17,8 +17,8 @@ from tools.pve.demo import DemoCluster
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
 #: What clients leave of the environment.
-ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR",
-                                               "LD_LIBRARY_PATH") if name in os.environ}
+ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "LD_LIBRARY_PATH")
+           if name in os.environ}
 POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
 
@@ -105,8 +105,8 @@ FIRST = [INITIALIZE, modern("server/discover", 0), modern("tools/list", 0),
 @pytest.mark.parametrize("first", FIRST, ids=lambda first: first[:60].decode())
 def test_any_first_line_is_served(first):
     messages, err, status = run(first + PING, "--demo")
-    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages and (err, status) == ("",
-                                                                                                                   0)
+    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages
+    assert (err, status) == ("", 0)
 
 
 def test_no_line_at_all():
