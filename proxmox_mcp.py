@@ -11,8 +11,7 @@ __version__ = "1.0.0"
 
 # tools/ is beside this file, or, where a wheel put this file, in _proxmox_mcp/.
 _HERE = os.path.dirname(os.path.realpath(__file__))
-if _HERE not in sys.path:
-    sys.path.insert(0, _HERE)
+sys.path.insert(0, _HERE)
 sys.path.insert(0, os.path.join(_HERE, "_proxmox_mcp"))
 
 

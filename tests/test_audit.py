@@ -12,7 +12,7 @@ import pytest
 
 from support import Bench
 from tools.audit import LONGEST_LINE, NOTHING, Audit, Unwritable, verify
-from tools.pve.client import scrub
+from tools.pve.scrub import scrub
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Unix files")
 

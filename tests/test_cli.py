@@ -52,7 +52,7 @@ def test_a_wrong_command_exits_with_2(arguments, said, capsys):
 
 def test_nothing_is_destroyed_without_a_yes(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", open(os.devnull))
-    assert run("--demo", "call", "delete_vm", "vmid=105") == 1
+    assert run("--demo", "call", "delete_vm", "vmid=107") == 1
     assert "add --yes" in capsys.readouterr().out
 
 

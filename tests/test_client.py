@@ -16,7 +16,9 @@ from tests import certs
 from tests.faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import client as client_module
 from tools.pve import tls
-from tools.pve.client import Cancelled, Client, PveError, TokenAuth, grant, hide, scrub
+from tools.pve.client import Cancelled, Client, PveError, TokenAuth, grant
+from tools.pve import scrub as scrub_module
+from tools.pve.scrub import hide, scrub
 from tools.pve.formats import fill
 
 CANARY = "c4nary00-1111-2222-3333-444455556666"
@@ -760,7 +762,7 @@ def test_req6_hidden_secrets_do_not_pile_up(pki):
     Client(settings(pki, 8006))
     for number in range(2000):
         hide("secret-number-%d" % number)
-    assert len(client_module._hidden) <= client_module._HIDDEN_MOST
+    assert len(scrub_module._hidden) <= scrub_module._HIDDEN_MOST
     assert scrub("secret-number-1999 " + CANARY) == "*** ***"
     hide("abc")
     assert scrub("abc") == "abc"

@@ -313,6 +313,7 @@ def test_a_task_that_outlasts_the_wait():
 
 class Impatient(Request):
     """A client that cancels when it hears of progress for the first time."""
+    wants_progress = True
 
     def progress(self, percent, message):
         self.cancelled.set()

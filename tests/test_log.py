@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tools.log import MOST_WAITING, Log
-from tools.pve.client import hide
+from tools.pve.scrub import hide
 
 
 class Pipe:

@@ -158,9 +158,9 @@ def test_a_refusal_while_it_runs_is_unknown_and_ends_the_waiting(status):
     assert outcome.status == "unknown" and outcome.log == ["Proxmox refused it"] and len(cluster.looks) == 2
 
 
-def test_a_refusal_of_a_single_look_is_an_error():
-    with pytest.raises(PveError, match="no such task"):
-        Cluster([PveError("no such task", status=400)]).follow(limit=0)
+def test_a_refusal_of_a_single_look_is_unknown_too():
+    outcome = Cluster([PveError("no such task", status=400)]).follow(limit=0)
+    assert (outcome.status, outcome.log) == ("unknown", ["no such task"])
 
 
 def test_cancelling_ends_it():

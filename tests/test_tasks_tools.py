@@ -85,7 +85,7 @@ def test_a_running_task_and_waiting_for_it():
     assert "still running after 5 s of waiting" in answer.text
     heard = []
     request = Request()
-    request.progress = lambda percent, message: heard.append(message)
+    request.wants_progress, request.progress = True, lambda percent, message: heard.append(message)
     answer = bench.run("proxmox_get_task", request, upid=upid, wait=60)
     assert answer.text.startswith("\u2705 ") and answer.data["log"][-2:] == ["done", "TASK OK"] and heard
 

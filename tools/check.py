@@ -7,7 +7,8 @@ import re
 
 from tools import surface, text
 from tools.guard import MISSION, Guard
-from tools.pve.client import Client, PveError, scrub
+from tools.pve.client import Client, PveError
+from tools.pve.scrub import scrub
 from tools.settings import VARIABLES, Settings
 
 ROLE = "ProxmoxMCP"                     # the role that the printed pveum lines make

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 
-from tools.pve.client import scrub
+from tools.pve.scrub import scrub
 from tools.text import cut, visible
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}

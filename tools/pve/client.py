@@ -19,6 +19,8 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+from tools.pve.scrub import hide, scrub
+
 BASE = "/api2/json"
 CONNECT_SECONDS = 5.0           # TCP and TLS, each
 READ_SECONDS = 38.0             # silence; above pveproxy's own 30 s, so that its 596 is seen
@@ -58,70 +60,6 @@ class Reply:
 
     def __repr__(self):
         return "Reply(%r, %r)" % (self.data, self.extra)
-
-
-# ---- secrets ---------------------------------------------------------------------------------------------------------
-
-_MASK = "***"
-_TOKEN_PATTERNS = (
-    (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + _MASK),
-    (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + _MASK),
-    (re.compile(r"\b(PVE[A-Z]*:)(?:[^\s:'\"]+:)?[0-9A-F]{8}::[^\s'\"]+"), r"\1" + _MASK),
-)
-_hidden = {}                    # secret as it may appear -> keep for good; the oldest others leave first
-_forms = ()                     # its keys, longest first
-_hidden_lock = threading.Lock()
-_HIDDEN_MOST = 600
-
-
-def hide(secret, for_good=False):
-    """Make `scrub` replace this secret from now on, also where it is percent-encoded. Shorter than 5: ignored, for it
-    would tear holes into everything (Proxmox takes no shorter password). The latest are kept; for_good ones always."""
-    global _forms
-    secret = str(secret or "")
-    if len(secret) < 5:
-        return
-    with _hidden_lock:
-        for form in _written(secret):
-            _hidden[form] = _hidden.pop(form, False) or for_good
-        extra = len(_hidden) - _HIDDEN_MOST
-        if extra > 0:
-            for form in [form for form, keep in _hidden.items() if not keep][:extra]:
-                del _hidden[form]
-        _forms = tuple(sorted(_hidden, key=len, reverse=True))
-
-
-def _written(secret):
-    return {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
-            quote(secret, errors="replace").replace("%20", "+")}
-
-
-_here = threading.local()       # .forms: secrets of the call that this thread runs
-
-
-def hide_here(secrets):
-    """Make `scrub` replace these (texts) too in whatever this thread says, until the next hide_here.
-
-    For the passwords of one call: some are ordinary words, and other answers must keep theirs."""
-    forms = {form for secret in secrets if len(secret) > 3 for form in _written(secret)}
-    _here.forms = tuple(sorted(forms, key=len, reverse=True))
-
-
-def scrub(value):
-    """A text, or every text in a list, tuple or dict, with registered secrets, token headers and tickets as ***."""
-    if isinstance(value, str):
-        for form in _forms + getattr(_here, "forms", ()):
-            if form in value:
-                value = value.replace(form, _MASK)
-        if "PVE" in value:
-            for pattern, replacement in _TOKEN_PATTERNS:
-                value = pattern.sub(replacement, value)
-        return value
-    if isinstance(value, dict):
-        return {scrub(key): scrub(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [scrub(item) for item in value]
-    return value
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
@@ -230,9 +168,6 @@ class Client:
         self._token_id = "%s!%s" % (settings.user, settings.token_name)
         self._auth = TokenAuth(settings.user or "", settings.token_name or "", settings.token_value or "")
         hide(settings.token_value, for_good=True)
-
-    hide = staticmethod(hide)
-    scrub = staticmethod(scrub)
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""
