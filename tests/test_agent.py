@@ -15,6 +15,32 @@ V100 = "/nodes/pve1/qemu/100"
 EXEC = "POST %s/agent/exec" % V100
 
 
+def _sent(vmid, command, *more):
+    """What one command sends: who is asked what it is, how it is started, one look that finds it ended."""
+    path = "/nodes/%s/qemu/%d" % ("pve2" if vmid == 102 else "pve1", vmid)
+    return ["GET %s/agent/get-osinfo" % path, "GET %s/version" % path[:11],
+            " ".join(["POST %s/agent/exec command=%s" % (path, command)] + list(more)),
+            "GET %s/agent/exec-status pid=1001" % path]
+
+
+def _windows(bench):
+    guest = bench.cluster.world.guests[102]
+    guest.running, guest.since, guest.pid = True, bench.cluster.world.t - 100, 4711
+
+
+SCRIPT = ["/bin/sh", "-c", 'exec "$@"', "sh"]
+CASES = [
+    ("proxmox_execute_vm_command", {"node": "pve1", "vmid": 100, "command": "uname -a"},
+     _sent(100, SCRIPT + ["uname", "-a"])),
+    ("proxmox_execute_vm_command", {"vmid": 100, "type": "qemu", "command": "echo 'a b' \"c'd\"", "timeout": 5},
+     ["GET /cluster/resources type=vm"] + _sent(100, SCRIPT + ["echo", "a b", "c'd"])),
+    ("proxmox_execute_vm_command", {"node": "pve1", "vmid": 100, "command": "echo gr\u00fc\u00df"},
+     _sent(100, ["/bin/sh", "-c", 'eval "$(cat)"'], "input-data=exec echo 'gr\u00c3\u00bc\u00c3\u009f'")),
+    ("proxmox_execute_vm_command", {"node": "pve2", "vmid": 102, "command": "hostname"},
+     _sent(102, ["cmd.exe", "/c", "hostname"]), _windows),
+]
+
+
 class Agent:
     """Stands before the client of a Bench: answers the agent's calls out of a script, and notes what was sent."""
 
@@ -24,9 +50,9 @@ class Agent:
         self.sent, self.request = [], self.bench.host.client.request
         self.bench.host.client.request = self
 
-    def __call__(self, verb, path, params=None, **more):
+    def __call__(self, verb, path, params=None, *rest, **more):
         if "/agent/" not in path:
-            return self.request(verb, path, params, **more)
+            return self.request(verb, path, params, *rest, **more)
         self.sent.append((verb, path.rpartition("/")[2], dict(params or {}), self.bench.clock()))
         what = {"get-osinfo": self.osinfo or {"result": {"id": "debian"}},
                 "exec": self.exec_answer}.get(path.rpartition("/")[2])
@@ -62,8 +88,7 @@ def test_each_character_of_the_rule_is_refused_and_named(character):
 
 
 @pytest.mark.parametrize("command, words", [
-    ("", "at least 1 character"), ("   ", "is empty"), ("echo 'open", "No closing quotation"), ("echo \x1b[31m",
-                                                                                                "U+001B"),
+    ("", "at least 1 character"), ("   ", "is empty"), ("echo 'open", "No closing quotation"), ("echo \x1b", "U+001B"),
     ("a" * 1001, "1001 characters"), ("echo \x00", "NUL"), ("a" * 32001, "at most 32000")])
 def test_what_is_no_plain_command(command, words):
     agent = Agent([DONE])
@@ -108,8 +133,8 @@ def test_a_plain_command_goes_as_words_behind_a_fixed_script(command, words):
     ("echo gr\u00fc\u00df \u20ac", False, False, {"command": ["/bin/sh", "-c", 'eval "$(cat)"'],
                                                   "input-data": "exec echo 'gr\u00c3\u00bc\u00c3\u009f' "
                                                                 "'\u00e2\u0082\u00ac'"}),
-    ("echo \u20ac | cat", True, False, {"command": ["/bin/sh", "-c", 'eval "$(cat)"'], "input-data":
-                                        "echo \u00e2\u0082\u00ac | cat"}),
+    ("echo \u20ac | cat", True, False, {"command": ["/bin/sh", "-c", 'eval "$(cat)"'],
+                                        "input-data": "echo \u00e2\u0082\u00ac | cat"}),
     ('dir "C:/Program Files"', False, True, {"command": ["cmd.exe", "/c", "dir", "C:/Program Files"]}),
     ("dir & ver", True, True, {"command": ["cmd.exe", "/c", "dir & ver"]}),
 ])
@@ -284,3 +309,27 @@ def test_a_dry_run_starts_nothing():
 def test_it_is_elevated():
     answer = Bench(allow_elevated=False).run("proxmox_execute_vm_command", vmid=100, command="ls")
     assert answer.text.startswith("\U0001f6ab Permission Denied: ")
+
+
+# ------------------------------------------------------------------------------------------------ on the demo cluster
+
+@pytest.mark.parametrize("command, code, words", [
+    ("uname -a", 0, "Linux"), ("hostname", 0, "| web01"), ("echo gr\u00fc\u00df 'a  b'", 0, "| gr\u00fc\u00df a  b"),
+    ("false", 1, "exit code 1"), ("no-such-program", 127, "not found"), ("cat /no/such/file", 1, "No such file")])
+def test_commands_on_the_demo_cluster(command, code, words):
+    answer = Bench().run("proxmox_execute_vm_command", vmid=100, command=command)
+    assert answer.data["exitcode"] == code and words in answer.text
+
+
+def test_a_long_command_on_the_demo_cluster():
+    bench = Bench()
+    assert bench.run("proxmox_execute_vm_command", vmid=100, command="sleep 20").data["exitcode"] == 0
+    assert bench.run("proxmox_execute_vm_command", vmid=100, command="sleep 60").data["status"] == "running"
+
+
+@pytest.mark.parametrize("vmid, words", [
+    (107, "No QEMU guest agent configured"), (102, "VM 102 is not running"), (108, "guest agent")])
+def test_agents_of_the_demo_cluster_that_do_not_answer(vmid, words):
+    bench = Bench()
+    answer = bench.run("proxmox_execute_vm_command", vmid=vmid, command="uname")
+    assert answer.failed and words in answer.text and bench.sent(reads=False) == []

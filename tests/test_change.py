@@ -166,8 +166,8 @@ class _Meddler:
         self.bench, self.vmid, self.left, self.client = bench, vmid, times, bench.host.client
         self.request, self.client.request = self.client.request, self
 
-    def __call__(self, verb, path, params=None, **more):
-        reply = self.request(verb, path, params, **more)
+    def __call__(self, verb, path, params=None, *rest, **more):
+        reply = self.request(verb, path, params, *rest, **more)
         if verb == "GET" and path.endswith("/config") and self.left:
             self.left -= 1
             self.bench.cluster.world.guests[self.vmid].conf["description"] = "changed %d\n" % self.left
@@ -189,9 +189,9 @@ def test_only_a_refusal_is_repeated():
     bench = Bench()
     request = bench.host.client.request
 
-    def broken(verb, path, params=None, **more):
+    def broken(verb, path, params=None, *rest, **more):
         if verb == "GET":
-            return request(verb, path, params, **more)
+            return request(verb, path, params, *rest, **more)
         sent.append(path)
         raise PveError("the connection broke: checksum mismatch", outcome="unknown")
     sent, bench.host.client.request = [], broken
@@ -203,10 +203,10 @@ def test_when_it_cannot_be_read_back_the_change_is_still_told():
     bench = Bench()
     request = bench.host.client.request
 
-    def broken(verb, path, params=None, **more):
+    def broken(verb, path, params=None, *rest, **more):
         if path.endswith("/pending"):
             raise PveError("gone", outcome="unsent")
-        return request(verb, path, params, **more)
+        return request(verb, path, params, *rest, **more)
     bench.host.client.request = broken
     answer = bench.run("proxmox_resize_vm", vmid=107, memory=4096)
     assert not answer.failed and "could not be read" in answer.text

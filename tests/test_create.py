@@ -9,10 +9,6 @@ from tools.create import TOOLS
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
 ISO = "nas:iso/virtio-win-0.1.285.iso"
-LXC, VM = "POST /nodes/pve1/lxc", "POST /nodes/pve1/qemu"
-CT_NET = "net0=name=eth0,bridge=vmbr0,ip=dhcp,firewall=1"
-VM_BASE = "cores=1 cpu=x86-64-v2-AES memory=512"
-VM_NET, VM_REST = "net0=virtio,bridge=vmbr0,firewall=1 ostype=l26", "scsihw=virtio-scsi-single sockets=1"
 CLOUD = "local:import/debian-13-genericcloud-amd64.qcow2"
 
 
@@ -21,76 +17,66 @@ def _image(bench):
     bench.cluster.world.storages["local"].at("pve1")[CLOUD] = Volume(CLOUD, "import", 3 << 30, format="qcow2")
 
 
+def _lxc(arguments, sent, before=(), after=()):
+    """A case: these arguments make a container with these parameters, beside the usual ones."""
+    usual = {"vmid": 300, "ostemplate": ALPINE, "memory": 512, "storage": "local-lvm", "rootfs": "local-lvm:8",
+             "net0": "name=eth0,bridge=vmbr0,ip=dhcp,firewall=1", "unprivileged": 1, "features": "nesting=1"}
+    return ("proxmox_create_lxc", dict({"node": "pve1", "vmid": 300, "ostemplate": ALPINE}, **arguments),
+            list(before) + [_line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
+
+
+def _vm(arguments, sent, before=(), after=(), prepare=None):
+    """A case: these arguments make a VM with these parameters, beside the usual ones."""
+    usual = {"vmid": 300, "memory": 512, "cores": 1, "sockets": 1, "cpu": "x86-64-v2-AES", "ostype": "l26",
+             "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:8,iothread=1,discard=on",
+             "net0": "virtio,bridge=vmbr0,firewall=1"}
+    return ("proxmox_create_vm", dict({"node": "pve1", "vmid": 300}, **arguments),
+            list(before) + [_line("POST /nodes/pve1/qemu", usual, sent)] + list(after), prepare)
+
+
+def _line(endpoint, usual, sent):
+    params = {key: value for key, value in dict(usual, **sent).items() if value is not None}
+    return " ".join([endpoint] + ["%s=%s" % pair for pair in sorted(params.items())])
+
+
+VERSION = "GET /nodes/pve1/version"
 CASES = [
     ("proxmox_list_templates", {"node": "pve1"}, [
         "GET /nodes/pve1/storage content=vztmpl enabled=1", "GET /nodes/pve1/storage/local/content content=vztmpl",
         "GET /nodes/pve1/storage/nas/content content=vztmpl"]),
-    ("proxmox_list_templates", {"node": "pve1", "storage": "local"}, ["GET /nodes/pve1/storage/local/content "
-                                                                      "content=vztmpl"]),
-    ("proxmox_create_lxc", {"node": "pve1", "vmid": 300, "ostemplate": ALPINE, "hostname": "web", "password":
-                            "correct horse",
-                            "memory": 1024, "storage": "local-lvm", "rootfs_size": "16"},
-     [LXC + " features=nesting=1 hostname=web memory=1024 " + CT_NET + " ostemplate=" + ALPINE + " password=correct "
-                                                                                                 "horse "
-                                                                                                 "rootfs=local-lvm:16 "
-                                                                                                 "storage=local-lvm "
-                                                                                                 "unprivileged=1 "
-                                                                                                 "vmid=300"]),
-    ("proxmox_create_lxc", {"node": "pve1", "vmid": 300, "ostemplate": ALPINE, "wait": 60},
-     ["GET /nodes/pve1/storage content=rootdir enabled=1", LXC + " features=nesting=1 memory=512 " + CT_NET + " "
-                                                                                                              "ostemplate=" + ALPINE +
-      " rootfs=local-lvm:8 storage=local-lvm unprivileged=1 vmid=300"]),
-    ("proxmox_create_lxc", {"node": "pve1", "vmid": 300, "ostemplate": ALPINE, "storage": "san", "rootfs": "512M",
-                            "cores": 2, "swap": 0,
-                            "bridge": "vmbr1", "ip": "192.168.1.5/24", "gw": "192.168.1.1", "tag": 5,
-                            "nameserver": "1.1.1.1 9.9.9.9",
-                            "ssh_public_keys": "ssh-ed25519 AAAA me@here\nssh-ed25519 BBBB", "features": "nesting=0",
-                            "onboot": True,
-                            "tags": "web;prod", "pool": "production"},
-     [LXC + " cores=2 features=nesting=0 memory=512 nameserver=1.1.1.1 9.9.9.9 "
-            "net0=name=eth0,bridge=vmbr1,ip=192.168.1.5/24,gw=192.168.1.1,tag=5,firewall=1 "
-            "onboot=1 ostemplate=" + ALPINE + " pool=production rootfs=san:0.5 ssh-public-keys=ssh-ed25519 AAAA "
-                                              "me@here\nssh-ed25519 BBBB storage=san swap=0 tags=web;prod "
-                                              "unprivileged=1 vmid=300"]),
-    ("proxmox_create_lxc", {"node": "pve1", "vmid": 300, "ostemplate": ALPINE, "storage": "local-lvm",
-                            "unprivileged": False, "start": True,
-                            "net0": "name=lan,bridge=vmbr1,ip=manual"},
-     [LXC + " memory=512 net0=name=lan,bridge=vmbr1,ip=manual ostemplate=" + ALPINE + " rootfs=local-lvm:8 start=1 "
-                                                                                      "storage=local-lvm "
-                                                                                      "unprivileged=0 vmid=300",
-                                                                                      "GET "
-                                                                                      "/nodes/pve1/lxc/300/status/current"]),
-    ("proxmox_create_vm", {"node": "pve1", "vmid": 300, "name": "web", "memory": 2048, "cores": 2, "disk_size": "50G",
-                           "storage": "local-lvm",
-                           "iso": ISO, "bridge": "vmbr0"},
-     ["GET /nodes/pve1/version", VM + " cores=2 cpu=x86-64-v2-AES ide2=" + ISO + ",media=cdrom "
-                                                                                 "memory=2048 name=web " + VM_NET +
-      " scsi0=local-lvm:50,iothread=1,discard=on " + VM_REST + " vmid=300"]),
-    ("proxmox_create_vm", {"node": "pve1", "vmid": 300, "wait": 60},
-     ["GET /nodes/pve1/storage content=images enabled=1", "GET /nodes/pve1/version", " ".join([
-         VM, VM_BASE, VM_NET, "scsi0=local-lvm:8,iothread=1,discard=on", VM_REST, "vmid=300"])]),
-    ("proxmox_create_vm", {"node": "pve1", "vmid": 300, "storage": "san", "disk_size": "0.5T", "sockets": 2,
-                           "cpu": "host", "machine": "q35",
-                           "bios": "ovmf", "agent": True, "tag": 7, "onboot": False, "tags": "a;b",
-                           "pool": "production"},
-     [VM + " agent=1 bios=ovmf cores=1 cpu=host efidisk0=san:1,efitype=4m,pre-enrolled-keys=1 machine=q35 memory=512 "
-           "net0=virtio,bridge=vmbr0,tag=7,firewall=1 onboot=0 ostype=l26 pool=production "
-           "scsi0=san:512,iothread=1,discard=on scsihw=virtio-scsi-single sockets=2 tags=a;b vmid=300"]),
-    ("proxmox_create_vm", {"node": "pve1", "vmid": 300, "storage": "local-lvm", "ostype": "win11", "cpu": "host",
-                           "net0": "e1000,bridge=vmbr1",
-                           "start": True},
-     [VM + " bios=ovmf cores=1 cpu=host efidisk0=local-lvm:1,efitype=4m,pre-enrolled-keys=1 machine=q35 memory=512 "
-           "net0=e1000,bridge=vmbr1 ostype=win11 scsi0=local-lvm:8,iothread=1,discard=on scsihw=virtio-scsi-single "
-           "sockets=1 start=1 tpmstate0=local-lvm:1,version=v2.0 vmid=300", "GET /nodes/pve1/qemu/300/status/current"]),
-    ("proxmox_create_vm", {"node": "pve1", "vmid": 300, "storage": "local-lvm", "cpu": "host", "import_from": CLOUD,
-                           "ciuser": "me",
-                           "cipassword": "correct horse", "sshkeys": "ssh-ed25519 AAAA me@here\n",
-                           "ipconfig0": "ip=10.0.0.9/24,gw=10.0.0.1"},
-     [VM + " cipassword=correct horse ciuser=me cores=1 cpu=host ide0=local-lvm:cloudinit "
-           "ipconfig0=ip=10.0.0.9/24,gw=10.0.0.1 memory=512 " +
-      VM_NET + " scsi0=local-lvm:0,import-from=" + CLOUD + ",iothread=1,discard=on " + VM_REST + " "
-                                                                                                 "sshkeys=ssh-ed25519%20AAAA%20me%40here "
-                                                                                                 "vmid=300"], _image),
+    ("proxmox_list_templates", {"node": "pve1", "storage": "local"},
+     ["GET /nodes/pve1/storage/local/content content=vztmpl"]),
+    _lxc({"wait": 60}, {}, ["GET /nodes/pve1/storage content=rootdir enabled=1"]),
+    _lxc({"hostname": "web", "password": "correct horse", "memory": 1024, "storage": "local-lvm", "rootfs_size": "16"},
+         {"hostname": "web", "password": "correct horse", "memory": 1024, "rootfs": "local-lvm:16"}),
+    _lxc({"storage": "san", "rootfs": "512M", "cores": 2, "swap": 0, "bridge": "vmbr1", "ip": "192.168.1.5/24",
+          "gw": "192.168.1.1", "tag": 5, "nameserver": "1.1.1.1 9.9.9.9", "features": "nesting=0", "onboot": True,
+          "ssh_public_keys": "ssh-ed25519 AAAA me@here\nssh-ed25519 BBBB", "tags": "web;prod", "pool": "production"},
+         {"storage": "san", "rootfs": "san:0.5", "cores": 2, "swap": 0, "nameserver": "1.1.1.1 9.9.9.9", "onboot": 1,
+          "net0": "name=eth0,bridge=vmbr1,ip=192.168.1.5/24,gw=192.168.1.1,tag=5,firewall=1", "features": "nesting=0",
+          "ssh-public-keys": "ssh-ed25519 AAAA me@here\nssh-ed25519 BBBB", "tags": "web;prod", "pool": "production"}),
+    _lxc({"storage": "local-lvm", "unprivileged": False, "start": True, "net0": "name=lan,bridge=vmbr1,ip=manual"},
+         {"unprivileged": 0, "features": None, "start": 1, "net0": "name=lan,bridge=vmbr1,ip=manual"},
+         after=["GET /nodes/pve1/lxc/300/status/current"]),
+    _vm({"wait": 60}, {}, ["GET /nodes/pve1/storage content=images enabled=1", VERSION]),
+    _vm({"name": "web", "memory": 2048, "cores": 2, "disk_size": "50G", "storage": "local-lvm", "iso": ISO,
+         "bridge": "vmbr0"},
+        {"name": "web", "memory": 2048, "cores": 2, "scsi0": "local-lvm:50,iothread=1,discard=on",
+         "ide2": ISO + ",media=cdrom"}, [VERSION]),
+    _vm({"storage": "san", "disk_size": "0.5T", "sockets": 2, "cpu": "host", "machine": "q35", "bios": "ovmf",
+         "agent": True, "tag": 7, "onboot": False, "tags": "a;b", "pool": "production"},
+        {"scsi0": "san:512,iothread=1,discard=on", "sockets": 2, "cpu": "host", "machine": "q35", "bios": "ovmf",
+         "efidisk0": "san:1,efitype=4m,pre-enrolled-keys=1", "agent": 1, "onboot": 0, "tags": "a;b",
+         "net0": "virtio,bridge=vmbr0,tag=7,firewall=1", "pool": "production"}),
+    _vm({"storage": "local-lvm", "ostype": "win11", "cpu": "host", "net0": "e1000,bridge=vmbr1", "start": True},
+        {"ostype": "win11", "cpu": "host", "net0": "e1000,bridge=vmbr1", "start": 1, "machine": "q35", "bios": "ovmf",
+         "efidisk0": "local-lvm:1,efitype=4m,pre-enrolled-keys=1", "tpmstate0": "local-lvm:1,version=v2.0"},
+        after=["GET /nodes/pve1/qemu/300/status/current"]),
+    _vm({"storage": "local-lvm", "cpu": "host", "import_from": CLOUD, "ciuser": "me", "cipassword": "correct horse",
+         "sshkeys": "ssh-ed25519 AAAA me@here\n", "ipconfig0": "ip=10.0.0.9/24,gw=10.0.0.1"},
+        {"cpu": "host", "scsi0": "local-lvm:0,import-from=%s,iothread=1,discard=on" % CLOUD, "ciuser": "me",
+         "cipassword": "correct horse", "sshkeys": "ssh-ed25519%20AAAA%20me%40here",
+         "ipconfig0": "ip=10.0.0.9/24,gw=10.0.0.1", "ide0": "local-lvm:cloudinit"}, prepare=_image),
 ]
 
 
@@ -174,8 +160,8 @@ def test_a_guest_that_was_to_start_is_looked_at():
     bench.cluster.world.storages["nas"].at("pve1").clear()
     request = bench.host.client.request
 
-    def still(verb, path, params=None, **more):
-        reply = request(verb, path, params, **more)
+    def still(verb, path, params=None, *rest, **more):
+        reply = request(verb, path, params, *rest, **more)
         if path.endswith("/status/current"):
             reply.data["status"] = "stopped"
         return reply
@@ -232,10 +218,10 @@ def test_a_storage_that_cannot_be_read_does_not_hide_the_others():
     bench = Bench()
     request = bench.host.client.request
 
-    def broken(verb, path, params=None, **more):
+    def broken(verb, path, params=None, *rest, **more):
         if "/storage/nas/" in path:
             raise PveError("it hangs", status=595)
-        return request(verb, path, params, **more)
+        return request(verb, path, params, *rest, **more)
     bench.host.client.request = broken
     answer = bench.run("proxmox_list_templates", node="pve1")
     assert ALPINE in answer.text and "nas could not be read: it hangs" in answer.text

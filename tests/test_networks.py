@@ -13,53 +13,45 @@ CT1 = "name=eth1,bridge=vmbr1,firewall=1,hwaddr=BC:24:11:00:02:11,ip=192.168.50.
 def _case(tool, path, arguments, sent):
     _, _, node, kind, vmid = path.split("/")
     name = "proxmox_%s_network_%s" % (tool, "vm" if kind == "qemu" else "lxc")
+    sent = " ".join(sorted([sent, "digest={digest}"]))
     return (name, dict({"node": node, "vmid": int(vmid)}, **arguments), [
         "GET %s/config" % path, "%s %s/config %s" % ("POST" if kind == "qemu" else "PUT", path, sent),
-        "GET %s/pending" % path],
-        digest(int(vmid)))
+        "GET %s/pending" % path], digest(int(vmid)))
 
 
+VM1, CT1_MAC, MAC = "BC:24:11:00:01:01", "BC:24:11:00:02:11", "BC:24:11:AA:BB:CC"
 CASES = [
+    _case("add", V100, {"net": "net2", "bridge": "vmbr0"}, "net2=virtio,bridge=vmbr0"),
     _case("add", V100, {"net": "net2", "bridge": "vmbr0", "model": "virtio", "tag": 100, "firewall": True, "wait": 60},
-          "digest={digest} net2=virtio,bridge=vmbr0,tag=100,firewall=1"),
-    _case("add", V100, {"net": "net2", "bridge": "vmbr0"}, "digest={digest} net2=virtio,bridge=vmbr0"),
-    _case("add", V100, {"net": "net31", "bridge": "vmbr1", "model": "e1000", "macaddr": "BC:24:11:AA:BB:CC",
-                        "rate": 12.5, "mtu": 1400,
-                        "link_down": True, "vlan": 7, "firewall": "false"},
-          "digest={digest} net31=e1000=BC:24:11:AA:BB:CC,bridge=vmbr1,tag=7,firewall=0,rate=12.5,mtu=1400,link_down=1"),
+          "net2=virtio,bridge=vmbr0,tag=100,firewall=1"),
+    _case("add", V100, {"net": "net31", "bridge": "vmbr1", "model": "e1000", "macaddr": MAC, "rate": 12.5, "mtu": 1400,
+                        "vlan": 7, "firewall": "false"},
+          "net31=e1000=%s,bridge=vmbr1,tag=7,firewall=0,rate=12.5,mtu=1400" % MAC),
     _case("add", C201, {"net": "net2", "bridge": "vmbr0", "ip": "192.168.1.100/24", "gw": "192.168.1.1", "tag": 5,
                         "firewall": True},
-          "digest={digest} net2=name=eth2,bridge=vmbr0,ip=192.168.1.100/24,gw=192.168.1.1,tag=5,firewall=1"),
-    _case("add", C201, {"net": "net7", "bridge": "vmbr1", "name": "lan0", "hwaddr": "BC:24:11:AA:BB:CC", "ip": "manual",
-                        "ip6": "fd00::2/64",
-                        "gw6": "fd00::1", "rate": 10, "mtu": 1400, "link_down": True},
-          "digest={digest} "
-          "net7=name=lan0,bridge=vmbr1,hwaddr=BC:24:11:AA:BB:CC,ip=manual,ip6=fd00::2/64,gw6=fd00::1,rate=10,mtu=1400,link_down=1"),
+          "net2=name=eth2,bridge=vmbr0,ip=192.168.1.100/24,gw=192.168.1.1,tag=5,firewall=1"),
+    _case("add", C201, {"net": "net7", "bridge": "vmbr1", "name": "lan0", "hwaddr": MAC, "ip": "manual",
+                        "ip6": "fd00::2/64", "gw6": "fd00::1", "rate": 10, "mtu": 1400},
+          "net7=name=lan0,bridge=vmbr1,hwaddr=%s,ip=manual,ip6=fd00::2/64,gw6=fd00::1,rate=10,mtu=1400" % MAC),
     _case("update", V100, {"net": "net1", "bridge": "vmbr1", "wait": 60},
-          "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr1,firewall=1,tag=20"),
-    _case("update", V100, {"net": "net1", "model": "e1000"},
-          "digest={digest} net1=e1000=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20"),
-    _case("update", V100, {"net": "net1", "tag": 0},
-          "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
-    _case("update", V100, {"net": "net1", "tag": None},
-          "digest={digest} net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
-    _case("update", V100, {"net": "net1", "macaddr": "BC:24:11:AA:BB:CC", "firewall": False, "rate": 5, "mtu": 1,
-                           "link_down": True},
-          "digest={digest} net1=virtio=BC:24:11:AA:BB:CC,bridge=vmbr0,firewall=0,tag=20,rate=5,mtu=1,link_down=1"),
+          "net1=virtio=%s,bridge=vmbr1,firewall=1,tag=20" % VM1),
+    _case("update", V100, {"net": "net1", "model": "e1000"}, "net1=e1000=%s,bridge=vmbr0,firewall=1,tag=20" % VM1),
+    _case("update", V100, {"net": "net1", "tag": 0}, "net1=virtio=%s,bridge=vmbr0,firewall=1" % VM1),
+    _case("update", V100, {"net": "net1", "tag": None}, "net1=virtio=%s,bridge=vmbr0,firewall=1" % VM1),
+    _case("update", V100, {"net": "net1", "macaddr": MAC, "firewall": False, "rate": 5, "mtu": 1, "link_down": True},
+          "net1=virtio=%s,bridge=vmbr0,firewall=0,tag=20,rate=5,mtu=1,link_down=1" % MAC),
     _case("update", C201, {"net": "net0", "ip": "dhcp"},
-          "digest={digest} net0=name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:02:10,ip=dhcp,type=veth"),
+          "net0=name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:00:02:10,ip=dhcp,type=veth"),
     _case("update", C201, {"net": "net1", "tag": 0, "bridge": "vmbr0", "firewall": False},
-          "digest={digest} "
-          "net1=name=eth1,bridge=vmbr0,firewall=0,hwaddr=BC:24:11:00:02:11,ip=192.168.50.81/24,type=veth"),
-    _case("update", C201, {"net": "net0", "gw": "10.0.0.254", "ip6": "auto", "name": "wan0",
-                           "hwaddr": "BC:24:11:AA:BB:CC", "rate": 3,
+          "net1=name=eth1,bridge=vmbr0,firewall=0,hwaddr=%s,ip=192.168.50.81/24,type=veth" % CT1_MAC),
+    _case("update", C201, {"net": "net0", "gw": "10.0.0.254", "ip6": "auto", "name": "wan0", "hwaddr": MAC, "rate": 3,
                            "mtu": 1400, "link_down": False},
-          "digest={digest} "
-          "net0=name=wan0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:AA:BB:CC,gw=10.0.0.254,ip=10.0.0.81/24,type=veth,ip6=auto,rate=3,mtu=1400,link_down=0"),
+          "net0=name=wan0,bridge=vmbr0,firewall=1,hwaddr=%s,gw=10.0.0.254,ip=10.0.0.81/24,type=veth,ip6=auto,rate=3,"
+          "mtu=1400,link_down=0" % MAC),
     _case("update", C201, {"net": "net1", "ip6": "fd00::2/64", "gw6": "fd00::1"},
-          "digest={digest} net1=%s,ip6=fd00::2/64,gw6=fd00::1" % CT1),
-    _case("remove", V100, {"net": "net1", "wait": 60}, "delete=net1 digest={digest}"),
-    _case("remove", C201, {"net": "net1"}, "delete=net1 digest={digest}"),
+          "net1=%s,ip6=fd00::2/64,gw6=fd00::1" % CT1),
+    _case("remove", V100, {"net": "net1", "wait": 60}, "delete=net1"),
+    _case("remove", C201, {"net": "net1"}, "delete=net1"),
 ]
 
 

@@ -128,8 +128,7 @@ def on_windows(call):
     try:
         info = call.get("./agent/get-osinfo")
     except PveError as error:
-        said = str(error)
-        if error.status != 500 or "not running" in said or not re.search(r"(?i)agent error|get-osinfo", said):
+        if error.status != 500 or not re.search(r"(?i)agent error|qga command", str(error)):
             raise explained(error, _HINTS) from None
         return str(call.config().get("ostype", "")).startswith("w")
     result = info.get("result") if isinstance(info, dict) else None

@@ -9,10 +9,10 @@ class Clone(Waiting):
     """Clone a {guest}."""
     newid: Annotated[int, Arg(format="vmid")] = REQUIRED
     hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
-    full: Annotated[Optional[bool], Arg("false = linked to its template")] = None
+    full: Annotated[Optional[bool], Arg("false = linked")] = None
     snapname: Annotated[Optional[str], Arg(format="snapname")] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
-    target: Annotated[Optional[str], Arg("another node", format="node")] = None
+    target: Annotated[Optional[str], Arg(format="node")] = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     description: Optional[str] = None
 
@@ -29,7 +29,7 @@ class ResizeLxc(Guest):
     memory: Annotated[Optional[int], Arg("MiB")] = None
     cores: Optional[int] = None
     swap: Optional[int] = None
-    cpulimit: Annotated[Optional[float], Arg("0 = none")] = None
+    cpulimit: Optional[float] = None
 
 
 @dataclass
@@ -39,7 +39,7 @@ class ResizeVm(Guest):
     cores: Optional[int] = None
     sockets: Optional[int] = None
     balloon: Annotated[Optional[int], Arg("least MiB, 0 = off")] = None
-    cpulimit: Annotated[Optional[float], Arg("0 = none")] = None
+    cpulimit: Optional[float] = None
 
 
 _CLONE_HINTS = (

@@ -29,9 +29,9 @@ class _New(OnNode):
     cores: Optional[int] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     bridge: Annotated[Optional[str], Arg("default vmbr0", format="bridge")] = None
-    tag: Annotated[Optional[int], Arg("VLAN", null=0, also=("vlan",))] = None
+    tag: Annotated[Optional[int], Arg(null=0, also=("vlan",))] = None
     net0: Optional[str] = None
-    tags: Annotated[Optional[str], Arg("a;b")] = None
+    tags: Optional[str] = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     onboot: Optional[bool] = None
     start: Optional[bool] = None
@@ -44,7 +44,7 @@ class CreateLxc(_New):
     hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
     password: Annotated[Optional[str], Arg(least=5, secret=True)] = None
     ssh_public_keys: Annotated[Optional[str], Arg(also=("ssh-public-keys", "sshkeys"))] = None
-    rootfs_size: Annotated[str, Arg("GiB, or 512M, 1T", also=("rootfs",))] = "8"
+    rootfs_size: Annotated[str, Arg("GiB", also=("rootfs",))] = "8"
     swap: Optional[int] = None
     ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
     gw: Optional[str] = None
@@ -58,7 +58,7 @@ class CreateVm(_New):
     """Create a VM."""
     name: Annotated[Optional[str], Arg(format="dnsname", also=("hostname",))] = None
     sockets: Optional[int] = None
-    disk_size: Annotated[Optional[str], Arg("GiB, or 512M, 1T; default 8")] = None
+    disk_size: Annotated[Optional[str], Arg("GiB, default 8")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
     ostype: str = "l26"
     bios: Optional[str] = None

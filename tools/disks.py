@@ -16,8 +16,8 @@ SMALLEST = 1 << 20                                      # bytes of a new volume;
 VmDrive = Annotated[str, Arg("scsi1", format="drive")]
 VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
 CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", also=("volume",))]
-Size = Annotated[str, Arg("GiB, or 512M, 1T")]
-NewSize = Annotated[str, Arg("+10G, or 50G in all")]
+Size = Annotated[str, Arg("GiB")]
+NewSize = Annotated[str, Arg("+10G or 50G")]
 Destroy = Annotated[bool, Arg(also=("force",))]
 DeleteSource = Annotated[bool, Arg("the source")]
 
@@ -45,8 +45,6 @@ class AddMountpoint(Guest):
     path: Annotated[Optional[str], Arg("default /mnt/mp0")] = None
     backup: Optional[bool] = None
     ro: Optional[bool] = None
-    quota: Optional[bool] = None
-    acl: Optional[bool] = None
 
 
 @dataclass
@@ -133,7 +131,7 @@ def add_mountpoint(call):
         for key, value in config.items():
             if re.fullmatch(r"mp\d+", key) and str(Disk(str(value)).keys.get("mp")).rstrip("/") == path.rstrip("/"):
                 raise Failure("%s is on %s already. Nothing was sent; choose another path." % (key, path))
-        options = {"mp": path, "backup": args.backup, "ro": args.ro, "quota": args.quota, "acl": args.acl}
+        options = {"mp": path, "backup": args.backup, "ro": args.ro}
         return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
     size = new_size(args.size)
     notes = ["It is on %s in the container." % path]

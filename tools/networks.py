@@ -16,9 +16,9 @@ Ip6 = Annotated[Optional[str], Arg(null="")]
 Gw = Annotated[Optional[str], Arg(null="")]
 Mac = Annotated[Optional[str], Arg(format="mac", also=("mac", "hwaddr"))]
 Hwaddr = Annotated[Optional[str], Arg(format="mac", also=("mac", "macaddr"))]
-Tag = Annotated[Optional[int], Arg("VLAN", null=0, also=("vlan",))]
-NewTag = Annotated[Optional[int], Arg("VLAN, 0 = none", null=0, also=("vlan",))]
-Rate = Annotated[Optional[float], Arg("MB/s", null=0)]
+Tag = Annotated[Optional[int], Arg(null=0, also=("vlan",))]
+NewTag = Annotated[Optional[int], Arg("0 = none", null=0, also=("vlan",))]
+Rate = Annotated[Optional[float], Arg(null=0)]        # MB/s
 Mtu = Annotated[Optional[int], Arg(null=0)]
 
 
@@ -33,7 +33,6 @@ class AddNetworkVm(Waiting):
     macaddr: Mac = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Optional[bool] = None
 
 
 @dataclass
@@ -51,7 +50,6 @@ class AddNetworkLxc(Guest):
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Optional[bool] = None
 
 
 @dataclass
@@ -198,7 +196,7 @@ def _put(call, device):
             if given is not None and "/" not in given:
                 device.pop(gw, None)
     for key in _KEYS[call.kind]:
-        value = getattr(args, key)
+        value = getattr(args, key, None)
         if value is None:
             continue
         if isinstance(value, bool) or value not in (0, ""):
