@@ -72,7 +72,7 @@ class DemoCluster(BaseAdapter):
                    for key, value in request.headers.items()}
         status, reason, answer, content = self.handle(request.method, target, headers, body)
         raw = HTTPResponse(body=io.BytesIO(content), headers=answer, status=status, reason=reason,
-                           preload_content=False)
+                           preload_content=False, decode_content=False)
         response = HTTPAdapter().build_response(request, raw)
         if not stream:
             response.content
