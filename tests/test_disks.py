@@ -4,6 +4,7 @@ import pytest
 from support import Bench
 from test_change import digest
 from tools.disks import _with_unit, new_size
+from tools.pve.formats import gib
 
 RESOURCES = "GET /cluster/resources type=vm"
 V100, V102, V103, V107 = "/nodes/pve1/qemu/100", "/nodes/pve2/qemu/102", "/nodes/pve3/qemu/103", "/nodes/pve3/qemu/107"
@@ -89,6 +90,11 @@ CASES = [
     (" 50 GiB ", 50 * GIB)])
 def test_sizes_are_exact(given, size):
     assert new_size(given) == size
+
+
+@pytest.mark.parametrize("mib", [1, 3, 100, 513, 1025, 123457])
+def test_whole_mib_are_exact_in_the_gib_that_proxmox_takes(mib):
+    assert float(gib(mib << 20)) * 1024 == mib
 
 
 @pytest.mark.parametrize("given", ["+10G", "1K", "0", "-5", "50,format=raw", "fifty", "", "1e3", "5P", "0x10"])

@@ -112,6 +112,7 @@ def test_what_cannot_be_said_in_a_property_string_is_refused_before_anything_is_
     ("bridge=vmbr0,e1000=BC:24:11:00:01:01", {"firewall": True}, "e1000=BC:24:11:00:01:01,bridge=vmbr0,firewall=1"),
     ("virtio=BC:24:11:00:01:01,bridge=vmbr0,rate=3,mtu=1400", {"rate": 0, "mtu": 0},
      "virtio=BC:24:11:00:01:01,bridge=vmbr0"),
+    ("ne3k=BC:24:11:00:01:01,bridge=vmbr0", {"tag": 3}, "ne3k=BC:24:11:00:01:01,bridge=vmbr0,tag=3"),
     ("virtio=BC:24:11:00:01:01,bridge=vmbr0,future=x", {"bridge": "vnet1"},
      "virtio=BC:24:11:00:01:01,bridge=vnet1,future=x"),
 ])

@@ -168,7 +168,7 @@ def _read(call, value):
         return parse_property_string(value)
     device = {}
     for key, part in parse_property_string(value, "model").items():
-        if key in MODELS:
+        if key in MODELS or key != "macaddr" and FORMATS["mac"].pattern.fullmatch(part or ""):
             device["model"], device["macaddr"] = key, part
         else:
             device[key] = part

@@ -168,8 +168,8 @@ def parse_size(text):
 
 
 def gib(size):
-    """`size` (bytes) as the plain decimal number of GiB that Proxmox takes in "storage:SIZE"."""
-    return ("%.6f" % (size / float(1 << 30))).rstrip("0").rstrip(".")
+    """`size` (bytes) as the plain decimal number of GiB that Proxmox takes in "storage:SIZE"; exact for whole MiB."""
+    return ("%.10f" % (size / float(1 << 30))).rstrip("0").rstrip(".")
 
 
 def size_of(text):
