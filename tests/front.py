@@ -19,8 +19,8 @@ def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
     cert, key, config = (os.path.join(folder, name) for name in ("cert.pem", "key.pem", "openssl.cnf"))
     with open(config, "w") as file:
         file.write("[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\nCN=demo\n[v3]\n"
-                   "subjectAltName=%s\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,digitalSignature,keyCertSign\n"
-                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
+                   "subjectAltName=%s\nbasicConstraints=critical,CA:TRUE\n"
+                   "keyUsage=critical,digitalSignature,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -59,7 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
-        status, reason, headers, content = self.server.cluster.handle(self.command, self.path, dict(self.headers.items()), body)
+        status, reason, headers, content = self.server.cluster.handle(self.command, self.path,
+                                                                      dict(self.headers.items()), body)
         self.send_response_only(status, reason)
         for name, value in headers.items():
             self.send_header(name, value)

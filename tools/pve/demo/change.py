@@ -210,21 +210,28 @@ def _tags(text):
 
 
 def apply_pending(world, guest):
-    """A stopped guest takes on all that is pending; returns {}."""
+    """A stopped guest takes on all that is pending; returns {option: problem} of what it could not."""
+    errors = {}
     for key, value in list(guest.pending.items()):
-        _settle(world, guest, key, value)
-    return {}
+        try:
+            _settle(world, guest, key, value)
+        except Refused as error:
+            errors[key] = "unable to apply pending change %s : %s\n" % (key, error.text)
+    return errors
 
 
 def _settle(world, guest, key, value):
     old = guest.conf.get(key)
-    force = key in guest.forced
-    guest.pending.pop(key, None)
-    guest.forced.discard(key)
     if disk_rule(guest.kind, key) and old is not None and not key.startswith("unused"):
         if value is None or _volume_of(guest.kind, key, value) != _volume_of(guest.kind, key, old):
             guest.conf.pop(key)
-            drives.detach(world, guest, key, old, force)
+            try:
+                drives.detach(world, guest, key, old, key in guest.forced)
+            except Refused:
+                guest.conf[key] = old
+                raise
+    guest.pending.pop(key, None)
+    guest.forced.discard(key)
     if value is None:
         guest.conf.pop(key, None)
     else:
@@ -264,7 +271,10 @@ def apply_vm(world, guest):
         else:
             live = False
         if live:
-            _settle(world, guest, key, value)
+            try:
+                _settle(world, guest, key, value)
+            except Refused as error:
+                errors[key] = "hotplug problem - %s\n" % error.text
     return errors
 
 

@@ -26,6 +26,9 @@ def _volid(parts):
 
 
 def _set(guest, key, parts):
+    if key.startswith("unused"):
+        guest.conf[key] = _volid(parts)
+        return
     guest.conf[key] = drives.print_properties(parts, disk_rule(guest.kind, key))
 
 
@@ -242,7 +245,9 @@ def _reassign(call, guest, key):
         task.say("moving disk '%s' from VM '%d' to '%d'\nrenaming volume '%s' to '%s'" % (
             key, guest.vmid, other.vmid, volume.volid, new.volid))
         parts["file"] = new.volid
-        other.conf[target] = drives.print_properties(parts, disk_rule("qemu", target))
+        if not target.startswith("unused"):
+            parts["size"] = size_text(new.size)
+        _set(other, target, parts)
     return call.fork("qmmove", "%d-%s>%d-%s" % (guest.vmid, key, other.vmid, target), worker)
 
 
