@@ -20,7 +20,8 @@ def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
     with open(config, "w") as file:
         file.write("[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\nCN=demo\n[v3]\n"
                    "subjectAltName=%s\nbasicConstraints=critical,CA:TRUE\n"
-                   "keyUsage=critical,digitalSignature,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
+                   "keyUsage=critical,digitalSignature,keyCertSign\n"
+                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
