@@ -9,7 +9,7 @@ from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
 TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create", "nodes",
-            "tasks")
+            "tasks", "migration", "insight", "options", "content", "admin", "ssh", "api")
 
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}

@@ -1,9 +1,10 @@
-"""The audit log: one JSON line before and after every attempt to change something, each with the hash of the line before.
+"""The audit log: one JSON line before and after every attempt to change something, each with the hash of the line
+before.
 
-A line is written with one write, after which the file is synced; its `prev` is the SHA-256 of the line before it, so an edit,
-a gap or a line put in shows (`verify`). The chain is not keyed: whoever may write the file can make a new one from any line
-on, so keep the last hash, or the file, elsewhere too. The file is opened for each line (log rotation may move it away) and
-locked meanwhile, so that several servers can share it.
+A line is written with one write, after which the file is synced; its `prev` is the SHA-256 of the line before it, so an
+edit, a gap or a line put in shows (`verify`). The chain is not keyed: whoever may write the file can make a new one
+from any line on, so keep the last hash, or the file, elsewhere too. The file is opened for each line (log rotation may
+move it away) and locked meanwhile, so that several servers can share it.
 """
 import hashlib
 import json
@@ -27,8 +28,9 @@ LOCK_TRIES, LOCK_PAUSE = 50, 0.1        # another process holds the file for a f
 _TAIL = 128 * 1024
 
 #: Parameters and arguments whose value is a secret wherever they stand; and those that are long and tell nothing.
-_SECRET = re.compile(r"(?:.*[-_.])?(?:password|passphrase|secret|ticket|token|otp|key|keyring|headers?|cookie)|cipassword"
-                     r"|vncticket|totp|certkey|data|keys", re.I)
+_SECRET = re.compile(
+    r"(?:.*[-_.])?(?:password|passphrase|secret|ticket|token|otp|key|keyring|headers?|cookie)|cipassword|vncticket|totp"
+    r"|certkey|data|keys|target-endpoint|tokenvalue", re.I)
 _LONG = re.compile(r"ssh[-_]?(?:public[-_])?keys?|input[-_]data|stdin|certificates|.*[-_]cert", re.I)
 _CUT = 300                              # characters of any other text
 
@@ -49,7 +51,8 @@ class Entry:
 class Audit:
     """Writes to `path` (str), or nowhere when it is None. scrub(value) takes secrets out of anything JSON.
 
-    log(level, event, **fields): told when an outcome could not be noted. now() gives epoch seconds, sleep(seconds) waits.
+    log(level, event, **fields): told when an outcome could not be noted. now() gives epoch seconds, sleep(seconds)
+    waits.
     """
 
     def __init__(self, path, scrub, log=None, now=time.time, sleep=time.sleep):
@@ -70,8 +73,8 @@ class Audit:
         try:
             return Entry(self._append(line), call.name, node, vmid)
         except Unwritable as error:
-            raise PveError("%s, so nothing may be changed; nothing was sent. Make it writable, or unset PROXMOX_AUDIT_LOG."
-                           % error, outcome="unsent") from None
+            raise PveError("%s, so nothing may be changed; nothing was sent. Make it writable, or unset "
+                           "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
 
     def end(self, entry, outcome, upid=None, error=None):
         """Note what Proxmox answered: outcome accepted, refused, unsent or unknown. Never raises."""
@@ -91,7 +94,7 @@ class Audit:
         if self.path is None or not entry["changes"]:
             return
         schema = entry["tool"]["inputSchema"].get("properties", {})
-        shown = {name: "***" if name not in schema or schema[name].get("writeOnly") else value
+        shown = {name: _given(value, schema.get(name), getattr(args, name, None))
                  for name, value in list(arguments.items())[:50]}
         node, vmid = _target("", {}, args or _Plain(shown))
         line = dict(event="refused", **self._who(entry["name"], settings, request))
@@ -132,7 +135,8 @@ class Audit:
         try:
             self._append(line)
         except Unwritable as error:             # what is done is done; the next change is refused
-            self._log("error", "audit", message="%s; not noted: %s" % (error, json.dumps(self.scrub(line), default=str)))
+            line = json.dumps(self.scrub(line), default=str)
+            self._log("error", "audit", message="%s; not noted: %s" % (error, line))
 
     def _clean(self, shown):
         return self.scrub({name: _value(name, value) for name, value in shown.items()})
@@ -234,9 +238,27 @@ class Audit:
 
 
 def secrets(args):
-    """{name: value} of the arguments of a call that are marked secret and were given."""
-    return {field.name: getattr(args, field.name) for field in fields(type(args))
-            if field.arg.secret and getattr(args, field.name)}
+    """{name: value} of the arguments of a call that are secret and were given: marked so, or called so inside an
+    object."""
+    found = {}
+    for field in fields(type(args)):
+        value = getattr(args, field.name)
+        if field.arg.secret and value:
+            found[field.name] = value
+        elif field.type is dict:
+            found.update({name: part for name, part in (value or {}).items()
+                          if _SECRET.fullmatch(name) and isinstance(part, str) and len(part) > 4})
+    return found
+
+
+def _given(value, schema, checked):
+    """An argument as the client gave it, for the log; schema: its entry in the inputSchema or None; checked: once
+    parsed."""
+    if schema is None or schema.get("writeOnly"):
+        return "***"
+    if schema.get("type") == "object" and not isinstance(value, dict):          # as JSON text, secrets and all
+        return checked if isinstance(checked, dict) else "***"
+    return value
 
 
 class _Plain:
@@ -300,8 +322,8 @@ def _parse(line):
 
 
 class Report:
-    """What `verify` found. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents (dicts)
-    whose outcome was never noted; ok: no problem."""
+    """What `verify` found. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents
+    (dicts) whose outcome was never noted; ok: no problem."""
 
     def __init__(self):
         self.lines, self.last_seq, self.last_hash, self.problems, self.open = 0, 0, NOTHING, [], []
@@ -324,15 +346,18 @@ class Report:
             lines = ["%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
             lines += ["  line %d: %s" % problem for problem in self.problems]
         for entry in self.open[:20]:
-            lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at the end "
+            lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at "
+                         "the end "
                          "are missing." % (entry["seq"], entry.get("tool"), entry.get("method"), entry.get("path")))
-        lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were removed."
+        lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were "
+                     "removed."
                      % (self.last_seq, self.last_hash))
         return lines
 
 
 def verify(path):
-    """The Report on an audit log: is each line whole, does each carry the hash of the one before. OSError when unreadable."""
+    """The Report on an audit log: is each line whole, does each carry the hash of the one before. OSError when
+    unreadable."""
     report, prev, seq, waiting = Report(), NOTHING, 0, {}
 
     def bad(text):
@@ -351,10 +376,13 @@ def verify(path):
                 prev, seq, report.last_hash = _hash(line), seq + 1, _hash(line)
                 continue
             if found["prev"] != prev:
-                bad("is the first line here but was not when it was written: lines before it are missing" if report.lines == 1
-                    else "does not carry the hash of the line before it: that line was changed, or lines were removed or put in")
+                bad("is the first line here but was not when it was written: lines before it are missing"
+                    if report.lines == 1
+                    else "does not carry the hash of the line before it: that line was changed, or lines were removed "
+                         "or put in")
             if found["seq"] != seq + 1 and report.lines > 1:
-                bad("has seq %d after seq %d: %s" % (found["seq"], seq, "%d lines are missing" % (found["seq"] - seq - 1)
+                bad("has seq %d after seq %d: %s" % (found["seq"], seq,
+                                                     "%d lines are missing" % (found["seq"] - seq - 1)
                                                      if found["seq"] > seq else "lines were put in or moved"))
             if found["event"] == "intent":
                 waiting[found["seq"]] = found

@@ -1,8 +1,8 @@
 """Guardrails: which tools, guests and nodes this server may touch, checked before the first byte; and the rate limit.
 
-They narrow what the API token may do anyway; the real boundary is the token's privileges in Proxmox. Guests, nodes, volumes
-and tasks are looked for wherever Proxmox takes one: in the path, as newid, target, vmid lists, volume ids, UPIDs, HA and
-replication ids. Where no setting is used nothing is looked at.
+They narrow what the API token may do anyway; the real boundary is the token's privileges in Proxmox. Guests, nodes,
+volumes and tasks are looked for wherever Proxmox takes one: in the path, as newid, target, vmid lists, volume ids,
+UPIDs, HA and replication ids. Where no setting is used nothing is looked at.
 """
 import re
 import threading
@@ -15,20 +15,20 @@ from tools.settings import guest_list, rates
 
 #: The tools of the original task, in its order: what PROXMOX_TOOLSETS=mission means.
 MISSION = tuple("proxmox_" + name for name in """
-    get_nodes get_node_status get_cluster_status get_next_vmid get_vms get_vm_status get_storage get_vm_config get_lxc_config
-    start_lxc start_vm stop_lxc stop_vm shutdown_lxc shutdown_vm reboot_lxc reboot_vm pause_vm resume_vm delete_lxc delete_vm
-    clone_lxc clone_vm resize_lxc resize_vm create_snapshot_lxc create_snapshot_vm list_snapshots_lxc list_snapshots_vm
-    rollback_snapshot_lxc rollback_snapshot_vm delete_snapshot_lxc delete_snapshot_vm create_backup_lxc create_backup_vm
-    list_backups restore_backup_lxc restore_backup_vm delete_backup add_disk_vm add_mountpoint_lxc resize_disk_vm
-    resize_disk_lxc remove_disk_vm remove_mountpoint_lxc move_disk_vm move_disk_lxc add_network_vm add_network_lxc
-    update_network_vm update_network_lxc remove_network_vm remove_network_lxc execute_vm_command list_templates create_lxc
-    create_vm get_node_disks get_node_disk_smart get_node_lvm get_node_zfs get_node_network get_node_dns get_network_iface
+    get_nodes get_node_status get_cluster_status get_next_vmid get_vms get_vm_status get_storage get_vm_config
+    get_lxc_config start_lxc start_vm stop_lxc stop_vm shutdown_lxc shutdown_vm reboot_lxc reboot_vm pause_vm resume_vm
+    delete_lxc delete_vm clone_lxc clone_vm resize_lxc resize_vm create_snapshot_lxc create_snapshot_vm
+    list_snapshots_lxc list_snapshots_vm rollback_snapshot_lxc rollback_snapshot_vm delete_snapshot_lxc
+    delete_snapshot_vm create_backup_lxc create_backup_vm list_backups restore_backup_lxc restore_backup_vm
+    delete_backup add_disk_vm add_mountpoint_lxc resize_disk_vm resize_disk_lxc remove_disk_vm remove_mountpoint_lxc
+    move_disk_vm move_disk_lxc add_network_vm add_network_lxc update_network_vm update_network_lxc remove_network_vm
+    remove_network_lxc execute_vm_command list_templates create_lxc create_vm get_node_disks get_node_disk_smart
+    get_node_lvm get_node_zfs get_node_network get_node_dns get_network_iface
     """.split())
 
-#: Enough to see what is there and to start and stop it: PROXMOX_TOOLSETS=minimal.
-MINIMAL = tuple("proxmox_" + name for name in """
-    get_nodes get_cluster_status get_vms get_vm_status get_vm_config get_lxc_config get_storage start_lxc start_vm shutdown_lxc
-    shutdown_vm stop_lxc stop_vm reboot_lxc reboot_vm list_tasks get_task""".split())
+#: A few reads, a task's end, and the three tools that reach everything, for clients that pay for tools:
+#: PROXMOX_TOOLSETS=minimal.
+MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api_search api_describe api_call".split())
 
 _MISSION, _MINIMAL = frozenset(MISSION), frozenset(MINIMAL)
 
@@ -38,11 +38,39 @@ _PRESETS = {"all": lambda entry: True,
             "readonly": lambda entry: not entry["changes"],
             "minimal": lambda entry: entry["name"] in _MINIMAL}
 
-#: GETs that do more than read: they open a console, use up a result, start a helper VM, or make the node call an address.
+#: GETs that do more than read: they open a console, use up a result, start a helper VM, or make the node call an
+#: address.
 _ACTING_GETS = re.compile(
     r"/nodes/[^/]+/(?:(?:(?:qemu|lxc)/\d+/)?(?:vncwebsocket|mtunnelwebsocket)|qemu/\d+/agent/exec-status"
     r"|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
     r"|/cluster/acme/(?:tos|meta|directories)")
+
+
+#: Requests other than DELETE after which something is gone, cut off or run by another's rules: power and state of
+#: guests and nodes, disks overwritten, any command. And parameters that make one of them out of any request.
+_DESTROYING = re.compile(
+    r"(?:POST|PUT) /nodes/[^/]+/(?:(?:qemu|lxc)/\d+/(?:status/(?:stop|reset)|template|snapshot/[^/]+/rollback|monitor"
+    r"|agent/(?:file-write|shutdown|suspend-\w+|set-user-password))|status|execute|stopall|suspendall|migrateall"
+    r"|ceph/(?:osd|stop)|disks/(?:wipedisk|initgpt|lvm|lvmthin|zfs|directory))|PUT /nodes/[^/]+/network"
+    r"|POST /cluster/(?:bulk-action/guest/(?:shutdown|suspend|migrate)|ha/status/disarm-ha)")
+_DESTROYING_PARAMETERS = ("delete", "force", "purge", "forceStop", "overwrite", "cleanup-disks")
+
+
+def destroys(verb, path, params):
+    """Whether a request to Proxmox (path below /api2/json, decoded; params dict) may do what cannot be taken back."""
+    if verb == "DELETE":
+        return True
+    if not changes(verb, path):
+        return False
+    # old backups go, as the storage's retention says
+    if path.endswith("/vzdump") and _on(params.get("remove", 1)):
+        return True
+    return _DESTROYING.fullmatch(verb + " " + path) is not None or any(_on(params.get(name))
+                                                                       for name in _DESTROYING_PARAMETERS)
+
+
+def _on(value):
+    return str(value).lower() not in ("none", "", "0", "false", "no", "off", "[]")
 
 
 def changes(verb, path):
@@ -53,7 +81,8 @@ def changes(verb, path):
 # ------------------------------------------------------------------------------------------------- what a request names
 
 _NODE_IN_PATH = re.compile(r"/nodes/([^/]+)")
-_GUEST_IN_PATH = re.compile(r"/(?:qemu|lxc|vms)/([0-9]+)(?=/|\Z)|/ha/resources/(?:(?:vm|ct):)?([0-9]+)|/replication/([0-9]+)-")
+_GUEST_IN_PATH = re.compile(
+    r"/(?:qemu|lxc|vms)/([0-9]+)(?=/|\Z)|/ha/resources/(?:(?:vm|ct):)?([0-9]+)|/replication/([0-9]+)-")
 _TASK_IN_PATH = re.compile(r"/tasks/(UPID:[^/]+)")
 _VOLUME_IN_PATH = re.compile(r"/storage/[^/]+/content/(.+)")
 _CREATES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)")
@@ -80,7 +109,8 @@ _NEW, _READ, _CHANGED = "new", "read", "changed"
 
 
 class Named:
-    """What a request names: nodes (set), guests {vmid: _CHANGED, _READ or _NEW}, everyone (some that it does not name)."""
+    """What a request names: nodes (set), guests {vmid: _CHANGED, _READ or _NEW}, everyone (some that it does not
+    name)."""
 
     def __init__(self, verb, path, params):
         self.nodes, self.guests, self.everyone = set(), {}, False
@@ -88,7 +118,8 @@ class Named:
         for name, value in params.items():
             if value is not None:
                 self._parameter(name.replace("_", "-"), value, path)
-        if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot":      # the guest goes on undisturbed
+        # the guest goes on undisturbed
+        if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot":
             self.guests = {vmid: _READ for vmid in self.guests}
         if path.endswith(("/vzdump", "/backup")) or "/cluster/backup/" in path:
             self.everyone = any(params.get(name) for name in ("all", "pool", "exclude"))
@@ -113,9 +144,8 @@ class Named:
         parts = [part for one in values for part in re.split(r"[,;\s\0]+", one) if part]
         if name in _GUESTS:
             new = name == "newid" or (name == "vmid" and _CREATES.fullmatch(path))
-            for part in parts:
-                if part.isascii() and part.isdigit():
-                    self._add(part, _NEW if new else _CHANGED)
+            for number in re.findall(r"[0-9]{3,9}", " ".join(parts)):
+                self._add(number, _NEW if new else _CHANGED)
         elif name in _NODES and not (name == "target" and _OTHER_TARGETS.match(path)):
             self.nodes.update(re.sub(r":\d+\Z", "", part) for part in parts)        # HA groups: "pve1:2"
         elif name == "source" and path.startswith("/cluster/replication"):
@@ -213,7 +243,7 @@ class Guard:
     def off(self, entry):
         """The setting (variable=value) that keeps a tool from being used, or None."""
         variable = self._hidden_by(entry)
-        if variable is None and entry["tier"] != "basic" and not self.settings.allow_elevated:
+        if variable is None and _elevated(entry) and not self.settings.allow_elevated:
             return "PROXMOX_ALLOW_ELEVATED=false"
         return variable
 
@@ -243,8 +273,15 @@ class Guard:
         if variable:
             _refuse("%s is switched off on this server" % entry["name"],
                     "%s in the server's environment leaves it out." % variable)
-        if entry["tier"] != "basic" and not self.settings.allow_elevated:
+        if _elevated(entry) and not self.settings.allow_elevated:
             _refuse("%s is an elevated tool and they are switched off" % entry["name"],
+                    "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
+
+    def permit(self, verb, path):
+        """Raise Refused when a request changes something and elevated tools are off: for tools that may send any
+        (endpoint "ANY ..."), which `admit` lets in. path: below /api2/json, decoded."""
+        if changes(verb, path) and not self.settings.allow_elevated:
+            _refuse("%s %s changes something, and elevated tools are switched off" % (verb, path[:200]),
                     "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
 
     # -- guests and nodes
@@ -291,12 +328,14 @@ class Guard:
                 _refuse("guest %d is protected" % vmid,
                         "PROXMOX_PROTECTED_GUESTS forbids to change %s." % self._protected)
         if named.everyone and changing and (self._allowed or self._protected):
-            _refuse("the request would reach guests that it does not name", "%s limits what may be changed; name the guests." % (
+            _refuse("the request would reach guests that it does not name",
+                    "%s limits what may be changed; name the guests." % (
                 "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
 
     @staticmethod
     def _holds(guests, call, vmid, how=_CHANGED, named=None, params=None):
-        """Whether a list of guests holds one; one that is only being made has the pool and tags that the request gives it."""
+        """Whether a list of guests holds one; one that is only being made has the pool and tags that the request gives
+        it."""
         if guests.by_number(vmid):
             return True
         if not guests.by_rows:
@@ -305,13 +344,15 @@ class Guard:
         row = rows.get(vmid) or call.made.get(vmid, {})
         if not row and how == _NEW:
             sources = [other for other, way in named.guests.items() if way == _READ] if params.get("newid") else []
-            tags = [params.get("tags")] + [rows.get(source, {}).get("tags") for source in sources]     # a clone has those too
+            # a clone has those too
+            tags = [params.get("tags")] + [rows.get(source, {}).get("tags") for source in sources]
             row = {"pool": params.get("pool"), "tags": ";".join(str(tag) for tag in tags if tag)}
             call.made[vmid] = row                       # the same call may look at what it made
         return guests.by_row(row)
 
     def visible(self, call, data):
-        """`data` of a reply without the guests, nodes, tasks and volumes that are out of bounds; call.hidden counts them."""
+        """`data` of a reply without the guests, nodes, tasks and volumes that are out of bounds; call.hidden counts
+        them."""
         if not self._hides:
             return data
         if isinstance(data, list):
@@ -346,7 +387,8 @@ class Guard:
 def _guests_of(row, task):
     """vmids that a row of a list is about."""
     for key in ("vmid", "guest"):
-        found = [int(part) for part in re.split(r"[,;\s]+", str(row.get(key) or "")) if part.isascii() and part.isdigit()]
+        found = [int(part) for part in re.split(r"[,;\s]+", str(row.get(key) or "")) if part.isascii()
+                 and part.isdigit()]
         if any(found):
             return found
     if row.get("sid"):
@@ -364,6 +406,11 @@ def _rows(call):
     if getattr(call, "indexed", (None, None))[0] is not rows:
         call.indexed = rows, {int(row["vmid"]): row for row in rows if str(row.get("vmid") or "").isdigit()}
     return call.indexed[1]
+
+
+def _elevated(entry):
+    """Whether a tool (an entry of the surface) needs PROXMOX_ALLOW_ELEVATED whatever its arguments are."""
+    return entry["tier"] != "basic" and not entry["endpoint"].startswith("ANY ")
 
 
 def _refuse(headline, text):
@@ -414,5 +461,6 @@ class Limiter:
                     bucket.tokens -= 1
                 return
         from tools.pve.client import PveError
-        raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). This request was not sent; try again in %d s."
+        raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). This request was not sent; try again "
+                       "in %d s."
                        % (what, bucket.per_minute, self._limit, ceil(seconds)), outcome="unsent")

@@ -6,7 +6,8 @@ from tools import RENAMED, find, surface, text
 from tools.audit import Audit, secrets
 from tools.guard import Guard, Limiter
 from tools.kit import Call, Failure, Instead, Refused, title
-from tools.pve.client import Cancelled, Client, PveError, hide_here, scrub
+from tools.pve.client import Cancelled, Client, PveError
+from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
 
 
@@ -28,6 +29,8 @@ class Request:
 
     #: Exceptions that are the asker's own affair (a question to the user, say): a call lets them pass.
     aside = ()
+    #: Whether progress() reaches anybody; where not, no log is read for it.
+    wants_progress = False
 
     def __init__(self):
         self.cancelled = threading.Event()
@@ -56,13 +59,23 @@ class Host:
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep = clock, sleep
         self.guard = Guard(settings)
-        self.client = Client(settings, adapter=adapter, log=self.log, limiter=Limiter(settings, clock), clock=clock)
+        self.client = Client(settings, adapter=adapter, log=self.log, limiter=Limiter(settings, clock), clock=clock,
+                             sleep=None if sleep is wait else lambda seconds: sleep(threading.Event(), seconds))
         self.audit = Audit(settings.audit_log, scrub, self.log)
         self.consent = consent or NoConsent()
+        self._apidoc = None
         self._surface = {entry["name"]: entry for entry in surface()}
         self.entries = {name: entry for name, entry in self._surface.items() if self.guard.listed(entry)}
         for sentence in self.guard.warnings(self._surface):
             self.log("warning", sentence)
+
+    def apidoc(self, cancelled=None):
+        """The API schema of this Proxmox (tools.pve.apidoc.ApiDoc), read when first asked for; PveError or ValueError."""
+        if self._apidoc is None:
+            from tools.pve.apidoc import Source
+            name = ",".join("%s:%s" % one for one in self.settings.host)
+            self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
+        return self._apidoc.get(cancelled)
 
     def run(self, name, arguments, request=None):
         """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it."""
@@ -125,26 +138,11 @@ class Host:
         data = text.clean(scrub(data))
         room = text.CAP - text.weight(data)
         if room < 2000:
-            data, room = {"truncated": True, **_smaller(data, text.CAP // 2)}, text.CAP // 2
+            data, room = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
             body += "\nThe data was too large and was cut; ask for less."
         if text.weight(body) > room:
             body = text.cut(body, max(1000, room // 2 - 200))
         return Answer(body, data)
-
-
-def _smaller(data, most):
-    """`data` with its longest parts shortened until it weighs at most `most` bytes."""
-    data = dict(data)
-    while text.weight(data) > most:
-        key = max(data, key=lambda k: text.weight(data[k]))
-        value = data[key]
-        if isinstance(value, (list, str)) and len(value) > 1:
-            data[key] = value[:len(value) // 2]
-        elif isinstance(value, dict) and len(value) > 1:
-            data[key] = dict(list(value.items())[:len(value) // 2])
-        else:
-            del data[key]
-    return data
 
 
 def _whose(call):

@@ -208,6 +208,7 @@ class Paged:
 
 #: Arguments that are never parameters: they say where, or how long to wait.
 NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset", "confirm_token"}
+POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
 NAMES = {"qemu": "VM", "lxc": "container"}
@@ -313,11 +314,11 @@ class Call:
         known.update(ids or {})
         return known
 
-    def get(self, template, ids=None, **params):
+    def get(self, template, /, ids=None, **params):
         """The data of a GET. `template` as in `path`; params are its query."""
         return self.reply(template, ids, **params).data
 
-    def reply(self, template, ids=None, **params):
+    def reply(self, template, /, ids=None, **params):
         """The Reply of a GET, with .extra (total, changes)."""
         path = self.path(template, ids)
         self.host.guard.request(self, "GET", path, params)
@@ -328,7 +329,7 @@ class Call:
         reply.data = self.host.guard.visible(self, reply.data)
         return reply
 
-    def send(self, template=None, ids=None, verb=None, **params):
+    def send(self, template=None, /, ids=None, verb=None, **params):
         """The data of a request that changes something: the row's endpoint, or another one. Sent at most once."""
         if template is None:
             template, verb = self.tool.path, verb or self.tool.verb
@@ -399,8 +400,9 @@ class Call:
             limit = self.host.settings.task_wait
 
         def request(verb, path, params=None):
-            return self.host.client.request(verb, path, params, cancelled=self.request.cancelled)
-        outcome = follow(request, upid, limit, self.sleep, self.host.clock, self.request.progress)
+            return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
+        report = self.request.progress if self.request.wants_progress else None
+        outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
         self.host.audit.task(self._audit, outcome)
         return outcome
 
@@ -434,12 +436,13 @@ class Call:
         parts = [headline, text.block(shape.columns, facts), note]
         return Result("\n".join(part for part in parts if part), facts)
 
-    def listing(self, rows, headline=None, note=None, narrow=None, **more):
+    def listing(self, rows, headline=None, note=None, narrow=None, shape=None, **more):
         """The Result of normalised rows: one page of them, as many as fit, and what was left out is said.
 
-        headline: default "12 guests"; narrow: arguments that would make the list shorter (text); more: added to the data.
+        headline: default "12 guests"; narrow: arguments that would make the list shorter (text); shape: a Table other than
+        the row's `returns`; more: added to the data.
         """
-        shape = self.tool.returns
+        shape = shape or self.tool.returns
         limit, offset = getattr(self.args, "limit", DEFAULT_LIMIT * 4), getattr(self.args, "offset", 0)
         page = rows[offset:offset + limit]
         while len(page) > 1:

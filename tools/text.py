@@ -22,6 +22,21 @@ def weight(value):
     return len(json.dumps(value, separators=(",", ":")))
 
 
+def smaller(data, most):
+    """The dict `data` with its longest parts shortened until it weighs at most `most` bytes."""
+    data = dict(data)
+    while weight(data) > most:
+        key = max(data, key=lambda k: weight(data[k]))
+        value = data[key]
+        if isinstance(value, (list, str)) and len(value) > 1:
+            data[key] = value[:len(value) // 2]
+        elif isinstance(value, dict) and len(value) > 1:
+            data[key] = dict(list(value.items())[:len(value) // 2])
+        else:
+            del data[key]
+    return data
+
+
 def visible(text):
     """`text` with every control and invisible character (but tab and newline) written out as \\uXXXX."""
     return _INVISIBLE.sub(lambda m: "\\u%04x" % ord(m.group()) if ord(m.group()) < 0x10000

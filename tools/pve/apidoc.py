@@ -8,11 +8,14 @@ import hashlib
 import json
 import os
 import re
+import threading
+import time
 import zlib
 from urllib.parse import quote, unquote
 
 from tools.pve import apicheck, apisearch
 from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten, true
+from tools.pve.client import PveError
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -142,7 +145,7 @@ class ApiDoc:
         `ids` holds the concrete values only (name -> str, decoded). UnknownEndpoint names near misses; ValueError: a
         path that must not be sent. Matching is that of PVE/RESTHandler.pm: a fixed name goes before a parameter.
         """
-        verb = _verb(verb)
+        verb = verb_of(verb)
         path = path.strip()
         for prefix in ("/api2/json/", "/api2/extjs/"):
             if path.startswith(prefix):
@@ -211,7 +214,7 @@ class ApiDoc:
             self._index = apisearch.Index(json.loads("[%s]" % ",".join(self._lines)))
         order = self._index.rank(words) if words and words.strip() else range(len(self.endpoints))
         allowed = {str(endpoint) for endpoint in self.below(prefix)} if prefix and prefix.strip("/ ") else None
-        verb = _verb(verb) if verb else None
+        verb = verb_of(verb) if verb else None
         found = [self.endpoints[number] for number in order]
         return [endpoint for endpoint in found if (verb is None or endpoint.verb == verb)
                 and (allowed is None or str(endpoint) in allowed)][:limit]
@@ -262,7 +265,8 @@ class ApiDoc:
         return apicheck.check(endpoint, endpoint.info["parameters"], ids, parameters)
 
 
-def _verb(text):
+def verb_of(text):
+    """The verb of a name for it: "GET" of "get", "PUT" of "set" or "update"; what is none comes back in capitals."""
     text = text.strip().upper()
     return _VERB_NAMES.get(text, text)
 
@@ -411,6 +415,51 @@ def _rule(check):
 
 _FORMAT = 1                                             # of the file below; another number: read the page again
 _MOST = 64 << 20                                        # bytes of a cached schema; the real ones have about 1
+
+
+class Source:
+    """The schema of the host behind a Client: read when first asked for and kept; read anew once the host was upgraded.
+
+    name: str that tells hosts apart. clock() gives seconds. Safe to use from several threads.
+    """
+    LOOK_AGAIN = 3600                                   # seconds after which /version is asked again
+    TRY_AGAIN = 300                                     # seconds after which a page that could not be had is asked again
+    MOST = 32 << 20                                     # bytes of the page; the real ones have 4 million
+
+    def __init__(self, client, name, state_dir=None, clock=time.monotonic):
+        self._client, self._name, self._state_dir, self._clock = client, name, state_dir, clock
+        self._lock = threading.Lock()
+        self._doc = self._version = self._problem = None
+        self._looked = 0
+
+    def get(self, cancelled=None):
+        """The ApiDoc. PveError or ValueError when it cannot be had; cancelled: threading.Event."""
+        with self._lock:
+            age = self._clock() - self._looked
+            if self._doc is not None and age < self.LOOK_AGAIN:
+                return self._doc
+            if self._problem is not None and age < self.TRY_AGAIN:
+                raise ValueError(self._problem)
+            try:
+                known = self._client.request("GET", "/version", cancelled=cancelled).data or {}
+            except PveError:
+                if self._doc is None:
+                    raise
+                return self._doc
+            version = " ".join(str(part) for part in (self._name, known.get("version"), known.get("repoid")))
+            if version != self._version or self._doc is None:
+                self._read(version, cancelled)
+            self._looked = self._clock()
+            return self._doc
+
+    def _read(self, version, cancelled):
+        def fetch(path, since):
+            return self._client.fetch(path, self.MOST, cancelled, since)
+        try:
+            self._doc, self._version, self._problem = load(fetch, self._state_dir, version), version, None
+        except (PveError, ValueError) as error:
+            self._problem, self._looked, self._doc = str(error), self._clock(), None
+            raise
 
 
 def load(fetch, state_dir=None, version=None):

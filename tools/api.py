@@ -1,0 +1,421 @@
+"""Toolset: the rest of the Proxmox API - found by plain words, described, and called after a check against its schema.
+
+The schema is that of the user's own host (tools.pve.apidoc). Where it cannot be had, a call goes unchecked and says so.
+What a call needs depends on its request: a GET is basic (but for those that act, see tools.guard), everything else is
+elevated, and what destroys asks first. The row of proxmox_api_call says what it can do, and PROXMOX_READ_ONLY hides it.
+"""
+import json
+import re
+from collections import Counter
+from urllib.parse import quote, unquote
+
+from tools import guard
+from tools.guests import data_only
+from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Facts, Failure, List, Optional, Paged,
+                       PveError, Refused, Table, Tool, Wait, dataclass, text)
+from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
+from tools.pve.formats import parse_upid, property_string
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class Search:
+    """Find Proxmox API endpoints by plain words, for what no other tool does."""
+    words: Annotated[str, Arg(least=1, most=300, also=("query", "q"))] = REQUIRED
+    verb: Annotated[Optional[str], Arg(also=("method",))] = None
+    prefix: Annotated[Optional[str], Arg("of the path")] = None
+    limit: Annotated[int, Arg(least=1, most=50)] = 8
+
+
+@dataclass
+class Describe:
+    """Parameters, privilege and result of an API endpoint on this host."""
+    endpoint: Annotated[str, Arg("POST /pools", least=1, most=1000, also=("path",))] = REQUIRED
+    verb: Annotated[Optional[str], Arg(also=("method",))] = None
+    parameters: Annotated[Optional[List[str]], Arg("some, in full", also=("parameter",))] = None
+
+
+@dataclass
+class ApiCall(Paged):
+    """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
+    verb: Annotated[str, Arg("GET, POST, PUT or DELETE", also=("method",))] = REQUIRED
+    path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", least=1, most=2000, also=("endpoint",))] = REQUIRED
+    parameters: Annotated[Optional[dict], Arg(also=("params",))] = None
+    fields: Annotated[Optional[List[str]], Arg("of the answer")] = None
+    wait: Wait = None
+
+
+# --------------------------------------------------------------------------------------------------- the host's schema
+
+_NOT_HAD = (
+    "The API schema of this host cannot be had, so endpoints can be neither searched nor described: %s\nIt is the page "
+    "/pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to let "
+    "it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
+    "(https://pve.proxmox.com/pve-docs/api-viewer/) tells paths and parameters.")
+
+
+def _schema(call):
+    """The ApiDoc; Failure says what to do when there is none."""
+    try:
+        return call.host.apidoc(call.request.cancelled)
+    except (PveError, ValueError) as error:
+        raise Failure(_NOT_HAD % error) from None
+
+
+def _named(endpoint, verb):
+    """(verb or None, path) of "POST /pools", or of a path and a verb."""
+    match = re.match(r"\s*([A-Za-z]+)\s+(/\S.*)", endpoint, re.DOTALL)
+    if match and verb and verb_of(verb) != verb_of(match.group(1)):
+        raise Failure("%r and verb %r contradict each other. Nothing was sent." % (endpoint[:80], verb[:20]))
+    if match:
+        verb, endpoint = match.groups()
+    if verb and verb_of(verb) not in VERBS:
+        raise Failure("%r is none of %s. Nothing was sent." % (verb[:20], ", ".join(VERBS)))
+    return verb_of(verb) if verb else None, endpoint.strip()
+
+
+# ------------------------------------------------------------------------------------------------------------- search
+
+FOUND = Table("endpoint", Column("endpoint", kind="long"), Column("text", "what it does", "long"),
+              Column("required", "needs", "list"))
+
+
+def api_search(call):
+    args, doc = call.args, _schema(call)
+    verb = _named("/", args.verb)[0]
+    found = doc.search(args.words, verb, args.prefix, args.limit)
+    rows = [{"endpoint": str(one), "text": one.text, "required": list(one.required)} for one in found]
+    note = "proxmox_api_describe tells the parameters of one, proxmox_api_call calls it."
+    if not rows:
+        note = "Try other words%s." % (", or leave verb and prefix out" if verb or args.prefix else
+                                       ", English ones as in Proxmox's documentation")
+    return call.listing(rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
+
+
+# ----------------------------------------------------------------------------------------------------------- describe
+
+DESCRIBED = Facts(*data_only("text", "endpoint", "description", "privilege", "shortened", "optional"),
+                  *data_only("any", "path", "returns", "parameters", "unknown", "endpoints"))
+_ROOM = 9000                    # characters of JSON; the text takes about as much
+
+
+def api_describe(call):
+    args, doc = call.args, _schema(call)
+    verb, path = _named(args.endpoint, args.verb)
+    verbs = [verb] if verb else [one for one in VERBS if _has(doc, one, path)] or ["GET"]
+    found = []
+    for one in verbs:
+        endpoint = _find(doc, one, path)[0]
+        found.append(doc.describe(endpoint, args.parameters or (), _ROOM // len(verbs)))
+    return call.answer(found[0] if len(found) == 1 else {"endpoints": found}, None, "\n\n".join(map(_told, found)))
+
+
+def _has(doc, verb, path):
+    try:
+        return bool(doc.find(verb, path))
+    except ValueError:
+        return False
+
+
+def _find(doc, verb, path):
+    try:
+        return doc.find(verb, path)
+    except UnknownEndpoint as error:
+        raise Failure("%s. Nothing was sent. proxmox_api_search finds endpoints by words."
+                      % str(error).rstrip(".")) from None
+
+
+def _told(described):
+    """What ApiDoc.describe says, as lines."""
+    lines = ["%s: %s" % (described["endpoint"], text.line(described["description"] or "(no description)", 700)),
+             "Privilege: " + text.line(described["privilege"], 700)]
+    if described.get("path"):
+        lines.append("In the path: " + "; ".join(
+            "%s (%s)" % (name, text.line(words, 200)) for name, words in described["path"].items()))
+    returns = dict(described["returns"])
+    words = [str(returns.pop("type"))] + ["%s: %s" % pair for pair in returns.items()]
+    lines.append("Returns: " + text.line("; ".join(words), 1000))
+    parameters = described["parameters"]
+    lines.append("Parameters (* is required):" if parameters else
+                 "No parameter is required." if described.get("optional") else "It takes no parameters.")
+    for name, spec in parameters.items():
+        lines.append("  " + text.line(_parameter(name, dict(spec)), 800))
+        for key, words in (spec["keys"].items() if isinstance(spec.get("keys"), dict) else ()):
+            lines.append("    %s: %s" % (key, text.line(words, 400)))
+    if described.get("optional"):
+        lines.append("Optional: " + text.line(described["optional"], 4000))
+    lines.extend(text.line(sentence, 300) for sentence in described.get("unknown", ()))
+    if described.get("shortened"):
+        lines.append("Shortened: parameters=NAME,NAME shows single ones in full.")
+    return "\n".join(lines)
+
+
+def _parameter(name, spec):
+    words = []
+    title = name + ("*" if spec.pop("required", False) else "")
+    description, keys = spec.pop("description", None), spec.pop("keys", None)
+    for key, value in spec.items():
+        shown = "|".join(map(str, value)) if isinstance(value, list) else str(value)
+        words.append(shown if key in ("type", "enum", "format") else "%s %s" % (key, shown))
+    if isinstance(keys, str):
+        words.append("keys " + keys)
+    return "%s: %s%s" % (title, ", ".join(words) or "text", " - " + description if description else "")
+
+
+# --------------------------------------------------------------------------------------------------------------- call
+
+CALLED = Facts(*data_only("text", "request", "status", "upid", "node", "type", "exitstatus", "shortened"),
+               *data_only("any", "items", "data", "warnings"), *data_only("int", "total", "offset"))
+
+#: (pattern of "VERB /path", why it is never sent): answers that are secrets, and what this program cannot do.
+_NEVER = (
+    (r"POST /access/(?:ticket|vncticket|openid/.*)"
+     r"|(?:POST|PUT) /access/(?:tfa|users/[^/]+/token/[^/]+|password)(?:/.*)?",
+     "it hands out a secret (a ticket, a password or a token's value), which must not pass through a model; use the "
+     "web interface or pveum on a node"),
+    (r"POST /nodes/[^/]+/(?:(?:qemu|lxc)/\d+/)?(?:(?:vnc|term|spice)(?:proxy|shell)|mtunnel)|GET /.*websocket",
+     "it opens a console, whose ticket is a secret; use the web interface"),
+    (r"POST /nodes/[^/]+/storage/[^/]+/upload",
+     "it uploads a file, which cannot be done here; proxmox_download_url lets the node fetch one"),
+)
+#: Commands: allowed only where the refused characters of proxmox_execute_vm_command are allowed too.
+_COMMANDS = re.compile(r"POST /nodes/[^/]+/(?:execute|(?:qemu|lxc)/\d+/(?:monitor|agent/exec))")
+#: What a path may be made of where no schema tells more.
+_SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
+_PARAMETER_NAME = re.compile(r"(?!(?:ids|verb)\Z)[A-Za-z][A-Za-z0-9_-]{0,99}", re.ASCII)
+#: Keys of an answer whose value is a secret.
+_SECRET = re.compile(r"(?:.*[-_])?(?:password|passphrase|secret|ticket|csrfpreventiontoken|keyring)|client-key"
+                     r"|(?:.*[-_])?(?:private|api|secret)[-_]?key", re.I)
+
+
+def api_call(call):
+    args = call.args
+    verb, path = _named(args.path, args.verb)
+    call.host.guard.permit(verb, path)
+    parameters = {name: _value(name, value) for name, value in (args.parameters or {}).items() if value is not None}
+    endpoint, note = None, None
+    try:
+        doc = call.host.apidoc(call.request.cancelled)
+    except (PveError, ValueError) as error:
+        doc, note = None, "Sent without a check against the host's API schema, which cannot be had: %s" % (
+            str(error).split("\n")[0])
+        path = _unchecked(path, parameters)
+    if doc is not None:
+        endpoint, path = _checked(doc, verb, path, parameters)
+    plain = unquote(path)
+    _refuse(call, verb, plain)
+    call.host.guard.permit(verb, plain)
+    if guard.changes(verb, plain):
+        return _change(call, doc, verb, path, parameters, note)
+    return _read(call, doc, endpoint, path, parameters, note)
+
+
+def _value(name, value):
+    """A parameter as the client sends it: whole floats as integers, an object as a property string (key=value,...)."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict) and not any(isinstance(part, (dict, list)) for part in value.values()):
+        try:
+            return property_string(value)
+        except ValueError as error:
+            raise Failure("%s: %s. Nothing was sent." % (name, error)) from None
+    return value
+
+
+def _checked(doc, verb, path, parameters):
+    """(Endpoint, filled path) of a call that the schema allows; Failure with everything that is wrong with it.
+
+    Ids that are missing in the path are taken out of the parameters.
+    """
+    endpoint, ids = _find(doc, verb, path)
+    for name in endpoint.in_path:
+        if name not in ids and parameters.get(name) is not None:
+            ids[name] = str(parameters.pop(name))
+    problems = doc.check(endpoint, ids, parameters)
+    if problems:
+        listed = "\n".join("- " + text.line(problem, 500) for problem in problems)
+        raise Failure("The call does not fit %s. Nothing was sent.\n%s\nproxmox_api_describe endpoint=\"%s\" tells "
+                      "what it takes." % (endpoint, listed, endpoint))
+    for name in endpoint.in_path:
+        parameters.pop(name, None)                      # the same value as in the path
+    return endpoint, endpoint.fill(ids)
+
+
+def _unchecked(path, parameters):
+    """The path, each segment checked; Failure for anything unusual in it or in the names of parameters."""
+    path = re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path)
+    wrong = [part for part in path.split("/")[1:] if not _SEGMENT.fullmatch(part)]
+    if wrong or not path.startswith("/"):
+        raise Failure("%r cannot be sent as a path: it starts with / and each part of it is made of letters, digits "
+                      "and . _ : @ ! + , = ~ -. Nothing was sent." % path[:200])
+    names = [name for name in parameters if not _PARAMETER_NAME.fullmatch(name)]
+    if names:
+        raise Failure("%s cannot be the name of a parameter. Nothing was sent." % ", ".join(map(repr, names))[:200])
+    return quote(path, safe="/:@!+,=~")
+
+
+def _refuse(call, verb, plain):
+    """Refused or Failure for the few requests that are never sent."""
+    request = "%s %s" % (verb, plain)
+    for pattern, why in _NEVER:
+        if re.fullmatch(pattern, request):
+            raise Failure("%s is not sent: %s. Nothing was sent." % (request, why))
+    if _COMMANDS.fullmatch(request) and not call.host.settings.allow_unsafe_commands:
+        raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
+                      "proxmox_execute_vm_command runs a plain command in a VM without. Nothing was sent.",
+                      "%s runs any command" % request)
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+def _masked(value):
+    """Data of an answer with the values of secrets as ***."""
+    if isinstance(value, dict):
+        return {key: "***" if isinstance(part, str) and part and _SECRET.fullmatch(key) else _masked(part)
+                for key, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, list) else value
+
+
+def _read(call, doc, endpoint, path, parameters, note):
+    reply = call.reply(path, **parameters)
+    data, notes = _masked(reply.data), [note] if note else []
+    request = "GET " + unquote(path)
+    if isinstance(data, str) and "\n" in data.strip():
+        data = data.strip("\n").split("\n")
+    if isinstance(data, list):
+        return _list(call, doc, endpoint, request, data, reply.extra, notes)
+    if isinstance(data, dict):
+        return _object(call, request, data, notes)
+    shown = "null" if data is None else text.quoted(_plain(data), 4000)
+    return call.answer({"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
+
+
+#: Keys that tell what a row is about: shown first.
+_FIRST = ("pos", "id", "vmid", "name", "node", "storage", "type", "status", "state", "enable", "action")
+_COLUMNS = 10
+
+
+def _list(call, doc, endpoint, request, data, extra, notes):
+    """A page of a list: a table of the keys that are asked for, or that most rows have."""
+    plain = not all(isinstance(row, dict) for row in data)
+    rows = [{"value": row} for row in data] if plain else data
+    counts = Counter(key for row in rows[:1000] for key, value in row.items() if value not in (None, "", [], {}))
+    keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
+    if call.args.fields and not plain:
+        unknown = [key for key in call.args.fields if rows and key not in counts]
+        if unknown:
+            notes.append("No row has %s. Keys: %s." % (
+                ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
+        rows = [{key: row[key] for key in call.args.fields if key in row} for row in rows]
+        keys = [key for key in call.args.fields if key in counts]
+    elif len(keys) > _COLUMNS:
+        notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
+    if not rows and endpoint is not None:
+        notes.append("An empty list may mean that the token may not see what is there. It takes: %s." % text.line(
+            doc.describe(endpoint, ("-",))["privilege"], 400))
+    total = text.normal("int", extra.get("total"))
+    if total is not None and total > len(rows):
+        notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) get others." % total)
+    shape = Table("row", *[_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
+    headline = "%s: %s" % (request, text.plural(len(rows), "line" if plain else "row"))
+    narrow = "fields, or the endpoint's own parameters"
+    return call.listing(rows, headline, "\n".join(notes), narrow, shape, request=request)
+
+
+def _column(key, wide):
+    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: _plain(row.get(key)))
+
+
+def _object(call, request, data, notes):
+    if call.args.fields:
+        unknown = [key for key in call.args.fields if key not in data]
+        if unknown:
+            notes.append("It has no %s. Keys: %s." % (", ".join(map(text.line, unknown)), _keys(data)))
+        data = {key: data[key] for key in call.args.fields if key in data}
+    lines = ["%s: %s" % (text.line(key), text.line(_plain(data[key]), 1000)) for key in sorted(data)]
+    found = {"request": request, "data": data}
+    body = "\n".join(lines)
+    if text.weight(body) + text.weight(found) > text.BUDGET:
+        found["data"] = text.smaller(data, text.BUDGET // 2)
+        body = text.cut(body, text.BUDGET // 3)
+        found["shortened"] = "too long for one answer"
+        notes.append("It was shortened; fields=KEY,KEY shows some keys alone. All keys: %s." % _keys(data))
+    return call.answer(found, request, "\n".join([body or "(an empty object)"] + notes))
+
+
+def _keys(data):
+    return text.line(", ".join(sorted(data)), 1000)
+
+
+def _plain(value):
+    """A value of Proxmox's as text."""
+    if value is None:
+        return "-"
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return str(int(value) if isinstance(value, bool) else value)
+
+
+# ----------------------------------------------------------------------------------------------------------- changing
+
+def _change(call, doc, verb, path, parameters, note):
+    plain = unquote(path)
+    request = "%s %s" % (verb, plain)
+    call.host.guard.request(call, verb, path, parameters)               # before anything about it is read and asked
+    if guard.destroys(verb, plain, parameters):
+        call.confirm(lambda: _doomed(call, doc, verb, path, parameters))
+    answer = call.send(path, verb=verb, **parameters)
+    if call.planned:
+        return None
+    if parse_upid(answer):
+        return call.finish(answer, request + ": done", note, request=request)
+    says = request + ": done"
+    if answer not in (None, ""):
+        says += ", Proxmox answered " + text.line(_plain(_masked(answer)), 2000)
+    return call.finish(None, says, note, request=request, data=_masked(answer))
+
+
+def _doomed(call, doc, verb, path, parameters):
+    """(question, what must still be true): the request, the guests it names, and what stands at its path now."""
+    plain = unquote(path)
+    shown = ", ".join("%s=%s" % (name, text.line(_plain(value), 100))
+                      for name, value in call.host.audit.scrubbed(parameters, call).items())
+    parts, found = ["Send %s %s%s to Proxmox?" % (verb, plain, " with " + shown if shown else "")], {}
+    named = guard.Named(verb, plain, parameters)
+    guests = {str(row.get("vmid")): row for row in call.everything()} if named.guests else {}
+    for vmid in map(str, sorted(named.guests)[:10]):
+        row = guests.get(vmid)
+        found[vmid] = row and row.get("name")
+        parts.append("Guest %s is %s on node %s, %s." % (vmid, text.line(row.get("name") or "-"), row.get("node"),
+                                                         row.get("status")) if row else "There is no guest %s." % vmid)
+    now = _now(call, doc, path, parameters) if verb != "POST" else None
+    if now:
+        found["now"] = {key: value for key, value in now.items() if isinstance(value, str)}
+        shown = ", ".join("%s=%s" % (key, _plain(now[key])) for key in sorted(now))
+        parts.append("It is now: %s." % text.line(shown, 400))
+    return " ".join(parts), found
+
+
+def _now(call, doc, path, parameters):
+    """What a GET of the same path says (dict), or None: no such endpoint, a mere directory, a list of several."""
+    if doc is None or guard.changes("GET", unquote(path)):
+        return None
+    try:
+        endpoint, ids = doc.find("GET", path)
+        known = endpoint.info["parameters"].get("properties") or {}
+        params = {name: value for name, value in parameters.items() if name in known}
+        if endpoint.info.get("index") or doc.check(endpoint, ids, params):
+            return None
+        data = call.get(path, **params)
+    except (UnknownEndpoint, PveError):
+        return None
+    data = data[0] if isinstance(data, list) and len(data) == 1 else data
+    return _masked(data) if isinstance(data, dict) else None
+
+
+TOOLS = {
+    "proxmox_api_search": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Search, api_search, FOUND),
+    "proxmox_api_describe": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Describe, api_describe, DESCRIBED),
+    "proxmox_api_call": Tool("ANY /{path}", DESTRUCTIVE, ApiCall, api_call, CALLED),
+}
