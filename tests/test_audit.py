@@ -1,4 +1,5 @@
-"""The audit log: what is noted of every attempt to change something, that an edit shows, and that nothing is done without it."""
+"""The audit log: what is noted of every attempt to change something, that an edit shows, and that nothing is done
+without it."""
 import hashlib
 import json
 import multiprocessing
@@ -32,22 +33,26 @@ def write(path, count=3, **options):
     """`count` lines into a log."""
     audit = Audit(path, scrub, now=lambda: 1767225600.25, sleep=lambda seconds: None, **options)
     for number in range(count):
-        audit._append({"event": "intent" if number % 2 == 0 else "outcome", "tool": "t%d" % number, "intent": number or None})
+        audit._append({"event": "intent" if number % 2 == 0 else "outcome", "tool": "t%d" % number,
+                       "intent": number or None})
     return audit
 
 
-# --------------------------------------------------------------------------------------------------------- what is noted
+# --------------------------------------------------------------------------------------------------------- what is
+# noted
 
 def test_a_change_is_noted_before_and_after_and_when_its_task_has_ended(path):
     bench = Bench(audit_log=path)
     answer = bench.run("proxmox_start_vm", vmid=107)
     intent, outcome, task = lines(path)
     assert [line["seq"] for line in (intent, outcome, task)] == [1, 2, 3]
-    assert {key: intent[key] for key in ("event", "tool", "node", "vmid", "method", "path", "arguments", "parameters", "token")} == {
+    assert {key: intent[key] for key in ("event", "tool", "node", "vmid", "method", "path", "arguments", "parameters",
+                                         "token")} == {
         "event": "intent", "tool": "proxmox_start_vm", "node": "pve3", "vmid": 107, "method": "POST", "parameters": {},
         "path": "/api2/json/nodes/pve3/qemu/107/status/start", "arguments": {"vmid": 107}, "token": "root@pam!demo"}
     assert intent["pid"] == os.getpid() and intent["time"].endswith("Z") and "T" in intent["time"]
-    assert (outcome["event"], outcome["outcome"], outcome["upid"], outcome["intent"]) == ("outcome", "accepted", answer.data["upid"], 1)
+    assert (outcome["event"], outcome["outcome"], outcome["upid"], outcome["intent"]) == ("outcome", "accepted",
+                                                                                          answer.data["upid"], 1)
     assert (task["event"], task["outcome"], task["upid"], task["intent"]) == ("task", "OK", answer.data["upid"], 1)
     assert verify(path).ok
 
@@ -72,7 +77,8 @@ def test_a_refusal_of_proxmox_is_an_outcome(path):
     assert outcome["outcome"] == "refused" and "VM.PowerMgmt" in outcome["error"]
 
 
-@pytest.mark.parametrize("error, outcome", [(KeyboardInterrupt, "unknown"), (ValueError("x"), "unknown"), (None, "unsent")])
+@pytest.mark.parametrize("error, outcome", [(KeyboardInterrupt, "unknown"), (ValueError("x"), "unknown"),
+                                            (None, "unsent")])
 def test_what_breaks_off_is_noted_as_what_it_is(path, error, outcome):
     bench = Bench(audit_log=path)
     request = bench.host.client.request
@@ -92,9 +98,11 @@ def test_what_breaks_off_is_noted_as_what_it_is(path, error, outcome):
 
 
 @pytest.mark.parametrize("chosen, tool, arguments", [
-    ({"allow_elevated": False}, "proxmox_start_vm", {"vmid": 107}), ({"read_only": True}, "proxmox_start_vm", {"vmid": 107}),
+    ({"allow_elevated": False}, "proxmox_start_vm", {"vmid": 107}),
+    ({"read_only": True}, "proxmox_start_vm", {"vmid": 107}),
     ({"disabled_tools": ("start_*",)}, "proxmox_start_vm", {"vmid": 107}),
-    ({"protected_guests": ("107",)}, "proxmox_start_vm", {"vmid": 107}), ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm",
+    ({"protected_guests": ("107",)}, "proxmox_start_vm", {"vmid": 107}),
+    ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm",
                                                                           {"vmid": 107, "node": "pve3"})])
 def test_a_refused_attempt_is_noted(path, chosen, tool, arguments):
     bench = Bench(audit_log=path, **chosen)
@@ -120,19 +128,23 @@ def test_the_client_is_named_where_it_is_known(path):
     assert lines(path)[0]["client"] == "claude 2\n1"
 
 
-# --------------------------------------------------------------------------------------------------------------- secrets
+# ---------------------------------------------------------------------------------------------------------------
+# secrets
 
 def test_secrets_are_stars_in_every_line(path):
     bench, canary = Bench(audit_log=path), "CANARY-pa55word"
     bench.run("proxmox_create_lxc", vmid=150, node="pve1", ostemplate="local:vztmpl/x.tar.zst", password=canary)
-    Bench(audit_log=path, allow_elevated=False).run("proxmox_create_lxc", vmid=150, password=canary, passwort=canary, node="pve1")
+    Bench(audit_log=path, allow_elevated=False).run("proxmox_create_lxc", vmid=150, password=canary, passwort=canary,
+                                                    node="pve1")
     with open(path, encoding="ascii") as stream:
         content = stream.read()
     assert canary not in content and '"password":"***"' in content and '"passwort":"***"' in content
 
 
-@pytest.mark.parametrize("name", ["password", "cipassword", "new-password", "confirm_token", "token", "otp", "encryption-key", "secret",
-                                  "sshkeys", "ssh-public-keys", "ssh_public_keys", "input-data", "certificates", "header"])
+@pytest.mark.parametrize("name", ["password", "cipassword", "new-password", "confirm_token", "token", "otp",
+                                  "encryption-key", "secret",
+                                  "sshkeys", "ssh-public-keys", "ssh_public_keys", "input-data", "certificates",
+                                  "header"])
 def test_well_known_parameters_are_hidden_whoever_sends_them(path, name):
     bench = Bench(audit_log=path)
     tools_call = Call(bench.host)
@@ -157,7 +169,8 @@ def test_the_value_of_a_secret_argument_is_hidden_under_any_name():
     args = TOOLS["proxmox_create_lxc"].args(**{"vmid": 150, "node": "pve1", "ostemplate": "x", "password": "CANARY-1"})
     call = Call(Bench().host)
     call.args = args
-    assert call.host.audit.scrubbed({"other": "CANARY-1", "ostemplate": "x"}, call) == {"other": "***", "ostemplate": "x"}
+    assert call.host.audit.scrubbed({"other": "CANARY-1", "ostemplate": "x"}, call) == {"other": "***",
+                                                                                        "ostemplate": "x"}
 
 
 def test_long_values_are_cut_and_a_line_has_its_limit(path):
@@ -179,7 +192,8 @@ def test_nothing_an_argument_holds_makes_another_line(path):
     assert content.isascii() and b"\r" not in content and b"\x1b" not in content
 
 
-# ------------------------------------------------------------------------------------------------- without it, no change
+# ------------------------------------------------------------------------------------------------- without it, no
+# change
 
 @pytest.fixture(params=["directory", "missing", "link", "fifo", "others", "foreign", "readonly"])
 def unwritable(request, tmp_path):
@@ -267,7 +281,8 @@ def test_each_line_carries_the_hash_of_the_one_before(path):
     write(path, 3)
     with open(path, "rb") as stream:
         raw = stream.read().splitlines()
-    assert [json.loads(line)["prev"] for line in raw] == [NOTHING] + [hashlib.sha256(line).hexdigest() for line in raw[:2]]
+    assert [json.loads(line)["prev"] for line in raw] == [NOTHING] + [hashlib.sha256(line).hexdigest()
+                                                                      for line in raw[:2]]
 
 
 def test_a_restart_goes_on_with_the_chain_and_rotation_begins_a_new_one(path):
@@ -282,7 +297,8 @@ def test_a_restart_goes_on_with_the_chain_and_rotation_begins_a_new_one(path):
 
 def test_threads_write_whole_lines_in_one_chain(path):
     audit = Audit(path, scrub)
-    threads = [threading.Thread(target=lambda: [audit._append({"event": "task", "n": n}) for n in range(15)]) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: [audit._append({"event": "task", "n": n}) for n in range(15)])
+               for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -338,14 +354,18 @@ def edit(raw):
 
 
 @pytest.mark.parametrize("change, line, says", [
-    (edit, 5, "was changed"), (lambda raw: raw.pop(3), 4, "lines were removed"), (lambda raw: raw.pop(0), 1, "are missing"),
+    (edit, 5, "was changed"), (lambda raw: raw.pop(3), 4, "lines were removed"),
+    (lambda raw: raw.pop(0), 1, "are missing"),
     (lambda raw: raw.insert(3, raw[1]), 4, "put in"), (lambda raw: raw.insert(2, b"\n"), 3, "not a line of this log"),
-    (lambda raw: raw.__setitem__(2, raw[2][:40] + b"\n"), 3, "cut short"), (lambda raw: raw.__setitem__(7, raw[7][:30]), 8, "cut short"),
-    (lambda raw: raw.__setitem__(7, raw[7].rstrip(b"\n")), 8, "cut short"), (lambda raw: raw.reverse(), 1, "are missing"),
+    (lambda raw: raw.__setitem__(2, raw[2][:40] + b"\n"), 3, "cut short"),
+    (lambda raw: raw.__setitem__(7, raw[7][:30]), 8, "cut short"),
+    (lambda raw: raw.__setitem__(7, raw[7].rstrip(b"\n")), 8, "cut short"),
+    (lambda raw: raw.reverse(), 1, "are missing"),
     (lambda raw: raw.__setitem__(slice(2, 4), [raw[3], raw[2]]), 3, "put in")])
 def test_what_was_done_to_a_log_shows(path, change, line, says):
     report = damaged(path, change)
-    assert not report.ok and report.problems[0][0] == line and says in " ".join(text for number, text in report.problems if number == line)
+    assert not report.ok and report.problems[0][0] == line and says in " ".join(
+        text for number, text in report.problems if number == line)
     text = "\n".join(report.text(path))
     assert "NOT ok" in text and "first bad line: %d" % line in text and report.as_dict()["ok"] is False
 
@@ -385,7 +405,8 @@ def test_an_empty_log_is_whole(path):
 
 
 def test_any_bytes_can_be_checked(path):
-    for content in (b"\0" * 5000, b"\xff\n\n\n", b"[" * 100000, b'{"seq":1}\n', b'{"seq":true,"prev":"x","event":"intent"}\n', b"{}"):
+    for content in (b"\0" * 5000, b"\xff\n\n\n", b"[" * 100000, b'{"seq":1}\n',
+                    b'{"seq":true,"prev":"x","event":"intent"}\n', b"{}"):
         with open(path, "wb") as stream:
             stream.write(content)
         report = verify(path)

@@ -16,7 +16,8 @@ FINGERPRINT = ":".join(["AB"] * 32)
 
 
 def run(as_json=False, acl=None, adapter=True, inspect=None, version="9.1", **chosen):
-    """(exit status, text or report) of a check on a demo cluster whose token has the rights `acl` {path: [privileges]}."""
+    """(exit status, text or report) of a check on a demo cluster whose token has the rights `acl` {path:
+    [privileges]}."""
     told = []
     tokens = None if acl is None else {"root@pam!demo": {"value": None, "acl": acl}}
     cluster = DemoCluster(tokens=tokens, version=version) if adapter is True else adapter
@@ -27,43 +28,52 @@ def run(as_json=False, acl=None, adapter=True, inspect=None, version="9.1", **ch
 def facts(stage="done", mode="strict", accepts=True, why="a CA of this system vouches for it"):
     """An `inspect` that found so much of every host."""
     def inspect(host, port, settings):
-        found = {"host": "%s:%d" % (host, port), "stage": stage, "problem": None if stage == "done" else "it broke", "modes": [],
+        found = {"host": "%s:%d" % (host, port), "stage": stage, "problem": None if stage == "done" else "it broke",
+                 "modes": [],
                  "addresses": [] if stage == "dns" else ["192.0.2.1"], "address": "192.0.2.1"}
         if stage == "done":
             found.update(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", certificate={
-                "fingerprint": FINGERPRINT, "subject": "CN=pve1", "issuer": "CN=Proxmox", "names": ["pve1"], "not_after": "2027"})
+                "fingerprint": FINGERPRINT, "subject": "CN=pve1", "issuer": "CN=Proxmox", "names": ["pve1"],
+                "not_after": "2027"})
             found["modes"] = [
                 {"mode": mode, "accepts": accepts, "why": why, "setting": "PROXMOX_SSL_MODE=%s" % mode},
-                {"mode": "fingerprint", "accepts": True, "why": "it would be the only one", "setting": "PROXMOX_FINGERPRINT=" + FINGERPRINT}]
+                {"mode": "fingerprint", "accepts": True, "why": "it would be the only one",
+                 "setting": "PROXMOX_FINGERPRINT=" + FINGERPRINT}]
         return found
     return inspect
 
 
-# ------------------------------------------------------------------------------------------------------------- the steps
+# ------------------------------------------------------------------------------------------------------------- the
+# steps
 
 def test_all_is_well():
     status, text = run(inspect=facts())
     assert status == 0 and "[FAIL]" not in text
-    for words in ("dns         demo:8006: 192.0.2.1", "tcp", "TLSv1.3", "SHA-256 " + FINGERPRINT, "issued by CN=Proxmox",
+    for words in ("dns         demo:8006: 192.0.2.1", "tcp", "TLSv1.3", "SHA-256 " + FINGERPRINT,
+                  "issued by CN=Proxmox",
                   "PROXMOX_SSL_MODE=strict accepts it: a CA", "root@pam!demo is accepted", "Proxmox VE 9.1",
                   "Tools: %d of %d work" % (len(ENTRIES), len(ENTRIES))):
         assert words in text, words
 
 
-@pytest.mark.parametrize("stage, word", [("dns", "spelling of PROXMOX_HOST"), ("tcp", "PROXMOX_PORT (8006), the firewall"),
+@pytest.mark.parametrize("stage, word", [("dns", "spelling of PROXMOX_HOST"),
+                                         ("tcp", "PROXMOX_PORT (8006), the firewall"),
                                          ("tls", "https port of Proxmox")])
 def test_a_step_that_fails_is_the_last_one(stage, word):
     cluster = DemoCluster()
     status, report = run(as_json=True, adapter=None, inspect=facts(stage))
     assert status == 1 and report["ok"] is False
     failed = [step for step in report["steps"] if step["ok"] is False]
-    assert [step["step"] for step in failed] == [stage] and word in failed[0]["detail"] and "it broke" in failed[0]["detail"]
-    assert report["steps"][-1]["detail"] == "not tried: no host can be reached; nothing was sent." and "tools" not in report
+    assert [step["step"] for step in failed] == [stage] and word in failed[0]["detail"] and "it broke" in failed[0][
+        "detail"]
+    assert report["steps"][-1][
+        "detail"] == "not tried: no host can be reached; nothing was sent." and "tools" not in report
     assert cluster.requests == []
 
 
 def test_a_certificate_that_is_refused_tells_what_would_accept_it():
-    status, text = run(adapter=None, inspect=facts(accepts=False, why="it is signed by a CA this computer does not trust"))
+    status, text = run(adapter=None, inspect=facts(accepts=False,
+                                                   why="it is signed by a CA this computer does not trust"))
     assert status == 1 and "[FAIL] trust" in text and "nothing was sent" in text
     assert "would accept: PROXMOX_FINGERPRINT=" + FINGERPRINT in text
     assert "would refuse: PROXMOX_SSL_MODE=strict: it is signed by a CA" in text
@@ -71,11 +81,13 @@ def test_a_certificate_that_is_refused_tells_what_would_accept_it():
 
 def test_every_host_is_looked_at():
     status, report = run(as_json=True, inspect=facts(), host=[("pve1", 8006), ("pve2", 8007)])
-    assert [step["detail"].split(":")[0] for step in report["steps"] if step["step"] == "dns"] == ["pve1", "pve2"] and status == 0
+    assert [step["detail"].split(":")[0] for step in report["steps"]
+            if step["step"] == "dns"] == ["pve1", "pve2"] and status == 0
 
 
 def test_a_wrong_token_is_said_and_not_shown():
-    status, text = run(token_value="CANARY-wrong-token", adapter=DemoCluster(tokens={"root@pam!demo": {"value": "right", "acl": {}}}))
+    status, text = run(token_value="CANARY-wrong-token", adapter=DemoCluster(tokens={"root@pam!demo": {"value": "right",
+                                                                                                       "acl": {}}}))
     assert status == 1 and "[FAIL] token" in text and "PROXMOX_TOKEN_VALUE" in text and "CANARY" not in text
 
 
@@ -104,7 +116,8 @@ def test_over_real_tls():
         assert len(front.cluster.requests) == seen      # the token went nowhere
 
 
-# ----------------------------------------------------------------------------------------------------- tools, privileges
+# ----------------------------------------------------------------------------------------------------- tools,
+# privileges
 
 def tool(report, name):
     return next(one for one in report["tools"] if one["name"] == name)
@@ -115,7 +128,7 @@ def test_an_auditor_can_read():
     for entry in ENTRIES:
         if not entry["changes"] and entry["name"] not in report["beyond_auditor"]:
             assert tool(report, entry["name"])["status"] == "works", entry["name"]
-    assert report["beyond_auditor"] == ["proxmox_list_backups"]
+    assert report["beyond_auditor"] == ["proxmox_list_backups", "proxmox_list_updates"]
     assert tool(report, "proxmox_start_vm")["missing"] == ["VM.PowerMgmt on /vms"]
     assert tool(report, "proxmox_execute_vm_command")["missing"] == ["VM.GuestAgent.Unrestricted on /vms"]
 
@@ -131,7 +144,8 @@ def test_privileges_on_some_guests_only():
 def test_what_settings_switch_off_is_said():
     _, report = run(as_json=True, allow_elevated=False, disabled_tools=("get_nodes",), allowed_guests=("100-199",))
     assert tool(report, "proxmox_start_vm")["off"] == "PROXMOX_ALLOW_ELEVATED=false"
-    assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_DISABLED_TOOLS" and "off" not in tool(report, "proxmox_get_vms")
+    assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_DISABLED_TOOLS" and "off" not in tool(report,
+                                                                                                      "proxmox_get_vms")
     _, text = run(allow_elevated=False, allowed_guests=("100-199",), tools=("nope", "get_vms"))
     assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "no tool is called nope" in text and "Tools: 1 of" in text
 
@@ -141,7 +155,8 @@ def test_the_needs_of_every_tool_are_known():
 
 
 @pytest.mark.parametrize("name, expected", [
-    ("proxmox_get_nodes", []), ("proxmox_get_vms", [("/vms", ["VM.Audit"])]), ("proxmox_get_node_lvm", [("/", ["Sys.Audit"])]),
+    ("proxmox_get_nodes", []), ("proxmox_get_vms", [("/vms", ["VM.Audit"])]),
+    ("proxmox_get_node_lvm", [("/", ["Sys.Audit"])]),
     ("proxmox_start_lxc", [("/vms", ["VM.Audit"]), ("/vms", ["VM.PowerMgmt"])]),
     ("proxmox_list_backups", [("/storage", ["Datastore.AllocateSpace"]), ("/vms", ["VM.Backup"])]),
     ("proxmox_remove_network_lxc", [("/vms", ["VM.Audit"]), ("/vms", ["VM.Config.Network"]), ("/sdn", ["SDN.Use"])])])
@@ -158,18 +173,22 @@ PERMISSIONS = {"/": {"Sys.Audit": 0}, "/vms": {"VM.Audit": 1, "VM.Console": 0}, 
 
 
 @pytest.mark.parametrize("path, privileges, where", [
-    ("/", ["Sys.Audit"], ["/"]), ("/", ["Sys.Modify"], []), ("/vms", ["VM.Audit"], ["/vms"]), ("/vms", ["VM.Console"], []),
-    ("/vms", ["VM.PowerMgmt"], ["/vms/100"]), ("/vms", ["X", "VM.Audit"], ["/vms"]), ("/vms", ["VM.Allocate"], ["/pool/lab"]),
+    ("/", ["Sys.Audit"], ["/"]), ("/", ["Sys.Modify"], []), ("/vms", ["VM.Audit"], ["/vms"]),
+    ("/vms", ["VM.Console"], []),
+    ("/vms", ["VM.PowerMgmt"], ["/vms/100"]), ("/vms", ["X", "VM.Audit"], ["/vms"]),
+    ("/vms", ["VM.Allocate"], ["/pool/lab"]),
     ("/nodes", ["Sys.Modify"], ["/nodes/pve1"]), ("/sdn", ["SDN.Use"], [])])
 def test_where_a_privilege_is_held(path, privileges, where):
     assert holds(PERMISSIONS, path, privileges) == where
 
 
-# ---------------------------------------------------------------------------------------------------------------- grants
+# ----------------------------------------------------------------------------------------------------------------
+# grants
 
 @pytest.mark.parametrize("release, there, missing", [
     (7, {"VM.Monitor", "VM.PowerMgmt", "Sys.Audit"}, {"VM.GuestAgent.Unrestricted", "SDN.Use"}),
-    (8, {"VM.Monitor", "SDN.Use"}, {"VM.GuestAgent.Unrestricted"}), (9, {"VM.GuestAgent.Unrestricted", "SDN.Use"}, {"VM.Monitor"})])
+    (8, {"VM.Monitor", "SDN.Use"}, {"VM.GuestAgent.Unrestricted"}),
+    (9, {"VM.GuestAgent.Unrestricted", "SDN.Use"}, {"VM.Monitor"})])
 def test_the_role_has_privileges_that_the_release_knows(release, there, missing):
     privileges = set(privileges_for([BY_NAME[name] for name in MISSION], release))
     assert there <= privileges and not missing & privileges and all(exists(one, release) for one in privileges)
@@ -177,7 +196,8 @@ def test_the_role_has_privileges_that_the_release_knows(release, there, missing)
 
 def test_grants_for_a_token_of_root_and_of_another_user():
     own = grants(ENTRIES, 9, "root@pam", "root@pam!mcp")
-    assert own["reading"] == ["pveum acl modify / --tokens 'root@pam!mcp' --roles PVEAuditor"] and len(own["mission"]) == 2
+    assert own["reading"] == ["pveum acl modify / --tokens 'root@pam!mcp' --roles PVEAuditor"] and len(
+        own["mission"]) == 2
     assert own["mission"][0].startswith('pveum role add ProxmoxMCP --privs "Datastore.AllocateSpace ')
     other = grants(ENTRIES, 9, "mcp@pve", "mcp@pve!ai")
     assert other["reading"] == ["pveum acl modify / --users 'mcp@pve' --roles PVEAuditor",

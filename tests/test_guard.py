@@ -1,4 +1,5 @@
-"""Guardrails: which tools exist, which guests and nodes may be touched, how often; seen on the wire of the demo cluster."""
+"""Guardrails: which tools exist, which guests and nodes may be touched, how often; seen on the wire of the demo
+cluster."""
 import threading
 
 import pytest
@@ -38,10 +39,12 @@ def test_presets_name_tools_that_exist():
     ({"toolsets": ("readonly",)}, [e["name"] for e in ENTRIES if not e["changes"]]),
     ({"read_only": True}, [e["name"] for e in ENTRIES if not e["changes"]]),
     ({"toolsets": ("snapshots", "nodes")}, [e["name"] for e in ENTRIES if e["toolset"] in ("snapshots", "nodes")]),
-    ({"toolsets": ("minimal", "nodes")}, [e["name"] for e in ENTRIES if e["name"] in MINIMAL or e["toolset"] == "nodes"]),
+    ({"toolsets": ("minimal", "nodes")}, [e["name"] for e in ENTRIES if e["name"] in MINIMAL
+                                          or e["toolset"] == "nodes"]),
     ({"tools": ("proxmox_get_vms", "start_*")}, ["proxmox_get_vms", "proxmox_start_vm", "proxmox_start_lxc"]),
     ({"tools": ("*_vm",), "toolsets": ("snapshots",)}, [n for n in NAMES if "snapshot" in n and n.endswith("_vm")]),
-    ({"disabled_tools": ("*delete*", "proxmox_get_nodes")}, [n for n in NAMES if "delete" not in n and n != "proxmox_get_nodes"]),
+    ({"disabled_tools": ("*delete*", "proxmox_get_nodes")}, [n for n in NAMES if "delete" not in n
+                                                             and n != "proxmox_get_nodes"]),
     ({"tools": ("get_vms",), "disabled_tools": ("get_vms",)}, []),
     ({"tools": ("proxmox_get_disk_smart",)}, ["proxmox_get_node_disk_smart"]),                # its former name
     ({"disabled_tools": ("proxmox_get_disk_smart",), "tools": ("get_node_disk*",)}, ["proxmox_get_node_disks"])])
@@ -88,7 +91,8 @@ def test_what_changes_something(verb, path, acts):
     assert changes(verb, path) is acts
 
 
-# --------------------------------------------------------------------------------------------------- what a request names
+# --------------------------------------------------------------------------------------------------- what a request
+# names
 
 TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
 
@@ -101,17 +105,23 @@ TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
     ("POST", "/nodes/pve1/lxc/200/migrate", {"target": "pve3"}, "pve1 pve3", [200]),
     ("POST", "/nodes/pve1/qemu/100/move_disk", {"disk": "scsi0", "target-vmid": 101}, "pve1", [100, 101]),
     ("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:vm-101-disk-0,size=4G"}, "pve1", [100, 101]),
-    ("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:0,import-from=local-lvm:vm-101-disk-0"}, "pve1", [100, 101]),
-    ("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:32,discard=on", "ide2": "local:iso/a.iso,media=cdrom"}, "pve1",
+    ("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:0,import-from=local-lvm:vm-101-disk-0"}, "pve1",
+     [100, 101]),
+    ("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:32,discard=on", "ide2": "local:iso/a.iso,media=cdrom"},
+     "pve1",
      [100]),
-    ("POST", "/nodes/pve1/qemu/100/config", {"scsi0": "nfs:9000/base-9000-disk-0.raw/100/vm-100-disk-0.qcow2"}, "pve1", [100]),
+    ("POST", "/nodes/pve1/qemu/100/config", {"scsi0": "nfs:9000/base-9000-disk-0.raw/100/vm-100-disk-0.qcow2"}, "pve1",
+     [100]),
     ("PUT", "/nodes/pve1/lxc/200/config", {"mp0": "local-lvm:vm-201-disk-1,mp=/data/vm-300-x"}, "pve1", [200, 201]),
     ("PUT", "/nodes/pve1/lxc/200/config", {"description": "was local:vm-101-disk-0", "unused0": None}, "pve1", [200]),
-    ("POST", "/nodes/pve1/qemu", {"vmid": 130, "archive": "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"}, "pve1",
+    ("POST", "/nodes/pve1/qemu", {"vmid": 130, "archive": "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"},
+     "pve1",
      [100, 130]),
-    ("POST", "/nodes/pve1/lxc", {"vmid": 130, "ostemplate": "pbs:backup/ct/200/2026-01-01T00:00:00Z"}, "pve1", [130, 200]),
+    ("POST", "/nodes/pve1/lxc", {"vmid": 130, "ostemplate": "pbs:backup/ct/200/2026-01-01T00:00:00Z"}, "pve1",
+     [130, 200]),
     ("POST", "/nodes/pve1/lxc", {"vmid": 130, "ostemplate": "local:vztmpl/debian-13.tar.zst"}, "pve1", [130]),
-    ("DELETE", "/nodes/pve1/storage/local/content/local:backup/vzdump-lxc-200-2026_01_01-00_00_00.tar.zst", {}, "pve1", [200]),
+    ("DELETE", "/nodes/pve1/storage/local/content/local:backup/vzdump-lxc-200-2026_01_01-00_00_00.tar.zst", {}, "pve1",
+     [200]),
     ("DELETE", "/nodes/pve1/storage/local-lvm/content/vm-101-disk-0", {}, "pve1", [101]),
     ("GET", "/nodes/pve1/storage/local/content", {"content": "backup", "vmid": 101}, "pve1", [101]),
     ("GET", "/nodes/pve1/vzdump/extractconfig", {"volume": "local:backup/vzdump-qemu-101-x.vma"}, "pve1", [101]),
@@ -119,6 +129,7 @@ TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
     ("POST", "/nodes/pve1/vzdump", {"vmid": ["100", "101 102"]}, "pve1", [100, 101, 102]),
     ("POST", "/cluster/bulk-action/guest/start", {"vms": [100, 101]}, "", [100, 101]),
     ("PUT", "/pools", {"poolid": "x", "vms": "100;101"}, "", [100, 101]),
+    ("PUT", "/pools", {"vms": "[100,\"101\"]"}, "", [100, 101]),
     ("GET", "/nodes/pve2/tasks/" + TASK % ("qmstart", "101") + "/status", {}, "pve2", [101]),
     ("DELETE", "/nodes/pve1/tasks/" + TASK % ("imgdel", "101@local"), {}, "pve1 pve2", [101]),
     ("GET", "/nodes/pve2/tasks/" + TASK % ("aptupdate", "") + "/log", {}, "pve2", []),
@@ -127,18 +138,22 @@ TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
     ("POST", "/cluster/ha/resources", {"sid": "ct:200"}, "", [200]),
     ("POST", "/cluster/ha/rules", {"resources": "vm:100,ct:200", "nodes": "pve1:2,pve3"}, "pve1 pve3", [100, 200]),
     ("POST", "/cluster/replication", {"id": "100-0", "target": "pve2", "source": "pve1"}, "pve1 pve2", [100]),
-    ("DELETE", "/cluster/replication/100-0", {}, "", [100]), ("GET", "/nodes/pve1/replication", {"guest": 100}, "pve1", [100]),
-    ("PUT", "/access/acl", {"path": "/vms/100", "roles": "X"}, "", [100]), ("PUT", "/access/acl", {"path": "/nodes/pve1"}, "pve1", []),
+    ("DELETE", "/cluster/replication/100-0", {}, "", [100]),
+    ("GET", "/nodes/pve1/replication", {"guest": 100}, "pve1", [100]),
+    ("PUT", "/access/acl", {"path": "/vms/100", "roles": "X"}, "", [100]),
+    ("PUT", "/access/acl", {"path": "/nodes/pve1"}, "pve1", []),
     ("POST", "/storage", {"storage": "x", "nodes": "pve1,pve2", "target": "iqn.2003-01.org:x"}, "pve1 pve2", []),
     ("GET", "/nodes/pve1/qemu/100/firewall/rules", {}, "pve1", [100]),
-    ("POST", "/nodes/pve1/storage/local/content/vm-100-disk-0", {"target": "local:vm-101-disk-0", "target_node": "pve3"},
+    ("POST", "/nodes/pve1/storage/local/content/vm-100-disk-0",
+     {"target": "local:vm-101-disk-0", "target_node": "pve3"},
      "pve1 pve3", [100, 101])])
 def test_nodes_and_guests_that_a_request_names(verb, path, params, nodes, guests):
     named = Named(verb, path, params)
     assert (" ".join(sorted(named.nodes)), sorted(named.guests)) == (nodes, guests)
 
 
-# ---------------------------------------------------------------------------------------------------------------- bounds
+# ----------------------------------------------------------------------------------------------------------------
+# bounds
 
 OUT = "guest 101 is out of bounds"
 #: (settings, tool, arguments, words of the refusal, reads that may come before it)
@@ -149,25 +164,31 @@ BOUNDS = [
     ({"allowed_guests": ("100",)}, "proxmox_clone_vm", {"vmid": 101, "newid": 100}, OUT, 0),
     ({"allowed_guests": ("120",)}, "proxmox_restore_backup_vm",
      {"vmid": 120, "node": "pve1", "archive": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"}, OUT, 0),
-    ({"allowed_guests": ("100",)}, "proxmox_create_lxc", {"vmid": 101, "node": "pve1", "ostemplate": "local:vztmpl/a.tar.zst"}, OUT, 0),
+    ({"allowed_guests": ("100",)}, "proxmox_create_lxc", {"vmid": 101, "node": "pve1",
+                                                          "ostemplate": "local:vztmpl/a.tar.zst"}, OUT, 0),
     ({"allowed_guests": ("100",)}, "proxmox_delete_backup",
-     {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"}, OUT, 0),
+     {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"}, OUT,
+     0),
     ({"allowed_guests": ("100",)}, "proxmox_get_task", {"upid": TASK % ("qmstart", "101")}, OUT, 0),
     ({"allowed_guests": ("tag:web",)}, "proxmox_start_vm", {"vmid": 101}, OUT, 1),
     ({"allowed_guests": ("pool:lab",)}, "proxmox_get_vm_status", {"vmid": 101}, OUT, 1),
     ({"allowed_guests": ("tag:web", "pool:lab")}, "proxmox_clone_vm", {"vmid": 100, "newid": 101}, OUT, 1),
-    ({"allowed_guests": ("pool:lab",)}, "proxmox_clone_vm", {"vmid": 107, "newid": 140}, "guest 140 is out of bounds", 1),
+    ({"allowed_guests": ("pool:lab",)}, "proxmox_clone_vm", {"vmid": 107, "newid": 140}, "guest 140 is out of bounds",
+     1),
     ({"protected_guests": ("101",)}, "proxmox_start_vm", {"vmid": 101}, "guest 101 is protected", 0),
     ({"protected_guests": ("tag:db",)}, "proxmox_stop_vm", {"vmid": 101}, "guest 101 is protected", 1),
     ({"protected_guests": ("pool:production",)}, "proxmox_delete_vm", {"vmid": 101}, "guest 101 is protected", 1),
     ({"protected_guests": ("101",)}, "proxmox_delete_backup",
-     {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"}, "is protected", 0),
+     {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"},
+     "is protected", 0),
     ({"protected_guests": ("101",)}, "proxmox_execute_vm_command", {"vmid": 101, "command": "id"}, "is protected", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "node localhost is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm", {"vmid": 102, "node": "pve2"}, "node pve2 is out of bounds", 0),
-    ({"allowed_nodes": ("pve1",)}, "proxmox_get_task", {"upid": TASK % ("qmstart", "101")}, "node pve2 is out of bounds", 0),
-    ({"allowed_nodes": ("pve1",)}, "proxmox_clone_vm", {"vmid": 9000, "node": "pve1", "newid": 140, "target": "pve2"}, "pve2 is out", 0)]
+    ({"allowed_nodes": ("pve1",)}, "proxmox_get_task", {"upid": TASK % ("qmstart", "101")},
+     "node pve2 is out of bounds", 0),
+    ({"allowed_nodes": ("pve1",)}, "proxmox_clone_vm", {"vmid": 9000, "node": "pve1", "newid": 140, "target": "pve2"},
+     "pve2 is out", 0)]
 
 
 @pytest.mark.parametrize("chosen, tool, arguments, says, reads", BOUNDS)
@@ -184,10 +205,12 @@ def test_out_of_bounds_is_refused_before_the_tool_sends_anything(chosen, tool, a
     ({"allowed_guests": ("tag:DESKTOP",)}, "proxmox_start_vm", {"vmid": 102}),
     ({"allowed_guests": ("pool:lab",)}, "proxmox_start_vm", {"vmid": 107}),
     ({"allowed_guests": ("pool:lab", "140")}, "proxmox_clone_vm", {"vmid": 107, "newid": 140}),
-    ({"allowed_guests": ("tag:desktop",)}, "proxmox_clone_vm", {"vmid": 102, "newid": 140}),       # a clone has its source's tags
+    # a clone has its source's tags
+    ({"allowed_guests": ("tag:desktop",)}, "proxmox_clone_vm", {"vmid": 102, "newid": 140}),
     ({"protected_guests": ("101", "pool:production")}, "proxmox_start_vm", {"vmid": 107}),
     ({"protected_guests": ("101",)}, "proxmox_get_vm_config", {"vmid": 101}),
-    ({"protected_guests": ("tag:template",)}, "proxmox_clone_vm", {"vmid": 9000, "newid": 140}),   # cloning only reads it
+    # cloning only reads it
+    ({"protected_guests": ("tag:template",)}, "proxmox_clone_vm", {"vmid": 9000, "newid": 140}),
     ({"protected_guests": ("100",)}, "proxmox_create_backup_vm", {"vmid": 100}),
     ({"allowed_nodes": ("pve1", "pve3")}, "proxmox_get_node_dns", {"node": "pve3"}),
     ({"allowed_nodes": ("pve3",)}, "proxmox_start_vm", {"vmid": 107})])
@@ -203,7 +226,8 @@ def test_the_lookup_of_tags_costs_one_request_a_call():
 
 
 def test_without_bounds_nothing_more_is_sent():
-    plain, bound = Bench(), Bench(allowed_guests=("100-999999999",), protected_guests=("109",), allowed_nodes=("pve1", "pve2", "pve3"))
+    plain, bound = Bench(), Bench(allowed_guests=("100-999999999",), protected_guests=("109",),
+                                  allowed_nodes=("pve1", "pve2", "pve3"))
     for bench in (plain, bound):
         bench.run("proxmox_start_vm", vmid=102)
     assert plain.sent() == bound.sent()
@@ -216,7 +240,8 @@ def test_a_guest_of_another_node_is_not_there_for_a_server_of_one_node():
 
 
 @pytest.mark.parametrize("verb, path, params", [
-    ("POST", "/nodes/pve1/stopall", {}), ("POST", "/nodes/pve1/vzdump", {"all": 1}), ("POST", "/nodes/pve1/vzdump", {"pool": "x"}),
+    ("POST", "/nodes/pve1/stopall", {}), ("POST", "/nodes/pve1/vzdump", {"all": 1}),
+    ("POST", "/nodes/pve1/vzdump", {"pool": "x"}),
     ("POST", "/nodes/pve1/vzdump", {"vmid": 100, "all": True}), ("POST", "/cluster/bulk-action/guest/shutdown", {}),
     ("POST", "/nodes/pve1/status", {"command": "reboot"}), ("DELETE", "/nodes/pve1/storage/local/prunebackups", {}),
     ("DELETE", "/cluster/backup/backup-1234", {})])
@@ -229,11 +254,13 @@ def test_what_reaches_guests_without_naming_them_is_refused(chosen, verb, path, 
 
 def test_changes_that_name_no_guest_under_allowed_guests():
     guard = Guard(settings(allowed_guests=("100",)))
-    for verb, path in (("PUT", "/nodes/pve1/network"), ("DELETE", "/storage/local"), ("PUT", "/nodes/pve1/disks/wipedisk"),
+    for verb, path in (("PUT", "/nodes/pve1/network"), ("DELETE", "/storage/local"),
+                       ("PUT", "/nodes/pve1/disks/wipedisk"),
                        ("POST", "/access/users"), ("DELETE", "/nodes/pve1/storage/local/content/local:iso/a.iso")):
         with pytest.raises(Exception, match="PROXMOX_ALLOWED_GUESTS"):
             guard.request(None, verb, path, {})
-    for verb, path in (("POST", "/nodes/pve1/aplinfo"), ("POST", "/nodes/pve1/storage/local/download-url"), ("GET", "/storage")):
+    for verb, path in (("POST", "/nodes/pve1/aplinfo"), ("POST", "/nodes/pve1/storage/local/download-url"),
+                       ("GET", "/storage")):
         guard.request(None, verb, path, {})
 
 
@@ -253,15 +280,18 @@ def test_read_only_stops_the_request_too():
         Guard(settings(read_only=True)).request(None, "POST", "/nodes/pve1/qemu/100/status/start", {})
 
 
-# --------------------------------------------------------------------------------------------------------- what is shown
+# --------------------------------------------------------------------------------------------------------- what is
+# shown
 
 def vmids(answer):
     return sorted(row["vmid"] for row in answer.data["items"])
 
 
 @pytest.mark.parametrize("chosen, expected", [
-    ({"allowed_guests": ("100-102", "200")}, [100, 101, 102, 200]), ({"allowed_guests": ("tag:infra", "pool:lab")}, [103, 107, 200, 203]),
-    ({"allowed_nodes": ("pve3",)}, [103, 105, 107, 203]), ({"allowed_nodes": ("pve3",), "allowed_guests": ("tag:infra",)}, [103])])
+    ({"allowed_guests": ("100-102", "200")}, [100, 101, 102, 200]),
+    ({"allowed_guests": ("tag:infra", "pool:lab")}, [103, 107, 200, 203]),
+    ({"allowed_nodes": ("pve3",)}, [103, 105, 107, 203]), ({"allowed_nodes": ("pve3",),
+                                                            "allowed_guests": ("tag:infra",)}, [103])])
 def test_lists_hold_only_what_is_in_bounds(chosen, expected):
     bench = Bench(**chosen)
     assert vmids(bench.run("proxmox_get_vms")) == expected
@@ -277,10 +307,14 @@ def test_nodes_out_of_bounds_are_not_shown():
     assert [row["node"] for row in answer.data["items"]] == ["pve2"] and "pve1" not in answer.text
 
 
-ROWS = [({"vmid": 100}, True), ({"vmid": "101"}, False), ({"vmid": 0}, True), ({"node": "pve1"}, True), ({"node": "pve2"}, False),
-        ({"type": "node", "name": "pve2"}, False), ({"type": "cluster", "name": "pve2"}, True), ({"upid": TASK % ("qmstart", 100)}, False),
-        ({"upid": (TASK % ("qmstart", 100)).replace("pve2", "pve1")}, True), ({"upid": (TASK % ("x", 101)).replace("pve2", "pve1")}, False),
-        ({"volid": "local:backup/vzdump-qemu-101-x.vma"}, False), ({"volid": "local:iso/x.iso"}, True), ({"sid": "vm:101"}, False),
+ROWS = [({"vmid": 100}, True), ({"vmid": "101"}, False), ({"vmid": 0}, True), ({"node": "pve1"}, True),
+        ({"node": "pve2"}, False),
+        ({"type": "node", "name": "pve2"}, False), ({"type": "cluster", "name": "pve2"}, True),
+        ({"upid": TASK % ("qmstart", 100)}, False),
+        ({"upid": (TASK % ("qmstart", 100)).replace("pve2", "pve1")}, True),
+        ({"upid": (TASK % ("x", 101)).replace("pve2", "pve1")}, False),
+        ({"volid": "local:backup/vzdump-qemu-101-x.vma"}, False), ({"volid": "local:iso/x.iso"}, True),
+        ({"sid": "vm:101"}, False),
         ({"sid": "vm:100"}, True), ({"vmid": "100,101"}, True), ({"guest": 101}, False), ({"name": "x"}, True)]
 
 
@@ -308,10 +342,12 @@ def test_rows_without_pool_and_tags_are_looked_up_once():
 
 def test_nested_pools_belong_to_their_parent():
     guests = Guests(("pool:prod",))
-    assert guests.by_row({"pool": "prod"}) and guests.by_row({"pool": "prod/web"}) and not guests.by_row({"pool": "production"})
+    assert guests.by_row({"pool": "prod"}) and guests.by_row({"pool": "prod/web"}) and not guests.by_row(
+        {"pool": "production"})
 
 
-# ------------------------------------------------------------------------------------------------------------ rate limit
+# ------------------------------------------------------------------------------------------------------------ rate
+# limit
 
 def limiter(text):
     clock = Clock()
@@ -332,7 +368,8 @@ def test_requests_come_in_bursts_and_then_at_their_rate():
     limit, clock = limiter("60/10")
     count, error = taken(limit, False)
     assert count == 30 and error.outcome == "unsent"
-    assert str(error) == ("Too many requests to Proxmox: at most 60 a minute (PROXMOX_RATE_LIMIT=60/10). This request was not "
+    assert str(error) == ("Too many requests to Proxmox: at most 60 a minute (PROXMOX_RATE_LIMIT=60/10). This request "
+                          "was not "
                           "sent; try again in 1 s.")
     clock.seconds += 1
     assert taken(limit, False)[0] == 1

@@ -44,7 +44,8 @@ def test_a_record_as_text():
 def test_a_record_as_json():
     line = written("error", "internal error", format="json", error="KeyError('x')", list=["a", 1], deep={"a": {"b": 2}})
     assert line.count("\n") == 1 and json.loads(line) == {
-        "time": "2026-01-01T00:00:00.500Z", "level": "error", "event": "internal error", "error": "KeyError('x')", "list": ["a", 1],
+        "time": "2026-01-01T00:00:00.500Z", "level": "error", "event": "internal error", "error": "KeyError('x')",
+        "list": ["a", 1],
         "deep": {"a": {"b": 2}}}
 
 
@@ -61,7 +62,8 @@ HOSTILE = "a\nb\rc\td\x1b[31m\u202e\u200b\x00\U000e0041\u2028\x85\ud800 \"q\" \\
 
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_one_line_a_record_and_nothing_invisible_whatever_it_holds(format):
-    line = written("info", "x" + HOSTILE, format=format, value=HOSTILE, deep=[{"k" + HOSTILE: HOSTILE}], **{"key \n=": 1})
+    line = written("info", "x" + HOSTILE, format=format, value=HOSTILE, deep=[{"k" + HOSTILE: HOSTILE}],
+                   **{"key \n=": 1})
     assert line.endswith("\n") and line.count("\n") == 1
     assert not any(ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in "\u202e\u200b\u2028\U000e0041" for c in line[:-1])
 
@@ -69,7 +71,8 @@ def test_one_line_a_record_and_nothing_invisible_whatever_it_holds(format):
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_secrets_are_taken_out(format):
     hide("CANARY-of-the-log")
-    line = written("error", "with CANARY-of-the-log", format=format, text="x CANARY-of-the-log", deep={"a": ["CANARY-of-the-log"]},
+    line = written("error", "with CANARY-of-the-log", format=format, text="x CANARY-of-the-log",
+                   deep={"a": ["CANARY-of-the-log"]},
                    error=ValueError("CANARY-of-the-log"), header="PVEAPIToken=root@pam!mcp=other-secret-value")
     assert "CANARY" not in line and "other-secret-value" not in line and "***" in line
 
@@ -156,7 +159,8 @@ def test_no_thread_before_the_first_record():
 
 def test_threads_do_not_mix_their_lines():
     pipe = Pipe()
-    threads = [threading.Thread(target=lambda n=n: [pipe.log("info", "event", thread=n) for _ in range(50)]) for n in range(8)]
+    threads = [threading.Thread(target=lambda n=n: [pipe.log("info", "event", thread=n) for _ in range(50)])
+               for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

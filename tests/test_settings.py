@@ -6,7 +6,8 @@ import pytest
 
 from tools.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load, rates
 
-GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
+GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
+        "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
 
 
 def read(**variables):
@@ -24,7 +25,8 @@ def problems(**variables):
 
 def test_defaults():
     settings = read()
-    assert (settings.host, settings.user, settings.ssl_mode, settings.allow_elevated) == ([("pve1", 8006)], "root@pam", "strict",
+    assert (settings.host, settings.user, settings.ssl_mode, settings.allow_elevated) == ([("pve1", 8006)], "root@pam",
+                                                                                          "strict",
                                                                                          False)
     assert settings.token_id == "root@pam!mcp"
     for name, meta in VARIABLES:
@@ -33,8 +35,10 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("value, hosts", [
-    ("pve1,pve2:8007", [("pve1", 8006), ("pve2", 8007)]), ("https://pve1.example.org:8006/", [("pve1.example.org", 8006)]),
-    ("192.168.1.10", [("192.168.1.10", 8006)]), ("[fd00::1]:8443", [("fd00::1", 8443)]), ("fd00::1", [("fd00::1", 8006)]),
+    ("pve1,pve2:8007", [("pve1", 8006), ("pve2", 8007)]), ("https://pve1.example.org:8006/",
+                                                           [("pve1.example.org", 8006)]),
+    ("192.168.1.10", [("192.168.1.10", 8006)]), ("[fd00::1]:8443", [("fd00::1", 8443)]),
+    ("fd00::1", [("fd00::1", 8006)]),
     ("pve1 pve2", [("pve1", 8006), ("pve2", 8006)])])
 def test_hosts(value, hosts):
     assert read(HOST=value).host == hosts
@@ -50,15 +54,20 @@ def test_a_whole_token_id_brings_its_user():
 
 
 @pytest.mark.parametrize("variable, value, says", [
-    ("HOST", "http://pve1", "http:// is refused"), ("HOST", "pve1:99999", "not a host name"), ("HOST", "a b/c", "not a host"),
+    ("HOST", "http://pve1", "http:// is refused"), ("HOST", "pve1:99999", "not a host name"),
+    ("HOST", "a b/c", "not a host"),
     ("HOST", ",", "names nothing"), ("PORT", "0", "whole number from 1"), ("PORT", "8006x", "whole number"),
     ("USER", "root", "with its realm"), ("TOKEN_NAME", "a b", "token's name"), ("SSL_MODE", "none", "one of strict"),
-    ("ALLOW_ELEVATED", "maybe", "true or false"), ("FINGERPRINT", "AA:BB", "SHA-256"), ("TASK_WAIT", "-1", "whole number"),
+    ("ALLOW_ELEVATED", "maybe", "true or false"), ("FINGERPRINT", "AA:BB", "SHA-256"),
+    ("TASK_WAIT", "-1", "whole number"),
     ("ALLOWED_GUESTS", "99", "'99' is not a vmid"), ("ALLOWED_GUESTS", "200-100", "'200-100' is not"),
-    ("ALLOWED_GUESTS", "100,tag:", "'tag:' is not"), ("ALLOWED_GUESTS", "pool:a b", "'b' is not"), ("ALLOWED_GUESTS", ";", "nothing"),
+    ("ALLOWED_GUESTS", "100,tag:", "'tag:' is not"), ("ALLOWED_GUESTS", "pool:a b", "'b' is not"),
+    ("ALLOWED_GUESTS", ";", "nothing"),
     ("ALLOWED_GUESTS", "\u0661\u0660\u0660", "is not a vmid"), ("PROTECTED_GUESTS", "web01", "'web01' is not"),
-    ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"), ("TOOLS", ",", "names nothing"),
-    ("TOOLSETS", "gests", "did you mean guests?"), ("RATE_LIMIT", "fast", "like 600 or 600/60"), ("LOG_LEVEL", "loud", "one of"),
+    ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"),
+    ("TOOLS", ",", "names nothing"),
+    ("TOOLSETS", "gests", "did you mean guests?"), ("RATE_LIMIT", "fast", "like 600 or 600/60"),
+    ("LOG_LEVEL", "loud", "one of"),
     ("SSH_HOST_KEY_FINGERPRINT", "MD5:x", "SHA256"), ("CONFIRM", "yes", "one of auto")])
 def test_what_is_refused(variable, value, says):
     text = problems(**{variable: value})
@@ -83,13 +92,15 @@ def test_unknown_variables_are_named():
     assert "did you mean PROXMOX_READ_ONLY?" in warnings[0] and "PROXMOX_X_Y is not a setting" in warnings[1]
 
 
-@pytest.mark.parametrize("text, found", [("600/60", (600, 60)), ("300", (300, 60)), ("0", (0, 0)), ("0/5", (0, 5)), ("9/0", (9, 0))])
+@pytest.mark.parametrize("text, found", [("600/60", (600, 60)), ("300", (300, 60)), ("0", (0, 0)), ("0/5", (0, 5)),
+                                         ("9/0", (9, 0))])
 def test_rates(text, found):
     assert rates(read(RATE_LIMIT=text).rate_limit) == found
 
 
 def test_guest_list():
-    assert guest_list(("100", "200-299", "pool:prod/web", "tag:Dev")) == ([(100, 100), (200, 299)], {"prod/web"}, {"dev"})
+    assert guest_list(("100", "200-299", "pool:prod/web", "tag:Dev")) == ([(100, 100), (200, 299)], {"prod/web"},
+                                                                          {"dev"})
 
 
 def test_fingerprints_as_people_write_them():
@@ -98,18 +109,22 @@ def test_fingerprints_as_people_write_them():
 
 
 def test_demo_settings_need_nothing_and_take_the_rest():
-    settings = demo_settings({"PROXMOX_HOST": "real", "PROXMOX_TOKEN_VALUE": "real-secret-value", "PROXMOX_READ_ONLY": "true"})
-    assert settings.demo and settings.read_only and settings.host == [("demo", 8006)] and settings.token_value != "real-secret-value"
+    settings = demo_settings({"PROXMOX_HOST": "real", "PROXMOX_TOKEN_VALUE": "real-secret-value",
+                              "PROXMOX_READ_ONLY": "true"})
+    assert settings.demo and settings.read_only and settings.host == [
+        ("demo", 8006)] and settings.token_value != "real-secret-value"
 
 
-# ------------------------------------------------------------------------------------------------------- the token's file
+# ------------------------------------------------------------------------------------------------------- the token's
+# file
 
 def token_file(tmp_path, content, mode=0o600):
     path = tmp_path / "token"
     path.write_bytes(content)
     path.chmod(mode)
     warnings = []
-    settings = load(dict({name: GOOD[name] for name in ("PROXMOX_HOST", "PROXMOX_TOKEN_NAME")}, PROXMOX_TOKEN_FILE=str(path)),
+    settings = load(dict({name: GOOD[name] for name in ("PROXMOX_HOST", "PROXMOX_TOKEN_NAME")},
+                         PROXMOX_TOKEN_FILE=str(path)),
                     warnings.append)
     return settings, warnings
 

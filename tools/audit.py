@@ -347,11 +347,9 @@ class Report:
             lines += ["  line %d: %s" % problem for problem in self.problems]
         for entry in self.open[:20]:
             lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at "
-                         "the end "
-                         "are missing." % (entry["seq"], entry.get("tool"), entry.get("method"), entry.get("path")))
+                         "the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"), entry.get("path")))
         lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were "
-                     "removed."
-                     % (self.last_seq, self.last_hash))
+                     "removed." % (self.last_seq, self.last_hash))
         return lines
 
 
@@ -375,15 +373,14 @@ def verify(path):
                 bad("is cut short" if not ended else "is not a line of this log, or was cut short")
                 prev, seq, report.last_hash = _hash(line), seq + 1, _hash(line)
                 continue
-            if found["prev"] != prev:
-                bad("is the first line here but was not when it was written: lines before it are missing"
-                    if report.lines == 1
-                    else "does not carry the hash of the line before it: that line was changed, or lines were removed "
-                         "or put in")
-            if found["seq"] != seq + 1 and report.lines > 1:
-                bad("has seq %d after seq %d: %s" % (found["seq"], seq,
-                                                     "%d lines are missing" % (found["seq"] - seq - 1)
-                                                     if found["seq"] > seq else "lines were put in or moved"))
+            if found["prev"] != prev and report.lines == 1:
+                bad("is the first line here but was not when it was written: lines before it are missing")
+            elif found["prev"] != prev:
+                bad("does not carry the hash of the line before it: that line was changed, or lines were removed or put in")
+            if found["seq"] > seq + 1 and report.lines > 1:
+                bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
+            elif found["seq"] <= seq:
+                bad("has seq %d after seq %d: lines were put in or moved" % (found["seq"], seq))
             if found["event"] == "intent":
                 waiting[found["seq"]] = found
             elif found["event"] == "outcome":

@@ -1,4 +1,5 @@
-"""`proxmox-mcp check`: the way to Proxmox step by step, what the token may do, which tools therefore work, and what to grant.
+"""`proxmox-mcp check`: the way to Proxmox step by step, what the token may do, which tools therefore work, and what to
+grant.
 
 Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent to it.
 """
@@ -17,11 +18,12 @@ _G = r"/nodes/{node}/(?:qemu|lxc|{type}|{kind})/{vmid}"
 _SPACE, _BRIDGE = "/storage Datastore.AllocateSpace", "/sdn SDN.Use"
 _ANY_STORAGE = "/storage Datastore.Audit|Datastore.AllocateSpace"
 
-#: What a tool needs: (pattern of "name VERB path", "ACL path PRIVILEGE|OTHER" ...). The first that fits counts. Of several
-#: privileges with | any one does. From the `permissions` of Proxmox's API schema and, where that says "in words", its code
-#: (proxmox-ve: API2/Qemu.pm, API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
+#: What a tool needs: (pattern of "name VERB path", "ACL path PRIVILEGE|OTHER" ...). The first that fits counts. Of
+#: several privileges with | any one does. From the `permissions` of Proxmox's API schema and, where that says "in
+#: words", its code (proxmox-ve: API2/Qemu.pm, API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
 NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+ GET /(nodes|version|cluster/nextid|access/permissions)",),
+    (r"proxmox_api_\w+ .*",),                           # the page takes no login; a call what its endpoint takes
     (r"\w+ GET /cluster/resources", "/vms VM.Audit"),
     (r"\w+ GET /nodes/{node}/disks/list", "/nodes Sys.Audit"),
     (r"\w+ GET /nodes/{node}/disks/.*", "/ Sys.Audit"),
@@ -33,7 +35,8 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+ POST /nodes/{node}/vzdump", "/vms VM.Backup", _SPACE),
     (r"proxmox_restore_\w+ .*", "/vms VM.Allocate", "/vms VM.Backup", _SPACE),
     (r"\w+ POST /nodes/{node}/lxc", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
-     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", _SPACE, "/storage Datastore.Audit", _BRIDGE),
+     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", _SPACE,
+     "/storage Datastore.Audit", _BRIDGE),
     (r"\w+ POST /nodes/{node}/qemu", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
      "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", "/vms VM.Config.HWType",
      "/vms VM.Config.Cloudinit", _SPACE, "/storage Datastore.Audit", _BRIDGE),
@@ -60,7 +63,8 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+ \w+ " + _G + r"/firewall.*", "/vms VM.Config.Network"),
     (r"\w+ DELETE " + _G, "/vms VM.Allocate"),
     (r"\w+ \w+ " + _G + r".*", "/vms VM.Config.Options"),
-    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/(storage/.*|aplinfo)", "/storage Datastore.AllocateTemplate|Datastore.Allocate"),
+    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/(storage/.*|aplinfo)",
+     "/storage Datastore.AllocateTemplate|Datastore.Allocate"),
     (r"\w+ GET /nodes/{node}/(journal|syslog)", "/nodes Sys.Syslog"),
     (r"\w+ GET /nodes/{node}/apt/(update|changelog)", "/nodes Sys.Modify"),
     (r"\w+ GET /nodes/{node}/.*", "/nodes Sys.Audit"),
@@ -79,12 +83,14 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+ \w+ /cluster.*", "/ Sys.Modify"),
 )]
 
-#: Privileges that not every release knows: pattern -> (first, last) major version (pve-access-control, AccessControl.pm).
+#: Privileges that not every release knows: pattern -> (first, last) major version (pve-access-control,
+#: AccessControl.pm).
 RELEASES = [(re.compile(r"VM\.Monitor"), 0, 8), (re.compile(r"VM\.GuestAgent\..*|VM\.Replicate"), 9, 99),
             (re.compile(r"SDN\.Use|Mapping\..*|Sys\.AccessNetwork"), 8, 99)]
 
 #: What PVEAuditor holds (AccessControl.pm, create_roles).
-AUDITOR = {"VM.Audit", "Sys.Audit", "Datastore.Audit", "SDN.Audit", "Pool.Audit", "Mapping.Audit", "VM.GuestAgent.Audit"}
+AUDITOR = {"VM.Audit", "Sys.Audit", "Datastore.Audit", "SDN.Audit", "Pool.Audit", "Mapping.Audit",
+           "VM.GuestAgent.Audit"}
 
 
 def exists(privilege, release):
@@ -93,7 +99,8 @@ def exists(privilege, release):
 
 
 def needs(entry, release):
-    """[(ACL path, [privileges, any of which does])] of a tool (an entry of the surface) on a release; None: not known."""
+    """[(ACL path, [privileges, any of which does])] of a tool (an entry of the surface) on a release; None: not
+    known."""
     wanted = "%s %s" % (entry["name"], entry["endpoint"])
     found = next((row for pattern, row in NEEDS if pattern.fullmatch(wanted)), None)
     if found is None:
@@ -117,7 +124,8 @@ def holds(permissions, path, privileges):
     here = permissions.get(path) or {}
     if any(here.get(privilege) or (path == "/" and privilege in here) for privilege in privileges):
         return [path]
-    below = (path + "/", "/pool/") if path in ("/vms", "/storage") else (path + "/",)      # a pool's guests and storages
+    # a pool's guests and storages
+    below = (path + "/", "/pool/") if path in ("/vms", "/storage") else (path + "/",)
     return sorted(one for one, held in permissions.items()
                   if path != "/" and one.startswith(below) and any(privilege in held for privilege in privileges))
 
@@ -179,7 +187,8 @@ class _Walk:
 
 
 def check(settings, emit, as_json=False, adapter=None, inspect=None):
-    """Walk the whole way and tell it with emit(line of text); returns the exit status: 0 all is well, 1 something is not.
+    """Walk the whole way and tell it with emit(line of text); returns the exit status: 0 all is well, 1 something is
+    not.
 
     as_json: one JSON object instead. adapter, inspect(host, port, settings): in place of the network (demo, tests).
     """
@@ -225,9 +234,10 @@ def _look(walk, settings, host, port, inspect):
             return
         good = number < reached
         hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
-                                "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy runs there.",
-                                "tls": " Is it the https port of Proxmox? ALLOW_FROM/DENY_FROM in /etc/default/pveproxy may "
-                                       "shut this computer out."}[stage]
+                                "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
+                                       "runs there.",
+                                "tls": " Is it the https port of Proxmox? ALLOW_FROM/DENY_FROM in "
+                                       "/etc/default/pveproxy may shut this computer out."}[stage]
         walk.step(stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
         if not good:
             return
@@ -246,8 +256,8 @@ def _look(walk, settings, host, port, inspect):
                                                    used["why"] if used else "?"), modes=facts["modes"])
 
 
-_MODES = {"strict": "PROXMOX_SSL_MODE=strict", "verify": "PROXMOX_SSL_MODE=verify", "insecure": "PROXMOX_SSL_MODE=insecure",
-          "ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
+_MODES = {"strict": "PROXMOX_SSL_MODE=strict", "verify": "PROXMOX_SSL_MODE=verify",
+          "insecure": "PROXMOX_SSL_MODE=insecure", "ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
 
 
 def _ask(walk, settings, client):
@@ -264,7 +274,8 @@ def _ask(walk, settings, client):
     release = int(match.group()) if match else 9
     held = sorted({privilege for path in permissions.values() for privilege in path})
     if held:
-        walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"), ", ".join(sorted(permissions)[:12])))
+        walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"),
+                                                    ", ".join(sorted(permissions)[:12])))
     else:
         walk.step("privileges", False, "The token has no privilege at all. A token made with privilege separation (the "
                   "default) starts with none, whatever its user may do.")
@@ -281,8 +292,8 @@ def _ask(walk, settings, client):
 
 def _limits(settings):
     """{variable: value} of the guardrails that are set."""
-    names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes", "toolsets", "tools",
-             "disabled_tools", "rate_limit", "audit_log", "confirm")
+    names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes",
+             "toolsets", "tools", "disabled_tools", "rate_limit", "audit_log", "confirm")
     shown = {}
     for name, meta in VARIABLES:
         value = getattr(settings, name)
@@ -301,7 +312,8 @@ def _told(report):
         yield "%s %-11s %s" % (_MARKS[step["ok"]], step["step"], step["detail"].replace("\n", "\n" + " " * 19))
         if step["step"] == "trust":
             for mode in step.get("modes", ()):
-                yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:", mode["setting"],
+                yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
+                                                mode["setting"],
                                                 mode["why"])
     if "tools" not in report:
         return

@@ -1,7 +1,7 @@
 """The log on stderr: structured, one line a record, without secrets; it never blocks or ends the protocol.
 
-A record is made in the caller's thread and written by a daemon thread out of a bounded queue. When nobody reads stderr the
-queue fills up and further records are dropped and counted; when stderr is closed all are.
+A record is made in the caller's thread and written by a daemon thread out of a bounded queue. When nobody reads stderr
+the queue fills up and further records are dropped and counted; when stderr is closed all are.
 """
 import collections
 import json
@@ -20,8 +20,8 @@ LONGEST_VALUE = 4000            # characters of one field; a traceback fits
 class Log:
     """Callable as log(level, event, **fields). level: the least that is written; format: text or json.
 
-    stream_fd: file descriptor to write to; it is duplicated at once, so that a later file of that number is never written to.
-    now() gives epoch seconds.
+    stream_fd: file descriptor to write to; it is duplicated at once, so that a later file of that number is never
+    written to. now() gives epoch seconds.
     """
 
     def __init__(self, level, format="text", stream_fd=2, now=time.time):

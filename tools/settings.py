@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 
 
 class SettingsError(Exception):
-    """Settings that are missing or malformed: str(error) lists them all and says how to set each. Never a secret's value."""
+    """Settings that are missing or malformed: str(error) lists them all and says how to set each. Never a secret's
+    value."""
 
 
 def _setting(variable, text, read=str, default=None, example="", secret=False):
@@ -14,10 +15,9 @@ def _setting(variable, text, read=str, default=None, example="", secret=False):
 
 
 def _boolean(value):
-    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False, "": False}
-    if value.lower() not in known:
+    if value.lower() not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
         raise ValueError("must be true or false")
-    return known[value.lower()]
+    return value.lower() in ("true", "1", "yes", "on")
 
 
 def _number(least, most):
@@ -50,7 +50,8 @@ def _hosts(value):
         if part.startswith("http://"):
             raise ValueError("http:// is refused: the token would cross the network in clear; give the host name alone")
         part = re.sub(r"^https://", "", part).rstrip("/")
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?)(?::([0-9]{1,5}))?", part, re.ASCII)
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?)(?::([0-9]{1,5}))?",
+                             part, re.ASCII)
         if not match and part.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", part):
             hosts.append((part, None))
         elif not match or (match.group(2) and not 0 < int(match.group(2)) < 65536):
@@ -79,7 +80,8 @@ def _token_name(value):
 
 def _token_value(value):
     if not re.fullmatch(r"[0-9A-Za-z._~-]{8,128}", value, re.ASCII):
-        raise ValueError("is not a token value: 8 to 128 letters, digits and . _ ~ - (Proxmox gives a UUID); it is not shown here")
+        raise ValueError("is not a token value: 8 to 128 letters, digits and . _ ~ - (Proxmox gives a UUID); it is not "
+                         "shown here")
     return value
 
 
@@ -88,7 +90,8 @@ def _fingerprint(value):
     for one in _words(value):                           # one a node, where several hosts are given
         digits = one.replace(":", "").upper()
         if not re.fullmatch(r"[0-9A-F]{64}", digits):
-            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits (AA:BB:...)")
+            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits "
+                             "(AA:BB:...)")
         found.append(":".join(digits[i:i + 2] for i in range(0, 64, 2)))
     return ",".join(found)
 
@@ -104,7 +107,8 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
 def guest_list(words):
     """What a list of guests names: (ranges [(first, last)] of vmids, set of pools, set of tags in small letters).
 
-    words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of them.
+    words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of
+    them.
     """
     ranges, pools, tags = [], set(), set()
     for word in words:
@@ -149,7 +153,8 @@ def _toolsets(value):
 
 
 def rates(value):
-    """(requests, changes) a minute of "600/60", 0 for no limit. "300" leaves the changes at 60, "0" switches both off."""
+    """(requests, changes) a minute of "600/60", 0 for no limit. "300" leaves the changes at 60, "0" switches both
+    off."""
     requests, slash, changes = value.partition("/")
     return int(requests), int(changes) if slash else 60 if int(requests) else 0
 
@@ -171,48 +176,57 @@ def _text(pattern, words):
 @dataclass
 class Settings:
     """Every setting of the server; attribute = environment variable. Built by `load`, or directly in a test."""
-    host: list = _setting("PROXMOX_HOST", "host name or IP of a node; several, separated by commas, are tried in turn",
-                          _hosts, example="192.168.1.10")
+    host: list = _setting(
+        "PROXMOX_HOST", "host name or IP of a node; several, separated by commas, are tried in turn", _hosts,
+        example="192.168.1.10")
     user: str = _setting("PROXMOX_USER", "user with realm", _user, "root@pam", "root@pam")
     token_name: str = _setting("PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
     token_value: str = _setting("PROXMOX_TOKEN_VALUE", "API token value", _token_value, secret=True,
                                 example="the UUID that Proxmox showed once")
-    token_file: str = _setting("PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
-    ssl_mode: str = _setting("PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first "
-                             "use); insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
-    ca_file: str = _setting("PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
-    fingerprint: str = _setting("PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted (several: "
-                                "separated by commas)", _fingerprint)
+    token_file: str = _setting(
+        "PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
+    ssl_mode: str = _setting(
+        "PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: "
+        "nothing checked", _choice("strict", "verify", "insecure"), "strict")
+    ca_file: str = _setting(
+        "PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
+    fingerprint: str = _setting(
+        "PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted (several: separated by "
+        "commas)", _fingerprint)
     port: int = _setting("PROXMOX_PORT", "API port", _number(1, 65535), 8006)
     allow_elevated: bool = _setting("PROXMOX_ALLOW_ELEVATED", "allow what creates, changes or deletes", _boolean, False)
-    allow_unsafe_commands: bool = _setting("PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests",
-                                           _boolean, False)
-    confirm: str = _setting("PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it "
-                            "cannot), token (a second call with a confirm_token), off", _choice("auto", "always", "token", "off"),
-                            "auto")
-    task_wait: int = _setting("PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs",
-                              _number(0, 3600), 30)
+    allow_unsafe_commands: bool = _setting(
+        "PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests", _boolean, False)
+    confirm: str = _setting(
+        "PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it cannot), "
+        "token (a second call with a confirm_token), off", _choice("auto", "always", "token", "off"), "auto")
+    task_wait: int = _setting(
+        "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs", _number(0, 3600), 30)
     read_only: bool = _setting("PROXMOX_READ_ONLY", "only tools that read; beats everything else", _boolean, False)
-    dry_run: bool = _setting("PROXMOX_DRY_RUN", "changing tools answer with the requests they would send, and send none",
-                             _boolean, False)
-    allowed_guests: tuple = _setting("PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME",
-                                     _guests, ())
-    protected_guests: tuple = _setting("PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _guests,
-                                       ())
+    dry_run: bool = _setting(
+        "PROXMOX_DRY_RUN", "changing tools answer with the requests they would send, and send none", _boolean, False)
+    allowed_guests: tuple = _setting(
+        "PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
+    protected_guests: tuple = _setting(
+        "PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _guests, ())
     allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _nodes, ())
-    toolsets: tuple = _setting("PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _toolsets, ("all",))
+    toolsets: tuple = _setting(
+        "PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _toolsets, ("all",))
     tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
     disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
-    rate_limit: str = _setting("PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no "
-                               "limit", _rate, "600/60")
-    state_dir: str = _setting("PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it "
-                              "nothing is written", _path)
-    audit_log: str = _setting("PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
+    rate_limit: str = _setting(
+        "PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no limit", _rate,
+        "600/60")
+    state_dir: str = _setting(
+        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it nothing is written",
+        _path)
+    audit_log: str = _setting(
+        "PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
     log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",
                               _choice("debug", "info", "warning", "error"), "warning")
     log_format: str = _setting("PROXMOX_LOG_FORMAT", "text or json", _choice("text", "json"), "text")
-    ssh_enabled: bool = _setting("PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean,
-                                 False)
+    ssh_enabled: bool = _setting(
+        "PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean, False)
     ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes",
                              _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
     ssh_port: int = _setting("PROXMOX_SSH_PORT", "port of ssh on the nodes", _number(1, 65535), 22)
@@ -260,7 +274,9 @@ def load(environ, warn=lambda message: None):
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = Settings.__dataclass_fields__[name].metadata
-        if name not in values and meta["variable"] not in failed and not (name == "token_value" and "token_file" in values):
+        if name == "token_value" and "token_file" in values:
+            continue
+        if name not in values and meta["variable"] not in failed:
             problems.append("%s is not set: %s (example: %s)" % (meta["variable"], meta["text"], meta["example"]))
     if problems:
         raise SettingsError(_explain(problems))
@@ -287,7 +303,8 @@ def _read_secret(path, warn):
 
 
 def _explain(problems):
-    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" of the client's configuration. "
+    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" of the client's "
+            "configuration. "
             "To try it without a Proxmox: proxmox-mcp --demo" % (
                 "one setting is wrong" if len(problems) == 1 else "%d settings are wrong" % len(problems),
                 "\n".join("  - %s" % problem for problem in problems)))
