@@ -175,7 +175,9 @@ def _plan(world, guest, values, deletes, force, say, warn):
         elif key in guest.conf:
             guest.pending[key] = None
     for key, value in values.items():
-        if disk_rule("qemu", key):
+        if key.startswith("unused"):
+            value = drives.spare(world, guest, value)
+        elif disk_rule("qemu", key):
             old = guest.pending.get(key)
             if old is not None:
                 drives.detach(world, guest, key, old)
@@ -344,7 +346,9 @@ def change_container(call):
                 guest.check_protection("can't remove CT %d drive '%s'" % (guest.vmid, key))
             guest.pending[key] = None
     for key, value in values.items():
-        if disk_rule("lxc", key):
+        if key.startswith("unused"):
+            value = drives.spare(world, guest, value)
+        elif disk_rule("lxc", key):
             value = drives.make_mount(world, guest, key, value)
         elif re.match(r"net\d+$", key):
             value = drives.net_for(world, "lxc", value)

@@ -62,7 +62,7 @@ def clone(call):
             world.guests[newid] = new
             copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
                 "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
-            for key, text in conf.items():
+            for key, text in list(conf.items()):
                 if disk_rule(kind, key) and not key.startswith("unused"):
                     copy[key] = yield from _copy_disk(world, task, guest, new, key, text, full, p, made)
             yield 0.4

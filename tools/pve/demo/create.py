@@ -15,6 +15,10 @@ _CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", 
 
 
 def _options(call):
+    """The options of the new guest's configuration."""
+    for key, value in call.p.items():
+        if key.startswith("unused"):                    # a new guest owns no volume yet
+            die("volume '%s' does not exist" % value)
     return {key: int(value) if isinstance(value, bool) else value for key,
             value in call.p.items() if key not in _CREATE_ONLY}
 

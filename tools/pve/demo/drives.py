@@ -215,6 +215,13 @@ def add_unused(world, guest, volid):
     die("Too many unused volumes")
 
 
+def spare(world, guest, text):
+    """The value of an unusedN that is given by hand: a volume of the guest."""
+    if not owns(world, guest, str(text)):
+        die("volume '%s' does not exist" % text)
+    return str(text)
+
+
 def detach(world, guest, key, text, force=False):
     """A drive leaves a VM's configuration: destroyed with `force`, else kept as unusedN; CDs are forgotten."""
     values = parse_properties(disk_rule(guest.kind, key), str(text))
