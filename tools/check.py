@@ -22,16 +22,16 @@ _ANY_STORAGE = "/storage Datastore.Audit|Datastore.AllocateSpace"
 #: several privileges with | any one does. From the `permissions` of Proxmox's API schema and, where that says "in
 #: words", its code (proxmox-ve: API2/Qemu.pm, API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
 NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
-    (r"\w+ GET /(nodes|version|cluster/nextid|access/permissions)",),
+    (r"\w+ GET /(nodes|version|cluster/nextid|access/permissions|nodes/{node}/aplinfo)",),
     (r"proxmox_api_\w+ .*",),                           # the page takes no login; a call what its endpoint takes
     (r"\w+ GET /cluster/resources", "/vms VM.Audit"),
     (r"\w+ GET /nodes/{node}/disks/list", "/nodes Sys.Audit"),
     (r"\w+ GET /nodes/{node}/disks/.*", "/ Sys.Audit"),
     (r"\w+ GET /nodes/{node}/network",),
-    (r"\w+ GET /(nodes/{node}/tasks.*|cluster/tasks|cluster/log)",),              # its own tasks: always
+    (r"\w+ (GET|DELETE) /(nodes/{node}/tasks.*|cluster/tasks|cluster/log)",),      # its own tasks: always
     (r"proxmox_list_backups .*", _SPACE, "/vms VM.Backup"),
     (r"\w+ GET /nodes/{node}/storage.*", _ANY_STORAGE),
-    (r"\w+ DELETE /nodes/{node}/storage/{storage}/content/{volume}", _SPACE, "/vms VM.Backup"),
+    (r"\w+ (DELETE|PUT) /nodes/{node}/storage/{storage}/content/{volume}", _SPACE, "/vms VM.Backup"),
     (r"\w+ POST /nodes/{node}/vzdump", "/vms VM.Backup", _SPACE),
     (r"proxmox_restore_\w+ .*", "/vms VM.Allocate", "/vms VM.Backup", _SPACE),
     (r"\w+ POST /nodes/{node}/lxc", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
@@ -58,13 +58,18 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+_add_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk", _SPACE),
     (r"proxmox_remove_disk_vm .*", "/vms VM.Config.Disk", "/vms VM.Config.CDROM"),      # a CD drive is one too
     (r"\w+_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk"),
-    (r"\w+ \w+ " + _G + r"/config", "/vms VM.Config.Options"),
+    (r"\w+ \w+ " + _G + r"/config", "/vms VM.Config.Options|VM.Config.CPU|VM.Config.Memory|VM.Config.Network"
+     "|VM.Config.Disk|VM.Config.HWType|VM.Config.Cloudinit|VM.Config.CDROM"),
+    (r"\w+ POST " + _G + r"/exec", "/vms VM.Audit"),                  # goes through ssh
     (r"\w+ \w+ " + _G + r"/cloudinit", "/vms VM.Config.Cloudinit"),
     (r"\w+ \w+ " + _G + r"/firewall.*", "/vms VM.Config.Network"),
     (r"\w+ DELETE " + _G, "/vms VM.Allocate"),
     (r"\w+ \w+ " + _G + r".*", "/vms VM.Config.Options"),
-    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/(storage/.*|aplinfo)",
-     "/storage Datastore.AllocateTemplate|Datastore.Allocate"),
+    (r"\w+ POST /nodes/{node}/storage/{storage}/download-url", "/storage Datastore.AllocateTemplate",
+     "/nodes Sys.AccessNetwork|Sys.Modify"),
+    (r"\w+ POST /nodes/{node}/(storage/{storage}/(upload|oci-registry-pull)|aplinfo)",
+     "/storage Datastore.AllocateTemplate"),
+    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/storage/.*", "/storage Datastore.Allocate"),
     (r"\w+ GET /nodes/{node}/(journal|syslog)", "/nodes Sys.Syslog"),
     (r"\w+ GET /nodes/{node}/apt/(update|changelog)", "/nodes Sys.Modify"),
     (r"\w+ GET /nodes/{node}/.*", "/nodes Sys.Audit"),
@@ -76,7 +81,7 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
     (r"\w+ \w+ /storage.*", "/storage Datastore.Allocate"),
     (r"\w+ GET /access/.*", "/access Sys.Audit"),
     (r"\w+ \w+ /access/.*", "/access Permissions.Modify|User.Modify"),
-    (r"\w+ \w+ /cluster/ha/.*", "/ Sys.Console|Sys.Audit"),
+    (r"\w+ (POST|PUT|DELETE) /cluster/ha/.*", "/ Sys.Console"),
     (r"\w+ GET /cluster/sdn.*", "/sdn SDN.Audit"),
     (r"\w+ \w+ /cluster/sdn.*", "/sdn SDN.Allocate"),
     (r"\w+ GET /cluster.*", "/ Sys.Audit"),
