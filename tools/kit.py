@@ -96,13 +96,14 @@ class Table:
 
 
 def _column_schema(columns):
+    """What is said of the columns' values. One of any type is not mentioned: strict clients dislike an empty schema."""
     result = {}
     for column in columns:
         json_type = text.KINDS[column.kind][0]
-        entry = {"type": json_type} if json_type else {}
+        if json_type:
+            result[column.key] = {"type": json_type}
         if json_type == "array":
-            entry["items"] = {"type": "string"}
-        result[column.key] = entry
+            result[column.key]["items"] = {"type": "string"}
     return result
 
 
@@ -242,13 +243,14 @@ class Call:
 
     @property
     def kind(self):
-        """"qemu" or "lxc": of the endpoint, else of the argument `type`; None when the tool is not about a guest."""
+        """"qemu" or "lxc": of the endpoint, else of the argument `type`; None when neither says it."""
         for kind in ("qemu", "lxc"):
             if "/%s/" % kind in self.tool.path or self.tool.path.endswith("/" + kind):
                 return kind
         if self.name.endswith(("_vm", "_lxc")):
             return "lxc" if self.name.endswith("_lxc") else "qemu"
-        return getattr(self.args, "type", None)
+        kind = getattr(self.args, "type", None)
+        return kind if kind in NAMES else None          # elsewhere `type` is something else: a task's, a storage's
 
     @property
     def node(self):
