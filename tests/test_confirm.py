@@ -142,6 +142,7 @@ def test_the_question_names_what_is_lost(desk):
     schema = params["requestedSchema"]
     assert schema["required"] == ["confirm"] and schema["properties"]["confirm"]["type"] == "boolean"
     assert schema["properties"]["confirm"]["default"] is False
+    assert schema["properties"]["confirm"]["title"] == "Delete VM 107?"
     assert params.get("mode") == ("form" if desk.modern else None)
     assert "http" not in params["message"] and desk.changes() == []
 

@@ -152,9 +152,10 @@ def _bound(request):
 
 def _form(call, question):
     """The one input request: a form with one box to tick."""
+    box = "%s %s?" % (title(call.name), getattr(call.args, "vmid", ""))
     params = {"message": question,
               "requestedSchema": {"type": "object", "required": ["confirm"], "properties": {
-                  "confirm": {"type": "boolean", "title": title(call.name) + "?", "default": False}}}}
+                  "confirm": {"type": "boolean", "title": box.replace(" ?", "?"), "default": False}}}}
     if call.request.modern:
         params["mode"] = "form"
     return {"confirm": {"method": "elicitation/create", "params": params}}
