@@ -49,7 +49,7 @@ def execute(call):
     if result is None:
         raise Plain(596, "Broken pipe")
     pid = 1000 + call.world.count("agent pid")
-    guest.guest.setdefault("running", {})[pid] = (call.world.t + 0.1 + max(0.0, result.seconds), result)
+    guest.guest.setdefault("running", {})[pid] = (call.world.t + 0.1 + result.seconds, result)
     return {"pid": pid}
 
 

@@ -9,7 +9,9 @@ from tools.pve.demo.model import GIB, MIB
 
 
 class Result:
-    """What a command did: .out and .err (bytes), .code, .seconds it took."""
+    """What a command did: .out and .err (bytes), .code, .seconds it took, .ends if the shell ends with it."""
+
+    ends = False
 
     def __init__(self, out=b"", err=b"", code=0, seconds=0.0):
         self.out = out.encode("utf-8") if isinstance(out, str) else out
@@ -24,6 +26,7 @@ class Shell:
         self.world, self.guest = world, guest
         self.files = guest.guest.setdefault("files", {})
         self.os = guest.guest.get("os") or {}
+        self.arguments = ["sh"]                         # $0, $1 ...
 
     # ---- programs started by the agent
 
@@ -63,12 +66,19 @@ class Shell:
 
     def script(self, args, stdin=b""):
         """sh -c TEXT, or sh with the script on its standard input."""
-        args = [arg for arg in args if arg not in ("-e", "-l", "-s", "-lc", "-ec")] if "-c" in args else [
-            "-c" if arg in ("-lc", "-ec") else arg for arg in args]
+        args = list(args)
+        while args[:1] in (["-e"], ["-l"], ["-s"], ["-x"], ["-u"]):
+            del args[0]
+        if args[:1] in (["-lc"], ["-ec"]):
+            args[0] = "-c"
         if args[:1] == ["-c"]:
             if len(args) < 2:
                 return Result(b"", "sh: 0: -c requires an argument\n", 2)
-            return self.run(args[1], stdin)
+            before, self.arguments = self.arguments, args[2:] or ["sh"]
+            try:
+                return self.run(args[1], stdin)
+            finally:
+                self.arguments = before
         if args and not args[0].startswith("-"):
             content = self.read(args[0])
             if content is None:
@@ -91,7 +101,7 @@ class Shell:
             if words:
                 result = self._pipeline(words, stdin, total)
                 code = result.code
-                if result.seconds < 0:
+                if result.ends:
                     break
             before = joint
         total.code = code
@@ -109,7 +119,7 @@ class Shell:
         data = stdin
         for number, part in enumerate(parts):
             result = self._simple(part, data)
-            total.seconds += max(0.0, result.seconds)
+            total.seconds += result.seconds
             total.err += result.err
             data = result.out
         total.out += data
@@ -130,6 +140,8 @@ class Shell:
                     target, append = name, word == ">>"
             elif kind == "op" and word in ("2>&1", ">&2", "2>/dev/null"):
                 merge = word
+            elif kind == "word" and word in ("$@", "$*"):
+                argv += self.arguments[1:]
             else:
                 argv.append(self._expand(kind, word, stdin))
         if not argv:
@@ -157,15 +169,24 @@ class Shell:
         word = re.sub(r"\$\(([^()]*)\)|`([^`]*)`", command, word)
         values = {"HOME": "/root", "USER": "root", "HOSTNAME": self.guest.name, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                   "?": "0",
-                  "PWD": "/", "SHELL": "/bin/bash"}
-        return re.sub(r"\$\{?(\w+|\?)\}?", lambda match: values.get(match.group(1), ""), word)
+                  "PWD": "/", "SHELL": "/bin/bash", "#": str(len(self.arguments) - 1)}
+        values.update((str(number), text) for number, text in enumerate(self.arguments))
+        return re.sub(r"\$\{?(\w+|[?#])\}?", lambda match: values.get(match.group(1), ""), word)
 
     def _call(self, argv, stdin):
         name = argv[0].rpartition("/")[2]
         if name == "eval":
             return self.run(" ".join(argv[1:]), b"")
+        if name == "exec" and argv[1:]:
+            result = self._call(argv[1:], stdin)
+            if result.code == 127 and result.err.startswith(b"sh: 1: "):
+                result.err = b"sh: 1: exec: " + result.err[7:]
+            result.ends = True
+            return result
         if name == "exit":
-            return Result(b"", b"", int(argv[1]) if argv[1:] and argv[1].isdigit() else 0, -1.0)
+            result = Result(b"", b"", int(argv[1]) if argv[1:] and argv[1].isdigit() else 0)
+            result.ends = True
+            return result
         if name in ("cd", "export", "set", ":", "umask"):
             return Result()
         if name in ("sh", "bash"):
