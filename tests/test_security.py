@@ -460,8 +460,9 @@ def test_req13_what_destroys_asks_first_and_names_its_target(name):
         assert unasked == []
 
 
-#: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing.
-MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup")
+#: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing, and most
+#: endpoints destroy nothing.
+MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup", "proxmox_api_call")
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if any(
