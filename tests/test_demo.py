@@ -351,9 +351,9 @@ def test_refused_at_once(demo, line, params, text):
      "not enough free space ('1565515579392' free, '9663676416000' needed)"),
     ("POST /nodes/pve1/lxc", {"vmid": 300, "ostemplate": "local:vztmpl/no.tar.zst", "rootfs": "san:1"}, "vzcreate",
      "volume 'local:vztmpl/no.tar.zst' does not exist"),
-    ("POST " + W + "/migrate", {"target": "pve2", "online": 1}, "qmigrate",
-     "migration aborted (duration 00:00:00): Failed to "
-     "sync data - can't live migrate attached local disks without with-local-disks option"),
+    ("POST " + W + "/migrate", {"target": "pve2", "online": 1}, "qmigrate", "migration aborted"),
+    ("POST " + P + "/migrate", {"target": "pve1", "online": 1}, "vzmigrate", "migration aborted"),
+    ("POST " + S + "/migrate", {"target": "pve1"}, "vzmigrate", "migration aborted"),
     ("DELETE /nodes/pve1/storage/nas/content/nas:backup/no.vma", {}, "imgdel",
      "volume 'nas:backup/no.vma' does not exist"),
     ("POST /nodes/pve1/storage/local/download-url", {"url": "https://x.org/missing.iso", "content": "iso",
@@ -367,6 +367,8 @@ def test_tasks_that_fail(demo, line, params, kind, status):
     assert last.startswith("TASK ERROR: ")
     if status == "job errors":
         assert any(line.startswith("ERROR: Backup of VM ") for line in demo.log(upid))
+    if status == "migration aborted":
+        assert re.match(r"20\S+ \S+ ERROR: migration aborted \(duration 00:00:00\): ", demo.log(upid)[-2])
     assert sane(demo.cluster.world)
 
 
@@ -580,8 +582,10 @@ def test_new_guests(demo):
 def test_migration_takes_the_disks_along(demo):
     assert demo("GET " + W + "/migrate", target="pve2")["local_disks"][0]["volid"] == "local-lvm:vm-100-disk-0"
     assert demo("GET " + D + "/migrate")["not_allowed_nodes"]["pve1"] == {"unavailable_storages": ["tank"]}
-    assert demo.run("POST " + W + "/migrate", target="pve2", online=1, with__local__disks=1) == "OK"
-    assert demo("GET /nodes/pve2/qemu/100/status/current")["status"] == "running"
+    upid = demo("POST " + W + "/migrate", target="pve2", online=1, with__local__disks=1)
+    assert demo.wait(upid) == "migration aborted" and "snapshot exists" in "".join(demo.log(upid))
+    assert demo.run("POST /nodes/pve3/qemu/105/migrate", target="pve2", online=1, with__local__disks=1) == "OK"
+    assert demo("GET /nodes/pve2/qemu/105/status/current")["status"] == "running"
     assert demo.run("POST /nodes/pve1/lxc/200/migrate", target="pve3", restart=1) == "OK"
     assert sane(demo.cluster.world)
 

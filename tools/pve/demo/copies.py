@@ -8,6 +8,7 @@ from tools.pve.demo.model import GIB, MIB, Guest, Refused, bad, die, disk_rule, 
 from tools.pve.demo.power import switch_off, switch_on
 from tools.pve.demo.rules import boolean, enum, integer, number, parse_properties, split_list, string
 from tools.pve.demo.wire import VM, Route, perm
+from tools.pve.demo.world import stamp
 
 
 def _kind(call):
@@ -102,9 +103,6 @@ def _check_source(call, guest, conf, full, target):
     world = call.world
     if guest.kind == "lxc" and guest.running and full and not call.p.get("snapname"):
         die("Full clone of a running container is only possible from a snapshot")
-    if not full and not guest.template:
-        die("Linked clone feature is not supported for drive '%s'" % (guest.disks(conf) or [("rootfs",)])[0][0]
-            if guest.kind == "qemu" else "Linked clones of containers are only possible from a template")
     if guest.kind == "qemu" and guest.running and "tpmstate0" in conf and not call.p.get("snapname"):
         die("cannot clone TPM state while VM is running")
     for key, text in conf.items():
@@ -125,7 +123,9 @@ def _check_source(call, guest, conf, full, target):
         if target != call.node and not world.storages[wanted].shared:
             die("can't clone VM to node '%s' (VM uses local storage)" % target if guest.kind == "qemu" else
                 "can't clone CT to node '%s' (CT uses local storage)" % target)
-        if not full and world.storages[name].type == "lvm":
+        if not full and (world.storages[name].type == "lvm" or "base" not in volid) and not drives.is_cloudinit(parts):
+            if guest.kind == "lxc":
+                die("Linked clone feature for '%s' is not available" % volid)
             die("Linked clone feature is not supported for '%s' (%s)" % (volid, key))
         if full and call.p.get("snapname") and world.storages[name].type == "zfspool":
             die("Full clone feature is not supported for '%s' (%s)" % (volid, key))
@@ -151,7 +151,7 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
                                  p.get("format") if full and "cloudinit" not in volid else None)
         made.append(copy.volid)
         if volume.size > 16 * MIB:
-            yield from disks.copying(world, task, guest, volume.size, disks.mirror_line("drive-" + key) if guest.running
+            yield from disks.copying(world, task.say, volume.size, disks.mirror_line("drive-" + key) if guest.running
                                      else disks.gib_line())
     else:
         task.say("create linked clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
@@ -186,15 +186,15 @@ def template(call):
         die("you can't convert a template to a template")
     if guest.running:
         die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
-    for key, parts, volid in guest.disks(unused=False):
-        if only in (None, key) and world.storages[volid.partition(":")[0]].type == "lvm":
-            die("unable to create template, because disk '%s' can't be converted: Template feature is not available "
-                "for '%s' (%s)" % (key, volid, key) if kind == "qemu" else
-                "unable to create template, because '%s' cannot be a base volume" % volid)
+    if kind == "lxc":
+        for _, _, volid in guest.disks(unused=False):
+            if world.storages[volid.partition(":")[0]].type == "lvm":
+                die("Template feature is not available for '%s'" % volid)
 
     def convert():
         for key, parts, volid in guest.disks(unused=False):
-            if only not in (None, key) or drives.is_cloudinit({"file": volid}):
+            thick = world.storages[volid.partition(":")[0]].type == "lvm"      # a VM keeps such a disk as it is
+            if only not in (None, key) or drives.is_cloudinit({"file": volid}) or thick:
                 continue
             volume = world.volume(volid, guest.node)
             name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)",
@@ -210,8 +210,7 @@ def template(call):
         return None
 
     def worker(task):
-        for key, _, volid in guest.disks(unused=False):
-            task.say("  Renamed \"%s\" to \"%s\" in volume group \"pve\"" % (volid, volid.replace("vm-", "base-")))
+        task.say("  Logical volume pve/base-%d-disk-0 changed." % guest.vmid)
         yield 1.0
         convert()
     return call.fork("qmtemplate", guest.vmid, worker)
@@ -220,13 +219,19 @@ def template(call):
 # ------------------------------------------------------------------------------------------------------------ migration
 
 def _local_disks(world, guest):
+    """The rows of local_disks: volumes that only this node has, CDs among them."""
     rows = []
-    for key, parts, volid in guest.disks():
-        storage = world.storages[volid.partition(":")[0]]
-        if not storage.shared:
+    found = [(key, parts, volid, 0) for key, parts, volid in guest.disks()]
+    for key, text in guest.conf.items():
+        match = re.match(r"(?:file=)?([\w.-]+:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
+        if match:
+            found.append((key, {}, match.group(1), 1))
+    for key, parts, volid, cdrom in found:
+        if not world.storages[volid.partition(":")[0]].shared:
+            unused = key.startswith("unused")
             rows.append({"volid": volid, "drivename": key, "size": drives.size_of_disk(world, guest, volid, parts),
-                         "cdrom": 0, "is_unused": int(key.startswith("unused")), "is_vmstate": 0, "is_attached": int(
-                             not key.startswith("unused")), "replicate": 1, "shared": 0})
+                         "cdrom": cdrom, "is_unused": int(unused), "is_vmstate": 0, "is_attached": int(not unused),
+                         "replicate": 1, "shared": 0})
     return rows
 
 
@@ -271,8 +276,6 @@ def migrate(call):
         die("can't migrate running VM without --online")
     if kind == "lxc" and guest.running and not (p.get("restart") or p.get("online")):
         die("can't migrate running container without --online or --restart")
-    if kind == "lxc" and p.get("online") and guest.running and not p.get("restart"):
-        die("lxc live migration is currently not implemented")
     mapping = p.get("targetstorage") or p.get("target-storage")
     for _, _, volid in guest.disks():
         name = _mapped(mapping, volid.partition(":")[0])
@@ -284,7 +287,7 @@ def migrate(call):
     if ha_of(world, guest):
         return _ha_migrate(call, guest, target)
     return call.fork("qmigrate" if kind == "qemu" else "vzmigrate", guest.vmid, lambda task: moving(
-        world, guest, target, task, bool(p.get("with-local-disks")), mapping))
+        world, guest, target, task, p.get("with-local-disks") or p.get("restart"), mapping))
 
 
 def _mapped(mapping, name):
@@ -311,58 +314,92 @@ def _ha_migrate(call, guest, target):
 
 
 def moving(world, guest, target, task, with_disks, mapping):
-    """Worker: bring a guest to another node, its local disks with it."""
+    """Worker: bring a guest to another node, its local disks with it (PVE::AbstractMigrate)."""
     start = world.t
+
+    def log(text):
+        for line in text.split("\n"):
+            task.say("%s %s" % (stamp(world.t, "%Y-%m-%d %H:%M:%S"), line))
+
+    def duration():
+        seconds = int(world.t - start)
+        return "%02d:%02d:%02d" % (seconds // 3600, seconds // 60 % 60, seconds % 60)
+
+    try:
+        yield from _move(world, guest, target, log, with_disks, mapping)
+    except Refused as error:
+        log("ERROR: migration aborted (duration %s): %s" % (duration(), error.text.strip()))
+        die("migration aborted")
+    log("migration finished successfully (duration %s)" % duration())
+
+
+def _obstacle(world, guest, row, with_disks):
+    """Why a local volume cannot be taken along (": reason"), or None."""
+    if row["cdrom"]:
+        return ""
+    live = guest.running and guest.kind == "qemu"
+    if live and not with_disks and row["is_attached"]:
+        return ": can't live migrate attached local disks without with-local-disks option"
+    confs = [snapshot["conf"] for snapshot in guest.snapshots.values()]
+    if any(volid == row["volid"] for conf in confs for _, _, volid in guest.disks(conf)):
+        if live:
+            return ": online storage migration not possible if non-replicated snapshot exists"
+        if world.storages[row["volid"].partition(":")[0]].type != "zfspool":
+            return ": non-migratable snapshot exists"
+    return None
+
+
+def _move(world, guest, target, log, with_disks, mapping):
     guest.check_lock()
     if target in world.offline:
-        die("node '%s' is not online" % target)
-    local = _local_disks(world, guest)
-    if guest.kind == "qemu" and guest.running and local and not with_disks:
-        for row in local:
-            task.say("found local disk '%s' (attached)" % row["volid"])
-        die("migration aborted (duration 00:00:00): Failed to sync data - can't live migrate attached local disks "
-            "without with-local-disks option")
-    if guest.kind == "lxc" and guest.snapshots and any(world.storages[row["volid"].partition(":")[0]].type == "lvmthin"
-                                                       for row in local):
-        die("migration aborted (duration 00:00:00): cannot migrate local volume '%s': non-migratable snapshot exists"
-            % local[0]["volid"])
-    guest.conf["lock"] = "migrate"
+        die("Can't connect to destination address using public key")
     was_running = guest.running
+    if guest.kind == "lxc" and was_running and with_disks is None:
+        die("lxc live migration is currently not implemented")
+    devices = [key for key in guest.conf if re.match(r"(hostpci|usb)\d+$", key)]
+    if guest.kind == "qemu" and devices:
+        die("can't migrate VM which uses local devices: %s" % ", ".join(devices))
+    local = _local_disks(world, guest)
+    log("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target, world.nodes[target].ip))
+    failed = False
+    for row in local:
+        log("found local disk '%s' (%s)" % (row["volid"], "attached" if row["is_attached"] else "unused"))
+        problem = _obstacle(world, guest, row, with_disks)
+        if problem is not None:
+            failed = True
+            log("ERROR: can't migrate local %s '%s'%s" % ("cdrom" if row["cdrom"] else "disk", row["volid"], problem))
+    if failed:
+        die("Problem found while scanning volumes - can't migrate VM - check log" if guest.kind == "qemu" else
+            "can't migrate CT - check log")
+    guest.conf["lock"] = "migrate"
     try:
-        task.say("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target,
-                                                                    world.nodes[target].ip))
         if guest.kind == "lxc" and was_running:
-            task.say("shutdown CT %d" % guest.vmid)
+            log("shutdown CT %d" % guest.vmid)
             yield 2.0
             switch_off(world, guest)
+        live = was_running and guest.kind == "qemu"
         for row in local:
             name = _mapped(mapping, row["volid"].partition(":")[0])
             if row["size"] * 0.3 > world.storages[name].space(target)[2]:
-                die("migration aborted (duration 00:00:01): storage migration for '%s' to storage '%s' failed - not "
-                    "enough space" % (row["volid"], name))
-            task.say("found local disk '%s' (%s)" % (row["volid"], "attached" if row["is_attached"] else "unused"))
-            yield from disks.copying(world, task, guest, row["size"], disks.mirror_line("drive-" + row["drivename"])
-                                     if was_running and guest.kind == "qemu" else disks.gib_line())
-        if was_running and guest.kind == "qemu":
-            task.say("starting online/live migration on unix:/run/qemu-server/%d.migrate\nset migration capabilities\n"
-                     "migration speed limit: 125.0 MiB/s" % guest.vmid)
-            size = guest.memory
+                die("storage migration for '%s' to storage '%s' failed - not enough free space" % (row["volid"], name))
+            yield from disks.copying(world, log, row["size"], disks.mirror_line("drive-" + row["drivename"]) if live
+                                     else disks.gib_line())
+        if live:
+            log("starting online/live migration on unix:/run/qemu-server/%d.migrate\nset migration capabilities\n"
+                "migration speed limit: 125.0 MiB/s" % guest.vmid)
             for part in (0.3, 0.6, 0.9):
                 yield 1.5
-                task.say("migration active, transferred %.1f GiB of %.1f GiB VM-state, 112.4 MiB/s"
-                         % (size * part / GIB, size / GIB))
-            task.say("average migration speed: 118.1 MiB/s - downtime 64 ms\nmigration status: completed")
+                log("migration active, transferred %.1f GiB of %.1f GiB VM-state, 112.4 MiB/s"
+                    % (guest.memory * part / GIB, guest.memory / GIB))
+            log("average migration speed: 118.1 MiB/s - downtime 64 ms\nmigration status: completed")
         yield 0.6
         _carry(world, guest, target, mapping)
     finally:
         guest.conf.pop("lock", None)
     if guest.kind == "lxc" and was_running:
-        task.say("start container on target node")
+        log("start container on target node")
         yield 1.0
         switch_on(world, guest)
-    seconds = int(world.t - start)
-    task.say("migration finished successfully (duration %02d:%02d:%02d)" % (
-        seconds // 3600, seconds // 60 % 60, seconds % 60))
 
 
 def _carry(world, guest, target, mapping=None):

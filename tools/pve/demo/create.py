@@ -484,8 +484,7 @@ def delete(call):
             die("unable to destroy CT %d - container is running" % guest.vmid)
     jobs = [name for name, job in world.replication.items() if job["guest"] == guest.vmid]
     if jobs and not purge:
-        die("There is still a replication job '%s' for %s '%d'. Please remove that first." % (jobs[0], guest.what,
-            guest.vmid))
+        die("There is a replication job '%s' for guest '%d' - Please remove that first." % (jobs[0], guest.vmid))
     for _, parts, volid in guest.disks():
         volume = world.volume(volid, guest.node)
         if volume is not None and guest.template:

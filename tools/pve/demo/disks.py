@@ -105,14 +105,14 @@ def resize(call):
 
 # ----------------------------------------------------------------------------------------------------------------- move
 
-def copying(world, task, guest, size, line):
-    """Worker part: pretend to copy `size` bytes, with `line(done, size, percent)` in the log."""
+def copying(world, say, size, line):
+    """Worker part: pretend to copy `size` bytes; say(line(done, size, percent)) now and then."""
     steps = 5
     seconds = max(1.0, min(20.0, size / SPEED))
     for step in range(1, steps + 1):
         yield seconds / steps
         done = size * step // steps
-        task.say(line(done, size, 100.0 * step / steps))
+        say(line(done, size, 100.0 * step / steps))
 
 
 def gib_line(prefix="transferred"):
@@ -188,12 +188,12 @@ def move_disk(call):
         try:
             if guest.running:
                 task.say("drive mirror is starting for drive-%s" % key)
-                yield from copying(world, task, guest, volume.size, mirror_line("drive-" + key))
+                yield from copying(world, task.say, volume.size, mirror_line("drive-" + key))
                 task.say(
                     "all 'mirror' jobs are ready\ndrive-%s: Completing block job...\ndrive-%s: Completed successfully."
                     % (key, key))
             else:
-                yield from copying(world, task, guest, volume.size, gib_line())
+                yield from copying(world, task.say, volume.size, gib_line())
         except GeneratorExit:
             storage.at(guest.node).pop(new.volid, None)
             raise
@@ -289,7 +289,7 @@ def move_volume(call):
             new = copy_volume(world, guest, volume, storage)
             task.say("Creating filesystem with 4k blocks and %d inodes\nFilesystem UUID: %s" % (
                 volume.size >> 14, world.uuid()))
-            yield from copying(world, task, guest, volume.taken, _rsync_line)
+            yield from copying(world, task.say, volume.taken, _rsync_line)
             task.say("Number of files: 29,514\nTotal bytes sent: %d" % volume.taken)
             parts["volume"] = new.volid
             _set(guest, key, parts)
