@@ -6,7 +6,6 @@ import threading
 import time
 import tracemalloc
 
-import engine  # noqa: F401  (the import path)
 import pytest
 
 from tools.mcp.wire import DEEPEST, LONGEST_LINE, BadLine, TooLong, decode, encode, lines, write_all

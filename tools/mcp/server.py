@@ -262,12 +262,12 @@ class Server:
         if problem:
             return self._put(_error(None, INVALID_REQUEST, "Invalid request: " + problem))
         answers, lock = [], threading.Lock()
-        waiting = [sum(_kind(message) in ("request", "invalid") for message in messages)]
+        waiting = sum(_kind(message) in ("request", "invalid") for message in messages)
 
         def collect(answer):
             with lock:
                 answers.append(answer)
-                if len(answers) < waiting[0]:
+                if len(answers) < waiting:
                     return
             lines = [answer for answer in answers if answer is not None]
             self._put(b"[" + b",".join(lines) + b"]" if lines else None)
