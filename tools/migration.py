@@ -1,11 +1,15 @@
 """Toolset: moving guests to another node, checked before it begins."""
+import re
+
 from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Optional, PveError, Tool, Waiting, dataclass, text)
+
+# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
 class _Migrate(Waiting):
     """(moving one guest)"""
-    target: Annotated[str, Arg("node", format="node")] = REQUIRED
+    target: Annotated[str, Arg("node", format="node", also=("target_node",))] = REQUIRED
     targetstorage: Annotated[Optional[str], Arg("or old:new pairs", also=("target_storage",))] = None
     bwlimit: Annotated[Optional[int], Arg("KiB/s", least=0)] = None
 
@@ -22,26 +26,34 @@ class MigrateLxc(_Migrate):
     restart: Annotated[Optional[bool], Arg("shut down, move, start")] = None
 
 
+# ------------------------------------------------------------------------------------------------------------- the move
+
+_CLOUD_INIT = re.compile(r"vm-\d+-cloudinit")
+
+
 def migrate_vm(call):
     args = call.args
     _elsewhere(call)
     check = call.get("./migrate", target=args.target)
-    _allowed(call, (check.get("not_allowed_nodes") or {}).get(args.target), check.get("allowed_nodes"))
+    _allowed(call, check.get("not_allowed_nodes"), check.get("allowed_nodes"))
     running = bool(int(check.get("running") or 0))
     if check.get("local_resources"):
         raise Failure("VM %s uses devices of its node (%s) and cannot be moved. Nothing was sent." % (
-            args.vmid, ", ".join(map(str, check["local_resources"]))))
-    disks = [d for d in check.get("local_disks") or [] if not int(d.get("cdrom") or 0)]
-    discs = [d["volid"] for d in check.get("local_disks") or [] if int(d.get("cdrom") or 0)]
+            args.vmid, ", ".join(text.line(key) for key in check["local_resources"])))
+    local = [disk for disk in check.get("local_disks") or [] if not _CLOUD_INIT.search(str(disk.get("volid")))]
+    discs = [str(disk["volid"]) for disk in local if int(disk.get("cdrom") or 0)]
+    disks = [disk for disk in local if not int(disk.get("cdrom") or 0)]
     if discs:
-        raise Failure("A CD image on local storage is in the VM: %s. Take it out first. Nothing was sent." % ", ".join(discs))
+        raise Failure("A CD image on local storage is in the VM: %s. Take it out first (proxmox_update_vm_config, the "
+                      "drive's option to none,media=cdrom). Nothing was sent." % ", ".join(map(text.line, discs)))
     if running and disks and not args.with_local_disks:
-        raise Failure("Disks on local storage would have to be copied while the VM runs: %s. Call again with with_local_disks=true "
-                      "(and targetstorage when the node has no storage of that name). Nothing was sent." % ", ".join(
-                          "%s (%s)" % (d["volid"], text.size(d.get("size") or 0)) for d in disks))
-    return _moved(call, call.send(target=args.target, online=running or None, targetstorage=args.targetstorage,
-                                  bwlimit=args.bwlimit, **{"with-local-disks": True if running and disks else None}),
-                  "live" if running else None)
+        listed = ", ".join("%s (%s)" % (text.line(disk["volid"]), text.size(disk.get("size") or 0)) for disk in disks)
+        raise Failure("Disks on local storage would have to be copied while the VM runs: %s. Call again with "
+                      "with_local_disks=true (and targetstorage when the node has no storage of that name). Nothing "
+                      "was sent." % listed)
+    answer = call.send(target=args.target, online=running or None, targetstorage=args.targetstorage,
+                       bwlimit=args.bwlimit, **{"with-local-disks": True if running and disks else None})
+    return _moved(call, answer, " live" if running else "", check)
 
 
 def migrate_lxc(call):
@@ -50,16 +62,17 @@ def migrate_lxc(call):
     try:
         check = call.get("./migrate", target=args.target)
         running = bool(int(check.get("running") or 0))
-        _allowed(call, (check.get("not-allowed-nodes") or {}).get(args.target), check.get("allowed-nodes"))
+        _allowed(call, check.get("not-allowed-nodes"), check.get("allowed-nodes"))
     except PveError as error:
         if error.status != 501:                                     # before 9 there is no such check for containers
             raise
-        running = call.get("./status/current").get("status") == "running"
+        check, running = {}, call.get("./status/current").get("status") == "running"
     if running and not args.restart:
-        raise Failure("Container %s runs, and containers cannot be moved live. Call again with restart=true: it is shut down, moved and "
-                      "started. Nothing was sent." % args.vmid)
-    return _moved(call, call.send(target=args.target, restart=running or None, bwlimit=args.bwlimit,
-                                  **{"target-storage": args.targetstorage}), "with a restart" if running else None)
+        raise Failure("Container %s runs, and containers cannot be moved live. Call again with restart=true: it is "
+                      "shut down, moved and started. Nothing was sent." % args.vmid)
+    answer = call.send(target=args.target, restart=running or None, bwlimit=args.bwlimit,
+                       **{"target-storage": args.targetstorage})
+    return _moved(call, answer, " with a restart" if running else "", check)
 
 
 def _elsewhere(call):
@@ -67,36 +80,52 @@ def _elsewhere(call):
         raise Failure("%s is on node %s already. Nothing was sent." % (call.subject, call.node))
 
 
-def _allowed(call, why_not, allowed):
-    """Failure when Proxmox's own check says that the guest cannot go there."""
-    if why_not:
-        reasons = ["%s: %s" % (key.replace("_", " "), ", ".join(text.line(v.get("sid", v) if isinstance(v, dict) else v) for v in value))
-                   for key, value in why_not.items() if value]
+def _allowed(call, refused, allowed):
+    """Failure when Proxmox's own check says that the guest cannot go to the target."""
+    why = dict((refused or {}).get(call.args.target) or {})
+    if call.args.targetstorage:                         # the disks go to other storages: these may be missing
+        why = {key: value for key, value in why.items() if key.replace("_", "-") != "unavailable-storages"}
+    reasons = ["%s: %s" % (re.sub("[_-]", " ", key), ", ".join(text.line(_reason(one)) for one in value))
+               for key, value in sorted(why.items()) if value]
+    if reasons:
         raise Failure("%s cannot be moved to %s (%s).%s Nothing was sent." % (
-            call.subject, call.args.target, "; ".join(reasons) or "no reason given",
-            " Possible: %s." % ", ".join(allowed) if allowed else ""))
+            call.subject, call.args.target, "; ".join(reasons),
+            " Possible: %s." % ", ".join(map(text.line, allowed)) if allowed else ""))
 
 
-def _moved(call, answer, how):
+def _reason(one):
+    return "%s (%s)" % (one.get("sid"), one.get("cause")) if isinstance(one, dict) else one
+
+
+def _moved(call, answer, how, check):
     """The Result, with the node that the guest is on afterwards (HA files a request first and moves it later)."""
-    outcome = call.done(answer)
-    target, source = call.args.target, call.node
+    outcome, target, source = call.done(answer), call.args.target, call.node
+    others = [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
+    note = "HA rules move %s along." % ", ".join(others) if others else None
     if outcome.ok and outcome.type == "hamigrate":
-        limit = call.host.clock() + (call.args.wait if call.args.wait is not None else call.host.settings.task_wait)
-        while _now_on(call) != target and call.host.clock() < limit:
-            call.sleep(2)
-        if _now_on(call) != target:
+        limit = call.args.wait if call.args.wait is not None else call.host.settings.task_wait
+        if not _arrives(call, limit):
+            note = "HA moves it; it is still on %s. proxmox_get_vms tells where it is." % source
             return call.tell(outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
-                             "HA moves it; it is still on %s. proxmox_get_vms tells where it is." % source, target=target)
-    return call.tell(outcome, "%s moved from %s to %s%s" % (call.subject, source, target, " " + how if how else ""), target=target)
+                             note, target=target)
+    return call.tell(outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
 
 
-def _now_on(call):
-    call.forget()
-    return next((str(r.get("node")) for r in call.resources() if str(r.get("vmid")) == str(call.args.vmid)), None)
+def _arrives(call, limit):
+    """Whether the guest is on the target within so many seconds."""
+    end = call.host.clock() + limit
+    while True:
+        call.forget()
+        row = next((row for row in call.resources() if str(row.get("vmid")) == str(call.args.vmid)), {})
+        if row.get("node") == call.args.target:
+            return True
+        if call.host.clock() >= end:
+            return False
+        call.sleep(2)
 
 
 TOOLS = {
     "proxmox_migrate_vm": Tool("POST /nodes/{node}/qemu/{vmid}/migrate", ELEVATED, MigrateVm, migrate_vm, repeats=True),
-    "proxmox_migrate_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/migrate", ELEVATED, MigrateLxc, migrate_lxc, repeats=True),
+    "proxmox_migrate_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/migrate", ELEVATED, MigrateLxc, migrate_lxc,
+                                repeats=True),
 }

@@ -27,12 +27,12 @@ class Arg:
     also       tuple of str: other names that are accepted but not shown
     secret     bool: never repeated in an answer, a log or the audit log
     null       what an explicit JSON null means (default: as if the argument were not given)
-    example    a value for the generated documentation
+    rare       bool: accepted and in the README, but not published to models, which would pay for it in every session
     """
 
-    def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None):
+    def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None, rare=False):
         self.text, self.format, self.least, self.most = text, format, least, most
-        self.choices, self.also, self.secret, self.null = choices, tuple(also), secret, null
+        self.choices, self.also, self.secret, self.null, self.rare = choices, tuple(also), secret, null, rare
 
 
 class ArgumentProblems(ValueError):
@@ -77,20 +77,18 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 
 def input_schema(cls):
-    """The JSON Schema (dict) of an arguments dataclass. Patterns are checked here and not published: it stays small."""
+    """The JSON Schema (dict) of an arguments dataclass. Patterns and limits are checked and not published: a model pays for
+    every byte of it, and learns of a limit in one sentence when it steps over it. Defaults are published where they are words."""
     properties, required = {}, []
     for field in fields(cls):
+        if field.arg.rare:
+            continue
         arg, entry = field.arg, {"type": _JSON_TYPES[field.type]}
         if field.type is list:
             entry["items"] = {"type": "string"}
         if arg.choices:
             entry["enum"] = list(arg.choices)
-        if field.type in (int, float):
-            if arg.least is not None:
-                entry["minimum"] = arg.least
-            if arg.most is not None:
-                entry["maximum"] = arg.most
-        if field.default is not None:
+        if field.default is not None and field.type is str:
             entry["default"] = field.default
         if arg.text:
             entry["description"] = arg.text
@@ -229,7 +227,7 @@ def _object(value, show):
             pass
     if isinstance(value, dict):
         return value
-    raise ValueError("%s is not an object" % show())
+    raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
 
 
 _CONVERT = {str: _string, int: _integer, float: _number, bool: _boolean, list: _list, dict: _object}
