@@ -47,8 +47,8 @@ TABLES = {"settings": settings_table, "tools": tools_table}
 def filled(readme):
     """The README's text with its tables made anew (between <!-- NAME --> and <!-- end of NAME -->)."""
     for name, make in TABLES.items():
-        pattern = r"(<!-- %s[^>]*-->\n).*?(\n<!-- end of %s -->)" % (name, name)
-        readme, found = re.subn(pattern, lambda m, make=make: m.group(1) + make() + m.group(2), readme, flags=re.DOTALL)
+        pattern = r"(<!-- %s[^>]*-->\n).*?(<!-- end of %s -->)" % (name, name)
+        readme, found = re.subn(pattern, lambda m, make=make: m.group(1) + make() + "\n" + m.group(2), readme, flags=re.DOTALL)
         if found != 1:
             raise ValueError("README.md has no place for the table of %s" % name)
     return readme

@@ -33,7 +33,7 @@ def test_the_schema():
         "type": "object", "required": ["vmid", "disk"], "additionalProperties": False, "properties": {
             "vmid": {"type": "integer"}, "disk": {"type": "string", "description": "a disk"},
             "node": {"type": "string", "description": "node name"},
-            "cores": {"type": "integer", "minimum": 1, "maximum": 128},
+            "cores": {"type": "integer"},
             "mode": {"type": "string", "enum": ["snapshot", "stop"], "default": "snapshot"}, "full": {"type": "boolean"},
             "password": {"type": "string", "writeOnly": True}, "tags": {"type": "array", "items": {"type": "string"}},
             "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"}}}

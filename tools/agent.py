@@ -26,7 +26,7 @@ class Execute(Guest):
     """Run a command in a VM (guest agent) and return its output."""
     command: Annotated[str, Arg(least=1, most=LONGEST_SCRIPT)] = REQUIRED
     type: Annotated[str, Arg(choices=("qemu", "lxc"))] = "qemu"
-    timeout: Annotated[int, Arg("seconds", least=1, most=3600)] = 30
+    timeout: Annotated[int, Arg(least=1, most=3600)] = 30
 
 
 EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("status"),
@@ -203,5 +203,5 @@ def repaired(output):
 
 TOOLS = {
     "proxmox_execute_vm_command":
-        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED),
+        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True),
 }

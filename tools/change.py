@@ -13,14 +13,14 @@ class Clone(Waiting):
     snapname: Annotated[Optional[str], Arg(format="snapname")] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
-    pool: Annotated[Optional[str], Arg(format="pool")] = None
-    description: Optional[str] = None
+    pool: Annotated[Optional[str], Arg(format="pool", rare=True)] = None
+    description: Annotated[Optional[str], Arg(rare=True)] = None
 
 
 @dataclass
 class CloneVm(Clone):
     """Clone a {guest}."""
-    format: Optional[str] = None
+    format: Annotated[Optional[str], Arg(rare=True)] = None
 
 
 @dataclass
@@ -38,7 +38,7 @@ class ResizeVm(Guest):
     memory: Annotated[Optional[int], Arg("MiB")] = None
     cores: Optional[int] = None
     sockets: Optional[int] = None
-    balloon: Annotated[Optional[int], Arg("least MiB, 0 = off")] = None
+    balloon: Annotated[Optional[int], Arg(rare=True)] = None
     cpulimit: Optional[float] = None
 
 

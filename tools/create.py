@@ -30,10 +30,10 @@ class _New(OnNode):
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     bridge: Annotated[Optional[str], Arg("default vmbr0", format="bridge")] = None
     tag: Annotated[Optional[int], Arg(null=0, also=("vlan",))] = None
-    net0: Optional[str] = None
+    net0: Annotated[Optional[str], Arg(rare=True)] = None
     tags: Optional[str] = None
-    pool: Annotated[Optional[str], Arg(format="pool")] = None
-    onboot: Optional[bool] = None
+    pool: Annotated[Optional[str], Arg(format="pool", rare=True)] = None
+    onboot: Annotated[Optional[bool], Arg(rare=True)] = None
     start: Optional[bool] = None
 
 
@@ -48,9 +48,9 @@ class CreateLxc(_New):
     swap: Optional[int] = None
     ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
     gw: Optional[str] = None
-    nameserver: Optional[str] = None
+    nameserver: Annotated[Optional[str], Arg(rare=True)] = None
     unprivileged: bool = True
-    features: Optional[str] = None
+    features: Annotated[Optional[str], Arg(rare=True)] = None
 
 
 @dataclass
@@ -61,9 +61,9 @@ class CreateVm(_New):
     disk_size: Annotated[Optional[str], Arg("GiB, default 8")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
     ostype: str = "l26"
-    bios: Optional[str] = None
-    machine: Optional[str] = None
-    cpu: Optional[str] = None
+    bios: Annotated[Optional[str], Arg(rare=True)] = None
+    machine: Annotated[Optional[str], Arg(rare=True)] = None
+    cpu: Annotated[Optional[str], Arg(rare=True)] = None
     agent: Optional[bool] = None
     import_from: Annotated[Optional[str], Arg("image volid", format="volid", also=("import-from",))] = None
     ciuser: Optional[str] = None

@@ -28,11 +28,11 @@ class AddDisk(Waiting):
     disk: VmDrive = REQUIRED
     storage: Storage = REQUIRED
     size: Size = REQUIRED
-    format: Optional[str] = None
+    format: Annotated[Optional[str], Arg(rare=True)] = None
     ssd: Optional[bool] = None
     discard: Optional[bool] = None
     iothread: Optional[bool] = None
-    cache: Optional[str] = None
+    cache: Annotated[Optional[str], Arg(rare=True)] = None
     backup: Optional[bool] = None
 
 
@@ -81,7 +81,7 @@ class MoveDiskVm(Waiting):
     disk: Annotated[str, Arg("scsi1", format="vmdisk")] = REQUIRED
     storage: Storage = REQUIRED
     delete: DeleteSource = True
-    format: Optional[str] = None
+    format: Annotated[Optional[str], Arg(rare=True)] = None
 
 
 @dataclass

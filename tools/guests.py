@@ -19,7 +19,7 @@ class Vms(Paged):
     status: Annotated[Optional[str], Arg(choices=("running", "stopped", "unknown"))] = None
     pool: Optional[str] = None
     tag: Optional[str] = None
-    name: Annotated[Optional[str], Arg("part of the name, or a pattern with *")] = None
+    name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
     template: Optional[bool] = None
 
 
@@ -33,14 +33,14 @@ class VmStatus(Guest):
 class Storages:
     """List storages with state and space, of one node or the whole cluster."""
     node: AnyNode = None
-    content: Annotated[Optional[str], Arg("only those for: images, rootdir, iso, vztmpl, backup, snippets")] = None
+    content: Annotated[Optional[str], Arg("images, iso, backup ...")] = None
 
 
 @dataclass
 class _Config(Guest):
     """(the configuration of one guest)"""
-    snapshot: Annotated[Optional[str], Arg("as saved in this snapshot", format="snapname")] = None
-    current: Annotated[Optional[bool], Arg("leave out pending changes")] = None
+    snapshot: Annotated[Optional[str], Arg(format="snapname")] = None
+    current: Annotated[Optional[bool], Arg("without pending")] = None
 
 
 @dataclass

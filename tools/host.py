@@ -5,7 +5,7 @@ import time
 from tools import RENAMED, find, surface, text
 from tools.audit import Audit, secrets
 from tools.guard import Guard, Limiter
-from tools.kit import Call, Failure, Instead, Refused, title
+from tools.kit import Call, Declined, Failure, Instead, Refused, title
 from tools.pve.client import Cancelled, Client, PveError
 from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
@@ -109,6 +109,8 @@ class Host:
         except (PveError, Failure, ValueError) as error:
             if call is not None and call.planned:
                 return self._plan(call)
+            if isinstance(error, Declined):
+                self.audit.refused(entry, arguments, error, self.settings, request, call.args)
             return self._failure(getattr(error, "headline", None) or "%s failed%s" % (title(entry["name"]), _whose(call)), error)
         except Exception as error:
             self.log("error", "internal error", tool=name, error=repr(error), traceback=_traceback(error))

@@ -32,6 +32,10 @@ class Refused(Failure):
     """Not allowed here: by tier, by a setting, by the user's no. Shown with the forbidden sign and not as an error."""
 
 
+class Declined(Failure):
+    """The user was asked and did not say yes."""
+
+
 class Instead(Exception):
     """Ends a handler early with another Result (a question to the model, say): .result."""
 
@@ -124,15 +128,18 @@ class Tool:
     returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
     says       what a change is told as, after the guest's name ("started")
     repeats    bool: calling it twice with the same arguments does no more than calling it once (idempotentHint)
+    destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
     """
 
-    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes")
+    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes", "destroys")
 
-    def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says="done", repeats=None):
+    def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says="done", repeats=None,
+                 destroys=None):
         self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
         self.tier, self.args, self.handler = tier, args, handler or send
         self.returns, self.says = returns, says
         self.changes = self.verb != "GET" or tier == DESTRUCTIVE
+        self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
         self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
 
 
@@ -156,7 +163,7 @@ def definition(name, tool):
     return {
         "name": name, "title": title(name), "description": description(name, tool),
         "inputSchema": input_schema(tool.args), "outputSchema": tool.returns.schema(),
-        "annotations": {"readOnlyHint": not tool.changes, "destructiveHint": tool.tier == DESTRUCTIVE,
+        "annotations": {"readOnlyHint": not tool.changes, "destructiveHint": tool.destroys,
                         "idempotentHint": bool(tool.repeats), "openWorldHint": False}}
 
 

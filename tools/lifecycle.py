@@ -10,26 +10,26 @@ from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Optional,
                        Waiting, dataclass, text)
 from tools.pve.formats import owner_of, parse_property_string
 
-Timeout = Annotated[Optional[int], Arg("seconds")]
+Timeout = Annotated[Optional[int], Arg()]         # seconds
 Flag = Optional[bool]
 
 
 @dataclass
 class StartVm(Waiting):
     """Start a VM."""
-    timeout: Timeout = None
+    timeout: Annotated[Optional[int], Arg(rare=True)] = None
 
 
 @dataclass
 class StartLxc(Waiting):
     """Start a container."""
-    debug: Flag = None
+    debug: Annotated[Flag, Arg(rare=True)] = None
 
 
 @dataclass
 class StopLxc(Waiting):
     """Cut the power of a {guest}; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",))] = None         # ends a shutdown task first
+    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",), rare=True)] = None         # ends a shutdown task first
 
 
 @dataclass
@@ -61,7 +61,7 @@ class RebootLxc(Waiting):
 class Pause(Waiting):
     """Pause a VM, memory kept."""
     todisk: Annotated[Flag, Arg("hibernate")] = None
-    statestorage: Annotated[Optional[str], Arg("for todisk", format="storage")] = None
+    statestorage: Annotated[Optional[str], Arg(format="storage", rare=True)] = None
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Resume(Waiting):
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
     purge: Annotated[Flag, Arg("also from jobs and HA")] = None
-    destroy_unreferenced_disks: Annotated[Flag, Arg(also=("destroy-unreferenced-disks",))] = None
+    destroy_unreferenced_disks: Annotated[Flag, Arg(also=("destroy-unreferenced-disks",), rare=True)] = None
 
 
 @dataclass

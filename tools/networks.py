@@ -19,7 +19,7 @@ Hwaddr = Annotated[Optional[str], Arg(format="mac", also=("mac", "macaddr"))]
 Tag = Annotated[Optional[int], Arg(null=0, also=("vlan",))]
 NewTag = Annotated[Optional[int], Arg("0 = none", null=0, also=("vlan",))]
 Rate = Annotated[Optional[float], Arg(null=0)]        # MB/s
-Mtu = Annotated[Optional[int], Arg(null=0)]
+Mtu = Annotated[Optional[int], Arg(null=0, rare=True)]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class AddNetworkLxc(Guest):
     gw6: Gw = None
     tag: Tag = None
     firewall: Optional[bool] = None
-    name: Optional[str] = None
+    name: Annotated[Optional[str], Arg(rare=True)] = None
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
@@ -63,7 +63,7 @@ class UpdateNetworkVm(Waiting):
     macaddr: Mac = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Optional[bool] = None
+    link_down: Annotated[Optional[bool], Arg(rare=True)] = None
 
 
 @dataclass
@@ -77,11 +77,11 @@ class UpdateNetworkLxc(Guest):
     gw6: Gw = None
     tag: NewTag = None
     firewall: Optional[bool] = None
-    name: Optional[str] = None
+    name: Annotated[Optional[str], Arg(rare=True)] = None
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Optional[bool] = None
+    link_down: Annotated[Optional[bool], Arg(rare=True)] = None
 
 
 @dataclass

@@ -25,7 +25,7 @@ MOST_OUTPUT = 1 << 20
 class ExecuteLxc(Guest):
     """Run a command in a container (ssh to its node, pct exec) and return its output."""
     command: Annotated[str, Arg(least=1, most=LONGEST_SCRIPT)] = REQUIRED
-    timeout: Annotated[int, Arg("seconds", least=1, most=3600)] = 30
+    timeout: Annotated[int, Arg(least=1, most=3600)] = 30
 
 
 EXECUTED = Facts(Column("vmid", kind="int"), Column("status"), Column("exitcode", kind="int"), Column("stdout"), Column("stderr"))
@@ -159,5 +159,5 @@ def told(call, code, stdout, stderr):
 
 
 TOOLS = {
-    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED),
+    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED, destroys=True),
 }

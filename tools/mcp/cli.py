@@ -145,6 +145,43 @@ class Terminal:
         return found
 
 
+# -- check, audit
+
+def _add_check(parser):
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def check(options):
+    """`check`: walk from the host's name to the token's privileges; exit status 1 when something is not right."""
+    settings = settings_of(options)
+    if settings is None:
+        return 2
+    from tools import check as steps
+    adapter = None
+    if options.demo:
+        from tools.pve.demo import DemoCluster
+        adapter = DemoCluster()
+    return steps.check(settings, say, options.json, adapter=adapter)
+
+
+def _add_audit(parser):
+    parser.add_argument("file", metavar="FILE", help="the file that PROXMOX_AUDIT_LOG names")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def audit(options):
+    """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not."""
+    from tools.audit import verify
+    try:
+        report = verify(options.file)
+    except OSError as error:
+        sys.stderr.write("%s cannot be read: %s\n" % (options.file, error.strerror))
+        return 2
+    for line in [json.dumps(report.as_dict(), indent=2)] if options.json else report.text(options.file):
+        say(line)
+    return 0 if report.ok else 1
+
+
 # -- pack, config
 
 def _add_pack(parser):
@@ -179,6 +216,8 @@ def config(options):
 COMMANDS = {
     "tools": (list_tools, "name, tier and endpoint of every tool", _add_tools),
     "call": (call, "run one tool and print its answer", _add_call),
+    "check": (check, "walk the way to Proxmox step by step, and say what the token may do", _add_check),
+    "audit": (audit, "check that an audit log has no gap and no edit", _add_audit),
     "pack": (pack, "write the whole program as one file, a .pyz", _add_pack),
     "config": (config, "print the configuration for an MCP client", _add_config),
 }

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 
-from tools.kit import Failure, Instead, Refused, Result, title
+from tools.kit import Declined, Failure, Instead, Refused, Result, title
 from tools.mcp.server import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 
 LIFETIME = 300          # seconds that a question or a token is good for
@@ -173,7 +173,7 @@ def _settle(call, answer):
     if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
         return
     why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
-    raise Failure("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
+    raise Declined("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
                   "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
                   "%s was not confirmed" % title(call.name))
 
