@@ -304,11 +304,10 @@ def defaults(call):
     if name:
         call.need_any("/storage/" + name, "Datastore.Audit", "Datastore.AllocateSpace")
     row = {"mode": "snapshot", "compress": "0", "remove": 1, "ionice": 7, "lockwait": 180, "stopwait": 10, "zstd": 1,
-           "pigz": 0, "prune-backups": {"keep-all": 1}, "notification-mode": "auto"}
+           "pigz": 0, "prune-backups": "keep-all=1", "notification-mode": "auto"}
     if name:
         row["storage"] = name
-        keep = call.world.storage(name).conf.get("prune-backups", "keep-all=1")
-        row["prune-backups"] = dict(part.split("=") for part in keep.split(","))
+        row["prune-backups"] = call.world.storage(name).conf.get("prune-backups", "keep-all=1")
     return row
 
 

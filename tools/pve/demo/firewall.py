@@ -176,8 +176,9 @@ def delete_group(call):
 
 def aliases(call):
     """GET /cluster/firewall/aliases."""
-    return [dict(row, name=name, ipversion=6 if ":" in row["cidr"] else 4) for name,
-            row in call.world.firewall["cluster"]["aliases"].items()]
+    known = call.world.firewall["cluster"]["aliases"]
+    return [dict(row, name=name, ipversion=6 if ":" in row["cidr"] else 4, digest=_digest(known))
+            for name, row in known.items()]
 
 
 def add_alias(call):
