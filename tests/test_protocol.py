@@ -797,6 +797,21 @@ def test_the_end_answers_open_questions():
     assert talk.read()["id"] == "x" and seen == [{"a": None, "b": None}]        # the second was not even asked
 
 
+def test_after_a_change_there_is_time_for_its_answer(gate):
+    def change(request, arguments):
+        request.writing = True
+        gate(request, arguments)
+        request.writing = False
+        threading.Event().wait(0.1)                             # what is left to do before the answer
+        return said("changed")
+    talk = Talk(TableApp({"change": (tool("change"), change)}))
+    call = talk.request("tools/call", {"name": "change"})
+    assert gate.begun.wait(PATIENCE)
+    threading.Timer(0.4, gate.open.set).start()                 # longer than the grace alone
+    talk.server.finish(grace=0.3, changes=PATIENCE)
+    assert talk.read()["id"] == call
+
+
 def test_the_longest_line_that_is_served():
     talk = Talk()
     talk.line(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"' + b"a" * (LONGEST_LINE - 100) + b'"}}')

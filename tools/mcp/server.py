@@ -505,16 +505,22 @@ class Server:
     # -- the end
 
     def finish(self, grace=GRACE, changes=GRACE_FOR_CHANGES):
-        """The input has ended: wait until the running calls are answered, but no longer than these seconds."""
-        start = self.clock()
+        """The input has ended: wait until the running calls are answered, but no longer than `grace` seconds.
+
+        While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
+        """
+        start = since = self.clock()
         with self._lock:
             self._closed = True
             for question in self._asked.values():
                 question.answered.set()
             while True:
-                limit = (changes if any(request.writing for request in self._busy) else
-                         grace if any(not request.cancelled.is_set() for request in self._busy) else 0)
-                if self.clock() - start >= limit:
+                now = self.clock()
+                if any(request.writing for request in self._busy):
+                    since, over = now, now - start >= changes
+                else:
+                    over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
+                if over:
                     return
                 self._done.wait(0.05)
 
