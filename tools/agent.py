@@ -33,7 +33,7 @@ EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("
                  Column("exitcode", kind="int"), Column("signal", kind="int"), Column("stdout"), Column("stderr"),
                  Column("truncated", kind="bool"))
 
-_HINTS = (
+HINTS = (
     (r"No QEMU guest agent configured",
      "Switch it on in the VM's options (agent=1), then shut the VM down and start it: a reboot from inside is not "
      "enough. Inside it, qemu-guest-agent must be installed."),
@@ -66,7 +66,7 @@ def execute(call):
     try:
         started = call.send(**params)
     except PveError as error:
-        raise explained(error, _HINTS) from None
+        raise explained(error, HINTS) from None
     if call.planned:
         return None
     began, pid = call.host.clock(), started.get("pid") if isinstance(started, dict) else None
@@ -130,7 +130,7 @@ def on_windows(call):
         info = call.get("./agent/get-osinfo")
     except PveError as error:
         if error.status != 500 or not re.search(r"(?i)agent error|qga command", str(error)):
-            raise explained(error, _HINTS) from None
+            raise explained(error, HINTS) from None
         return str(call.config().get("ostype", "")).startswith("w")
     result = info.get("result") if isinstance(info, dict) else None
     return isinstance(result, dict) and result.get("id") == "mswindows"

@@ -1,9 +1,14 @@
-"""Toolset: what is going on - the whole cluster at a glance, addresses and file systems of guests, history, pending changes."""
+"""Toolset: what is going on - the cluster at a glance, what is inside guests, history, pending changes."""
 import time
 
-from tools.guests import by_state, data_only, said
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Guest, Optional, Paged, PveError, Result, Table, Tool,
-                       dataclass, text)
+from tools.agent import HINTS
+from tools.edit import explained
+from tools.guests import by_state, data_only, said, storages, waiting
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Guest, Optional, Paged, PveError, Table,
+                       Tool, dataclass, text)
+from tools.tasks import succeeded
+
+# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
@@ -13,7 +18,7 @@ class Overview:
 
 @dataclass
 class Ips(Guest):
-    """IP addresses of a guest (of a VM by its agent)."""
+    """IP addresses of a VM (by its agent) or a container."""
 
 
 @dataclass
@@ -23,10 +28,10 @@ class GuestInfo(Guest):
 
 @dataclass
 class History:
-    """History of a guest, node or storage (CPU, memory, network, disk) as averages, maxima and a small chart."""
+    """History of a guest, node or storage: averages, maxima, small charts."""
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     node: AnyNode = None
-    storage: Annotated[Optional[str], Arg(format="storage")] = None
+    storage: Annotated[Optional[str], Arg("with node", format="storage")] = None
     timeframe: Annotated[str, Arg(choices=("hour", "day", "week", "month", "year"))] = "day"
 
 
@@ -37,154 +42,202 @@ class Pending(Guest, Paged):
 
 # ------------------------------------------------------------------------------------------------------------- overview
 
-FULL, DAY = 0.8, 86400
-OVERVIEW = Facts(Column("cluster"), Column("quorate", kind="bool"), *data_only("any", "nodes", "guests", "storages", "failed_tasks",
-                                                                              "guests_without_backup"))
-_MOST = 15
+FULL, DAY = 0.8, 86400                                  # a storage counts as full; seconds that failed tasks are shown
+_MOST, _KEPT = 15, 100                                  # of each kind: in the text, in the data
+OVERVIEW = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
+                 *data_only("any", "nodes", "guests", "storages", "failed_tasks", "guests_without_backup"),
+                 *data_only("int", "guests_without_backup_total", "failed_tasks_total"))
+NODES = Table("node", *data_only("text", "node", "status"), *data_only("fraction", "cpu"),
+              *data_only("number", "maxcpu"), *data_only("bytes", "mem", "maxmem"), *data_only("seconds", "uptime"))
+FAILED = Table("task", *data_only("text", "upid", "node", "type", "id", "status"), *data_only("time", "endtime"))
 
 
 def uncovered(guests, jobs):
-    """The guests (of /cluster/resources) that no enabled backup job (of /cluster/backup) takes; templates are left out."""
-    covered, pools = set(), set()
+    """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out.
+
+    Which guests a job takes: PVE/VZDump.pm, get_included_guests; a job with a node takes those of that node only.
+    """
+    left = {str(guest.get("vmid")): guest for guest in guests if not int(guest.get("template") or 0)}
     for job in jobs:
         if str(job.get("enabled", 1)) == "0":
             continue
-        if str(job.get("all", 0)) == "1":
-            left_out = set(_list(job.get("exclude")))
-            nodes = {job["node"]} if job.get("node") else None
-            for guest in guests:
-                if str(guest.get("vmid")) not in left_out and (nodes is None or guest.get("node") in nodes):
-                    covered.add(str(guest.get("vmid")))
-        elif job.get("pool"):
-            pools.add(job["pool"])
-        else:
-            covered.update(_list(job.get("vmid")))
-    return [g for g in guests if str(g.get("vmid")) not in covered and g.get("pool") not in pools and not int(g.get("template") or 0)]
+        pool, listed, everything = job.get("pool"), _list(job.get("vmid")), str(job.get("all", 0)) == "1"
+        excluded = _list(job.get("exclude"))
+        for vmid, guest in list(left.items()):
+            if job.get("node") and guest.get("node") != job["node"]:
+                continue
+            if pool:
+                taken = guest.get("pool") == pool
+            else:
+                taken = vmid in listed or everything and vmid not in excluded
+            if taken:
+                del left[vmid]
+    return sorted(left.values(), key=lambda guest: int(guest["vmid"]))
 
 
 def _list(words):
-    return [part for part in str(words or "").replace(";", ",").split(",") if part]
+    return set(str(words or "").replace(";", ",").replace(" ", ",").split(",")) - {""}
 
 
 def get_overview(call):
     notes = []
 
-    def read(path, what, **params):
+    def read(path, what):
         try:
-            return call.get(path, **params) or []
+            return call.get(path) or []
         except PveError as error:
             notes.append("%s could not be read: %s" % (what, str(error).split("\n")[0]))
             return None
-    resources = call.get("/cluster/resources")
-    status = read("/cluster/status", "The cluster's state")
-    tasks = read("/cluster/tasks", "Tasks")
+    resources = call.get("/cluster/resources") or []
+    status, tasks = read("/cluster/status", "The state of the cluster"), read("/cluster/tasks", "Tasks")
     jobs = read("/cluster/backup", "Backup jobs")
-    guests = [r for r in resources if r.get("type") in ("qemu", "lxc")]
-    cluster = next((r for r in status or [] if r.get("type") == "cluster"), {})
-    lines, data = [], {}
+    guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
+    data, lines = {"guests": by_state(guests)}, []
+    lines.extend(_cluster(status, data))
+    lines.extend(_nodes([row for row in resources if row.get("type") == "node"], data))
+    lines.append("Guests: %s%s" % ("{:,}".format(len(guests)), ": " + said(data["guests"]) if guests else ""))
+    lines.append(_full([row for row in resources if row.get("type") == "storage"], data))
+    lines.extend(_failed(tasks, data) if tasks is not None else ())
+    if jobs is not None:
+        bare = uncovered(guests, jobs)
+        data.update(guests_without_backup=[int(row["vmid"]) for row in bare[:_KEPT]],
+                    guests_without_backup_total=len(bare))
+        lines.append("Guests in no backup job: " + _some(
+            bare, lambda row: "%s (%s)" % (row["vmid"], text.line(row.get("name") or "-", 30))))
+    if not resources:
+        notes.append("Nothing is listed: the token may lack all privileges (proxmox_get_permissions).")
+    return call.answer(data, "The cluster at a glance\n" + "\n".join(lines), "\n".join(notes))
+
+
+def _some(rows, show):
+    """"17: a, b and 15 more"; "none"."""
+    if not rows:
+        return "none"
+    more = " and {:,} more".format(len(rows) - _MOST) if len(rows) > _MOST else ""
+    return "{:,}: {}{}".format(len(rows), ", ".join(map(show, rows[:_MOST])), more)
+
+
+def _cluster(status, data):
+    cluster = next((row for row in status or [] if row.get("type") == "cluster"), None)
     if cluster:
         data.update(cluster=cluster.get("name"), quorate=bool(int(cluster.get("quorate") or 0)))
-        lines.append("Cluster %s: %s" % (text.line(cluster.get("name")), "quorate" if data["quorate"] else
-                                         "NO QUORUM: nothing can be changed"))
-    nodes = sorted((r for r in resources if r.get("type") == "node"), key=lambda r: str(r.get("node")))
-    data["nodes"] = [{key: r[key] for key in ("node", "status", "cpu", "maxcpu", "mem", "maxmem", "uptime") if key in r} for r in nodes[:50]]
-    for r in nodes[:_MOST]:
-        lines.append("Node %s: %s%s" % (text.line(r.get("node")), r.get("status"), ", CPU %s of %s, memory %s" % (
-            text.percent(float(r["cpu"])), text.plural(int(r["maxcpu"]), "core"), text.used_of(r.get("mem"), r.get("maxmem")))
-            if r.get("maxmem") and "cpu" in r and r.get("maxcpu") else ""))
-    down = [str(r.get("node")) for r in nodes if r.get("status") != "online"]
-    if len(nodes) > _MOST:
-        lines.append("... %d nodes in all; not online: %s" % (len(nodes), ", ".join(down) or "none"))
-    data["guests"] = by_state(guests)
-    lines.append("Guests: %s%s" % (len(guests), ": " + said(data["guests"]) if guests else ""))
-    full = _full(resources)
-    data["storages"] = full[:50]
-    lines.append("Storages over %d %%: %s" % (FULL * 100, "; ".join("%s %s" % (s["storage"] + (" on " + s["node"] if s.get("node") else ""),
-                 text.percent(s["used_fraction"])) for s in full[:_MOST]) + _more(full) or "none"))
-    if tasks is not None:
-        since = time.time() - DAY
-        failed = [t for t in tasks if t.get("endtime") and float(t["endtime"]) >= since
-                  and str(t.get("status")) != "OK" and not str(t.get("status")).startswith("WARNINGS")]
-        data["failed_tasks"] = [{key: t[key] for key in ("upid", "node", "type", "id", "status") if t.get(key)} for t in failed[:_MOST]]
-        lines.append("Failed tasks of a day: %d" % len(failed))
-        lines.extend("  %s %s on %s: %s" % (t.get("type"), text.line(t.get("id") or ""), t.get("node"), text.line(t.get("status"), 120))
-                     for t in failed[:5])
-    if jobs is not None:
-        bare = sorted(uncovered(guests, jobs), key=lambda g: int(g["vmid"]))
-        data["guests_without_backup"] = [int(g["vmid"]) for g in bare[:100]]
-        lines.append("Guests in no backup job: %d%s" % (len(bare), ": " + ", ".join(
-            "%s (%s)" % (g["vmid"], text.line(g.get("name") or "-", 30)) for g in bare[:_MOST]) + _more(bare) if bare else ""))
-    return Result("\n".join(["The cluster at a glance"] + lines + notes), data)
+        yield "Cluster %s: %s" % (text.line(cluster.get("name")), "quorate" if data["quorate"] else
+                                  "NO QUORUM, so nothing can be changed")
+    elif status:
+        yield "A single node, no cluster"
 
 
-def _more(items):
-    return " and %d more" % (len(items) - _MOST) if len(items) > _MOST else ""
+def _nodes(rows, data):
+    rows = sorted(NODES.data(rows), key=lambda row: (row.get("status") == "online", row.get("node", "")))
+    data["nodes"] = rows[:_KEPT]
+    for row in rows[:_MOST]:
+        words = "Node %s: %s" % (text.line(row.get("node")), row.get("status"))
+        if row.get("maxmem") and row.get("maxcpu") and "cpu" in row:
+            words += ", CPU %s of %s, memory %s" % (text.percent(row["cpu"]), text.plural(row["maxcpu"], "core"),
+                                                    text.used_of(row.get("mem"), row["maxmem"]))
+        yield words
+    if len(rows) > _MOST:
+        yield "... and %s, %d of all not online" % (text.plural(len(rows) - _MOST, "node"), sum(
+            row.get("status") != "online" for row in rows))
 
 
-def _full(resources):
-    """Storages that are more than FULL full; a shared one once."""
-    found, seen = [], set()
-    for r in resources:
-        if r.get("type") != "storage" or not r.get("maxdisk"):
-            continue
-        shared = bool(int(r.get("shared") or 0))
-        key = r.get("storage") if shared else (r.get("node"), r.get("storage"))
-        used = float(r.get("disk") or 0) / float(r["maxdisk"])
-        if used >= FULL and key not in seen:
-            seen.add(key)
-            found.append({"storage": str(r.get("storage")), "used_fraction": round(used, 4), **({} if shared else {"node": str(r.get("node"))})})
-    return sorted(found, key=lambda s: -s["used_fraction"])
+def _full(rows, data):
+    full = sorted((row for row in storages(rows) if row.get("used_fraction", 0) >= FULL),
+                  key=lambda row: -row["used_fraction"])
+    data["storages"] = [{key: row[key] for key in ("storage", "node", "used_fraction", "avail") if key in row}
+                        for row in full[:_KEPT]]
+    return "Storages over %d %% full: %s" % (FULL * 100, _some(full, lambda row: "%s%s %s" % (
+        text.line(row["storage"]), " on " + text.line(row["node"]) if row.get("node") else "",
+        text.percent(row["used_fraction"]))))
 
 
-# -------------------------------------------------------------------------------------------------------- inside a guest
+def _failed(tasks, data):
+    since = time.time() - DAY
+    failed = [row for row in FAILED.data(tasks) if row.get("endtime", 0) >= since and not succeeded(row.get("status"))]
+    data.update(failed_tasks=failed[:_MOST], failed_tasks_total=len(failed))
+    yield "Failed tasks of the last day: %s" % ("{:,}".format(len(failed)) if failed else "none")
+    for row in failed[:5]:
+        yield "  %s%s on %s: %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "",
+                                    row.get("node"), text.line(row.get("status", "unknown"), 120))
+    if len(failed) > 5:
+        yield "  proxmox_list_tasks errors=true lists them all"
 
-IPS = Table("interface", Column("name"), Column("mac", "MAC"), Column("addresses", kind="list", text=lambda r: ", ".join(r.get("addresses", []))))
-INFO = Facts(Column("os", "OS"), Column("hostname", "host name"), Column("kernel"), Column("timezone"), *data_only("any", "filesystems"))
+
+# ------------------------------------------------------------------------------------------------------- inside a guest
+
+IPS = Table("interface", Column("name"), Column("mac", "MAC"), Column("addresses", kind="list"))
+INFO = Facts(Column("os", "OS"), Column("hostname", "host name"), Column("kernel"), Column("timezone"),
+             *data_only("any", "filesystems"), *data_only("int", "total"))
+_LOCAL = ("127.", "::1/", "fe80:", "169.254.")
 
 
 def get_guest_ips(call):
-    kind = call.guest()["type"]
-    if kind == "qemu":
-        found = (call.get("/nodes/{node}/{kind}/{vmid}/agent/network-get-interfaces", {"kind": kind}) or {}).get("result") or []
+    row = call.guest()
+    ids = {"kind": row["type"]}
+    whose = "%s %s" % ("VM" if row["type"] == "qemu" else "Container", call.args.vmid)
+    if row["type"] == "qemu":
+        found = _agent(call, "network-get-interfaces") or []
     else:
-        found = call.get("/nodes/{node}/{kind}/{vmid}/interfaces", {"kind": kind}) or []
-    rows = []
-    for entry in found:
-        addresses = ["%s/%s" % (a.get("ip-address"), a.get("prefix")) for a in entry.get("ip-addresses") or [] if a.get("ip-address")]
-        addresses = addresses or [entry[key] for key in ("inet", "inet6") if entry.get(key)]
-        rows.append({"name": str(entry.get("name")), "mac": str(entry.get("hardware-address") or entry.get("hwaddr") or ""),
-                     "addresses": addresses})
-    return call.listing(rows, "%s %s has %s" % ("VM" if kind == "qemu" else "Container", call.args.vmid, text.plural(len(rows), "interface")),
-                        None if rows else "A container that does not run has none.")
+        found = call.get("/nodes/{node}/{kind}/{vmid}/interfaces", ids) or []
+    rows = [_interface(entry) for entry in found]
+    reachable = [address.split("/")[0] for one in rows for address in one["addresses"]
+                 if not address.startswith(_LOCAL)]
+    note = None if rows else "A container has none while it does not run." if row["type"] == "lxc" else (
+        "The agent names no interface.")
+    return call.listing(IPS.data(rows), "%s (%s): %s" % (whose, text.line(row.get("name") or "-"), text.line(
+        ", ".join(reachable), 400) or "no address beyond its own host"), note)
+
+
+def _interface(entry):
+    """A raw interface of the agent, or of a container (before 9 with inet and inet6 only)."""
+    addresses = ["%s/%s" % (one.get("ip-address"), one.get("prefix")) for one in entry.get("ip-addresses") or []
+                 if one.get("ip-address")]
+    return {"name": entry.get("name"), "mac": entry.get("hardware-address") or entry.get("hwaddr"),
+            "addresses": addresses or [str(entry[key]) for key in ("inet", "inet6") if entry.get(key)]}
+
+
+def _agent(call, name):
+    """The result of a command of a VM's agent."""
+    try:
+        return (call.get("/nodes/{node}/qemu/{vmid}/agent/" + name) or {}).get("result")
+    except PveError as error:
+        raise explained(error, HINTS) from None
 
 
 def get_vm_guest_info(call):
-    def agent(name):
-        return (call.get("./agent/" + name) or {}).get("result") or {}
-    system = agent("get-osinfo")
+    system = _agent(call, "get-osinfo") or {}
     facts = {"os": system.get("pretty-name") or system.get("name"), "kernel": system.get("kernel-release")}
     for name, key, field in (("get-host-name", "hostname", "host-name"), ("get-timezone", "timezone", "zone")):
         try:
-            facts[key] = agent(name).get(field)
+            facts[key] = (_agent(call, name) or {}).get(field)
         except PveError:
-            continue                                                # older agents do not know it
+            continue                                    # older agents do not know it
     try:
-        mounted = agent("get-fsinfo") or []
+        mounted = _agent(call, "get-fsinfo") or []
     except PveError as error:
         return call.answer(facts, call.subject, "File systems: %s" % error)
-    systems = []
-    for entry in sorted(mounted, key=lambda f: str(f.get("mountpoint"))):
-        row = {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type"))}
-        if entry.get("total-bytes"):
-            row.update(total=int(entry["total-bytes"]), used=int(entry.get("used-bytes") or 0))
-        systems.append(row)
-    lines = ["%s (%s): %s" % (text.line(f["mountpoint"]), text.line(f["type"]), text.used_of(f.get("used"), f.get("total"))) for f in systems[:50]]
-    return call.answer(dict(facts, filesystems=systems[:50]), call.subject, "\n".join(["File systems:"] + lines) if lines else None)
+    systems = sorted(map(_filesystem, mounted), key=lambda row: row["mountpoint"])
+    lines = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
+        row.get("used"), row.get("total"))) for row in systems[:50]]
+    if len(systems) > 50:
+        lines.append("... and %d more" % (len(systems) - 50))
+    facts.update(filesystems=systems[:50], total=len(systems))
+    note = "\n".join(["File systems:"] + lines) if lines else "It names no file system."
+    return call.answer(facts, call.subject, note)
+
+
+def _filesystem(entry):
+    row = {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type"))}
+    total = text.normal("bytes", entry.get("total-bytes"))
+    if total:
+        row.update(total=total, used=text.normal("bytes", entry.get("used-bytes")) or 0)
+    return row
 
 
 # -------------------------------------------------------------------------------------------------------------- history
 
-HISTORY = Facts(Column("timeframe"), Column("from", "from", "time"), Column("to", "to", "time"), *data_only("any", "metrics"))
+HISTORY = Facts(*data_only("text", "timeframe"), Column("from", "from", "time"), Column("to", "to", "time"),
+                *data_only("any", "metrics"))
 POINTS = 48
 _BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 
@@ -193,79 +246,105 @@ def _rate(value):
     return text.size(value) + "/s"
 
 
-#: key in rrddata -> (heading, how to show it, key of the whole that it is a part of)
-METRICS = {"cpu": ("CPU", text.percent, None), "iowait": ("IO wait", text.percent, None), "loadavg": ("load", lambda v: "%.2f" % v, None),
-           "mem": ("memory", text.size, "maxmem"), "memused": ("memory", text.size, "memtotal"), "disk": ("disk", text.size, "maxdisk"),
-           "used": ("used", text.size, "total"), "rootused": ("root disk", text.size, "roottotal"), "netin": ("network in", _rate, None),
-           "netout": ("network out", _rate, None), "diskread": ("disk read", _rate, None), "diskwrite": ("disk write", _rate, None)}
+def _two(value):
+    return "%.2f" % value
+
+
+#: (key in rrddata, heading, how to show it, key of the whole that it is a part of)
+METRICS = (("cpu", "CPU", text.percent, None), ("iowait", "IO wait", text.percent, None),
+           ("loadavg", "load", _two, None),
+           ("mem", "memory", text.size, "maxmem"), ("memused", "memory", text.size, "memtotal"),
+           ("disk", "disk", text.size, "maxdisk"), ("used", "used", text.size, "total"),
+           ("rootused", "root disk", text.size, "roottotal"), ("netin", "network in", _rate, None),
+           ("netout", "network out", _rate, None), ("diskread", "disk read", _rate, None),
+           ("diskwrite", "disk write", _rate, None))
 
 
 def get_history(call):
-    args = call.args
-    if args.vmid:
-        path, ids, whose = "/nodes/{node}/{kind}/{vmid}/rrddata", {"kind": call.guest()["type"]}, "guest %s" % args.vmid
-        ids["node"] = call.guest()["node"]
-    elif args.node and args.storage:
-        path, ids, whose = "/nodes/{node}/storage/{storage}/rrddata", {}, "storage %s on %s" % (args.storage, args.node)
-    elif args.node:
-        path, ids, whose = "/nodes/{node}/rrddata", {}, "node %s" % args.node
-    else:
+    args, ids = call.args, {}
+    if args.vmid and args.storage or not (args.vmid or args.node):
         raise Failure("Say whose history: vmid, or node, or node and storage. Nothing was sent.")
-    rows = [r for r in call.get(path, ids, timeframe=args.timeframe, cf="AVERAGE") or [] if len(r) > 1]
+    if args.vmid:
+        row = call.guest()
+        ids = {"kind": row["type"], "node": row["node"]}
+        path = "/nodes/{node}/{kind}/{vmid}/rrddata"
+        whose = "guest %s (%s)" % (args.vmid, text.line(row.get("name") or "-"))
+    elif args.storage:
+        path, whose = "/nodes/{node}/storage/{storage}/rrddata", "storage %s on %s" % (args.storage, args.node)
+    else:
+        path, whose = "/nodes/{node}/rrddata", "node %s" % args.node
+    rows = [row for row in call.get(path, ids, timeframe=args.timeframe, cf="AVERAGE") or [] if len(row) > 1]
     if not rows:
-        return call.answer({"timeframe": args.timeframe, "metrics": []}, "No history of %s in this %s." % (whose, args.timeframe))
+        return call.answer({"timeframe": args.timeframe, "metrics": []},
+                           "There is no history of %s in the last %s." % (whose, args.timeframe))
     metrics, lines = [], []
-    for key, (heading, show, whole) in METRICS.items():
-        values = [float(r[key]) for r in rows if isinstance(r.get(key), (int, float, str)) and _is_number(r[key])]
-        if not values or (max(values) == 0 and key in ("disk", "iowait")):
-            continue
-        total = next((float(r[whole]) for r in reversed(rows) if whole and _is_number(r.get(whole))), None)
-        metric = {"metric": key, "average": sum(values) / len(values), "maximum": max(values), "last": values[-1]}
-        if total:
-            metric["total"] = total
-        metrics.append(metric)
-        lines.append("%-12s %s  average %s, maximum %s, last %s%s" % (heading, chart(values, total if whole else None), show(metric["average"]),
-                     show(metric["maximum"]), show(metric["last"]), " of %s" % show(total) if total else ""))
-    facts = {"timeframe": args.timeframe, "from": rows[0]["time"], "to": rows[-1]["time"], "metrics": metrics}
-    return call.answer(facts, "History of %s" % whose, "\n".join(lines))
+    for key, heading, show, whole in METRICS:
+        metric = _metric(rows, key, whole)
+        if metric:
+            metrics.append(metric)
+            lines.append("%-12s %s  average %s, maximum %s, last %s%s" % (
+                heading, chart(metric["points"], metric.get("total")), show(metric["average"]), show(metric["maximum"]),
+                show(metric["last"]), " of %s" % show(metric["total"]) if "total" in metric else ""))
+    facts = {"timeframe": args.timeframe, "from": rows[0].get("time"), "to": rows[-1].get("time"), "metrics": metrics}
+    return call.answer(facts, "History of %s, the last %s" % (whose, args.timeframe), "\n".join(lines))
 
 
-def _is_number(value):
-    try:
-        return value is not None and float(value) == float(value)
-    except (TypeError, ValueError):
-        return False
+def _metric(rows, key, whole):
+    """{metric, average, maximum, last, points, total} of one key of rrddata; None when there is nothing to say."""
+    values = _numbers(rows, key)
+    if not values or (max(values) == 0 and key in ("disk", "iowait")):  # Proxmox cannot see into a VM's disk and says 0
+        return None
+    metric = {"metric": key, "average": _short(sum(values) / len(values)), "maximum": _short(max(values)),
+              "last": _short(values[-1]), "points": [_short(value) for value in averages(values)]}
+    total = _numbers(rows, whole)[-1:] if whole else []
+    if total and total[0]:
+        metric["total"] = _short(total[0])
+    return metric
 
 
-def chart(values, top=None):
-    """A line of at most POINTS bars of the values' averages, from 0 to `top` (default: the largest)."""
+def _numbers(rows, key):
+    found = (text.normal("number", row.get(key)) for row in rows if row.get(key) is not None)
+    return [float(value) for value in found if value is not None and value == value]
+
+
+def _short(value):
+    """A number with four digits that count; whole where it is large."""
+    return int(round(value)) if abs(value) >= 10000 else float("%.4g" % value)
+
+
+def averages(values):
+    """At most POINTS averages of neighbouring values."""
     width = max(1, -(-len(values) // POINTS))
-    points = [sum(values[i:i + width]) / len(values[i:i + width]) for i in range(0, len(values), width)]
+    return [sum(values[i:i + width]) / len(values[i:i + width]) for i in range(0, len(values), width)]
+
+
+def chart(points, top=None):
+    """A line of bars, from 0 to `top` (default: the largest)."""
     top = top or max(points) or 1.0
-    return "".join(_BARS[min(7, max(0, int(p / top * 7.999)))] for p in points)
+    return "".join(_BARS[min(7, max(0, int(point / top * 7.999)))] for point in points)
 
 
 # -------------------------------------------------------------------------------------------------------------- pending
 
-PENDING = Table("change", Column("key", "option"), Column("value", "now", "long"), Column("pending", "after a restart", "long"),
-                Column("delete", "removed", "bool"))
+PENDING = Table("change", Column("key", "option"), Column("now", kind="long"),
+                Column("then", "after a restart", "long"), Column("removed", kind="bool"))
 
 
 def get_pending(call):
-    kind = call.guest()["type"]
-    rows = [{"key": e["key"], **{k: str(e[k]) for k in ("value", "pending") if e.get(k) is not None}, **({"delete": True} if e.get("delete") else {})}
-            for e in call.get("/nodes/{node}/{kind}/{vmid}/pending", {"kind": kind}) if "pending" in e or e.get("delete")]
-    for row in rows:
-        if row["key"] == "cipassword":
-            row.update({key: "***" for key in ("value", "pending") if key in row})
-    waiting = "%s %s" % (text.plural(len(rows), "change"), "waits" if len(rows) == 1 else "wait") if rows else "No change waits"
-    return call.listing(rows, "%s for a restart of guest %s" % (waiting, call.args.vmid))
+    row = call.guest()
+    entries = call.get("/nodes/{node}/{kind}/{vmid}/pending", {"kind": row["type"]}) or []
+    rows = PENDING.data([{key: ", ".join(map(str, value)) if isinstance(value, list) else value
+                          for key, value in change.items()} for change in waiting(entries)])
+    count = "No change waits" if not rows else "1 change waits" if len(rows) == 1 else "%d changes wait" % len(rows)
+    return call.listing(rows, "%s for a restart of guest %s (%s)" % (
+        count, call.args.vmid, text.line(row.get("name") or "-")))
 
 
 TOOLS = {
     "proxmox_get_overview": Tool("GET /cluster/resources", BASIC, Overview, get_overview, OVERVIEW),
     "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS),
-    "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo, get_vm_guest_info, INFO),
+    "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo,
+                                      get_vm_guest_info, INFO),
     "proxmox_get_history": Tool("GET /nodes/{node}/{kind}/{vmid}/rrddata", BASIC, History, get_history, HISTORY),
     "proxmox_get_pending": Tool("GET /nodes/{node}/{kind}/{vmid}/pending", BASIC, Pending, get_pending, PENDING),
 }

@@ -1,0 +1,231 @@
+"""The cluster at a glance, what is inside guests, history and pending changes."""
+import json
+
+import pytest
+
+from support import Bench
+from tools import insight, text
+
+FIND = "GET /cluster/resources type=vm"
+AGENT = "GET /nodes/pve1/qemu/100/agent/"
+RRD = "/rrddata cf=AVERAGE timeframe="
+
+
+def pending(bench):
+    """Two changes of VM 100 that wait, one of them a removal."""
+    bench.cluster.world.guests[100].pending.update({"cores": 8, "net1": None})
+
+
+CASES = [
+    ("proxmox_get_overview", {}, ["GET /cluster/resources", "GET /cluster/status", "GET /cluster/tasks", "GET /cluster/backup"]),
+    ("proxmox_get_guest_ips", {"vmid": 100}, [FIND, AGENT + "network-get-interfaces"]),
+    ("proxmox_get_guest_ips", {"vmid": 200, "node": "pve1"}, [FIND, "GET /nodes/pve1/lxc/200/interfaces"]),
+    ("proxmox_get_vm_guest_info", {"vmid": 100, "node": "pve1"}, [AGENT + "get-osinfo", AGENT + "get-host-name",
+                                                                  AGENT + "get-timezone", AGENT + "get-fsinfo"]),
+    ("proxmox_get_history", {"vmid": 100}, [FIND, "GET /nodes/pve1/qemu/100" + RRD + "day"]),
+    ("proxmox_get_history", {"vmid": 200, "timeframe": "hour"}, [FIND, "GET /nodes/pve1/lxc/200" + RRD + "hour"]),
+    ("proxmox_get_history", {"node": "pve1", "timeframe": "year"}, ["GET /nodes/pve1" + RRD + "year"]),
+    ("proxmox_get_history", {"node": "pve1", "storage": "local"}, ["GET /nodes/pve1/storage/local" + RRD + "day"]),
+    ("proxmox_get_pending", {"vmid": 100, "node": "pve1", "limit": 1, "offset": 1},
+     [FIND, "GET /nodes/pve1/qemu/100/pending"], pending),
+    ("proxmox_get_pending", {"vmid": 201}, [FIND, "GET /nodes/pve2/lxc/201/pending"]),
+]
+
+
+def ok(answer):
+    assert not answer.failed, answer.text
+    return answer
+
+
+def answering(bench, path, data):
+    """Let one path of the bench's Proxmox answer with `data`, or with an error when it is one."""
+    handle = bench.cluster.handle
+
+    def other(verb, target, headers, body=b""):
+        if verb == "GET" and target.split("?")[0] == "/api2/json" + path:
+            if isinstance(data, tuple):
+                return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
+            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
+        return handle(verb, target, headers, body)
+    bench.cluster.handle = other
+
+
+# ------------------------------------------------------------------------------------------------------------- overview
+
+def test_the_cluster_at_a_glance(monkeypatch):
+    bench = Bench()
+    monkeypatch.setattr(insight.time, "time", bench.clock.now)
+    answer = ok(bench.run("proxmox_get_overview"))
+    for words in ("Cluster demo: quorate", "Node pve1: online, CPU ", "Guests: 17: 10 running, 5 stopped, 2 templates",
+                  "Storages over 80 % full: 1: scratch on pve3 95 %", "Guests in no backup job: 10: 102 (win11), "):
+        assert words in answer.text, answer.text
+    assert answer.data["quorate"] is True and answer.data["guests"] == {"running": 10, "stopped": 5, "template": 2}
+    assert answer.data["guests_without_backup"] == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
+    assert answer.data["storages"][0]["storage"] == "scratch"
+
+
+def test_an_overview_when_something_is_wrong(monkeypatch):
+    bench = Bench(offline=("pve3",))
+    monkeypatch.setattr(insight.time, "time", bench.clock.now)
+    now = int(bench.clock.now())
+    tasks = [{"upid": "UPID:pve1:0000000%d:00000001:00000001:vzdump:100:root@pam:" % n, "node": "pve1", "type": "vzdump", "id": "100",
+              "starttime": now - 60, "endtime": now - 50, "status": status}
+             for n, status in enumerate(["job errors"] * 7 + ["OK", "WARNINGS: 2"])]
+    answering(bench, "/cluster/tasks", tasks + [dict(tasks[0], endtime=now - 90000), {"upid": "x", "starttime": now}])
+    answering(bench, "/cluster/status", [{"type": "cluster", "name": "demo", "quorate": 0}])
+    answer = ok(bench.run("proxmox_get_overview"))
+    assert "NO QUORUM, so nothing can be changed" in answer.text and "Node pve3: offline" in answer.text
+    assert answer.text.index("Node pve3") < answer.text.index("Node pve1")
+    assert "Failed tasks of the last day: 7" in answer.text and answer.text.count("vzdump of 100 on pve1: job errors") == 5
+    assert answer.data["failed_tasks_total"] == 7 and answer.data["quorate"] is False
+    assert "unknown" in answer.text
+
+
+def test_an_overview_of_a_token_with_few_rights():
+    acl = {"/vms": ["VM.Audit"]}
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": acl}})
+    answer = ok(bench.run("proxmox_get_overview"))
+    assert "The state of the cluster could not be read: " in answer.text and "Backup jobs could not be read: " in answer.text
+    assert "Guests: 17" in answer.text and "guests_without_backup" not in answer.data
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
+    assert "Guests: 0" in ok(bench.run("proxmox_get_overview")).text
+
+
+def test_an_overview_of_a_single_node():
+    bench = Bench()
+    answering(bench, "/cluster/status", [{"type": "node", "name": "pve1", "local": 1, "online": 1}])
+    answer = ok(bench.run("proxmox_get_overview"))
+    assert "A single node, no cluster" in answer.text and "quorate" not in answer.data
+
+
+GUESTS = [{"vmid": 100, "node": "a", "pool": "p"}, {"vmid": 101, "node": "b"}, {"vmid": 102, "node": "a"},
+          {"vmid": 103, "node": "b", "template": 1}]
+
+
+@pytest.mark.parametrize("jobs, left", [
+    ([], [100, 101, 102]), ([{"all": 1}], []), ([{"all": "1", "enabled": 0}], [100, 101, 102]),
+    ([{"all": 1, "exclude": "101,102"}], [101, 102]), ([{"all": 1, "node": "a"}], [101]),
+    ([{"vmid": "100;101"}], [102]), ([{"vmid": "100,101", "node": "b"}], [100, 102]), ([{"pool": "p"}], [101, 102]),
+    ([{"pool": "p", "node": "b"}], [100, 101, 102]), ([{"vmid": "100"}, {"pool": "p"}, {"vmid": 102, "enabled": "1"}], [101])])
+def test_which_guests_no_job_takes(jobs, left):
+    assert [guest["vmid"] for guest in insight.uncovered(GUESTS, jobs)] == left
+
+
+# ------------------------------------------------------------------------------------------------------- inside a guest
+
+def test_addresses():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_get_guest_ips", vmid=100))
+    assert "VM 100 (web01): 10.0.0.100, 10.0.20.100\n" in answer.text
+    assert answer.data["items"][1] == {"name": "eth0", "mac": "bc:24:11:00:01:00",
+                                       "addresses": ["10.0.0.100/24", "fe80::be24:11ff:fe00:100/64"]}
+    assert "Container 200 (dns): 10.0.0.53\n" in ok(bench.run("proxmox_get_guest_ips", vmid=200)).text
+    answer = ok(bench.run("proxmox_get_guest_ips", vmid=205))
+    assert "no address" in answer.text and "while it does not run" in answer.text and answer.data["total"] == 0
+
+
+def test_addresses_as_version_8_tells_them_and_many_of_them():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/lxc/200/interfaces", [{"name": "eth0", "hwaddr": "aa:bb", "inet": "10.0.0.5/24", "inet6": "fe80::1/64"}])
+    assert ok(bench.run("proxmox_get_guest_ips", vmid=200)).data["items"] == [
+        {"name": "eth0", "mac": "aa:bb", "addresses": ["10.0.0.5/24", "fe80::1/64"]}]
+    answering(bench, "/nodes/pve1/lxc/200/interfaces", [{"name": "veth%d" % n, "hwaddr": "aa:bb:cc:dd:ee:ff", "inet": "10.1.%d.%d/24" % (
+        n // 250, n % 250)} for n in range(2000)])
+    answer = ok(bench.run("proxmox_get_guest_ips", vmid=200))
+    assert "Shown: 1 to " in answer.text and text.weight(answer.text) + text.weight(answer.data) <= 25000
+
+
+@pytest.mark.parametrize("tool", ["proxmox_get_guest_ips", "proxmox_get_vm_guest_info"])
+@pytest.mark.parametrize("vmid, words", [(102, "Start it first (proxmox_start_vm)"), (999, "There is no guest 999"),
+                                         (101, "agent"), (108, "agent")])
+def test_a_vm_that_does_not_tell(tool, vmid, words):
+    bench = Bench()
+    bench.cluster.world.guests[101].conf.pop("agent", None)
+    bench.cluster.world.guests[108].conf["agent"] = "1"
+    answering(bench, "/nodes/pve1/qemu/108/agent/network-get-interfaces", (500, "QEMU guest agent is not running"))
+    answering(bench, "/nodes/pve1/qemu/108/agent/get-osinfo", (500, "QEMU guest agent is not running"))
+    answer = bench.run(tool, vmid=vmid)
+    assert answer.failed and words in answer.text, answer.text
+
+
+def test_what_is_inside_a_vm():
+    answer = ok(Bench().run("proxmox_get_vm_guest_info", vmid=100))
+    assert "OS: Debian GNU/Linux 13 (trixie)" in answer.text and "/ (ext4): 13 GiB of 31 GiB (42 %)" in answer.text
+    assert answer.data["hostname"] == "web01" and answer.data["filesystems"][0]["total"] == 33285996544
+
+
+def test_an_old_agent_knows_less():
+    bench = Bench()
+    for name in ("get-host-name", "get-timezone", "get-fsinfo"):
+        answering(bench, "/nodes/pve1/qemu/100/agent/" + name, (500, "Agent error: The command %s has not been found" % name))
+    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
+    assert "OS: Debian" in answer.text and "File systems: Proxmox refused" in answer.text and "hostname" not in answer.data
+    answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": [{"mountpoint": "/m%03d" % n, "type": "ext4"} for n in range(70)]})
+    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
+    assert "/m049 (ext4): -" in answer.text and "... and 20 more" in answer.text and answer.data["total"] == 70
+    answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": []})
+    assert "It names no file system." in ok(bench.run("proxmox_get_vm_guest_info", vmid=100)).text
+
+
+# -------------------------------------------------------------------------------------------------------------- history
+
+def test_history_of_a_guest():
+    answer = ok(Bench().run("proxmox_get_history", vmid=100))
+    assert "History of guest 100 (web01), the last day" in answer.text and "average" in answer.text and "\u2588" in answer.text
+    metrics = {metric["metric"]: metric for metric in answer.data["metrics"]}
+    assert set(metrics) == {"cpu", "mem", "netin", "netout", "diskread", "diskwrite"}           # a VM's disk use is not known
+    assert metrics["mem"]["total"] == 4 << 30 and 0 < metrics["cpu"]["maximum"] <= 1 and len(metrics["cpu"]["points"]) <= 48
+    answer = ok(Bench().run("proxmox_get_history", vmid=200))
+    assert "disk" in {metric["metric"] for metric in answer.data["metrics"]}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"storage": "local"}, {"vmid": 100, "storage": "local"}])
+def test_history_of_nothing_is_refused(arguments):
+    bench = Bench()
+    answer = bench.run("proxmox_get_history", **arguments)
+    assert answer.failed and "Say whose history" in answer.text and bench.sent() == []
+
+
+def test_history_with_gaps_and_without_any():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/rrddata", [{"time": 60 * n} for n in range(70)])
+    assert "There is no history of node pve1 in the last day." in ok(bench.run("proxmox_get_history", node="pve1")).text
+    rows = [{"time": 60}, {"time": 120, "cpu": 0.5, "memused": "1073741824", "memtotal": 2147483648}, {"time": 180, "cpu": None},
+            {"time": 240, "cpu": "0.25", "iowait": 0}]
+    answering(bench, "/nodes/pve1/rrddata", rows)
+    answer = ok(bench.run("proxmox_get_history", node="pve1"))
+    assert [(metric["metric"], metric["points"]) for metric in answer.data["metrics"]] == [("cpu", [0.5, 0.25]), ("memused", [1073741824])]
+    assert "average 38 %, maximum 50 %, last 25 %" in answer.text and "last 1 GiB of 2 GiB" in answer.text
+
+
+@pytest.mark.parametrize("values, top, bars", [([0, 1], None, "\u2581\u2588"), ([0, 0], None, "\u2581\u2581"), ([1, 2, 3, 4], 8, "\u2581\u2582\u2583\u2584"),
+                                               ([9], 8, "\u2588")])
+def test_charts(values, top, bars):
+    assert insight.chart(values, top) == bars
+
+
+@pytest.mark.parametrize("count", [1, 47, 48, 49, 500])
+def test_averages_are_few_and_true(count):
+    points = insight.averages([1.0] * count)
+    assert 1 <= len(points) <= 48 and set(points) == {1.0}
+
+
+# -------------------------------------------------------------------------------------------------------------- pending
+
+def test_pending_changes():
+    bench = Bench()
+    pending(bench)
+    bench.cluster.world.guests[100].pending["cipassword"] = "**********"
+    answer = ok(bench.run("proxmox_get_pending", vmid=100))
+    assert "3 changes wait for a restart of guest 100 (web01)" in answer.text
+    assert {"key": "cores", "now": "4", "then": "8"} in answer.data["items"]
+    assert next(row for row in answer.data["items"] if row["key"] == "net1")["removed"] is True
+    assert "No change waits for a restart of guest 101" in ok(bench.run("proxmox_get_pending", vmid=101)).text
+    assert bench.run("proxmox_get_pending", vmid=999).failed
+
+
+@pytest.mark.parametrize("tool", ["proxmox_get_overview"])
+def test_ten_thousand_guests(tool):
+    answer = ok(Bench(guests=10000).run(tool))
+    assert text.weight(answer.text) + text.weight(answer.data) <= 25000 and "Guests: 10,000" in answer.text
+    assert len(answer.data["guests_without_backup"]) == 100 and answer.data["guests_without_backup_total"] == 10000
