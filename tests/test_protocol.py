@@ -816,3 +816,20 @@ def test_the_longest_line_that_is_served():
     talk = Talk()
     talk.line(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"' + b"a" * (LONGEST_LINE - 100) + b'"}}')
     assert talk.read()["result"] == {}
+
+
+# ---------------------------------------------------------------------------------------------------- who is asking
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_call_knows_what_the_client_calls_itself(era):
+    """For the audit log: clientInfo of the handshake, or of the request."""
+    info, seen = {"name": "ExampleClient", "version": "1.0"}, []
+    talk = Talk(TableApp({"echo": (tool("echo"), lambda request, arguments: seen.append(request.client) or said("ok"))}),
+                version=None)
+    params = {"name": "echo"}
+    if era == "legacy":
+        talk.call("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info})
+    else:
+        params["_meta"] = {VERSION_KEY: "2026-07-28", "io.modelcontextprotocol/clientInfo": info, **CAPS}
+    assert "result" in talk.call("tools/call", params)
+    assert seen == [info]

@@ -79,7 +79,9 @@ class Request:
         self.reply = reply                  # function of the encoded answer; None says that there will be none
         self.cancelled, self.writing = threading.Event(), False
         self.question = None                # the _Question to the user that this request waits for
-        token = (params.get("_meta") or {}).get("progressToken")
+        meta = params.get("_meta") or {}
+        self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
+        token = meta.get("progressToken")
         self._token = token if _key(token) else None
         self._progress, self._told = -1, None
         self.state = params.get("requestState") if self.modern else None
@@ -188,7 +190,7 @@ class Server:
         self._closed = False                        # no more input
         self._done = threading.Condition(self._lock)
         self._asks = 0
-        self.version, self.capabilities = None, {}  # of the legacy handshake
+        self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
 
     @property
     def app(self):
@@ -410,6 +412,7 @@ class Server:
             raise _invalid_params("protocolVersion must be a string")
         self.version = wanted if wanted in LEGACY else LATEST_LEGACY
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
+        self.client = request.params.get("clientInfo")
         return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
                 "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
 
