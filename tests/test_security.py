@@ -376,6 +376,8 @@ def test_req09_lists_of_a_big_cluster_are_pages(name):
     if required:
         pytest.skip("about one thing, not the cluster")
     answer = bench.run(name)
+    if "Say whose" in answer.text:
+        pytest.skip("about one of several things")
     assert not answer.failed and text.weight(answer.text) + text.weight(answer.data) <= text.CAP
     if "items" in answer.data and len(answer.data["items"]) < answer.data["total"]:
         assert "Shown: 1 to" in answer.text or "offset=" in answer.text
@@ -460,9 +462,10 @@ def test_req13_what_destroys_asks_first_and_names_its_target(name):
         assert unasked == []
 
 
-#: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing, and most
-#: endpoints destroy nothing.
-MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup", "proxmox_api_call")
+#: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing, only the
+#: deletion of an unused volume loses something of a config, and most endpoints destroy nothing.
+MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup", "proxmox_update_vm_config",
+            "proxmox_update_lxc_config", "proxmox_api_call")
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if any(

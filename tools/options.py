@@ -1,8 +1,13 @@
 """Toolset: the rest of a guest's configuration - any option, cloud-init, turning it into a template, a hard reset."""
 import re
+from urllib.parse import quote
 
 from tools.edit import Disk, change, explained
-from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting, dataclass, text)
+from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting,
+                       dataclass, text)
+from tools.pve.formats import parse_property_string, property_string
+
+# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
@@ -28,59 +33,109 @@ class Reset(Waiting):
     """Reset a VM hard, like its reset button; prefer reboot."""
 
 
+# ---------------------------------------------------------------------------------------------------------- any option
+
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
-_DESTROYED = re.compile(r"unused\d+")
+_NET = re.compile(r"net\d+")
+_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+_DESTROYED = re.compile(r"unused\d+")                   # deleting one deletes its volume
+#: Parameters of the endpoint that are no options; force would destroy a disk that delete only detaches.
+_NO_OPTIONS = ("delete", "revert", "digest", "vmid", "node", "force")
 
 
 def update_config(call):
     args = call.args
-    options = {str(key): _plain(key, value) for key, value in (args.options or {}).items()}
-    if not (options or args.delete or args.revert):
-        raise Failure("Say what to change: options, delete or revert. Nothing was sent.")
-    bad = [key for key in options if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_-]*", key) or key in ("delete", "revert", "digest", "vmid", "node")]
-    both = sorted(set(options) & set((args.delete or []) + (args.revert or [])))
-    if bad or both:
-        raise Failure("%s. Nothing was sent." % "; ".join(["%r is not an option" % key[:40] for key in bad]
-                                                           + ["%s is both set and deleted or reverted" % key for key in both]))
-    doomed = [key for key in args.delete or [] if _DESTROYED.fullmatch(key)]
-    if doomed:
-        call.confirm(lambda: _doomed(call, doomed))
+    options = {key: _plain(key, value) for key, value in (args.options or {}).items()}
+    deleted, reverted = args.delete or [], args.revert or []
+    _consistent(options, deleted, reverted)
+    doomed = [key for key in deleted if _DESTROYED.fullmatch(key)]
+    found = call.confirm(lambda: _doomed(call, doomed)) if doomed else {}
+    if reverted:
+        pending = call.pending()
+        idle = [key for key in reverted if key not in pending]
+        if idle:
+            raise Failure("No change of %s waits for a restart, so there is nothing to revert. Nothing was sent." % (
+                ", ".join(idle)))
 
     def work_out(config):
-        for key, value in options.items():
-            if _VOLUME.fullmatch(key) and key in config and Disk(str(config[key])).volid != Disk(value).volid \
-                    and not Disk(str(config[key])).cdrom:
-                raise Failure("%s of %s holds %s; another volume would take its place. Detach it first, or use a free key. "
-                              "Nothing was sent." % (key, call.subject, Disk(str(config[key])).volid))
-        missing = [key for key in args.delete or [] if key not in config]
-        if missing:
-            raise Failure("%s has no %s. Nothing was sent." % (call.subject, ", ".join(missing)))
-        return dict(options, delete=",".join(args.delete or []) or None, revert=",".join(args.revert or []) or None)
+        _fitting(call, config, options, deleted)
+        if any(str(config.get(key)) != volume for key, volume in found.items()):
+            raise Failure("The configuration changed meanwhile. Nothing was sent.")
+        return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out)
-    changed = sorted(options) + ["%s deleted" % key for key in args.delete or []] + ["%s reverted" % key for key in args.revert or []]
-    waiting = sorted(after.waiting.intersection(list(options) + (args.delete or [])))
-    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(
-        "%s set" % part if part in options else part for part in changed)), after.note(call, list(options) + (args.delete or [])),
-        waiting=waiting or None)
+    done = (["%s set" % key for key in sorted(options)] + ["%s deleted" % key for key in deleted]
+            + ["%s reverted" % key for key in reverted])
+    touched = list(options) + deleted
+    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), after.note(call, touched),
+                     waiting=sorted(after.waiting.intersection(touched)) or None)
 
 
 def _plain(key, value):
+    """An option's value as Proxmox takes it: text; keys of ssh percent-encoded (format urlencoded)."""
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    raise Failure("options.%s must be a text, a number or true or false. Nothing was sent." % key)
+    if isinstance(value, dict) and value and not any(isinstance(part, (dict, list)) for part in value.values()):
+        return property_string(value)
+    if not isinstance(value, (str, int, float)) or value == "":
+        hint = "; to take an option out name it in delete" if value in (None, "") else ""
+        raise Failure("options.%s must be a text, a number, true or false, or an object of them%s. Nothing was sent."
+                      % (key[:40], hint))
+    if key == "sshkeys" and re.search(r"\s", str(value)):
+        return quote(str(value).strip(), safe="")
+    return str(value)
+
+
+def _consistent(options, deleted, reverted):
+    """Failure for what makes no sense, whatever the guest's configuration is."""
+    if not (options or deleted or reverted):
+        raise Failure("Say what to change: options, delete or revert. Nothing was sent.")
+    wrong = ["%r is not an option" % key[:40] for key in list(options) + deleted + reverted
+             if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_-]*", key) or key in _NO_OPTIONS]
+    wrong += ["%s is both set and deleted or reverted" % key for key in sorted(set(options) & set(deleted + reverted))]
+    if wrong:
+        raise Failure("%s. Nothing was sent." % "; ".join(wrong))
+
+
+def _fitting(call, config, options, deleted):
+    """Failure for what Proxmox does without a word: another volume or MAC address in place of one, nothing deleted."""
+    for key, value in options.items():
+        now = str(config.get(key, ""))
+        if _VOLUME.fullmatch(key) and now and not Disk(now).cdrom and Disk(now).volid != Disk(value).volid:
+            raise Failure("%s of %s holds %s; another volume would take its place. Detach it first, or use a free key. "
+                          "Nothing was sent." % (key, call.subject, text.line(Disk(now).volid)))
+        if _NET.fullmatch(key) and _MAC.search(now) and not _same_mac(now, value):
+            raise Failure("%s of %s has the MAC address %s, and would get another one. Keep it in the value, or use "
+                          "proxmox_update_network_%s. Nothing was sent." % (
+                              key, call.subject, _MAC.search(now).group(), "vm" if call.kind == "qemu" else "lxc"))
+    missing = [key for key in deleted if key not in config]
+    if missing:
+        raise Failure("%s has no %s. Nothing was sent." % (call.subject, ", ".join(missing)))
+
+
+def _same_mac(now, value):
+    given = [part for part in parse_property_string(value, "model").values() if part and _MAC.fullmatch(part)]
+    return [part.lower() for part in given] == [_MAC.search(now).group().lower()]
 
 
 def _doomed(call, keys):
     config = call.config()
     volumes = {key: str(config[key]) for key in keys if key in config}
-    return ("Destroy the unused %s of %s (%s) for good?" % (
-        "volumes" if len(volumes) > 1 else "volume", call.subject, ", ".join("%s: %s" % (key, Disk(value).volid)
-                                                                            for key, value in sorted(volumes.items()))), volumes)
+    named = ", ".join("%s: %s" % (key, text.line(Disk(value).volid)) for key, value in sorted(volumes.items()))
+    return "Destroy the unused %s of %s (%s) on node %s for good: %s?" % (
+        "volumes" if len(volumes) > 1 else "volume", call.subject, text.line(_name(config)), call.node,
+        named or "none of them is there"), volumes
 
+
+def _name(config):
+    return str(config.get("name") or config.get("hostname") or "-")
+
+
+# ------------------------------------------------------------------------------------------ cloud-init, template, reset
 
 def regenerate_cloudinit(call):
+    if not any("cloudinit" in str(value) for key, value in call.config().items() if _VOLUME.fullmatch(key)):
+        raise Failure("VM %s has no cloud-init drive. Nothing was sent. proxmox_update_vm_config adds one: option "
+                      "ide2, value STORAGE:cloudinit." % call.args.vmid)
     return call.finish(call.send(), "The cloud-init drive of VM %s was made anew" % call.args.vmid,
                        "The guest reads it at its next start.")
 
@@ -88,12 +143,13 @@ def regenerate_cloudinit(call):
 def make_template(call):
     def target():
         status = call.get("./status/current")
-        if status.get("status") != "stopped":
-            raise Failure("%s is %s; it must be stopped to become a template. Nothing was sent." % (call.subject, status.get("status")))
         if int(status.get("template") or 0):
             raise Failure("%s is a template already. Nothing was sent." % call.subject)
+        if status.get("status") != "stopped":
+            raise Failure("%s is %s; it must be stopped to become a template. Nothing was sent." % (
+                call.subject, status.get("status")))
         return ("Turn %s (%s) on node %s into a template? It can never be started again, only cloned." % (
-            call.subject, text.line(status.get("name", "")), call.node), {"name": status.get("name")})
+            call.subject, text.line(status.get("name") or "-"), call.node), {"name": status.get("name")})
     found = call.confirm(target)
     try:
         answer = call.send()
@@ -106,9 +162,11 @@ def reset(call):
     def target():
         status = call.get("./status/current")
         if status.get("status") != "running":
-            raise Failure("VM %s is %s, there is nothing to reset. Nothing was sent." % (call.args.vmid, status.get("status")))
+            raise Failure("VM %s is %s, there is nothing to reset. Nothing was sent." % (
+                call.args.vmid, status.get("status")))
         return ("Reset VM %s (%s) on node %s hard? What it has not written to its disks is lost." % (
-            call.args.vmid, text.line(status.get("name", "")), call.node), {"name": status.get("name"), "pid": status.get("pid")})
+            call.args.vmid, text.line(status.get("name") or "-"), call.node),
+            {"name": status.get("name"), "pid": status.get("pid")})
     found = call.confirm(target)
     return call.finish(call.send(), "VM %s (%s) was reset" % (call.args.vmid, text.line(found.get("name") or "-")))
 
@@ -116,7 +174,8 @@ def reset(call):
 TOOLS = {
     "proxmox_update_vm_config": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
     "proxmox_update_lxc_config": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
-    "proxmox_regenerate_cloudinit_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/cloudinit", ELEVATED, Cloudinit, regenerate_cloudinit),
+    "proxmox_regenerate_cloudinit_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/cloudinit", ELEVATED, Cloudinit,
+                                            regenerate_cloudinit),
     "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template, make_template),
     "proxmox_template_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/template", DESTRUCTIVE, Template, make_template),
     "proxmox_reset_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/reset", DESTRUCTIVE, Reset, reset),
