@@ -161,6 +161,32 @@ class _Question:
         self.answered, self.result = threading.Event(), None
 
 
+class Workers:
+    """Threads that work on one job each and then wait for the next: starting one takes longer than a short request."""
+
+    def __init__(self):
+        self._lock, self._idle, self._jobs = threading.Lock(), 0, None
+
+    def run(self, job, *args):
+        """Do job(*args) in an idle thread, or in a new one; RuntimeError when this host has no more threads."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return self._jobs.put((job, args))
+            if self._jobs is None:
+                from queue import SimpleQueue               # only now: the first answer needs none
+                self._jobs = SimpleQueue()
+        threading.Thread(target=self._work, args=(job, args), daemon=True).start()
+
+    def _work(self, job, args):
+        while True:
+            job(*args)
+            with self._lock:
+                self._idle += 1
+            job = args = None                               # nothing of the last request is kept while it waits
+            job, args = self._jobs.get()
+
+
 class Method:
     """A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it."""
 
@@ -190,6 +216,7 @@ class Server:
         self._closed = False                        # no more input
         self._done = threading.Condition(self._lock)
         self._asks = 0
+        self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
 
     @property
@@ -295,7 +322,7 @@ class Server:
         if not row.threaded:
             return self._serve(row, request)
         try:
-            threading.Thread(target=self._serve, args=(row, request), daemon=True).start()
+            self._workers.run(self._serve, row, request)
         except RuntimeError:                                # no more threads on this host
             self._serve(Method(_too_busy), request)
 
