@@ -11,6 +11,14 @@ ISO = "https://cdimage.example/x/debian-13.2.0-amd64-netinst.iso"
 OLD = "nas:backup/vzdump-qemu-100-2025_12_28-20_16_40.vma.zst"
 TEMPLATE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
 
+
+
+def old(bench):
+    """{old}: a backup of VM 100 that is not protected."""
+    volumes = bench.cluster.world.storages["nas"].at("pve1")
+    return {"old": next(volid for volid in sorted(volumes) if "qemu-100" in volid and not volumes[volid].protected)}
+
+
 CASES = [
     ("proxmox_list_storage_content", {"node": "pve1", "storage": "nas", "content": "backup", "vmid": 100, "name": "*12_2*",
                                       "limit": 1, "offset": 1}, ["GET " + NAS + "/content content=backup vmid=100"]),
@@ -25,10 +33,10 @@ CASES = [
     ("proxmox_list_appliances", {"node": "pve1", "name": "debian", "limit": 1, "offset": 1}, ["GET /nodes/pve1/aplinfo"]),
     ("proxmox_download_appliance", {"node": "pve1", "storage": "local", "template": TEMPLATE, "wait": 60},
      ["POST /nodes/pve1/aplinfo storage=local template=" + TEMPLATE]),
-    ("proxmox_update_backup", {"node": "pve1", "volume": OLD, "notes": "keep; it = good", "protected": True},
-     ["PUT %s/content/%s notes=keep; it = good protected=1" % (NAS, OLD)]),
-    ("proxmox_update_backup", {"node": "pve1", "archive": OLD, "protected": False},
-     ["PUT %s/content/%s protected=0" % (NAS, OLD)]),
+    ("proxmox_update_backup", {"node": "pve1", "volume": "{old}", "notes": "keep; it = good", "protected": True},
+     ["PUT " + NAS + "/content/{old} notes=keep; it = good protected=1"], old),
+    ("proxmox_update_backup", {"node": "pve1", "archive": "{old}", "protected": False},
+     ["PUT " + NAS + "/content/{old} protected=0"], old),
 ]
 
 
