@@ -1,7 +1,18 @@
 """What fuzzing found: each line of input that showed a mistake, as plain as it can be."""
+import json
+import threading
+
 import pytest
 
-from support import Bench
+from support import Bench, Clock
+from test_tools import CASES_OF_ALL, _fill
+from tools import text
+from tools.pve.demo import DemoCluster
+from tools.pve.shape import Misshapen as Misshapen_
+from tools.pve.shape import shaped
+
+#: tool -> (arguments, preparation) of its first case.
+FIRST = {case.values[0]: (case.values[1], case.values[3]) for case in reversed(CASES_OF_ALL)}
 
 
 @pytest.mark.parametrize("kind", ["vzdump", "qmstart", "nonsense", ".."])
@@ -9,3 +20,112 @@ def test_the_type_of_a_task_is_not_that_of_a_guest(kind):
     """An argument `type` was taken for the guest's kind, and the guest's node could not be looked up."""
     answer = Bench().run("proxmox_list_tasks", vmid=100, type=kind)
     assert not answer.failed, answer.text
+
+
+# ------------------------------------------------------------------------------- answers of another shape (shape.py)
+
+#: What may come in place of the data of a reply, and in place of each value in it.
+INSTEAD = [None, {}, [], "text", 7, [None, "x", 7, {}, []], {"a": "b"}, [[{}]], "9" * 400]
+VALUES = {
+    "numbers are text": lambda value: str(value) if isinstance(value, (int, float)) else value,
+    "text is a number": lambda value: 7 if isinstance(value, str) else value,
+    "all is text": lambda value: "x",
+    "no number": lambda value: value if isinstance(value, str) else float("nan"),
+    "huge": lambda value: 10 ** 30,
+    "negative": lambda value: -1 if isinstance(value, (int, float)) else value,
+    "null": lambda value: None,
+    "a list": lambda value: ["x"],
+    "an object": lambda value: {"x": 1},
+    "several lines": lambda value: value + "\n\u2705 done\r\n```" if isinstance(value, str) else value,
+    "long": lambda value: value + "\u4e16" * 30000 if isinstance(value, str) else value,
+}
+
+
+class Misshapen(DemoCluster):
+    """A cluster that answers each GET with `change(data)` in place of the data."""
+
+    change = None
+
+    def handle(self, verb, target, headers, body=b""):
+        status, reason, found, content = super().handle(verb, target, headers, body)
+        if self.change and verb == "GET" and status == 200 and content[:1] == b"{":
+            content = json.dumps(dict(json.loads(content), data=self.change(json.loads(content)["data"]))).encode()
+            found = dict(found, **{"Content-Length": str(len(content))})
+        return status, reason, found, content
+
+
+def each(value, change):
+    """`value` with `change` made to whatever is no list or object in it."""
+    if isinstance(value, dict):
+        return {key: each(part, change) for key, part in value.items()}
+    return [each(part, change) for part in value] if isinstance(value, list) else change(value)
+
+
+def call_of(name, change):
+    """The Answer of the tool's first case on a cluster whose answers were changed after its preparation."""
+    clock = Clock()
+    bench = Bench(cluster=Misshapen(clock=clock, now=clock.now))
+    bench.clock = bench.host.clock = clock
+    bench.host.sleep = bench.host.client._sleep = lambda *seconds: clock.sleep(threading.Event(), seconds[-1])
+    arguments, prepare = FIRST[name]
+    words = prepare(bench) if prepare else None
+    bench.cluster.change = change
+    return bench.run(name, **_fill(arguments, words))
+
+
+def fine(answer):
+    assert "inside this program" not in answer.text, answer.text
+    assert text.weight(answer.text) + text.weight(answer.data) <= text.CAP * 1.02
+    assert not {"\u2705 done", "```"} & {line.strip() for line in answer.text.split("\n")}, answer.text
+
+
+@pytest.mark.parametrize("name", sorted(FIRST))
+def test_answers_of_another_shape_are_no_error_of_this_program(name):
+    for data in INSTEAD:
+        fine(call_of(name, lambda _: data))
+
+
+@pytest.mark.parametrize("name", sorted(FIRST))
+def test_values_of_another_kind_are_no_error_of_this_program(name):
+    for change in VALUES.values():
+        fine(call_of(name, lambda data: each(data, change)))
+
+
+@pytest.mark.parametrize("name", sorted(FIRST))
+def test_what_is_missing_is_no_error_of_this_program(name):
+    """Each key that a reply has is missing, one after the other."""
+    keys = set()
+
+    def collect(data):
+        for row in data if isinstance(data, list) else [data]:
+            keys.update(row if isinstance(row, dict) else ())
+        return data
+    call_of(name, collect)
+    for gone in sorted(keys)[:40]:
+        fine(call_of(name, lambda data: without(data, gone)))
+
+
+def without(value, gone):
+    if isinstance(value, dict):
+        return {key: without(part, gone) for key, part in value.items() if key != gone}
+    return [without(part, gone) for part in value] if isinstance(value, list) else value
+
+
+def test_the_usual_is_left_as_it_is():
+    """Nothing that the demo cluster says is touched by shape.py, in any case of any tool."""
+    for name, arguments, _, prepare in (case.values for case in CASES_OF_ALL):
+        bench = Bench()
+        words = prepare(bench) if prepare else None
+        answers, read = [], bench.host.client.read
+
+        def compare(path, params=None, cancelled=None, timeout=None):
+            reply = bench.host.client.request("GET", path, params)
+            try:
+                same = shaped(path, reply.data) == reply.data
+            except Misshapen_ as error:
+                same = str(error)
+            answers.append((path, same))
+            return read(path, params, cancelled, timeout)
+        bench.host.client.read = compare
+        bench.run(name, **_fill(arguments, words))
+        assert all(same is True for _, same in answers), (name, [path for path, same in answers if same is not True])

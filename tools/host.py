@@ -136,15 +136,13 @@ class Host:
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
         body = text.visible(scrub(body))
         if data is None:
-            return Answer(text.cut(body, text.CAP // 4), failed=True)
+            return Answer(text.fit(body, text.CAP // 4), failed=True)
         data = text.clean(scrub(data))
         room = text.CAP - text.weight(data)
         if room < 2000:
             data, room = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
             body += "\nThe data was too large and was cut; ask for less."
-        if text.weight(body) > room:
-            body = text.cut(body, max(1000, room // 2 - 200))
-        return Answer(body, data)
+        return Answer(text.fit(body, room), data)
 
 
 def _whose(call):

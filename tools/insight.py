@@ -321,7 +321,7 @@ def averages(values):
 def chart(points, top=None):
     """A line of bars, from 0 to `top` (default: the largest)."""
     top = top or max(points) or 1.0
-    return "".join(_BARS[min(7, max(0, int(point / top * 7.999)))] for point in points)
+    return "".join(_BARS[int(min(7, max(0, point / top * 7.999)))] for point in points)
 
 
 # -------------------------------------------------------------------------------------------------------------- pending

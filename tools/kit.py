@@ -70,9 +70,8 @@ class Facts:
         for column in self.columns:
             column.normalise(source, data)
         if self.more:
-            for key, value in source.items():
-                if key not in data and value is not None:
-                    data[key] = value
+            known = {column.key for column in self.columns}     # one that is missing now was not of its kind
+            data.update((key, value) for key, value in source.items() if key not in known and value is not None)
         return data
 
 
@@ -285,8 +284,8 @@ class Call:
     def everything(self):
         """As `resources`, with the guests that the guardrails hide: for the guardrails themselves."""
         if self._everything is None:
-            self._everything = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
-                                                        cancelled=self.request.cancelled).data or []
+            self._everything = self.host.client.read("/cluster/resources", {"type": "vm"},
+                                                     cancelled=self.request.cancelled).data
         return self._everything
 
     def forget(self):
@@ -332,7 +331,10 @@ class Call:
         path = self.path(template, ids)
         self.host.guard.request(self, "GET", path, params)
         try:
-            reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
+            if self.tool.verb == "ANY":                     # any endpoint: what comes is shown as it is
+                reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
+            else:
+                reply = self.host.client.read(path, params, cancelled=self.request.cancelled)
         except PveError as error:
             raise self._explain(error) from None
         reply.data = self.host.guard.visible(self, reply.data)
@@ -409,7 +411,7 @@ class Call:
             limit = self.host.settings.task_wait
 
         def request(verb, path, params=None):
-            return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
+            return self.host.client.read(path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.request.progress if self.request.wants_progress else None
         outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
         self.host.audit.task(self._audit, outcome)

@@ -61,6 +61,14 @@ def cut(text, most):
     return text if len(text) <= most else "%s... (%d more characters)" % (text[:most], len(text) - most)
 
 
+def fit(text, most):
+    """`text`, cut where needed so that it weighs at most `most` bytes in the reply."""
+    length = len(text)
+    while length and weight(text[:length]) > most - 40:
+        length = min(length - 1, length * (most - 40) // weight(text[:length]))
+    return cut(text, length)
+
+
 def line(value, most=60):
     """`value` as one line of at most `most` characters."""
     text = visible(str(value).strip().replace("\n", " \u23ce ").replace("\t", " "))

@@ -441,11 +441,12 @@ class Source:
             if self._problem is not None and age < self.TRY_AGAIN:
                 raise ValueError(self._problem)
             try:
-                known = self._client.request("GET", "/version", cancelled=cancelled).data or {}
+                known = self._client.request("GET", "/version", cancelled=cancelled).data
             except PveError:
                 if self._doc is None:
                     raise
                 return self._doc
+            known = known if isinstance(known, dict) else {}
             version = " ".join(str(part) for part in (self._name, known.get("version"), known.get("repoid")))
             if version != self._version or self._doc is None:
                 self._read(version, cancelled)

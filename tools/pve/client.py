@@ -20,6 +20,7 @@ import time
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.scrub import hide, scrub
+from tools.pve.shape import Misshapen, shaped
 
 BASE = "/api2/json"
 CONNECT_SECONDS = 5.0           # TCP and TLS, each
@@ -193,6 +194,16 @@ class Client:
         if answer.status >= 300:
             raise self._refusal(verb, path, answer)
         return self._reply(verb, path, answer)
+
+    def read(self, path, params=None, cancelled=None, timeout=None):
+        """The Reply to a GET as `request` gives it, its data in the shape the tools rely on (see shape.py); PveError
+        too when it has nothing of that shape."""
+        reply = self.request("GET", path, params, cancelled=cancelled, timeout=timeout)
+        try:
+            reply.data = shaped(path, reply.data)
+        except Misshapen as error:
+            raise PveError("Proxmox answered GET %s with %s. %s" % (path, error, _NO_PROXMOX), outcome="unsent") from None
+        return reply
 
     def fetch(self, path, limit, cancelled=None, since=None):
         """A static page outside /api2 (apidoc.js), without the token: (status, headers, bytes), at most limit bytes.
@@ -428,15 +439,14 @@ class Client:
     def _reply(self, verb, path, answer):
         import json
         try:
-            tree = json.loads(answer.body.decode("utf-8", "replace"))
+            tree = json.loads(answer.body.decode("utf-8", "replace"), parse_constant=_no_number)
         except (ValueError, RecursionError):
             tree = None
         if not isinstance(tree, dict) or "data" not in tree:
             kind = answer.headers.get("Content-Type", "").split(";")[0].strip()[:60] or "unknown content"
             what = "an empty page" if not answer.body.strip() else "%s instead of JSON" % kind
-            raise self._unusable(verb, path, "%s answered %s %s with %s." % (
-                answer.host.label, verb, path, what), "Is this really a Proxmox VE host (port 8006), or a reverse "
-                "proxy or login page in front of it? Check PROXMOX_HOST and PROXMOX_PORT.", answer.status)
+            raise self._unusable(verb, path, "%s answered %s %s with %s." % (answer.host.label, verb, path, what),
+                                 _NO_PROXMOX, answer.status)
         data = tree.pop("data")
         tree.pop("success", None)
         return Reply(data, tree)
@@ -549,6 +559,14 @@ def _pairs(params):
                                "nothing was sent." % _SURROGATE.sub("?", name), outcome="unsent")
             pairs.append((name, one))
     return pairs
+
+
+_NO_PROXMOX = ("Is this really a Proxmox VE host (port 8006), or a reverse proxy or login page in front of it? Check "
+               "PROXMOX_HOST and PROXMOX_PORT.")
+
+
+def _no_number(name):
+    """NaN and Infinity, which are no JSON, as null."""
 
 
 # ---- what Proxmox said -----------------------------------------------------------------------------------------------
