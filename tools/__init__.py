@@ -46,9 +46,9 @@ def surface():
 
 def write_surface():
     """Write tools.json beside this file."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), SURFACE)
+    path, content = os.path.join(os.path.dirname(os.path.abspath(__file__)), SURFACE), generate()
     with open(path, "w", encoding="ascii", newline="\n") as stream:
-        stream.write(generate())
+        stream.write(content)
 
 
 def find(entry):

@@ -1,15 +1,19 @@
-"""Toolset: an admin's daily round - backup jobs and gaps, services, updates, the cluster's log, HA, pools, permissions, ending a task."""
+"""Toolset: an admin's daily round - backup jobs and gaps, services, updates, the log, HA, pools, permissions, tasks."""
 from collections import Counter
 
-from tools.guests import Later
+from tools.guests import Later, data_only, pattern
 from tools.insight import uncovered
-from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, Optional, Paged, PveError, Table, Tool, dataclass, text)
+from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, AnyNode, Arg, Column, Failure, NodeArgs, Optional,
+                       Paged, PveError, Table, Tool, dataclass, text)
 from tools.pve.formats import parse_upid
+
+# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
 class NotBackedUp(Paged):
     """Guests that no backup job takes."""
+    node: AnyNode = None
 
 
 @dataclass
@@ -25,27 +29,32 @@ class Services(NodeArgs):
 @dataclass
 class Updates(NodeArgs, Paged):
     """Package updates that wait on a node (as last fetched)."""
+    name: Annotated[Optional[str], Arg("part of it")] = None
 
 
 @dataclass
 class ClusterLog(Paged):
     """The cluster's log, newest first: logins, tasks, membership."""
+    node: AnyNode = None
+    user: Optional[str] = None
 
 
 @dataclass
 class HaStatus(Paged):
     """High availability: quorum, master, and the state of each resource."""
+    node: AnyNode = None
 
 
 @dataclass
 class Pools(Paged):
     """Pools, and how many guests are in each."""
+    name: Annotated[Optional[str], Arg("part of it")] = None
 
 
 @dataclass
 class Permissions(Paged):
     """What this token may do: privileges by path."""
-    path: Annotated[Optional[str], Arg("such as /vms/100")] = None
+    path: Annotated[Optional[str], Arg("such as /vms/100", most=300)] = None
 
 
 @dataclass
@@ -54,111 +63,194 @@ class CancelTask:
     upid: Annotated[str, Arg(format="upid")] = REQUIRED
 
 
+# -------------------------------------------------------------------------------------------------------------- backups
+
 GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"), Column("status"))
-JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), Column("schedule"), Column("storage"), Column("mode"),
-             Column("guests", kind="long"), Column("retention", kind="long"), Column("node"), Column("next-run", "next", "time"), Column("comment"))
-SERVICES = Table("service", Column("service"), Column("state"), Column("unit-state", "unit"), Column("desc", "description"))
-UPDATES = Table("update", Column("package"), Column("old", "installed"), Column("new", "available"), Column("origin"), Column("title"))
-LOG = Table("entry", Column("time", kind="time"), Column("node"), Column("user"), Column("tag"), Column("msg", "message", "long"))
-HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"), Column("node"),
-           Column("status", kind="long"), Column("quorate", kind="bool", shown=False))
-POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"))
-PERMISSIONS = Table("path", Column("path", kind="long"), Column("privileges", kind="list", text=lambda r: ", ".join(r["privileges"])))
+JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), Column("schedule"), Column("storage"),
+             Column("mode"), Column("guests", kind="long"), Column("retention", kind="long"), Column("node"),
+             Column("next-run", "next", "time"), Column("comment"))
 
 
 def list_not_backed_up(call):
-    """The endpoint where the token may call it (on some versions only root@pam may), else the same worked out from the jobs."""
-    guests = {str(r.get("vmid")): r for r in call.resources()}
+    """Proxmox's own list where the token may call it (on some versions only root@pam may), else made from the jobs."""
+    guests, note = {str(row.get("vmid")): row for row in call.resources()}, None
     try:
-        rows = [dict(guests.get(str(r.get("vmid")), {}), **r) for r in call.get("/cluster/backup-info/not-backed-up")]
+        rows = [dict(guests.get(str(row.get("vmid")), {}), **row) for row in call.get(call.tool.path) or []]
     except PveError as error:
         if error.status != 403:
             raise
-        rows = uncovered(list(guests.values()), call.get("/cluster/backup"))
-    rows.sort(key=lambda r: int(r["vmid"]))
-    return call.listing(Later(rows, GUESTS), "%s in no backup job" % text.plural(len(rows), "guest") if rows else
-                        "Every guest is in a backup job")
+        rows = uncovered(list(guests.values()), call.get("/cluster/backup") or [])
+        note = ("Worked out from the backup jobs that are switched on, templates left out: Proxmox's own list is for "
+                "root@pam only.")
+    if call.args.node:
+        rows = [row for row in rows if row.get("node") == call.args.node]
+    rows.sort(key=lambda row: int(row["vmid"]))
+    where = " on node " + call.args.node if call.args.node else ""
+    headline = "%s%s in no backup job" % (text.plural(len(rows), "guest"), where) if rows else (
+        "Every guest%s is in a backup job" % where)
+    if not guests:
+        headline, note = "No guest is listed", "The token may not see any (VM.Audit on /vms)."
+    return call.listing(Later(rows, GUESTS), headline, note, "node")
 
 
 def list_backup_jobs(call):
-    rows = []
-    for job in call.get("/cluster/backup") or []:
-        guests = ("all" + (" but %s" % job["exclude"] if job.get("exclude") else "") if str(job.get("all", 0)) == "1" else
-                  "pool %s" % job["pool"] if job.get("pool") else str(job.get("vmid") or "-"))
-        keep = job.get("prune-backups")
-        rows.append(dict(job, guests=guests, enabled=job.get("enabled", 1), schedule=job.get("schedule") or "%s %s" % (
-            job.get("dow", ""), job.get("starttime", "")),
-            retention=",".join("%s=%s" % pair for pair in sorted(keep.items())) if isinstance(keep, dict) else keep))
-    return call.listing(Later(rows, JOBS))
+    rows = [_job(job) for job in call.get("/cluster/backup") or []]
+    off = sum(row["enabled"] == 0 for row in rows)
+    headline = text.plural(len(rows), "backup job") + (", %d switched off" % off if off else "")
+    return call.listing(Later(rows, JOBS), headline)
+
+
+def _job(job):
+    """A raw job with its guests and its retention in words; before 7.2 the schedule is dow and starttime."""
+    excluded = " but " + str(job["exclude"]) if job.get("exclude") else ""
+    guests = ("all" + excluded if str(job.get("all", 0)) == "1" else "pool %s" % job["pool"] if job.get("pool")
+              else str(job.get("vmid") or "-"))
+    keep = job.get("prune-backups")
+    if isinstance(keep, dict):
+        keep = ",".join("%s=%s" % pair for pair in sorted(keep.items()))
+    schedule = job.get("schedule") or ("%s %s" % (job.get("dow") or "", job.get("starttime") or "")).strip()
+    return dict(job, guests=guests, retention=keep, schedule=schedule, enabled=int(str(job.get("enabled", 1)) != "0"))
+
+
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+SERVICES = Table("service", Column("service"), Column("state"), Column("unit-state", "unit"),
+                 Column("desc", "description"), *data_only("text", "active-state"))
+UPDATES = Table("update", Column("package"), Column("old", "installed"), Column("new", "available"), Column("origin"),
+                Column("title"))
 
 
 def list_services(call):
-    rows = sorted(call.get("/nodes/{node}/services") or [], key=lambda r: str(r.get("service")))
-    failed = [str(r["service"]) for r in rows if r.get("state") == "failed" or r.get("active-state") == "failed"]
-    return call.answer(rows, "%s on %s%s" % (text.plural(len(rows), "service"), call.args.node,
-                                             ", FAILED: " + ", ".join(failed) if failed else ", none failed"))
+    rows = sorted(call.get("/nodes/{node}/services") or [], key=lambda row: str(row.get("service")))
+    failed = [str(row["service"]) for row in rows if "failed" in (row.get("state"), row.get("active-state"))]
+    return call.answer(rows, "%s on node %s, %s" % (
+        text.plural(len(rows), "service"), call.args.node,
+        "FAILED: " + text.line(", ".join(failed), 400) if failed else "none failed"))
 
 
 def list_updates(call):
-    rows = [{"package": r.get("Package"), "old": r.get("OldVersion"), "new": r.get("Version"), "origin": r.get("Origin"), "title": r.get("Title")}
-            for r in call.get("/nodes/{node}/apt/update") or []]
-    return call.listing(Later(rows, UPDATES), "%s on %s" % (text.plural(len(rows), "update"), call.args.node),
-                        None if rows else "Up to date, or the list of packages was not fetched lately.")
+    rows = [{"package": row.get("Package"), "old": row.get("OldVersion"), "new": row.get("Version"),
+             "origin": row.get("Origin"), "title": row.get("Title")}
+            for row in call.get("/nodes/{node}/apt/update") or []]
+    seen = len(rows)
+    if call.args.name:
+        fits = pattern(call.args.name)
+        rows = [row for row in rows if fits(row["package"])]
+    rows.sort(key=lambda row: str(row["package"]))
+    note = None
+    if not rows:
+        note = "None of %s fits." % text.plural(seen, "update") if seen else (
+            "It is up to date, or the list of packages was not fetched lately (POST /nodes/%s/apt/update does that)."
+            % call.args.node)
+    headline = "%s on node %s" % (text.plural(len(rows), "update"), call.args.node)
+    return call.listing(Later(rows, UPDATES), headline, note, "name")
+
+
+# -------------------------------------------------------------------------------------------------------------- cluster
+
+LOG = Table("entry", Column("time", kind="time"), Column("node"), Column("user"), Column("tag"),
+            Column("msg", "message", "long"))
+HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"),
+           Column("node"), Column("status", kind="long"), Column("quorate", kind="bool", shown=False))
+POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"))
+PERMISSIONS = Table("set of privileges", Column("paths", kind="list", text=lambda row: _paths(row, 3)),
+                    Column("privileges", kind="list", text=lambda row: str(len(row["privileges"]))),
+                    *data_only("int", "total"))
+_LOG_LINES = 1000                                       # more than the log of a cluster holds (pmxcfs, logger.c)
 
 
 def get_cluster_log(call):
     args = call.args
-    rows = call.get("/cluster/log", max=args.offset + args.limit) or []
-    rows.sort(key=lambda r: -float(r.get("time") or 0))
-    return call.listing(Later(rows, LOG), "%s of the cluster's log" % text.plural(len(rows), "entry", "entries"),
-                        "Without Sys.Syslog on / only the token's own entries are listed." if not rows else None)
+    rows = call.get("/cluster/log", max=_LOG_LINES) or []
+    seen = len(rows)
+    rows = [row for row in rows if args.node in (None, row.get("node")) and args.user in (None, row.get("user"))]
+    rows.sort(key=lambda row: -(text.normal("number", row.get("time")) or 0))
+    note = None
+    if not rows:
+        note = "None of %s fits." % text.plural(seen, "entry", "entries") if seen else (
+            "Without Sys.Syslog on / only the token's own entries are listed.")
+    headline = "%s of the cluster's log" % text.plural(len(rows), "entry", "entries")
+    return call.listing(Later(rows, LOG), headline, note, "node, user")
 
 
 def get_ha_status(call):
     rows = call.get("/cluster/ha/status/current") or []
-    states = Counter(str(r.get("state")) for r in rows if r.get("type") == "service")
-    return call.listing(Later(rows, HA), "HA: %s%s" % (text.plural(sum(states.values()), "resource"), "".join(
-        ", %d %s" % (count, text.line(state)) for state, count in sorted(states.items()))))
+    if call.args.node:
+        rows = [row for row in rows if row.get("node") == call.args.node or row.get("type") == "quorum"]
+    states = Counter(str(row.get("state")) for row in rows if row.get("type") == "service")
+    lost = any(row.get("type") == "quorum" and str(row.get("quorate", 1)) == "0" for row in rows)
+    headline = "HA: " + text.plural(sum(states.values()), "resource") + "".join(
+        ", %d %s" % (count, text.line(state)) for state, count in sorted(states.items()))
+    return call.listing(Later(rows, HA), headline + (", NO QUORUM" if lost else ""),
+                        None if states else "No guest is managed by HA.", "node")
 
 
 def list_pools(call):
-    counts = Counter(str(r["pool"]) for r in call.resources() if r.get("pool"))
-    rows = [dict(p, guests=counts[str(p.get("poolid"))]) for p in call.get("/pools") or []]
-    return call.listing(Later(sorted(rows, key=lambda r: str(r["poolid"])), POOLS), None,
-                        None if rows else "None, or the token lacks Pool.Audit.")
+    counts = Counter(str(row["pool"]) for row in call.resources() if row.get("pool"))
+    rows = [dict(row, guests=counts[str(row.get("poolid"))]) for row in call.get("/pools") or []]
+    seen = len(rows)
+    if call.args.name:
+        fits = pattern(call.args.name)
+        rows = [row for row in rows if fits(row.get("poolid"))]
+    rows.sort(key=lambda row: str(row.get("poolid")))
+    note = None
+    if not rows:
+        note = "None of %s fits." % text.plural(seen, "pool") if seen else (
+            "There is none, or the token lacks Pool.Audit on /pool.")
+    return call.listing(Later(rows, POOLS), None, note, "name")
 
 
 def get_permissions(call):
+    """Paths with the same privileges are one row: most tokens have very few kinds of them."""
+    token, groups = call.host.settings.token_id, {}
     found = call.get("/access/permissions", path=call.args.path) or {}
-    rows = [{"path": path, "privileges": sorted(privileges)} for path, privileges in sorted(found.items()) if privileges]
-    return call.listing(rows, "%s may act on %s" % (call.host.settings.token_id, text.plural(len(rows), "path")),
-                        None if rows else "No rights at all: a token with privilege separation needs ACL entries of its own, for example "
-                        "pveum acl modify / --tokens '%s' --roles PVEAuditor" % call.host.settings.token_id)
+    for path, held in sorted(found.items()):
+        if held:
+            groups.setdefault(tuple(sorted(held)), []).append(path)
+    rows = [{"paths": paths[:100], "total": len(paths), "privileges": list(held)} for held, paths in groups.items()]
+    notes = ["On %s: %s" % (_paths(row, 5), text.line(", ".join(row["privileges"]), 1500)) for row in rows[:5]]
+    if not rows:
+        notes.append("No rights%s: a token with privilege separation needs ACL entries of its own, for example: pveum "
+                     "acl modify / --tokens '%s' --roles PVEAuditor" % (
+                         " on " + text.line(call.args.path) if call.args.path else "", token))
+    count = text.plural(sum(row["total"] for row in rows), "path")
+    return call.listing(rows, "%s may act on %s" % (token, count), "\n".join(notes), "path")
 
+
+def _paths(row, most):
+    more = row["total"] - most
+    return text.line(", ".join(row["paths"][:most]), 400) + (" and %d more" % more if more > 0 else "")
+
+
+# ---------------------------------------------------------------------------------------------------------------- tasks
 
 def cancel_task(call):
     upid = parse_upid(call.args.upid)
-    ids = {"node": upid.node}
+    ids, path = {"node": upid.node}, "/nodes/{node}/tasks/{upid}/status"
+    subject = "%s%s on node %s" % (upid.type, " of " + text.line(upid.id) if upid.id else "", upid.node)
 
     def target():
-        task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
+        task = call.get(path, ids)
         if task.get("status") != "running":
-            raise Failure("The task %s is over (%s). Nothing was sent." % (upid.type, text.line(task.get("exitstatus") or "unknown")))
-        return ("Stop the running task %s%s on node %s, begun by %s? What it was doing is left half done." % (
-            upid.type, " of guest %s" % text.line(upid.id) if upid.id else "", upid.node, text.line(upid.user)), {"status": "running"})
+            raise Failure("The task %s is over (%s). Nothing was sent." % (
+                subject, text.line(task.get("exitstatus") or "unknown")))
+        return ("Stop the running task %s, begun by %s? What it was doing is left half done. (%s)" % (
+            subject, text.line(upid.user), call.args.upid), {"status": "running"})
     call.confirm(target)
     call.send("/nodes/{node}/tasks/{upid}", ids, "DELETE")
     if call.planned:
-        return call.finish(None)
-    task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
-    return call.finish(None, "Task %s on %s %s" % (upid.type, upid.node, "was told to stop and still runs" if task.get("status") == "running"
-                                                   else "was stopped"),
-                       "A stopped clone or backup may leave a lock behind; the guest's next call then says so.",
-                       task=call.args.upid, exitstatus=task.get("exitstatus"))
+        return None
+    task = call.get(path, ids)
+    running = task.get("status") == "running"
+    says = "The task %s %s" % (subject, "was told to stop and still runs" if running else "was stopped")
+    note = "A stopped clone, backup or migration may leave a lock on the guest; its next change then says so."
+    return call.finish(None, says, note, upid=call.args.upid, task_status=task.get("status"),
+                       task_exitstatus=task.get("exitstatus"))
 
 
 TOOLS = {
-    "proxmox_list_guests_without_backup": Tool("GET /cluster/backup-info/not-backed-up", BASIC, NotBackedUp, list_not_backed_up, GUESTS),
+    "proxmox_list_guests_without_backup": Tool("GET /cluster/backup-info/not-backed-up", BASIC, NotBackedUp,
+                                               list_not_backed_up, GUESTS),
     "proxmox_list_backup_jobs": Tool("GET /cluster/backup", BASIC, BackupJobs, list_backup_jobs, JOBS),
     "proxmox_list_services": Tool("GET /nodes/{node}/services", BASIC, Services, list_services, SERVICES),
     "proxmox_list_updates": Tool("GET /nodes/{node}/apt/update", BASIC, Updates, list_updates, UPDATES),

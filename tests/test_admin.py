@@ -1,0 +1,239 @@
+"""The daily round: backup jobs and gaps, services, updates, the log, HA, pools, permissions, and stopping a task."""
+import json
+
+import pytest
+
+from support import Bench
+from tools import text
+from tools.kit import Declined
+
+FIND = "GET /cluster/resources type=vm"
+NODE = "GET /nodes/pve1/"
+
+
+def running(bench):
+    """{upid}: a backup that is under way."""
+    return {"upid": bench.run("proxmox_create_backup_vm", vmid=104, storage="pbs", wait=0).data["upid"]}
+
+
+CASES = [
+    ("proxmox_list_guests_without_backup", {"node": "pve3", "limit": 2, "offset": 1},
+     [FIND, "GET /cluster/backup-info/not-backed-up"]),
+    ("proxmox_list_backup_jobs", {"limit": 1, "offset": 1}, ["GET /cluster/backup"]),
+    ("proxmox_list_services", {"node": "pve1"}, [NODE + "services"]),
+    ("proxmox_list_updates", {"node": "pve1", "name": "pve", "limit": 5, "offset": 0}, [NODE + "apt/update"]),
+    ("proxmox_get_cluster_log", {"limit": 1, "offset": 1, "node": "pve2", "user": "root@pam"}, ["GET /cluster/log max=1000"]),
+    ("proxmox_get_ha_status", {"limit": 10, "offset": 0, "node": "pve1"}, ["GET /cluster/ha/status/current"]),
+    ("proxmox_list_pools", {"name": "prod", "limit": 10, "offset": 0}, [FIND, "GET /pools"]),
+    ("proxmox_get_permissions", {"path": "/vms/100", "limit": 10, "offset": 0}, ["GET /access/permissions path=/vms/100"]),
+    ("proxmox_get_permissions", {}, ["GET /access/permissions"]),
+    ("proxmox_cancel_task", {"upid": "{upid}"}, ["DELETE /nodes/pve1/tasks/{upid}"], running),
+]
+ROUND = [("proxmox_list_guests_without_backup", {}), ("proxmox_list_backup_jobs", {}), ("proxmox_list_services", {"node": "pve1"}),
+         ("proxmox_list_updates", {"node": "pve1"}), ("proxmox_get_cluster_log", {}), ("proxmox_get_ha_status", {}),
+         ("proxmox_list_pools", {}), ("proxmox_get_permissions", {})]
+
+
+def ok(answer):
+    assert not answer.failed, answer.text
+    return answer
+
+
+def items(answer, key):
+    return [row.get(key) for row in ok(answer).data["items"]]
+
+
+def answering(bench, path, data):
+    """Let one path of the bench's Proxmox answer with `data`, or with (status, reason)."""
+    handle = bench.cluster.handle
+
+    def other(verb, target, headers, body=b""):
+        if verb == "GET" and target.split("?")[0] == "/api2/json" + path:
+            if isinstance(data, tuple):
+                return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
+            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
+        return handle(verb, target, headers, body)
+    bench.cluster.handle = other
+
+
+# -------------------------------------------------------------------------------------------------------------- backups
+
+def test_guests_without_backup():
+    bench = Bench()
+    assert items(bench.run("proxmox_list_guests_without_backup", node="pve3"), "vmid") == [103, 105, 107, 203]
+    answer = ok(bench.run("proxmox_list_guests_without_backup"))
+    assert answer.text.startswith("\u2705 12 guests in no backup job") and answer.data["items"][0]["name"] == "win11"
+    answering(bench, "/cluster/backup-info/not-backed-up", [])
+    assert "Every guest is in a backup job" in ok(bench.run("proxmox_list_guests_without_backup")).text
+
+
+def test_guests_without_backup_where_only_root_may_ask():
+    bench = Bench()
+    answering(bench, "/cluster/backup-info/not-backed-up", (403, "Permission check failed (user != root@pam)"))
+    answer = ok(bench.run("proxmox_list_guests_without_backup"))
+    assert items(answer, "vmid") == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
+    assert "Proxmox's own list is for root@pam only" in answer.text
+    assert bench.sent() == [FIND, "GET /cluster/backup"] or "GET /cluster/backup" in bench.sent()
+    answering(bench, "/cluster/backup-info/not-backed-up", (500, "boom"))
+    assert bench.run("proxmox_list_guests_without_backup").failed
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["Sys.Audit"]}}})
+    assert "No guest is listed" in ok(bench.run("proxmox_list_guests_without_backup")).text
+
+
+def test_backup_jobs():
+    answer = ok(Bench().run("proxmox_list_backup_jobs"))
+    assert "3 backup jobs, 1 switched off" in answer.text and "keep-last=3,keep-weekly=4" in answer.text
+    assert [row["guests"] for row in answer.data["items"]] == ["100,201", "101,104,200", "all but 9000,9100"]
+    bench = Bench()
+    answering(bench, "/cluster/backup", [{"id": "a", "dow": "mon,tue", "starttime": "03:00", "pool": "lab", "enabled": "0"},
+                                         {"id": "b", "schedule": "daily", "vmid": 100, "prune-backups": "keep-last=1"}])
+    rows = ok(bench.run("proxmox_list_backup_jobs")).data["items"]
+    assert (rows[0]["schedule"], rows[0]["guests"], rows[0]["enabled"]) == ("mon,tue 03:00", "pool lab", False)
+    assert (rows[1]["guests"], rows[1]["retention"], rows[1]["enabled"]) == ("100", "keep-last=1", True)
+
+
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+def test_services():
+    answer = ok(Bench().run("proxmox_list_services", node="pve1"))
+    assert "23 services on node pve1, none failed" in answer.text and answer.data["total"] == 23
+    bench = Bench()
+    answering(bench, "/nodes/pve1/services", [{"service": "b", "state": "failed"}, {"service": "a", "state": "running"},
+                                              {"service": "c", "state": "dead", "active-state": "failed"}])
+    answer = ok(bench.run("proxmox_list_services", node="pve1"))
+    assert "FAILED: b, c" in answer.text and items(answer, "service") == ["a", "b", "c"]
+    answer = bench.run("proxmox_list_services", node="pve9")
+    assert answer.failed and "There is no node pve9" in answer.text
+
+
+def test_updates():
+    answer = ok(Bench().run("proxmox_list_updates", node="pve1"))
+    assert {"package": "pve-manager", "old": "9.1.1", "new": "9.1.4", "origin": "Proxmox",
+            "title": "Proxmox Virtual Environment Management Tools"} in answer.data["items"]
+    assert items(Bench().run("proxmox_list_updates", node="pve1", name="qemu*"), "package") == ["qemu-server"]
+    assert "None of 5 updates fits." in ok(Bench().run("proxmox_list_updates", node="pve1", name="zzz")).text
+    bench = Bench()
+    answering(bench, "/nodes/pve1/apt/update", [])
+    assert "was not fetched lately" in ok(bench.run("proxmox_list_updates", node="pve1")).text
+
+
+# -------------------------------------------------------------------------------------------------------------- cluster
+
+def test_the_log_of_the_cluster():
+    answer = ok(Bench().run("proxmox_get_cluster_log", limit=2))
+    times = items(answer, "time")
+    assert times == sorted(times, reverse=True) and "5 entries of the cluster's log" in answer.text
+    assert "The next page: offset=2." in answer.text
+    assert set(items(Bench().run("proxmox_get_cluster_log", node="pve2"), "node")) == {"pve2"}
+    assert "None of 5 entries fits." in ok(Bench().run("proxmox_get_cluster_log", user="nobody@pam")).text
+    bench = Bench()
+    answering(bench, "/cluster/log", [])
+    assert "Sys.Syslog" in ok(bench.run("proxmox_get_cluster_log")).text
+
+
+def test_ha():
+    answer = ok(Bench().run("proxmox_get_ha_status"))
+    assert "HA: 1 resource, 1 started" in answer.text and "vm:104" in answer.text
+    assert set(items(Bench().run("proxmox_get_ha_status", node="pve3"), "type")) == {"quorum", "lrm"}
+    bench = Bench()
+    answering(bench, "/cluster/ha/status/current", [
+        {"id": "quorum", "type": "quorum", "quorate": 0, "status": "No quorum on node 'pve1'!"},
+        {"id": "service:vm:1", "type": "service", "sid": "vm:100", "state": "error", "node": "pve1"},
+        {"id": "service:ct:2", "type": "service", "sid": "ct:200", "state": "error", "node": "pve2"}])
+    assert "HA: 2 resources, 2 error, NO QUORUM" in ok(bench.run("proxmox_get_ha_status")).text
+    answering(bench, "/cluster/ha/status/current", [{"id": "quorum", "type": "quorum", "quorate": 1}])
+    assert "No guest is managed by HA." in ok(bench.run("proxmox_get_ha_status")).text
+
+
+def test_pools():
+    answer = ok(Bench().run("proxmox_list_pools"))
+    assert answer.data["items"] == [{"poolid": "lab", "guests": 2},
+                                    {"poolid": "production", "guests": 4, "comment": "what customers see"}]
+    assert "None of 2 pools fits." in ok(Bench().run("proxmox_list_pools", name="zzz")).text
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
+    assert "lacks Pool.Audit" in ok(bench.run("proxmox_list_pools")).text
+
+
+def test_permissions():
+    acl = {"/vms": ["VM.Audit", "VM.PowerMgmt"], "/storage/nas": ["Datastore.Audit"], "/vms/100": ["VM.PowerMgmt", "VM.Audit"]}
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": acl}})
+    answer = ok(bench.run("proxmox_get_permissions"))
+    held = {tuple(row["privileges"]): row["paths"] for row in answer.data["items"]}
+    assert set(held[("VM.Audit", "VM.PowerMgmt")]) >= {"/vms", "/vms/100"} and held[("Datastore.Audit",)] == ["/storage/nas"]
+    assert "root@pam!demo may act on " in answer.text and "On /storage/nas: Datastore.Audit" in answer.text
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
+    answer = ok(bench.run("proxmox_get_permissions", path="/vms/100"))
+    assert "No rights on /vms/100" in answer.text and "pveum acl modify / --tokens 'root@pam!demo' --roles PVEAuditor" in answer.text
+    answer = ok(Bench().run("proxmox_get_permissions"))
+    assert "VM.Snapshot.Rollback" in answer.text and " more" in answer.text
+
+
+@pytest.mark.parametrize("tool, arguments", ROUND)
+def test_answers_of_a_large_cluster(tool, arguments):
+    bench = Bench(guests=10000)
+    if "node" in arguments:
+        arguments = {"node": "node01"}
+    many = {"list_backup_jobs": ("/cluster/backup", [{"id": "job-%d" % n, "vmid": ",".join(map(str, range(100, 400))), "comment": "c" * 80}
+                                                     for n in range(300)]),
+            "get_cluster_log": ("/cluster/log", [{"time": n, "msg": "m" * 300, "node": "node01", "user": "root@pam", "id": "%d" % n}
+                                                 for n in range(1000)]),
+            "get_ha_status": ("/cluster/ha/status/current", [{"id": "service:vm:%d" % n, "type": "service", "sid": "vm:%d" % n,
+                                                              "state": "started", "node": "node01", "status": "s" * 60}
+                                                             for n in range(2000)]),
+            "list_pools": ("/pools", [{"poolid": "pool%d" % n, "comment": "c" * 200} for n in range(2000)]),
+            "list_updates": ("/nodes/node01/apt/update", [{"Package": "p%d" % n, "Title": "t" * 300} for n in range(600)]),
+            "get_permissions": ("/access/permissions", {"/vms/%d" % n: {"VM.%d" % m: 1 for m in range(n % 40 + 1)} for n in range(3000)})}
+    if tool[8:] in many:
+        answering(bench, *many[tool[8:]])
+    answer = ok(bench.run(tool, **arguments))
+    assert text.weight(answer.text) + text.weight(answer.data) <= 25000
+    if len(answer.data["items"]) < answer.data["total"]:
+        assert "Shown: 1 to " in answer.text
+
+
+# ---------------------------------------------------------------------------------------------------------------- tasks
+
+def test_a_running_task_is_stopped_after_a_yes():
+    class Asked:
+        yes = False
+
+        def ask(self, call, describe):
+            self.question, found = describe()
+            if not self.yes:
+                raise Declined("Nothing was changed.")
+            return found
+    consent = Asked()
+    bench = Bench(consent=consent)
+    upid = running(bench)["upid"]
+    assert bench.run("proxmox_cancel_task", upid=upid).failed and bench.sent(reads=False) == []
+    assert "Stop the running task vzdump of 104 on node pve1, begun by root@pam" in consent.question and upid in consent.question
+    consent.yes = True
+    answer = ok(bench.run("proxmox_cancel_task", upid=upid))
+    assert "The task vzdump of 104 on node pve1 was stopped." in answer.text and "may leave a lock" in answer.text
+    assert answer.data["upid"] == upid and answer.data["task_status"] == "stopped"
+    answer = bench.run("proxmox_cancel_task", upid=upid)
+    assert answer.failed and "The task vzdump of 104 on node pve1 is over" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_task_that_does_not_stop_is_said_to_run():
+    bench = Bench()
+    upid = running(bench)["upid"]
+    answering(bench, "/nodes/pve1/tasks/%s/status" % upid, {"status": "running", "upid": upid})
+    assert "was told to stop and still runs" in ok(bench.run("proxmox_cancel_task", upid=upid)).text
+
+
+@pytest.mark.parametrize("upid, words", [("UPID:pve1:0000AAAA:0000AAAA:65000000:vzdump:100:root@pam:", "no such task"),
+                                         ("UPID:../x", "upid"), ("100", "upid")])
+def test_what_is_no_task(upid, words):
+    bench = Bench()
+    answer = bench.run("proxmox_cancel_task", upid=upid)
+    assert answer.failed and words in answer.text and bench.sent(reads=False) == []
+
+
+def test_tasks_within_the_bounds():
+    bench = Bench()
+    upid = running(bench)["upid"]
+    for chosen, words in (({"protected_guests": ("104",)}, "guest 104 is protected"), ({"allowed_nodes": ("pve2",)}, "node pve1"),
+                          ({"dry_run": True}, "nothing was sent"), ({"read_only": True}, "PROXMOX_READ_ONLY")):
+        other = Bench(cluster=bench.cluster, **chosen)
+        assert words in other.run("proxmox_cancel_task", upid=upid).text and other.sent(reads=False) == []
