@@ -37,6 +37,7 @@ _SHAPES = [(re.compile(pattern), needed, nested) for pattern, needed, nested in 
     (_GUEST + "/interfaces", ("name",), {"ip-addresses": "objects"}),
     (_GUEST + "/rrddata|" + _NODE + "/(?:storage/[^/]+/)?rrddata", ("time",), {}),
     (r"/version|" + _NODE + "/(?:version|dns|tasks/[^/]+/status)", None, {}),
+    (r"/access/permissions", None, "named"),
     (_NODE + "/status", None, dict(dict.fromkeys((
         "cpuinfo", "memory", "swap", "rootfs", "ksm", "boot-info", "current-kernel"), "object"), loadavg="texts")),
     (_NODE + "/network/[^/]+", None, dict.fromkeys(("families", "altnames", "options", "options6"), "texts")),
@@ -106,6 +107,8 @@ def shaped(path, data):
 def _object(path, data, nested):
     if not isinstance(data, dict):
         raise Misshapen("%s instead of an object" % _called(data))
+    if nested == "named":
+        return _nested("named", data, {})
     if not path.endswith("/config"):
         return _values(data, nested)
     return {key: str(value) if _ENDS_IN_DIGIT.fullmatch(key) or key == "rootfs" else value
