@@ -58,8 +58,8 @@ class Host:
     def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait):
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep = clock, sleep
-        self.guard = Guard(settings)
-        self.client = Client(settings, adapter=adapter, log=self.log, limiter=Limiter(settings, clock), clock=clock,
+        self.guard, self.limiter = Guard(settings), Limiter(settings, clock)
+        self.client = Client(settings, adapter=adapter, log=self.log, limiter=self.limiter, clock=clock,
                              sleep=None if sleep is wait else lambda seconds: sleep(threading.Event(), seconds))
         self.audit = Audit(settings.audit_log, scrub, self.log)
         self.consent = consent or NoConsent()

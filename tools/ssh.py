@@ -1,24 +1,31 @@
-"""Toolset: commands in containers. Proxmox's API has none for that, so they go through OpenSSH and `pct exec` on the node.
+"""Toolset: commands in containers. Proxmox's API has none, so they go through OpenSSH and `pct exec` on the node.
 
-Off unless PROXMOX_SSH_ENABLED=true. The only subprocess of the program: an argument list, no shell here, no password ever
-asked (BatchMode), unknown host keys refused. Where this runs on the container's node itself, `pct` is called directly.
+Off unless PROXMOX_SSH_ENABLED=true. The only subprocess of the program: an argument list, no shell here, no password
+ever asked (BatchMode), unknown host keys refused. Where this runs on the container's node itself, `pct` is called
+directly.
 """
 import base64
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 
 from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, split
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, Instead, PveError, Refused, Result,
-                       Tool, dataclass, text)
+from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, Instead, PveError, Refused,
+                       Result, Tool, dataclass, text)
+from tools.pve.client import Cancelled
 
 CONNECT_SECONDS = 8
 #: Bytes that are read of each stream; the rest is thrown away while the command goes on.
 MOST_OUTPUT = 1 << 20
+LOOK, DRAIN = 0.1, 1.0                                  # seconds: between looks at a process; for its last output
 
 
 @dataclass
@@ -28,60 +35,105 @@ class ExecuteLxc(Guest):
     timeout: Annotated[int, Arg(least=1, most=3600)] = 30
 
 
-EXECUTED = Facts(Column("vmid", kind="int"), Column("status"), Column("exitcode", kind="int"), Column("stdout"), Column("stderr"))
+EXECUTED = Facts(Column("vmid", kind="int"), Column("status"), Column("exitcode", kind="int"), Column("stdout"),
+                 Column("stderr"), Column("truncated", kind="bool"))
 
 
 def execute(call):
     """Check, then run; the command's own exit code is told, ssh's own failure is an error."""
     settings, args = call.host.settings, call.args
     if not settings.ssh_enabled:
-        raise Refused("Set PROXMOX_SSH_ENABLED=true (and PROXMOX_SSH_USER, PROXMOX_SSH_KEY_PATH) in the server's environment to allow it. "
-                      "Nothing was sent.", "commands in containers are switched off: Proxmox's API has none, they go through ssh")
+        raise Refused("Set PROXMOX_SSH_ENABLED=true (and PROXMOX_SSH_USER, PROXMOX_SSH_KEY_PATH) in the server's "
+                      "environment to allow it. Nothing was sent.",
+                      "commands in containers are switched off: Proxmox's API has none, they go through ssh")
     words = ["/bin/sh", "-c", args.command] if settings.allow_unsafe_commands else split(args.command)
     status = call.get("/nodes/{node}/lxc/{vmid}/status/current")
     if status.get("status") != "running":
-        raise Failure("Container %s is %s; a command needs it running. Nothing was sent." % (args.vmid, status.get("status")))
+        raise Failure("Container %s is %s; a command needs it running. Nothing was sent." % (
+            args.vmid, status.get("status")))
+    local = here(call.node)
     inner = ["pct", "exec", str(args.vmid), "--"] + words
+    if not (_is_root() if local else settings.ssh_user == "root"):
+        inner = ["sudo", "-n"] + inner                  # pct is for root only
     if settings.dry_run:
         raise Instead(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
             call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
+    call.host.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
-        outer = inner if here(call.node) else through_ssh(settings, address(call), inner, folder)
-        entry = call.host.audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": args.command})
-        try:
-            code, stdout, stderr = run(outer, args.timeout, call.request.cancelled)
-        except (OSError, Failure) as error:
-            call.host.audit.end(entry, "unknown", error=str(error))
-            raise Failure(str(error)) from None
-        call.host.audit.end(entry, "accepted")
-    if outer is not inner and code == 255:
-        raise Failure("ssh to the node failed, the command was not run:\n%s" % text.quoted(stderr or "(it said nothing)", STDERR, end=True))
-    return told(call, code, stdout, stderr)
+        outer = inner if local else through_ssh(settings, address(call), inner, folder)
+        ended = _noted(call, outer, not local)
+    return told(call, ended)
 
+
+def _noted(call, command, remote):
+    """The Ended of a command, noted in the audit log before and after; Failure when it is not known to have ended."""
+    audit = call.host.audit
+    entry = audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": call.args.command})
+    outcome = "unknown"
+    try:
+        ended = run(command, call.args.timeout, call.request.cancelled)
+        if remote and ended.code == 255:
+            outcome = "unsent" if _NOT_RUN.search(ended.stderr) else "unknown"
+            raise Failure("ssh to node %s failed, %s:\n%s" % (
+                call.node, "the command was not run" if outcome == "unsent" else
+                "or the command itself ended with 255. Whether it was run is not known",
+                text.quoted(ended.stderr or "(it said nothing)", STDERR, end=True)))
+        if ended.code is None:
+            said = "".join("\n%s so far:\n%s" % (name, text.quoted(part, most, end=True)) for name, part, most in (
+                ("stdout", ended.stdout, STDOUT), ("stderr", ended.stderr, STDERR)) if part)
+            raise Failure("The command was started and did not end within %d seconds. The connection was cut; it may "
+                          "go on in the container. Do not repeat it unseen.%s" % (call.args.timeout, said))
+        outcome = "accepted"
+        return ended
+    except OSError as error:
+        outcome = "unsent"
+        raise Failure("%s cannot be started: %s. Nothing was sent." % (command[0], error.strerror or error)) from None
+    finally:
+        audit.end(entry, outcome)
+
+
+#: What ssh says when it never came to run the command (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c, packet.c).
+_NOT_RUN = re.compile(r"^ssh: |Permission denied \(|Host key verification failed|REMOTE HOST IDENTIFICATION"
+                      r"|^kex_exchange|^Connection (?:closed|reset) by |^Unable to negotiate|^Bad configuration"
+                      r"|command-line: line", re.MULTILINE)
+
+
+# ------------------------------------------------------------------------------------------------------------- the way
 
 def here(node):
     """Whether this program runs on the node itself and `pct` is there."""
     return platform.node().split(".")[0] == node and shutil.which("pct") is not None
 
 
+def _is_root():
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def address(call):
-    """The node's address for ssh: its IP as /cluster/status knows it, else the only host of PROXMOX_HOST."""
+    """The node's address for ssh: its IP as /cluster/status knows it; else PROXMOX_HOST if there is but one node, else
+    the node's name."""
     try:
-        for row in call.get("/cluster/status"):
+        for row in call.get("/cluster/status") or []:
             if row.get("type") == "node" and row.get("name") == call.node and row.get("ip"):
-                return str(row["ip"])
+                found = str(row["ip"])
+                if re.fullmatch(r"[0-9A-Fa-f.:]+", found):
+                    return found
     except PveError:
-        pass
-    return call.host.settings.host[0][0]
+        pass                                            # it needs Sys.Audit on /
+    nodes = call.get("/nodes") or []
+    return call.host.settings.host[0][0] if len(nodes) == 1 else call.node
 
 
 def through_ssh(settings, host, inner, folder):
-    """The argument list of ssh. The remote side has a shell, so every word is quoted for it (OpenSSH joins them by blanks)."""
+    """The argument list of ssh. The remote side has a shell, so every word is quoted for it (OpenSSH joins them by
+    blanks)."""
     ssh = shutil.which("ssh")
     if not ssh:
         raise Failure("There is no ssh here (package openssh-client). Nothing was sent.")
-    command = [ssh, "-T", "-p", str(settings.ssh_port), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
-               "-o", "ConnectTimeout=%d" % CONNECT_SECONDS, "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"]
+    command = [ssh, "-T", "-p", str(settings.ssh_port)]
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=%d" % CONNECT_SECONDS,
+                   "ClearAllForwardings=yes", "PermitLocalCommand=no", "LogLevel=ERROR"):
+        command += ["-o", option]
     if settings.ssh_key_path:
         command += ["-i", settings.ssh_key_path, "-o", "IdentitiesOnly=yes"]
     if settings.ssh_host_key_fingerprint:
@@ -97,67 +149,107 @@ def pinned_key(host, port, fingerprint):
     scan = shutil.which("ssh-keyscan")
     if not scan:
         raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client). Nothing was sent.")
-    found = subprocess.run([scan, "-T", str(CONNECT_SECONDS), "-p", str(port), host], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=4 * CONNECT_SECONDS).stdout.decode("ascii", "replace")
+    found = run([scan, "-T", str(CONNECT_SECONDS), "-p", str(port), host], 4 * CONNECT_SECONDS, None).stdout
     shown = []
     for line in found.splitlines():
         parts = line.split()
-        if len(parts) == 3 and not line.startswith("#"):
-            digest = base64.b64encode(hashlib.sha256(base64.b64decode(parts[2])).digest()).decode().rstrip("=")
-            shown.append("SHA256:" + digest)
-            if shown[-1] == fingerprint.rstrip("="):
-                return line + "\n"
-    raise Failure("The node's host key is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s. Nothing was sent." % (
-        fingerprint, ", ".join(shown) or "none"))
+        if len(parts) != 3 or line.startswith("#"):
+            continue
+        try:
+            key = base64.b64decode(parts[2], validate=True)
+        except ValueError:
+            continue
+        shown.append("SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode("ascii").rstrip("="))
+        if shown[-1] == fingerprint.rstrip("="):
+            return line + "\n"
+    raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s. Nothing "
+                  "was sent." % (host, fingerprint, ", ".join(shown) or "none"))
+
+
+# --------------------------------------------------------------------------------------------------------- the process
+
+class Ended:
+    """How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (str), and
+    whether they were cut."""
+
+    def __init__(self, code, stdout, stderr, cut):
+        self.code, self.stdout, self.stderr, self.cut = code, stdout, stderr, cut
+
+
+class _Reader(threading.Thread):
+    """Reads a stream to its end and keeps the first MOST_OUTPUT bytes."""
+
+    def __init__(self, stream):
+        super().__init__(daemon=True)
+        self.stream, self.kept, self.cut = stream, bytearray(), False
+        self.start()
+
+    def run(self):
+        try:
+            for chunk in iter(lambda: self.stream.read1(65536), b""):
+                room = MOST_OUTPUT - len(self.kept)
+                self.kept += chunk[:room]
+                self.cut = self.cut or len(chunk) > room
+        except (OSError, ValueError):                   # closed under its hands
+            pass
+
+    def text(self):
+        """What was read so far."""
+        self.join(DRAIN)
+        return bytes(self.kept).decode("utf-8", "replace")
 
 
 def run(command, timeout, cancelled):
-    """(exit code, stdout, stderr) of the command; Failure when it does not end in `timeout` seconds or the client cancels."""
+    """The Ended of the command (list of str) after at most `timeout` seconds; Cancelled when the Event is set (None:
+    never). It gets no input, and of the environment only what ssh needs."""
+    environment = {key: os.environ[key] for key in ("PATH", "HOME", "SSH_AUTH_SOCK") if key in os.environ}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C"})
-    import threading
-    kept = {}
-
-    def read(name, stream):
-        parts, size = [], 0
-        for chunk in iter(lambda: stream.read1(65536), b""):
-            if size < MOST_OUTPUT:
-                parts.append(chunk)
-                size += len(chunk)
-        kept[name] = b"".join(parts)[:MOST_OUTPUT].decode("utf-8", "replace")
-    readers = [threading.Thread(target=read, args=pair, daemon=True) for pair in (("out", process.stdout), ("err", process.stderr))]
-    for reader in readers:
-        reader.start()
-    left = float(timeout)
-    while True:
-        try:
-            process.wait(min(0.2, max(left, 0.01)))
-            break
-        except subprocess.TimeoutExpired:
-            left -= 0.2
-            if left <= 0 or cancelled.is_set():
-                process.kill()
-                process.wait()
-                raise Failure("The command was started and did not end within %d seconds. The connection was cut; it may go on in the "
-                              "container. Do not repeat it unseen." % timeout) from None
-    for reader in readers:
-        reader.join(2)
-    return process.returncode, kept.get("out", ""), kept.get("err", "")
+                               env=dict(environment, LC_ALL="C"), start_new_session=True)
+    out, err = _Reader(process.stdout), _Reader(process.stderr)
+    end, code = time.monotonic() + timeout, None
+    try:
+        while code is None and time.monotonic() < end:
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled("cancelled by the client; the command may go on in the container")
+            try:
+                code = process.wait(min(LOOK, timeout))
+            except subprocess.TimeoutExpired:
+                pass
+    finally:
+        if code is None:
+            _kill(process)
+    return Ended(code, out.text(), err.text(), out.cut or err.cut)
 
 
-def told(call, code, stdout, stderr):
+def _kill(process):
+    """End a process and what it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (AttributeError, OSError):
+        process.kill()
+    process.wait()
+
+
+# ---------------------------------------------------------------------------------------------------------- the answer
+
+def told(call, ended):
     """The Result: the exit code and what the container said."""
-    lines = ["Container %s: exit code %d%s: %s" % (call.args.vmid, code, "" if code == 0 else ", so the command reports a failure",
-                                                   text.line(call.args.command, 200))]
-    for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
+    well = ended.code == 0
+    lines = ["Container %s: exit code %d%s: %s" % (
+        call.args.vmid, ended.code, "" if well else ", so the command reports a failure",
+        text.line(call.args.command, 200))]
+    for name, said, most in (("stdout", ended.stdout, STDOUT), ("stderr", ended.stderr, STDERR)):
         if said:
             lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
-    if not stdout and not stderr:
+    if not ended.stdout and not ended.stderr:
         lines.append("No output.")
-    return Result("\n".join(lines), {"vmid": call.args.vmid, "status": "exited", "exitcode": code, "stdout": stdout[:STDOUT],
-                                     "stderr": stderr[:STDERR]}, "\u2705" if code == 0 else "\u26a0")
+    data = {"vmid": call.args.vmid, "status": "exited", "exitcode": ended.code, "stdout": ended.stdout[:STDOUT],
+            "stderr": ended.stderr[:STDERR],
+            "truncated": ended.cut or len(ended.stdout) > STDOUT or len(ended.stderr) > STDERR}
+    return Result("\n".join(lines), data, "\u2705" if well else "\u26a0")
 
 
 TOOLS = {
-    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED, destroys=True),
+    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED,
+                                        destroys=True),
 }

@@ -1,0 +1,298 @@
+"""Commands in containers: what ssh, pct and ssh-keyscan are called with (doubles on PATH, no network), and what is told."""
+import base64
+import hashlib
+import json
+import os
+import threading
+
+import pytest
+
+from support import Bench
+from tools import ssh
+from tools.pve.client import Cancelled
+
+FIND, STATUS = "GET /cluster/resources type=vm", "GET /nodes/pve1/lxc/200/status/current"
+
+
+def dry(bench):
+    """No program is started."""
+    bench.host.settings.ssh_enabled = bench.host.settings.dry_run = True
+
+
+CASES = [
+    ("proxmox_execute_lxc_command", {"vmid": 200, "command": "uname -a", "timeout": 5}, [FIND, STATUS], dry),
+    ("proxmox_execute_lxc_command", {"vmid": 200, "node": "pve1", "command": "id"}, [STATUS], dry),
+]
+
+KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"k" * 40).decode()
+PIN = "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(KEY)).digest()).decode().rstrip("=")
+#: Notes its arguments, then does what the rest of the script says.
+NOTE = "#!/bin/sh\n{ printf '%%s' \"%s\"; for word in \"$@\"; do printf '\\001%%s' \"$word\"; done; printf '\\002'; } >> %s\n"
+DOUBLES = {
+    "ssh": 'for last in "$@"; do :; done\nexec /bin/sh -c "$last"',          # the remote shell
+    "pct": 'shift 3\nexec "$@"',                                            # the container
+    "sudo": 'shift\nexec "$@"',
+    "ssh-keyscan": "echo '# 10.0.0.11:22 SSH-2.0-OpenSSH_9.2'\necho 'x y z'\necho '10.0.0.11 ssh-rsa AAAA'\n"
+                   "echo '10.0.0.11 ssh-ed25519 %s'" % KEY}
+
+
+class Programs:
+    """Doubles of the programs, in a directory that is alone before the usual ones on PATH."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.log = folder, str(folder / "log")
+        for name, script in DOUBLES.items():
+            self.make(name, script)
+        monkeypatch.setenv("PATH", "%s:/usr/bin:/bin" % folder)
+
+    def make(self, name, script):
+        path = self.folder / name
+        path.write_text(NOTE % (name, self.log) + script + "\n")
+        path.chmod(0o755)
+
+    def calls(self, name=None):
+        """[[name, argument ...]] in order, of one program or of all."""
+        if not os.path.exists(self.log):
+            return []
+        with open(self.log, encoding="utf-8") as stream:
+            found = [call.split("\x01") for call in stream.read().split("\x02") if call]
+        return [call for call in found if name in (None, call[0])]
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Programs(folder, monkeypatch)
+
+
+def bench_of(**options):
+    return Bench(ssh_enabled=True, **options)
+
+
+def run(bench, command="uname -a", vmid=200, **arguments):
+    return bench.run("proxmox_execute_lxc_command", vmid=vmid, command=command, **arguments)
+
+
+def ok(answer):
+    assert not answer.failed, answer.text
+    return answer
+
+
+# ---------------------------------------------------------------------------------------------------------- how it goes
+
+def test_a_command_goes_by_ssh_to_the_node(programs):
+    bench = bench_of(ssh_key_path="/home/me/key", ssh_port=2222)
+    answer = ok(run(bench, "printf '%s,' 'a b' c \"d'e\""))
+    [call] = programs.calls("ssh")
+    assert call[1:4] == ["-T", "-p", "2222"] and call[-3] == "root@10.0.0.11" and call[-2] == "--"
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=8", "ClearAllForwardings=yes", "IdentitiesOnly=yes"):
+        assert call[call.index(option) - 1] == "-o"
+    assert call[call.index("-i") + 1] == "/home/me/key"
+    assert programs.calls("pct") == [["pct", "exec", "200", "--", "printf", "%s,", "a b", "c", "d'e"]]
+    assert answer.data == {"vmid": 200, "status": "exited", "exitcode": 0, "stdout": "a b,c,d'e,", "stderr": "", "truncated": False}
+    assert "Container 200: exit code 0: printf" in answer.text and "| a b,c,d'e," in answer.text
+    assert bench.sent() == [FIND, STATUS, "GET /cluster/status"] and programs.calls("sudo") == []
+
+
+def test_on_the_node_itself_pct_is_called(programs, monkeypatch):
+    monkeypatch.setattr(ssh.platform, "node", lambda: "pve1.example.org")
+    for root in (True, False):
+        monkeypatch.setattr(ssh, "_is_root", lambda: root)
+        ok(run(bench_of(), "echo hi"))
+    assert programs.calls() == [["pct", "exec", "200", "--", "echo", "hi"], ["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"],
+                                ["pct", "exec", "200", "--", "echo", "hi"]]
+
+
+def test_another_user_than_root_goes_through_sudo(programs):
+    ok(run(bench_of(ssh_user="admin"), "echo hi"))
+    assert programs.calls("ssh")[0][-3] == "admin@10.0.0.11"
+    assert programs.calls("sudo") == [["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"]]
+
+
+def test_whole_shell_lines_where_they_are_allowed(programs):
+    answer = ok(run(bench_of(allow_unsafe_commands=True), "echo $((1+1)) | cat; echo 'it''s'"))
+    assert answer.data["stdout"] == "2\nits\n"
+    assert programs.calls("pct")[0][4:] == ["/bin/sh", "-c", "echo $((1+1)) | cat; echo 'it''s'"]
+
+
+@pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a\nb", "a\\b", "(a)", "{a,b}", "[a]",
+                                     "echo 'open", "   ", "x\x01y", "a " * 600])
+def test_what_a_shell_would_act_upon_is_refused(programs, command):
+    bench = bench_of()
+    answer = run(bench, command)
+    assert answer.failed and "Nothing was sent." in answer.text and bench.sent() == [] and programs.calls() == []
+
+
+def test_words_stay_words_on_the_way(programs):
+    words = ["-rf", "--", "a b", "*", "~", "!x", "%PATH%", "gr\u00fc\u00df", "#", "", "a=b", "'"]
+    command = " ".join(ssh.shlex.quote(word) for word in words if word != "'") + " \"'\""
+    bench = bench_of()
+    ok(run(bench, "printf %s " + command))
+    assert programs.calls("pct")[0][6:] == words
+
+
+# ------------------------------------------------------------------------------------------------------- where it may go
+
+def test_it_is_off_by_default(programs):
+    bench = Bench()
+    answer = run(bench)
+    assert answer.failed and "PROXMOX_SSH_ENABLED=true" in answer.text and "switched off" in answer.text
+    assert bench.sent() == [] and programs.calls() == []
+
+
+@pytest.mark.parametrize("chosen, words", [
+    ({"allow_elevated": False}, "PROXMOX_ALLOW_ELEVATED=true"), ({"read_only": True}, "PROXMOX_READ_ONLY"),
+    ({"protected_guests": ("200",)}, "guest 200 is protected"), ({"allowed_guests": ("100",)}, "guest 200 is out of bounds"),
+    ({"allowed_nodes": ("pve2",)}, "node pve1"), ({"disabled_tools": ("execute_*",)}, "PROXMOX_DISABLED_TOOLS")])
+def test_guardrails(programs, chosen, words):
+    answer = run(bench_of(**chosen), node="pve1")
+    assert answer.failed and words in answer.text and programs.calls() == []
+
+
+@pytest.mark.parametrize("vmid, words", [(203, "Container 203 is stopped"), (100, "is a VM"), (999, "There is no guest 999")])
+def test_only_in_containers_that_run(programs, vmid, words):
+    answer = run(bench_of(), vmid=vmid)
+    assert answer.failed and words in answer.text and programs.calls() == []
+
+
+def test_the_rate_limit_counts_commands(programs):
+    bench = bench_of(rate_limit="0/1")
+    bench.host.limiter._changes.tokens = 1.0
+    ok(run(bench, "true"))
+    answer = run(bench, "true")
+    assert answer.failed and "Too many changes" in answer.text and len(programs.calls("ssh")) == 1
+
+
+def test_a_dry_run_starts_nothing(programs):
+    bench = bench_of(dry_run=True, ssh_user="admin")
+    answer = ok(run(bench, "echo 'a b'"))
+    assert answer.data == {"status": "dry-run", "command": ["sudo", "-n", "pct", "exec", "200", "--", "echo", "a b"]}
+    assert "| sudo -n pct exec 200 -- echo 'a b'" in answer.text and "On node pve1" in answer.text and programs.calls() == []
+
+
+@pytest.mark.parametrize("status, nodes, host", [
+    (200, 3, "10.0.0.11"), (403, 3, "pve1"), (403, 1, "demo")])
+def test_the_address_of_the_node(programs, status, nodes, host):
+    bench = bench_of()
+    handle = bench.cluster.handle
+
+    def other(verb, target, headers, body=b""):
+        if target.endswith("/cluster/status") and status == 403:
+            return 403, "Permission check failed (/, Sys.Audit)", {}, b""
+        code, reason, found, content = handle(verb, target, headers, body)
+        if target.endswith("/nodes") and nodes == 1:
+            content = json.dumps({"data": json.loads(content)["data"][:1]}).encode()
+            found = dict(found, **{"Content-Length": str(len(content))})
+        return code, reason, found, content
+    bench.cluster.handle = other
+    ok(run(bench, "true"))
+    assert programs.calls("ssh")[0][-3] == "root@" + host
+
+
+def test_an_address_that_is_none_is_not_used(programs):
+    bench = bench_of()
+    bench.cluster.world.nodes["pve1"].ip = "-oProxyCommand=x"
+    ok(run(bench, "true"))
+    assert programs.calls("ssh")[0][-3] == "root@pve1"
+
+
+# ------------------------------------------------------------------------------------------------------------- host keys
+
+def test_a_pinned_host_key_is_the_only_one_accepted(programs):
+    programs.make("ssh", 'for word in "$@"; do case "$word" in UserKnownHostsFile=*) cat "${word#*=}";; esac; done')
+    answer = ok(run(bench_of(ssh_host_key_fingerprint=PIN + "="), "true"))
+    assert answer.data["stdout"] == "10.0.0.11 ssh-ed25519 %s\n" % KEY
+    assert programs.calls("ssh-keyscan") == [["ssh-keyscan", "-T", "8", "-p", "22", "10.0.0.11"]]
+    call = programs.calls("ssh")[0]
+    assert "GlobalKnownHostsFile=" + os.devnull in call
+    known = next(word for word in call if word.startswith("UserKnownHostsFile="))
+    assert not os.path.exists(known.split("=")[1])
+
+
+@pytest.mark.parametrize("script, shown", [(None, PIN), ("exit 1", "none"), ("echo '10.0.0.11 ssh-ed25519 !!!'", "none")])
+def test_another_host_key_is_refused(programs, script, shown):
+    if script:
+        programs.make("ssh-keyscan", script)
+    answer = run(bench_of(ssh_host_key_fingerprint="SHA256:" + "A" * 43))
+    assert answer.failed and "it shows " in answer.text and shown + ". Nothing was sent." in answer.text
+    assert programs.calls("ssh") == []
+
+
+@pytest.mark.parametrize("missing, chosen", [("ssh", {}), ("ssh-keyscan", {"ssh_host_key_fingerprint": PIN})])
+def test_programs_that_are_not_there(programs, monkeypatch, missing, chosen):
+    os.unlink(str(programs.folder / missing))
+    monkeypatch.setenv("PATH", str(programs.folder))
+    answer = run(bench_of(**chosen))
+    assert answer.failed and missing in answer.text and "openssh-client" in answer.text and "Nothing was sent." in answer.text
+
+
+# ---------------------------------------------------------------------------------------------------------- how it ended
+
+def test_the_commands_own_failure_is_no_error_of_ours(programs):
+    answer = ok(run(bench_of(allow_unsafe_commands=True), "echo out; echo err >&2; exit 3"))
+    assert answer.text.startswith("\u26a0 Container 200: exit code 3, so the command reports a failure")
+    assert (answer.data["exitcode"], answer.data["stdout"], answer.data["stderr"]) == (3, "out\n", "err\n")
+    assert "No output." in ok(run(bench_of(), "true")).text
+
+
+@pytest.mark.parametrize("said, words", [
+    ("ssh: connect to host 10.0.0.11 port 22: Connection refused", "the command was not run"),
+    ("root@10.0.0.11: Permission denied (publickey).", "the command was not run"),
+    ("Host key verification failed.", "the command was not run"),
+    ("Connection closed by 10.0.0.11 port 22", "the command was not run"),
+    ("client_loop: send disconnect: Broken pipe", "Whether it was run is not known"), ("", "Whether it was run is not known")])
+def test_a_failure_of_ssh_says_whether_the_command_was_run(programs, tmp_path, said, words):
+    path = str(tmp_path / "audit.log")
+    programs.make("ssh", "echo '%s' >&2; exit 255" % said)
+    answer = run(bench_of(audit_log=path))
+    assert answer.failed and words in answer.text and said in answer.text
+    lines = [json.loads(line) for line in open(path, encoding="ascii")]
+    assert lines[-1]["outcome"] == ("unsent" if "not run" in words else "unknown")
+
+
+def test_the_audit_log_has_both_lines(programs, tmp_path):
+    path = str(tmp_path / "audit.log")
+    ok(run(bench_of(audit_log=path), "echo hi"))
+    first, second = [json.loads(line) for line in open(path, encoding="ascii")]
+    assert (first["event"], first["method"], first["vmid"], first["node"]) == ("intent", "SSH", 200, "pve1")
+    assert first["parameters"] == {"command": "echo hi"} and (second["event"], second["outcome"]) == ("outcome", "accepted")
+    answer = run(bench_of(audit_log=str(tmp_path / "no" / "audit.log")))
+    assert answer.failed and "audit log" in answer.text and len(programs.calls("ssh")) == 1
+
+
+def test_output_is_data_and_bounded(programs):
+    answer = ok(run(bench_of(allow_unsafe_commands=True), "printf 'a\\033[2J\\nIGNORE\\n'; printf '\\377'"))
+    assert "\x1b" not in answer.text and "\nIGNORE" not in answer.text and "\ufffd" in answer.data["stdout"]
+    answer = ok(run(bench_of(allow_unsafe_commands=True), "head -c 3000000 /dev/zero | tr '\\0' x"))
+    assert "more characters" in answer.data["stdout"] and answer.data["truncated"] is True and len(answer.text) < 12000
+
+
+def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
+    path = str(tmp_path / "audit.log")
+    monkeypatch.setattr(ssh, "run", lambda command, timeout, cancelled, run=ssh.run: run(command, 0.3, cancelled))
+    answer = run(bench_of(audit_log=path, allow_unsafe_commands=True), "echo begun; exec sleep 60", timeout=7)
+    assert answer.failed and "did not end within 7 seconds" in answer.text and "Do not repeat it unseen." in answer.text
+    assert "stdout so far:\n| begun" in answer.text
+    assert [json.loads(line).get("outcome") for line in open(path, encoding="ascii")][-1] == "unknown"
+
+
+def test_a_cancelled_command_ends_the_call():
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        ssh.run(["/bin/sh", "-c", "exec sleep 60"], 60, cancelled)
+
+
+def test_a_program_gets_no_input_and_little_environment(monkeypatch):
+    monkeypatch.setenv("PROXMOX_TOKEN_VALUE", "CANARY")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    ended = ssh.run(["/bin/sh", "-c", "cat; env"], 5, None)
+    assert ended.code == 0 and "CANARY" not in ended.stdout and "SSH_AUTH_SOCK=/tmp/agent" in ended.stdout
+    assert "LC_ALL=C" in ended.stdout
+
+
+def test_a_program_that_leaves_a_child_behind_does_not_hold_the_call(monkeypatch):
+    monkeypatch.setattr(ssh, "DRAIN", 0.1)
+    ended = ssh.run(["/bin/sh", "-c", "sleep 3 & echo done"], 5, None)
+    assert ended.code == 0 and ended.stdout == "done\n"
