@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from functools import lru_cache
 
 from tools.pve.demo.rules import parse_properties, split_list
 from tools.pve.demo import options
@@ -213,7 +214,7 @@ class Guest:
             rule = disk_rule(self.kind, key)
             if rule is None or (not unused and key.startswith("unused")):
                 continue
-            parts = parse_properties(rule, str(value))
+            parts = dict(_disk(self.kind, key, str(value)))
             volid = parts.get("volume" if self.kind == "lxc" else "file")
             if parts.get("media") == "cdrom" and "cloudinit" not in volid:
                 continue
@@ -228,12 +229,19 @@ _QEMU_DISKS = {"ide": options.IDE, "sata": options.SATA, "scsi": options.SCSI, "
                "efidisk": options.EFIDISK, "tpmstate": options.TPMSTATE, "unused": options.UNUSED}
 
 
+@lru_cache(maxsize=1024)
 def disk_rule(kind, key):
     """The property string rules of `key` if it names a disk of a `kind` of guest, else None."""
     match = DISK_KEY.match(key)
     if not match or (match.group(1) == "rootfs") == bool(match.group(2)):
         return None
     return (_LXC_DISKS if kind == "lxc" else _QEMU_DISKS).get(match.group(1))
+
+
+@lru_cache(maxsize=2048)
+def _disk(kind, key, text):
+    """The properties of one disk, read once: every list of guests asks for those of all. Not to be changed."""
+    return parse_properties(disk_rule(kind, key), text)
 
 
 class Node:
