@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """proxmox-mcp: an MCP server for Proxmox VE over stdio. This file only starts it.
 
-A script is compiled anew at every start, so it is short: tools/mcp speaks MCP, tools/pve knows Proxmox, the toolsets in tools/
-join the two. Without arguments it serves stdio; `--help` shows the commands.
+A script is compiled anew at every start, so it is short: tools/mcp speaks MCP, tools/pve knows Proxmox, the toolsets in
+tools/ join the two. Without arguments it serves stdio; `--help` shows the commands.
 """
 import os
 import sys

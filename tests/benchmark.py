@@ -2,8 +2,9 @@
 
     python3 tests/benchmark.py [--runs 20] [--calls 300] [--installed PATH-OF-proxmox-mcp]
 
-Two things are measured in turn (A B A B ...), so that a machine that is busy slows both; medians are printed, with the target
-beside each. The yardstick of the calls is a stdio server of some 40 lines that does one requests.Session.get per call.
+Two things are measured in turn (A B A B ...), so that a machine that is busy slows both; medians are printed, with the
+target beside each. The yardstick of the calls is a stdio server of some 40 lines that does one requests.Session.get per
+call.
 """
 import argparse
 import json
@@ -27,9 +28,11 @@ import requests
 session = requests.Session()
 session.trust_env = False
 session.verify = os.environ["PROXMOX_CA_FILE"]
-session.headers["Authorization"] = "PVEAPIToken=root@pam!%s=%s" % (os.environ["PROXMOX_TOKEN_NAME"], os.environ["PROXMOX_TOKEN_VALUE"])
+session.headers["Authorization"] = "PVEAPIToken=root@pam!%s=%s" % (
+    os.environ["PROXMOX_TOKEN_NAME"], os.environ["PROXMOX_TOKEN_VALUE"])
 base = "https://%s/api2/json" % os.environ["PROXMOX_HOST"]
-PATHS = {"proxmox_get_vms": "/cluster/resources?type=vm", "proxmox_get_vm_status": "/nodes/%(node)s/qemu/%(vmid)s/status/current",
+PATHS = {"proxmox_get_vms": "/cluster/resources?type=vm",
+         "proxmox_get_vm_status": "/nodes/%(node)s/qemu/%(vmid)s/status/current",
          "proxmox_get_node_dns": "/nodes/%(node)s/dns"}
 def answer(message, result):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}) + "\n")
@@ -45,7 +48,8 @@ for line in sys.stdin:
         answer(message, {"content": [{"type": "text", "text": json.dumps(reply.json()["data"])}], "isError": False})
 '''
 
-#: The Proxmox side, in a process of its own: the demo cluster behind TLS. Arguments: guests (0: the dozen), delay in seconds.
+#: The Proxmox side, in a process of its own: the demo cluster behind TLS. Arguments: guests (0: the dozen), delay in
+#: seconds.
 FRONT = r'''
 import sys, time
 sys.path[:0] = [%r, %r]
@@ -73,9 +77,9 @@ class Cluster:
         self.process = subprocess.Popen([sys.executable, "-c", FRONT, str(guests), str(delay)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
         port, cert = self.process.stdout.readline().decode().split(None, 1)
-        self.env = dict(os.environ, PROXMOX_HOST="127.0.0.1:" + port, PROXMOX_CA_FILE=cert.strip(), PROXMOX_TOKEN_NAME="demo",
-                        PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555", PROXMOX_ALLOW_ELEVATED="true",
-                        PROXMOX_RATE_LIMIT="0", PYTHONDONTWRITEBYTECODE="")
+        self.env = dict(os.environ, PROXMOX_HOST="127.0.0.1:" + port, PROXMOX_CA_FILE=cert.strip(),
+                        PROXMOX_TOKEN_NAME="demo", PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555",
+                        PROXMOX_ALLOW_ELEVATED="true", PROXMOX_RATE_LIMIT="0", PYTHONDONTWRITEBYTECODE="")
 
     def __enter__(self):
         return self
@@ -90,8 +94,8 @@ class Session:
 
     def __init__(self, command, env):
         self.started = time.perf_counter()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        env=env, cwd="/")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, env=env, cwd="/")
         self.number = 0
 
     def __enter__(self):
@@ -182,7 +186,8 @@ def start_up(programs, env, runs):
 
 def memory_of_calls(command, env):
     """Peak memory after the first call against that of an interpreter that imports requests."""
-    code = "import requests, sys; sys.stdout.write(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
+    code = ("import requests, sys\n"
+            "sys.stdout.write(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])")
     try:
         base = int(subprocess.check_output([sys.executable, "-c", code])) / 1024.0
     except (OSError, subprocess.CalledProcessError, StopIteration):
@@ -196,7 +201,8 @@ def memory_of_calls(command, env):
 
 def calls(command, bare, cluster, count):
     """Round trips of one reading tool, ours and the yardstick's in turn."""
-    for tool, arguments in (("proxmox_get_vm_status", {"node": "pve1", "vmid": 100}), ("proxmox_get_node_dns", {"node": "pve1"})):
+    for tool, arguments in (("proxmox_get_vm_status", {"node": "pve1", "vmid": 100}),
+                            ("proxmox_get_node_dns", {"node": "pve1"})):
         with Session(command, cluster.env) as ours, Session(bare, cluster.env) as theirs:
             for session in (ours, theirs):
                 session.ask("initialize", INITIALIZE["params"])
@@ -247,8 +253,9 @@ def big_cluster(command, bare, rounds):
         for _ in range(rounds):
             mine.append(ours.call("proxmox_get_vms"))
             other.append(theirs.call("proxmox_get_vms"))
-    row("proxmox_get_vms of 10,000 guests / bare server", statistics.median(s for s, _ in mine) / statistics.median(s for s, _ in other),
-        1.0, "%.0f ms / %.0f ms" % (statistics.median(s for s, _ in mine) * 1000, statistics.median(s for s, _ in other) * 1000))
+    median, yardstick = (statistics.median(seconds for seconds, _ in one) for one in (mine, other))
+    row("proxmox_get_vms of 10,000 guests / bare server", median / yardstick, 1.0,
+        "%.0f ms / %.0f ms" % (median * 1000, yardstick * 1000))
     row("its answer (kB)", len(mine[-1][1]) / 1000.0, 25, "the bare server's: %.0f kB" % (len(other[-1][1]) / 1000.0))
 
 

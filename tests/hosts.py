@@ -1,10 +1,11 @@
 """Runs the packed program on real distributions: their own Python and requests, no network but loopback.
 
-    python3 tests/hosts.py [SUITE ...]        as root, where debootstrap is; nothing is left behind but the roots (--keep DIR)
+    python3 tests/hosts.py [SUITE ...]      as root, where debootstrap is; leaves nothing but the roots (--keep DIR)
 
-For each suite a minimal root is made with debootstrap, the .pyz copied in, and inside it, in a network namespace with nothing
-but loopback, as an unprivileged user without HOME: initialize, tools/list, a reading call and a changing call over TLS (CA file) to
-an HTTPS server in front of the demo cluster. It needs debootstrap, unshare and root, and says so where they are missing.
+For each suite a minimal root is made with debootstrap, the .pyz copied in, and inside it, in a network namespace with
+nothing but loopback, as an unprivileged user without HOME: initialize, tools/list, a reading call and a changing call
+over TLS (CA file) to an HTTPS server in front of the demo cluster. It needs debootstrap, unshare and root, and says so
+where they are missing.
 """
 import argparse
 import json
@@ -28,20 +29,24 @@ sys.path[:0] = ["/proxmox-test/checkout/tests", "/proxmox-test/checkout"]
 import requests, urllib3, ssl
 from front import Front
 from tools.pve.demo import DemoCluster
-env = {"PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555", "PROXMOX_ALLOW_ELEVATED": "true"}
+env = {"PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555",
+       "PROXMOX_ALLOW_ELEVATED": "true"}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 with Front(DemoCluster()) as front:
     shutil.copy(front.cert, "/proxmox-test/ca.pem"); os.chmod("/proxmox-test/ca.pem", 0o644)
     env.update(PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE="/proxmox-test/ca.pem")
-    lines = [{"method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}},
+    lines = [{"method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {},
+                                                 "clientInfo": {"name": "t", "version": "1"}}},
              {"method": "tools/list"},
              {"method": "tools/call", "params": {"name": "proxmox_get_vms", "arguments": {}}},
-             {"method": "tools/call", "params": {"name": "proxmox_create_snapshot_vm", "arguments": {"vmid": 100, "snapname": "host-test"}}},
-             {"method": "tools/call", "params": {"name": "proxmox_get_node_status", "arguments": {"node": "pve1"}, "_meta": META}}]
+             {"method": "tools/call", "params": {"name": "proxmox_create_snapshot_vm",
+                                                 "arguments": {"vmid": 100, "snapname": "host-test"}}},
+             {"method": "tools/call", "params": {"name": "proxmox_get_node_status", "arguments": {"node": "pve1"},
+                                                 "_meta": META}}]
     def unprivileged():
         os.setgid(65534); os.setuid(65534)
-    server = subprocess.Popen([sys.executable, "-I", "/proxmox-test/proxmox-mcp.pyz"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              env=env, cwd="/", preexec_fn=unprivileged)
+    server = subprocess.Popen([sys.executable, "-I", "/proxmox-test/proxmox-mcp.pyz"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env=env, cwd="/", preexec_fn=unprivileged)
     replies = []
     for number, line in enumerate(lines):
         server.stdin.write((json.dumps(dict(line, jsonrpc="2.0", id=number)) + "\n").encode()); server.stdin.flush()
@@ -49,10 +54,12 @@ with Front(DemoCluster()) as front:
     server.stdin.close()
     status = server.wait(20)
 good = [r.get("result") is not None and not r["result"].get("isError") for r in replies]
-texts = [r["result"]["content"][0]["text"].split("\n")[0] if "content" in (r.get("result") or {}) else "" for r in replies]
+texts = [r["result"]["content"][0]["text"].split("\n")[0] if "content" in (r.get("result") or {}) else ""
+         for r in replies]
 print(json.dumps({"python": platform.python_version(), "requests": requests.__version__, "urllib3": urllib3.__version__,
-                  "openssl": ssl.OPENSSL_VERSION.split()[1], "good": all(good) and status == 0, "answers": good, "exit": status,
-                  "tools": len(replies[1]["result"]["tools"]), "texts": texts, "errors": [r for r, g in zip(replies, good) if not g]}))
+                  "openssl": ssl.OPENSSL_VERSION.split()[1], "good": all(good) and status == 0, "answers": good,
+                  "exit": status, "tools": len(replies[1]["result"]["tools"]), "texts": texts,
+                  "errors": [r for r, g in zip(replies, good) if not g]}))
 '''
 
 
@@ -86,12 +93,13 @@ def try_suite(suite, folder):
         else:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(source, target)
-    subprocess.run([sys.executable, os.path.join(ROOT, "proxmox_mcp.py"), "pack", os.path.join(inside, "proxmox-mcp.pyz")],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, os.path.join(ROOT, "proxmox_mcp.py"), "pack",
+                    os.path.join(inside, "proxmox-mcp.pyz")], check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(inside, "run.py"), "w", encoding="utf-8") as stream:
         stream.write(INSIDE)
-    done = subprocess.run(["unshare", "-n", "sh", "-c", "ip link set lo up && exec chroot \"$0\" python3 -B /proxmox-test/run.py", root],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    start = "ip link set lo up && exec chroot \"$0\" python3 -B /proxmox-test/run.py"
+    done = subprocess.run(["unshare", "-n", "sh", "-c", start, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     shutil.rmtree(inside, ignore_errors=True)
     try:
         return json.loads(done.stdout.decode("utf-8").strip().split("\n")[-1])
@@ -117,9 +125,10 @@ def main():
                 sys.stdout.write("%-10s not run: %s\n" % (suite, facts["error"]))
             else:
                 failed = failed or not facts["good"]
-                sys.stdout.write("%-10s %s  Python %s, requests %s, urllib3 %s, OpenSSL %s: %d tools, %d of %d answers good\n" % (
-                    suite, "ok    " if facts["good"] else "FAILED", facts["python"], facts["requests"], facts["urllib3"],
-                    facts["openssl"], facts["tools"], sum(facts["answers"]), len(facts["answers"])))
+                sys.stdout.write("%-10s %s  Python %s, requests %s, urllib3 %s, OpenSSL %s: %d tools, %d of %d answers "
+                                 "good\n" % (suite, "ok    " if facts["good"] else "FAILED", facts["python"],
+                                             facts["requests"], facts["urllib3"], facts["openssl"], facts["tools"],
+                                             sum(facts["answers"]), len(facts["answers"])))
                 for error in facts["errors"]:
                     sys.stdout.write("           %s\n" % json.dumps(error)[:400])
             sys.stdout.flush()

@@ -23,7 +23,8 @@ def settings_table():
         if isinstance(default, tuple):
             default = ",".join(default)
         shown = {None: "", True: "true", False: "false", "": ""}.get(default, default)
-        lines.append("| `%s` | %s | %s |" % (meta["variable"], meta["text"].replace("|", "\\|"), "`%s`" % shown if shown != "" else ""))
+        lines.append("| `%s` | %s | %s |" % (meta["variable"], meta["text"].replace("|", "\\|"),
+                                             "`%s`" % shown if shown != "" else ""))
     return "\n".join(lines)
 
 
@@ -36,7 +37,8 @@ def tools_table():
         parts.append("| tool | arguments | | |\n|---|---|---|---|")
         for name, tool in tools.rows(toolset).items():
             names = ", ".join("**%s**" % f.name if f.required else f.name for f in fields(tool.args))
-            parts.append("| `%s` | %s | %s | %s |" % (name, names, LOCKS[tool.tier], description(name, tool).replace("|", "\\|")))
+            parts.append("| `%s` | %s | %s | %s |" % (name, names, LOCKS[tool.tier],
+                                                      description(name, tool).replace("|", "\\|")))
         parts.append("")
     return "\n".join(parts).rstrip("\n")
 
@@ -48,7 +50,8 @@ def filled(readme):
     """The README's text with its tables made anew (between <!-- NAME --> and <!-- end of NAME -->)."""
     for name, make in TABLES.items():
         pattern = r"(<!-- %s[^>]*-->\n).*?(<!-- end of %s -->)" % (name, name)
-        readme, found = re.subn(pattern, lambda m, make=make: m.group(1) + make() + "\n" + m.group(2), readme, flags=re.DOTALL)
+        readme, found = re.subn(pattern, lambda m, make=make: m.group(1) + make() + "\n" + m.group(2), readme,
+                                flags=re.DOTALL)
         if found != 1:
             raise ValueError("README.md has no place for the table of %s" % name)
     return readme

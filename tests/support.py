@@ -42,8 +42,8 @@ class Clock:
 
 def settings(**changes):
     """Settings that fit the demo cluster, elevated tools allowed."""
-    values = dict(host=[("demo", 8006)], user="root@pam", token_name="demo", token_value="11111111-2222-3333-4444-555555555555",
-                  allow_elevated=True, demo=True, rate_limit="0")
+    values = dict(host=[("demo", 8006)], user="root@pam", token_name="demo",
+                  token_value="11111111-2222-3333-4444-555555555555", allow_elevated=True, demo=True, rate_limit="0")
     values.update(changes)
     return Settings(**values)
 
@@ -51,8 +51,8 @@ def settings(**changes):
 class Bench:
     """A demo cluster and a Host on it. `run(tool, **arguments)` is a call; `sent()` what it made the host send.
 
-    Keyword arguments of the constructor that are settings go to Settings, `cluster` is a ready DemoCluster, the rest goes to
-    DemoCluster.
+    Keyword arguments of the constructor that are settings go to Settings, `cluster` is a ready DemoCluster, the rest
+    goes to DemoCluster.
     """
 
     def __init__(self, cluster=None, consent=None, log=None, **options):

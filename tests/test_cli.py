@@ -42,7 +42,8 @@ def test_a_failed_call_exits_with_1(capsys):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (("--demo", "call", "get_nods"), "Did you mean proxmox_get_nodes"), (("--demo", "call", "get_vm_status", "100"), "Not key=value: 100"),
+    (("--demo", "call", "get_nods"), "Did you mean proxmox_get_nodes"),
+    (("--demo", "call", "get_vm_status", "100"), "Not key=value: 100"),
     (("call", "get_nodes"), "PROXMOX_HOST is not set")])
 def test_a_wrong_command_exits_with_2(arguments, said, capsys):
     assert run(*arguments) == 2
@@ -65,7 +66,8 @@ def test_the_archive_is_the_same_every_time_and_holds_only_sources(tmp_path):
         names = archive.namelist()
         assert names == sorted(names) and names[0] == "__main__.py"
         assert {os.path.splitext(name)[1] for name in names} == {".py", ".json"}
-        assert all(i.date_time == (1980, 1, 1, 0, 0, 0) and i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
+        assert all(info.date_time == (1980, 1, 1, 0, 0, 0) and info.compress_type == zipfile.ZIP_STORED
+                   for info in archive.infolist())
     assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
 
 
@@ -73,8 +75,8 @@ def test_the_archive_runs_and_packs_itself_again(tmp_path):
     path, again = str(tmp_path / "x.pyz"), str(tmp_path / "y.pyz")
     digest = pack.write(PROGRAM, path)
     env = {"PATH": os.environ.get("PATH", "")}
-    said = subprocess.run([sys.executable, "-I", path, "--version"], stdout=subprocess.PIPE, check=True, env=env).stdout.decode()
-    assert said.split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
+    done = subprocess.run([sys.executable, "-I", path, "--version"], stdout=subprocess.PIPE, check=True, env=env)
+    assert done.stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
     subprocess.run([sys.executable, "-I", path, "pack", again], stdout=subprocess.DEVNULL, check=True, env=env)
     with open(path, "rb") as one, open(again, "rb") as two:
         assert one.read() == two.read()
@@ -88,7 +90,8 @@ def test_ways_to_start(how, tmp_path):
     link = tmp_path / "linked.py"
     if how == "link":
         os.symlink(PROGRAM, str(link))
-    command = {"script": [PROGRAM], "isolated": ["-I", PROGRAM], "link": [str(link)], "module": ["-m", "proxmox_mcp"]}[how]
+    command = {"script": [PROGRAM], "isolated": ["-I", PROGRAM], "link": [str(link)],
+               "module": ["-m", "proxmox_mcp"]}[how]
     env = dict(os.environ, PYTHONPATH=ROOT) if how == "module" else dict(os.environ)
     done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
@@ -103,4 +106,5 @@ def test_client_configuration_runs_here_and_holds_no_secret(client):
         (servers,) = json.loads(text).values()
         assert subprocess.run([servers["proxmox"]["command"]] + servers["proxmox"]["args"] + ["--version"],
                               stdout=subprocess.DEVNULL).returncode == 0
-    assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"}, with_secret=True)[1]
+    assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"},
+                                                  with_secret=True)[1]

@@ -825,8 +825,8 @@ def test_the_longest_line_that_is_served():
 def test_the_call_knows_what_the_client_calls_itself(era):
     """For the audit log: clientInfo of the handshake, or of the request."""
     info, seen = {"name": "ExampleClient", "version": "1.0"}, []
-    talk = Talk(TableApp({"echo": (tool("echo"), lambda request, arguments: seen.append(request.client) or said("ok"))}),
-                version=None)
+    echo = (tool("echo"), lambda request, arguments: seen.append(request.client) or said("ok"))
+    talk = Talk(TableApp({"echo": echo}), version=None)
     params = {"name": "echo"}
     if era == "legacy":
         talk.call("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info})

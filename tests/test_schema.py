@@ -34,7 +34,8 @@ def test_the_schema():
             "vmid": {"type": "integer"}, "disk": {"type": "string", "description": "a disk"},
             "node": {"type": "string", "description": "node name"},
             "cores": {"type": "integer"},
-            "mode": {"type": "string", "enum": ["snapshot", "stop"], "default": "snapshot"}, "full": {"type": "boolean"},
+            "mode": {"type": "string", "enum": ["snapshot", "stop"], "default": "snapshot"},
+            "full": {"type": "boolean"},
             "password": {"type": "string", "writeOnly": True}, "tags": {"type": "array", "items": {"type": "string"}},
             "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"}}}
 
@@ -52,7 +53,8 @@ def test_values_are_converted(given, attribute, value):
     assert getattr(parse(Example, arguments), attribute) == value
 
 
-@pytest.mark.parametrize("value", [True, 100.0, 99, "100abc", "1_00", "1e2", "\u0661\u0660\u0660", "0100", 1000000000, [100], {}])
+@pytest.mark.parametrize("value", [True, 100.0, 99, "100abc", "1_00", "1e2", "\u0661\u0660\u0660", "0100", 1000000000,
+                                   [100], {}])
 def test_req03_vmid_is_strict(value):
     with pytest.raises(ArgumentProblems) as caught:
         parse(Example, {"vmid": value, "disk": "scsi0"})

@@ -8,9 +8,11 @@ from tools.text import Column
 
 
 @pytest.mark.parametrize("function, value, shown", [
-    (text.size, 0, "0 B"), (text.size, 1536, "1.5 KiB"), (text.size, 4 << 30, "4 GiB"), (text.size, 5 << 50, "5120 TiB"),
+    (text.size, 0, "0 B"), (text.size, 1536, "1.5 KiB"), (text.size, 4 << 30, "4 GiB"),
+    (text.size, 5 << 50, "5120 TiB"),
     (text.percent, 0.1234, "12 %"), (text.percent, 0.0123, "1.2 %"), (text.percent, 0, "0 %"),
-    (text.duration, 0.4, "0.4 s"), (text.duration, 3, "3 s"), (text.duration, 62, "1 min 2 s"), (text.duration, 86400 * 3 + 7200, "3 d 2 h"),
+    (text.duration, 0.4, "0.4 s"), (text.duration, 3, "3 s"), (text.duration, 62, "1 min 2 s"),
+    (text.duration, 86400 * 3 + 7200, "3 d 2 h"),
     (text.when, 0, "1970-01-01 00:00:00 UTC"), (text.yes, True, "yes")])
 def test_units(function, value, shown):
     assert function(value) == shown
@@ -25,15 +27,18 @@ def test_values_get_the_type_of_their_kind(kind, value, normal):
 
 def test_a_table_is_aligned_and_leaves_out_what_is_empty():
     columns = [Column("a"), Column("b", "big", "bytes"), Column("c"), Column("d", shown=False)]
-    assert text.table(columns, [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer", "b": 5}]) == "A       BIG\nx       1 GiB\nlonger  5 B"
+    rows = [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer", "b": 5}]
+    assert text.table(columns, rows) == "A       BIG\nx       1 GiB\nlonger  5 B"
 
 
-HOSTILE = ["a\x1b[31mred", "x\u202egnp.exe", "zero\u200bwidth", "tag\U000e0041", "null\x00", "\ud800", "cr\rlf", "c1\x9b"]
+HOSTILE = ["a\x1b[31mred", "x\u202egnp.exe", "zero\u200bwidth", "tag\U000e0041", "null\x00", "\ud800", "cr\rlf",
+           "c1\x9b"]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_req10_invisible_characters_are_written_out(value):
-    for shown in (text.visible(value), text.line(value), text.clean(value), text.clean([{value: value}])[0][text.clean(value)]):
+    for shown in (text.visible(value), text.line(value), text.clean(value),
+                  text.clean([{value: value}])[0][text.clean(value)]):
         assert all(c.isprintable() for c in shown), ascii(shown)
         assert "\\u" in shown or "\\U" in shown
 

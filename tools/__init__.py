@@ -1,15 +1,15 @@
-"""The toolsets and their rows. A toolset is a file here that ends in its TOOLS; it is imported when one of its tools is called.
+"""The toolsets and their rows. A toolset is a file here that ends in its TOOLS, imported when a tool of it is called.
 
-What a client is told of the tools (names, schemas) comes out of tools.json, one line a tool, so that listing them imports no
-toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it against the rows.
+What a client is told of the tools (names, schemas) comes out of tools.json, one line a tool, so that listing them
+imports no toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it against the rows.
 """
 import json
 import os
 from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
-TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create", "nodes",
-            "tasks", "migration", "insight", "options", "content", "admin", "ssh", "api")
+TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create",
+            "nodes", "tasks", "migration", "insight", "options", "content", "admin", "ssh", "api")
 
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
@@ -28,7 +28,8 @@ def all_rows():
 
 
 def generate():
-    """The text of tools.json: one JSON object a line, with name, toolset, tier, endpoint, changes and the MCP definition."""
+    """The text of tools.json: a JSON object a line, with name, toolset, tier, endpoint, changes and the MCP definition.
+    """
     from tools.kit import definition
     lines = []
     for toolset, name, tool in all_rows():
@@ -39,7 +40,7 @@ def generate():
 
 
 def surface():
-    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, whatever loaded this."""
+    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, as this is."""
     data = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), SURFACE))
     return [json.loads(line) for line in data.decode("ascii").splitlines()]
 

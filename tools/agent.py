@@ -55,8 +55,8 @@ def execute(call):
     args = call.args
     if args.type == "lxc":
         raise Failure("Proxmox has no call that runs a command in a container (type=lxc). Nothing was sent. What can "
-                      "be done: proxmox_execute_lxc_command (by ssh to the node; it needs PROXMOX_SSH_ENABLED=true), ssh "
-                      "into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
+                      "be done: proxmox_execute_lxc_command (by ssh to the node; it needs PROXMOX_SSH_ENABLED=true), "
+                      "ssh into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
                       "Command not run in container %s" % args.vmid)
     unsafe = call.host.settings.allow_unsafe_commands
     words = None if unsafe else split(args.command)

@@ -347,7 +347,8 @@ class Report:
             lines += ["  line %d: %s" % problem for problem in self.problems]
         for entry in self.open[:20]:
             lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at "
-                         "the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"), entry.get("path")))
+                         "the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"),
+                                                   entry.get("path")))
         lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were "
                      "removed." % (self.last_seq, self.last_hash))
         return lines
@@ -376,7 +377,8 @@ def verify(path):
             if found["prev"] != prev and report.lines == 1:
                 bad("is the first line here but was not when it was written: lines before it are missing")
             elif found["prev"] != prev:
-                bad("does not carry the hash of the line before it: that line was changed, or lines were removed or put in")
+                bad("does not carry the hash of the line before it: that line was changed, or lines were removed or "
+                    "put in")
             if found["seq"] > seq + 1 and report.lines > 1:
                 bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
             elif found["seq"] <= seq:

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool, dataclass,
-                       text)
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool,
+                       dataclass, text)
 from tools.pve.formats import parse_property_string, size_of
 
 # ------------------------------------------------------------------------------------------------------------ arguments

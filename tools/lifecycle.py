@@ -29,7 +29,7 @@ class StartLxc(Waiting):
 @dataclass
 class StopLxc(Waiting):
     """Cut the power of a {guest}; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",), rare=True)] = None         # ends a shutdown task first
+    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",), rare=True)] = None      # ends a shutdown task
 
 
 @dataclass

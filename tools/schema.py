@@ -1,4 +1,4 @@
-"""Arguments of a tool: a dataclass becomes a JSON Schema 2020-12, and a JSON object becomes a checked instance of it."""
+"""Arguments of a tool: a dataclass becomes a JSON Schema 2020-12, a JSON object becomes a checked instance of it."""
 import dataclasses
 import difflib
 import re
@@ -30,7 +30,8 @@ class Arg:
     rare       bool: accepted and in the README, but not published to models, which would pay for it in every session
     """
 
-    def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None, rare=False):
+    def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None,
+                 rare=False):
         self.text, self.format, self.least, self.most = text, format, least, most
         self.choices, self.also, self.secret, self.null, self.rare = choices, tuple(also), secret, null, rare
 
@@ -77,8 +78,9 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 
 def input_schema(cls):
-    """The JSON Schema (dict) of an arguments dataclass. Patterns and limits are checked and not published: a model pays for
-    every byte of it, and learns of a limit in one sentence when it steps over it. Defaults are published where they are words."""
+    """The JSON Schema (dict) of an arguments dataclass. Patterns and limits are checked and not published: a model pays
+    for every byte of it, and learns of a limit in one sentence when it steps over it. Defaults are published where they
+    are words."""
     properties, required = {}, []
     for field in fields(cls):
         if field.arg.rare:
@@ -107,7 +109,7 @@ def input_schema(cls):
 
 
 def parse(cls, arguments):
-    """An instance of the arguments dataclass `cls` from a JSON object; ArgumentProblems lists everything that is wrong."""
+    """An instance of the arguments dataclass `cls` from a JSON object; ArgumentProblems lists all that is wrong."""
     known = {field.name: field for field in fields(cls)}
     names = {other: field.name for field in known.values() for other in field.arg.also}
     values, problems = {}, []
@@ -148,7 +150,7 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "
 
 
 def check(field, value):
-    """`value` as the field's type, within its limits; ValueError says what is wrong with it (never repeating a secret)."""
+    """`value` as the field's type, within its limits; ValueError says what is wrong (never repeating a secret)."""
     arg = field.arg
     value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.choices and value not in arg.choices:

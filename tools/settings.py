@@ -180,14 +180,15 @@ class Settings:
         "PROXMOX_HOST", "host name or IP of a node; several, separated by commas, are tried in turn", _hosts,
         example="192.168.1.10")
     user: str = _setting("PROXMOX_USER", "user with realm", _user, "root@pam", "root@pam")
-    token_name: str = _setting("PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
+    token_name: str = _setting(
+        "PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
     token_value: str = _setting("PROXMOX_TOKEN_VALUE", "API token value", _token_value, secret=True,
                                 example="the UUID that Proxmox showed once")
     token_file: str = _setting(
         "PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
     ssl_mode: str = _setting(
-        "PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: "
-        "nothing checked", _choice("strict", "verify", "insecure"), "strict")
+        "PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first use); "
+        "insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
     ca_file: str = _setting(
         "PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
     fingerprint: str = _setting(
@@ -218,8 +219,8 @@ class Settings:
         "PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no limit", _rate,
         "600/60")
     state_dir: str = _setting(
-        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it nothing is written",
-        _path)
+        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it nothing is "
+        "written", _path)
     audit_log: str = _setting(
         "PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
     log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",

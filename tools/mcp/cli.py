@@ -1,4 +1,4 @@
-"""The command line: tools, call, check, audit, config, pack. The server's start never pays for what is imported here."""
+"""The command line: tools, call, check, audit, config, pack. The server's start never pays for what this imports."""
 import argparse
 import json
 import os
@@ -170,7 +170,8 @@ def _add_audit(parser):
 
 
 def audit(options):
-    """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not."""
+    """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not.
+    """
     from tools.audit import verify
     try:
         report = verify(options.file)
@@ -199,8 +200,10 @@ def pack(options):
 
 def _add_config(parser):
     from tools.mcp.config import CLIENTS
-    parser.add_argument("client", choices=sorted(CLIENTS), metavar="CLIENT", help="one of: " + ", ".join(sorted(CLIENTS)))
-    parser.add_argument("--with-secret", action="store_true", help="put PROXMOX_TOKEN_VALUE of this environment into it")
+    parser.add_argument("client", choices=sorted(CLIENTS), metavar="CLIENT",
+                        help="one of: " + ", ".join(sorted(CLIENTS)))
+    parser.add_argument("--with-secret", action="store_true",
+                        help="put PROXMOX_TOKEN_VALUE of this environment into it")
 
 
 def config(options):

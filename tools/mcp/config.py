@@ -6,11 +6,13 @@ import sys
 
 from tools.mcp.pack import archive_of
 
-#: client -> (where its configuration stands, the key that holds the servers, what an entry has beside command, args, env)
+#: client -> (where its configuration stands, the key that holds the servers, what an entry has beside command, args and
+#: env)
 CLIENTS = {
     "claude-desktop": ("claude_desktop_config.json (Settings > Developer > Edit Config)", "mcpServers", {}),
     "claude-code": (".mcp.json in the project, or the command below", "mcpServers", {"type": "stdio"}),
-    "vscode": (".vscode/mcp.json, or the user's mcp.json (command: MCP: Open User Configuration)", "servers", {"type": "stdio"}),
+    "vscode": (".vscode/mcp.json, or the user's mcp.json (command: MCP: Open User Configuration)", "servers",
+               {"type": "stdio"}),
     "cursor": ("~/.cursor/mcp.json, or .cursor/mcp.json in the project", "mcpServers", {}),
     "windsurf": ("~/.codeium/windsurf/mcp_config.json", "mcpServers", {}),
     "cline": ("cline_mcp_settings.json (MCP Servers > Configure)", "mcpServers", {}),
@@ -38,7 +40,7 @@ def command(program):
 
 
 def environment(environ, demo, with_secret):
-    """The variables of the entry: those set here, placeholders for the required ones; the secret only when asked for."""
+    """The variables of the entry: those set here, placeholders for required ones; the secret only when asked for."""
     if demo:
         return {}
     found = {name: environ.get(name) or example for name, example in PLACEHOLDERS}
@@ -60,7 +62,8 @@ def configuration(client, program, environ, demo=False, with_secret=False):
     if client == "codex":
         lines = ["[mcp_servers.proxmox]", "command = %s" % json.dumps(words[0]), "args = %s" % json.dumps(words[1:])]
         if env:
-            lines += ["", "[mcp_servers.proxmox.env]"] + ["%s = %s" % (name, json.dumps(value)) for name, value in env.items()]
+            lines += ["", "[mcp_servers.proxmox.env]"]
+            lines += ["%s = %s" % (name, json.dumps(value)) for name, value in env.items()]
         return where, "\n".join(lines)
     entry = dict(extra, command=words[0], args=words[1:])
     if env:

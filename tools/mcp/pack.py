@@ -1,7 +1,7 @@
 """`proxmox-mcp pack OUT.pyz`: the whole program as one file that any host with Python and requests runs.
 
-The archive holds our sources and nothing else, uncompressed (so that it does not depend on a zlib), with sorted names and one
-fixed date: the same sources give the same SHA-256 on every Python, system, umask and time zone.
+The archive holds our sources and nothing else, uncompressed (so that it does not depend on a zlib), with sorted names
+and one fixed date: the same sources give the same SHA-256 on every Python, system, umask and time zone.
 """
 import hashlib
 import io

@@ -35,7 +35,7 @@ def hide(secret, for_good=False):
 
 
 def _written(secret):
-    """The forms in which a secret may appear: as it is, as repr shows it, percent-encoded as a path or a form has it."""
+    """The forms in which a secret may appear: as it is, as repr shows it, percent-encoded as in a path or a form."""
     from urllib.parse import quote
     return {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
             quote(secret, errors="replace").replace("%20", "+")}
