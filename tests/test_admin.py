@@ -13,7 +13,8 @@ NODE = "GET /nodes/pve1/"
 
 def running(bench):
     """{upid}: a backup that is under way."""
-    return {"upid": bench.run("proxmox_create_backup_vm", vmid=104, storage="pbs", wait=0).data["upid"]}
+    job = {"vmid": 104, "storage": "pbs", "remove": False}
+    return {"upid": bench.host.client.request("POST", "/nodes/pve1/vzdump", job).data}
 
 
 CASES = [

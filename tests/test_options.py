@@ -40,6 +40,12 @@ def waiting(bench):
     return digest(100)(bench)
 
 
+def waiting_ct(bench):
+    """Container 200 with cores that wait for its restart."""
+    bench.cluster.world.guests[200].pending["cores"] = 2
+    return digest(200)(bench)
+
+
 CASES = [
     ("proxmox_update_vm_config", {"vmid": 100, "delete": ["unused0"]},
      [FIND, "GET " + VM + "config", "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
@@ -58,6 +64,9 @@ CASES = [
     ("proxmox_update_lxc_config", {"vmid": 200, "delete": ["unused3"], "wait": 60},
      [FIND, "GET " + CT + "config", "GET " + CT + "config", "PUT " + CT + "config delete=unused3 digest={digest}",
       "GET " + CT + "pending"], unused_ct),
+    ("proxmox_update_lxc_config", {"vmid": 200, "revert": "cores"},
+     [FIND, "GET " + CT + "pending", "GET " + CT + "config", "PUT " + CT + "config digest={digest} revert=cores",
+      "GET " + CT + "pending"], waiting_ct),
     ("proxmox_update_lxc_config", {"vmid": 200, "node": "pve1", "options": {"cores": 2, "onboot": True},
                                    "delete": "startup"},
      ["GET " + CT + "config", "PUT " + CT + "config cores=2 delete=startup digest={digest} onboot=1",

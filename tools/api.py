@@ -14,7 +14,7 @@ from tools.guests import data_only
 from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Facts, Failure, List, Optional, Paged,
                        PveError, Refused, Table, Tool, Wait, dataclass, text)
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
-from tools.pve.formats import parse_upid, property_string
+from tools.pve.formats import Misfit, parse_upid, property_string
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -121,9 +121,9 @@ def _has(doc, verb, path):
 def _find(doc, verb, path):
     try:
         return doc.find(verb, path)
-    except UnknownEndpoint as error:
-        raise Failure("%s. Nothing was sent. proxmox_api_search finds endpoints by words."
-                      % str(error).rstrip(".")) from None
+    except ValueError as error:                         # UnknownEndpoint, or a path that must not be sent
+        hint = " proxmox_api_search finds endpoints by words." if isinstance(error, UnknownEndpoint) else ""
+        raise Failure("%s. Nothing was sent.%s" % (str(error).rstrip("."), hint)) from None
 
 
 def _told(described):
@@ -218,7 +218,7 @@ def _value(name, value):
     if isinstance(value, dict) and not any(isinstance(part, (dict, list)) for part in value.values()):
         try:
             return property_string(value)
-        except ValueError as error:
+        except Misfit as error:
             raise Failure("%s: %s. Nothing was sent." % (name, error)) from None
     return value
 
@@ -239,7 +239,10 @@ def _checked(doc, verb, path, parameters):
                       "what it takes." % (endpoint, listed, endpoint))
     for name in endpoint.in_path:
         parameters.pop(name, None)                      # the same value as in the path
-    return endpoint, endpoint.fill(ids)
+    try:
+        return endpoint, endpoint.fill(ids)
+    except ValueError as error:
+        raise Failure("%s. Nothing was sent." % error) from None
 
 
 def _unchecked(path, parameters):
@@ -408,7 +411,7 @@ def _now(call, doc, path, parameters):
         if endpoint.info.get("index") or doc.check(endpoint, ids, params):
             return None
         data = call.get(path, **params)
-    except (UnknownEndpoint, PveError):
+    except (ValueError, PveError):
         return None
     data = data[0] if isinstance(data, list) and len(data) == 1 else data
     return _masked(data) if isinstance(data, dict) else None
