@@ -590,7 +590,7 @@ def test_bad_utf8_becomes_replacement_characters(pki, server):
 
 def test_message_of_the_body_beats_the_reason(pki, server):
     server.answer = _http("500 first line only", json.dumps(
-        {"data": None, "message": "first line only\n| second \x1b[31mline\n"}).encode())
+        {"data": None, "message": "first line only\nsecond \x1b[31mline\n"}).encode())
     assert "first line only\n| second  [31mline (HTTP 500)" in str(failure(connect(pki, server)))
 
 

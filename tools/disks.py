@@ -98,9 +98,9 @@ def new_size(given):
     """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; ValueError when it is none, or has a +."""
     grows, size = parse_size(given)
     if grows:
-        raise ValueError("size %s: a new volume is not grown; leave the + out" % given)
+        raise Failure("size %s: a new volume is not grown; leave the + out" % given)
     if size < SMALLEST:
-        raise ValueError("size %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)" % given)
+        raise Failure("size %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)" % given)
     return size
 
 
@@ -124,7 +124,7 @@ def add_mountpoint(call):
     args = call.args
     path = args.path or "/mnt/%s" % args.mp
     if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
-        raise ValueError("path %r is not a directory in the container, such as /mnt/data" % path[:80])
+        raise Failure("path %r is not a directory in the container, such as /mnt/data" % path[:80])
 
     def work_out(config):
         must_be_free(call, config, args.mp)

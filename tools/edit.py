@@ -38,7 +38,7 @@ class After:
 def change(call, work_out, table=()):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
 
-    work_out raises Failure or ValueError when it refuses; then nothing is sent. When the config was changed in between,
+    work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
     Proxmox has refused before doing anything: it is read and worked out once more. `table` is for `explained`.
     """
     for last in (False, True):

@@ -7,8 +7,13 @@ from tools.audit import Audit, secrets
 from tools.guard import Guard, Limiter
 from tools.kit import Call, Declined, Failure, Instead, Refused, title
 from tools.pve.client import Cancelled, Client, PveError
+from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
+
+
+#: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
+UNREADABLE = "Proxmox answered with something that this tool cannot read, or there is a mistake in this program"
 
 
 class UnknownTool(LookupError):
@@ -106,17 +111,18 @@ class Host:
         except ArgumentProblems as error:
             return self._failure("%s was not called: %s" % (name, "an argument is wrong" if len(error.problems) == 1
                                                             else "%d arguments are wrong" % len(error.problems)), error)
-        except (PveError, Failure, ValueError) as error:
+        except (PveError, Failure, Misfit) as error:
             if call is not None and call.planned:
                 return self._plan(call)
             if isinstance(error, Declined):
                 self.audit.refused(entry, arguments, error, self.settings, request, call.args)
             return self._failure(getattr(error, "headline", None) or "%s failed%s" % (title(entry["name"]), _whose(call)), error)
         except Exception as error:
-            self.log("error", "internal error", tool=name, error=repr(error), traceback=_traceback(error))
-            return self._failure("%s failed: an error inside this program" % title(entry["name"]),
-                                 "%s. What was sent before it is not known from here; look at the target before you repeat the "
-                                 "call. The server's log (stderr) has the details." % type(error).__name__)
+            self.log("error", "unreadable answer or mistake", tool=name, error=repr(error), traceback=_traceback(error))
+            return self._failure("%s failed%s" % (title(entry["name"]), _whose(call)), "%s (%s; the server's log on stderr has "
+                                 "the details). %s" % (UNREADABLE, type(error).__name__, "Nothing was changed." if call is None
+                                 or not call.writes else "A change was sent before that: look at the target before you repeat "
+                                 "the call."))
         finally:
             hide_here(())
 

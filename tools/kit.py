@@ -238,6 +238,7 @@ class Call:
     def __init__(self, host, name, tool, args, request):
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
         self.planned = []               # (verb, path, params) of a dry run
+        self.writes = 0                 # changes sent
         self.hidden = 0                 # rows that the guardrails took out of what was read
         self.made = {}                  # vmid -> pool and tags of guests that this call makes, for the guardrails
         self._everything = None
@@ -284,8 +285,8 @@ class Call:
     def everything(self):
         """As `resources`, with the guests that the guardrails hide: for the guardrails themselves."""
         if self._everything is None:
-            self._everything = self.host.client.read("/cluster/resources", {"type": "vm"},
-                                                     cancelled=self.request.cancelled).data
+            self._everything = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
+                                                        cancelled=self.request.cancelled).data or []
         return self._everything
 
     def forget(self):
@@ -331,10 +332,7 @@ class Call:
         path = self.path(template, ids)
         self.host.guard.request(self, "GET", path, params)
         try:
-            if self.tool.verb == "ANY":                     # any endpoint: what comes is shown as it is
-                reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
-            else:
-                reply = self.host.client.read(path, params, cancelled=self.request.cancelled)
+            reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
             raise self._explain(error) from None
         reply.data = self.host.guard.visible(self, reply.data)
@@ -351,7 +349,7 @@ class Call:
             self.planned.append((verb, path, params))
             return None
         self._audit = self.host.audit.begin(self, verb, path, params)
-        self.request.writing = True
+        self.request.writing, self.writes = True, self.writes + 1
         try:
             data = self.host.client.request(verb, path, params, cancelled=self.request.cancelled).data
         except PveError as error:
@@ -411,7 +409,7 @@ class Call:
             limit = self.host.settings.task_wait
 
         def request(verb, path, params=None):
-            return self.host.client.read(path, params, self.request.cancelled, timeout=POLL_SECONDS)
+            return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.request.progress if self.request.wants_progress else None
         outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
         self.host.audit.task(self._audit, outcome)

@@ -211,7 +211,7 @@ def _check(call):
     args = call.args
     if call.kind == "qemu":
         if args.model is not None and args.model not in MODELS:
-            raise ValueError("model %r is not one of %s" % (args.model[:40], ", ".join(MODELS)))
+            raise Failure("model %r is not one of %s" % (args.model[:40], ", ".join(MODELS)))
         return
     for key, words in (("ip", ("dhcp", "manual")), ("ip6", ("auto", "dhcp", "manual"))):
         value = getattr(args, key)
@@ -221,7 +221,7 @@ def _check(call):
         if getattr(args, key):
             check_gateway(key, getattr(args, key), version)
     if args.name is not None and not re.fullmatch(r"[-_.\w]+", args.name, re.ASCII):
-        raise ValueError("name %r is not an interface name, such as eth0" % args.name[:40])
+        raise Failure("name %r is not an interface name, such as eth0" % args.name[:40])
 
 
 def check_cidr(key, value, words):
@@ -234,9 +234,9 @@ def check_cidr(key, value, words):
     except ValueError:
         known = False
     if known and not slash:
-        raise ValueError("%s %s has no prefix: write it as %s/%s" % (key, value, value, example.partition("/")[2]))
+        raise Failure("%s %s has no prefix: write it as %s/%s" % (key, value, value, example.partition("/")[2]))
     if not known or not bits.isdigit() or not bits.isascii() or not 8 <= int(bits) <= (32 if version == 4 else 128):
-        raise ValueError("%s %r is neither an IPv%d address with prefix (%s) nor %s" % (
+        raise Failure("%s %r is neither an IPv%d address with prefix (%s) nor %s" % (
             key, value[:60], version, example, " or ".join(words)))
 
 
@@ -248,7 +248,7 @@ def check_gateway(key, value, version):
             return
     except ValueError:
         pass
-    raise ValueError("%s %r is not an IPv%d address" % (key, value[:60], version))
+    raise Failure("%s %r is not an IPv%d address" % (key, value[:60], version))
 
 
 def _names(config):

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from tools.pve import apicheck, apisearch
 from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten, true
 from tools.pve.client import PveError
+from tools.pve.formats import Misfit
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -32,11 +33,11 @@ _NO_TASK = frozenset((
     "POST /nodes/{node}/storage/{storage}/content"))
 
 
-class UnknownEndpoint(ValueError):
+class UnknownEndpoint(Misfit):
     """No such endpoint on this host. str() names what comes near; `near` is that list of Endpoint."""
 
     def __init__(self, text, near=()):
-        ValueError.__init__(self, text)
+        Misfit.__init__(self, text)
         self.near = list(near)
 
 
@@ -75,7 +76,7 @@ class Endpoint:
         def one(match):
             name = match.group(1)
             if ids.get(name) in (None, ""):
-                raise ValueError("the path %s needs a value for %s" % (self.path, name))
+                raise Misfit("the path %s needs a value for %s" % (self.path, name))
             rest = self.path.endswith(_TAKES_REST) and self.path.endswith(match.group())
             return quote(_segment(name, str(ids[name]), rest), safe=":/@!+,=~")
         return re.sub(r"\{([^}]+)\}", one, self.path)
@@ -85,7 +86,7 @@ def _segment(name, value, rest=False):
     """`value` if safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
     parts = value.split("/") if rest else [value]
     if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
-        raise ValueError("%s %r cannot stand in a path" % (name, value[:80]))
+        raise Misfit("%s %r cannot stand in a path" % (name, value[:80]))
     return value
 
 
@@ -152,10 +153,10 @@ class ApiDoc:
                 path = path[len(prefix) - 1:]
         for mark in "?#":
             if mark in path:
-                raise ValueError("the path may not hold %s: what stands behind it belongs into the parameters" % mark)
+                raise Misfit("the path may not hold %s: what stands behind it belongs into the parameters" % mark)
         parts = [part for part in unquote(path).split("/") if part]
         if "." in parts or ".." in parts:
-            raise ValueError("the path may not hold . or .. as a segment")
+            raise Misfit("the path may not hold . or .. as a segment")
         node, ids = self._routes, {}
         for number, part in enumerate(parts):
             if part in node["fixed"]:

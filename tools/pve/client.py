@@ -20,7 +20,6 @@ import time
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.scrub import hide, scrub
-from tools.pve.shape import Misshapen, shaped
 
 BASE = "/api2/json"
 CONNECT_SECONDS = 5.0           # TCP and TLS, each
@@ -194,16 +193,6 @@ class Client:
         if answer.status >= 300:
             raise self._refusal(verb, path, answer)
         return self._reply(verb, path, answer)
-
-    def read(self, path, params=None, cancelled=None, timeout=None):
-        """The Reply to a GET as `request` gives it, its data in the shape the tools rely on (see shape.py); PveError
-        too when it has nothing of that shape."""
-        reply = self.request("GET", path, params, cancelled=cancelled, timeout=timeout)
-        try:
-            reply.data = shaped(path, reply.data)
-        except Misshapen as error:
-            raise PveError("Proxmox answered GET %s with %s. %s" % (path, error, _NO_PROXMOX), outcome="unsent") from None
-        return reply
 
     def fetch(self, path, limit, cancelled=None, since=None):
         """A static page outside /api2 (apidoc.js), without the token: (status, headers, bytes), at most limit bytes.
@@ -460,8 +449,9 @@ class Client:
                             "PROXMOX_PORT to the Proxmox host itself (https, port 8006)."
                             % (answer.host.label, verb, path, status, where), status=status)
         words, errors = _words(answer)
-        lines = ["Proxmox refused %s %s: %s (HTTP %d)" % (verb, path, words, status)]
-        lines.extend("  %s: %s" % (key, text) for key, text in errors.items())
+        # several lines of theirs must not pass for lines of ours
+        lines = ["Proxmox refused %s %s: %s (HTTP %d)" % (verb, path, words.replace("\n", "\n| "), status)]
+        lines.extend("  %s: %s" % (key, text.replace("\n", "; ")) for key, text in errors.items())
         hint, outcome = self._hint(status, "\n".join([words] + list(errors.values())))
         outcome = outcome if verb != "GET" else "refused"
         if hint:

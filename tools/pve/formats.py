@@ -1,7 +1,8 @@
 """Proxmox's formats: what an id, a size, a property string and a UPID look like, and how a path is made of checked ids.
 
-The rules are those of pve-common (JSONSchema.pm, UPID.pm), pve-storage and qemu-server. pveproxy percent-decodes the whole
-path before it splits it at "/", so encoding protects nothing: an id is *checked* here before it becomes part of a path.
+The rules are those of pve-common (JSONSchema.pm, UPID.pm), pve-storage and qemu-server. pveproxy percent-decodes the
+whole path before it splits it at "/", so encoding protects nothing: an id is *checked* here before it becomes part of
+a path.
 """
 import re
 from collections import namedtuple
@@ -18,8 +19,13 @@ VMID_MIN, VMID_MAX = 100, 999999999
 LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
               "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}
 
+class Misfit(ValueError):
+    """A value that has not the format it must have; str(error) says so in a sentence."""
+
+
 class Format:
-    """A format: its rule in words, an example, and `pattern`, which the whole value must match (compiled when first used)."""
+    """A format: its rule in words, an example, and `pattern`, which the whole value must match (compiled at first use).
+    """
 
     __slots__ = ("source", "words", "example", "_pattern")
 
@@ -40,7 +46,8 @@ FORMATS = {
     "vmid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
     "storage": Format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
     "snapname": Format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
-                        "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters", "before-upgrade"),
+                        "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters",
+                        "before-upgrade"),
     "iface": Format(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?",
                      "a network interface name: a letter, then letters, digits and _ (no hyphen)", "vmbr0"),
     "bridge": Format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
@@ -49,7 +56,8 @@ FORMATS = {
     "volid": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
                      "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
     "device": Format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
-    "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)", "web01"),
+    "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)",
+                      "web01"),
     "zpool": Format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
     "pool": Format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
     "mac": Format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
@@ -57,7 +65,8 @@ FORMATS = {
                      "a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15", "scsi1"),
     "vmdisk": Format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0"
                       r"|unused(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
-                      "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255", "scsi1"),
+                      "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255",
+                      "scsi1"),
     "mp": Format(r"mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", "a mount point mp0 to mp255", "mp0"),
     "ctdisk": Format(r"(?:rootfs|mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
                       "rootfs or a mount point mp0 to mp255", "rootfs"),
@@ -93,7 +102,7 @@ def misfit(name, value):
 def fill(template, ids):
     """The path of `template` ("/nodes/{node}/qemu/{vmid}/config") with `ids` (name -> value) put in.
 
-    Every id is checked against the format of its name; ValueError says which one is wrong. The volume id of a storage
+    Every id is checked against the format of its name; Misfit says which one is wrong. The volume id of a storage
     content path may hold slashes; a UPID its colons; nothing else needs encoding once it has been checked.
     """
     def one(match):
@@ -101,7 +110,7 @@ def fill(template, ids):
         value = str(ids[name])
         problem = misfit(_SAME.get(name, name), value)
         if problem:
-            raise ValueError("%s %r %s" % (name, value[:80], problem))
+            raise Misfit("%s %r %s" % (name, value[:80], problem))
         return _quote(value)
     return re.sub(_PARAMETER, one, template)
 
@@ -144,7 +153,7 @@ def property_string(values, default_key=None):
             continue
         text = ("1" if value else "0") if isinstance(value, bool) else str(value)
         if "," in text or any(ord(c) < 32 for c in text):
-            raise ValueError("%s %r may not hold a comma or a line break" % (key, text[:80]))
+            raise Misfit("%s %r may not hold a comma or a line break" % (key, text[:80]))
         parts.append(text if key == default_key else "%s=%s" % (key, text))
     return ",".join(parts)
 
@@ -163,7 +172,7 @@ def parse_size(text):
     match = re.fullmatch(_SIZE, str(text).strip(), re.ASCII | re.IGNORECASE)
     size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper()])) if match else 0
     if size <= 0:
-        raise ValueError("%r is not a size, such as 50 (GiB), 50G, 0.5T, 512M or +10G" % str(text)[:40])
+        raise Misfit("%r is not a size, such as 50 (GiB), 50G, 0.5T, 512M or +10G" % str(text)[:40])
     return match.group(1) == "+", size
 
 
@@ -205,5 +214,6 @@ def owner_of(volid):
 
     A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0).
     """
-    found = [group for match in re.finditer(_OWNER, volid.partition(":")[2], re.ASCII) for group in match.groups() if group]
+    found = [group for match in re.finditer(_OWNER, volid.partition(":")[2], re.ASCII)
+             for group in match.groups() if group]
     return int(found[-1]) if found else None
