@@ -39,7 +39,7 @@ class Describe:
 @dataclass
 class ApiCall(Paged):
     """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
-    verb: Annotated[str, Arg("GET, POST, PUT or DELETE", also=("method",))] = REQUIRED
+    verb: Annotated[str, Arg("GET, POST, PUT or DELETE", least=1, also=("method",))] = REQUIRED
     path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", least=1, most=2000, also=("endpoint",))] = REQUIRED
     parameters: Annotated[Optional[dict], Arg(also=("params",))] = None
     fields: Annotated[Optional[List[str]], Arg("of the answer")] = None
