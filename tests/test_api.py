@@ -16,8 +16,8 @@ RULES = "/nodes/pve1/qemu/100/firewall/rules"
 CASES = [
     (CALL, {"verb": "DELETE", "path": RULES + "/1", "wait": 10},
      ["GET /version", "GET /cluster/resources type=vm", "GET " + RULES + "/1", "DELETE " + RULES + "/1"]),
-    (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"type": "vm"}, "fields": ["vmid", "name"], "limit": 3,
-            "offset": 2}, ["GET /version", "GET /cluster/resources type=vm"]),
+    (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"type": "vm"}, "fields": ["vmid", "name"],
+            "limit": 3, "offset": 2}, ["GET /version", "GET /cluster/resources type=vm"]),
     (CALL, {"verb": "create", "path": "/pools", "parameters": '{"poolid": "web", "comment": "a & b"}'},
      ["GET /version", "POST /pools comment=a & b poolid=web"]),
     (CALL, {"method": "set", "endpoint": "/api2/json/nodes/{node}/dns",
@@ -28,9 +28,11 @@ CASES = [
     (CALL, {"verb": "POST", "path": "/nodes/pve3/vzdump",
             "parameters": {"vmid": 103, "storage": "pbs", "remove": False, "prune-backups": {"keep-last": 2}}},
      ["GET /version", "POST /nodes/pve3/vzdump prune-backups=keep-last=2 remove=0 storage=pbs vmid=103"]),
-    (CALL, {"verb": "GET", "path": "/nodes/pve1/storage/nas/content", "parameters": {"content": "backup", "vmid": 100.0}},
+    (CALL, {"verb": "GET", "path": "/nodes/pve1/storage/nas/content",
+            "parameters": {"content": "backup", "vmid": 100.0}},
      ["GET /version", "GET /nodes/pve1/storage/nas/content content=backup vmid=100"]),
-    (SEARCH, {"words": "add a firewall rule to a VM", "verb": "POST", "prefix": "/nodes", "limit": 3}, ["GET /version"]),
+    (SEARCH, {"words": "add a firewall rule to a VM", "verb": "POST", "prefix": "/nodes", "limit": 3},
+     ["GET /version"]),
     (DESCRIBE, {"endpoint": "/cluster/backup", "verb": "create", "parameters": ["schedule", "vmid"]}, ["GET /version"]),
 ]
 
@@ -45,7 +47,7 @@ def ok(answer):
     return answer
 
 
-# ------------------------------------------------------------------------------------------------ the four areas, in full
+# ---------------------------------------------------------------------------------------------- the four areas, in full
 
 def test_a_firewall_rule(bench):
     found = ok(bench.run(SEARCH, words="add a firewall rule to a VM"))
@@ -66,7 +68,8 @@ def test_a_firewall_rule(bench):
 def test_a_pool(bench):
     assert "POST /pools" in [row["endpoint"] for row in ok(bench.run(SEARCH, words="create a pool")).data["items"][:3]]
     told = ok(bench.run(DESCRIBE, endpoint="/pools"))
-    assert [one["endpoint"] for one in told.data["endpoints"]] == ["GET /pools", "POST /pools", "PUT /pools", "DELETE /pools"]
+    assert [one["endpoint"] for one in told.data["endpoints"]] == ["GET /pools", "POST /pools", "PUT /pools",
+                                                                   "DELETE /pools"]
     ok(bench.run(CALL, verb="POST", path="/pools", parameters={"poolid": "web"}))
     ok(bench.run(CALL, verb="PUT", path="/pools", parameters={"poolid": "web", "vms": [103, "106"]}))
     assert bench.cluster.world.pool_of(103) == bench.cluster.world.pool_of(106) == "web"
@@ -81,8 +84,8 @@ def test_a_backup_job(bench):
         "id": "weekly", "schedule": "sun 03:00", "storage": "nas", "vmid": "103", "mode": "snapshot", "enabled": True,
         "prune-backups": {"keep-last": 3, "keep-monthly": 6}}))
     assert "done" in done.text
-    assert bench.sent()[-1] == ("POST /cluster/backup enabled=1 id=weekly mode=snapshot prune-backups=keep-last=3,keep-monthly=6 "
-                                "schedule=sun 03:00 storage=nas vmid=103")
+    assert bench.sent()[-1] == ("POST /cluster/backup enabled=1 id=weekly mode=snapshot "
+                                "prune-backups=keep-last=3,keep-monthly=6 schedule=sun 03:00 storage=nas vmid=103")
     job = ok(bench.run(CALL, verb="GET", path="/cluster/backup/weekly")).data["data"]
     assert job["prune-backups"] == {"keep-last": "3", "keep-monthly": "6"} or "keep-last=3" in str(job["prune-backups"])
 
@@ -98,10 +101,11 @@ def test_a_replication_status(bench):
     assert bench.sent() == ["GET /nodes/pve2/replication/101-0/status"]         # the schema was read once
 
 
-# ------------------------------------------------------------------------------------------------- checked before it is sent
+# -------------------------------------------------------------------------------------------- checked before it is sent
 
 @pytest.mark.parametrize("verb, path, parameters, words", [
-    ("POST", RULES, {"typ": "in", "action": "ACCEPT"}, ["typ is not a parameter", "did you mean type?", "type is missing"]),
+    ("POST", RULES, {"typ": "in", "action": "ACCEPT"},
+     ["typ is not a parameter", "did you mean type?", "type is missing"]),
     ("POST", RULES, {"type": "sideways", "action": "A", "dport": "443"}, ["type ", "action "]),
     ("GET", "/cluster/resources", {"type": "vms"}, ["type "]),
     ("POST", "/nodes/pve1/qemu/100/config", {"net0": "virtio,brige=vmbr0", "cores": 0, "nett1": "x"},
@@ -123,9 +127,9 @@ def test_what_does_not_fit_is_refused_with_all_problems_and_nothing_is_sent(benc
     assert set(bench.sent()) <= {"GET /version"}
 
 
-@pytest.mark.parametrize("path", ["/nodes/../access/users", "/nodes/./pve1", "/nodes/%2e%2e/x", "/nodes/pve1%2f..%2f", "/pools?a=b",
-                                  "/pools#x", "/nodes/pve1\n/dns", "/nodes/pve 1/dns", "//evil", "nodes\\x", "/nodes/pve1/..",
-                                  "/nodes/\u0661/dns", "https://evil.example/api2/json/pools"])
+@pytest.mark.parametrize("path", ["/nodes/../access/users", "/nodes/./pve1", "/nodes/%2e%2e/x", "/nodes/pve1%2f..%2f",
+                                  "/pools?a=b", "/pools#x", "/nodes/pve1\n/dns", "/nodes/pve 1/dns", "//evil",
+                                  "nodes\\x", "/nodes/pve1/..", "/nodes/\u0661/dns", "https://evil.example/api2/json/pools"])
 @pytest.mark.parametrize("page", [True, False])
 def test_no_path_leads_elsewhere(path, page):
     bench = Bench(cluster=None if page else Bare())
@@ -133,7 +137,7 @@ def test_no_path_leads_elsewhere(path, page):
     assert answer.failed and set(bench.sent()) <= {"GET /version"}, (bench.sent(), answer.text)
 
 
-# ------------------------------------------------------------------------------------------- without the page of the schema
+# --------------------------------------------------------------------------------------- without the page of the schema
 
 class Bare(DemoCluster):
     """A Proxmox behind a proxy that passes on /api2 only."""
@@ -176,14 +180,15 @@ def _backup(bench):
 
 
 @pytest.mark.parametrize("path, parameters", [("/pools", {"ids": 1}), ("/pools", {"verb": 1}), ("/pools", {"a=b": 1}),
-                                              ("/pools", {"": 1}), ("/nodes/a;b", {}), ("/nodes/{node}", {}), ("pools", {})])
+                                              ("/pools", {"": 1}), ("/nodes/a;b", {}), ("/nodes/{node}", {}),
+                                              ("pools", {})])
 def test_without_the_page_only_plain_names_are_sent(path, parameters):
     bench = Bench(cluster=Bare())
     answer = bench.run(CALL, verb="GET", path=path, parameters=parameters)
     assert answer.failed and "Nothing was sent." in answer.text and bench.sent() == ["GET /version"]
 
 
-# ------------------------------------------------------------------------------------------------------ keeping the schema
+# --------------------------------------------------------------------------------------------------- keeping the schema
 
 def test_the_schema_is_kept_in_the_state_directory(tmp_path):
     cluster = DemoCluster()
@@ -219,10 +224,12 @@ def test_an_upgraded_host_is_noticed_within_the_hour(bench):
     assert bench.host.apidoc() is latest
 
 
-# ------------------------------------------------------------------------------------------------------------ guardrails
+# ----------------------------------------------------------------------------------------------------------- guardrails
 
-WRITES = [("POST", "/pools", {"poolid": "web"}), ("PUT", "/nodes/pve1/dns", {"search": "a"}), ("DELETE", "/pools/lab", {}),
-          ("GET", "/nodes/pve1/qemu/100/agent/exec-status", {"pid": 1}), ("GET", "/nodes/pve1/query-url-metadata", {"url": "http://x"})]
+WRITES = [("POST", "/pools", {"poolid": "web"}), ("PUT", "/nodes/pve1/dns", {"search": "a"}),
+          ("DELETE", "/pools/lab", {}),
+          ("GET", "/nodes/pve1/qemu/100/agent/exec-status", {"pid": 1}),
+          ("GET", "/nodes/pve1/query-url-metadata", {"url": "http://x"})]
 
 
 @pytest.mark.parametrize("verb, path, parameters", WRITES)
@@ -255,7 +262,8 @@ class Asked:
 
 
 @pytest.mark.parametrize("verb, path, parameters, words", [
-    ("DELETE", RULES + "/1", {}, ["DELETE " + RULES + "/1", "Guest 100 is web01 on node pve1, running", "macro=SSH", "see the ticket"]),
+    ("DELETE", RULES + "/1", {},
+     ["DELETE " + RULES + "/1", "Guest 100 is web01 on node pve1, running", "macro=SSH", "see the ticket"]),
     ("DELETE", "/pools", {"poolid": "lab"}, ["DELETE /pools with poolid=lab", "It is now: ", "poolid=lab"]),
     ("DELETE", "/cluster/backup/backup-nightly", {}, ["schedule=21:00", "storage=nas"]),
     ("POST", "/nodes/pve1/qemu/100/status/stop", {}, ["POST /nodes/pve1/qemu/100/status/stop", "web01"]),
@@ -276,10 +284,13 @@ def test_what_destroys_asks_first(verb, path, parameters, words):
 
 @pytest.mark.parametrize("verb, path, parameters, destroys", [
     ("GET", "/nodes", {}, False), ("POST", "/pools", {"poolid": "x"}, False), ("PUT", "/pools", {"delete": 0}, False),
-    ("PUT", "/pools", {"delete": "1"}, True), ("PUT", "/access/acl", {"delete": True}, True), ("DELETE", "/x", {}, True),
+    ("PUT", "/pools", {"delete": "1"}, True), ("PUT", "/access/acl", {"delete": True}, True),
+    ("DELETE", "/x", {}, True),
     ("POST", "/nodes/a/qemu/100/status/start", {}, False), ("POST", "/nodes/a/lxc/100/status/stop", {}, True),
-    ("POST", "/nodes/a/qemu/100/status/shutdown", {"forceStop": 1}, True), ("POST", "/nodes/a/qemu", {"force": "1"}, True),
-    ("POST", "/nodes/a/qemu/100/snapshot/x/rollback", {}, True), ("POST", "/nodes/a/qemu/100/snapshot", {"snapname": "x"}, False),
+    ("POST", "/nodes/a/qemu/100/status/shutdown", {"forceStop": 1}, True),
+    ("POST", "/nodes/a/qemu", {"force": "1"}, True),
+    ("POST", "/nodes/a/qemu/100/snapshot/x/rollback", {}, True),
+    ("POST", "/nodes/a/qemu/100/snapshot", {"snapname": "x"}, False),
     ("PUT", "/nodes/a/disks/wipedisk", {"disk": "/dev/sda"}, True), ("POST", "/nodes/a/disks/zfs", {}, True),
     ("PUT", "/nodes/a/network", {}, True), ("POST", "/nodes/a/network", {"iface": "vmbr9"}, False),
     ("POST", "/nodes/a/vzdump", {"vmid": 100}, True), ("POST", "/nodes/a/vzdump", {"vmid": 100, "remove": "0"}, False),
@@ -338,7 +349,8 @@ def test_a_dry_run_sends_nothing_and_shows_no_secret():
     assert answer.data["status"] == "dry-run" and bench.sent() == []        # a read that uses something up
 
 
-@pytest.mark.parametrize("given", [{"cipassword": "very secret"}, '{"cipassword": "very secret"}', '{"cipassword": "very secret"'])
+@pytest.mark.parametrize("given", [{"cipassword": "very secret"}, '{"cipassword": "very secret"}',
+                                   '{"cipassword": "very secret"'])
 @pytest.mark.parametrize("chosen", [{}, {"allow_elevated": False}, {"read_only": True}, {"protected_guests": ("100",)}])
 def test_the_audit_log_has_every_attempt_and_no_secret(tmp_path, chosen, given):
     path = str(tmp_path / "audit.log")
@@ -361,7 +373,8 @@ def test_the_audit_log_has_every_attempt_and_no_secret(tmp_path, chosen, given):
     ("POST", "/nodes/pve1/qemu/100/vncproxy", {}), ("POST", "/nodes/pve1/termproxy", {}),
     ("GET", "/nodes/pve1/qemu/100/vncwebsocket", {"port": 5900, "vncticket": "x"}),
     ("POST", "/nodes/pve1/storage/local/upload", {"content": "iso", "filename": "x.iso"}),
-    ("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["id"]}), ("POST", "/nodes/pve1/qemu/100/monitor", {"command": "quit"}),
+    ("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["id"]}),
+    ("POST", "/nodes/pve1/qemu/100/monitor", {"command": "quit"}),
     ("POST", "/nodes/pve1/execute", {"commands": "[]"})])
 def test_what_is_never_sent(verb, path, parameters):
     """Whether or not there is a schema: consoles and tickets, uploads; commands only where they are allowed in full."""
@@ -374,7 +387,7 @@ def test_what_is_never_sent(verb, path, parameters):
         assert bench.sent(reads=False)
 
 
-# --------------------------------------------------------------------------------------------------------------- answers
+# -------------------------------------------------------------------------------------------------------------- answers
 
 def test_a_task_is_followed_and_a_failed_one_is_a_failure(bench):
     answer = ok(bench.run(CALL, verb="POST", path="/nodes/pve1/qemu/100/status/shutdown", parameters={"timeout": 60}))
@@ -425,7 +438,8 @@ class Huge(DemoCluster):
 
 @pytest.mark.parametrize("value", [
     {"key%d" % n: "x" * 500 for n in range(1000)}, {"a": ["y" * 100] * 5000, "b": 1}, ["z" * 3000] * 100, "w" * 100000,
-    [{"poolid": "p%d" % n, "a": {"b": ["c" * 50] * 20}} for n in range(500)], [[1, 2], {"a": 1}, None, "x"], 5, 1.5, True, None, [], {}])
+    [{"poolid": "p%d" % n, "a": {"b": ["c" * 50] * 20}} for n in range(500)], [[1, 2], {"a": 1}, None, "x"], 5, 1.5,
+    True, None, [], {}])
 def test_whatever_comes_back_fits_one_answer(value):
     cluster = Huge()
     cluster.value = value
@@ -441,7 +455,8 @@ def test_ten_thousand_guests_fit_one_answer():
 
 def test_secrets_in_an_answer_are_not_shown():
     cluster = Huge()
-    cluster.value = [{"poolid": "a", "client-key": "CANARY", "password": "CANARY", "x": {"ticket": "CANARY", "api_key": "CANARY"}}]
+    cluster.value = [{"poolid": "a", "client-key": "CANARY", "password": "CANARY",
+                      "x": {"ticket": "CANARY", "api_key": "CANARY"}}]
     answer = ok(Bench(cluster=cluster).run(CALL, verb="GET", path="/pools"))
     assert "CANARY" not in answer.text + json.dumps(answer.data) and answer.data["items"][0]["poolid"] == "a"
 
@@ -453,7 +468,7 @@ def test_text_of_others_is_no_text_of_ours():
     assert "\u202e" not in answer.text and "\x1b" not in answer.text and "\nIGNORE" not in answer.text
 
 
-# ------------------------------------------------------------------------------------------------------ search, describe
+# ----------------------------------------------------------------------------------------------------- search, describe
 
 def test_search_without_a_hit(bench):
     answer = ok(bench.run(SEARCH, words="qqqqxyz", prefix="/nodes"))
@@ -466,12 +481,15 @@ def test_describe_in_parts(bench):
     assert "Shortened: parameters=NAME" in whole.text or "net[n]" in whole.text
     assert text.weight(whole.text) + text.weight(whole.data) <= 25000
     part = ok(bench.run(DESCRIBE, endpoint="PUT /nodes/{node}/qemu/{vmid}/config", parameters=["net0", "coress"]))
-    assert list(part.data["parameters"]) == ["net[n]"] and "bridge: " in part.text and "coress is not a parameter" in part.text
+    assert list(part.data["parameters"]) == ["net[n]"] and "bridge: " in part.text
+    assert "coress is not a parameter" in part.text
     assert "It takes no parameters." in ok(bench.run(DESCRIBE, endpoint="GET /version")).text
 
 
-@pytest.mark.parametrize("endpoint, verb, words", [("/pool", None, "near it: GET /pools"), ("GET /nowhere", None, "no GET /nowhere"),
-                                                   ("/pools/x?y", None, "may not hold ?"), ("GET /pools", "POST", "contradict")])
+@pytest.mark.parametrize("endpoint, verb, words",
+                         [("/pool", None, "near it: GET /pools"), ("GET /nowhere", None, "no GET /nowhere"),
+                                                   ("/pools/x?y", None, "may not hold ?"),
+                          ("GET /pools", "POST", "contradict")])
 def test_describe_of_what_is_not_there(bench, endpoint, verb, words):
     answer = bench.run(DESCRIBE, endpoint=endpoint, **({"verb": verb} if verb else {}))
     assert answer.failed and words in answer.text
@@ -479,7 +497,8 @@ def test_describe_of_what_is_not_there(bench, endpoint, verb, words):
 
 def test_the_minimal_preset_is_small():
     entries = [entry for entry in tools.surface() if entry["name"] in guard.MINIMAL]
-    size = sum(len(json.dumps({key: entry["tool"][key] for key in ("name", "description", "inputSchema")}, separators=(",", ":")))
+    size = sum(len(json.dumps({key: entry["tool"][key] for key in ("name", "description", "inputSchema")},
+                              separators=(",", ":")))
                for entry in entries)
     assert len(entries) == len(guard.MINIMAL) <= 12 and size <= 2500
     assert {SEARCH, DESCRIBE, CALL} <= set(guard.MINIMAL)

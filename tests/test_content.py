@@ -20,17 +20,20 @@ def old(bench):
 
 
 CASES = [
-    ("proxmox_list_storage_content", {"node": "pve1", "storage": "nas", "content": "backup", "vmid": 100, "name": "*12_2*",
+    ("proxmox_list_storage_content",
+     {"node": "pve1", "storage": "nas", "content": "backup", "vmid": 100, "name": "*12_2*",
                                       "limit": 1, "offset": 1}, ["GET " + NAS + "/content content=backup vmid=100"]),
     ("proxmox_list_storage_content", {"node": "pve1", "storage": "local"}, ["GET " + LOCAL + "/content"]),
     ("proxmox_download_url", {"node": "pve1", "storage": "local", "url": ISO, "wait": 60},
      ["POST %s/download-url content=iso filename=debian-13.2.0-amd64-netinst.iso url=%s" % (LOCAL, ISO)]),
-    ("proxmox_download_url", {"node": "pve1", "storage": "local", "url": "https://x.example/get?id=7", "content": "import",
+    ("proxmox_download_url",
+     {"node": "pve1", "storage": "local", "url": "https://x.example/get?id=7", "content": "import",
                               "filename": "disk.qcow2", "checksum": "ab" * 32, "checksum_algorithm": "sha256",
                               "verify_certificates": False},
      ["POST %s/download-url checksum=%s checksum-algorithm=sha256 content=import filename=disk.qcow2 "
       "url=https://x.example/get?id=7 verify-certificates=0" % (LOCAL, "ab" * 32)]),
-    ("proxmox_list_appliances", {"node": "pve1", "name": "debian", "limit": 1, "offset": 1}, ["GET /nodes/pve1/aplinfo"]),
+    ("proxmox_list_appliances", {"node": "pve1", "name": "debian", "limit": 1, "offset": 1},
+     ["GET /nodes/pve1/aplinfo"]),
     ("proxmox_download_appliance", {"node": "pve1", "storage": "local", "template": TEMPLATE, "wait": 60},
      ["POST /nodes/pve1/aplinfo storage=local template=" + TEMPLATE]),
     ("proxmox_update_backup", {"node": "pve1", "volume": "{old}", "notes": "keep; it = good", "protected": True},
@@ -80,7 +83,8 @@ def test_a_storage_that_is_not_there(arguments, words):
 def test_many_volumes_are_a_page():
     bench = Bench(guests=10000)
     answer = ok(bench.run("proxmox_list_storage_content", node="node01", storage="local-lvm", limit=1000))
-    assert answer.data["total"] == 500 and "Shown: 1 to " in answer.text and "To narrow: content, vmid, name" in answer.text
+    assert answer.data["total"] == 500 and "Shown: 1 to " in answer.text
+    assert "To narrow: content, vmid, name" in answer.text
     assert text.weight(answer.text) + text.weight(answer.data) <= 25000
 
 
@@ -98,11 +102,13 @@ def test_kind_and_name_come_from_the_url(url, content, name):
 
 @pytest.mark.parametrize("arguments, words", [
     ({"url": "ftp://h/x.iso"}, "not an http or https URL"), ({"url": "file:///etc/passwd"}, "not an http or https URL"),
-    ({"url": "https://[::1/x.iso"}, "not an http or https URL"), ({"url": "http://h/a b.iso"}, "not an http or https URL"),
+    ({"url": "https://[::1/x.iso"}, "not an http or https URL"),
+    ({"url": "http://h/a b.iso"}, "not an http or https URL"),
     ({"url": "https://me:secret@h/x.iso"}, "user or a password"),
     ({"url": "https://me:secret@h/x.iso", "filename": "x.iso"}, "user or a password"),
     ({"url": "https://h/images/"}, "give filename"), ({"url": "https://h/%2e%2e"}, "give filename"),
-    ({"url": "https://h/a%2fb.iso"}, "give filename"), ({"url": "https://h/x.iso", "filename": "../x.iso"}, "not a file name"),
+    ({"url": "https://h/a%2fb.iso"}, "give filename"),
+    ({"url": "https://h/x.iso", "filename": "../x.iso"}, "not a file name"),
     ({"url": "https://h/setup.exe"}, "give content"), ({"url": ISO, "checksum": "ab"}, "belong together"),
     ({"url": ISO, "checksum_algorithm": "md5"}, "belong together"), ({"url": ISO, "content": "backup"}, "content"),
     ({"url": ISO, "storage": "a/b"}, "storage")])
@@ -117,7 +123,8 @@ def test_a_download_is_there_afterwards():
     bench = Bench()
     answer = ok(bench.run("proxmox_download_url", node="pve1", storage="local", url=ISO))
     volid = "local:iso/debian-13.2.0-amd64-netinst.iso"
-    assert answer.data["volid"] == volid and volid in on(bench, "local") and "was downloaded to local on pve1" in answer.text
+    assert answer.data["volid"] == volid and volid in on(bench, "local")
+    assert "was downloaded to local on pve1" in answer.text
     answer = bench.run("proxmox_download_url", node="pve1", storage="local", url=ISO)
     assert answer.failed and "refusing to override existing file" in answer.text
     answer = bench.run("proxmox_download_url", node="pve1", storage="local", url="https://h/missing.iso")
@@ -133,7 +140,8 @@ def test_a_template_from_the_list_is_there_afterwards():
     answer = ok(bench.run("proxmox_download_appliance", node="pve1", storage="local", template=TEMPLATE))
     assert "ostemplate=local:vztmpl/" + TEMPLATE in answer.text and answer.data["volid"] in on(bench, "local")
     for arguments, words in (({"template": "nope.tar.gz"}, "no such template"), ({"storage": "pbs"}, "templates")):
-        answer = bench.run("proxmox_download_appliance", **dict({"node": "pve1", "storage": "local", "template": TEMPLATE},
+        answer = bench.run("proxmox_download_appliance",
+                           **dict({"node": "pve1", "storage": "local", "template": TEMPLATE},
                                                                 **arguments))
         assert answer.failed and words in answer.text, answer.text
 
@@ -142,18 +150,22 @@ def test_a_template_from_the_list_is_there_afterwards():
 
 def test_a_backup_is_protected_and_noted():
     bench = Bench()
-    answer = ok(bench.run("proxmox_update_backup", node="pve1", volume=OLD, protected=True, notes="gr\u00fc\u00dfe\nzwei"))
+    answer = ok(bench.run("proxmox_update_backup", node="pve1", volume=OLD, protected=True,
+                          notes="gr\u00fc\u00dfe\nzwei"))
     assert "Backup %s is protected now and has new notes." % OLD in answer.text and answer.data["volid"] == OLD
     assert on(bench, "nas")[OLD].protected and on(bench, "nas")[OLD].notes == "gr\u00fc\u00dfe\nzwei"
     assert bench.run("proxmox_delete_backup", node="pve1", storage="nas", volume=OLD).failed
-    assert "is not protected any more" in ok(bench.run("proxmox_update_backup", node="pve1", volume=OLD, protected=False)).text
+    assert "is not protected any more" in ok(bench.run("proxmox_update_backup", node="pve1", volume=OLD,
+                                                       protected=False)).text
     assert not on(bench, "nas")[OLD].protected
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ({}, "Say what to change"), ({"notes": ""}, "at least 1 character"), ({"protected": "maybe"}, "neither true nor false"),
+    ({}, "Say what to change"), ({"notes": ""}, "at least 1 character"),
+    ({"protected": "maybe"}, "neither true nor false"),
     ({"volume": "nas:iso/virtio-win-0.1.285.iso", "protected": True}, "is not a backup"),
-    ({"volume": "nas:backup/../iso/x", "protected": True}, "volume"), ({"volume": "nas:vm-100-disk-0", "notes": "x"}, "is not a backup")])
+    ({"volume": "nas:backup/../iso/x", "protected": True}, "volume"),
+    ({"volume": "nas:vm-100-disk-0", "notes": "x"}, "is not a backup")])
 def test_what_is_no_change_of_a_backup(arguments, words):
     bench = Bench()
     answer = bench.run("proxmox_update_backup", **dict({"node": "pve1", "volume": OLD}, **arguments))
@@ -166,4 +178,5 @@ def test_backups_of_guests_out_of_bounds():
     assert answer.failed and "guest 100 is protected" in answer.text and bench.sent() == []
     bench = Bench(allowed_guests=("200-299",))
     answer = ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas"))
-    assert {row.get("vmid") for row in answer.data["items"]} == {201, None} and "100" not in json.dumps(answer.data["items"])
+    assert {row.get("vmid") for row in answer.data["items"]} == {201, None}
+    assert "100" not in json.dumps(answer.data["items"])

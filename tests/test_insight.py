@@ -17,7 +17,8 @@ def pending(bench):
 
 
 CASES = [
-    ("proxmox_get_overview", {}, ["GET /cluster/resources", "GET /cluster/status", "GET /cluster/tasks", "GET /cluster/backup"]),
+    ("proxmox_get_overview", {},
+     ["GET /cluster/resources", "GET /cluster/status", "GET /cluster/tasks", "GET /cluster/backup"]),
     ("proxmox_get_guest_ips", {"vmid": 100}, [FIND, AGENT + "network-get-interfaces"]),
     ("proxmox_get_guest_ips", {"vmid": 200, "node": "pve1"}, [FIND, "GET /nodes/pve1/lxc/200/interfaces"]),
     ("proxmox_get_vm_guest_info", {"vmid": 100, "node": "pve1"}, [AGENT + "get-osinfo", AGENT + "get-host-name",
@@ -68,7 +69,8 @@ def test_an_overview_when_something_is_wrong(monkeypatch):
     bench = Bench(offline=("pve3",))
     monkeypatch.setattr(insight.time, "time", bench.clock.now)
     now = int(bench.clock.now())
-    tasks = [{"upid": "UPID:pve1:0000000%d:00000001:00000001:vzdump:100:root@pam:" % n, "node": "pve1", "type": "vzdump", "id": "100",
+    tasks = [{"upid": "UPID:pve1:0000000%d:00000001:00000001:vzdump:100:root@pam:" % n, "node": "pve1",
+              "type": "vzdump", "id": "100",
               "starttime": now - 60, "endtime": now - 50, "status": status}
              for n, status in enumerate(["job errors"] * 7 + ["OK", "WARNINGS: 2"])]
     answering(bench, "/cluster/tasks", tasks + [dict(tasks[0], endtime=now - 90000), {"upid": "x", "starttime": now}])
@@ -76,7 +78,8 @@ def test_an_overview_when_something_is_wrong(monkeypatch):
     answer = ok(bench.run("proxmox_get_overview"))
     assert "NO QUORUM, so nothing can be changed" in answer.text and "Node pve3: offline" in answer.text
     assert answer.text.index("Node pve3") < answer.text.index("Node pve1")
-    assert "Failed tasks of the last day: 7" in answer.text and answer.text.count("vzdump of 100 on pve1: job errors") == 5
+    assert "Failed tasks of the last day: 7" in answer.text
+    assert answer.text.count("vzdump of 100 on pve1: job errors") == 5
     assert answer.data["failed_tasks_total"] == 7 and answer.data["quorate"] is False
     assert "unknown" in answer.text
 
@@ -85,7 +88,8 @@ def test_an_overview_of_a_token_with_few_rights():
     acl = {"/vms": ["VM.Audit"]}
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": acl}})
     answer = ok(bench.run("proxmox_get_overview"))
-    assert "The state of the cluster could not be read: " in answer.text and "Backup jobs could not be read: " in answer.text
+    assert "The state of the cluster could not be read: " in answer.text
+    assert "Backup jobs could not be read: " in answer.text
     assert "Guests: 17" in answer.text and "guests_without_backup" not in answer.data
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
     assert "Guests: 0" in ok(bench.run("proxmox_get_overview")).text
@@ -106,7 +110,8 @@ GUESTS = [{"vmid": 100, "node": "a", "pool": "p"}, {"vmid": 101, "node": "b"}, {
     ([], [100, 101, 102]), ([{"all": 1}], []), ([{"all": "1", "enabled": 0}], [100, 101, 102]),
     ([{"all": 1, "exclude": "101,102"}], [101, 102]), ([{"all": 1, "node": "a"}], [101]),
     ([{"vmid": "100;101"}], [102]), ([{"vmid": "100,101", "node": "b"}], [100, 102]), ([{"pool": "p"}], [101, 102]),
-    ([{"pool": "p", "node": "b"}], [100, 101, 102]), ([{"vmid": "100"}, {"pool": "p"}, {"vmid": 102, "enabled": "1"}], [101])])
+    ([{"pool": "p", "node": "b"}], [100, 101, 102]),
+    ([{"vmid": "100"}, {"pool": "p"}, {"vmid": 102, "enabled": "1"}], [101])])
 def test_which_guests_no_job_takes(jobs, left):
     assert [guest["vmid"] for guest in insight.uncovered(GUESTS, jobs)] == left
 
@@ -126,10 +131,12 @@ def test_addresses():
 
 def test_addresses_as_version_8_tells_them_and_many_of_them():
     bench = Bench()
-    answering(bench, "/nodes/pve1/lxc/200/interfaces", [{"name": "eth0", "hwaddr": "aa:bb", "inet": "10.0.0.5/24", "inet6": "fe80::1/64"}])
+    answering(bench, "/nodes/pve1/lxc/200/interfaces",
+              [{"name": "eth0", "hwaddr": "aa:bb", "inet": "10.0.0.5/24", "inet6": "fe80::1/64"}])
     assert ok(bench.run("proxmox_get_guest_ips", vmid=200)).data["items"] == [
         {"name": "eth0", "mac": "aa:bb", "addresses": ["10.0.0.5/24", "fe80::1/64"]}]
-    answering(bench, "/nodes/pve1/lxc/200/interfaces", [{"name": "veth%d" % n, "hwaddr": "aa:bb:cc:dd:ee:ff", "inet": "10.1.%d.%d/24" % (
+    answering(bench, "/nodes/pve1/lxc/200/interfaces",
+              [{"name": "veth%d" % n, "hwaddr": "aa:bb:cc:dd:ee:ff", "inet": "10.1.%d.%d/24" % (
         n // 250, n % 250)} for n in range(2000)])
     answer = ok(bench.run("proxmox_get_guest_ips", vmid=200))
     assert "Shown: 1 to " in answer.text and text.weight(answer.text) + text.weight(answer.data) <= 25000
@@ -157,10 +164,13 @@ def test_what_is_inside_a_vm():
 def test_an_old_agent_knows_less():
     bench = Bench()
     for name in ("get-host-name", "get-timezone", "get-fsinfo"):
-        answering(bench, "/nodes/pve1/qemu/100/agent/" + name, (500, "Agent error: The command %s has not been found" % name))
+        answering(bench, "/nodes/pve1/qemu/100/agent/" + name,
+                  (500, "Agent error: The command %s has not been found" % name))
     answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
-    assert "OS: Debian" in answer.text and "File systems: Proxmox refused" in answer.text and "hostname" not in answer.data
-    answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": [{"mountpoint": "/m%03d" % n, "type": "ext4"} for n in range(70)]})
+    assert "OS: Debian" in answer.text and "File systems: Proxmox refused" in answer.text
+    assert "hostname" not in answer.data
+    answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo",
+              {"result": [{"mountpoint": "/m%03d" % n, "type": "ext4"} for n in range(70)]})
     answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
     assert "/m049 (ext4): -" in answer.text and "... and 20 more" in answer.text and answer.data["total"] == 70
     answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": []})
@@ -171,10 +181,13 @@ def test_an_old_agent_knows_less():
 
 def test_history_of_a_guest():
     answer = ok(Bench().run("proxmox_get_history", vmid=100))
-    assert "History of guest 100 (web01), the last day" in answer.text and "average" in answer.text and "\u2588" in answer.text
+    assert "History of guest 100 (web01), the last day" in answer.text and "average" in answer.text
+    assert "\u2588" in answer.text
     metrics = {metric["metric"]: metric for metric in answer.data["metrics"]}
-    assert set(metrics) == {"cpu", "mem", "netin", "netout", "diskread", "diskwrite"}           # a VM's disk use is not known
-    assert metrics["mem"]["total"] == 4 << 30 and 0 < metrics["cpu"]["maximum"] <= 1 and len(metrics["cpu"]["points"]) <= 48
+    assert set(metrics) == {"cpu", "mem", "netin", "netout", "diskread",
+                            "diskwrite"}           # a VM's disk use is not known
+    assert metrics["mem"]["total"] == 4 << 30 and 0 < metrics["cpu"]["maximum"] <= 1
+    assert len(metrics["cpu"]["points"]) <= 48
     answer = ok(Bench().run("proxmox_get_history", vmid=200))
     assert "disk" in {metric["metric"] for metric in answer.data["metrics"]}
 
@@ -190,15 +203,18 @@ def test_history_with_gaps_and_without_any():
     bench = Bench()
     answering(bench, "/nodes/pve1/rrddata", [{"time": 60 * n} for n in range(70)])
     assert "There is no history of node pve1 in the last day." in ok(bench.run("proxmox_get_history", node="pve1")).text
-    rows = [{"time": 60}, {"time": 120, "cpu": 0.5, "memused": "1073741824", "memtotal": 2147483648}, {"time": 180, "cpu": None},
+    rows = [{"time": 60}, {"time": 120, "cpu": 0.5, "memused": "1073741824", "memtotal": 2147483648},
+            {"time": 180, "cpu": None},
             {"time": 240, "cpu": "0.25", "iowait": 0}]
     answering(bench, "/nodes/pve1/rrddata", rows)
     answer = ok(bench.run("proxmox_get_history", node="pve1"))
-    assert [(metric["metric"], metric["points"]) for metric in answer.data["metrics"]] == [("cpu", [0.5, 0.25]), ("memused", [1073741824])]
+    assert [(metric["metric"], metric["points"]) for metric in answer.data["metrics"]] == [("cpu", [0.5, 0.25]),
+                                                                                           ("memused", [1073741824])]
     assert "average 38 %, maximum 50 %, last 25 %" in answer.text and "last 1 GiB of 2 GiB" in answer.text
 
 
-@pytest.mark.parametrize("values, top, bars", [([0, 1], None, "\u2581\u2588"), ([0, 0], None, "\u2581\u2581"), ([1, 2, 3, 4], 8, "\u2581\u2582\u2583\u2584"),
+@pytest.mark.parametrize("values, top, bars", [([0, 1], None, "\u2581\u2588"), ([0, 0], None, "\u2581\u2581"),
+                                               ([1, 2, 3, 4], 8, "\u2581\u2582\u2583\u2584"),
                                                ([9], 8, "\u2588")])
 def test_charts(values, top, bars):
     assert insight.chart(values, top) == bars

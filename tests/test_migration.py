@@ -15,7 +15,8 @@ CASES = [
     ("proxmox_migrate_vm", {"vmid": 103, "target": "pve1", "with_local_disks": True, "targetstorage": "local-lvm",
                             "bwlimit": 50000, "wait": 600},
      [FIND, "GET /nodes/pve3/qemu/103/migrate target=pve1",
-      "POST /nodes/pve3/qemu/103/migrate bwlimit=50000 online=1 target=pve1 targetstorage=local-lvm with-local-disks=1"]),
+      "POST /nodes/pve3/qemu/103/migrate bwlimit=50000 online=1 target=pve1 targetstorage=local-lvm "
+      "with-local-disks=1"]),
     ("proxmox_migrate_vm", {"vmid": 106, "node": "pve2", "target_node": "pve1", "wait": 600},
      ["GET /nodes/pve2/qemu/106/migrate target=pve1", "POST /nodes/pve2/qemu/106/migrate target=pve1"], unlocked),
     ("proxmox_migrate_vm", {"vmid": 108, "target": "pve2", "wait": 600},
@@ -69,7 +70,8 @@ def test_what_cannot_be_moved_is_refused_before_anything_is_sent(tool, arguments
 
 @pytest.mark.parametrize("change, words", [
     ({"hostpci0": "0000:01:00.0"}, "uses devices of its node (hostpci0)"),
-    ({"ide2": "local:iso/debian-13.iso,media=cdrom"}, "A CD image on local storage is in the VM: local:iso/debian-13.iso")])
+    ({"ide2": "local:iso/debian-13.iso,media=cdrom"},
+     "A CD image on local storage is in the VM: local:iso/debian-13.iso")])
 def test_what_binds_a_vm_to_its_node(change, words):
     bench = Bench()
     guest(bench, 106).conf.update(change)
@@ -150,7 +152,8 @@ def test_a_move_that_fails_or_takes_long():
 def test_a_dry_run_checks_and_sends_nothing():
     bench = Bench(dry_run=True)
     answer = bench.run("proxmox_migrate_lxc", vmid=200, target="pve2", restart=True)
-    assert answer.data["requests"][0]["parameters"] == {"target": "pve2", "restart": True} and bench.sent(reads=False) == []
+    assert answer.data["requests"][0]["parameters"] == {"target": "pve2", "restart": True}
+    assert bench.sent(reads=False) == []
 
 
 def test_the_target_is_held_against_the_bounds():

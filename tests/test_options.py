@@ -1,4 +1,4 @@
-"""Any option of a guest's configuration, cloud-init, templates, reset: what is sent, refused, asked, and what came of it."""
+"""Any option of a guest's configuration, cloud-init, templates, reset: sent, refused, asked, and what came of it."""
 import json
 
 import pytest
@@ -50,17 +50,20 @@ CASES = [
     ("proxmox_update_vm_config", {"vmid": 100, "delete": ["unused0"]},
      [FIND, "GET " + VM + "config", "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
       "GET " + VM + "pending"], unused),
-    ("proxmox_update_vm_config", {"vmid": 100, "node": "pve1", "options": {"description": "a, b", "onboot": False, "balloon": 0},
+    ("proxmox_update_vm_config",
+     {"vmid": 100, "node": "pve1", "options": {"description": "a, b", "onboot": False, "balloon": 0},
                                   "delete": ["tags"], "wait": 5},
      ["GET " + VM + "config", "POST " + VM + "config balloon=0 delete=tags description=a, b digest={digest} onboot=0",
       "GET " + VM + "pending"], digest(100)),
     ("proxmox_update_vm_config", {"vmid": 100, "revert": ["cores"]},
      [FIND, "GET " + VM + "pending", "GET " + VM + "config", "POST " + VM + "config digest={digest} revert=cores",
       "GET " + VM + "pending"], waiting),
-    ("proxmox_update_vm_config", {"vmid": 105, "options": {"ciuser": "admin", "ipconfig0": {"ip": "dhcp", "ip6": "auto"},
+    ("proxmox_update_vm_config",
+     {"vmid": 105, "options": {"ciuser": "admin", "ipconfig0": {"ip": "dhcp", "ip6": "auto"},
                                                            "sshkeys": "ssh-ed25519 AAAA me@host\n"}},
      [FIND, "GET /nodes/pve3/qemu/105/config", "POST /nodes/pve3/qemu/105/config ciuser=admin digest={digest} "
-      "ipconfig0=ip=dhcp,ip6=auto sshkeys=ssh-ed25519%20AAAA%20me%40host", "GET /nodes/pve3/qemu/105/pending"], digest(105)),
+      "ipconfig0=ip=dhcp,ip6=auto sshkeys=ssh-ed25519%20AAAA%20me%40host", "GET /nodes/pve3/qemu/105/pending"],
+     digest(105)),
     ("proxmox_update_lxc_config", {"vmid": 200, "delete": ["unused3"], "wait": 60},
      [FIND, "GET " + CT + "config", "GET " + CT + "config", "PUT " + CT + "config delete=unused3 digest={digest}",
       "GET " + CT + "pending"], unused_ct),
@@ -79,8 +82,10 @@ CASES = [
      [FIND, "GET /nodes/pve3/qemu/107/status/current", "POST /nodes/pve3/qemu/107/template"]),
     ("proxmox_template_lxc", {"vmid": 205, "node": "pve2"},
      ["GET /nodes/pve2/lxc/205/status/current", "POST /nodes/pve2/lxc/205/template"]),
-    ("proxmox_reset_vm", {"vmid": 100, "wait": 10}, [FIND, "GET " + VM + "status/current", "POST " + VM + "status/reset"]),
-    ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"}, ["GET " + VM + "status/current", "POST " + VM + "status/reset"]),
+    ("proxmox_reset_vm", {"vmid": 100, "wait": 10},
+     [FIND, "GET " + VM + "status/current", "POST " + VM + "status/reset"]),
+    ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"},
+     ["GET " + VM + "status/current", "POST " + VM + "status/reset"]),
 ]
 
 
@@ -107,7 +112,8 @@ class Asked:
 
 def test_what_is_set_is_there_and_what_waits_is_said():
     bench = Bench()
-    answer = ok(bench.run("proxmox_update_vm_config", vmid=100, options={"description": "new", "cores": 8, "scsihw": "pvscsi"},
+    answer = ok(bench.run("proxmox_update_vm_config", vmid=100,
+                          options={"description": "new", "cores": 8, "scsihw": "pvscsi"},
                           delete=["tags"]))
     conf = bench.cluster.world.guests[100].conf
     assert conf["description"].strip() == "new" and "tags" not in conf
@@ -121,7 +127,8 @@ def test_what_is_set_is_there_and_what_waits_is_said():
 def test_a_container_is_changed_at_once():
     bench = Bench()
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options='{"cores": 2, "description": "x\\ny"}'))
-    assert bench.cluster.world.guests[200].conf["cores"] == 2 and "Container 200: cores set, description set." in answer.text
+    assert bench.cluster.world.guests[200].conf["cores"] == 2
+    assert "Container 200: cores set, description set." in answer.text
     assert "waiting" not in answer.data
 
 
@@ -130,10 +137,12 @@ def test_a_container_is_changed_at_once():
     ({"options": {"cores": None}}, "name it in delete"), ({"options": {"cores": ""}}, "name it in delete"),
     ({"options": {"cores": [1]}}, "must be a text"), ({"options": {"net0": {"a": {}}}}, "must be a text"),
     ({"options": {"net0": {"model": "virtio", "bridge": "a,b"}}}, "comma"),
-    ({"options": {"delete": "scsi0"}}, "'delete' is not an option"), ({"options": {"force": 1}}, "'force' is not an option"),
+    ({"options": {"delete": "scsi0"}}, "'delete' is not an option"),
+    ({"options": {"force": 1}}, "'force' is not an option"),
     ({"options": {"digest": "x"}}, "'digest' is not an option"), ({"options": {"a/b": 1}}, "'a/b' is not an option"),
     ({"options": {"tags": "a"}, "delete": ["tags"]}, "tags is both set and deleted"),
-    ({"delete": ["force"]}, "'force' is not an option"), ({"delete": ["../x"]}, "delete"), ({"options": "[1]"}, "options"),
+    ({"delete": ["force"]}, "'force' is not an option"), ({"delete": ["../x"]}, "delete"),
+    ({"options": "[1]"}, "options"),
     ({"delete": ["hookscript"]}, "has no hookscript"), ({"revert": ["cores"]}, "nothing to revert"),
     ({"options": {"scsi0": "local-lvm:8"}}, "scsi0 of VM 100 holds local-lvm:vm-100-disk-0"),
     ({"options": {"scsi0": "none,media=cdrom"}}, "another volume would take its place"),
@@ -146,8 +155,10 @@ def test_what_is_refused_before_anything_is_sent(arguments, words):
 
 
 @pytest.mark.parametrize("options", [
-    {"scsi0": "local-lvm:vm-100-disk-0,size=32G,ssd=1,discard=on"}, {"ide2": "local:iso/debian-13.1.0-amd64-netinst.iso,media=cdrom"},
-    {"net0": "virtio=bc:24:11:00:01:00,bridge=vmbr1"}, {"net0": {"model": "e1000", "macaddr": "BC:24:11:00:01:00", "bridge": "vmbr0"}},
+    {"scsi0": "local-lvm:vm-100-disk-0,size=32G,ssd=1,discard=on"},
+    {"ide2": "local:iso/debian-13.1.0-amd64-netinst.iso,media=cdrom"},
+    {"net0": "virtio=bc:24:11:00:01:00,bridge=vmbr1"},
+    {"net0": {"model": "e1000", "macaddr": "BC:24:11:00:01:00", "bridge": "vmbr0"}},
     {"net5": "virtio,bridge=vmbr0"}, {"scsi7": "local-lvm:1"}])
 def test_volumes_and_network_devices_that_keep_what_they_are(options):
     bench = Bench()
@@ -226,7 +237,8 @@ def test_cloud_init_is_made_anew_where_there_is_a_drive():
 
 
 @pytest.mark.parametrize("tool, vmid, words", [("proxmox_template_vm", 107, "VM 107 (lab) is a template now"),
-                                               ("proxmox_template_lxc", 205, "Container 205 (media) is a template now")])
+                                               ("proxmox_template_lxc", 205,
+                                                "Container 205 (media) is a template now")])
 def test_a_template_is_one_afterwards(tool, vmid, words):
     consent = Asked()
     bench = Bench(consent=consent)
@@ -238,7 +250,8 @@ def test_a_template_is_one_afterwards(tool, vmid, words):
 
 
 @pytest.mark.parametrize("tool, vmid, words", [
-    ("proxmox_template_vm", 100, "is running; it must be stopped"), ("proxmox_template_vm", 102, "Delete its snapshots first"),
+    ("proxmox_template_vm", 100, "is running; it must be stopped"),
+    ("proxmox_template_vm", 102, "Delete its snapshots first"),
     ("proxmox_template_lxc", 203, "snapshot"), ("proxmox_template_lxc", 200, "is running; it must be stopped"),
     ("proxmox_reset_vm", 102, "is stopped, there is nothing to reset"), ("proxmox_reset_vm", 999, "no guest 999")])
 def test_what_cannot_be_turned_or_reset(tool, vmid, words):

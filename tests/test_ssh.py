@@ -1,4 +1,4 @@
-"""Commands in containers: what ssh, pct and ssh-keyscan are called with (doubles on PATH, no network), and what is told."""
+"""Commands in containers: how ssh, pct and ssh-keyscan are called (doubles on PATH, no network), and what is told."""
 import base64
 import hashlib
 import json
@@ -27,7 +27,8 @@ CASES = [
 KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"k" * 40).decode()
 PIN = "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(KEY)).digest()).decode().rstrip("=")
 #: Notes its arguments, then does what the rest of the script says.
-NOTE = "#!/bin/sh\n{ printf '%%s' \"%s\"; for word in \"$@\"; do printf '\\001%%s' \"$word\"; done; printf '\\002'; } >> %s\n"
+NOTE = ("#!/bin/sh\n{ printf '%%s' \"%s\"; for word in \"$@\"; do printf '\\001%%s' \"$word\"; done; printf '\\002'; } "
+        ">> %s\n")
 DOUBLES = {
     "ssh": 'for last in "$@"; do :; done\nexec /bin/sh -c "$last"',          # the remote shell
     "pct": 'shift 3\nexec "$@"',                                            # the container
@@ -86,11 +87,13 @@ def test_a_command_goes_by_ssh_to_the_node(programs):
     answer = ok(run(bench, "printf '%s,' 'a b' c \"d'e\""))
     [call] = programs.calls("ssh")
     assert call[1:4] == ["-T", "-p", "2222"] and call[-3] == "root@10.0.0.11" and call[-2] == "--"
-    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=8", "ClearAllForwardings=yes", "IdentitiesOnly=yes"):
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=8", "ClearAllForwardings=yes",
+                   "IdentitiesOnly=yes"):
         assert call[call.index(option) - 1] == "-o"
     assert call[call.index("-i") + 1] == "/home/me/key"
     assert programs.calls("pct") == [["pct", "exec", "200", "--", "printf", "%s,", "a b", "c", "d'e"]]
-    assert answer.data == {"vmid": 200, "status": "exited", "exitcode": 0, "stdout": "a b,c,d'e,", "stderr": "", "truncated": False}
+    assert answer.data == {"vmid": 200, "status": "exited", "exitcode": 0, "stdout": "a b,c,d'e,", "stderr": "",
+                           "truncated": False}
     assert "Container 200: exit code 0: printf" in answer.text and "| a b,c,d'e," in answer.text
     assert bench.sent() == [FIND, STATUS, "GET /cluster/status"] and programs.calls("sudo") == []
 
@@ -100,7 +103,8 @@ def test_on_the_node_itself_pct_is_called(programs, monkeypatch):
     for root in (True, False):
         monkeypatch.setattr(ssh, "_is_root", lambda: root)
         ok(run(bench_of(), "echo hi"))
-    assert programs.calls() == [["pct", "exec", "200", "--", "echo", "hi"], ["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"],
+    assert programs.calls() == [["pct", "exec", "200", "--", "echo", "hi"],
+                                ["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"],
                                 ["pct", "exec", "200", "--", "echo", "hi"]]
 
 
@@ -116,7 +120,8 @@ def test_whole_shell_lines_where_they_are_allowed(programs):
     assert programs.calls("pct")[0][4:] == ["/bin/sh", "-c", "echo $((1+1)) | cat; echo 'it''s'"]
 
 
-@pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a\nb", "a\\b", "(a)", "{a,b}", "[a]",
+@pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a\nb", "a\\b", "(a)",
+                                     "{a,b}", "[a]",
                                      "echo 'open", "   ", "x\x01y", "a " * 600])
 def test_what_a_shell_would_act_upon_is_refused(programs, command):
     bench = bench_of()
@@ -132,7 +137,7 @@ def test_words_stay_words_on_the_way(programs):
     assert programs.calls("pct")[0][6:] == words
 
 
-# ------------------------------------------------------------------------------------------------------- where it may go
+# ------------------------------------------------------------------------------------------------------ where it may go
 
 def test_it_is_off_by_default(programs):
     bench = Bench()
@@ -143,14 +148,16 @@ def test_it_is_off_by_default(programs):
 
 @pytest.mark.parametrize("chosen, words", [
     ({"allow_elevated": False}, "PROXMOX_ALLOW_ELEVATED=true"), ({"read_only": True}, "PROXMOX_READ_ONLY"),
-    ({"protected_guests": ("200",)}, "guest 200 is protected"), ({"allowed_guests": ("100",)}, "guest 200 is out of bounds"),
+    ({"protected_guests": ("200",)}, "guest 200 is protected"),
+    ({"allowed_guests": ("100",)}, "guest 200 is out of bounds"),
     ({"allowed_nodes": ("pve2",)}, "node pve1"), ({"disabled_tools": ("execute_*",)}, "PROXMOX_DISABLED_TOOLS")])
 def test_guardrails(programs, chosen, words):
     answer = run(bench_of(**chosen), node="pve1")
     assert answer.failed and words in answer.text and programs.calls() == []
 
 
-@pytest.mark.parametrize("vmid, words", [(203, "Container 203 is stopped"), (100, "is a VM"), (999, "There is no guest 999")])
+@pytest.mark.parametrize("vmid, words",
+                         [(203, "Container 203 is stopped"), (100, "is a VM"), (999, "There is no guest 999")])
 def test_only_in_containers_that_run(programs, vmid, words):
     answer = run(bench_of(), vmid=vmid)
     assert answer.failed and words in answer.text and programs.calls() == []
@@ -168,7 +175,8 @@ def test_a_dry_run_starts_nothing(programs):
     bench = bench_of(dry_run=True, ssh_user="admin")
     answer = ok(run(bench, "echo 'a b'"))
     assert answer.data == {"status": "dry-run", "command": ["sudo", "-n", "pct", "exec", "200", "--", "echo", "a b"]}
-    assert "| sudo -n pct exec 200 -- echo 'a b'" in answer.text and "On node pve1" in answer.text and programs.calls() == []
+    assert "| sudo -n pct exec 200 -- echo 'a b'" in answer.text and "On node pve1" in answer.text
+    assert programs.calls() == []
 
 
 @pytest.mark.parametrize("status, nodes, host", [
@@ -197,7 +205,7 @@ def test_an_address_that_is_none_is_not_used(programs):
     assert programs.calls("ssh")[0][-3] == "root@pve1"
 
 
-# ------------------------------------------------------------------------------------------------------------- host keys
+# ------------------------------------------------------------------------------------------------------------ host keys
 
 def test_a_pinned_host_key_is_the_only_one_accepted(programs):
     programs.make("ssh", 'for word in "$@"; do case "$word" in UserKnownHostsFile=*) cat "${word#*=}";; esac; done')
@@ -210,7 +218,8 @@ def test_a_pinned_host_key_is_the_only_one_accepted(programs):
     assert not os.path.exists(known.split("=")[1])
 
 
-@pytest.mark.parametrize("script, shown", [(None, PIN), ("exit 1", "none"), ("echo '10.0.0.11 ssh-ed25519 !!!'", "none")])
+@pytest.mark.parametrize("script, shown",
+                         [(None, PIN), ("exit 1", "none"), ("echo '10.0.0.11 ssh-ed25519 !!!'", "none")])
 def test_another_host_key_is_refused(programs, script, shown):
     if script:
         programs.make("ssh-keyscan", script)
@@ -224,10 +233,11 @@ def test_programs_that_are_not_there(programs, monkeypatch, missing, chosen):
     os.unlink(str(programs.folder / missing))
     monkeypatch.setenv("PATH", str(programs.folder))
     answer = run(bench_of(**chosen))
-    assert answer.failed and missing in answer.text and "openssh-client" in answer.text and "Nothing was sent." in answer.text
+    assert answer.failed and missing in answer.text and "openssh-client" in answer.text
+    assert "Nothing was sent." in answer.text
 
 
-# ---------------------------------------------------------------------------------------------------------- how it ended
+# --------------------------------------------------------------------------------------------------------- how it ended
 
 def test_the_commands_own_failure_is_no_error_of_ours(programs):
     answer = ok(run(bench_of(allow_unsafe_commands=True), "echo out; echo err >&2; exit 3"))
@@ -241,7 +251,8 @@ def test_the_commands_own_failure_is_no_error_of_ours(programs):
     ("root@10.0.0.11: Permission denied (publickey).", "the command was not run"),
     ("Host key verification failed.", "the command was not run"),
     ("Connection closed by 10.0.0.11 port 22", "the command was not run"),
-    ("client_loop: send disconnect: Broken pipe", "Whether it was run is not known"), ("", "Whether it was run is not known")])
+    ("client_loop: send disconnect: Broken pipe", "Whether it was run is not known"),
+    ("", "Whether it was run is not known")])
 def test_a_failure_of_ssh_says_whether_the_command_was_run(programs, tmp_path, said, words):
     path = str(tmp_path / "audit.log")
     programs.make("ssh", "echo '%s' >&2; exit 255" % said)
@@ -256,7 +267,8 @@ def test_the_audit_log_has_both_lines(programs, tmp_path):
     ok(run(bench_of(audit_log=path), "echo hi"))
     first, second = [json.loads(line) for line in open(path, encoding="ascii")]
     assert (first["event"], first["method"], first["vmid"], first["node"]) == ("intent", "SSH", 200, "pve1")
-    assert first["parameters"] == {"command": "echo hi"} and (second["event"], second["outcome"]) == ("outcome", "accepted")
+    assert first["parameters"] == {"command": "echo hi"}
+    assert (second["event"], second["outcome"]) == ("outcome", "accepted")
     answer = run(bench_of(audit_log=str(tmp_path / "no" / "audit.log")))
     assert answer.failed and "audit log" in answer.text and len(programs.calls("ssh")) == 1
 

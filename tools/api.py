@@ -50,8 +50,8 @@ class ApiCall(Paged):
 
 _NOT_HAD = (
     "The API schema of this host cannot be had, so endpoints can be neither searched nor described: %s\nIt is the page "
-    "/pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to let "
-    "it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
+    "/pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to "
+    "let it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
     "(https://pve.proxmox.com/pve-docs/api-viewer/) tells paths and parameters.")
 
 
@@ -282,39 +282,52 @@ def _masked(value):
 
 def _read(call, doc, endpoint, path, parameters, note):
     reply = call.reply(path, **parameters)
-    data, notes = _masked(reply.data), [note] if note else []
+    data, notes = reply.data, [note] if note else []
     request = "GET " + unquote(path)
     if isinstance(data, str) and "\n" in data.strip():
         data = data.strip("\n").split("\n")
     if isinstance(data, list):
         return _list(call, doc, endpoint, request, data, reply.extra, notes)
     if isinstance(data, dict):
-        return _object(call, request, data, notes)
+        return _object(call, request, _masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
     return call.answer({"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
 
 
 #: Keys that tell what a row is about: shown first.
 _FIRST = ("pos", "id", "vmid", "name", "node", "storage", "type", "status", "state", "enable", "action")
-_COLUMNS = 10
+_COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows whose keys are counted
+
+
+class _Rows:
+    """Raw rows that are prepared only when they are shown: what Call.listing needs of a list, for long ones."""
+
+    def __init__(self, rows, prepare):
+        self.rows, self.prepare = rows, prepare
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, part):
+        return [self.prepare(row) for row in self.rows[part]]
 
 
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
     plain = not all(isinstance(row, dict) for row in data)
-    rows = [{"value": row} for row in data] if plain else data
-    counts = Counter(key for row in rows[:1000] for key, value in row.items() if value not in (None, "", [], {}))
+    rows = _Rows(data, (lambda row: {"value": _masked(row)}) if plain else _masked)
+    counts = Counter(key for row in rows[:_LOOK_AT] for key, value in row.items() if value not in (None, "", [], {}))
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
     if call.args.fields and not plain:
-        unknown = [key for key in call.args.fields if rows and key not in counts]
+        unknown = [key for key in call.args.fields if data and key not in counts]
         if unknown:
             notes.append("No row has %s. Keys: %s." % (
                 ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
-        rows = [{key: row[key] for key in call.args.fields if key in row} for row in rows]
+        rows = _Rows(data, lambda row: {key: value for key, value in _masked(row).items() if key in call.args.fields})
         keys = [key for key in call.args.fields if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
-    if not rows and endpoint is not None:
+    if not data and endpoint is not None:
         notes.append("An empty list may mean that the token may not see what is there. It takes: %s." % text.line(
             doc.describe(endpoint, ("-",))["privilege"], 400))
     total = text.normal("int", extra.get("total"))
