@@ -16,6 +16,14 @@ from tools.schema import ArgumentProblems, parse
 UNREADABLE = "Proxmox answered with something that this tool cannot read, or there is a mistake in this program"
 
 
+def demo_adapter(settings):
+    """What takes the network's place: the demo cluster when the settings ask for it, else None."""
+    if not settings.demo:
+        return None
+    from tools.pve.demo import DemoCluster
+    return DemoCluster()
+
+
 class UnknownTool(LookupError):
     """There is no tool of that name (in the toolsets that are switched on)."""
 

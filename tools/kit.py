@@ -411,7 +411,11 @@ class Call:
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.request.progress if self.request.wants_progress else None
-        outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
+        try:
+            outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
+        except Cancelled:
+            self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=upid)
+            raise
         self.host.audit.task(self._audit, outcome)
         return outcome
 

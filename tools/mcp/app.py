@@ -30,13 +30,9 @@ class App:
         return self._host
 
     def _open(self):
-        from tools.host import Host
+        from tools.host import Host, demo_adapter
         from tools.mcp.confirm import Consent
-        adapter = None
-        if self.settings.demo:
-            from tools.pve.demo import DemoCluster
-            adapter = DemoCluster()
-        return Host(self.settings, self.log, adapter=adapter, consent=Consent(self.settings.confirm))
+        return Host(self.settings, self.log, adapter=demo_adapter(self.settings), consent=Consent(self.settings.confirm))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""

@@ -98,14 +98,10 @@ def call(options):
     settings = settings_of(options)
     if settings is None:
         return 2
-    from tools.host import Host, UnknownTool
+    from tools.host import Host, UnknownTool, demo_adapter
     from tools.log import Log
-    adapter = None
-    if options.demo:
-        from tools.pve.demo import DemoCluster
-        adapter = DemoCluster()
     log = Log(settings.log_level, settings.log_format)
-    host = Host(settings, log, adapter=adapter, consent=Terminal(options.yes))
+    host = Host(settings, log, adapter=demo_adapter(settings), consent=Terminal(options.yes))
     name = options.tool if options.tool.startswith("proxmox_") else "proxmox_" + options.tool
     try:
         answer = host.run(name, arguments)
@@ -157,11 +153,8 @@ def check(options):
     if settings is None:
         return 2
     from tools import check as steps
-    adapter = None
-    if options.demo:
-        from tools.pve.demo import DemoCluster
-        adapter = DemoCluster()
-    return steps.check(settings, say, options.json, adapter=adapter)
+    from tools.host import demo_adapter
+    return steps.check(settings, say, options.json, adapter=demo_adapter(settings))
 
 
 def _add_audit(parser):
