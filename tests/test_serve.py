@@ -207,12 +207,12 @@ def test_req21_a_pipe_that_does_not_block():
         assert process.process.wait(PATIENCE) == 0
 
 
-ENVIRONS = [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-            {"PYTHONIOENCODING": "latin-1"},
-            {"PYTHONIOENCODING": "utf-16"}, {"LANG": "de_DE.ISO-8859-1"}, {"HOME": "/nonexistent"}, {"HOME": None},
-            {"TMPDIR": "/nonexistent"},
-            {"PYTHONWARNINGS": "error"}, {"PYTHONUNBUFFERED": "1"},
-            {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}]
+#: Several changes at once where they concern different things.
+ENVIRONS = [{"LC_ALL": "C", "HOME": None, "TMPDIR": "/nonexistent"},
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONUNBUFFERED": "1"},
+            {"PYTHONIOENCODING": "latin-1", "HOME": "/nonexistent"},
+            {"PYTHONIOENCODING": "utf-16", "HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"},
+            {"LANG": "de_DE.ISO-8859-1", "PYTHONWARNINGS": "error"}]
 
 
 @pytest.mark.parametrize("changes", ENVIRONS, ids=str)
