@@ -172,7 +172,7 @@ def delete(call):
                 other["parent"] = snapshot.get("parent")
         if guest.parent == name:
             guest.parent = snapshot.get("parent")
-        del guest.snapshots[name]
+        guest.snapshots.pop(name, None)                 # a second removal may have been quicker
         guest.conf.pop("lock", None)
     return call.fork(_PREFIX[kind] + "delsnapshot", guest.vmid, worker)
 
