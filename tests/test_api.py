@@ -129,7 +129,8 @@ def test_what_does_not_fit_is_refused_with_all_problems_and_nothing_is_sent(benc
 
 @pytest.mark.parametrize("path", ["/nodes/../access/users", "/nodes/./pve1", "/nodes/%2e%2e/x", "/nodes/pve1%2f..%2f",
                                   "/pools?a=b", "/pools#x", "/nodes/pve1\n/dns", "/nodes/pve 1/dns", "//evil",
-                                  "nodes\\x", "/nodes/pve1/..", "/nodes/\u0661/dns", "https://evil.example/api2/json/pools"])
+                                  "nodes\\x", "/nodes/pve1/..", "/nodes/\u0661/dns",
+                                  "https://evil.example/api2/json/pools"])
 @pytest.mark.parametrize("page", [True, False])
 def test_no_path_leads_elsewhere(path, page):
     bench = Bench(cluster=None if page else Bare())
@@ -181,6 +182,7 @@ def _backup(bench):
 
 @pytest.mark.parametrize("path, parameters", [("/pools", {"ids": 1}), ("/pools", {"verb": 1}), ("/pools", {"a=b": 1}),
                                               ("/pools", {"": 1}), ("/nodes/a;b", {}), ("/nodes/{node}", {}),
+                                              ("/nodes/pve1/qemu/+100/config", {}), ("/nodes/pve1/lxc/0200", {}),
                                               ("pools", {})])
 def test_without_the_page_only_plain_names_are_sent(path, parameters):
     bench = Bench(cluster=Bare())

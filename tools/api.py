@@ -183,6 +183,7 @@ _NEVER = (
 _COMMANDS = re.compile(r"POST /nodes/[^/]+/(?:execute|(?:qemu|lxc)/\d+/(?:monitor|agent/exec))")
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
+_NO_VMID = r"/(?:qemu|lxc)/(?![1-9][0-9]{2,8}(?:/|\Z))"
 _PARAMETER_NAME = re.compile(r"(?!(?:ids|verb)\Z)[A-Za-z][A-Za-z0-9_-]{0,99}", re.ASCII)
 #: Keys of an answer whose value is a secret.
 _SECRET = re.compile(r"(?:.*[-_])?(?:password|passphrase|secret|ticket|csrfpreventiontoken|keyring)|client-key"
@@ -248,7 +249,7 @@ def _checked(doc, verb, path, parameters):
 def _unchecked(path, parameters):
     """The path, each segment checked; Failure for anything unusual in it or in the names of parameters."""
     path = re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path)
-    wrong = [part for part in path.split("/")[1:] if not _SEGMENT.fullmatch(part)]
+    wrong = [part for part in path.split("/")[1:] if not _SEGMENT.fullmatch(part)] or re.search(_NO_VMID, path)
     if wrong or not path.startswith("/"):
         raise Failure("%r cannot be sent as a path: it starts with / and each part of it is made of letters, digits "
                       "and . _ : @ ! + , = ~ -. Nothing was sent." % path[:200])

@@ -142,8 +142,9 @@ class Tool:
         self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
 
 
-_WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS", "ip": "IP",
-          "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS", "rrd": "RRD", "mountpoint": "mount point"}
+_WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",
+          "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS", "rrd": "RRD",
+          "mountpoint": "mount point"}
 
 
 def title(name):
