@@ -135,6 +135,8 @@ def rollback(call):
         yield 1.0
         for _, parts, volid in guest.disks(snapshot["conf"]):
             volume = world.volume(volid, guest.node)
+            if volume is None:                          # moved or removed meanwhile
+                die("no such logical volume %s" % volid.replace(":", "/"))
             volume.size = size_bytes(parts.get("size", "")) or volume.size
         loose = [volid for _, _, volid in guest.disks()]
         guest.conf.clear()
