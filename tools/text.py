@@ -47,8 +47,10 @@ def clean(value):
     """`value` (anything JSON) with every text in it made visible and cut to LONGEST characters."""
     if isinstance(value, str):
         return value if value.isascii() and value.isprintable() and len(value) <= LONGEST else cut(visible(value), LONGEST)
+    if isinstance(value, int):                              # most values are one: first, for speed
+        return value
     if isinstance(value, dict):
-        return {clean(k): clean(v) for k, v in value.items()}
+        return {clean(k): v if type(v) is int else clean(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [clean(v) for v in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
@@ -71,7 +73,9 @@ def fit(text, most):
 
 def line(value, most=60):
     """`value` as one line of at most `most` characters."""
-    text = visible(str(value).strip().replace("\n", " \u23ce ").replace("\t", " "))
+    text = str(value).strip()
+    if not (text.isascii() and text.isprintable()):
+        text = visible(text.replace("\n", " \u23ce ").replace("\t", " "))
     return text if len(text) <= most else text[:most - 1] + "\u2026"
 
 

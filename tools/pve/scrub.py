@@ -55,7 +55,10 @@ def hide_here(secrets):
 def scrub(value):
     """A text, or every text in a list, tuple or dict, with registered secrets, token headers and tickets as ***."""
     if isinstance(value, str):
-        for form in _forms + getattr(_here, "forms", ()):
+        for form in _forms:
+            if form in value:
+                value = value.replace(form, _MASK)
+        for form in getattr(_here, "forms", ()):
             if form in value:
                 value = value.replace(form, _MASK)
         if "PVE" in value:
@@ -63,7 +66,7 @@ def scrub(value):
                 value = pattern.sub(replacement, value)
         return value
     if isinstance(value, dict):
-        return {scrub(key): scrub(item) for key, item in value.items()}
+        return {scrub(key): item if type(item) is int else scrub(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [scrub(item) for item in value]
     return value
