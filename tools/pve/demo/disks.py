@@ -197,6 +197,9 @@ def move_disk(call):
         except GeneratorExit:
             storage.at(guest.node).pop(new.volid, None)
             raise
+        if key not in guest.conf:                       # removed meanwhile
+            storage.at(guest.node).pop(new.volid, None)
+            die("storage migration failed: disk '%s' does not exist" % key)
         moved = dict(_parts(guest, key))
         moved["file"] = new.volid
         moved.pop("format", None)
