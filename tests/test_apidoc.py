@@ -12,6 +12,7 @@ import pytest
 
 from tools.pve import apicheck, apisearch
 from tools.pve.apidoc import PAGE, ApiDoc, UnknownEndpoint, load
+from tools.pve.demo import DemoCluster
 
 NODE = {"type": "string", "format": "pve-node", "description": "The cluster node name."}
 VMID = {"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999999999}
@@ -151,8 +152,7 @@ def test_parse_reads_the_page_of_a_version_6_host():
 
 
 def test_parse_reads_what_the_demo_cluster_serves():
-    demo = pytest.importorskip("tools.pve.demo")
-    status, _, _, body = demo.DemoCluster().handle("GET", PAGE, {})
+    status, _, _, body = DemoCluster().handle("GET", PAGE, {})
     page = ApiDoc.parse(body.decode())
     assert status == 200 and len(page.endpoints) > 20
     assert page.find("GET", "/cluster/resources")[0].text

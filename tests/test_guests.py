@@ -121,10 +121,9 @@ def test_strange_rows_are_normalised():
 
 def test_ten_thousand_guests_fit():
     bench = support.Bench(guests=10000)
-    for filters in ({}, {"limit": 1000}, {"status": "running", "limit": 200, "offset": 5000}):
+    for filters in ({"limit": 1000}, {"status": "running", "limit": 200, "offset": 5000}, {}):
         answer = bench.run("proxmox_get_vms", **filters)
         assert bench.sent() == [ALL] and weight(answer) <= 25000 and answer.data["items"]
-    answer = bench.run("proxmox_get_vms")
     assert len(answer.data["items"]) == 50 and answer.data["total"] == 10000
     assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nBy node: node01 500, ")
     assert "The next page: offset=50. To narrow: node, type, status, pool, tag, name." in answer.text
