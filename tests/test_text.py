@@ -59,3 +59,20 @@ def test_weight_is_bytes_on_the_wire():
 
 def test_numbers_that_are_not_json_become_null():
     assert text.clean({"a": float("nan"), "b": [float("inf")]}) == {"a": None, "b": [None]}
+
+
+@pytest.mark.parametrize("data, most, left", [
+    ({"a": "x" * 400, "b": "y" * 100, "c": 1}, 300, {"a": "x" * 100, "b": "y" * 100, "c": 1}),
+    ({"a": ["x" * 90] * 4, "b": {"p": "y" * 60, "q": 2}}, 200, {"a": ["x" * 90], "b": {"p": "y" * 60, "q": 2}}),
+    ({"a": "x" * 50, "b": {"p": "y" * 60, "q": 2}}, 136, {"a": "x" * 50, "b": {"p": "y" * 60}}),
+    ({"a": ["x" * 90], "b": 1}, 50, {"b": 1}), ({"a": 10 ** 50}, 20, {}), ({"a": 1}, 100, {"a": 1})])
+def test_shortening_begins_with_the_longest(data, most, left):
+    before = json.dumps(data)
+    assert text.smaller(data, most) == left and json.dumps(data) == before
+
+
+def test_shortening_weighs_each_part_seldom(monkeypatch):
+    weighed, weight = [], text.weight
+    monkeypatch.setattr(text, "weight", lambda value: weighed.append(1) or weight(value))
+    short = text.smaller({"key%d" % n: "x" * 500 for n in range(1000)}, 24000)
+    assert 20000 < weight(short) <= 24000 and len(weighed) < 14000

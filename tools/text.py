@@ -24,9 +24,12 @@ def weight(value):
 
 def smaller(data, most):
     """The dict `data` with its longest parts shortened until it weighs at most `most` bytes."""
-    data = dict(data)
-    while weight(data) > most:
-        key = max(data, key=lambda k: weight(data[k]))
+    from heapq import heapify, heappop, heappush
+    data, total = dict(data), weight(data)
+    parts = [(-weight(value), number, key) for number, (key, value) in enumerate(data.items())]
+    heapify(parts)
+    while total > most and parts:
+        size, number, key = heappop(parts)                      # the longest, and of those the first
         value = data[key]
         if isinstance(value, (list, str)) and len(value) > 1:
             data[key] = value[:len(value) // 2]
@@ -34,6 +37,11 @@ def smaller(data, most):
             data[key] = dict(list(value.items())[:len(value) // 2])
         else:
             del data[key]
+            total += size - weight(str(key)) - 2                # its colon and comma go too
+            continue
+        left = weight(data[key])
+        total += size + left
+        heappush(parts, (-left, number, key))
     return data
 
 
