@@ -38,8 +38,7 @@ def write(path, count=3, **options):
     return audit
 
 
-# --------------------------------------------------------------------------------------------------------- what is
-# noted
+# -------------------------------------------------------------------------------------------------------- what is noted
 
 def test_a_change_is_noted_before_and_after_and_when_its_task_has_ended(path):
     bench = Bench(audit_log=path)
@@ -57,17 +56,18 @@ def test_a_change_is_noted_before_and_after_and_when_its_task_has_ended(path):
     assert verify(path).ok
 
 
-def test_the_intent_is_on_disk_before_the_request_leaves(path):
+def test_the_intent_is_on_disk_before_the_request_leaves(path, monkeypatch):
     bench = Bench(audit_log=path)
-    seen, handle = [], bench.cluster.handle
+    seen, handle, fsync = [], bench.cluster.handle, os.fsync
 
     def watch(verb, target, headers, body=b""):
         if verb == "POST":
             seen.append([line["event"] for line in lines(path)])
         return handle(verb, target, headers, body)
     bench.cluster.handle = watch
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append("synced") or fsync(handle))
     bench.run("proxmox_start_vm", vmid=107)
-    assert seen == [["intent"]]
+    assert seen[:2] == ["synced", ["intent"]]
 
 
 def test_a_refusal_of_proxmox_is_an_outcome(path):
@@ -192,8 +192,7 @@ def test_nothing_an_argument_holds_makes_another_line(path):
     assert content.isascii() and b"\r" not in content and b"\x1b" not in content
 
 
-# ------------------------------------------------------------------------------------------------- without it, no
-# change
+# ------------------------------------------------------------------------------------------------ without it, no change
 
 @pytest.fixture(params=["directory", "missing", "link", "fifo", "others", "foreign", "readonly"])
 def unwritable(request, tmp_path):

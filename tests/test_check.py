@@ -43,8 +43,7 @@ def facts(stage="done", mode="strict", accepts=True, why="a CA of this system vo
     return inspect
 
 
-# ------------------------------------------------------------------------------------------------------------- the
-# steps
+# ------------------------------------------------------------------------------------------------------------ the steps
 
 def test_all_is_well():
     status, text = run(inspect=facts())
@@ -116,8 +115,7 @@ def test_over_real_tls():
         assert len(front.cluster.requests) == seen      # the token went nowhere
 
 
-# ----------------------------------------------------------------------------------------------------- tools,
-# privileges
+# ---------------------------------------------------------------------------------------------------- tools, privileges
 
 def tool(report, name):
     return next(one for one in report["tools"] if one["name"] == name)

@@ -91,8 +91,7 @@ def test_what_changes_something(verb, path, acts):
     assert changes(verb, path) is acts
 
 
-# --------------------------------------------------------------------------------------------------- what a request
-# names
+# ------------------------------------------------------------------------------------------------- what a request names
 
 TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
 
@@ -280,8 +279,7 @@ def test_read_only_stops_the_request_too():
         Guard(settings(read_only=True)).request(None, "POST", "/nodes/pve1/qemu/100/status/start", {})
 
 
-# --------------------------------------------------------------------------------------------------------- what is
-# shown
+# -------------------------------------------------------------------------------------------------------- what is shown
 
 def vmids(answer):
     return sorted(row["vmid"] for row in answer.data["items"])
@@ -346,8 +344,7 @@ def test_nested_pools_belong_to_their_parent():
         {"pool": "production"})
 
 
-# ------------------------------------------------------------------------------------------------------------ rate
-# limit
+# ----------------------------------------------------------------------------------------------------------- rate limit
 
 def limiter(text):
     clock = Clock()

@@ -137,6 +137,21 @@ def test_a_reader_that_is_gone_is_harmless():
     os.close(pipe.writer)
 
 
+def test_a_record_that_is_made_while_the_reader_goes_is_not_waited_for():
+    pipe = Pipe()
+    for number in range(20):                            # more than a pipe holds: the writer stands still
+        pipe.log("info", "event", value="y" * 4000)
+
+    def gone():
+        os.close(pipe.reader)
+        pipe.log._thread.join(10)
+        return 0.0
+    pipe.log._now = gone
+    pipe.log("info", "event")
+    assert not pipe.log._waiting
+    os.close(pipe.writer)
+
+
 def test_a_closed_stderr_is_harmless_and_never_another_file(tmp_path):
     reader, writer = os.pipe()
     os.close(writer)

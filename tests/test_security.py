@@ -218,8 +218,14 @@ class Leaky(support.DemoCluster):
         return super().handle(verb, target, headers, body)
 
 
+@pytest.fixture
+def in_memory(monkeypatch):
+    """The audit log need not be on the disk: that it is asked for is in test_audit.py."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
 @pytest.mark.parametrize("mode", ["message", "all", "break"])
-def test_req06_no_secret_in_any_stream(mode, tmp_path, capfd):
+def test_req06_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
     """6: neither token nor passwords in an answer, the log, the audit log, stdout or stderr, whatever Proxmox does."""
     logged, said, path = [], [], str(tmp_path / "audit.log")
     for name in KNOWN:
@@ -551,7 +557,7 @@ def test_req15_a_plain_command_is_sent_as_words():
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["changes"] and name not in BY_SSH])
-def test_req16_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path):
+def test_req16_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path, in_memory):
     """16: as many intents as writes, each with its outcome; and where the log cannot be written nothing is."""
     path = str(tmp_path / "audit.log")
     bench = Bench()

@@ -1,4 +1,5 @@
 """The server as a process: its streams, its start, its ends. Everything here runs proxmox_mcp.py as a client would."""
+import contextlib
 import json
 import os
 import select
@@ -324,19 +325,25 @@ class Gated(DemoCluster):
         return super().handle(verb, *arguments, **more)
 
 
-@pytest.fixture(params=["GET", "PUT"])
-def gated(request, tmp_path):
+@contextlib.contextmanager
+def gate(verb, folder):
     """(cluster that waits, environment of a server in front of it, tool call that waits)"""
-    cluster = Gated(request.param)
+    cluster = Gated(verb)
     with Front(cluster) as front:
         environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert,
                        PROXMOX_TOKEN_NAME="demo",
                        PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555", PROXMOX_ALLOW_ELEVATED="true",
-                       PROXMOX_AUDIT_LOG=str(tmp_path / "audit.log"))
+                       PROXMOX_AUDIT_LOG=str(folder / "audit.log"))
         waiting = {"GET": call("slow", "proxmox_get_nodes"),
-                   "PUT": call("slow", "proxmox_resize_lxc", vmid=203, node="pve3", cores=3)}[request.param]
+                   "PUT": call("slow", "proxmox_resize_lxc", vmid=203, node="pve3", cores=3)}[verb]
         yield cluster, environ, waiting
         cluster.go.set()
+
+
+@pytest.fixture(params=["GET", "PUT"])
+def gated(request, tmp_path):
+    with gate(request.param, tmp_path) as found:
+        yield found
 
 
 def test_while_a_node_hangs_ping_and_cancel_work(gated):
@@ -366,19 +373,20 @@ def test_while_a_node_hangs_sigterm_ends_it_at_once(gated):
         assert process.process.wait(1) == 0 and process.process.stderr.read() == b""
 
 
-def test_req20_at_the_end_of_the_input_a_change_on_its_way_is_heard_of(gated):
-    cluster, environ, waiting = gated
-    with Process(environ=environ) as process:
-        process.send(INITIALIZE, waiting)
-        process.read()
-        assert cluster.begun.wait(PATIENCE)
-        process.process.stdin.close()
-        if cluster.verb == "GET":
-            assert process.process.wait(PATIENCE) == 0                      # a read is not waited for (long)
-            return
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.process.wait(2)
-        cluster.go.set()
-        assert process.read()["id"] == "slow" and process.process.wait(PATIENCE) == 0
+def test_req20_at_the_end_of_the_input_a_change_on_its_way_is_heard_of(tmp_path):
+    with gate("GET", tmp_path) as one, gate("PUT", tmp_path) as other:
+        (reads, environ, read), (changes, environ_of_changes, change) = one, other
+        with Process(environ=environ) as reader, Process(environ=environ_of_changes) as changer:
+            for process, cluster, waiting in ((changer, changes, change), (reader, reads, read)):
+                process.send(INITIALIZE, waiting)
+                process.read()
+                assert cluster.begun.wait(PATIENCE)
+            for process in (changer, reader):
+                process.process.stdin.close()
+            assert reader.process.wait(PATIENCE) == 0                       # a read is not waited for (long)
+            with pytest.raises(subprocess.TimeoutExpired):
+                changer.process.wait(0.3)
+            changes.go.set()
+            assert changer.read()["id"] == "slow" and changer.process.wait(PATIENCE) == 0
     with open(environ["PROXMOX_AUDIT_LOG"]) as stream:
         assert "accepted" in stream.read()

@@ -115,8 +115,7 @@ def test_demo_settings_need_nothing_and_take_the_rest():
         ("demo", 8006)] and settings.token_value != "real-secret-value"
 
 
-# ------------------------------------------------------------------------------------------------------- the token's
-# file
+# ----------------------------------------------------------------------------------------------------- the token's file
 
 def token_file(tmp_path, content, mode=0o600):
     path = tmp_path / "token"

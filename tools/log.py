@@ -43,7 +43,7 @@ class Log:
         except Exception as error:      # a field whose str() fails must not end the call it was about
             line = self._line("error", "log", {"message": "a record could not be written: %s" % type(error).__name__})
         with self._change:
-            if self._closing:
+            if self._closing or self._handle is None:
                 return
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
