@@ -2,6 +2,7 @@
 
     with Faulty(certificate, key) as server:
         server.fault = "drip"           # a key of FAULTS; None: a proper answer
+        server.cluster, server.only     # what gives the proper answers, which requests the fault strikes
         server.requests                 # [(verb, target, headers, body)], every complete request that arrived
         server.connections              # how many TCP connections were made
 
@@ -38,6 +39,8 @@ class Faulty:
     def __init__(self, certificate, key, address="127.0.0.1"):
         self.fault = None
         self.answer = None              # bytes to send instead of the usual 200
+        self.cluster = None             # a DemoCluster that gives the proper answers
+        self.only = None                # function(verb, target): whether the fault strikes this request; None: all
         self.requests = []
         self.connections = 0
         self._lock = threading.Lock()
@@ -120,9 +123,10 @@ class Faulty:
                 if request is None:
                     return
                 self.requests.append(request)
-                if self.fault is None:
-                    sock.sendall(self.answer if self.answer is not None else _http("200 OK"))
-                    if self.answer is not None and b"Connection: close" in self.answer:
+                if self.fault is None or (self.only and not self.only(request[0], request[1])):
+                    answer = self._proper(request)
+                    sock.sendall(answer)
+                    if b"Connection: close" in answer:
                         return
                 elif not FAULTS[self.fault](self, sock):
                     return
@@ -132,6 +136,16 @@ class Faulty:
             sock.close()
             with self._lock:
                 self._open[:] = [one for one in self._open if one is not sock and one is not plain]
+
+    def _proper(self, request):
+        if self.answer is not None:
+            return self.answer
+        if self.cluster is None:
+            return _http("200 OK")
+        verb, target, headers, body = request
+        status, reason, headers, body = self.cluster.handle(verb, target, headers, body)
+        lines = "".join("%s: %s\r\n" % pair for pair in headers.items() if pair[0] not in ("Content-Length", "Connection"))
+        return _http("%d %s" % (status, reason), body, lines)
 
     @staticmethod
     def _read(sock):
