@@ -139,19 +139,21 @@ def on_windows(call):
 # --------------------------------------------------------------------------------------------------- what comes of it
 
 def _end(call, pid):
-    """The exec-status of a command that ended, or None when it still runs at the end of the timeout."""
-    pause, deadline = FIRST, call.host.clock() + call.args.timeout
+    """The exec-status (dict) of a command that ended; at the end of the timeout None when it still runs, or the PveError
+    when that could not be read."""
+    pause, deadline, unread = FIRST, call.host.clock() + call.args.timeout, None
     while True:
         left = deadline - call.host.clock()
         if left <= 0:
-            return None
+            return unread
         call.sleep(min(pause, left))
         pause = min(pause * GROWTH, SLOWEST)
         try:
             state = call.get("./agent/exec-status", pid=pid)
         except PveError as error:
             if error.status is None or error.status in (502, 503, 504) or error.status >= 595:
-                continue                                # it could not be asked; the command goes on
+                unread = error                          # it could not be asked; the command goes on
+                continue
             if _GONE.search(str(error)):
                 raise Failure("The command was started (pid %s) and has ended, but its result is lost: the agent gives "
                               "it out once, and that answer did not arrive. Do not repeat it unseen." % pid) from None
@@ -159,17 +161,21 @@ def _end(call, pid):
                           "it ended is not known.\n%s" % (pid, error)) from None
         if str(state.get("exited")) in ("1", "True"):
             return state
+        unread = None
 
 
 def _told(call, pid, state, seconds):
     """The Result. An exit code other than 0 is the command's own word: the call went well, a warning sign tells it."""
     data = {"vmid": call.args.vmid, "pid": pid}
     shown = text.line(call.args.command, 200)
-    if state is None:
-        return Result("The command still runs in %s after %s (pid %s): %s\nIt was not stopped, and it shows its output "
-                      "only at its end. Do not repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its "
-                      "result, once." % (call.subject, text.duration(seconds), pid, shown, call.base, pid),
-                      dict(data, status="running"), "\u23f3")
+    if not isinstance(state, dict):
+        known = state is None
+        says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
+        return Result("%s after %s (pid %s): %s\n%sIt was not stopped, and it shows its output only at its end. Do not "
+                      "repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (
+                          says % call.subject, text.duration(seconds), pid, shown,
+                          "" if known else "It was started, then its state could not be read. ", call.base, pid),
+                      dict(data, status="running" if known else "unknown"), "\u23f3")
     code, signal = state.get("exitcode"), state.get("signal")
     stdout, stderr = repaired(state.get("out-data")), repaired(state.get("err-data"))
     well = code is not None and int(code) == 0
