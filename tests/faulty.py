@@ -144,7 +144,8 @@ class Faulty:
             return _http("200 OK")
         verb, target, headers, body = request
         status, reason, headers, body = self.cluster.handle(verb, target, headers, body)
-        lines = "".join("%s: %s\r\n" % pair for pair in headers.items() if pair[0] not in ("Content-Length", "Connection"))
+        lines = "".join("%s: %s\r\n" % pair for pair in headers.items()
+                        if pair[0] not in ("Content-Length", "Connection"))
         return _http("%d %s" % (status, reason), body, lines)
 
     @staticmethod

@@ -38,7 +38,7 @@ class Answer:
 
 
 class Request:
-    """Who asks, as a call sees it; an MCP request has the same attributes. This one is nobody: no progress, no questions."""
+    """Who asks, as a call sees it; an MCP request has the same attributes. This is nobody: no progress, no question."""
 
     #: Exceptions that are the asker's own affair (a question to the user, say): a call lets them pass.
     aside = ()
@@ -83,7 +83,7 @@ class Host:
             self.log("warning", sentence)
 
     def apidoc(self, cancelled=None):
-        """The API schema of this Proxmox (tools.pve.apidoc.ApiDoc), read when first asked for; PveError or ValueError."""
+        """The API schema of this Proxmox (tools.pve.apidoc.ApiDoc), read at first use; PveError or ValueError."""
         if self._apidoc is None:
             from tools.pve.apidoc import Source
             name = ",".join("%s:%s" % one for one in self.settings.host)
@@ -124,13 +124,13 @@ class Host:
                 return self._plan(call)
             if isinstance(error, Declined):
                 self.audit.refused(entry, arguments, error, self.settings, request, call.args)
-            return self._failure(getattr(error, "headline", None) or "%s failed%s" % (title(entry["name"]), _whose(call)), error)
+            return self._failure(getattr(error, "headline", None) or _failed(entry, call), error)
         except Exception as error:
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error), traceback=_traceback(error))
-            return self._failure("%s failed%s" % (title(entry["name"]), _whose(call)), "%s (%s; the server's log on stderr has "
-                                 "the details). %s" % (UNREADABLE, type(error).__name__, "Nothing was changed." if call is None
-                                 or not call.writes else "A change was sent before that: look at the target before you repeat "
-                                 "the call."))
+            changed = "Nothing was changed." if call is None or not call.writes else (
+                "A change was sent before that: look at the target before you repeat the call.")
+            return self._failure(_failed(entry, call), "%s (%s; the server's log on stderr has the details). %s" % (
+                UNREADABLE, type(error).__name__, changed))
         finally:
             hide_here(())
 
@@ -159,12 +159,14 @@ class Host:
         return Answer(text.fit(body, room), data)
 
 
-def _whose(call):
-    if call is None:
-        return ""
-    if getattr(call.args, "vmid", None):
-        return " for " + call.subject
-    return " on node %s" % call.args.node if getattr(call.args, "node", None) else ""
+def _failed(entry, call):
+    """"Start VM failed for VM 100", as far as it is known."""
+    whose = ""
+    if call is not None and getattr(call.args, "vmid", None):
+        whose = " for " + call.subject
+    elif call is not None and getattr(call.args, "node", None):
+        whose = " on node %s" % call.args.node
+    return "%s failed%s" % (title(entry["name"]), whose)
 
 
 def _traceback(error):

@@ -1,4 +1,4 @@
-"""What toolsets are made of: tiers, Tool (a row), Call (what a handler gets), Result, and the arguments many tools share."""
+"""What toolsets are made of: tiers, Tool (a row), Call (what a handler gets), Result, arguments many tools share."""
 import dataclasses
 import re
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from tools.pve.formats import fill, parse_upid
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
 
-__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest", "Instead", "List", "Node",
-           "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Refused", "Result", "Snapname", "Storage", "TASK", "Table",
-           "Tool", "Vmid", "Wait", "Waiting", "dataclass", "send", "text"]
+__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest",
+           "Instead", "List", "Node", "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Refused",
+           "Result", "Snapname", "Storage", "TASK", "Table", "Tool", "Vmid", "Wait", "Waiting", "dataclass", "send",
+           "text"]
 
 Column = text.Column
 
@@ -45,7 +46,7 @@ class Instead(Exception):
 
 
 class Result:
-    """What a handler returns: text (str) for people and models, data (dict) for programs, mark (its first character)."""
+    """What a handler returns: text (str) for people and models, data (dict) for programs, mark (first character)."""
 
     __slots__ = ("text", "data", "mark")
 
@@ -120,7 +121,7 @@ TASK = Facts(Column("upid"), Column("node"), Column("type"), Column("status"), C
 class Tool:
     """A row of a toolset's table.
 
-    endpoint   str "VERB /path": the Proxmox endpoint the tool stands for; `{node}`, `{vmid}` ... come from the arguments
+    endpoint   str "VERB /path": the Proxmox endpoint the tool stands for; `{node}`, `{vmid}` ... are arguments
     tier       BASIC, ELEVATED or DESTRUCTIVE
     args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
     handler    function(call) -> Result; without one the arguments are sent as parameters
@@ -130,7 +131,8 @@ class Tool:
     destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
     """
 
-    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes", "destroys")
+    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes",
+                 "destroys")
 
     def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says="done", repeats=None,
                  destroys=None):
@@ -143,8 +145,8 @@ class Tool:
 
 
 _WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",
-          "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS", "rrd": "RRD",
-          "mountpoint": "mount point"}
+          "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS",
+          "rrd": "RRD", "mountpoint": "mount point"}
 
 
 def title(name):
@@ -167,7 +169,7 @@ def definition(name, tool):
                         "idempotentHint": bool(tool.repeats), "openWorldHint": False}}
 
 
-# ------------------------------------------------------------------------------------------------------- shared arguments
+# ----------------------------------------------------------------------------------------------------- shared arguments
 
 Node = Annotated[str, Arg(format="node")]
 AnyNode = Annotated[Optional[str], Arg(format="node")]
@@ -310,7 +312,7 @@ class Call:
     # -- Proxmox
 
     def path(self, template, ids=None):
-        """`template` with the ids of this call filled in, each checked; "." at the start stands for the guest's path."""
+        """`template` with the ids of this call filled in, each checked; a "." at the start is the guest's path."""
         if template.startswith("."):
             return self.base + (fill(template[1:], self._ids(template, ids)))
         return fill(template, self._ids(template, ids))
@@ -356,8 +358,9 @@ class Call:
         except PveError as error:
             self.host.audit.end(self._audit, error.outcome, error=str(error))
             raise self._explain(error) from None
-        except BaseException as error:                  # Cancelled comes before it is sent; of anything else nobody knows
-            self.host.audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown", error=type(error).__name__)
+        except BaseException as error:                  # Cancelled comes before it is sent; of others nobody knows
+            self.host.audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown",
+                                error=type(error).__name__)
             raise
         finally:
             self.request.writing = False
@@ -371,8 +374,8 @@ class Call:
         if vmid and wanted and _MISSING_GUEST.search(str(error)):
             row = self.guest()
             if row["node"] != wanted:
-                return PveError("%s is on node %s, not on %s. Nothing was done; call again with node=%s or leave node out."
-                                % (self.subject, row["node"], wanted, row["node"]))
+                return PveError("%s is on node %s, not on %s. Nothing was done; call again with node=%s or leave node "
+                                "out." % (self.subject, row["node"], wanted, row["node"]))
         elif wanted and _MISSING_NODE.search(str(error)):
             names = sorted(str(n.get("node")) for n in self.get("/nodes"))
             if wanted not in names:
@@ -421,7 +424,7 @@ class Call:
         return outcome
 
     def done(self, answer, limit=None):
-        """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed, or none was begun."""
+        """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed or none began."""
         if answer is None or answer == "" or self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
         if parse_upid(answer) is None:
@@ -432,8 +435,11 @@ class Call:
         return outcome
 
     def confirm(self, describe):
-        """Ask the user before something is lost. describe() -> (question, found): it reads the target and says in one or
-        two sentences what would go; `found` (dict) is what must still be true when the answer comes. Returns `found`."""
+        """Ask the user before something is lost; returns `found`.
+
+        describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
+        (dict) is what must still be true when the answer comes.
+        """
         if self.host.settings.dry_run:
             return describe()[1]
         return self.host.consent.ask(self, describe)
@@ -453,8 +459,8 @@ class Call:
     def listing(self, rows, headline=None, note=None, narrow=None, shape=None, **more):
         """The Result of normalised rows: one page of them, as many as fit, and what was left out is said.
 
-        headline: default "12 guests"; narrow: arguments that would make the list shorter (text); shape: a Table other than
-        the row's `returns`; more: added to the data.
+        headline: default "12 guests"; narrow: arguments that would make the list shorter (text); shape: a Table other
+        than the row's `returns`; more: added to the data.
         """
         shape = shape or self.tool.returns
         limit, offset = getattr(self.args, "limit", DEFAULT_LIMIT * 4), getattr(self.args, "offset", 0)
@@ -500,7 +506,8 @@ class Call:
         data.update({key: value for key, value in found.items() if value is not None})
         if outcome.upid and not outcome.ok:
             return Result(running_text(says, outcome), data, mark="\u23f3")
-        lines = ["%s%s." % (says[:1].upper() + says[1:], " (%s)" % text.duration(outcome.duration) if outcome.duration else "")]
+        took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
+        lines = ["%s%s." % (says[:1].upper() + says[1:], took)]
         if outcome.warnings:
             lines.append("The task ended with %s:" % text.plural(len(outcome.warnings), "warning"))
             lines.append(text.quoted("\n".join(outcome.warnings)))
@@ -513,8 +520,8 @@ def running_text(says, outcome):
     """What to say of a task whose end was not seen."""
     ask = "Ask on with proxmox_get_task upid=%s (wait=60 follows it)." % outcome.upid
     if outcome.status == "unknown":
-        return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read; it goes on "
-                "in Proxmox. Do not repeat the call. %s" % (says, ask))
+        return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read; it "
+                "goes on in Proxmox. Do not repeat the call. %s" % (says, ask))
     return "Still running in Proxmox, not yet done: %s.\n%s" % (says, ask)
 
 

@@ -7,7 +7,8 @@ import json
 import re
 import time
 
-#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors, tags, surrogates.
+#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors, tags,
+#: surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
                         "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
                         "\U000e0000-\U000e0fff]")
@@ -54,7 +55,8 @@ def visible(text):
 def clean(value):
     """`value` (anything JSON) with every text in it made visible and cut to LONGEST characters."""
     if isinstance(value, str):
-        return value if value.isascii() and value.isprintable() and len(value) <= LONGEST else cut(visible(value), LONGEST)
+        plain = value.isascii() and value.isprintable() and len(value) <= LONGEST
+        return value if plain else cut(visible(value), LONGEST)
     if isinstance(value, int):                              # most values are one: first, for speed
         return value
     if isinstance(value, dict):

@@ -32,7 +32,8 @@ class App:
     def _open(self):
         from tools.host import Host, demo_adapter
         from tools.mcp.confirm import Consent
-        return Host(self.settings, self.log, adapter=demo_adapter(self.settings), consent=Consent(self.settings.confirm))
+        return Host(self.settings, self.log, adapter=demo_adapter(self.settings),
+                    consent=Consent(self.settings.confirm))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""

@@ -424,7 +424,7 @@ class Source:
     name: str that tells hosts apart. clock() gives seconds. Safe to use from several threads.
     """
     LOOK_AGAIN = 3600                                   # seconds after which /version is asked again
-    TRY_AGAIN = 300                                     # seconds after which a page that could not be had is asked again
+    TRY_AGAIN = 300                                     # the same of a page that could not be had
     MOST = 32 << 20                                     # bytes of the page; the real ones have 4 million
 
     def __init__(self, client, name, state_dir=None, clock=time.monotonic):
