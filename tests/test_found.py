@@ -117,8 +117,8 @@ def test_what_is_missing_ends_in_one_sentence(name):
             keys.update(row if isinstance(row, dict) else ())
         return data
     call(collect)
-    for gone in sorted(keys)[:40]:
-        fine(call(lambda data: without(data, gone)))
+    for first in range(12):
+        fine(call(lambda data: without(data, sorted(keys)[first::12])))
 
 
 def without(value, gone):
