@@ -315,8 +315,10 @@ def _iface(row):
 
 def get_node_network(call):
     args = call.args
-    reply = call.reply("/nodes/{node}/network", type=args.type)
-    rows = NETWORK.data([_iface(row) for row in sorted(reply.data or [], key=lambda row: str(row.get("iface")))])
+    local = args.type == "any_local_bridge"             # unknown to Proxmox VE 7, so it is picked here
+    reply = call.reply("/nodes/{node}/network", type=None if local else args.type)
+    rows = NETWORK.data([_iface(row) for row in sorted(reply.data or [], key=lambda row: str(row.get("iface")))
+                         if not local or row.get("type") in ("bridge", "OVSBridge")])
     notes, more = [], {}
     if reply.extra.get("changes"):
         more["changes"] = str(reply.extra["changes"])
