@@ -35,6 +35,8 @@ def execute(call):
     """POST .../agent/exec."""
     guest = _agent(call)
     argv = call.p["command"]
+    if call.world.major < 8 and len(argv) == 1:         # one string there, of format string-alist (split_list)
+        argv = argv[0].split("\0") if "\0" in argv[0] else argv[0].replace(",", " ").replace(";", " ").split()
     for word in argv:
         if any(ord(character) > 255 for character in word):
             die("Wide character in syswrite at /usr/share/perl5/PVE/QMPClient.pm line 320.")
