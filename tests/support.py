@@ -1,6 +1,7 @@
 """Test support: a Host on the demo cluster with a clock that only moves when somebody waits."""
 import copy
 import functools
+import json
 import os
 import sys
 import threading
@@ -81,3 +82,16 @@ class Bench:
 def wire(verb, path, params):
     """One request as a line: verb, path, parameters sorted by name."""
     return " ".join([verb, path] + ["%s=%s" % (key, value) for key, value in sorted(params.items())])
+
+
+def answering(bench, path, data):
+    """Let GETs of one path of the bench's Proxmox answer with `data`, or with an error when it is (status, reason)."""
+    handle = bench.cluster.handle
+
+    def other(verb, target, headers, body=b""):
+        if verb == "GET" and target.split("?")[0] == "/api2/json" + path:
+            if isinstance(data, tuple):
+                return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
+            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
+        return handle(verb, target, headers, body)
+    bench.cluster.handle = other

@@ -1,9 +1,8 @@
 """The daily round: backup jobs and gaps, services, updates, the log, HA, pools, permissions, and stopping a task."""
-import json
 
 import pytest
 
-from support import answering, Bench
+from support import Bench, answering
 from tools import text
 from tools.kit import Declined
 

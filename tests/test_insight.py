@@ -1,9 +1,8 @@
 """The cluster at a glance, what is inside guests, history and pending changes."""
-import json
 
 import pytest
 
-from support import Bench
+from support import Bench, answering
 from tools import insight, text
 
 FIND = "GET /cluster/resources type=vm"
@@ -36,19 +35,6 @@ CASES = [
 def ok(answer):
     assert not answer.failed, answer.text
     return answer
-
-
-def answering(bench, path, data):
-    """Let one path of the bench's Proxmox answer with `data`, or with an error when it is one."""
-    handle = bench.cluster.handle
-
-    def other(verb, target, headers, body=b""):
-        if verb == "GET" and target.split("?")[0] == "/api2/json" + path:
-            if isinstance(data, tuple):
-                return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
-            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
-        return handle(verb, target, headers, body)
-    bench.cluster.handle = other
 
 
 # ------------------------------------------------------------------------------------------------------------- overview
