@@ -139,8 +139,8 @@ def on_windows(call):
 # --------------------------------------------------------------------------------------------------- what comes of it
 
 def _end(call, pid):
-    """The exec-status (dict) of a command that ended; at the end of the timeout None when it still runs, or the PveError
-    when that could not be read."""
+    """The exec-status (dict) of a command that ended; at the end of the timeout None when it still runs, or the
+    PveError when that could not be read."""
     pause, deadline, unread = FIRST, call.host.clock() + call.args.timeout, None
     while True:
         left = deadline - call.host.clock()
