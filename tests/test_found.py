@@ -7,7 +7,9 @@ import pytest
 from support import Bench, Clock
 from test_tools import CASES_OF_ALL, ROWS, _fill
 from tools import text
-from tools.host import UNREADABLE
+from tools.host import UNREADABLE, Request
+from tools.mcp.app import App
+from tools.mcp.server import NotFound, RpcError
 from tools.pve.demo import DemoCluster
 
 #: tool -> (arguments, preparation) of its first case.
@@ -19,6 +21,21 @@ def test_the_type_of_a_task_is_not_that_of_a_guest(kind):
     """An argument `type` was taken for the guest's kind, and the guest's node could not be looked up."""
     answer = Bench().run("proxmox_list_tasks", vmid=100, type=kind)
     assert not answer.failed, answer.text
+
+
+def test_an_empty_verb_is_an_argument_that_is_wrong():
+    """It was taken for none at all, which only a description of an endpoint may have."""
+    answer = Bench().run("proxmox_api_call", verb="", path="/nodes")
+    assert answer.failed and "verb: must be at least 1" in answer.text
+
+
+@pytest.mark.parametrize("version", ["7.4", "8.4", "9.1"])
+def test_every_version_of_proxmox(version):
+    """Local bridges (a type unknown to 7) and commands (one string in 7)."""
+    answer = Bench(version=version).run("proxmox_get_node_network", node="pve1", type="any_local_bridge")
+    assert [row["iface"] for row in answer.data["items"]] == ["vmbr0", "vmbr1"]
+    answer = Bench(version=version).run("proxmox_execute_vm_command", vmid=100, command="echo 'a b' c")
+    assert answer.data["stdout"] == "a b c\n", answer.text
 
 
 # ------------------------------------------------------------------------------------------ answers of another shape
@@ -125,3 +142,25 @@ def without(value, gone):
     if isinstance(value, dict):
         return {key: without(part, gone) for key, part in value.items() if key not in gone}
     return [without(part, gone) for part in value] if isinstance(value, list) else value
+
+
+URIS = ["pve://cluster/status", "pve://node/pve1/status", "pve://node/pve1/network/vmbr0", "pve://storage/pve1/local",
+        "pve://guest/100/status", "pve://guest/100/config", "pve://guest/100/snapshot/before-upgrade"]
+
+
+@pytest.mark.parametrize("uri", URIS + [None])
+def test_resources_of_another_shape_end_in_one_sentence(uri):
+    """uri None: the list of them. It was an internal error of the engine, without a reason."""
+    logged = []
+    bench = Bench(cluster=Misshapen())
+    app = App(bench.host.settings, lambda *record, **more: logged.append(record), bench.host)
+    for data in INSTEAD:
+        bench.cluster.change = lambda _: data
+        try:
+            assert app.resources(Request()) if uri is None else app.read_resource(Request(), uri)
+        except NotFound:
+            pass
+        except RpcError as error:
+            assert str(error).endswith((".", ")")), error
+            assert (UNREADABLE in str(error)) == bool(logged), error
+        del logged[:]

@@ -91,15 +91,22 @@ class App:
         from tools import resources
         return self._read(resources.read, self.host, request, uri)
 
-    @staticmethod
-    def _read(function, *arguments):
+    def _read(self, function, *arguments):
         from tools import resources
+        from tools.host import UNREADABLE
         try:
             return _uncancelled(function, *arguments)
         except resources.Missing:
             raise NotFound() from None
         except resources.Failed as error:
             raise RpcError(INTERNAL, str(error)) from None
+        except (Cancelled, RpcError):
+            raise
+        except Exception as error:                      # as in a call of a tool
+            import traceback
+            self.log("error", "unreadable answer or mistake", error=repr(error), traceback=traceback.format_exc())
+            raise RpcError(INTERNAL, "%s (%s; the server's log on stderr has the details)." % (
+                UNREADABLE, type(error).__name__)) from None
 
     def prompts(self):
         """The prompts."""
