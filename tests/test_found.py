@@ -151,9 +151,8 @@ URIS = ["pve://cluster/status", "pve://node/pve1/status", "pve://node/pve1/netwo
 @pytest.mark.parametrize("uri", URIS + [None])
 def test_resources_of_another_shape_end_in_one_sentence(uri):
     """uri None: the list of them. It was an internal error of the engine, without a reason."""
-    logged = []
     bench = Bench(cluster=Misshapen())
-    app = App(bench.host.settings, lambda *record, **more: logged.append(record), bench.host)
+    app = App(bench.host.settings, bench.host.log, bench.host)
     for data in INSTEAD:
         bench.cluster.change = lambda _: data
         try:
@@ -161,6 +160,4 @@ def test_resources_of_another_shape_end_in_one_sentence(uri):
         except NotFound:
             pass
         except RpcError as error:
-            assert str(error).endswith((".", ")")), error
-            assert (UNREADABLE in str(error)) == bool(logged), error
-        del logged[:]
+            assert str(error).endswith("."), error
