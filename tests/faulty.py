@@ -272,6 +272,15 @@ def _no_length(server, sock):
     return False
 
 
+def _echo(server, sock):
+    """A refusal that repeats all that was sent, the token and passwords too."""
+    verb, target, headers, body = server.requests[-1]
+    whole = "%s %s %r %s" % (verb, target, headers, body.decode("utf-8", "replace"))
+    sock.sendall(_http("400 Parameter verification failed.", json.dumps({
+        "data": None, "message": whole, "errors": {"password": whole}}).encode()))
+    return False
+
+
 _HTML = b"<html><head><title>Log in</title></head><body>Please log in</body></html>"
 _NULL = b'{"data":null}'
 
@@ -298,6 +307,7 @@ FAULTS = {
     "301": _say("301 Moved Permanently", b"", "Location: https://elsewhere.example.com:8443/login\r\n"),
     "400": _say("400 Parameter verification failed.", json.dumps({"data": None, "errors": {
         "scsi0": "invalid format - x\\nvalue missing", "memory": "value must be positive"}}).encode()),
+    "echo": _echo,
     "401": _say("401 Authentication failed!", b""),
     "403": _say("403 Permission check failed (/vms/100, VM.PowerMgmt)", _NULL),
     "500": _say("500 VM is locked (backup)", json.dumps({"data": None, "message": "VM is locked (backup)\n"}).encode()),

@@ -107,6 +107,7 @@ EXPECTED = {
     "no length": (None, None, 1),
     "301": ("elsewhere.example.com", "refused", 1),
     "400": ("memory: value must be positive", "refused", 1),
+    "echo": ("***", "refused", 1),
     "401": ("PROXMOX_TOKEN_NAME", "refused", 1),
     "403": ("pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles PVEVMUser", "refused", 1),
     "500": ("VM is locked (backup)", "refused", 1),
