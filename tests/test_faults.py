@@ -25,8 +25,8 @@ from tools.pve.demo import DemoCluster
 TOKEN, PASSWORD = "CANARY-token-1111-2222-333344445555", "CANARY+pass/wo rd%1"
 KEY = "ssh-ed25519 AAAACANARYKEY1234567890123456789012345678901234567890 me@here"
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
-#: Where a secret could hide.
-WRITTEN = {form for secret in (TOKEN, PASSWORD, KEY.split()[1]) for form in (
+#: How a secret may be written. The key is a public one, and kept out of the logs all the same.
+WRITTEN = {form for secret in (TOKEN, PASSWORD) for form in (
     secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])}
 IN_TIME = 5.0                   # seconds for any call here; the client's limits are made as short as `limits` says
 
@@ -164,8 +164,8 @@ def test_req22_req23_every_fault_at_every_kind_of_call(fault, kind, struck, worl
     assert not failed and "pve1" in again
     with open(audit, "a+", encoding="ascii") as stream:
         stream.seek(0)
-        streams = stream.read() + text + "\n".join(talk.logged)
-    assert not any(form in streams for form in WRITTEN)
+        streams = stream.read() + "\n".join(talk.logged)
+    assert not any(form in streams + text for form in WRITTEN) and KEY.split()[1] not in streams
     del talk.logged[:]
     with open(audit, "w", encoding="ascii"):
         pass
