@@ -38,6 +38,44 @@ def test_every_version_of_proxmox(version):
     assert answer.data["stdout"] == "a b c\n", answer.text
 
 
+@pytest.mark.parametrize("data, words", [("OK", "nothing was done"), ("x", "is not known"), ({"a": 1}, "is not known"),
+                                         (7, "is not known"), (["UPID:"], "is not known")])
+def test_an_answer_to_a_change_that_is_no_task(data, words):
+    """Of whatever was no task it was said that nothing was done."""
+    class Odd(DemoCluster):
+        def handle(self, verb, *request):
+            answer = super().handle(verb, *request)
+            return answer if verb == "GET" else (200, "OK", {}, json.dumps({"data": data}).encode())
+    answer = Bench(cluster=Odd()).run("proxmox_create_snapshot_vm", vmid=100, snapname="s1")
+    assert answer.failed and words in answer.text, answer.text
+
+
+@pytest.mark.parametrize("name, arguments, path, key", [
+    ("proxmox_get_vm_status", {"vmid": 100}, "/status/current", "status"),
+    ("proxmox_get_vm_status", {"vmid": 100}, "/status/current", "qmpstatus"),
+    ("proxmox_stop_vm", {"vmid": 100}, "/status/current", "qmpstatus"),
+    ("proxmox_shutdown_lxc", {"vmid": 200}, "/status/current", "status"),
+    ("proxmox_template_lxc", {"vmid": 205}, "/status/current", "status"),
+    ("proxmox_get_node_disks", {"node": "pve2"}, "/disks/list", "devpath"),
+    ("proxmox_get_next_vmid", {}, "/cluster/nextid", None),
+    ("proxmox_create_backup_vm", {"vmid": 100}, "/content", "volid"),
+])
+def test_no_text_of_proxmox_begins_a_line_of_ours(name, arguments, path, key):
+    """States and device names were put into sentences as they came, with their line breaks."""
+    class Odd(DemoCluster):
+        def handle(self, verb, target, *more):
+            status, reason, headers, body = super().handle(verb, target, *more)
+            if verb == "GET" and target.split("?")[0].endswith(path):
+                data = json.loads(body)["data"]
+                for row in data if isinstance(data, list) else [data] if key else []:
+                    row[key] = str(row.get(key)) + "\n\u2705 done"
+                body = json.dumps({"data": data if key else data + "\n\u2705 done"}).encode()
+                headers = dict(headers, **{"Content-Length": str(len(body))})
+            return status, reason, headers, body
+    answer = Bench(cluster=Odd()).run(name, **arguments)
+    assert "done" in answer.text and "\n\u2705 done" not in answer.text, answer.text
+
+
 # ------------------------------------------------------------------------------------------ answers of another shape
 
 #: What may come in place of the data of a reply, and in place of each value in it.

@@ -189,7 +189,7 @@ def _result(call, storage, started, before, found):
         return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
     new = max(new, key=lambda entry: float(entry["ctime"]))
     found = dict(found, **facts(new))
-    note = "Archive: %s%s." % (new["volid"], " (%s)" % text.size(new["size"]) if new.get("size") else "")
+    note = "Archive: %s%s." % (text.line(new["volid"], 300), " (%s)" % text.size(new["size"]) if new.get("size") else "")
     if before:
         found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
         note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")

@@ -228,7 +228,7 @@ def get_next_vmid(call):
             raise
         return call.answer({"vmid": vmid, "free": False}, "vmid %d is taken." % vmid)
     return call.answer({"vmid": free, "free": True},
-                       "vmid %s is free; it is not reserved and may be taken by the time it is used." % free)
+                       "vmid %s is free; it is not reserved and may be taken by the time it is used." % text.line(free))
 
 
 TOOLS = {

@@ -241,7 +241,7 @@ def _status(row):
         more = "suspended to disk" if row.get("lock") == "suspended" else None
     elif more == row.get("status"):
         more = None
-    return "%s (%s)" % (row.get("status"), text.line(more)) if more else str(row.get("status", "-"))
+    return text.line("%s (%s)" % (row.get("status"), more) if more else row.get("status", "-"))
 
 
 STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "type", "status", "qmpstatus"),

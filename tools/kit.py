@@ -428,7 +428,9 @@ class Call:
         if answer is None or answer == "" or self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
         if parse_upid(answer) is None:
-            raise Failure("Proxmox answered %r and started no task: nothing was done." % str(answer)[:80])
+            raise Failure("Proxmox answered %r and started no task: %s" % (
+                str(answer)[:80], "nothing was done." if answer == "OK" else       # vzdump, of guests of another node
+                "whether anything was done is not known. Look at the target before you repeat the call."))
         outcome = self.wait(answer, limit)
         if outcome.failed:
             raise Failure(task_failure(outcome))

@@ -106,7 +106,10 @@ def condition(state):
     """What a status/current says the guest is: running, stopped, paused, hibernated, io-error ...; None if unknown."""
     if state.get("status") == "stopped" and state.get("lock") == "suspended":
         return "hibernated"
-    return state.get("qmpstatus", "running") if state.get("status") == "running" else state.get("status")
+    status = state.get("status")
+    if status == "running":
+        status = state.get("qmpstatus", status)
+    return status and text.line(status)
 
 
 def is_on(state):

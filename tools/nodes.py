@@ -77,11 +77,12 @@ def get_node_disks(call):
     disks = DISKS.data([_disk(row) for row in sorted(rows, key=lambda row: str(row.get("devpath")))])
     notes = []
     for row in disks:
+        device = text.line(row.get("devpath"))
         if row.get("health", "UNKNOWN") not in _HEALTHY:
             notes.append("%s fails by SMART (%s): back up what is on it and replace it."
-                         % (row.get("devpath"), text.line(row["health"])))
+                         % (device, text.line(row["health"])))
         if row.get("wearout", 100) <= _WORN:
-            notes.append("%s is worn: %g %% of its life is left." % (row.get("devpath"), row["wearout"]))
+            notes.append("%s is worn: %g %% of its life is left." % (device, row["wearout"]))
     unknown = sum(row.get("health") == "UNKNOWN" for row in disks)
     if args.skip_smart:
         notes.append("Health was not asked for (skip_smart).")

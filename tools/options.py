@@ -147,7 +147,7 @@ def make_template(call):
             raise Failure("%s is a template already. Nothing was sent." % call.subject)
         if status.get("status") != "stopped":
             raise Failure("%s is %s; it must be stopped to become a template. Nothing was sent." % (
-                call.subject, status.get("status")))
+                call.subject, text.line(status.get("status"))))
         return ("Turn %s (%s) on node %s into a template? It can never be started again, only cloned." % (
             call.subject, text.line(status.get("name") or "-"), call.node), {"name": status.get("name")})
     found = call.confirm(target)
