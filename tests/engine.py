@@ -72,6 +72,9 @@ class TableApp:
             raise RpcError(INVALID_PARAMS, "Nothing to complete")
         return [value for value in values if value.startswith(argument["value"])]
 
+    def close(self):
+        pass
+
 
 class Talk:
     """A client in this process: `line` and `send` give the server something to read, `read` is its next message.

@@ -59,6 +59,7 @@ class Audit:
         self.path, self.scrub = path, scrub
         self._log, self._now, self._sleep = log or (lambda level, event, **fields: None), now, sleep
         self._lock = threading.Lock()
+        self._open_entries = set()          # without an outcome yet
 
     # -- what a call notes
 
@@ -71,15 +72,25 @@ class Audit:
         line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, parameters=self.scrubbed(params, call),
                     arguments=self.scrubbed(vars(call.args), call))
         try:
-            return Entry(self._append(line), call.name, node, vmid)
+            entry = Entry(self._append(line), call.name, node, vmid)
         except Unwritable as error:
             raise PveError("%s, so nothing may be changed; nothing was sent. Make it writable, or unset "
                            "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
+        self._open_entries.add(entry)
+        return entry
 
     def end(self, entry, outcome, upid=None, error=None):
-        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown. Never raises."""
-        if entry is not None:
-            self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(error))
+        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises."""
+        try:
+            self._open_entries.remove(entry)
+        except KeyError:                    # None, or `close` was first
+            return
+        self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(error))
+
+    def close(self):
+        """The process ends: what has no outcome yet has an unknown one. Never raises."""
+        for entry in list(self._open_entries):
+            self.end(entry, "unknown", error="the server ended before Proxmox answered")
 
     def task(self, entry, outcome):
         """Note how the task ended, or that its end was not seen. Never raises."""

@@ -351,20 +351,28 @@ class Call:
         if self.host.settings.dry_run:
             self.planned.append((verb, path, params))
             return None
-        self._audit = self.host.audit.begin(self, verb, path, params)
-        self.request.writing, self.writes = True, self.writes + 1
+        self.request.writing = True
+        try:
+            return self._send(verb, path, params)
+        except PveError as error:
+            raise self._explain(error) from None
+        finally:
+            self.request.writing = False
+
+    def _send(self, verb, path, params):
+        """`send`, with its intent and its outcome in the audit log."""
+        audit = self.host.audit
+        self._audit = audit.begin(self, verb, path, params)
+        self.writes += 1
         try:
             data = self.host.client.request(verb, path, params, cancelled=self.request.cancelled).data
         except PveError as error:
-            self.host.audit.end(self._audit, error.outcome, error=str(error))
-            raise self._explain(error) from None
-        except BaseException as error:                  # Cancelled comes before it is sent; of others nobody knows
-            self.host.audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown",
-                                error=type(error).__name__)
+            audit.end(self._audit, error.outcome, error=str(error))
             raise
-        finally:
-            self.request.writing = False
-        self.host.audit.end(self._audit, "accepted", upid=data if parse_upid(data) else None)
+        except BaseException as error:                  # Cancelled comes before it is sent; of others nobody knows
+            audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown", error=type(error).__name__)
+            raise
+        audit.end(self._audit, "accepted", upid=data if parse_upid(data) else None)
         return data
 
     def _explain(self, error):

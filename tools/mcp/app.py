@@ -42,6 +42,11 @@ class App:
         except Exception as error:
             self.log("debug", "not ready yet", error=repr(error))
 
+    def close(self):
+        """The process ends: note of what is still on its way that its outcome is not known. Never raises."""
+        if self._host is not None:
+            self._host.audit.close()
+
     # -- tools
 
     def tools(self):

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from tools.mcp.server import Server
+from tools.mcp.server import GRACE, GRACE_FOR_CHANGES, Server
 from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
@@ -30,34 +30,37 @@ PAUSE = 0.05            # seconds after the first answer until the imports for t
 
 #: signal -> exit status. What was started in Proxmox goes on there.
 SIGNALS = {"SIGTERM": 0, "SIGHUP": 0, "SIGINT": 130}
+CHANGES_AT_A_SIGNAL = 1.5       # seconds for a change on its way; clients kill 2 seconds after SIGTERM
 
 
 def serve(version, demo=False):
     """Serve stdio; never returns, the process ends here."""
-    for name, status in SIGNALS.items():
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_, status=status: os._exit(status))
     terminal = sys.stdin is not None and sys.stdin.isatty()
     reader, writer = private_streams()
     log = _Log()
     settings = _once(lambda: _settings(demo, log))
-    if terminal:                        # a person is waiting: say what is wrong, or what this waits for
-        settings()
-        sys.stderr.write("proxmox-mcp %s waits for an MCP client on its standard input (Ctrl-C ends it).\n"
-                         "To try it without a client: proxmox-mcp --demo call proxmox_get_vms\n" % version)
+
+    def end(status, grace=0.0, changes=GRACE_FOR_CHANGES):
+        server.finish(grace, changes)
+        log.close()
+        os._exit(status)
 
     def write(line):
         try:
             write_all(writer, line)
         except OSError:                 # nobody listens any more
-            server.finish(grace=0)
-            os._exit(0)
+            end(0)
 
     def load():
         from tools.mcp.app import App
         return App(settings(), log)
     server = Server(write, load, {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version,
                                   "instructions": INSTRUCTIONS, "capabilities": CAPABILITIES}, log)
+    _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
+    if terminal:                        # a person is waiting: say what is wrong, or what this waits for
+        settings()
+        sys.stderr.write("proxmox-mcp %s waits for an MCP client on its standard input (Ctrl-C ends it).\n"
+                         "To try it without a client: proxmox-mcp --demo call proxmox_get_vms\n" % version)
     begun = threading.Event()
 
     def prepare():
@@ -71,9 +74,26 @@ def serve(version, demo=False):
         server.receive(line)
         begun.set()
     settings()
-    server.finish()
-    log.close()
-    os._exit(0)
+    end(0, GRACE)
+
+
+def _at_a_signal(end):
+    """Call end(exit status) in a thread of its own at one of SIGNALS, whatever the main thread waits for.
+
+    A Python handler runs in the main thread only, which a signal does not wake when another thread took it or when it
+    came just before the read. So the byte counts that Python itself writes to a pipe (signal.set_wakeup_fd).
+    """
+    known = {int(getattr(signal, name)): status for name, status in SIGNALS.items() if hasattr(signal, name)}
+    if os.name == "nt":                 # its pipes cannot be made non-blocking, and Ctrl-C reaches the main thread
+        for number, status in known.items():
+            signal.signal(number, lambda *_, status=status: end(status))
+        return
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for number in known:
+        signal.signal(number, lambda *_: None)
+    threading.Thread(target=lambda: end(known[os.read(told, 1)[0]]), daemon=True).start()
 
 
 def _once(make):

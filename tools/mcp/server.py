@@ -8,7 +8,8 @@ The thread that calls `receive` reads, sorts out and answers what needs no waiti
 thread each, so that a ping, a cancellation or an answer of the user is never behind a slow node.
 
 An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(),
-read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context).
+read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context),
+close().
 Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by `load`
 when a request first needs it.
 """
@@ -535,10 +536,16 @@ class Server:
     # -- the end
 
     def finish(self, grace=GRACE, changes=GRACE_FOR_CHANGES):
-        """The input has ended: wait until the running calls are answered, but no longer than `grace` seconds.
+        """No more is served: wait until the running calls are answered, but no longer than `grace` seconds; close the
+        app.
 
         While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
         """
+        self._drain(grace, changes)
+        if self._app is not None:
+            self._app.close()
+
+    def _drain(self, grace, changes):
         start = since = self.clock()
         with self._lock:
             self._closed = True
