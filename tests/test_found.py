@@ -148,21 +148,29 @@ def fine(answer):
     assert not {"\u2705 done", "```"} & {line.strip() for line in answer.text.split("\n")}, answer.text
 
 
-@pytest.mark.parametrize("name", sorted(FIRST))
+NAMES = sorted(FIRST)
+
+
+def half(name, values):
+    """Every second of the values, the others for the next tool: each is met by half of the tools."""
+    return list(values)[NAMES.index(name) % 2::2]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_answers_of_another_shape_end_in_one_sentence(name):
     call = Calls(name)
-    for data in INSTEAD:
+    for data in half(name, INSTEAD):
         fine(call(lambda _: data))
 
 
-@pytest.mark.parametrize("name", sorted(FIRST))
+@pytest.mark.parametrize("name", NAMES)
 def test_values_of_another_kind_end_in_one_sentence(name):
     call = Calls(name)
-    for change in VALUES.values():
+    for change in half(name, VALUES.values()):
         fine(call(lambda data: each(data, change)))
 
 
-@pytest.mark.parametrize("name", sorted(FIRST))
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_missing_ends_in_one_sentence(name):
     """Each key that a reply has is missing once, some at a time."""
     call, keys = Calls(name), set()
@@ -172,8 +180,8 @@ def test_what_is_missing_ends_in_one_sentence(name):
             keys.update(row if isinstance(row, dict) else ())
         return data
     call(collect)
-    for first in range(12):
-        fine(call(lambda data: without(data, sorted(keys)[first::12])))
+    for first in range(6):
+        fine(call(lambda data: without(data, sorted(keys)[first::6])))
 
 
 def without(value, gone):
