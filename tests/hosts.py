@@ -18,9 +18,12 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
-#: suite -> mirror (None: debootstrap's own).
-SUITES = {suite: None for suite in ("bullseye", "bookworm", "trixie", "testing", "jammy", "noble", "resolute")}
+#: suite -> (mirror, debootstrap's script); a debootstrap of Debian knows neither Ubuntu's mirror nor its latest suites.
+DEBIAN, UBUNTU = ("http://deb.debian.org/debian", "sid"), ("http://archive.ubuntu.com/ubuntu", "gutsy")
+SUITES = {"bullseye": DEBIAN, "bookworm": DEBIAN, "trixie": DEBIAN, "testing": DEBIAN,
+          "jammy": UBUNTU, "noble": UBUNTU, "resolute": UBUNTU}
 PACKAGES = "python3,python3-requests,openssl"
+UBUNTU_KEYS = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"      # of the package ubuntu-keyring
 
 #: Runs inside the root: the server of the demo cluster and the client of the .pyz, all over loopback.
 INSIDE = r'''
@@ -77,9 +80,11 @@ def try_suite(suite, folder):
     """The facts (dict) of a run in a root of `suite`; made in `folder` unless it is there."""
     root = os.path.join(folder, suite)
     if not os.path.exists(os.path.join(root, "usr/bin/python3")):
-        command = ["debootstrap", "--variant=minbase", "--include=" + PACKAGES, suite, root]
-        done = subprocess.run(command + ([SUITES[suite]] if SUITES.get(suite) else []), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)
+        source = SUITES.get(suite, DEBIAN)
+        command = ["debootstrap", "--variant=minbase", "--include=" + PACKAGES]
+        if source is UBUNTU:
+            command.append("--keyring=" + UBUNTU_KEYS if os.path.exists(UBUNTU_KEYS) else "--no-check-gpg")
+        done = subprocess.run(command + [suite, root, *source], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             return {"error": "debootstrap: " + done.stdout.decode("utf-8", "replace").strip().split("\n")[-1]}
     inside = os.path.join(root, "proxmox-test")
