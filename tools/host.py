@@ -1,4 +1,5 @@
 """What all calls share (settings, client, guardrails, audit), and how one call runs from its name to its answer."""
+import json
 import threading
 import time
 
@@ -151,12 +152,26 @@ class Host:
         body = text.visible(scrub(body))
         if data is None:
             return Answer(text.fit(body, text.CAP // 4), failed=True)
-        data = text.clean(scrub(data))
-        room = text.CAP - text.weight(data)
+        data, weight = _harmless(data)
+        room = text.CAP - weight
         if room < 2000:
             data, room = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
             body += "\nThe data was too large and was cut; ask for less."
         return Answer(text.fit(body, room), data)
+
+
+def _harmless(data):
+    """(data without secrets and invisible characters, its weight). Most has none, which its JSON as a whole tells."""
+    try:
+        whole = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):
+        whole = "\\"
+    plain = "\\" not in whole and "\x7f" not in whole               # nothing that JSON writes otherwise, or should
+    long = len(whole) > text.LONGEST and max(map(len, whole.split('"'))) > text.LONGEST
+    if long or not plain or scrub(whole) != whole:
+        data = text.clean(scrub(data))
+        return data, text.weight(data)
+    return data, len(whole)
 
 
 def _failed(entry, call):
