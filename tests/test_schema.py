@@ -26,6 +26,7 @@ class Example(Base):
     tag: Annotated[Optional[int], Arg(null=0)] = None
     params: Optional[dict] = None
     ratio: Optional[float] = None
+    wait: Annotated[Optional[int], Arg(switch=(None, 0))] = None
 
 
 def test_the_schema():
@@ -37,14 +38,25 @@ def test_the_schema():
             "mode": {"type": "string", "enum": ["snapshot", "stop"], "default": "snapshot"},
             "full": {"type": "boolean"},
             "password": {"type": "string", "writeOnly": True}, "tags": {"type": "array", "items": {"type": "string"}},
-            "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"}}}
+            "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"},
+            "wait": {"type": "integer"}}}
+
+
+def test_a_schema_without_arguments_has_properties_all_the_same():
+    """Some backends refuse the whole list of tools over an object schema without them."""
+    @dataclass
+    class Nothing:
+        """Nothing."""
+    assert input_schema(Nothing) == {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 @pytest.mark.parametrize("given, attribute, value", [
     ({"vmid": "100"}, "vmid", 100), ({"drive": "scsi1"}, "disk", "scsi1"), ({"full": "true"}, "full", True),
     ({"full": 0}, "full", False), ({"tags": "a,b c"}, "tags", ["a", "b", "c"]), ({"tag": None}, "tag", 0),
     ({"node": None}, "node", None), ({"mode": "STOP"}, "mode", "stop"), ({"params": '{"a": 1}'}, "params", {"a": 1}),
-    ({"ratio": "0.5"}, "ratio", 0.5), ({}, "mode", "snapshot")])
+    ({"ratio": "0.5"}, "ratio", 0.5), ({}, "mode", "snapshot"), ({"cores": 2.0}, "cores", 2),
+    ({"cores": ""}, "cores", None), ({"mode": ""}, "mode", "snapshot"), ({"node": ""}, "node", None),
+    ({"wait": True}, "wait", None), ({"wait": False}, "wait", 0), ({"wait": 1}, "wait", 1)])
 def test_values_are_converted(given, attribute, value):
     arguments = {"vmid": 100, "disk": "scsi0"}
     if "drive" in given:
@@ -65,7 +77,7 @@ def test_all_problems_at_once():
     with pytest.raises(ArgumentProblems) as caught:
         parse(Example, {"vmid": "abc", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
     assert caught.value.problems == [
-        "vmid: 'abc' is not a whole number",
+        "vmid: 'abc' is not a whole number (proxmox_get_vms tells the VMID of a guest by its name)",
         "disk: 'hda' is not a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15, such as scsi1",
         "core: unknown argument (did you mean cores?)", "mode: 'x' is not one of snapshot, stop",
         "cores: must be at least 1", "full: 'maybe' is neither true nor false"]

@@ -176,7 +176,7 @@ AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
 Storage = Annotated[str, Arg(format="storage")]
 Snapname = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
-Wait = Annotated[Optional[int], Arg(least=0, most=3600)]
+Wait = Annotated[Optional[int], Arg(least=0, most=3600, switch=(None, 0))]
 
 
 @dataclass

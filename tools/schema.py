@@ -27,13 +27,15 @@ class Arg:
     also       tuple of str: other names that are accepted but not shown
     secret     bool: never repeated in an answer, a log or the audit log
     null       what an explicit JSON null means (default: as if the argument were not given)
+    switch     (what true means, what false means), for a number that is taken for a switch; None: not given
     rare       bool: accepted and in the README, but not published to models, which would pay for it in every session
     """
 
     def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None,
-                 rare=False):
+                 switch=None, rare=False):
         self.text, self.format, self.least, self.most = text, format, least, most
         self.choices, self.also, self.secret, self.null, self.rare = choices, tuple(also), secret, null, rare
+        self.switch = switch
 
 
 class ArgumentProblems(ValueError):
@@ -99,9 +101,7 @@ def input_schema(cls):
         properties[field.name] = entry
         if field.required:
             required.append(field.name)
-    schema = {"type": "object"}
-    if properties:
-        schema["properties"] = properties
+    schema = {"type": "object", "properties": properties}       # some backends refuse all tools over one without
     if required:
         schema["required"] = required
     schema["additionalProperties"] = False
@@ -122,6 +122,10 @@ def parse(cls, arguments):
         elif value is None:
             if known[name].arg.null is not None:
                 values[name] = known[name].arg.null
+        elif isinstance(value, bool) and known[name].arg.switch:
+            values[name] = known[name].arg.switch[not value]
+        elif value == "" and _unset(known[name]):
+            pass
         else:
             try:
                 values[name] = check(known[name], value)
@@ -135,6 +139,13 @@ def parse(cls, arguments):
     if problems:
         raise ArgumentProblems(problems)
     return cls(**values)
+
+
+def _unset(field):
+    """Whether an empty text means that the field was not given, as from clients that fill in every argument."""
+    arg = field.arg
+    return not field.required and arg.null is None and bool(
+        field.type in (int, float, bool) or arg.format or arg.choices or arg.least)
 
 
 def _unknown(name, known):
@@ -152,6 +163,9 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "
 def check(field, value):
     """`value` as the field's type, within its limits; ValueError says what is wrong (never repeating a secret)."""
     arg = field.arg
+    if arg.format == "vmid" and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip()) or type(value) is int):
+        raise ValueError("%s is not a whole number%s" % (_show(value), (
+            " (proxmox_get_vms tells the VMID of a guest by its name)" if isinstance(value, str) else "")))
     value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.choices and value not in arg.choices:
         if isinstance(value, str) and value.lower() in arg.choices:
@@ -190,6 +204,8 @@ def _string(value, show):
 def _integer(value, show):
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2 ** 53:      # 100.0 is one in JSON Schema
+        return int(value)
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         return int(value)
     raise ValueError("%s is not a whole number" % show())
