@@ -231,7 +231,9 @@ def test_an_upgraded_host_is_noticed_within_the_hour(bench):
 WRITES = [("POST", "/pools", {"poolid": "web"}), ("PUT", "/nodes/pve1/dns", {"search": "a"}),
           ("DELETE", "/pools/lab", {}),
           ("GET", "/nodes/pve1/qemu/100/agent/exec-status", {"pid": 1}),
-          ("GET", "/nodes/pve1/query-url-metadata", {"url": "http://x"})]
+          ("GET", "/nodes/pve1/query-url-metadata", {"url": "http://x"}),
+          ("GET", "/nodes/pve1/qemu/100/agent/file-read", {"file": "/etc/shadow"}),
+          ("GET", "/nodes/pve1/qemu/100/cloudinit/dump", {"type": "user"})]
 
 
 @pytest.mark.parametrize("verb, path, parameters", WRITES)

@@ -116,6 +116,23 @@ def test_modes(mode, version, capabilities, kind):
     assert desk.changes() == ([DONE] if expected == "does" else [])
 
 
+COMMAND = {"name": "proxmox_execute_vm_command", "arguments": {"vmid": 100, "node": "pve1", "command": "uname -a"}}
+
+
+@pytest.mark.parametrize("mode, expected", [("auto", "does"), ("off", "does"), ("always", "refuses"), ("token", "token")])
+def test_a_command_asks_where_it_is_always_asked(mode, expected):
+    """Commands are mostly harmless, and clients ask of their own; who wants to be asked always is asked here too."""
+    desk = Desk(mode, LATEST_LEGACY, {})
+    result = desk.call(**COMMAND)["result"]
+    text, run = said(result), ["POST /nodes/pve1/qemu/100/agent/exec"]
+    assert desk.changes() == (run if expected == "does" else []), text
+    assert result["isError"] == (expected == "refuses")
+    if expected == "token":
+        assert "Run in VM 100 on node pve1: uname -a?" in text
+        again = dict(COMMAND["arguments"], confirm_token=result["structuredContent"]["confirm_token"])
+        assert not desk.call(name=COMMAND["name"], arguments=again)["result"]["isError"] and desk.changes() == run
+
+
 def test_a_dry_run_asks_nobody():
     desk = Desk(dry_run=True)
     assert "nothing was sent" in said(desk.call()["result"]) and desk.changes() == []

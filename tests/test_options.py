@@ -117,7 +117,9 @@ def test_what_is_set_is_there_and_what_waits_is_said():
                           delete=["tags"]))
     conf = bench.cluster.world.guests[100].conf
     assert conf["description"].strip() == "new" and "tags" not in conf
-    assert "VM 100: cores set, description set, scsihw set, tags deleted" in answer.text
+    assert ("VM 100: cores 4 -> 8, description nginx and the shop front end \u23ce  \u23ce Owner: web team -> new, "
+            "scsihw virtio-scsi-single -> pvscsi, tags deleted (was prod;web)") in answer.text
+    assert answer.data["was"]["tags"] == "prod;web" and answer.data["was"]["cores"] == "4"
     assert "Not in effect yet: cores, scsihw wait" in answer.text and answer.data["waiting"] == ["cores", "scsihw"]
     assert "8" == ok(bench.run("proxmox_get_pending", vmid=100)).data["items"][0]["then"]
     answer = ok(bench.run("proxmox_update_vm_config", vmid=100, revert="cores,scsihw"))
@@ -128,7 +130,7 @@ def test_a_container_is_changed_at_once():
     bench = Bench()
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options='{"cores": 2, "description": "x\\ny"}'))
     assert bench.cluster.world.guests[200].conf["cores"] == 2
-    assert "Container 200: cores set, description set." in answer.text
+    assert "Container 200: cores 1 -> 2, description (not set) -> x \u23ce y." in answer.text
     assert "waiting" not in answer.data
 
 

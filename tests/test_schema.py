@@ -55,7 +55,7 @@ def test_a_schema_without_arguments_has_properties_all_the_same():
     ({"full": 0}, "full", False), ({"tags": "a,b c"}, "tags", ["a", "b", "c"]), ({"tag": None}, "tag", 0),
     ({"node": None}, "node", None), ({"mode": "STOP"}, "mode", "stop"), ({"params": '{"a": 1}'}, "params", {"a": 1}),
     ({"ratio": "0.5"}, "ratio", 0.5), ({}, "mode", "snapshot"), ({"cores": 2.0}, "cores", 2),
-    ({"cores": ""}, "cores", None), ({"mode": ""}, "mode", "snapshot"), ({"node": ""}, "node", None),
+    ({"cores": ""}, "cores", None), ({"mode": ""}, "mode", "snapshot"), ({"full": ""}, "full", None),
     ({"wait": True}, "wait", None), ({"wait": False}, "wait", 0), ({"wait": 1}, "wait", 1)])
 def test_values_are_converted(given, attribute, value):
     arguments = {"vmid": 100, "disk": "scsi0"}

@@ -61,6 +61,7 @@ def execute(call):
     unsafe = call.host.settings.allow_unsafe_commands
     words = None if unsafe else split(args.command)
     params = parameters(args.command, words, on_windows(call))
+    call.confirm(lambda: (running(call), {}), strict=True)
     if major(call) < 8:                                 # there one string that is split at NULs (format string-alist)
         params["command"] = "\0".join(params["command"])
     try:
@@ -73,6 +74,11 @@ def execute(call):
     if pid is None:
         raise Failure("Proxmox answered without the number of a process: whether the command runs is not known.")
     return _told(call, pid, _end(call, pid), call.host.clock() - began)
+
+
+def running(call):
+    """The question to the user before a command."""
+    return "Run in %s on node %s: %s?" % (call.subject, call.node, text.line(call.args.command, 1000))
 
 
 # ------------------------------------------------------------------------------------------------------ what is sent

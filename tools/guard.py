@@ -38,11 +38,11 @@ _PRESETS = {"all": lambda entry: True,
             "readonly": lambda entry: not entry["changes"],
             "minimal": lambda entry: entry["name"] in _MINIMAL}
 
-#: GETs that do more than read: they open a console, use up a result, start a helper VM, or make the node call an
-#: address.
+#: GETs that do more than read: they open a console, use up a result, start a helper VM, make the node call an address,
+#: or hand out what is inside a guest (any of its files, its users' password hashes).
 _ACTING_GETS = re.compile(
-    r"/nodes/[^/]+/(?:(?:(?:qemu|lxc)/\d+/)?(?:vncwebsocket|mtunnelwebsocket)|qemu/\d+/agent/exec-status"
-    r"|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
+    r"/nodes/[^/]+/(?:(?:(?:qemu|lxc)/\d+/)?(?:vncwebsocket|mtunnelwebsocket)"
+    r"|qemu/\d+/(?:agent/(?:exec-status|file-read)|cloudinit/dump)|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
     r"|/cluster/acme/(?:tos|meta|directories)")
 
 

@@ -157,7 +157,7 @@ def title(name):
 
 def description(name, tool):
     """A row's description for the model: the docstring of its arguments, with {guest} filled in."""
-    return " ".join(tool.args.__doc__.split()).replace("{guest}", "container" if name.endswith("_lxc") else "VM")
+    return " ".join(tool.args.__doc__.split()).replace("{guest}", "container" if "_lxc" in name else "VM")
 
 
 def definition(name, tool):
@@ -444,12 +444,15 @@ class Call:
             raise Failure(task_failure(outcome))
         return outcome
 
-    def confirm(self, describe):
+    def confirm(self, describe, strict=False):
         """Ask the user before something is lost; returns `found`.
 
         describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
-        (dict) is what must still be true when the answer comes.
+        (dict) is what must still be true when the answer comes. strict: for what is mostly harmless; asked only where
+        PROXMOX_CONFIRM is always or token.
         """
+        if strict and self.host.settings.confirm not in ("always", "token"):
+            return {}
         if self.host.settings.dry_run:
             return describe()[1]
         return self.host.consent.ask(self, describe)

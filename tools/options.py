@@ -2,6 +2,7 @@
 import re
 from urllib.parse import quote
 
+from tools.audit import secrets
 from tools.edit import Disk, change, explained
 from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting,
                        dataclass, text)
@@ -57,17 +58,28 @@ def update_config(call):
             raise Failure("No change of %s waits for a restart, so there is nothing to revert. Nothing was sent." % (
                 ", ".join(idle)))
 
+    before = {}
+
     def work_out(config):
+        before.update(config)
         _fitting(call, config, options, deleted)
         if any(str(config.get(key)) != volume for key, volume in found.items()):
             raise Failure("The configuration changed meanwhile. Nothing was sent.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out)
-    done = (["%s set" % key for key in sorted(options)] + ["%s deleted" % key for key in deleted]
+    hidden = secrets(args)
+    was = {key: "***" if key in hidden else str(before[key]) for key in list(options) + deleted if key in before}
+    done = (["%s %s -> %s" % (key, _shown(was.get(key)), "***" if key in hidden else _shown(options[key]))
+             for key in sorted(options)]
+            + ["%s deleted (was %s)" % (key, _shown(was[key])) for key in deleted]
             + ["%s reverted" % key for key in reverted])
     touched = list(options) + deleted
-    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), after.note(call, touched),
+    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), after.note(call, touched), was=was or None,
                      waiting=sorted(after.waiting.intersection(touched)) or None)
+
+
+def _shown(value):
+    return "(not set)" if value is None else text.line(value) or '""'
 
 
 def _plain(key, value):

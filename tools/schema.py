@@ -142,10 +142,13 @@ def parse(cls, arguments):
 
 
 def _unset(field):
-    """Whether an empty text means that the field was not given, as from clients that fill in every argument."""
+    """Whether an empty text means that the field was not given, as from clients that fill in every argument.
+
+    Never for what has a format: an id that is empty by mistake must not mean "any".
+    """
     arg = field.arg
-    return not field.required and arg.null is None and bool(
-        field.type in (int, float, bool) or arg.format or arg.choices or arg.least)
+    return not (field.required or arg.format) and arg.null is None and bool(
+        field.type in (int, float, bool) or arg.choices or arg.least)
 
 
 def _unknown(name, known):

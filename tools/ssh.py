@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, split
+from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, running, split
 from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, Instead, PveError, Refused,
                        Result, Tool, dataclass, text)
 from tools.pve.client import Cancelled
@@ -58,6 +58,7 @@ def execute(call):
     if settings.dry_run:
         raise Instead(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
             call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
+    call.confirm(lambda: (running(call), {}), strict=True)
     call.host.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
         outer = inner if local else through_ssh(settings, address(call), inner, folder)
