@@ -50,7 +50,7 @@ _ACTING_GETS = re.compile(
 #: guests and nodes, disks overwritten, any command. And parameters that make one of them out of any request.
 _DESTROYING = re.compile(
     r"(?:POST|PUT) /nodes/[^/]+/(?:(?:qemu|lxc)/\d+/(?:status/(?:stop|reset)|template|snapshot/[^/]+/rollback|monitor"
-    r"|agent/(?:file-write|shutdown|suspend-\w+|set-user-password))|status|execute|stopall|suspendall|migrateall"
+    r"|agent/(?:exec|file-write|shutdown|suspend-\w+|set-user-password))|status|execute|stopall|suspendall|migrateall"
     r"|ceph/(?:osd|stop)|disks/(?:wipedisk|initgpt|lvm|lvmthin|zfs|directory))|PUT /nodes/[^/]+/network"
     r"|POST /cluster/(?:bulk-action/guest/(?:shutdown|suspend|migrate)|ha/status/disarm-ha)")
 _DESTROYING_PARAMETERS = ("delete", "force", "purge", "forceStop", "overwrite", "cleanup-disks")

@@ -200,7 +200,7 @@ class Settings:
         "PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests", _boolean, False)
     confirm: str = _setting(
         "PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it cannot), "
-        "token (a second call with a confirm_token), off", _choice("auto", "always", "token", "off"), "auto")
+        "token (a second call with a confirm_token), off; always and token also before a command in a guest", _choice("auto", "always", "token", "off"), "auto")
     task_wait: int = _setting(
         "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs", _number(0, 3600), 30)
     read_only: bool = _setting("PROXMOX_READ_ONLY", "only tools that read; beats everything else", _boolean, False)
