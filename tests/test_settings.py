@@ -150,6 +150,18 @@ def test_token_file_with_something_else(tmp_path, content):
 def test_token_file_that_is_not_there():
     text = problems(TOKEN_VALUE=None, TOKEN_FILE=os.devnull + "/no")
     assert "PROXMOX_TOKEN_FILE" in text and "PROXMOX_TOKEN_VALUE is not set" not in text
+    assert "%s/no cannot be read" % os.devnull in text
+
+
+def test_token_file_is_told_together_with_what_else_is_wrong():
+    text = problems(TOKEN_VALUE=None, TOKEN_FILE="no-such-directory/token", PORT="x")
+    assert "2 settings" in text and "PROXMOX_PORT" in text
+    assert os.path.abspath("no-such-directory/token") + " cannot be read" in text
+
+
+def test_a_token_in_place_of_its_file_is_not_shown():
+    text = problems(TOKEN_VALUE=None, TOKEN_FILE="11111111-2222-3333-4444-555555555555")
+    assert "PROXMOX_TOKEN_FILE" in text and "11111111" not in text
 
 
 def test_token_file_and_value():

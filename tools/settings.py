@@ -183,7 +183,7 @@ class Settings:
     token_name: str = _setting(
         "PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
     token_value: str = _setting("PROXMOX_TOKEN_VALUE", "API token value", _token_value, secret=True,
-                                example="the UUID that Proxmox showed once")
+                                example="the UUID that Proxmox showed once, or a file of it in PROXMOX_TOKEN_FILE")
     token_file: str = _setting(
         "PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
     ssl_mode: str = _setting(
@@ -219,8 +219,8 @@ class Settings:
         "PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no limit", _rate,
         "600/60")
     state_dir: str = _setting(
-        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it nothing is "
-        "written", _path)
+        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it they are "
+        "not kept", _path)
     audit_log: str = _setting(
         "PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
     log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",
@@ -267,11 +267,14 @@ def load(environ, warn=lambda message: None):
             warn("%s is not a setting of this program and does nothing%s." % (name, _near(name, known)))
     if "token_file" in values and "token_value" in values:
         problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
-    elif "token_file" in values and not problems:
+    elif "token_file" in values:
         try:
             values["token_value"] = _token_value(_read_secret(values["token_file"], warn))
-        except (OSError, ValueError) as error:
-            problems.append("PROXMOX_TOKEN_FILE: %s" % (getattr(error, "strerror", None) or error))
+        except OSError as error:
+            problems.append("PROXMOX_TOKEN_FILE: %s cannot be read: %s" % (
+                _shown_path(values["token_file"]), error.strerror or error))
+        except ValueError as error:                     # a NUL in the path, or what the file holds
+            problems.append("PROXMOX_TOKEN_FILE: what it holds %s" % error)
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = Settings.__dataclass_fields__[name].metadata
@@ -292,6 +295,11 @@ def _near(name, known):
     import difflib
     near = difflib.get_close_matches(name, known, 1, 0.8)
     return " (did you mean %s?)" % near[0] if near else ""
+
+
+def _shown_path(path):
+    """The absolute path, unless it may be the secret itself, put into the wrong variable."""
+    return "it" if re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", path) else os.path.abspath(path)
 
 
 def _read_secret(path, warn):
