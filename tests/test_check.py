@@ -76,6 +76,7 @@ def test_a_certificate_that_is_refused_tells_what_would_accept_it():
     assert status == 1 and "[FAIL] trust" in text and "nothing was sent" in text
     assert "would accept: PROXMOX_FINGERPRINT=" + FINGERPRINT in text
     assert "would refuse: PROXMOX_SSL_MODE=strict: it is signed by a CA" in text
+    assert "would accept: PROXMOX_CA_FILE=" not in text and "PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca" in text
 
 
 def test_every_host_is_looked_at():
@@ -112,6 +113,7 @@ def test_over_real_tls():
         told, seen = [], len(front.cluster.requests)
         assert check(settings(host=[("127.0.0.1", front.port)]), told.append) == 1
         assert "would accept: PROXMOX_FINGERPRINT=" + front.fingerprint in "\n".join(told)
+        assert "compare it" in "\n".join(told)          # who shows it is not yet known to be Proxmox
         assert len(front.cluster.requests) == seen      # the token went nowhere
 
 

@@ -257,8 +257,9 @@ def _look(walk, settings, host, port, inspect):
         return
     used = next((one for one in facts["modes"] if one["mode"] == mode), None)
     good = bool(used and used["accepts"])
-    walk.step("trust", good, "%s: %s %s it: %s" % (place, _MODES[mode], "accepts" if good else "refuses",
-                                                   used["why"] if used else "?"), modes=facts["modes"])
+    walk.step("trust", good, "%s: %s %s it: %s%s" % (
+        place, _MODES[mode], "accepts" if good else "refuses", used["why"] if used else "?",
+        "" if good or mode != "strict" else "\n" + tls.HINT), modes=facts["modes"])
 
 
 _MODES = {"strict": "PROXMOX_SSL_MODE=strict", "verify": "PROXMOX_SSL_MODE=verify",

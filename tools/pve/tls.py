@@ -323,7 +323,7 @@ def mode_of(settings):
     return mode
 
 
-_HINT = ("Set PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca.pem, or PROXMOX_FINGERPRINT to the SHA-256 fingerprint "
+HINT = ("Set PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca.pem, or PROXMOX_FINGERPRINT to the SHA-256 fingerprint "
          "`pvenode cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
 _CA_HINT = ("Is PROXMOX_CA_FILE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address that "
             "is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
@@ -337,7 +337,7 @@ def trust_of(settings, log):
     if mode == "ca_file":
         return _Chain(_ca_context(settings.ca_file), _CA_HINT)
     if mode == "strict":
-        return _Chain(_system_context(), _HINT)
+        return _Chain(_system_context(), HINT)
     if mode == "verify":
         return _FirstUse(getattr(settings, "state_dir", None), log)
     log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked, whoever is on the "
@@ -619,7 +619,8 @@ def _modes(certificate, host, port, settings, seconds):
         modes.append(_mode("fingerprint", attempt(lambda: _Pinned(parse_fingerprints(pins))), "it is the pinned one",
                            "PROXMOX_FINGERPRINT=%s" % pins))
     else:
-        modes.append(_mode("fingerprint", None, "it would be the only one accepted, whatever it says",
+        modes.append(_mode("fingerprint", None, "it would be the only one accepted; compare it with `pvenode cert "
+                           "info` on the node first",
                            "PROXMOX_FINGERPRINT=%s" % seen))
     pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
     if refused is None or pin in (None, seen):
