@@ -108,3 +108,18 @@ def test_client_configuration_runs_here_and_holds_no_secret(client):
                               stdout=subprocess.DEVNULL).returncode == 0
     assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"},
                                                   with_secret=True)[1]
+
+
+def test_files_in_a_client_configuration_are_absolute(monkeypatch, tmp_path):
+    """A client starts the program in a directory of its own choice."""
+    monkeypatch.chdir(tmp_path)
+    _, text = config.configuration("cursor", PROGRAM, {"PROXMOX_TOKEN_FILE": "token", "PROXMOX_CA_FILE": "~/ca.pem",
+                                                       "PROXMOX_AUDIT_LOG": "/var/log/audit", "PROXMOX_HOST": "pve9"})
+    env = json.loads(text)["mcpServers"]["proxmox"]["env"]
+    assert env["PROXMOX_TOKEN_FILE"] == os.path.join(os.getcwd(), "token")
+    assert env["PROXMOX_CA_FILE"] == os.path.expanduser("~/ca.pem")
+    assert (env["PROXMOX_AUDIT_LOG"], env["PROXMOX_HOST"]) == ("/var/log/audit", "pve9")
+
+
+def test_where_a_configuration_goes_names_nothing_that_is_not_printed():
+    assert not [where for where, _, _ in config.CLIENTS.values() if "below" in where]

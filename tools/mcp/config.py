@@ -10,7 +10,7 @@ from tools.mcp.pack import archive_of
 #: env)
 CLIENTS = {
     "claude-desktop": ("claude_desktop_config.json (Settings > Developer > Edit Config)", "mcpServers", {}),
-    "claude-code": (".mcp.json in the project, or the command below", "mcpServers", {"type": "stdio"}),
+    "claude-code": (".mcp.json in the project", "mcpServers", {"type": "stdio"}),
     "vscode": (".vscode/mcp.json, or the user's mcp.json (command: MCP: Open User Configuration)", "servers",
                {"type": "stdio"}),
     "cursor": ("~/.cursor/mcp.json, or .cursor/mcp.json in the project", "mcpServers", {}),
@@ -23,7 +23,8 @@ CLIENTS = {
 #: What every entry sets, with what stands there until the admin fills it in.
 PLACEHOLDERS = (("PROXMOX_HOST", "192.168.1.10"), ("PROXMOX_USER", "root@pam"), ("PROXMOX_TOKEN_NAME", "mcp"),
                 ("PROXMOX_TOKEN_VALUE", "the token's value"))
-SECRETS = ("PROXMOX_TOKEN_VALUE",)
+#: Absolute in a configuration: a client starts the program in a directory of its own choice.
+FILES = ("PROXMOX_TOKEN_FILE", "PROXMOX_CA_FILE", "PROXMOX_STATE_DIR", "PROXMOX_AUDIT_LOG", "PROXMOX_SSH_KEY_PATH")
 
 
 def command(program):
@@ -46,7 +47,8 @@ def environment(environ, demo, with_secret):
     found = {name: environ.get(name) or example for name, example in PLACEHOLDERS}
     for name in sorted(environ):
         if name.startswith("PROXMOX_"):
-            found[name] = environ[name]
+            found[name] = os.path.abspath(os.path.expanduser(environ[name])) if name in FILES and environ[
+                name] else environ[name]
     if found.get("PROXMOX_TOKEN_FILE"):
         del found["PROXMOX_TOKEN_VALUE"]
     elif not with_secret:
