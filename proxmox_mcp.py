@@ -17,6 +17,10 @@ sys.path.insert(0, os.path.join(_HERE, "_proxmox_mcp"))
 
 def main(argv=None):
     """Serve stdio, or run a command; returns the exit status."""
+    if sys.version_info < (3, 9):
+        sys.stderr.write("proxmox-mcp needs Python 3.9 or newer; %s is Python %d.%d.%d.\n" % (
+            (sys.executable,) + tuple(sys.version_info[:3])))
+        return 2
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments == ["--demo"]:
         from tools.mcp.serve import serve

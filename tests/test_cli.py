@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+import proxmox_mcp
 from tools.mcp import cli, config, pack
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -96,6 +97,21 @@ def test_ways_to_start(how, tmp_path):
     done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
     assert b"proxmox_get_vms" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("call", "get_nodes"), ("check",)])
+def test_a_demo_without_requests_says_what_is_missing(arguments, tmp_path):
+    (tmp_path / "requests.py").write_text("raise ImportError('none here')")
+    done = subprocess.run([sys.executable, PROGRAM, "--demo", *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    assert done.returncode == 1 and b"apt install python3-requests" in done.stdout and b"Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["--version"], ["--demo", "call", "get_nodes"]])
+def test_a_python_that_is_too_old_is_told(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "version_info", (3, 6, 8, "final", 0))
+    assert proxmox_mcp.main(arguments) == 2
+    assert capsys.readouterr().err == "proxmox-mcp needs Python 3.9 or newer; %s is Python 3.6.8.\n" % sys.executable
 
 
 @pytest.mark.parametrize("client", sorted(config.CLIENTS))

@@ -7,7 +7,7 @@ from tools import RENAMED, find, surface, text
 from tools.audit import Audit, secrets
 from tools.guard import Guard, Limiter
 from tools.kit import Call, Declined, Failure, Instead, Refused, title
-from tools.pve.client import Cancelled, Client, PveError
+from tools.pve.client import Cancelled, Client, PveError, import_requests
 from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
@@ -21,6 +21,10 @@ def demo_adapter(settings):
     """What takes the network's place: the demo cluster when the settings ask for it, else None."""
     if not settings.demo:
         return None
+    try:
+        import_requests()
+    except PveError:
+        return object()         # never looked at: the client says at its first request that requests is missing
     from tools.pve.demo import DemoCluster
     return DemoCluster()
 

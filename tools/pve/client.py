@@ -67,14 +67,15 @@ class Reply:
 def warm():
     """Import what the first request needs (requests, ssl). For a background thread; never raises."""
     try:
-        _requests()
+        import_requests()
         from tools.pve import tls
         tls.warm()
     except PveError:
         pass                    # said again, with the same words, by the first request
 
 
-def _requests():
+def import_requests():
+    """The package requests; PveError that says how to get it where it is missing."""
     try:
         import requests
     except Exception as error:  # not only ImportError: requests 2.32 raises OSError on a host without a CA bundle
@@ -217,7 +218,7 @@ class Client:
         with self._ready:
             if self._session is not None:
                 return
-            requests = _requests()
+            requests = import_requests()
             adapter = self._adapter
             if adapter is None:
                 from tools.pve import tls
