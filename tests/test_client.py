@@ -615,6 +615,7 @@ HINTS = [
     ("403 Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)", None,
      "pveum acl modify /storage/local --tokens 'root@pam!mcp' --roles PVEAuditor"),
     ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "--roles PVEVMAdmin"),
+    ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "takes the place of those inherited"),
     ("403 Permission check failed (user != root@pam)", None, "no API token may do it"),
     ("403 Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.", None,
      "web interface"),

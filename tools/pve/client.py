@@ -691,7 +691,8 @@ def grant(path, privileges, token_id):
 def _grant_hint(match, token_id):
     line = grant(match.group(1), match.group(2).split("|"), token_id)
     return ("The token %s lacks %s on %s. On a node, as root: %s (a token with privilege separation also needs its "
-            "user to have it)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
+            "user to have it; an entry on a path takes the place of those inherited from above: name their roles in it "
+            "too)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
 
 
 def _lock_hint(match, token_id):
