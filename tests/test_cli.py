@@ -37,6 +37,15 @@ def test_call_prints_the_data(capsys):
     assert json.loads(capsys.readouterr().out)["total"] == 3
 
 
+def test_options_of_call_may_stand_anywhere(capsys):
+    assert run("--demo", "call", "get_vms", "--json", "status=stopped", "--yes", "type=lxc") == 0
+    assert {row["status"] for row in json.loads(capsys.readouterr().out)["items"]} == {"stopped"}
+    with pytest.raises(SystemExit):
+        run("--demo", "call", "get_vms", "--json", "status=stopped", "--no")
+    with pytest.raises(SystemExit):
+        run("tools", "extra")
+
+
 def test_a_failed_call_exits_with_1(capsys):
     assert run("--demo", "call", "proxmox_get_vm_status", "vmid=99") == 1
     assert capsys.readouterr().out.startswith("\u274c Error: ")

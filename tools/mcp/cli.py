@@ -25,9 +25,14 @@ def run(arguments, version, program):
         add(sub)
         sub.set_defaults(function=function)
     parser.set_defaults(version=version, program=program)
-    options = parser.parse_args(arguments)
+    options, more = parser.parse_known_args(arguments)
     if not options.command:
         parser.error("a command is missing")
+    if options.command == "call":                       # argparse takes key=value up to the first option only
+        options.arguments += [word for word in more if not word.startswith("-")]
+        more = [word for word in more if word.startswith("-")]
+    if more:
+        parser.error("unrecognized arguments: " + " ".join(more))
     try:
         return options.function(options)
     except BrokenPipeError:                             # | head
