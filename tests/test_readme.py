@@ -1,0 +1,81 @@
+"""What the README shows works: its commands on the demo cluster, its configurations, and the names in it."""
+import json
+import os
+import re
+import shlex
+
+import pytest
+
+import readme
+import tools
+from tools.mcp import cli
+from tools.settings import VARIABLES, load
+
+with open(readme.path(), encoding="utf-8") as stream:
+    TEXT = stream.read()
+PROGRAM = os.path.join(readme.ROOT, "proxmox_mcp.py")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+LINES = [line for kind, block in BLOCKS if kind == "sh" for line in block.replace("\\\n", " ").splitlines()]
+COMMANDS = [line.split("/bin/proxmox-mcp ")[-1] for line in LINES if "/bin/proxmox-mcp " in line]
+CALLS = [re.sub(r"^(proxmox-mcp )?call ", "", line) for line in LINES
+         if re.match(r"(proxmox-mcp )?call ", line)]
+CONFIGURATIONS = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROXMOX_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_on_the_demo(command, capsys):
+    assert cli.run(shlex.split(command), "1.0.0", PROGRAM) == 0
+    assert capsys.readouterr().out
+
+
+def test_there_are_commands_and_configurations():
+    assert len(COMMANDS) > 5 and len(CALLS) > 7 and len(CONFIGURATIONS) == 2
+
+
+@pytest.mark.parametrize("words", CALLS)
+def test_calls_of_the_api(words, capsys):
+    """What the demo cluster has no endpoint for is refused by that name, not by the arguments."""
+    words = shlex.split(words)
+    name = words.pop(0) if words[0].startswith("proxmox_") else "proxmox_api_call"
+    status = cli.run(["--demo", "call", name, "--yes"] + words, "1.0.0", PROGRAM)
+    said = capsys.readouterr().out
+    known = any(part in " ".join(words) for part in ("firewall", "/access/", "words="))
+    assert (status == 0) if known else re.search(r"has no (POST|PUT|GET) ", said), said
+
+
+def environments():
+    for found in CONFIGURATIONS:
+        (servers,) = found.values()
+        yield servers["proxmox"]["env"]
+    for line in LINES:
+        if line.startswith("claude mcp add"):
+            words = shlex.split(line)
+            yield dict(value.split("=", 1) for flag, value in zip(words, words[1:]) if flag == "--env")
+    yield dict(word.split("=", 1) for line in LINES if line.startswith("export ") for word in shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("environment", environments())
+def test_configurations_are_accepted_and_can_verify_a_host(environment, tmp_path):
+    if "PROXMOX_TOKEN_FILE" in environment:
+        (tmp_path / "token").write_text("00000000-0000-0000-0000-000000000000\n")
+        environment = dict(environment, PROXMOX_TOKEN_FILE=str(tmp_path / "token"))
+    settings = load(environment)
+    assert settings.token_id == "root@pam!mcp" and settings.ssl_mode == "strict"
+    assert settings.ca_file                 # a fresh Proxmox has a CA that no system knows
+
+
+def test_every_variable_and_tool_in_it_exists():
+    variables = {meta["variable"] for _, meta in VARIABLES}
+    assert set(re.findall(r"\bPROXMOX_[A-Z_]*[A-Z]\b", TEXT)) == variables
+    names = {entry["name"] for entry in tools.surface()}
+    assert set(re.findall(r"\bproxmox_[a-z_]*[a-z]\b", TEXT)) - names <= {"proxmox_mcp", "proxmox_name"}
+
+
+def test_it_speaks_of_no_other_time_or_place():
+    assert not re.findall(r"/tmp/|/root/|/work/|pyenv|pypi", TEXT)
