@@ -60,6 +60,12 @@ def test_the_surface_is_small_enough_to_carry():
     assert sum(_bytes(e) for e in entries if e["name"] in MISSION) <= 24000
 
 
+def test_a_tool_for_containers_does_not_speak_of_vms():
+    for entry in tools.surface():
+        if "_lxc" in entry["name"]:
+            assert not re.search(r"\bVM\b", entry["tool"]["description"]), entry["name"]
+
+
 def test_names_and_schemas_pass_the_strictest_clients():
     for entry in tools.surface():
         tool = entry["tool"]
