@@ -115,6 +115,13 @@ def test_windows_refuses_what_cmd_replaces():
     assert [what for _, what, _, _ in agent.sent] == ["get-osinfo"] * 3
 
 
+def test_a_backslash_is_part_of_a_path_on_windows_alone():
+    agent = Agent([DONE])
+    answer = agent.run("ls C:\\Users")
+    assert answer.failed and 'the character "\\"' in answer.text
+    assert [what for _, what, _, _ in agent.sent] == ["get-osinfo"]
+
+
 # ------------------------------------------------------------------------------------------------------ what is sent
 
 @pytest.mark.parametrize("command, words", [
@@ -136,6 +143,7 @@ def test_a_plain_command_goes_as_words_behind_a_fixed_script(command, words):
     ("echo \u20ac | cat", True, False, {"command": ["/bin/sh", "-c", 'eval "$(cat)"'],
                                         "input-data": "echo \u00e2\u0082\u00ac | cat"}),
     ('dir "C:/Program Files"', False, True, {"command": ["cmd.exe", "/c", "dir", "C:/Program Files"]}),
+    ("dir C:\\Users\\x", False, True, {"command": ["cmd.exe", "/c", "dir", "C:\\Users\\x"]}),
     ("dir & ver", True, True, {"command": ["cmd.exe", "/c", "dir & ver"]}),
 ])
 def test_how_a_command_is_handed_over(command, unsafe, windows, expected):

@@ -12,10 +12,10 @@ from tools.edit import explained, major
 from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, PveError, Result, Tool,
                        dataclass, text)
 
-#: What a shell would act upon; refused unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
-FORBIDDEN = ";&|`$(){}[]<>\\\n\r"
-#: cmd.exe replaces %NAME% before it looks for the others, and ^ quotes them.
-FORBIDDEN_WINDOWS = "%^"
+#: What any shell would act upon; refused unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
+FORBIDDEN = ";&|`$(){}[]<>\n\r"
+#: And what only one kind does: a backslash is part of a path on Windows, where %NAME% is replaced and ^ quotes.
+FORBIDDEN_UNIX, FORBIDDEN_WINDOWS = FORBIDDEN + "\\", FORBIDDEN + "%^"
 LONGEST, LONGEST_SCRIPT = 1000, 32000                   # characters; pveproxy before 8.4 takes 64 KiB in a request
 FIRST, GROWTH, SLOWEST = 0.3, 1.5, 2.0                  # seconds between looks
 STDOUT, STDERR = 10000, 4000                            # characters shown
@@ -59,8 +59,11 @@ def execute(call):
                       "ssh into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
                       "Command not run in container %s" % args.vmid)
     unsafe = call.host.settings.allow_unsafe_commands
-    words = None if unsafe else split(args.command)
-    params = parameters(args.command, words, on_windows(call))
+    words = None if unsafe else split(args.command, FORBIDDEN)
+    windows = on_windows(call)
+    if words:
+        plain(args.command, FORBIDDEN_WINDOWS if windows else FORBIDDEN_UNIX)
+    params = parameters(args.command, words, windows)
     call.confirm(lambda: (running(call), {}), strict=True)
     if major(call) < 8:                                 # there one string that is split at NULs (format string-alist)
         params["command"] = "\0".join(params["command"])
@@ -83,22 +86,29 @@ def running(call):
 
 # ------------------------------------------------------------------------------------------------------ what is sent
 
-def split(command):
+def split(command, forbidden=FORBIDDEN_UNIX):
     """The words of a plain command (list of str); Failure names the first character that makes it more than that."""
-    bad = next((c for c in command if c in FORBIDDEN or ord(c) < 32 and c != "\t"), None)
+    plain(command, forbidden)
+    lexer = shlex.shlex(command, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+    try:
+        words = list(lexer)
+    except ValueError as error:
+        raise _not_run("The command cannot be split into words: %s." % error) from None
+    if not words:
+        raise _not_run("The command is empty.")
+    return words
+
+
+def plain(command, forbidden):
+    """Failure for a command with one of the `forbidden` characters in it, or one that is too long."""
+    bad = next((c for c in command if c in forbidden or ord(c) < 32 and c != "\t"), None)
     if bad is not None:
         raise _not_run("The command has %s in it, which a shell would act upon; that is refused by default. Without "
                        "it, one program with arguments can be run; with PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the "
                        "server's environment, whole shell lines." % _spoken(bad))
     if len(command) > LONGEST:
         raise _not_run("The command has %d characters, more than %d." % (len(command), LONGEST))
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise _not_run("The command cannot be split into words: %s." % error) from None
-    if not words:
-        raise _not_run("The command is empty.")
-    return words
 
 
 def _not_run(reason):
@@ -113,10 +123,6 @@ def _spoken(character):
 def parameters(command, words, windows):
     """The parameters of agent/exec (dict). words: of a plain command; None: `command` is for a shell."""
     if windows:
-        bad = next((c for c in FORBIDDEN_WINDOWS if words is not None and c in command), None)
-        if bad:
-            raise _not_run("The command has %s in it, which cmd.exe would act upon; that is refused by default. "
-                           "PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it." % _spoken(bad))
         if not command.isascii():
             raise _not_run("Proxmox does not hand characters beyond ASCII to a Windows program unharmed.")
         return {"command": ["cmd.exe", "/c"] + (words or [command])}
