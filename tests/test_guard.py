@@ -6,7 +6,7 @@ import pytest
 
 import tools
 from support import Bench, Clock, settings
-from tools.guard import MINIMAL, MISSION, Guard, Guests, Limiter, Named, changes
+from tools.guard import DAILY, MINIMAL, MISSION, Guard, Guests, Limiter, Named, changes
 from tools.pve.client import PveError
 
 ENTRIES = tools.surface()
@@ -31,11 +31,14 @@ def refused(answer, *words):
 
 def test_presets_name_tools_that_exist():
     assert len(MISSION) == len(set(MISSION)) == 64 and set(MISSION) <= set(NAMES) and set(MINIMAL) <= set(NAMES)
+    assert set(DAILY) <= set(NAMES) | set(tools.TOOLSETS)
+    assert sum(e["name"] in DAILY or e["toolset"] in DAILY for e in ENTRIES) == 40      # as the README says
 
 
 @pytest.mark.parametrize("chosen, expected", [
     ({}, NAMES), ({"toolsets": ("all",)}, NAMES), ({"toolsets": ("mission",)}, [n for n in NAMES if n in MISSION]),
     ({"toolsets": ("minimal",)}, [n for n in NAMES if n in MINIMAL]),
+    ({"toolsets": ("daily",)}, [e["name"] for e in ENTRIES if e["name"] in DAILY or e["toolset"] in DAILY]),
     ({"toolsets": ("readonly",)}, [e["name"] for e in ENTRIES if not e["changes"]]),
     ({"read_only": True}, [e["name"] for e in ENTRIES if not e["changes"]]),
     ({"toolsets": ("snapshots", "nodes")}, [e["name"] for e in ENTRIES if e["toolset"] in ("snapshots", "nodes")]),

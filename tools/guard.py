@@ -30,11 +30,17 @@ MISSION = tuple("proxmox_" + name for name in """
 #: PROXMOX_TOOLSETS=minimal.
 MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api_search api_describe api_call".split())
 
-_MISSION, _MINIMAL = frozenset(MISSION), frozenset(MINIMAL)
+#: Toolsets and tools for every day, for clients that take 40 tools at most: PROXMOX_TOOLSETS=daily.
+DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
+    "proxmox_" + name for name in "get_overview get_guest_ips create_backup_vm create_backup_lxc list_backups "
+                                  "list_guests_without_backup".split())
+
+_MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
 
 #: word of PROXMOX_TOOLSETS -> whether it takes in an entry of the surface; other words are names of toolsets.
 _PRESETS = {"all": lambda entry: True,
             "mission": lambda entry: entry["name"] in _MISSION,
+            "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
             "readonly": lambda entry: not entry["changes"],
             "minimal": lambda entry: entry["name"] in _MINIMAL}
 

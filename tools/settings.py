@@ -140,7 +140,7 @@ def _nodes(value):
 
 
 #: Choices of tools that can stand beside the names of toolsets in PROXMOX_TOOLSETS.
-PRESETS = ("all", "mission", "readonly", "minimal")
+PRESETS = ("all", "mission", "daily", "readonly", "minimal")
 
 
 def _toolsets(value):
@@ -212,7 +212,7 @@ class Settings:
         "PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _guests, ())
     allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _nodes, ())
     toolsets: tuple = _setting(
-        "PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, readonly, minimal", _toolsets, ("all",))
+        "PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, daily, readonly, minimal", _toolsets, ("all",))
     tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
     disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
     rate_limit: str = _setting(
