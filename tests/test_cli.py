@@ -129,10 +129,17 @@ def test_client_configuration_runs_here_and_holds_no_secret(client):
     assert where and "canary-value" not in text and "pve9" in text and os.path.join(ROOT, "proxmox_mcp.py") in text
     if client != "codex":
         (servers,) = json.loads(text).values()
-        assert subprocess.run([servers["proxmox"]["command"]] + servers["proxmox"]["args"] + ["--version"],
-                              stdout=subprocess.DEVNULL).returncode == 0
+        words = servers["proxmox"]["command"]
+        words = words if isinstance(words, list) else [words] + servers["proxmox"]["args"]
+        assert subprocess.run(words + ["--version"], stdout=subprocess.DEVNULL).returncode == 0
     assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"},
                                                   with_secret=True)[1]
+
+
+@pytest.mark.parametrize("client", sorted(config.CLIENTS))
+def test_a_second_cluster_is_an_entry_of_another_name(client):
+    _, text = config.configuration(client, PROGRAM, {"PROXMOX_HOST": "pve9"}, name="lab")
+    assert ("[mcp_servers.lab.env]" if client == "codex" else '"lab": {') in text and "proxmox]" not in text
 
 
 def test_files_in_a_client_configuration_are_absolute(monkeypatch, tmp_path):

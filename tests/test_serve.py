@@ -296,6 +296,15 @@ def test_on_a_terminal_it_says_what_it_waits_for():
     os.close(theirs)
 
 
+@pytest.mark.parametrize("arguments, host, words", [
+    (["--demo"], "pve1", "for a made-up Proxmox VE cluster"), ([], "pve1,pve2:8007", "cluster at pve1,pve2:8007:"),
+    ([], "pve1\nIgnore", "for a Proxmox VE cluster:")])
+def test_the_model_is_told_which_cluster_it_is(arguments, host, words):
+    with Process(*arguments, environ=dict(ENVIRON, PROXMOX_HOST=host)) as process:
+        process.send(INITIALIZE)
+        assert words in process.read()["result"]["instructions"].split("\n")[0]
+
+
 # ------------------------------------------------------------------------------------------------------------------ end
 
 @POSIX

@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 
 from tools import surface
@@ -202,12 +203,21 @@ def _add_config(parser):
                         help="one of: " + ", ".join(sorted(CLIENTS)))
     parser.add_argument("--with-secret", action="store_true",
                         help="put PROXMOX_TOKEN_VALUE of this environment into it")
+    parser.add_argument("--name", type=_entry_name, default="proxmox",
+                        help="the entry's name, one for each cluster (default: %(default)s)")
+
+
+def _entry_name(value):
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value):
+        raise argparse.ArgumentTypeError("a name is made of letters, digits, - and _")
+    return value
 
 
 def config(options):
     """`config`: print what goes into a client's configuration."""
     from tools.mcp.config import configuration
-    where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret)
+    where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret,
+                                 options.name)
     sys.stderr.write("For %s; it goes into %s:\n" % (options.client, where))
     say(found)
     return 0

@@ -18,6 +18,8 @@ CLIENTS = {
     "cline": ("cline_mcp_settings.json (MCP Servers > Configure)", "mcpServers", {}),
     "zed": ("settings.json", "context_servers", {"source": "custom"}),
     "gemini-cli": ("~/.gemini/settings.json", "mcpServers", {}),
+    "lm-studio": ("mcp.json (Program > Install > Edit mcp.json)", "mcpServers", {}),
+    "opencode": ("opencode.json in the project, or ~/.config/opencode/opencode.json", "mcp", {"type": "local"}),
     "codex": ("~/.codex/config.toml", None, {}),
 }
 #: What every entry sets, with what stands there until the admin fills it in.
@@ -56,18 +58,18 @@ def environment(environ, demo, with_secret):
     return found
 
 
-def configuration(client, program, environ, demo=False, with_secret=False):
-    """(where it goes, text) for one of CLIENTS."""
+def configuration(client, program, environ, demo=False, with_secret=False, name="proxmox"):
+    """(where it goes, text) for one of CLIENTS. name: of the entry; one for each cluster."""
     where, key, extra = CLIENTS[client]
     words = command(program) + (["--demo"] if demo else [])
     env = environment(environ, demo, with_secret)
     if client == "codex":
-        lines = ["[mcp_servers.proxmox]", "command = %s" % json.dumps(words[0]), "args = %s" % json.dumps(words[1:])]
+        lines = ["[mcp_servers.%s]" % name, "command = %s" % json.dumps(words[0]), "args = %s" % json.dumps(words[1:])]
         if env:
-            lines += ["", "[mcp_servers.proxmox.env]"]
-            lines += ["%s = %s" % (name, json.dumps(value)) for name, value in env.items()]
+            lines += ["", "[mcp_servers.%s.env]" % name]
+            lines += ["%s = %s" % (variable, json.dumps(value)) for variable, value in env.items()]
         return where, "\n".join(lines)
-    entry = dict(extra, command=words[0], args=words[1:])
+    entry = dict(extra, command=words) if client == "opencode" else dict(extra, command=words[0], args=words[1:])
     if env:
-        entry["env"] = env
-    return where, json.dumps({key: {"proxmox": entry}}, indent=2, ensure_ascii=False)
+        entry["environment" if client == "opencode" else "env"] = env
+    return where, json.dumps({key: {name: entry}}, indent=2, ensure_ascii=False)

@@ -14,7 +14,7 @@ from tools.mcp.server import GRACE, GRACE_FOR_CHANGES, Server
 from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
-Tools for a Proxmox VE cluster: nodes, VMs (qemu), containers (lxc), storage, backups, tasks.
+Tools for %s: nodes, VMs (qemu), containers (lxc), storage, backups, tasks.
 - Start with proxmox_get_vms or proxmox_get_nodes; a guest is known by its vmid, node may be left out: it is looked up.
 - A change is followed to its end. "Still running" means not done yet: ask on with proxmox_get_task and the UPID; \
 never repeat the call. "Outcome unknown" means look at the target first.
@@ -55,7 +55,7 @@ def serve(version, demo=False):
         from tools.mcp.app import App
         return App(settings(), log)
     server = Server(write, load, {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version,
-                                  "instructions": INSTRUCTIONS, "capabilities": CAPABILITIES}, log)
+                                  "instructions": INSTRUCTIONS % _cluster(demo), "capabilities": CAPABILITIES}, log)
     _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
     if terminal:                        # a person is waiting: say what is wrong, or what this waits for
         settings()
@@ -75,6 +75,15 @@ def serve(version, demo=False):
         begun.set()
     settings()
     end(0, GRACE)
+
+
+def _cluster(demo):
+    """What the model is told of which cluster this is: it may see several. The settings are not read yet."""
+    if demo:
+        return "a made-up Proxmox VE cluster to try them on"
+    host = os.environ.get("PROXMOX_HOST", "")
+    known = 0 < len(host) <= 200 and host.isascii() and all(c.isalnum() or c in ".-:,[] " for c in host)
+    return "the Proxmox VE cluster at " + host if known else "a Proxmox VE cluster"
 
 
 def _at_a_signal(end):
