@@ -236,6 +236,12 @@ WRITES = [("POST", "/pools", {"poolid": "web"}), ("PUT", "/nodes/pve1/dns", {"se
           ("GET", "/nodes/pve1/qemu/100/cloudinit/dump", {"type": "user"})]
 
 
+def test_a_list_of_commands_leaves_no_way_round_it():
+    bench = Bench(allowed_commands=("df *",), allow_unsafe_commands=True)
+    answer = bench.run(CALL, verb="POST", path="/nodes/pve1/qemu/100/agent/exec", parameters={"command": "df -h"})
+    assert answer.failed and "PROXMOX_ALLOWED_COMMANDS is set" in answer.text and bench.sent(reads=False) == []
+
+
 @pytest.mark.parametrize("verb, path, parameters", WRITES)
 def test_what_changes_something_needs_elevation(verb, path, parameters):
     bench = Bench(allow_elevated=False)

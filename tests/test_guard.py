@@ -184,6 +184,12 @@ BOUNDS = [
      {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"},
      "is protected", 0),
     ({"protected_guests": ("101",)}, "proxmox_execute_vm_command", {"vmid": 101, "command": "id"}, "is protected", 0),
+    ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "rm -rf /x"},
+     "the command 'rm -rf /x' is out of bounds", 0),
+    ({"allowed_commands": ("df *", "uptime"), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
+     {"vmid": 100, "command": "df -h; rm -rf /x"}, "is out of bounds", 0),
+    ({"allowed_commands": ("df *",), "ssh_enabled": True}, "proxmox_execute_lxc_command",
+     {"vmid": 200, "node": "pve1", "command": "ls"}, "is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "node localhost is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm", {"vmid": 102, "node": "pve2"}, "node pve2 is out of bounds", 0),
@@ -203,6 +209,9 @@ def test_out_of_bounds_is_refused_before_the_tool_sends_anything(chosen, tool, a
 
 @pytest.mark.parametrize("chosen, tool, arguments", [
     ({"allowed_guests": ("106",)}, "proxmox_get_vm_config", {"vmid": 106}),
+    ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "df -h"}),
+    ({"allowed_commands": ("df -h | head",), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
+     {"vmid": 100, "command": "df -h | head"}),
     ({"allowed_guests": ("100-110",)}, "proxmox_start_vm", {"vmid": 107}),
     ({"allowed_guests": ("tag:DESKTOP",)}, "proxmox_start_vm", {"vmid": 102}),
     ({"allowed_guests": ("pool:lab",)}, "proxmox_start_vm", {"vmid": 107}),

@@ -90,6 +90,8 @@ def api_search(call):
     if not rows:
         note = "Try other words%s." % (", or leave verb and prefix out" if verb or args.prefix else
                                        ", English ones as in Proxmox's documentation")
+        if call.host.settings.demo:
+            note += " The demo cluster knows a part of the API only; a real host knows all of its own."
     return call.listing(rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
 
 
@@ -265,7 +267,11 @@ def _refuse(call, verb, plain):
     for pattern, why in _NEVER:
         if re.fullmatch(pattern, request):
             raise Failure("%s is not sent: %s. Nothing was sent." % (request, why))
-    if _COMMANDS.fullmatch(request) and not call.host.settings.allow_unsafe_commands:
+    settings = call.host.settings
+    if _COMMANDS.fullmatch(request) and settings.allowed_commands:
+        raise Refused("PROXMOX_ALLOWED_COMMANDS is set; proxmox_execute_vm_command runs what it lists. Nothing was "
+                      "sent.", "%s runs any command" % request)
+    if _COMMANDS.fullmatch(request) and not settings.allow_unsafe_commands:
         raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
                       "proxmox_execute_vm_command runs a plain command in a VM without. Nothing was sent.",
                       "%s runs any command" % request)

@@ -293,7 +293,9 @@ class Guard:
     # -- guests and nodes
 
     def arguments(self, call):
-        """Raise Refused when a node, guest, volume or task in the call's arguments is out of bounds."""
+        """Raise Refused when a node, guest, volume, task or command in the call's arguments is out of bounds."""
+        if self.settings.allowed_commands and hasattr(call.args, "command"):
+            self._command(call.args.command)
         if self._bounded:
             verb, path = call.tool.verb, re.sub(r"\{\w+\}", "-", call.tool.path)
             named = Named(verb, path, vars(call.args))
@@ -302,6 +304,14 @@ class Guard:
                 named.guests[call.args.vmid] = _READ
             named.everyone = False                      # what the request itself says is looked at then
             self._judge(call, call.tool.changes, named, vars(call.args))
+
+    def _command(self, command):
+        from tools.agent import FORBIDDEN
+        listed = self.settings.allowed_commands
+        plain = not any(c in FORBIDDEN for c in command)
+        if command not in listed and not (plain and any(fnmatchcase(command, one) for one in listed)):
+            _refuse("the command %r is out of bounds" % command[:200],
+                    "PROXMOX_ALLOWED_COMMANDS allows only: %s." % ", ".join(listed))
 
     def request(self, call, verb, path, params):
         """Raise Refused when a request names a node, guest, volume or task that is out of bounds."""

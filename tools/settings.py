@@ -43,6 +43,13 @@ def _words(value):
     return words
 
 
+def _commands(value):
+    commands = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not commands:
+        raise ValueError("names nothing; unset it, or list what is meant, such as: uptime, systemctl status *")
+    return commands
+
+
 def _hosts(value):
     """[(name, port or None)] of "pve1,pve2:8007,[fd00::1]:8006"."""
     hosts = []
@@ -198,9 +205,13 @@ class Settings:
     allow_elevated: bool = _setting("PROXMOX_ALLOW_ELEVATED", "allow what creates, changes or deletes", _boolean, False)
     allow_unsafe_commands: bool = _setting(
         "PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests", _boolean, False)
+    allowed_commands: tuple = _setting(
+        "PROXMOX_ALLOWED_COMMANDS", "only these commands in guests, separated by commas; * stands for anything without "
+        "shell characters", _commands, ())
     confirm: str = _setting(
         "PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it cannot), "
-        "token (a second call with a confirm_token), off; always and token also before a command in a guest", _choice("auto", "always", "token", "off"), "auto")
+        "token (a second call with a confirm_token), off; always and token also before a command in a guest",
+        _choice("auto", "always", "token", "off"), "auto")
     task_wait: int = _setting(
         "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs", _number(0, 3600), 30)
     read_only: bool = _setting("PROXMOX_READ_ONLY", "only tools that read; beats everything else", _boolean, False)
