@@ -801,7 +801,7 @@ def test_importing_the_client_imports_no_requests():
 def test_missing_or_broken_requests_is_said(broken, words, tmp_path):
     (tmp_path / "requests.py").write_text(broken)
     text = run("from types import SimpleNamespace as S\n"
-               "from tools.pve.client import Client, PveError, warm\nwarm()\n"
+               "from tools.pve.client import Client, PveError\n"
                "c = Client(S(host=[('127.0.0.1', 1)], user='root@pam', token_name='mcp', token_value='x' * 20,"
                " ssl_mode='strict', ca_file=None, fingerprint=None, state_dir=None))\nc.warm()\n"
                "try:\n    c.request('GET', '/version')\nexcept PveError as error:\n    print(error.outcome, error)\n",

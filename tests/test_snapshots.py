@@ -2,7 +2,7 @@
 import pytest
 
 from support import Bench
-from test_lifecycle import Asked, Impatient, guest_of, meddle, writes
+from test_lifecycle import Asked, Impatient, guest_of, writes
 from tools.pve.client import Cancelled
 from tools.snapshots import tree
 
