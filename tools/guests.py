@@ -166,7 +166,7 @@ _NODES = 25                     # how many are counted in the text
 
 
 def get_vms(call):
-    args, rows = call.args, call.resources() or []
+    args, rows = call.args, call.resources()
     everything = rows
     for name, (value, fits) in _FILTERS.items():
         wanted = getattr(args, name)

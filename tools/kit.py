@@ -1,5 +1,4 @@
 """What toolsets are made of: tiers, Tool (a row), Call (what a handler gets), Result, arguments many tools share."""
-import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
@@ -217,7 +216,7 @@ class Paged:
 # ------------------------------------------------------------------------------------------------------------- one call
 
 #: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset", "confirm_token"}
+NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset"}
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
@@ -542,8 +541,3 @@ def task_failure(outcome):
         lines.append(text.quoted("\n".join(outcome.log), end=True))
     lines.append("UPID: %s" % outcome.upid)
     return "\n".join(lines)
-
-
-def replace(args, **changes):
-    """A copy of an arguments instance with some values changed."""
-    return dataclasses.replace(args, **changes)

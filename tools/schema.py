@@ -4,7 +4,7 @@ import difflib
 import re
 import typing
 
-from tools.pve.formats import FORMATS, misfit
+from tools.pve.formats import misfit
 
 
 class _Required:
@@ -160,7 +160,7 @@ def check(field, value):
             raise ValueError("%s is not one of %s" % (_show(value), ", ".join(map(str, arg.choices))))
     if arg.format:
         for part in value if isinstance(value, list) else [value]:
-            problem = misfit(arg.format, str(part)) if arg.format in FORMATS else None
+            problem = misfit(arg.format, str(part))
             if problem:
                 raise ValueError("%s %s" % (_show(part), problem))
     measure = value if isinstance(value, (int, float)) else len(value)

@@ -23,7 +23,6 @@ CLIENTS = {
 #: What every entry sets, with what stands there until the admin fills it in.
 PLACEHOLDERS = (("PROXMOX_HOST", "192.168.1.10"), ("PROXMOX_USER", "root@pam"), ("PROXMOX_TOKEN_NAME", "mcp"),
                 ("PROXMOX_TOKEN_VALUE", "the token's value"))
-SECRETS = ("PROXMOX_TOKEN_VALUE",)
 
 
 def command(program):

@@ -11,7 +11,7 @@ Rules, and where they come from:
 * a read is repeated at most twice, within its deadline.
 * pveproxy gives up on another node after 30 s (596), so we wait longer than that for an answer (38 s).
 
-`requests` is imported at the first request, or by `warm()` in a background thread; importing this module is cheap.
+`requests` is imported at the first request, or by `Client.warm` in a background thread; importing this is cheap.
 """
 
 import re
@@ -63,16 +63,6 @@ class Reply:
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
-
-def warm():
-    """Import what the first request needs (requests, ssl). For a background thread; never raises."""
-    try:
-        _requests()
-        from tools.pve import tls
-        tls.warm()
-    except PveError:
-        pass                    # said again, with the same words, by the first request
-
 
 def _requests():
     try:
@@ -524,7 +514,7 @@ def _check_encoded(path):
     """pveproxy decodes the whole path before it splits it, so look at it as pveproxy will (AnyEvent.pm)."""
     decoded = unquote_to_bytes(path)
     parts = decoded.split(b"/")[1:]
-    before, _, volume = path.partition("/content/")
+    before = path.partition("/content/")[0]
     if (b"" in parts or b"." in parts or b".." in parts or "%2F" in before or any(c < 32 or c == 127 for c in decoded)
             or b"\\" in decoded):
         raise _bad_path(path)

@@ -13,8 +13,6 @@ _UPID = (r"UPID:(?P<node>" + _NODE + r"):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9
          r"(?P<starttime>[0-9A-Fa-f]{8}):(?P<type>[^:\s/]+):(?P<id>[^:\s/]*):(?P<user>[^:\s/]+):")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 
-VMID_MIN, VMID_MAX = 100, 999999999
-
 #: The highest number of each kind of numbered option (qemu-server Drive.pm, pve-container LXC/Config.pm).
 LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
               "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}

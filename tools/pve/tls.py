@@ -350,11 +350,6 @@ def adapter(settings, log):
     return _classes()(trust_of(settings, log))
 
 
-def warm():
-    """Import requests and urllib3 and make the classes below."""
-    _classes()
-
-
 _made = None
 
 
