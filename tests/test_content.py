@@ -12,7 +12,6 @@ OLD = "nas:backup/vzdump-qemu-100-2025_12_28-20_16_40.vma.zst"
 TEMPLATE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
 
 
-
 def old(bench):
     """{old}: a backup of VM 100 that is not protected."""
     volumes = bench.cluster.world.storages["nas"].at("pve1")

@@ -11,7 +11,6 @@ from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
 
-
 #: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
 UNREADABLE = "Proxmox answered with something that this tool cannot read, or there is a mistake in this program"
 
@@ -172,5 +171,3 @@ def _failed(entry, call):
 def _traceback(error):
     import traceback
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-
-

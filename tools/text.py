@@ -7,12 +7,11 @@ import json
 import re
 import time
 
-#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors, tags,
-#: surrogates.
+#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors (so none of our
+#: own marks may carry one), tags, surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
                         "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
                         "\U000e0000-\U000e0fff]")
-#: Our own marks that carry a variation selector would be changed by `visible`; none does.
 LONGEST = 2000                  # characters of one value
 #: Bytes of one answer, text and data together as they leave, by default; and what never leaves in one answer.
 BUDGET, CAP = 24000, 100000

@@ -9,9 +9,8 @@ thread each, so that a ping, a cancellation or an answer of the user is never be
 
 An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(),
 read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context),
-close().
-Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by `load`
-when a request first needs it.
+close(). Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by
+`load` when a request first needs it.
 """
 import threading
 import time
