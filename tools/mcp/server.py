@@ -400,8 +400,9 @@ class Server:
             return _error(request.id, error.code, str(error), error.data)
         except Exception as error:                          # a mistake of ours, or a result that JSON cannot say
             if not request.cancelled.is_set():
+                import traceback
                 self.log("error", "internal error", method=request.method, error=repr(error),
-                         traceback=_traceback(error))
+                         traceback=traceback.format_exc())
             return _error(request.id, INTERNAL, "Internal error")
 
     def _finished(self, row, request, result):
@@ -672,8 +673,3 @@ def _error(request_id, code, message, data=None):
     if request_id is not None:
         reply["id"] = request_id
     return encode(reply)
-
-
-def _traceback(error):
-    import traceback
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
