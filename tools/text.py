@@ -137,6 +137,11 @@ def when(epoch):
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(epoch)))
 
 
+def stamp(epoch):
+    """Epoch seconds as a time in the logs, UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
+    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch)), int(epoch * 1000) % 1000)
+
+
 def yes(value):
     """A truth value as yes or no."""
     return "yes" if value else "no"
