@@ -289,7 +289,7 @@ def _doomed(call, key, pattern):
             key, call.subject, disk.volid, owner))
     name = config.get("name") or config.get("hostname")
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
-    who = "%s%s" % (call.subject, " (%s)" % text.line(name) if name else "")
+    who = text.called(call.subject, name)
     question = "Destroy %s of %s on node %s, %s%s? All data on it is lost." % (
         key, who, call.node, text.line(disk.volid, 200), ", %s" % text.size(size) if size else "")
     return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}

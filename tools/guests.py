@@ -290,8 +290,7 @@ def _current(call):
 
 def _who(call, name):
     """"VM 100 web01 on pve1", as a sentence begins."""
-    subject = call.subject
-    return "%s%s%s on %s" % (subject[:1].upper(), subject[1:], " " + text.line(name) if name else "", call.node)
+    return "%s%s on %s" % (text.capital(call.subject), " " + text.line(name) if name else "", call.node)
 
 
 # ------------------------------------------------------------------------------------------------------------- storages

@@ -151,7 +151,7 @@ _WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "
 def title(name):
     """"Get VM config" of "proxmox_get_vm_config"."""
     words = [_WORDS.get(word, word) for word in name.split("_")[1:]]
-    return (words[0][:1].upper() + words[0][1:] + " " + " ".join(words[1:])).strip()
+    return (text.capital(words[0]) + " " + " ".join(words[1:])).strip()
 
 
 def description(name, tool):
@@ -516,7 +516,7 @@ class Call:
         if outcome.upid and not outcome.ok:
             return Result(running_text(says, outcome), data, mark="\u23f3")
         took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
-        lines = ["%s%s." % (says[:1].upper() + says[1:], took)]
+        lines = ["%s%s." % (text.capital(says), took)]
         if outcome.warnings:
             lines.append("The task ended with %s:" % text.plural(len(outcome.warnings), "warning"))
             lines.append(text.quoted("\n".join(outcome.warnings)))

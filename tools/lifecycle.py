@@ -10,7 +10,7 @@ from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Optional,
                        Waiting, dataclass, text)
 from tools.pve.formats import owner_of, parse_property_string
 
-Timeout = Annotated[Optional[int], Arg()]         # seconds
+Timeout = Optional[int]                           # seconds
 Flag = Optional[bool]
 
 
@@ -145,23 +145,18 @@ def settled(state, wished):
 
 def named(call, state):
     """"VM 100 (web01)"."""
-    name = state.get("name") or state.get("hostname")
-    return "%s (%s)" % (call.subject, text.line(name)) if name else call.subject
+    return text.called(call.subject, state.get("name") or state.get("hostname"))
 
 
 def unchanged(call, state):
     """The Result of a call that found the guest as it was to be."""
-    return Result("%s is %s already; nothing was done." % (capital(named(call, state)), condition(state)),
+    return Result("%s is %s already; nothing was done." % (text.capital(named(call, state)), condition(state)),
                   _data(call, state, changed=False))
-
-
-def capital(sentence):
-    return sentence[:1].upper() + sentence[1:]
 
 
 def refusal(sentence):
     """The Failure to raise for what is not done, beginning with a capital."""
-    return Failure(capital(sentence))
+    return Failure(text.capital(sentence))
 
 
 def _data(call, state, **more):

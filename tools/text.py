@@ -99,6 +99,16 @@ def quoted(text, most=4000, end=False):
     return "\n".join("| " + part for part in text.split("\n"))
 
 
+def capital(sentence):
+    """`sentence` with a capital at its beginning, the rest as it is."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def called(subject, name):
+    """"VM 100 (web01)"; the subject alone when it has no name."""
+    return "%s (%s)" % (subject, line(name)) if name else subject
+
+
 # --------------------------------------------------------------------------------------------------------------- units
 
 def size(value):
