@@ -295,14 +295,18 @@ class Call:
         """Forget what was read of the cluster, so that it is read again."""
         self._resources = self._everything = None
 
-    def guest(self, vmid=None):
-        """The /cluster/resources entry of this call's guest; PveError when there is none or it is of the other type."""
-        vmid = vmid or self.args.vmid
-        row = next((r for r in self.resources() if str(r.get("vmid")) == str(vmid)), None)
+    def entry(self, vmid):
+        """The /cluster/resources entry of a guest; None when there is none that may be seen."""
+        return next((row for row in self.resources() if str(row.get("vmid")) == str(vmid)), None)
+
+    def guest(self):
+        """The `entry` of this call's guest; PveError when there is none or it is of the other type."""
+        vmid = self.args.vmid
+        row = self.entry(vmid)
         if row is None:
             raise PveError("There is no guest %s in this cluster, or the token may not see it (privilege VM.Audit on "
                            "/vms/%s). proxmox_get_vms lists the guests." % (vmid, vmid))
-        if self.kind and row.get("type") != self.kind and vmid == self.args.vmid:
+        if self.kind and row.get("type") != self.kind:
             raise PveError("Guest %s is a %s, not a %s; use the tool for a %s%s." % (
                 vmid, NAMES.get(row.get("type")), NAMES[self.kind], NAMES.get(row.get("type")),
                 " (or type=%s)" % row.get("type") if hasattr(self.args, "type") else ""))
@@ -313,7 +317,7 @@ class Call:
     def path(self, template, ids=None):
         """`template` with the ids of this call filled in, each checked; a "." at the start is the guest's path."""
         if template.startswith("."):
-            return self.base + (fill(template[1:], self._ids(template, ids)))
+            return self.base + fill(template[1:], self._ids(template, ids))
         return fill(template, self._ids(template, ids))
 
     def _ids(self, template, ids):
@@ -406,31 +410,33 @@ class Call:
 
     # -- waiting and asking
 
+    @property
+    def wait_limit(self):
+        """Seconds to follow a task: the argument `wait`, else PROXMOX_TASK_WAIT."""
+        wait = getattr(self.args, "wait", None)
+        return self.host.settings.task_wait if wait is None else wait
+
     def sleep(self, seconds):
         """Wait so many seconds; raises Cancelled at once when the client cancels the call."""
         self.host.sleep(self.request.cancelled, seconds)
 
-    def wait(self, upid, limit=None):
-        """Follow a task to its end, at most `limit` seconds (argument `wait`, else PROXMOX_TASK_WAIT); its Outcome."""
+    def wait(self, upid):
+        """Follow a task to its end, for `wait_limit` seconds at most; its Outcome."""
         if self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
-        if limit is None:
-            limit = getattr(self.args, "wait", None)
-        if limit is None:
-            limit = self.host.settings.task_wait
 
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.request.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
+            outcome = follow(request, upid, self.wait_limit, self.sleep, self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=upid)
             raise
         self.host.audit.task(self._audit, outcome)
         return outcome
 
-    def done(self, answer, limit=None):
+    def done(self, answer):
         """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed or none began."""
         if answer is None or answer == "" or self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
@@ -438,7 +444,7 @@ class Call:
             raise Failure("Proxmox answered %r and started no task: %s" % (
                 str(answer)[:80], "nothing was done." if answer == "OK" else       # vzdump, of guests of another node
                 "whether anything was done is not known. Look at the target before you repeat the call."))
-        outcome = self.wait(answer, limit)
+        outcome = self.wait(answer)
         if outcome.failed:
             raise Failure(task_failure(outcome))
         return outcome

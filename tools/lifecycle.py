@@ -250,13 +250,11 @@ def carry_out(call, says, wished, state, again=False, **params):
 
 
 def _await(call, state, wished, started):
-    """status/current once it is as wished, or as it was when the wait limit, counted from `started`, was over."""
-    limit, pause = call.args.wait, 1.0
-    if limit is None:
-        limit = call.host.settings.task_wait
-    while not wished(state) and call.host.clock() - started < limit:
+    """status/current once it is as wished, or as it was when `wait_limit`, counted from `started`, was over."""
+    pause = 1.0
+    while not wished(state) and call.host.clock() - started < call.wait_limit:
         call.request.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
-        call.sleep(min(pause, max(0.1, limit - (call.host.clock() - started))))
+        call.sleep(min(pause, max(0.1, call.wait_limit - (call.host.clock() - started))))
         pause = min(3.0, pause * 1.5)
         state = glance(call)
     return state

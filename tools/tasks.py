@@ -55,7 +55,7 @@ def get_task(call):
     args, ids = call.args, {"node": parse_upid(call.args.upid).node}
     task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     if task.get("status") == "running" and args.wait:
-        call.wait(args.upid, args.wait)
+        call.wait(args.upid)
         task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     log, total = _log_end(call, ids) if args.lines else ([], None)
     running = task.get("status") == "running"
@@ -150,7 +150,8 @@ def list_tasks(call):
     since = epoch(args.since) if args.since else None
     node = args.node
     if node is None and args.vmid:                  # its history is on its node; a deleted guest's may be anywhere
-        node = next((row["node"] for row in call.resources() if str(row.get("vmid")) == str(args.vmid)), None)
+        guest = call.entry(args.vmid)
+        node = guest["node"] if guest else None
     if node:
         try:
             found = call.reply("/nodes/{node}/tasks", {"node": node}, source="all", start=args.offset or None,
