@@ -7,6 +7,7 @@ from tools.guests import Later, data_only
 from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Optional, Paged, PveError, REQUIRED,
                        Table, Tool, Wait, dataclass, text)
 from tools.pve.formats import parse_upid
+from tools.pve.task import succeeded
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -36,18 +37,14 @@ TASK = Facts(*data_only("text", "upid", "node", "type", "id", "status", "exitsta
              *data_only("int", "log_lines"))
 
 
-def succeeded(exitstatus):
-    """Whether a task that ended so did what it was for (rule: PVE::Tools::upid_status_is_error)."""
-    return exitstatus == "OK" or str(exitstatus).startswith("WARNINGS:")
-
-
 def _user(row):
     """The user of a raw task, with the token when it was one."""
     user = str(row.get("user") or "-")
     return "%s!%s" % (user, row["tokenid"]) if row.get("tokenid") and "!" not in user else user
 
 
-def _subject(row):
+def subject(row):
+    """"vzdump of 100 on pve1" of a raw task."""
     return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
 
 
@@ -73,7 +70,7 @@ def get_task(call):
     if log:
         note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
                                text.quoted("\n".join(log), 8000, end=True))
-    result = call.answer(found, "Task %s %s" % (_subject(task), headline), note)
+    result = call.answer(found, "Task %s %s" % (subject(task), headline), note)
     result.mark = mark
     return result
 
