@@ -8,7 +8,7 @@ import re
 
 from tools import surface, text
 from tools.guard import MISSION, Guard
-from tools.pve.client import Client, PveError
+from tools.pve.client import ROLES, Client, PveError
 from tools.pve.scrub import scrub
 from tools.settings import VARIABLES, Settings
 
@@ -93,9 +93,8 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
 RELEASES = [(re.compile(r"VM\.Monitor"), 0, 8), (re.compile(r"VM\.GuestAgent\..*|VM\.Replicate"), 9, 99),
             (re.compile(r"SDN\.Use|Mapping\..*|Sys\.AccessNetwork"), 8, 99)]
 
-#: What PVEAuditor holds (AccessControl.pm, create_roles).
-AUDITOR = {"VM.Audit", "Sys.Audit", "Datastore.Audit", "SDN.Audit", "Pool.Audit", "Mapping.Audit",
-           "VM.GuestAgent.Audit"}
+#: What PVEAuditor holds.
+AUDITOR = frozenset(ROLES["PVEAuditor"].split())
 
 
 def exists(privilege, release):
