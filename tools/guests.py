@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool,
                        dataclass, text)
-from tools.pve.formats import parse_property_string, size_of
+from tools.pve.formats import DISK_KEYS, natural, parse_property_string, size_of
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -383,8 +383,6 @@ def get_storage(call):
 #: option -> why its value is never shown. Proxmox masks cipassword itself; a container's env often holds passwords.
 _SECRET = {"cipassword": "(set, not shown)"}
 _CLOUD_INIT = re.compile(r"ci(?:user|password|type|upgrade|custom)|sshkeys|ipconfig[0-9]+|nameserver|searchdomain")
-_DISK = {"qemu": re.compile(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)[0-9]+"),
-         "lxc": re.compile(r"rootfs|(?:mp|unused)[0-9]+")}
 _NET = re.compile(r"net[0-9]+")
 _FLAGS = {"firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot"}
 _NUMBERS = {"tag", "mtu", "queues"}
@@ -475,11 +473,6 @@ def shown(key, value):
     return value.rstrip("\n") if isinstance(value, str) else value
 
 
-def _number_of(key):
-    match = re.search(r"[0-9]+$", key)
-    return key.rstrip("0123456789"), int(match.group()) if match else -1
-
-
 def waiting(entries):
     """What waits for a restart, of the raw entries of ./pending: [{key, now, then}], or removed instead of then."""
     found = []
@@ -493,15 +486,15 @@ def waiting(entries):
             else:
                 change["removed"] = True
             found.append(change)
-    return sorted(found, key=lambda change: _number_of(change["key"]))
+    return sorted(found, key=lambda change: natural(change["key"]))
 
 
 def normalised(kind, config):
     """A raw config as our data: disks, networks, cloud-init as lists and objects, other options under their names."""
     result = {"disks": [], "networks": []}
-    for key in sorted(config, key=_number_of):
+    for key in sorted(config, key=natural):
         value = config[key]
-        if _DISK[kind].fullmatch(key):
+        if re.fullmatch(DISK_KEYS[kind], key):
             result["disks"].append(disk(kind, key, value))
         elif _NET.fullmatch(key):
             result["networks"].append(network(key, value))

@@ -8,7 +8,7 @@ import re
 
 from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Optional, PveError, Refused, Result, Tool,
                        Waiting, dataclass, text)
-from tools.pve.formats import owner_of, parse_property_string
+from tools.pve.formats import DISK_KEYS, natural, owner_of, parse_property_string
 
 Timeout = Optional[int]                           # seconds
 Flag = Optional[bool]
@@ -368,14 +368,9 @@ def _confirm_power_cut(call, state, question):
 
 # ------------------------------------------------------------------------------------------------------------- deleting
 
-_DISK_KEY = {"qemu": re.compile(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+"),
-             "lxc": re.compile(r"rootfs|(?:mp|unused)\d+")}
-
-
 def disk_keys(kind, config):
     """The keys of a guest's config that name disks and mount points, CD drives and bind mounts too; mp2 before mp10."""
-    keys = [key for key in config if _DISK_KEY[kind].fullmatch(key)]
-    return sorted(keys, key=lambda key: (re.sub(r"\d+", "", key), int(re.sub(r"\D", "", key) or 0)))
+    return sorted((key for key in config if re.fullmatch(DISK_KEYS[kind], key)), key=natural)
 
 
 def own_disks(call, config):

@@ -18,6 +18,9 @@ _TO_255 = r"(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
               "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}
 
+#: kind of guest -> pattern of the options that name its disks and mount points, CD drives and bind mounts too.
+DISK_KEYS = {"qemu": r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)[0-9]+", "lxc": r"rootfs|(?:mp|unused)[0-9]+"}
+
 
 class Misfit(ValueError):
     """A value that has not the format it must have; str(error) says so in a sentence."""
@@ -116,6 +119,12 @@ def fill(template, ids):
 def _quote(value):
     from urllib.parse import quote
     return quote(value, safe=":/@!+,=~")
+
+
+def natural(key):
+    """What options are sorted by, so that scsi2 is before scsi10: (its series, its number or -1)."""
+    series = key.rstrip("0123456789")
+    return series, int(key[len(series):] or -1)
 
 
 # ---------------------------------------------------------------------------------------------------- property strings
