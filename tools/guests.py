@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool,
-                       dataclass, text)
-from tools.pve.formats import DISK_KEYS, natural, parse_property_string, size_of
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Later, Optional, Paged, PveError, Table,
+                       Tool, data_only, dataclass, text)
+from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -53,12 +53,7 @@ class LxcConfig(_Config):
     """Configuration of a container, and the changes that wait for its restart."""
 
 
-# -------------------------------------------------------------------------------------- rules that cluster.py needs too
-
-def on(value):
-    """The truth of a boolean from Proxmox: 1, "1", True; absent is false."""
-    return value not in (None, False, 0, "0", "")
-
+# ------------------------------------------------------------------------------------------- rules that others need too
 
 def state(guest):
     """What a raw guest of /cluster/resources counts as: "template", else its status (a paused VM is running there)."""
@@ -77,24 +72,6 @@ def said(counts, most=30):
     pairs = list(counts.items()) if len(counts) <= most else Counter(counts).most_common(most)
     words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
     return ", ".join(words + (["%d more" % (len(counts) - most)] if len(counts) > most else []))
-
-
-def data_only(kind, *keys):
-    """Columns of one kind that are in the data and not in the text."""
-    return [Column(key, kind=kind, shown=False) for key in keys]
-
-
-class Later:
-    """Raw rows that a Table normalises only when they are shown: what Call.listing needs of a list, for long ones."""
-
-    def __init__(self, rows, shape, prepare=lambda row: row):
-        self.rows, self.shape, self.prepare = rows, shape, prepare
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, part):
-        return self.shape.data([self.prepare(row) for row in self.rows[part]])
 
 
 # ------------------------------------------------------------------------------------------------------- list of guests
@@ -199,8 +176,8 @@ def get_vms(call):
         lost = sorted({str(row.get("node")) for row in rows if state(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
-    return call.listing(Later(rows, GUESTS, _guest), headline, "\n".join(notes), "node, type, status, pool, tag, name",
-                        by_status=states, by_node=nodes)
+    return call.listing(Later(rows, lambda part: GUESTS.data(map(_guest, part))), headline, "\n".join(notes),
+                        "node, type, status, pool, tag, name", by_status=states, by_node=nodes)
 
 
 def _nothing(args, rows):

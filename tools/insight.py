@@ -3,9 +3,9 @@ import time
 
 from tools.agent import HINTS
 from tools.edit import explained
-from tools.guests import by_state, data_only, said, storages, waiting
+from tools.guests import by_state, said, storages, waiting
 from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Guest, Optional, Paged, PveError, Table,
-                       Tool, dataclass, text)
+                       Tool, data_only, dataclass, text)
 from tools.pve.task import succeeded
 from tools.tasks import subject
 

@@ -9,10 +9,10 @@ from tools.pve.formats import fill, parse_upid
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
 
-__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest",
-           "Instead", "List", "Node", "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Refused",
-           "Result", "Snapname", "Storage", "TASK", "Table", "Tool", "Vmid", "Wait", "Waiting", "dataclass", "send",
-           "text"]
+__all__ = ["Annotated", "AnyNode", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure",
+           "Guest", "Instead", "Later", "List", "NAMES", "Node", "NodeArgs", "OnNode", "Optional", "Paged", "PveError",
+           "REQUIRED", "Refused", "Result", "Snapname", "Storage", "TASK", "Table", "Tool", "Vmid", "Wait", "Waiting",
+           "data_only", "dataclass", "send", "text"]
 
 Column = text.Column
 
@@ -96,6 +96,27 @@ class Table:
                 column.normalise(entry, row)
             rows.append(row)
         return rows
+
+
+class Later:
+    """Raw rows that are made ready only when they are shown: what Call.listing needs of a list, for long ones.
+
+    data: function of some raw rows (list) -> the normalised ones (list), such as a Table's data.
+    """
+
+    def __init__(self, rows, data):
+        self.rows, self._data = rows, data
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, part):
+        return self._data(self.rows[part])
+
+
+def data_only(kind, *keys):
+    """Columns of one kind that are in the data and not in the text."""
+    return [Column(key, kind=kind, shown=False) for key in keys]
 
 
 def _column_schema(columns):

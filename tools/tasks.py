@@ -3,9 +3,8 @@ import calendar
 import re
 import time
 
-from tools.guests import Later, data_only
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Optional, Paged, PveError, REQUIRED,
-                       Table, Tool, Wait, dataclass, text)
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Later, Optional, Paged, PveError,
+                       REQUIRED, Table, Tool, Wait, data_only, dataclass, text)
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 
@@ -171,7 +170,7 @@ def list_tasks(call):
     else:
         rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
         rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
-        listed = Later(rows, TASKS, _task)
+        listed = Later(rows, lambda part: TASKS.data(map(_task, part)))
         if args.vmid or args.type or args.errors or since:
             notes.append("Searched: the latest tasks of each node, all that Proxmox lists for the cluster. With node= "
                          "the whole history of that node is searched.")

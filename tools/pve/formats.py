@@ -121,6 +121,11 @@ def _quote(value):
     return quote(value, safe=":/@!+,=~")
 
 
+def on(value):
+    """The truth of a boolean from Proxmox: 1, "1", True; absent is false."""
+    return value not in (None, False, 0, "0", "")
+
+
 def natural(key):
     """What options are sorted by, so that scsi2 is before scsi10: (its series, its number or -1)."""
     series = key.rstrip("0123456789")
