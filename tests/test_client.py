@@ -15,8 +15,8 @@ import pytest
 from tests import certs
 from tests.faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import client as client_module
-from tools.pve import tls
-from tools.pve.client import Cancelled, Client, PveError, TokenAuth, grant
+from tools.pve import advice, tls
+from tools.pve.client import Cancelled, Client, PveError, TokenAuth
 from tools.pve import scrub as scrub_module
 from tools.pve.scrub import hide, scrub
 from tools.pve.formats import fill
@@ -646,9 +646,9 @@ def test_hint_for_what_proxmox_said(line, message, hint, pki, server):
 
 
 def test_every_privilege_of_a_role_is_named_once():
-    privileges = [one for text in client_module.ROLES.values() for one in text.split()]
+    privileges = [one for text in advice.ROLES.values() for one in text.split()]
     assert len(privileges) == len(set(privileges))
-    assert grant("/vms/100", ["VM.Migrate", "VM.Audit"], "a@pve!t") == (
+    assert advice.grant("/vms/100", ["VM.Migrate", "VM.Audit"], "a@pve!t") == (
         "pveum acl modify /vms/100 --tokens 'a@pve!t' --roles PVEAuditor")
 
 
@@ -656,7 +656,7 @@ def test_plural_of_faults_and_kinds():
     for kind, (repeats, what, hint) in client_module.FAULTS.items():
         assert 0 <= repeats <= len(client_module.RETRY_PAUSES)
         assert kind == "certificate" or (what.endswith(".") and hint.endswith("."))
-    for statuses, pattern, hint, outcome in client_module.HINTS:
+    for statuses, pattern, hint, outcome in advice.HINTS:
         assert callable(hint) or hint.endswith(".")
         assert outcome in ("refused", "unknown")
 

@@ -8,7 +8,8 @@ import re
 
 from tools import surface, text
 from tools.guard import MISSION, Guard
-from tools.pve.client import ROLES, Client, PveError
+from tools.pve.advice import ROLES
+from tools.pve.client import Client, PveError
 from tools.pve.scrub import scrub
 from tools.settings import VARIABLES, Settings
 

@@ -182,7 +182,7 @@ EXPLAINED = meanings(
     (r"[Rr]eplication job", "Its replication jobs must go first; purge=true removes them."),
     (r"linked clone|in use by", "Other guests use its disks: they must go first."),
 )
-#: The same for what tools.pve.client explains itself when it comes as an error and not as the end of a task.
+#: The same for what tools.pve.advice explains when it comes as an error and not as the end of a task.
 _TASKS_ONLY = meanings(
     (r"can't lock file .*got timeout",
      "Something else holds this guest: another task, or Proxmox cleaning up after a stop, which takes up to 30 s. "
