@@ -10,6 +10,7 @@ from tools import surface, text
 from tools.guard import MISSION, Guard
 from tools.pve.advice import ROLES
 from tools.pve.client import Client, PveError
+from tools.pve.formats import label
 from tools.pve.scrub import scrub
 from tools.settings import VARIABLES, Settings
 
@@ -228,7 +229,7 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
 def _look(walk, settings, host, port, inspect):
     """DNS, TCP and TLS of one host, nothing sent."""
     from tools.pve import tls
-    place = tls.label(host, port)
+    place = label(host, port)
     facts = (inspect or tls.inspect)(host, port, settings)
     stages = ["dns", "tcp", "tls", "done"]
     reached = stages.index(facts["stage"])

@@ -20,6 +20,7 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
 
 BASE = "/api2/json"
@@ -113,7 +114,7 @@ class _Host:
                            "http:// is refused, Proxmox is only spoken to through TLS." % name, outcome="unsent")
         self.name, self.port = name, port
         bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
-        self.label = "%s:%d" % ("[%s]" % name if ":" in name else name, port)
+        self.label = label(name, port)
         self.url = "https://%s:%d" % (bracketed, port)
 
 

@@ -132,6 +132,11 @@ def natural(key):
     return series, int(key[len(series):] or -1)
 
 
+def label(host, port):
+    """host:port, an IPv6 address in brackets."""
+    return "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
+
+
 # ---------------------------------------------------------------------------------------------------- property strings
 
 def parse_property_string(text, default_key=None):
