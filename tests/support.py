@@ -79,6 +79,12 @@ class Bench:
         return [wire(*request) for request in list(self.cluster.requests)[self._seen:] if reads or request[0] != "GET"]
 
 
+def ok(answer):
+    """An Answer that has to be a success."""
+    assert not answer.failed, answer.text
+    return answer
+
+
 def wire(verb, path, params):
     """One request as a line: verb, path, parameters sorted by name."""
     return " ".join([verb, path] + ["%s=%s" % (key, value) for key, value in sorted(params.items())])

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tools
-from support import Bench
+from support import Bench, ok
 from tools import guard, text
 from tools.pve.apidoc import PAGE
 from tools.pve.demo import DemoCluster
@@ -40,11 +40,6 @@ CASES = [
 @pytest.fixture
 def bench():
     return Bench()
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 # ---------------------------------------------------------------------------------------------- the four areas, in full

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests import certs
-from tests.faulty import BEFORE_TLS, FAULTS, Faulty, _http
+import certs
+from faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import client as client_module
 from tools.pve import advice, tls
 from tools.pve.client import Cancelled, Client, PveError, TokenAuth

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, ok
 from tools import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
@@ -40,11 +40,6 @@ CASES = [
     ("proxmox_update_backup", {"node": "pve1", "archive": "{old}", "protected": False},
      ["PUT " + NAS + "/content/{old} protected=0"], old),
 ]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 def on(bench, storage, node="pve1"):

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, ok
 from tools.kit import Declined
 
 FIND = "GET /cluster/resources type=vm"
@@ -87,11 +87,6 @@ CASES = [
     ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"},
      ["GET " + VM + "status/current", "POST " + VM + "status/reset"]),
 ]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 class Asked:
