@@ -29,7 +29,7 @@ class Failure(Exception):
 
 
 class Refused(Failure):
-    """Not allowed here: by tier, by a setting, by the user's no. Shown with the forbidden sign and not as an error."""
+    """Not allowed here, by a tier or a setting. Shown with the forbidden sign in place of the word Error."""
 
 
 class Declined(Failure):
