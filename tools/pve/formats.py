@@ -122,7 +122,7 @@ def _quote(value):
 
 
 def on(value):
-    """The truth of a boolean from Proxmox: 1, "1", True; absent is false."""
+    """The truth of a boolean from Proxmox, as Perl has it: 1, "1", True; absent, "" and "0" are false."""
     return value not in (None, False, 0, "0", "")
 
 
