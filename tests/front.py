@@ -6,7 +6,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -119,10 +118,3 @@ class Front:
         self._thread.join(5)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def free_port():
-    """A TCP port of the loopback on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

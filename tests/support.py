@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import tools.host  # noqa: E402
 from tools.host import Host, NoConsent  # noqa: E402
+from tools.kit import Declined  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
 from tools.pve.demo import DemoCluster  # noqa: E402
@@ -77,6 +78,27 @@ class Bench:
         reads=False leaves out GETs.
         """
         return [wire(*request) for request in list(self.cluster.requests)[self._seen:] if reads or request[0] != "GET"]
+
+
+class Asked:
+    """Consent that notes the questions and gives one answer (True: yes)."""
+
+    def __init__(self, answer=True):
+        self.answer, self.questions = answer, []
+
+    def ask(self, call, describe):
+        question, found = describe()
+        self.questions.append(question)
+        json.dumps(found)                               # it is hashed, for the client to hold
+        if not self.answer:
+            raise Declined("The user said no.", "declined")
+        return found
+
+
+def ok(answer):
+    """An Answer that has to be a success."""
+    assert not answer.failed, answer.text
+    return answer
 
 
 def wire(verb, path, params):

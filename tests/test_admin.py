@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Bench, answering
+from support import Bench, answering, ok
 from tools import text
 from tools.kit import Declined
 
@@ -35,11 +35,6 @@ ROUND = [("proxmox_list_guests_without_backup", {}), ("proxmox_list_backup_jobs"
          ("proxmox_list_services", {"node": "pve1"}),
          ("proxmox_list_updates", {"node": "pve1"}), ("proxmox_get_cluster_log", {}), ("proxmox_get_ha_status", {}),
          ("proxmox_list_pools", {}), ("proxmox_get_permissions", {})]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 def items(answer, key):

@@ -12,7 +12,6 @@ from tools.kit import Failure
 from tools.pve.client import PveError
 
 V100 = "/nodes/pve1/qemu/100"
-EXEC = "POST %s/agent/exec" % V100
 
 
 def _sent(vmid, command, *more):

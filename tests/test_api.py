@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tools
-from support import Bench
+from support import Asked, Bench, ok
 from tools import guard, text
 from tools.pve.apidoc import PAGE
 from tools.pve.demo import DemoCluster
@@ -40,11 +40,6 @@ CASES = [
 @pytest.fixture
 def bench():
     return Bench()
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 # ---------------------------------------------------------------------------------------------- the four areas, in full
@@ -258,17 +253,6 @@ def test_the_tool_is_listed_as_what_it_can_do_and_read_only_hides_it():
     assert CALL in Bench(allow_elevated=False).host.entries and CALL not in Bench(read_only=True).host.entries
     answer = Bench(read_only=True).run(CALL, verb="GET", path="/pools")
     assert answer.failed and "PROXMOX_READ_ONLY" in answer.text
-
-
-class Asked:
-    def __init__(self):
-        self.questions = []
-
-    def ask(self, call, describe):
-        question, found = describe()
-        self.questions.append(question)
-        json.dumps(found)
-        return found
 
 
 @pytest.mark.parametrize("verb, path, parameters, words", [

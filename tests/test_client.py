@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests import certs
-from tests.faulty import BEFORE_TLS, FAULTS, Faulty, _http
+import certs
+from faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import client as client_module
-from tools.pve import tls
-from tools.pve.client import Cancelled, Client, PveError, TokenAuth, grant
+from tools.pve import advice, tls
+from tools.pve.client import Cancelled, Client, PveError, TokenAuth
 from tools.pve import scrub as scrub_module
 from tools.pve.scrub import hide, scrub
 from tools.pve.formats import fill
@@ -647,9 +647,9 @@ def test_hint_for_what_proxmox_said(line, message, hint, pki, server):
 
 
 def test_every_privilege_of_a_role_is_named_once():
-    privileges = [one for text in client_module.ROLES.values() for one in text.split()]
+    privileges = [one for text in advice.ROLES.values() for one in text.split()]
     assert len(privileges) == len(set(privileges))
-    assert grant("/vms/100", ["VM.Migrate", "VM.Audit"], "a@pve!t") == (
+    assert advice.grant("/vms/100", ["VM.Migrate", "VM.Audit"], "a@pve!t") == (
         "pveum acl modify /vms/100 --tokens 'a@pve!t' --roles PVEAuditor")
 
 
@@ -657,7 +657,7 @@ def test_plural_of_faults_and_kinds():
     for kind, (repeats, what, hint) in client_module.FAULTS.items():
         assert 0 <= repeats <= len(client_module.RETRY_PAUSES)
         assert kind == "certificate" or (what.endswith(".") and hint.endswith("."))
-    for statuses, pattern, hint, outcome in client_module.HINTS:
+    for statuses, pattern, hint, outcome in advice.HINTS:
         assert callable(hint) or hint.endswith(".")
         assert outcome in ("refused", "unknown")
 
@@ -802,7 +802,7 @@ def test_importing_the_client_imports_no_requests():
 def test_missing_or_broken_requests_is_said(broken, words, tmp_path):
     (tmp_path / "requests.py").write_text(broken)
     text = run("from types import SimpleNamespace as S\n"
-               "from tools.pve.client import Client, PveError, warm\nwarm()\n"
+               "from tools.pve.client import Client, PveError\n"
                "c = Client(S(host=[('127.0.0.1', 1)], user='root@pam', token_name='mcp', token_value='x' * 20,"
                " ssl_mode='strict', ca_file=None, fingerprint=None, state_dir=None))\nc.warm()\n"
                "try:\n    c.request('GET', '/version')\nexcept PveError as error:\n    print(error.outcome, error)\n",

@@ -3,14 +3,13 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, ok
 from tools import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
 ISO = "https://cdimage.example/x/debian-13.2.0-amd64-netinst.iso"
 OLD = "nas:backup/vzdump-qemu-100-2025_12_28-20_16_40.vma.zst"
 TEMPLATE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
-
 
 
 def old(bench):
@@ -41,11 +40,6 @@ CASES = [
     ("proxmox_update_backup", {"node": "pve1", "archive": "{old}", "protected": False},
      ["PUT " + NAS + "/content/{old} protected=0"], old),
 ]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 def on(bench, storage, node="pve1"):

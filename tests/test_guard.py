@@ -337,17 +337,26 @@ def test_rows_of_any_reply(row, shown):
     assert guard.visible(call, {"members": [row], "name": "x"}) == {"members": [row] if shown else [], "name": "x"}
 
 
-def test_rows_without_pool_and_tags_are_looked_up_once():
+def test_rows_without_pool_and_tags_are_looked_up_and_those_of_no_guest_hidden():
     class Call:
-        asked = 0
-
         def everything(self):
-            self.asked += 1
             return EVERYTHING
     EVERYTHING = [{"vmid": 100 + n, "id": "qemu/%d" % (100 + n), "tags": "a;b" if n % 2 else ""} for n in range(50)]
-    call, guard = Call(), Guard(settings(allowed_guests=("tag:a",)))
-    shown = guard.visible(call, [{"vmid": 100 + n} for n in range(60)])
-    assert [row["vmid"] for row in shown] == list(range(101, 150, 2)) and call.asked >= 1
+    shown = Guard(settings(allowed_guests=("tag:a",))).visible(Call(), [{"vmid": 100 + n} for n in range(60)])
+    assert [row["vmid"] for row in shown] == list(range(101, 150, 2))
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    ("proxmox_list_backups", {"storage": "nas"}), ("proxmox_list_tasks", {}),
+    ("proxmox_list_storage_content", {"storage": "local-lvm"})])
+def test_tags_that_rows_do_not_tell_are_looked_up_once(tool, arguments):
+    bench = Bench(allowed_guests=("tag:web",))
+    web = {number for number, guest in bench.cluster.world.guests.items() if "web" in str(guest.conf.get("tags"))}
+    answer = bench.run(tool, node="pve1", **arguments)
+    assert len(bench.sent()) == 2 and bench.sent()[1] == "GET /cluster/resources type=vm"
+    found = {int(row["vmid"] if "vmid" in row else row["id"]) for row in answer.data["items"]
+             if str(row.get("vmid", row.get("id"))).isdigit()}
+    assert found and found <= web
 
 
 def test_nested_pools_belong_to_their_parent():

@@ -131,7 +131,7 @@ def test_ten_thousand_guests_fit():
 
 def test_only_what_is_shown_is_normalised():
     read = []
-    rows = guests.Later(list(range(10000)), guests.GUESTS, lambda number: read.append(number) or {"vmid": number})
+    rows = guests.Later(list(range(10000)), lambda part: read.extend(part) or [{"vmid": number} for number in part])
     assert len(rows) == 10000 and rows[10:12] == [{"vmid": 10}, {"vmid": 11}] and read == [10, 11]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Bench, answering
+from support import Bench, answering, ok
 from tools import insight, text
 
 FIND = "GET /cluster/resources type=vm"
@@ -30,11 +30,6 @@ CASES = [
      [FIND, "GET /nodes/pve1/qemu/100/pending"], pending),
     ("proxmox_get_pending", {"vmid": 201}, [FIND, "GET /nodes/pve2/lxc/201/pending"]),
 ]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 # ------------------------------------------------------------------------------------------------------------- overview

@@ -1,9 +1,8 @@
 """Start, stop, shutdown, reboot, pause, resume, delete: exact requests, what is refused, and what is truly said."""
 import pytest
 
-from support import Bench
+from support import Asked, Bench
 from tools.host import Request
-from tools.kit import Refused
 from tools.pve.client import Cancelled
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -75,20 +74,6 @@ CASES = [
 
 def writes(bench):
     return bench.sent(reads=False)
-
-
-class Asked:
-    """Consent that notes the questions and gives one answer."""
-
-    def __init__(self, answer=True):
-        self.answer, self.questions = answer, []
-
-    def ask(self, call, describe):
-        question, found = describe()
-        self.questions.append(question)
-        if not self.answer:
-            raise Refused("The user said no.", "declined")
-        return found
 
 
 def meddle(bench, verb, end, action):

@@ -6,7 +6,6 @@ from support import Bench
 FIND = "GET /cluster/resources type=vm"
 
 
-
 def unlocked(bench):
     bench.cluster.world.guests[106].conf.pop("lock")
 

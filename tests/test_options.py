@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
-from tools.kit import Declined
+from support import Asked, Bench, ok
 
 FIND = "GET /cluster/resources type=vm"
 VM, CT = "/nodes/pve1/qemu/100/", "/nodes/pve1/lxc/200/"
@@ -87,25 +86,6 @@ CASES = [
     ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"},
      ["GET " + VM + "status/current", "POST " + VM + "status/reset"]),
 ]
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
-
-
-class Asked:
-    """Says yes or no, and keeps the questions."""
-
-    def __init__(self, yes=True):
-        self.questions, self.yes = [], yes
-
-    def ask(self, call, describe):
-        question, found = describe()
-        self.questions.append(question)
-        if not self.yes:
-            raise Declined("Nothing was changed.")
-        return found
 
 
 # ---------------------------------------------------------------------------------------------------------- any option

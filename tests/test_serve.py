@@ -336,7 +336,7 @@ serve("1", True)
 @POSIX
 @pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
 def test_req20_a_signal_ends_it_whichever_thread_it_reaches(name, status):
-    """Python runs a handler in the main thread, which waits for input and is not woken by a signal that another took."""
+    """Python runs a handler in the main thread, which waits for input and is not woken by a signal another one took."""
     theirs, ours = os.pipe()
     with Process(start=(sys.executable, "-c", OTHER_THREAD % (ROOT, theirs, name)), pass_fds=(theirs,)) as process:
         process.send(INITIALIZE)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from support import Bench
+from support import Bench, ok
 from tools import ssh
 from tools.pve.client import Cancelled
 
@@ -73,11 +73,6 @@ def bench_of(**options):
 
 def run(bench, command="uname -a", vmid=200, **arguments):
     return bench.run("proxmox_execute_lxc_command", vmid=vmid, command=command, **arguments)
-
-
-def ok(answer):
-    assert not answer.failed, answer.text
-    return answer
 
 
 # ---------------------------------------------------------------------------------------------------------- how it goes

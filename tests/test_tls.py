@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests import certs
-from tests.faulty import Faulty
+import certs
+from faulty import Faulty
 from tools.pve import tls
 from tools.pve.client import Client, PveError
 

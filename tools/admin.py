@@ -1,10 +1,10 @@
 """Toolset: an admin's daily round - backup jobs and gaps, services, updates, the log, HA, pools, permissions, tasks."""
 from collections import Counter
 
-from tools.guests import Later, data_only, pattern
+from tools.guests import pattern
 from tools.insight import uncovered
-from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, AnyNode, Arg, Column, Failure, NodeArgs, Optional,
-                       Paged, PveError, Table, Tool, dataclass, text)
+from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, AnyNode, Arg, Column, Failure, Later, NodeArgs,
+                       Optional, Paged, PveError, Table, Tool, data_only, dataclass, text)
 from tools.pve.formats import parse_upid
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -90,14 +90,14 @@ def list_not_backed_up(call):
         "Every guest%s is in a backup job" % where)
     if not guests:
         headline, note = "No guest is listed", "The token may not see any (VM.Audit on /vms)."
-    return call.listing(Later(rows, GUESTS), headline, note, "node")
+    return call.listing(Later(rows, GUESTS.data), headline, note, "node")
 
 
 def list_backup_jobs(call):
     rows = [_job(job) for job in call.get("/cluster/backup") or []]
     off = sum(row["enabled"] == 0 for row in rows)
     headline = text.plural(len(rows), "backup job") + (", %d switched off" % off if off else "")
-    return call.listing(Later(rows, JOBS), headline)
+    return call.listing(Later(rows, JOBS.data), headline)
 
 
 def _job(job):
@@ -143,7 +143,7 @@ def list_updates(call):
             "It is up to date, or the list of packages was not fetched lately (POST /nodes/%s/apt/update does that)."
             % call.args.node)
     headline = "%s on node %s" % (text.plural(len(rows), "update"), call.args.node)
-    return call.listing(Later(rows, UPDATES), headline, note, "name")
+    return call.listing(Later(rows, UPDATES.data), headline, note, "name")
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
@@ -170,7 +170,7 @@ def get_cluster_log(call):
         note = "None of %s fits." % text.plural(seen, "entry", "entries") if seen else (
             "Without Sys.Syslog on / only the token's own entries are listed.")
     headline = "%s of the cluster's log" % text.plural(len(rows), "entry", "entries")
-    return call.listing(Later(rows, LOG), headline, note, "node, user")
+    return call.listing(Later(rows, LOG.data), headline, note, "node, user")
 
 
 def get_ha_status(call):
@@ -181,7 +181,7 @@ def get_ha_status(call):
     lost = any(row.get("type") == "quorum" and str(row.get("quorate", 1)) == "0" for row in rows)
     headline = "HA: " + text.plural(sum(states.values()), "resource") + "".join(
         ", %d %s" % (count, text.line(state)) for state, count in sorted(states.items()))
-    return call.listing(Later(rows, HA), headline + (", NO QUORUM" if lost else ""),
+    return call.listing(Later(rows, HA.data), headline + (", NO QUORUM" if lost else ""),
                         None if states else "No guest is managed by HA.", "node")
 
 
@@ -197,7 +197,7 @@ def list_pools(call):
     if not rows:
         note = "None of %s fits." % text.plural(seen, "pool") if seen else (
             "There is none, or the token lacks Pool.Audit on /pool.")
-    return call.listing(Later(rows, POOLS), None, note, "name")
+    return call.listing(Later(rows, POOLS.data), None, note, "name")
 
 
 def get_permissions(call):

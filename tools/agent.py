@@ -196,11 +196,7 @@ def _told(call, pid, state, seconds):
     else:
         ended = "was killed by signal %s" % signal if signal is not None else "ended, without an exit code"
     lines = ["%s: %s: %s" % (call.subject, ended, shown)]
-    for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
-        if said:
-            lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
-    if not stdout and not stderr:
-        lines.append("No output.")
+    lines.extend(output_lines(stdout, stderr))
     cut = bool(state.get("out-truncated") or state.get("err-truncated"))
     if cut:
         lines.append("The agent cut the output: it keeps at most 16 MiB.")
@@ -208,6 +204,13 @@ def _told(call, pid, state, seconds):
                 truncated=cut or len(stdout) > STDOUT or len(stderr) > STDERR)
     data.update({key: int(value) for key, value in (("exitcode", code), ("signal", signal)) if value is not None})
     return Result("\n".join(lines), data, "\u2705" if well else "\u26a0")
+
+
+def output_lines(stdout, stderr):
+    """What a command in a guest wrote (str, str), as lines that are marked as the guest's."""
+    lines = ["%s (the guest's words):\n%s" % (name, text.quoted(said, most))
+             for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)) if said]
+    return lines or ["No output."]
 
 
 def repaired(output):

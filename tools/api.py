@@ -10,9 +10,8 @@ from collections import Counter
 from urllib.parse import quote, unquote
 
 from tools import guard
-from tools.guests import data_only
-from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Facts, Failure, List, Optional, Paged,
-                       PveError, Refused, Table, Tool, Wait, dataclass, text)
+from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Facts, Failure, Later, List, Optional,
+                       Paged, PveError, Refused, Table, Tool, Wait, data_only, dataclass, text)
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.formats import Misfit, parse_upid, property_string
 
@@ -306,23 +305,10 @@ _FIRST = ("pos", "id", "vmid", "name", "node", "storage", "type", "status", "sta
 _COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows whose keys are counted
 
 
-class _Rows:
-    """Raw rows that are prepared only when they are shown: what Call.listing needs of a list, for long ones."""
-
-    def __init__(self, rows, prepare):
-        self.rows, self.prepare = rows, prepare
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, part):
-        return [self.prepare(row) for row in self.rows[part]]
-
-
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
     plain = not all(isinstance(row, dict) for row in data)
-    rows = _Rows(data, (lambda row: {"value": _masked(row)}) if plain else _masked)
+    rows = Later(data, (lambda part: [{"value": _masked(row)} for row in part]) if plain else _masked)
     counts = Counter(key for row in rows[:_LOOK_AT] for key, value in row.items() if value not in (None, "", [], {}))
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
     if call.args.fields and not plain:
@@ -330,7 +316,8 @@ def _list(call, doc, endpoint, request, data, extra, notes):
         if unknown:
             notes.append("No row has %s. Keys: %s." % (
                 ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
-        rows = _Rows(data, lambda row: {key: value for key, value in _masked(row).items() if key in call.args.fields})
+        rows = Later(data, lambda part: [{key: value for key, value in row.items() if key in call.args.fields}
+                                         for row in _masked(part)])
         keys = [key for key in call.args.fields if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))

@@ -16,6 +16,7 @@ import time
 
 from tools.pve.client import PveError
 from tools.schema import fields
+from tools.text import cut, stamp
 
 try:
     import fcntl
@@ -168,9 +169,7 @@ class Audit:
                 os.close(handle)                # and the lock with it
 
     def _encode(self, line, seq, prev):
-        now = self._now()
-        stamp = "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)), int(now * 1000) % 1000)
-        line = dict({"seq": seq, "time": stamp}, **self.scrub(line))
+        line = dict({"seq": seq, "time": stamp(self._now())}, **self.scrub(line))
         for key in ("", "parameters", "arguments", "error"):
             if key in line:
                 line[key] = "(too long)"
@@ -311,9 +310,7 @@ def _value(name, value):
 
 
 def _cut(value):
-    if not isinstance(value, str) or len(value) <= _CUT:
-        return value
-    return "%s... (%d more characters)" % (value[:_CUT], len(value) - _CUT)
+    return cut(value, _CUT) if isinstance(value, str) else value
 
 
 # ------------------------------------------------------------------------------------------------------------- checking

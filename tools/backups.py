@@ -189,7 +189,8 @@ def _result(call, storage, started, before, found):
         return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
     new = max(new, key=lambda entry: float(entry["ctime"]))
     found = dict(found, **facts(new))
-    note = "Archive: %s%s." % (text.line(new["volid"], 300), " (%s)" % text.size(new["size"]) if new.get("size") else "")
+    size = " (%s)" % text.size(new["size"]) if new.get("size") else ""
+    note = "Archive: %s%s." % (text.line(new["volid"], 300), size)
     if before:
         found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
         note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")
@@ -211,7 +212,7 @@ def _before_pruning(call, state, storage):
     kept = sum(str(entry.get("protected", 0)) == "1" for entry in entries)
     return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
             "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
-                        ", %d protected (they stay)" % kept if kept else ""),
+                              ", %d protected (they stay)" % kept if kept else ""),
             {"backups": sorted(entry["volid"] for entry in entries)})
 
 
@@ -281,8 +282,8 @@ def _overwrite(call, taken, entry):
     if is_on(state):
         raise refusal("%s runs and cannot be overwritten. Nothing was sent; stop it first (%s)." % (
             who, call.name.replace("restore_backup", "shutdown")))
-    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (
-                who, loss(disks, snapshots), entry["volid"], about(entry)),
+    gone = loss(disks, snapshots)
+    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

@@ -74,7 +74,7 @@ def clone(call):
         raise explained(error, _CLONE_HINTS) from None
     name = args.hostname or (_name(call) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone" % (
-        _called(call.subject, source.get("name")), _called(str(args.newid), name),
+        text.called(call.subject, source.get("name")), text.called(str(args.newid), name),
         " on node %s" % args.target if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
     return call.tell(outcome, says, newid=args.newid, name=name, full=not linked)
@@ -87,10 +87,6 @@ def _name(call):
     except PveError:
         return None
     return config.get("name") or config.get("hostname")
-
-
-def _called(subject, name):
-    return "%s (%s)" % (subject, text.line(name)) if name else subject
 
 
 #: What holds when the config has no such key (qemu-server and pve-container).

@@ -8,7 +8,9 @@ import re
 
 from tools import surface, text
 from tools.guard import MISSION, Guard
+from tools.pve.advice import ROLES
 from tools.pve.client import Client, PveError
+from tools.pve.formats import label
 from tools.pve.scrub import scrub
 from tools.settings import VARIABLES, Settings
 
@@ -93,9 +95,8 @@ NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
 RELEASES = [(re.compile(r"VM\.Monitor"), 0, 8), (re.compile(r"VM\.GuestAgent\..*|VM\.Replicate"), 9, 99),
             (re.compile(r"SDN\.Use|Mapping\..*|Sys\.AccessNetwork"), 8, 99)]
 
-#: What PVEAuditor holds (AccessControl.pm, create_roles).
-AUDITOR = {"VM.Audit", "Sys.Audit", "Datastore.Audit", "SDN.Audit", "Pool.Audit", "Mapping.Audit",
-           "VM.GuestAgent.Audit"}
+#: What PVEAuditor holds.
+AUDITOR = frozenset(ROLES["PVEAuditor"].split())
 
 
 def exists(privilege, release):
@@ -228,7 +229,7 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
 def _look(walk, settings, host, port, inspect):
     """DNS, TCP and TLS of one host, nothing sent."""
     from tools.pve import tls
-    place = tls.label(host, port)
+    place = label(host, port)
     facts = (inspect or tls.inspect)(host, port, settings)
     stages = ["dns", "tcp", "tls", "done"]
     reached = stages.index(facts["stage"])

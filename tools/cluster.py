@@ -1,7 +1,8 @@
 """Toolset: the cluster as a whole - its nodes, its state, the next free vmid."""
-from tools.guests import by_state, data_only, on, said, space, storages
+from tools.guests import by_state, said, space, storages
 from tools.kit import (BASIC, ELEVATED, Annotated, Arg, Column, Facts, NodeArgs, Optional, PveError, Table, Tool,
-                       dataclass, text)
+                       data_only, dataclass, text)
+from tools.pve.formats import on
 
 
 @dataclass

@@ -2,9 +2,9 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from tools.guests import Later, pattern
-from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, Paged,
-                       Storage, Table, Tool, dataclass, text)
+from tools.guests import pattern
+from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, Later, NodeArgs, OnNode,
+                       Optional, Paged, Storage, Table, Tool, dataclass, text)
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -76,7 +76,7 @@ def list_content(call):
                 "the guest, backups Datastore.AllocateSpace and VM.Backup." % args.storage)
     elif not rows:
         note = "None of %s fits %s." % (text.plural(seen, "volume"), text.line(args.name))
-    return call.listing(Later(rows, VOLUMES), "%s on %s, %s in all" % (
+    return call.listing(Later(rows, VOLUMES.data), "%s on %s, %s in all" % (
         text.plural(len(rows), "volume"), args.storage, text.size(total)), note, "content, vmid, name")
 
 
@@ -135,7 +135,7 @@ def list_appliances(call):
     if not rows:
         note = "None of %s fits %s." % (text.plural(seen, "template"), text.line(call.args.name)) if seen else (
             "On the node, `pveam update` gets the list.")
-    return call.listing(Later(rows, APPLIANCES), None, note, "name")
+    return call.listing(Later(rows, APPLIANCES.data), None, note, "name")
 
 
 def download_appliance(call):

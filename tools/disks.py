@@ -8,9 +8,8 @@ import re
 from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
 from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage,
                        Tool, Waiting, dataclass, text)
-from tools.pve.formats import gib, owner_of, parse_size, property_string
+from tools.pve.formats import DISK_KEYS, gib, owner_of, parse_size, property_string
 
-_VM_DISKS, _CT_DISKS = r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+", r"rootfs|(?:mp|unused)\d+"
 SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
 
 VmDrive = Annotated[str, Arg("scsi1", format="drive")]
@@ -205,9 +204,14 @@ def _with_unit(size):
     return "%dK" % kib
 
 
+def _disk(call, config, key):
+    """The Disk called `key`, of whatever kind; Failure when the guest has none of that name."""
+    return Disk(must_be_there(call, config, key, DISK_KEYS[call.kind]))
+
+
 def _volume(call, config, key, what):
     """The Disk called `key`; Failure when it is absent or no volume of the guest ("a CD drive cannot be grown")."""
-    disk = Disk(must_be_there(call, config, key, _VM_DISKS if call.kind == "qemu" else _CT_DISKS))
+    disk = _disk(call, config, key)
     if disk.cdrom or disk.storage is None:
         raise Failure("%s of %s is %s (%s), which cannot be %s. Nothing was sent." % (
             key, call.subject, "a CD drive" if disk.cdrom else "no volume on a storage",
@@ -226,13 +230,8 @@ def remove_disk(call):
     """Detaching keeps the volume as unusedN; destroying (force=1, or deleting an unusedN) asks first."""
     key = call.args.disk
     if not call.args.destroy and not key.startswith("unused"):
-        seen = []
-
-        def work_out(config):
-            seen[:] = [Disk(must_be_there(call, config, key, _VM_DISKS))]
-            return {"delete": key}
-        return _detached(call, change(call, work_out, _REMOVE_HINTS), key, seen[0])
-    found = call.confirm(lambda: _doomed(call, key, _VM_DISKS))
+        return _detach(call, key, _REMOVE_HINTS)
+    found = call.confirm(lambda: _doomed(call, key))
     params = {"delete": key, "force": None if key.startswith("unused") else True, "digest": found["digest"]}
     return _destroyed(call, sent(call, params, _REMOVE_HINTS), key, found)
 
@@ -241,18 +240,13 @@ def remove_mp(call):
     """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
     key, destroy = call.args.mp, call.args.destroy
     if key.startswith("unused"):
-        found = call.confirm(lambda: _doomed(call, key, _CT_DISKS))
+        found = call.confirm(lambda: _doomed(call, key))
         return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}, _REMOVE_HINTS), key, found)
     if not destroy:
-        seen = []
-
-        def work_out(config):
-            seen[:] = [Disk(must_be_there(call, config, key, _CT_DISKS))]
-            return {"delete": key}
-        return _detached(call, change(call, work_out), key, seen[0])
+        return _detach(call, key)
 
     def describe():
-        question, found = _doomed(call, key, _CT_DISKS)
+        question, found = _doomed(call, key)
         if call.get("./status/current").get("status") != "stopped":
             raise Failure("The container is running: its mount point would only be detached, and at its next start. "
                           "Nothing was sent; stop it first, or leave destroy out.")
@@ -276,10 +270,20 @@ def remove_mp(call):
     return _destroyed(call, done, key, found)
 
 
-def _doomed(call, key, pattern):
+def _detach(call, key, table=()):
+    """Take a disk out of the config. `table` is for `explained`."""
+    seen = []
+
+    def work_out(config):
+        seen[:] = [_disk(call, config, key)]
+        return {"delete": key}
+    return _detached(call, change(call, work_out, table), key, seen[0])
+
+
+def _doomed(call, key):
     """(question, found) for a volume that is about to be destroyed, read now."""
     config = call.config()
-    disk = Disk(must_be_there(call, config, key, pattern))
+    disk = _disk(call, config, key)
     if disk.storage is None or disk.cdrom and not disk.cloudinit:
         raise Failure("%s of %s is %s, no volume that could be destroyed. Nothing was sent; leave destroy out to take "
                       "it out of the config." % (key, call.subject, text.line(disk.volid, 200)))
@@ -289,7 +293,7 @@ def _doomed(call, key, pattern):
             key, call.subject, disk.volid, owner))
     name = config.get("name") or config.get("hostname")
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
-    who = "%s%s" % (call.subject, " (%s)" % text.line(name) if name else "")
+    who = text.called(call.subject, name)
     question = "Destroy %s of %s on node %s, %s%s? All data on it is lost." % (
         key, who, call.node, text.line(disk.volid, 200), ", %s" % text.size(size) if size else "")
     return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}

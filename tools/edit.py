@@ -7,7 +7,7 @@ then either hot-plugged or left pending until a restart (qemu-server and pve-con
 import re
 
 from tools.kit import Failure, PveError, text
-from tools.pve.formats import LAST_INDEX, parse_property_string, size_of
+from tools.pve.formats import LAST_INDEX, natural, parse_property_string, size_of
 from tools.pve.task import Outcome
 
 #: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common): nothing was done.
@@ -149,14 +149,9 @@ def must_be_free(call, config, key):
 def must_be_there(call, config, key, pattern):
     """The value of `key`; Failure when it is not in the config. `pattern` (str): what keys of its kind look like."""
     if key not in config:
-        others = sorted((k for k in config if re.fullmatch(pattern, k)), key=_natural)
+        others = sorted((k for k in config if re.fullmatch(pattern, k)), key=natural)
         raise Failure("%s has no %s. Nothing was sent. It has: %s." % (call.subject, key, ", ".join(others) or "none"))
     return str(config[key])
-
-
-def _natural(key):
-    match = re.fullmatch(r"(\D*)(\d*)", key)
-    return (match.group(1), int(match.group(2) or -1)) if match else (key, 0)
 
 
 class Disk:

@@ -51,7 +51,6 @@ _ACTING_GETS = re.compile(
     r"|qemu/\d+/(?:agent/(?:exec-status|file-read)|cloudinit/dump)|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
     r"|/cluster/acme/(?:tos|meta|directories)")
 
-
 #: Requests other than DELETE after which something is gone, cut off or run by another's rules: power and state of
 #: guests and nodes, disks overwritten, any command. And parameters that make one of them out of any request.
 _DESTROYING = re.compile(
@@ -346,7 +345,7 @@ class Guard:
         if named.everyone and changing and (self._allowed or self._protected):
             _refuse("the request would reach guests that it does not name",
                     "%s limits what may be changed; name the guests." % (
-                "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
+                        "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
 
     @staticmethod
     def _holds(guests, call, vmid, how=_CHANGED, named=None, params=None):

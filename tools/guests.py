@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Optional, Paged, PveError, Table, Tool,
-                       dataclass, text)
-from tools.pve.formats import parse_property_string, size_of
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Later, Optional, Paged, PveError, Table,
+                       Tool, data_only, dataclass, text)
+from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -53,12 +53,7 @@ class LxcConfig(_Config):
     """Configuration of a container, and the changes that wait for its restart."""
 
 
-# -------------------------------------------------------------------------------------- rules that cluster.py needs too
-
-def on(value):
-    """The truth of a boolean from Proxmox: 1, "1", True; absent is false."""
-    return value not in (None, False, 0, "0", "")
-
+# ------------------------------------------------------------------------------------------- rules that others need too
 
 def state(guest):
     """What a raw guest of /cluster/resources counts as: "template", else its status (a paused VM is running there)."""
@@ -77,24 +72,6 @@ def said(counts, most=30):
     pairs = list(counts.items()) if len(counts) <= most else Counter(counts).most_common(most)
     words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
     return ", ".join(words + (["%d more" % (len(counts) - most)] if len(counts) > most else []))
-
-
-def data_only(kind, *keys):
-    """Columns of one kind that are in the data and not in the text."""
-    return [Column(key, kind=kind, shown=False) for key in keys]
-
-
-class Later:
-    """Raw rows that a Table normalises only when they are shown: what Call.listing needs of a list, for long ones."""
-
-    def __init__(self, rows, shape, prepare=lambda row: row):
-        self.rows, self.shape, self.prepare = rows, shape, prepare
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, part):
-        return self.shape.data([self.prepare(row) for row in self.rows[part]])
 
 
 # ------------------------------------------------------------------------------------------------------- list of guests
@@ -166,7 +143,7 @@ _NODES = 25                     # how many are counted in the text
 
 
 def get_vms(call):
-    args, rows = call.args, call.resources() or []
+    args, rows = call.args, call.resources()
     everything = rows
     for name, (value, fits) in _FILTERS.items():
         wanted = getattr(args, name)
@@ -199,8 +176,8 @@ def get_vms(call):
         lost = sorted({str(row.get("node")) for row in rows if state(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
-    return call.listing(Later(rows, GUESTS, _guest), headline, "\n".join(notes), "node, type, status, pool, tag, name",
-                        by_status=states, by_node=nodes)
+    return call.listing(Later(rows, lambda part: GUESTS.data(map(_guest, part))), headline, "\n".join(notes),
+                        "node, type, status, pool, tag, name", by_status=states, by_node=nodes)
 
 
 def _nothing(args, rows):
@@ -290,8 +267,7 @@ def _current(call):
 
 def _who(call, name):
     """"VM 100 web01 on pve1", as a sentence begins."""
-    subject = call.subject
-    return "%s%s%s on %s" % (subject[:1].upper(), subject[1:], " " + text.line(name) if name else "", call.node)
+    return "%s%s on %s" % (text.capital(call.subject), " " + text.line(name) if name else "", call.node)
 
 
 # ------------------------------------------------------------------------------------------------------------- storages
@@ -384,8 +360,6 @@ def get_storage(call):
 #: option -> why its value is never shown. Proxmox masks cipassword itself; a container's env often holds passwords.
 _SECRET = {"cipassword": "(set, not shown)"}
 _CLOUD_INIT = re.compile(r"ci(?:user|password|type|upgrade|custom)|sshkeys|ipconfig[0-9]+|nameserver|searchdomain")
-_DISK = {"qemu": re.compile(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)[0-9]+"),
-         "lxc": re.compile(r"rootfs|(?:mp|unused)[0-9]+")}
 _NET = re.compile(r"net[0-9]+")
 _FLAGS = {"firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot"}
 _NUMBERS = {"tag", "mtu", "queues"}
@@ -476,11 +450,6 @@ def shown(key, value):
     return value.rstrip("\n") if isinstance(value, str) else value
 
 
-def _number_of(key):
-    match = re.search(r"[0-9]+$", key)
-    return key.rstrip("0123456789"), int(match.group()) if match else -1
-
-
 def waiting(entries):
     """What waits for a restart, of the raw entries of ./pending: [{key, now, then}], or removed instead of then."""
     found = []
@@ -494,15 +463,15 @@ def waiting(entries):
             else:
                 change["removed"] = True
             found.append(change)
-    return sorted(found, key=lambda change: _number_of(change["key"]))
+    return sorted(found, key=lambda change: natural(change["key"]))
 
 
 def normalised(kind, config):
     """A raw config as our data: disks, networks, cloud-init as lists and objects, other options under their names."""
     result = {"disks": [], "networks": []}
-    for key in sorted(config, key=_number_of):
+    for key in sorted(config, key=natural):
         value = config[key]
-        if _DISK[kind].fullmatch(key):
+        if re.fullmatch(DISK_KEYS[kind], key):
             result["disks"].append(disk(kind, key, value))
         elif _NET.fullmatch(key):
             result["networks"].append(network(key, value))

@@ -12,7 +12,6 @@ from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 from tools.schema import ArgumentProblems, parse
 
-
 #: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
 UNREADABLE = "Proxmox answered with something that this tool cannot read, or there is a mistake in this program"
 
@@ -131,7 +130,9 @@ class Host:
                 self.audit.refused(entry, arguments, error, self.settings, request, call.args)
             return self._failure(getattr(error, "headline", None) or _failed(entry, call), error)
         except Exception as error:
-            self.log("error", "unreadable answer or mistake", tool=name, error=repr(error), traceback=_traceback(error))
+            import traceback
+            self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
+                     traceback=traceback.format_exc())
             changed = "Nothing was changed." if call is None or not call.writes else (
                 "A change was sent before that: look at the target before you repeat the call.")
             return self._failure(_failed(entry, call), "%s (%s; the server's log on stderr has the details). %s" % (
@@ -186,10 +187,3 @@ def _failed(entry, call):
     elif call is not None and getattr(call.args, "node", None):
         whose = " on node %s" % call.args.node
     return "%s failed%s" % (title(entry["name"]), whose)
-
-
-def _traceback(error):
-    import traceback
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-
-

@@ -3,10 +3,11 @@ import time
 
 from tools.agent import HINTS
 from tools.edit import explained
-from tools.guests import by_state, data_only, said, storages, waiting
+from tools.guests import by_state, said, storages, waiting
 from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Guest, Optional, Paged, PveError, Table,
-                       Tool, dataclass, text)
-from tools.tasks import succeeded
+                       Tool, data_only, dataclass, text)
+from tools.pve.task import succeeded
+from tools.tasks import subject
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -157,8 +158,7 @@ def _failed(tasks, data):
     data.update(failed_tasks=failed[:_MOST], failed_tasks_total=len(failed))
     yield "Failed tasks of the last day: %s" % ("{:,}".format(len(failed)) if failed else "none")
     for row in failed[:5]:
-        yield "  %s%s on %s: %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "",
-                                    row.get("node"), text.line(row.get("status", "unknown"), 120))
+        yield "  %s: %s" % (subject(row), text.line(row.get("status", "unknown"), 120))
     if len(failed) > 5:
         yield "  proxmox_list_tasks errors=true lists them all"
 

@@ -1,5 +1,4 @@
 """What toolsets are made of: tiers, Tool (a row), Call (what a handler gets), Result, arguments many tools share."""
-import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
@@ -10,10 +9,10 @@ from tools.pve.formats import fill, parse_upid
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
 
-__all__ = ["Annotated", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure", "Guest",
-           "Instead", "List", "Node", "NodeArgs", "OnNode", "Optional", "Paged", "PveError", "REQUIRED", "Refused",
-           "Result", "Snapname", "Storage", "TASK", "Table", "Tool", "Vmid", "Wait", "Waiting", "dataclass", "send",
-           "text"]
+__all__ = ["Annotated", "AnyNode", "Arg", "BASIC", "Call", "Column", "DESTRUCTIVE", "ELEVATED", "Facts", "Failure",
+           "Guest", "Instead", "Later", "List", "NAMES", "Node", "NodeArgs", "OnNode", "Optional", "Paged", "PveError",
+           "REQUIRED", "Refused", "Result", "Snapname", "Storage", "TASK", "Table", "Tool", "Vmid", "Wait", "Waiting",
+           "data_only", "dataclass", "send", "text"]
 
 Column = text.Column
 
@@ -30,7 +29,7 @@ class Failure(Exception):
 
 
 class Refused(Failure):
-    """Not allowed here: by tier, by a setting, by the user's no. Shown with the forbidden sign and not as an error."""
+    """Not allowed here, by a tier or a setting. Shown with the forbidden sign in place of the word Error."""
 
 
 class Declined(Failure):
@@ -99,6 +98,27 @@ class Table:
         return rows
 
 
+class Later:
+    """Raw rows that are made ready only when they are shown: what Call.listing needs of a list, for long ones.
+
+    data: function of some raw rows (list) -> the normalised ones (list), such as a Table's data.
+    """
+
+    def __init__(self, rows, data):
+        self.rows, self._data = rows, data
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, part):
+        return self._data(self.rows[part])
+
+
+def data_only(kind, *keys):
+    """Columns of one kind that are in the data and not in the text."""
+    return [Column(key, kind=kind, shown=False) for key in keys]
+
+
 def _column_schema(columns):
     """What is said of the columns' values. One of any type is not mentioned: strict clients dislike an empty schema."""
     result = {}
@@ -152,7 +172,7 @@ _WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "
 def title(name):
     """"Get VM config" of "proxmox_get_vm_config"."""
     words = [_WORDS.get(word, word) for word in name.split("_")[1:]]
-    return (words[0][:1].upper() + words[0][1:] + " " + " ".join(words[1:])).strip()
+    return (text.capital(words[0]) + " " + " ".join(words[1:])).strip()
 
 
 def description(name, tool):
@@ -217,7 +237,7 @@ class Paged:
 # ------------------------------------------------------------------------------------------------------------- one call
 
 #: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset", "confirm_token"}
+NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset"}
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
@@ -296,14 +316,18 @@ class Call:
         """Forget what was read of the cluster, so that it is read again."""
         self._resources = self._everything = None
 
-    def guest(self, vmid=None):
-        """The /cluster/resources entry of this call's guest; PveError when there is none or it is of the other type."""
-        vmid = vmid or self.args.vmid
-        row = next((r for r in self.resources() if str(r.get("vmid")) == str(vmid)), None)
+    def entry(self, vmid):
+        """The /cluster/resources entry of a guest; None when there is none that may be seen."""
+        return next((row for row in self.resources() if str(row.get("vmid")) == str(vmid)), None)
+
+    def guest(self):
+        """The `entry` of this call's guest; PveError when there is none or it is of the other type."""
+        vmid = self.args.vmid
+        row = self.entry(vmid)
         if row is None:
             raise PveError("There is no guest %s in this cluster, or the token may not see it (privilege VM.Audit on "
                            "/vms/%s). proxmox_get_vms lists the guests." % (vmid, vmid))
-        if self.kind and row.get("type") != self.kind and vmid == self.args.vmid:
+        if self.kind and row.get("type") != self.kind:
             raise PveError("Guest %s is a %s, not a %s; use the tool for a %s%s." % (
                 vmid, NAMES.get(row.get("type")), NAMES[self.kind], NAMES.get(row.get("type")),
                 " (or type=%s)" % row.get("type") if hasattr(self.args, "type") else ""))
@@ -314,7 +338,7 @@ class Call:
     def path(self, template, ids=None):
         """`template` with the ids of this call filled in, each checked; a "." at the start is the guest's path."""
         if template.startswith("."):
-            return self.base + (fill(template[1:], self._ids(template, ids)))
+            return self.base + fill(template[1:], self._ids(template, ids))
         return fill(template, self._ids(template, ids))
 
     def _ids(self, template, ids):
@@ -407,31 +431,33 @@ class Call:
 
     # -- waiting and asking
 
+    @property
+    def wait_limit(self):
+        """Seconds to follow a task: the argument `wait`, else PROXMOX_TASK_WAIT."""
+        wait = getattr(self.args, "wait", None)
+        return self.host.settings.task_wait if wait is None else wait
+
     def sleep(self, seconds):
         """Wait so many seconds; raises Cancelled at once when the client cancels the call."""
         self.host.sleep(self.request.cancelled, seconds)
 
-    def wait(self, upid, limit=None):
-        """Follow a task to its end, at most `limit` seconds (argument `wait`, else PROXMOX_TASK_WAIT); its Outcome."""
+    def wait(self, upid):
+        """Follow a task to its end, for `wait_limit` seconds at most; its Outcome."""
         if self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
-        if limit is None:
-            limit = getattr(self.args, "wait", None)
-        if limit is None:
-            limit = self.host.settings.task_wait
 
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.request.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, upid, limit, self.sleep, self.host.clock, report)
+            outcome = follow(request, upid, self.wait_limit, self.sleep, self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=upid)
             raise
         self.host.audit.task(self._audit, outcome)
         return outcome
 
-    def done(self, answer, limit=None):
+    def done(self, answer):
         """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed or none began."""
         if answer is None or answer == "" or self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
@@ -439,7 +465,7 @@ class Call:
             raise Failure("Proxmox answered %r and started no task: %s" % (
                 str(answer)[:80], "nothing was done." if answer == "OK" else       # vzdump, of guests of another node
                 "whether anything was done is not known. Look at the target before you repeat the call."))
-        outcome = self.wait(answer, limit)
+        outcome = self.wait(answer)
         if outcome.failed:
             raise Failure(task_failure(outcome))
         return outcome
@@ -520,7 +546,7 @@ class Call:
         if outcome.upid and not outcome.ok:
             return Result(running_text(says, outcome), data, mark="\u23f3")
         took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
-        lines = ["%s%s." % (says[:1].upper() + says[1:], took)]
+        lines = ["%s%s." % (text.capital(says), took)]
         if outcome.warnings:
             lines.append("The task ended with %s:" % text.plural(len(outcome.warnings), "warning"))
             lines.append(text.quoted("\n".join(outcome.warnings)))
@@ -545,8 +571,3 @@ def task_failure(outcome):
         lines.append(text.quoted("\n".join(outcome.log), end=True))
     lines.append("UPID: %s" % outcome.upid)
     return "\n".join(lines)
-
-
-def replace(args, **changes):
-    """A copy of an arguments instance with some values changed."""
-    return dataclasses.replace(args, **changes)

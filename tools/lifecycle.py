@@ -8,9 +8,9 @@ import re
 
 from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Optional, PveError, Refused, Result, Tool,
                        Waiting, dataclass, text)
-from tools.pve.formats import owner_of, parse_property_string
+from tools.pve.formats import DISK_KEYS, natural, owner_of, parse_property_string
 
-Timeout = Annotated[Optional[int], Arg()]         # seconds
+Timeout = Optional[int]                           # seconds
 Flag = Optional[bool]
 
 
@@ -145,23 +145,18 @@ def settled(state, wished):
 
 def named(call, state):
     """"VM 100 (web01)"."""
-    name = state.get("name") or state.get("hostname")
-    return "%s (%s)" % (call.subject, text.line(name)) if name else call.subject
+    return text.called(call.subject, state.get("name") or state.get("hostname"))
 
 
 def unchanged(call, state):
     """The Result of a call that found the guest as it was to be."""
-    return Result("%s is %s already; nothing was done." % (capital(named(call, state)), condition(state)),
+    return Result("%s is %s already; nothing was done." % (text.capital(named(call, state)), condition(state)),
                   _data(call, state, changed=False))
-
-
-def capital(sentence):
-    return sentence[:1].upper() + sentence[1:]
 
 
 def refusal(sentence):
     """The Failure to raise for what is not done, beginning with a capital."""
-    return Failure(capital(sentence))
+    return Failure(text.capital(sentence))
 
 
 def _data(call, state, **more):
@@ -187,7 +182,7 @@ EXPLAINED = meanings(
     (r"[Rr]eplication job", "Its replication jobs must go first; purge=true removes them."),
     (r"linked clone|in use by", "Other guests use its disks: they must go first."),
 )
-#: The same for what tools.pve.client explains itself when it comes as an error and not as the end of a task.
+#: The same for what tools.pve.advice explains when it comes as an error and not as the end of a task.
 _TASKS_ONLY = meanings(
     (r"can't lock file .*got timeout",
      "Something else holds this guest: another task, or Proxmox cleaning up after a stop, which takes up to 30 s. "
@@ -255,13 +250,11 @@ def carry_out(call, says, wished, state, again=False, **params):
 
 
 def _await(call, state, wished, started):
-    """status/current once it is as wished, or as it was when the wait limit, counted from `started`, was over."""
-    limit, pause = call.args.wait, 1.0
-    if limit is None:
-        limit = call.host.settings.task_wait
-    while not wished(state) and call.host.clock() - started < limit:
+    """status/current once it is as wished, or as it was when `wait_limit`, counted from `started`, was over."""
+    pause = 1.0
+    while not wished(state) and call.host.clock() - started < call.wait_limit:
         call.request.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
-        call.sleep(min(pause, max(0.1, limit - (call.host.clock() - started))))
+        call.sleep(min(pause, max(0.1, call.wait_limit - (call.host.clock() - started))))
         pause = min(3.0, pause * 1.5)
         state = glance(call)
     return state
@@ -375,14 +368,9 @@ def _confirm_power_cut(call, state, question):
 
 # ------------------------------------------------------------------------------------------------------------- deleting
 
-_DISK_KEY = {"qemu": re.compile(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+"),
-             "lxc": re.compile(r"rootfs|(?:mp|unused)\d+")}
-
-
 def disk_keys(kind, config):
     """The keys of a guest's config that name disks and mount points, CD drives and bind mounts too; mp2 before mp10."""
-    keys = [key for key in config if _DISK_KEY[kind].fullmatch(key)]
-    return sorted(keys, key=lambda key: (re.sub(r"\d+", "", key), int(re.sub(r"\D", "", key) or 0)))
+    return sorted((key for key in config if re.fullmatch(DISK_KEYS[kind], key)), key=natural)
 
 
 def own_disks(call, config):

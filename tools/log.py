@@ -10,7 +10,7 @@ import threading
 import time
 
 from tools.pve.scrub import scrub
-from tools.text import cut, visible
+from tools.text import cut, stamp, visible
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MOST_WAITING = 1000             # records
@@ -75,16 +75,15 @@ class Log:
     # -- a record as a line
 
     def _line(self, level, event, fields):
-        now = self._now()
-        stamp = "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)), int(now * 1000) % 1000)
+        now = stamp(self._now())
         fields = {str(key): _plain(value) for key, value in fields.items() if value is not None}
         event = cut(scrub(str(event)), LONGEST_VALUE)
         if self._json:
-            record = dict(fields, time=stamp, level=level, event=event)
+            record = dict(fields, time=now, level=level, event=event)
             order = {key: record.pop(key) for key in ("time", "level", "event")}
             return json.dumps(dict(order, **record), separators=(",", ":")) + "\n"
         words = ["%s=%s" % (_bare(key), _shown(value)) for key, value in fields.items()]
-        return " ".join([stamp, level.upper(), _one_line(event)] + words) + "\n"
+        return " ".join([now, level.upper(), _one_line(event)] + words) + "\n"
 
     # -- the writing thread
 

@@ -103,21 +103,20 @@ def _moved(call, answer, how, check):
     others = [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
     note = "HA rules move %s along." % ", ".join(others) if others else None
     if outcome.ok and outcome.type == "hamigrate":
-        limit = call.args.wait if call.args.wait is not None else call.host.settings.task_wait
-        if not _arrives(call, limit):
+        if not _arrives(call):
             note = "HA moves it; it is still on %s. proxmox_get_vms tells where it is." % source
             return call.tell(outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
                              note, target=target)
     return call.tell(outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
 
 
-def _arrives(call, limit):
-    """Whether the guest is on the target within so many seconds."""
-    end = call.host.clock() + limit
+def _arrives(call):
+    """Whether the guest is on the target within `wait_limit` seconds."""
+    end = call.host.clock() + call.wait_limit
     while True:
         call.forget()
-        row = next((row for row in call.resources() if str(row.get("vmid")) == str(call.args.vmid)), {})
-        if row.get("node") == call.args.target:
+        row = call.entry(call.args.vmid)
+        if row and row.get("node") == call.args.target:
             return True
         if call.host.clock() >= end:
             return False

@@ -1,9 +1,9 @@
 """Toolset: the disks and the network of one node. Reads only."""
 import re
 
-from tools.guests import data_only, on
 from tools.kit import (BASIC, Annotated, Arg, Column, Facts, Failure, NodeArgs, Optional, PveError, REQUIRED, Table,
-                       Tool, dataclass, text)
+                       Tool, data_only, dataclass, text)
+from tools.pve.formats import on
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

@@ -132,6 +132,7 @@ those above 85 % first; what is promised beyond what exists; [wanted:whether wha
 best; ]and what to free or extend first (stopped guests, unused disks, old snapshots and backups)."""),
 }
 
+
 def listed():
     """The prompts (list of MCP Prompt)."""
     return [{"name": name, "title": prompt.title, "description": prompt.description + ".",

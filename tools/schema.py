@@ -4,7 +4,7 @@ import difflib
 import re
 import typing
 
-from tools.pve.formats import FORMATS, misfit
+from tools.pve.formats import misfit
 
 
 class _Required:
@@ -144,11 +144,11 @@ def parse(cls, arguments):
 def _unset(field):
     """Whether an empty text means that the field was not given, as from clients that fill in every argument.
 
-    Never for what has a format: an id that is empty by mistake must not mean "any".
+    Never for a text of one's own or with a format: an id that is empty by mistake must not mean "any".
     """
     arg = field.arg
-    return not (field.required or arg.format) and arg.null is None and bool(
-        field.type in (int, float, bool) or arg.choices or arg.least)
+    return not (field.required or arg.format) and arg.null is None and (
+        field.type in (int, float, bool) or bool(arg.choices))
 
 
 def _unknown(name, known):
@@ -177,7 +177,7 @@ def check(field, value):
             raise ValueError("%s is not one of %s" % (_show(value), ", ".join(map(str, arg.choices))))
     if arg.format:
         for part in value if isinstance(value, list) else [value]:
-            problem = misfit(arg.format, str(part)) if arg.format in FORMATS else None
+            problem = misfit(arg.format, str(part))
             if problem:
                 raise ValueError("%s %s" % (_show(part), problem))
     measure = value if isinstance(value, (int, float)) else len(value)

@@ -107,7 +107,6 @@ def _path(value):
     return os.path.expanduser(value)
 
 
-_POOL = r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
 
 
@@ -117,11 +116,12 @@ def guest_list(words):
     words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of
     them.
     """
+    from tools.pve.formats import fits
     ranges, pools, tags = [], set(), set()
     for word in words:
         kind, _, name = word.partition(":")
         numbers = re.fullmatch(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", word, re.ASCII)
-        if kind == "pool" and re.fullmatch(_POOL, name):
+        if kind == "pool" and fits("pool", name):
             pools.add(name)
         elif kind == "tag" and re.fullmatch(_TAG, name):
             tags.add(name.lower())

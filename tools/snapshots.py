@@ -1,9 +1,7 @@
 """Toolset: snapshots of guests - list, create, roll back, delete."""
 from tools.kit import (BASIC, DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Column, Guest, Optional, Paged, PveError,
-                       Table, Tool, Waiting, dataclass, text)
-from tools.lifecycle import act, capital, condition, disk_keys, glance, is_on, meanings, named, refusal
-
-Name = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
+                       Snapname, Table, Tool, Waiting, dataclass, text)
+from tools.lifecycle import act, condition, disk_keys, glance, is_on, meanings, named, refusal
 
 
 @dataclass
@@ -14,7 +12,7 @@ class ListSnapshots(Paged, Guest):
 @dataclass
 class CreateSnapshot(Waiting):
     """Take a snapshot of a {guest}."""
-    snapname: Name = REQUIRED
+    snapname: Snapname = REQUIRED
     description: Optional[str] = None
 
 
@@ -27,14 +25,14 @@ class CreateSnapshotVm(CreateSnapshot):
 @dataclass
 class Rollback(Waiting):
     """Roll a {guest} back to a snapshot: stops it, later changes are lost."""
-    snapname: Name = REQUIRED
+    snapname: Snapname = REQUIRED
     start: Annotated[Optional[bool], Arg("then start it")] = None
 
 
 @dataclass
 class DeleteSnapshot(Waiting):
     """Delete a snapshot of a {guest}."""
-    snapname: Name = REQUIRED
+    snapname: Snapname = REQUIRED
     force: Annotated[Optional[bool], Arg("even if volumes fail")] = None
 
 
@@ -97,7 +95,7 @@ def list_snapshots(call):
     if entries:
         head = "%s of %s; its present state descends from %s" % (
             text.plural(len(entries), "snapshot"), call.subject, text.line(here) if here else "none of them")
-    return call.listing(call.tool.returns.data(entries), capital(head), current=here)
+    return call.listing(call.tool.returns.data(entries), text.capital(head), current=here)
 
 
 # ---------------------------------------------------------------------------------------------------------- creating

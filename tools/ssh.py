@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, running, split
+from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, output_lines, running, split
 from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, Instead, PveError, Refused,
                        Result, Tool, dataclass, text)
 from tools.pve.client import Cancelled
@@ -239,11 +239,7 @@ def told(call, ended):
     lines = ["Container %s: exit code %d%s: %s" % (
         call.args.vmid, ended.code, "" if well else ", so the command reports a failure",
         text.line(call.args.command, 200))]
-    for name, said, most in (("stdout", ended.stdout, STDOUT), ("stderr", ended.stderr, STDERR)):
-        if said:
-            lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
-    if not ended.stdout and not ended.stderr:
-        lines.append("No output.")
+    lines.extend(output_lines(ended.stdout, ended.stderr))
     data = {"vmid": call.args.vmid, "status": "exited", "exitcode": ended.code, "stdout": ended.stdout[:STDOUT],
             "stderr": ended.stderr[:STDERR],
             "truncated": ended.cut or len(ended.stdout) > STDOUT or len(ended.stderr) > STDERR}

@@ -3,10 +3,10 @@ import calendar
 import re
 import time
 
-from tools.guests import Later, data_only
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Optional, Paged, PveError, REQUIRED,
-                       Table, Tool, Wait, dataclass, text)
+from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Later, Optional, Paged, PveError,
+                       REQUIRED, Table, Tool, Wait, data_only, dataclass, text)
 from tools.pve.formats import parse_upid
+from tools.pve.task import succeeded
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -36,18 +36,14 @@ TASK = Facts(*data_only("text", "upid", "node", "type", "id", "status", "exitsta
              *data_only("int", "log_lines"))
 
 
-def succeeded(exitstatus):
-    """Whether a task that ended so did what it was for (rule: PVE::Tools::upid_status_is_error)."""
-    return exitstatus == "OK" or str(exitstatus).startswith("WARNINGS:")
-
-
 def _user(row):
     """The user of a raw task, with the token when it was one."""
     user = str(row.get("user") or "-")
     return "%s!%s" % (user, row["tokenid"]) if row.get("tokenid") and "!" not in user else user
 
 
-def _subject(row):
+def subject(row):
+    """"vzdump of 100 on pve1" of a raw task."""
     return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
 
 
@@ -55,7 +51,7 @@ def get_task(call):
     args, ids = call.args, {"node": parse_upid(call.args.upid).node}
     task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     if task.get("status") == "running" and args.wait:
-        call.wait(args.upid, args.wait)
+        call.wait(args.upid)
         task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     log, total = _log_end(call, ids) if args.lines else ([], None)
     running = task.get("status") == "running"
@@ -73,7 +69,7 @@ def get_task(call):
     if log:
         note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
                                text.quoted("\n".join(log), 8000, end=True))
-    result = call.answer(found, "Task %s %s" % (_subject(task), headline), note)
+    result = call.answer(found, "Task %s %s" % (subject(task), headline), note)
     result.mark = mark
     return result
 
@@ -150,7 +146,8 @@ def list_tasks(call):
     since = epoch(args.since) if args.since else None
     node = args.node
     if node is None and args.vmid:                  # its history is on its node; a deleted guest's may be anywhere
-        node = next((row["node"] for row in call.resources() if str(row.get("vmid")) == str(args.vmid)), None)
+        guest = call.entry(args.vmid)
+        node = guest["node"] if guest else None
     if node:
         try:
             found = call.reply("/nodes/{node}/tasks", {"node": node}, source="all", start=args.offset or None,
@@ -173,7 +170,7 @@ def list_tasks(call):
     else:
         rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
         rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
-        listed = Later(rows, TASKS, _task)
+        listed = Later(rows, lambda part: TASKS.data(map(_task, part)))
         if args.vmid or args.type or args.errors or since:
             notes.append("Searched: the latest tasks of each node, all that Proxmox lists for the cluster. With node= "
                          "the whole history of that node is searched.")

@@ -7,12 +7,11 @@ import json
 import re
 import time
 
-#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors, tags,
-#: surrogates.
+#: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors (so none of our
+#: own marks may carry one), tags, surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
                         "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
                         "\U000e0000-\U000e0fff]")
-#: Our own marks that carry a variation selector would be changed by `visible`; none does.
 LONGEST = 2000                  # characters of one value
 #: Bytes of one answer, text and data together as they leave, by default; and what never leaves in one answer.
 BUDGET, CAP = 24000, 100000
@@ -100,6 +99,16 @@ def quoted(text, most=4000, end=False):
     return "\n".join("| " + part for part in text.split("\n"))
 
 
+def capital(sentence):
+    """`sentence` with a capital at its beginning, the rest as it is."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def called(subject, name):
+    """"VM 100 (web01)"; the subject alone when it has no name."""
+    return "%s (%s)" % (subject, line(name)) if name else subject
+
+
 # --------------------------------------------------------------------------------------------------------------- units
 
 def size(value):
@@ -136,6 +145,11 @@ def duration(seconds):
 def when(epoch):
     """Epoch seconds as text, UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(epoch)))
+
+
+def stamp(epoch):
+    """Epoch seconds as a time in the logs, UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
+    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch)), int(epoch * 1000) % 1000)
 
 
 def yes(value):

@@ -8,7 +8,6 @@ import sys
 from tools import surface
 
 
-
 def run(arguments, version, program):
     """Run a command of the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong call.
 

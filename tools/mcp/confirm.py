@@ -174,8 +174,8 @@ def _settle(call, answer):
         return
     why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
     raise Declined("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
-                  "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
-                  "%s was not confirmed" % title(call.name))
+                   "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
+                   "%s was not confirmed" % title(call.name))
 
 
 def _changed(since):

@@ -9,9 +9,8 @@ thread each, so that a ping, a cancellation or an answer of the user is never be
 
 An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(),
 read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context),
-close().
-Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by `load`
-when a request first needs it.
+close(). Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by
+`load` when a request first needs it.
 """
 import threading
 import time
@@ -401,8 +400,9 @@ class Server:
             return _error(request.id, error.code, str(error), error.data)
         except Exception as error:                          # a mistake of ours, or a result that JSON cannot say
             if not request.cancelled.is_set():
+                import traceback
                 self.log("error", "internal error", method=request.method, error=repr(error),
-                         traceback=_traceback(error))
+                         traceback=traceback.format_exc())
             return _error(request.id, INTERNAL, "Internal error")
 
     def _finished(self, row, request, result):
@@ -673,8 +673,3 @@ def _error(request_id, code, message, data=None):
     if request_id is not None:
         reply["id"] = request_id
     return encode(reply)
-
-
-def _traceback(error):
-    import traceback
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))

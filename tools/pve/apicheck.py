@@ -34,13 +34,9 @@ def flatten(parameters):
     return properties, closed
 
 
-def true(value):
-    """Whether Perl takes a schema's flag for true: 1, "1"; not 0, "0"."""
-    return value not in (None, 0, "0", "", False)
-
-
 def required(spec):
-    return not (true(spec.get("optional")) or spec.get("alias") or "oneOf" in spec or "instance-types" in spec
+    """Whether a parameter, or a key of a property string, must be given; spec: its schema (dict)."""
+    return not (formats.on(spec.get("optional")) or spec.get("alias") or "oneOf" in spec or "instance-types" in spec
                 or spec.get("type") == "null")
 
 
@@ -71,6 +67,7 @@ def sentence(text):
 
 
 def shorten(text, limit):
+    """`text` as one line of at most `limit` characters, cut between two words, and " ..." where it was cut."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " ..."
 
@@ -127,7 +124,7 @@ def line_of(spec, text=0):
     for name, value in limits(spec).items():
         parts.append("|".join(value) if name == "enum" else
                      value if name in ("type", "format") and isinstance(value, str) else "%s %s" % (name, value))
-    if true(spec.get("default_key")):
+    if formats.on(spec.get("default_key")):
         parts.append("may stand without its name")
     words = spec.get("format_description")
     if words and not spec.get("enum") and not isinstance(spec.get("format"), str):
@@ -311,6 +308,7 @@ def spec_of(properties, name):
 
 
 def unknown_name(name, properties, endpoint):
+    """The sentence on a name that is no parameter of `endpoint` (str() of it is shown); properties: those there are."""
     base = re.sub(r"\d+\Z", "", name)
     spec = properties.get(base + "[n]")
     if spec and base != name:
@@ -483,7 +481,7 @@ def _check_format(name, shape, text):
 def _check_property_string(name, keys, text):
     """Sentences about "key=value,..." as PVE::JSONSchema::parse_property_string reads it, all problems of it."""
     values, problems, bare = {}, [], None
-    default = next((key for key, spec in keys.items() if true(spec.get("default_key"))), None)
+    default = next((key for key, spec in keys.items() if formats.on(spec.get("default_key"))), None)
     for part in text.split(","):
         if not part.strip():
             continue

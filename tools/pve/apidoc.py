@@ -14,9 +14,9 @@ import zlib
 from urllib.parse import quote, unquote
 
 from tools.pve import apicheck, apisearch
-from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten, true
+from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten
 from tools.pve.client import PveError
-from tools.pve.formats import Misfit
+from tools.pve.formats import Misfit, on
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -392,7 +392,7 @@ def _privilege(info):
         if permissions.get("description"):
             parts.append(shorten(permissions["description"], 300))
         text = "; ".join(parts) or "any user"
-    return text if true(info.get("token", 1)) else text + "; not with an API token"
+    return text if on(info.get("token", 1)) else text + "; not with an API token"
 
 
 def _rule(check):
@@ -401,7 +401,7 @@ def _rule(check):
         return (" %s " % kind).join("(%s)" % _rule(c) if c[0] in ("and", "or") else _rule(c) for c in check[1:])
     if kind == "perm":
         options = dict(zip(check[3::2], check[4::2]))
-        text = "%s on %s" % ((" or " if true(options.get("any")) else " and ").join(check[2]), check[1])
+        text = "%s on %s" % ((" or " if on(options.get("any")) else " and ").join(check[2]), check[1])
         return text + (" if %s is given" % options["require_param"] if options.get("require_param") else "")
     if kind == "perm-modify":
         return "permission to change permissions on %s" % check[1]

@@ -11,7 +11,8 @@ Rules, and where they come from:
 * a read is repeated at most twice, within its deadline.
 * pveproxy gives up on another node after 30 s (596), so we wait longer than that for an answer (38 s).
 
-`requests` is imported at the first request, or by `warm()` in a background thread; importing this module is cheap.
+`requests` is imported at the first request, or by `Client.warm` in a background thread; what is said of a refusal
+(advice.py) at the first one. Importing this is cheap.
 """
 
 import re
@@ -19,6 +20,7 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
 
 BASE = "/api2/json"
@@ -63,16 +65,6 @@ class Reply:
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
-
-def warm():
-    """Import what the first request needs (requests, ssl). For a background thread; never raises."""
-    try:
-        import_requests()
-        from tools.pve import tls
-        tls.warm()
-    except PveError:
-        pass                    # said again, with the same words, by the first request
-
 
 def import_requests():
     """The package requests; PveError that says how to get it where it is missing."""
@@ -123,7 +115,7 @@ class _Host:
                            "http:// is refused, Proxmox is only spoken to through TLS." % name, outcome="unsent")
         self.name, self.port = name, port
         bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
-        self.label = "%s:%d" % ("[%s]" % name if ":" in name else name, port)
+        self.label = label(name, port)
         self.url = "https://%s:%d" % (bracketed, port)
 
 
@@ -453,26 +445,14 @@ class Client:
         # several lines of theirs must not pass for lines of ours
         lines = ["Proxmox refused %s %s: %s (HTTP %d)" % (verb, path, words.replace("\n", "\n| "), status)]
         lines.extend("  %s: %s" % (key, text.replace("\n", "; ")) for key, text in errors.items())
-        hint, outcome = self._hint(status, "\n".join([words] + list(errors.values())))
+        from tools.pve import advice
+        hint, outcome = advice.hint(status, "\n".join([words] + list(errors.values())), self._token_id)
         outcome = outcome if verb != "GET" else "refused"
         if hint:
             lines.append(hint)
         if outcome == "unknown":
-            lines.append(self._find_out(verb, path))
+            lines.append(advice.find_out(verb, path))
         return PveError("\n".join(lines), status=status, errors=errors, outcome=outcome)
-
-    def _hint(self, status, text):
-        """(what the admin can do, outcome) from the table HINTS."""
-        for statuses, pattern, hint, outcome in HINTS:
-            if statuses is not None and status not in statuses:
-                continue
-            match = pattern.search(text)
-            if match is None:
-                continue
-            if callable(hint):
-                hint = hint(match, self._token_id)
-            return hint, outcome
-        return "", "refused"
 
     def _no_answer(self, verb, path, fault):
         """The PveError for a request that got no complete answer."""
@@ -488,18 +468,8 @@ class Client:
     def _unusable(self, verb, path, message, hint, status=None):
         if verb == "GET":
             return PveError("%s %s" % (message, hint), status=status, outcome="unsent")
-        return PveError("%s %s\n%s" % (message, hint, self._find_out(verb, path)), status=status, outcome="unknown")
-
-    @staticmethod
-    def _find_out(verb, path):
-        """The sentence for a write of unknown outcome: which call tells whether it was done."""
-        for pattern, call in FIND_OUT:
-            match = pattern.match(path)
-            if match:
-                call = call.format(**match.groupdict())
-                break
-        return ("Whether %s %s was done is not known: it may have been. Do not repeat it before you have looked: %s."
-                % (verb, path, call))
+        from tools.pve import advice
+        return PveError("%s %s\n%s" % (message, hint, advice.find_out(verb, path)), status=status, outcome="unknown")
 
 
 def _close(response):
@@ -525,7 +495,7 @@ def _check_encoded(path):
     """pveproxy decodes the whole path before it splits it, so look at it as pveproxy will (AnyEvent.pm)."""
     decoded = unquote_to_bytes(path)
     parts = decoded.split(b"/")[1:]
-    before, _, volume = path.partition("/content/")
+    before = path.partition("/content/")[0]
     if (b"" in parts or b"." in parts or b".." in parts or "%2F" in before or any(c < 32 or c == 127 for c in decoded)
             or b"\\" in decoded):
         raise _bad_path(path)
@@ -595,7 +565,7 @@ def _words(answer):
     return _plain(message) or "no reason given", errors
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------------------------------------
 
 RETRY_STATUS = {502: 2, 503: 2, 504: 2, 595: 1, 596: 1, 597: 1, 599: 1}     # repeats of a read
 
@@ -629,141 +599,9 @@ FAULTS = {
     "garbage": (1, "{host} does not answer as an HTTP server does{detail}.", _WHERE + "and what listens there."),
 }
 
-FIND_OUT = [(re.compile(pattern), call) for pattern, call in (
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/snapshot",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_vm"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/snapshot",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_lxc"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/status",
-     "proxmox_get_vm_status (node {node}, vmid {vmid}, type qemu) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/status",
-     "proxmox_get_vm_status (node {node}, vmid {vmid}, type lxc) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)\Z",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)\Z",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/",
-     "proxmox_get_vm_config (node {node}, vmid {vmid}) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/",
-     "proxmox_get_lxc_config (node {node}, vmid {vmid}) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/(?:qemu|lxc)\Z", "proxmox_list_tasks (node {node}), then proxmox_get_vms"),
-    (r"/nodes/(?P<node>[^/]+)/(?:vzdump|storage/.*)", "proxmox_list_tasks (node {node}), then proxmox_list_backups"),
-    (r"/nodes/(?P<node>[^/]+)", "proxmox_list_tasks (node {node})"),
-    (r"", "proxmox_list_tasks"),
-)]
-
-# The smallest built-in role with each privilege (AccessControl.pm, create_roles). Privileges that only Administrator
-# has are missing here: for those a role of their own is suggested.
-ROLES = {
-    "PVEAuditor": "VM.Audit Sys.Audit Datastore.Audit SDN.Audit Pool.Audit Mapping.Audit VM.GuestAgent.Audit",
-    "PVETemplateUser": "VM.Clone",
-    "PVEVMUser": "VM.PowerMgmt VM.Console VM.Backup VM.Config.CDROM VM.Config.Cloudinit",
-    "PVEVMAdmin": "VM.Allocate VM.Migrate VM.Monitor VM.Snapshot VM.Snapshot.Rollback VM.Replicate VM.Config.Disk "
-                  "VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.HWType VM.Config.Options "
-                  "VM.GuestAgent.FileRead VM.GuestAgent.FileWrite VM.GuestAgent.FileSystemMgmt "
-                  "VM.GuestAgent.Unrestricted",
-    "PVEDatastoreUser": "Datastore.AllocateSpace",
-    "PVEDatastoreAdmin": "Datastore.Allocate Datastore.AllocateTemplate",
-    "PVESysAdmin": "Sys.Console Sys.Syslog",
-    "PVESDNUser": "SDN.Use",
-    "PVESDNAdmin": "SDN.Allocate",
-    "PVEPoolAdmin": "Pool.Allocate",
-    "PVEMappingUser": "Mapping.Use",
-    "PVEMappingAdmin": "Mapping.Modify",
-    "PVEUserAdmin": "User.Modify Group.Allocate Realm.AllocateUser",
-}
-ROLE_OF = {privilege: role for role, privileges in ROLES.items() for privilege in privileges.split()}
-
-
-def grant(path, privileges, token_id):
-    """The shell line that gives a token one of the privileges ("A|B": any of) on an ACL path. Least role first."""
-    order = list(ROLES)
-    choices = sorted(privileges, key=lambda one: order.index(ROLE_OF[one]) if one in ROLE_OF else len(order))
-    privilege = choices[0]
-    role = ROLE_OF.get(privilege)
-    line = "pveum acl modify %s --tokens '%s' --roles %s"
-    if role is None:
-        role = "MCP" + re.sub(r"[^A-Za-z0-9]", "", privilege)
-        line = "pveum role add %s --privs %s && " % (role, privilege) + line
-    return line % (path, token_id, role)
-
-
-def _grant_hint(match, token_id):
-    line = grant(match.group(1), match.group(2).split("|"), token_id)
-    return ("The token %s lacks %s on %s. On a node, as root: %s (a token with privilege separation also needs its "
-            "user to have it; an entry on a path takes the place of those inherited from above: name their roles in it "
-            "too)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
-
-
-def _lock_hint(match, token_id):
-    return ("A task (%s) holds the guest: wait for it (proxmox_list_tasks). A lock left behind by a killed task is "
-            "removed on the node by root with qm unlock or pct unlock." % match.group(1))
-
-
-# (statuses or None, pattern in Proxmox's words, hint or function(match, token id), outcome of a write)
-HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, hint, outcome in (
-    ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
-     "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
-    ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
-     "token may have expired or been deleted, or its user be disabled. On a node: pveum user token list USER, and "
-     "journalctl -u pveproxy -u pvedaemon for the reason. A token also needs privileges of its own (ACL) unless it was "
-     "made with --privsep 0.", "refused"),
-    ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
-    ({403}, r"user != root@pam", "Proxmox keeps this for root@pam itself; no API token may do it, not even one of "
-     "root@pam. Do it on the node or in the web interface.", "refused"),
-    ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
-     "refused"),
-    ({403}, r"", "The token's privileges do not suffice; proxmox user permissions are shown on a node by: pveum user "
-     "token permissions USER TOKENNAME.", "refused"),
-    (None, r"Configuration file .*/(qemu-server|lxc)/(\d+)\.conf' does not exist",
-     lambda match, token: "There is no %s %s on that node: proxmox_get_vms shows on which node each guest is and "
-     "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
-                                             match.group(2)), "refused"),
-    (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't lock file .* got timeout", "Another operation holds the guest, for up to 30 s after a stop: wait a "
-     "little, look at proxmox_list_tasks, then try again.", "refused"),
-    (None, r"checksum mismatch|detected modified configuration", "Somebody changed the configuration in between: read "
-     "it again, then repeat the change.", "refused"),
-    (None, r"no quorum", "The cluster has lost its quorum, so nothing can be changed: proxmox_get_cluster_status shows "
-     "which nodes are missing.", "refused"),
-    (None, r"storage '[^']*' (?:does not exist|is not available|is disabled)|storage '[^']*' is not online",
-     "proxmox_get_storage shows which storages this node has, enabled and active, and what they may hold.", "refused"),
-    (None, r"protection mode", "The guest is protected: switch its protection off (config protection=0) first, if that "
-     "is meant.", "refused"),
-    (None, r"no options specified", "Nothing to change was given.", "refused"),
-    (None, r"already exists", "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
-    (None, r"is running - destroy failed|not running|already running", "Look at the guest with proxmox_get_vm_status "
-     "first.", "refused"),
-    (None, r"hostname lookup '[^']*' failed", "There is no node of that name: proxmox_get_nodes lists them (names as "
-     "Proxmox has them, without a domain).", "refused"),
-    (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
-     "running in the guest and enabled in its options (agent: 1).", "refused"),
-    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.",
-     "refused"),
-    ({400}, r"", "Proxmox does not accept these parameters; nothing was done. Correct what it names.", "refused"),
-    ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
-    ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
-    ({502, 503, 504}, r"", "A reverse proxy answered, Proxmox behind it did not; look at the proxy or connect to port "
-     "8006 directly.", "unknown"),
-    ({595}, r"", "The node asked for cannot be reached from the node we are connected to: it is down or "
-     "cut off (proxmox_get_nodes), or pvedaemon is not running there.", "refused"),
-    ({596}, r"certificate verify failed", "The node's name is wrong or its certificate is not the cluster's: run pvecm "
-     "updatecerts on that node.", "refused"),
-    ({596}, r"Broken pipe", "pvedaemon gave up on the request; with the guest agent that means a program that does not "
-     "exist in the guest.", "unknown"),
-    ({596}, r"", "It took longer than 30 s, or the node went away. What was started goes on running on the node.",
-     "unknown"),
-    ({597, 598, 599}, r"", "The connection between the nodes broke; the node may be going down (proxmox_get_nodes).",
-     "unknown"),
-)]
-
-
-# ---- faults ----------------------------------------------------------------------------------------------------------
-
 # Classes that mean: the connection was never made. By name, for they moved between versions of urllib3 and requests.
 _NEVER_CONNECTED = {"NewConnectionError": "refused", "NameResolutionError": "dns", "ConnectTimeout": "connect",
                     "ConnectTimeoutError": "connect"}
-
 
 # Classes that mean: this is not HTTP (http.client, urllib3; "error" is zlib's).
 _NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",

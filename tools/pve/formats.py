@@ -7,17 +7,20 @@ a path.
 import re
 from collections import namedtuple
 
-_NODE = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"        # of a DNS name; the name of a node is one
 _STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
-_UPID = (r"UPID:(?P<node>" + _NODE + r"):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9A-Fa-f]{8,9}):"
+_UPID = (r"UPID:(?P<node>" + _LABEL + r"):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9A-Fa-f]{8,9}):"
          r"(?P<starttime>[0-9A-Fa-f]{8}):(?P<type>[^:\s/]+):(?P<id>[^:\s/]*):(?P<user>[^:\s/]+):")
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-
-VMID_MIN, VMID_MAX = 100, 999999999
+_DRIVE = r"ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])"
+_TO_255 = r"(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 
 #: The highest number of each kind of numbered option (qemu-server Drive.pm, pve-container LXC/Config.pm).
 LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 255, "unused": 255, "hostpci": 15,
               "numa": 7, "virtiofs": 9, "dev": 255, "usb": 13, "serial": 3, "parallel": 2, "ipconfig": 31}
+
+#: kind of guest -> pattern of the options that name its disks and mount points, CD drives and bind mounts too.
+DISK_KEYS = {"qemu": r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)[0-9]+", "lxc": r"rootfs|(?:mp|unused)[0-9]+"}
+
 
 class Misfit(ValueError):
     """A value that has not the format it must have; str(error) says so in a sentence."""
@@ -39,39 +42,37 @@ class Format:
         return self._pattern
 
 
-
 #: name -> (pattern that the whole value must match, the rule in words, an example).
 FORMATS = {
-    "node": Format(_NODE, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
+    "node": Format(_LABEL, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
     "vmid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
     "storage": Format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
     "snapname": Format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
-                        "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters",
-                        "before-upgrade"),
+                       "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters",
+                       "before-upgrade"),
     "iface": Format(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?",
-                     "a network interface name: a letter, then letters, digits and _ (no hyphen)", "vmbr0"),
+                    "a network interface name: a letter, then letters, digits and _ (no hyphen)", "vmbr0"),
     "bridge": Format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
     "upid": Format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
-                    "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
+                   "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
     "volid": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
-                     "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
+                    "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
     "device": Format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
     "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)",
                       "web01"),
     "zpool": Format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
     "pool": Format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
     "mac": Format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
-    "drive": Format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5]))",
-                     "a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15", "scsi1"),
-    "vmdisk": Format(r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0"
-                      r"|unused(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
-                      "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255",
-                      "scsi1"),
-    "mp": Format(r"mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", "a mount point mp0 to mp255", "mp0"),
-    "ctdisk": Format(r"(?:rootfs|mp(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))",
-                      "rootfs or a mount point mp0 to mp255", "rootfs"),
-    "ctvolume": Format(r"(?:mp|unused)(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])",
-                        "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
+    "drive": Format(r"(?:" + _DRIVE + r")",
+                    "a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15", "scsi1"),
+    "vmdisk": Format(r"(?:" + _DRIVE + r"|efidisk0|tpmstate0|unused" + _TO_255 + r")",
+                     "a disk of a VM: ide0-3, sata0-5, scsi0-30, virtio0-15, efidisk0, tpmstate0 or unused0-255",
+                     "scsi1"),
+    "mp": Format(r"mp" + _TO_255, "a mount point mp0 to mp255", "mp0"),
+    "ctdisk": Format(r"(?:rootfs|mp" + _TO_255 + r")",
+                     "rootfs or a mount point mp0 to mp255", "rootfs"),
+    "ctvolume": Format(r"(?:mp|unused)" + _TO_255,
+                       "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
     "net": Format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
     "option": Format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
     "service": Format(r"[a-zA-Z0-9@._-]+", "a service name", "pveproxy"),
@@ -120,6 +121,22 @@ def _quote(value):
         return value
     from urllib.parse import quote
     return quote(value, safe=":/@!+,=~")
+
+
+def on(value):
+    """The truth of a boolean from Proxmox, as Perl has it: 1, "1", True; absent, "" and "0" are false."""
+    return value not in (None, False, 0, "0", "")
+
+
+def natural(key):
+    """What options are sorted by, so that scsi2 is before scsi10: (its series, its number or -1)."""
+    series = key.rstrip("0123456789")
+    return series, int(key[len(series):] or -1)
+
+
+def label(host, port):
+    """host:port, an IPv6 address in brackets."""
+    return "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
 
 
 # ---------------------------------------------------------------------------------------------------- property strings
@@ -208,7 +225,7 @@ def parse_upid(text):
 
 
 _OWNER = (r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
-                    r"|^([0-9]+)/")
+          r"|^([0-9]+)/")
 
 
 def owner_of(volid):

@@ -28,6 +28,11 @@ _SHARE = re.compile(r"\btransferred ([\d.]+) ([KMGT]?i?B) of ([\d.]+) ([KMGT]?i?
 _SCALE = {"": 1.0, "K": 1024.0, "M": 1024.0 ** 2, "G": 1024.0 ** 3, "T": 1024.0 ** 4}
 
 
+def succeeded(exitstatus):
+    """Whether a task that ended so did what it was for, perhaps with warnings (PVE::Tools, upid_status_is_error)."""
+    return exitstatus == "OK" or str(exitstatus).startswith("WARNINGS:")
+
+
 class Outcome:
     """What is known of a task.
 
@@ -47,7 +52,7 @@ class Outcome:
     @property
     def ok(self):
         """It ended well, perhaps with warnings."""
-        return self.status == "stopped" and (self.exitstatus == "OK" or (self.exitstatus or "").startswith("WARNINGS"))
+        return self.status == "stopped" and succeeded(self.exitstatus)
 
     @property
     def running(self):

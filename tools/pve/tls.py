@@ -21,6 +21,8 @@ import ssl
 import threading
 import time
 
+from tools.pve.formats import label
+
 PINS_FILE = "tls-pins"          # in the state directory; lines "host:port AA:BB:..."
 IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
 SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
@@ -350,11 +352,6 @@ def adapter(settings, log):
     return _classes()(trust_of(settings, log))
 
 
-def warm():
-    """Import requests and urllib3 and make the classes below."""
-    _classes()
-
-
 _made = None
 
 
@@ -448,11 +445,6 @@ def _classes():
 
     _made = Adapter
     return _made
-
-
-def label(host, port):
-    """host:port, an IPv6 address in brackets."""
-    return "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
 
 
 def dial(host, port, seconds):

@@ -134,20 +134,19 @@ def _human(size):
     return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
 
 
-def copy_volume(world, guest, volume, storage, fmt=None, vmid=None, node=None, kind=None, vmname=None):
+def copy_volume(world, guest, volume, storage, fmt=None):
     """A new volume on `storage` like `volume`; the format is kept where the storage can."""
     formats = Storage.TYPES[storage.type][0].split()
-    kind = kind or guest.kind
     fmt = fmt or (volume.format if volume.format in formats else None)
-    if kind == "lxc":
+    if guest.kind == "lxc":
         fmt = "subvol" if storage.type == "zfspool" else "raw"
-    name = "vm-%d-cloudinit" % (vmid or guest.vmid) if "cloudinit" in volume.volid else None
+    name = "vm-%d-cloudinit" % guest.vmid if "cloudinit" in volume.volid else None
     used = volume.taken if storage.thin else volume.size
-    if used > storage.space(node or guest.node)[2]:
+    if used > storage.space(guest.node)[2]:
         die("not enough free space on storage '%s'" % storage.name if storage.files else
             "lvcreate error: Volume group \"%s\" has insufficient free space" % storage.conf.get(
                 "vgname", storage.name))
-    return world.allocate(storage, node or guest.node, vmid or guest.vmid, volume.size, fmt, kind, name=name, used=used)
+    return world.allocate(storage, guest.node, guest.vmid, volume.size, fmt, guest.kind, name=name, used=used)
 
 
 def move_disk(call):

@@ -6,7 +6,7 @@ from tools.pve.demo.model import GIB, MIB, size_bytes, wave
 _SIZE = re.compile(r"(?:^|,)size=(\d+(?:\.\d+)?[KMGT]?)(?=,|$)")
 
 
-def guest_load(guest, world, node_cpus):
+def guest_load(guest, world):
     """(cpu share, memory bytes) of a running guest now."""
     t = world.t
     if guest.paused:
@@ -26,7 +26,7 @@ def guest_values(world, guest):
            "diskwrite": 0, "uptime": 0}
     if guest.running:
         uptime = max(0, int(world.t - guest.since))
-        row["cpu"], row["mem"] = guest_load(guest, world, cpus)
+        row["cpu"], row["mem"] = guest_load(guest, world)
         row.update(uptime=uptime, netin=int(guest.rate * uptime), netout=int(guest.rate * uptime * 0.37),
                    diskread=int(guest.rate * uptime * 0.21), diskwrite=int(guest.rate * uptime * 0.55))
         if guest.kind == "lxc":

@@ -143,7 +143,6 @@ class Guest:
         self.rate = facts.pop("rate", 20000.0)   # bytes/s on its network
         self.filled = facts.pop("filled", 0)     # bytes of a container's root file system
         self.guest = facts                       # agent, os, ips ... : what is inside
-        self.stopped_at = None
 
     @property
     def name(self):
@@ -396,16 +395,6 @@ class World:
         storage = self.storages.get(volid.partition(":")[0])
         if storage is not None:
             storage.at(node).pop(volid, None)
-
-    def users_of(self, volid):
-        """[Guest] whose configuration or snapshots name a volume."""
-        found = []
-        for guest in self.guests.values():
-            confs = [guest.conf, {k: v for k, v in guest.pending.items() if v is not None}]
-            confs += [snapshot["conf"] for snapshot in guest.snapshots.values()]
-            if any(name == volid for conf in confs for _, _, name in guest.disks(conf)):
-                found.append(guest)
-        return found
 
 
 def words(text):

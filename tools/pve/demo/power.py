@@ -29,7 +29,7 @@ def switch_on(world, guest):
 
 def switch_off(world, guest):
     """A guest runs no more. A container's pending changes take effect now, a VM's when it starts."""
-    guest.running, guest.paused, guest.pid, guest.stopped_at = False, False, None, world.t
+    guest.running, guest.paused, guest.pid = False, False, None
     if guest.kind == "lxc":
         change.apply_pending(world, guest)
 
