@@ -3,7 +3,8 @@ import re
 
 from tools.kit import (DESTRUCTIVE, ELEVATED, NAMES, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode,
                        Optional, Paged, PveError, Table, Tool, Vmid, Waiting, dataclass, text)
-from tools.lifecycle import act, condition, explained, glance, is_on, look, loss, meanings, named, refusal, target
+from tools.lifecycle import (act, begun, condition, explained, glance, is_on, look, loss, meanings, named, not_begun,
+                             refusal, target)
 from tools.pve.formats import owner_of, parse_upid
 
 Flag = Optional[bool]
@@ -255,10 +256,10 @@ def restore(call):
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
     outcome = act(call, EXPLAINED, vmid=vmid, storage=storage, unique=call.args.unique or None,
                   start=call.args.start or None, **params)
-    state = glance(call) if outcome.upid and outcome.ok else {}
+    state = (begun if call.args.start else glance)(call) if outcome.upid and outcome.ok else {}
     notes = ["It is %s." % condition(state)] if state else []
     if call.args.start and state and not is_on(state):
-        notes.append("It was to be started and is not running; proxmox_list_tasks vmid=%s shows why." % vmid)
+        notes.append(not_begun(call))
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)
