@@ -133,6 +133,12 @@ def test_a_download_is_there_afterwards():
     assert "Still running" in answer.text and "local:iso/other.iso" not in on(bench, "local")
 
 
+def test_the_volid_of_a_download_is_the_one_that_proxmox_gives_it():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_download_url", node="pve1", storage="local", url="http://h/My%20Disk+1.iso"))
+    assert answer.data["volid"] == "local:iso/My_Disk_1.iso" and answer.data["volid"] in on(bench, "local")
+
+
 def test_a_template_from_the_list_is_there_afterwards():
     bench = Bench()
     answer = ok(bench.run("proxmox_list_appliances", node="pve1", name="ubuntu"))

@@ -102,7 +102,8 @@ def download_url(call):
         raise Failure("checksum and checksum_algorithm belong together. Nothing was sent.")
     outcome = call.done(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
         "checksum-algorithm": args.checksum_algorithm, "verify-certificates": args.verify_certificates}))
-    volid = "%s:%s/%s" % (args.storage, content, name)
+    stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
+    volid = "%s:%s/%s" % (args.storage, content, stored)
     return call.tell(outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
                      "Its volid: %s" % text.line(volid, 300), volid=volid)
 
