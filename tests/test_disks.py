@@ -202,6 +202,15 @@ def test_growing_tells_the_sizes():
     assert "mp0 grown from 20 GiB to 21 GiB" in answer.text and "by the guest" not in answer.text
 
 
+def test_a_file_system_that_could_not_be_grown_with_its_volume_is_told():
+    bench = Bench()
+    guest = bench.cluster.world.guests[201]
+    guest.running, guest.conf["ostype"] = False, "unmanaged"
+    answer = bench.run("proxmox_resize_disk_lxc", vmid=201, disk="mp0", size="21G")
+    assert not answer.failed and answer.text.startswith("\u26a0") and "mp0 grown from 20 GiB to 21 GiB" in answer.text
+    assert "the file system on it was not: \n| Failed to update the container's filesystem: " in answer.text
+
+
 def test_a_shrink_that_only_proxmox_sees_fails_in_its_task():
     bench = Bench()
     bench.cluster.world.guests[100].conf["scsi0"] = "local-lvm:vm-100-disk-0,size=16G"

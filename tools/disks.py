@@ -185,7 +185,26 @@ def grow(call):
         raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
                       "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
                           text.size(new), key, call.subject))
-    return call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+    left = _left_small(call, done.outcome) if call.kind == "lxc" else None
+    if left:
+        note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
+    result = call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+    if left:
+        result.mark = "\u26a0"
+    return result
+
+
+def _left_small(call, outcome):
+    """Why the file system on a container's volume was not grown with it, or None: only the log of the task, which ends
+    OK all the same, tells (PVE::API2::LXC, resize_vm)."""
+    if not outcome.upid or not outcome.ok:
+        return None
+    try:
+        log = call.get("/nodes/{node}/tasks/{upid}/log", {"node": outcome.node, "upid": outcome.upid}, limit=500)
+    except PveError:
+        return None
+    lines = [str(row.get("t")) for row in log or []]
+    return next((line for line in lines if line.startswith("Failed to update the container's filesystem")), None)
 
 
 class _Unchanged(Exception):

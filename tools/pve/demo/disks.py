@@ -93,7 +93,8 @@ def resize(call):
         if kind == "lxc" and storage.type != "zfspool":
             task.say("e2fsck 1.47.2 (1-Jan-2025)\nresize2fs 1.47.2 (1-Jan-2025)")
             if key.startswith("mp") and not guest.running and guest.conf.get("ostype") == "unmanaged":
-                task.warn("Failed to resize filesystem")
+                task.say("Failed to update the container's filesystem: command 'e2fsck -f -y /dev/%s/%s' failed: exit "
+                         "code 8\n" % (storage.conf.get("vgname"), volume.name))
             yield 0.5
     if kind == "qemu" and world.major < 8:              # synchronous then
         storage, volume, new = check()
