@@ -124,6 +124,15 @@ def test_what_is_set_is_there_and_what_waits_is_said():
     assert "cores reverted, scsihw reverted" in answer.text and not bench.cluster.world.guests[100].pending
 
 
+@pytest.mark.parametrize("tool, vmid, key, words", [
+    ("proxmox_update_vm_config", 107, "scsi0", "scsi0 is not destroyed: local-lvm:vm-107-disk-0 is unused0 now."),
+    ("proxmox_update_lxc_config", 203, "rootfs", None),
+    ("proxmox_update_vm_config", 102, "ide2", None)])
+def test_a_disk_that_is_deleted_is_only_detached(tool, vmid, key, words):
+    answer = Bench().run(tool, vmid=vmid, delete=[key])
+    assert (words or "") in answer.text and ("not destroyed" in answer.text) == bool(words), answer.text
+
+
 def test_a_container_is_changed_at_once():
     bench = Bench()
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options='{"cores": 2, "description": "x\\ny"}'))

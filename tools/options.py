@@ -2,7 +2,7 @@
 import re
 from urllib.parse import quote
 
-from tools.edit import Disk, change, explained
+from tools.edit import Disk, change, explained, unused
 from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting,
                        dataclass, text)
 from tools.pve.formats import parse_property_string, property_string
@@ -57,8 +57,11 @@ def update_config(call):
             raise Failure("No change of %s waits for a restart, so there is nothing to revert. Nothing was sent." % (
                 ", ".join(idle)))
 
+    held = {}
+
     def work_out(config):
         _fitting(call, config, options, deleted)
+        held.update((key, Disk(str(config[key])).volid) for key in deleted if _VOLUME.fullmatch(key))
         if any(str(config.get(key)) != volume for key, volume in found.items()):
             raise Failure("The configuration changed meanwhile. Nothing was sent.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
@@ -66,7 +69,13 @@ def update_config(call):
     done = (["%s set" % key for key in sorted(options)] + ["%s deleted" % key for key in deleted]
             + ["%s reverted" % key for key in reverted])
     touched = list(options) + deleted
-    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), after.note(call, touched),
+    notes = [after.note(call, touched)]
+    for key, volid in held.items():
+        left = unused(after.config, volid)
+        if left:
+            notes.append("The volume of %s is not destroyed: %s is %s now." % (key, text.line(volid, 200), left))
+    note = "\n".join(filter(None, notes))
+    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), note or None,
                      waiting=sorted(after.waiting.intersection(touched)) or None)
 
 
