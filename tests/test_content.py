@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, answering
 from tools import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
@@ -71,6 +71,16 @@ def test_lists_without_a_hit_say_why():
     assert "the token may not see it" in answer.text and "Datastore.AllocateSpace" in answer.text
     answer = ok(Bench().run("proxmox_list_appliances", node="pve1", name="nothing"))
     assert "None of 5 templates fits nothing." in answer.text
+
+
+def test_a_volume_with_an_approximate_size_only():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/storage/nas/content", [
+        {"volid": OLD, "content": "backup", "format": "vma.zst", "vmid": 100, "ctime": 1, "approximate-size": 1 << 30},
+        {"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30}])
+    answer = ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas"))
+    assert "2 volumes on nas, 2 GiB in all" in answer.text and answer.data["items"][0]["size"] == 1 << 30
+    assert "1 backup on pve1 (nas), 1 GiB" in ok(bench.run("proxmox_list_backups", node="pve1", storage="nas")).text
 
 
 @pytest.mark.parametrize("arguments, words", [({"storage": "nope"}, "nope"), ({"storage": "old-nas"}, "old-nas"),

@@ -1,6 +1,7 @@
 """Toolset: backups (vzdump) - make, list, restore, delete."""
 import re
 
+from tools.guests import volume_size
 from tools.kit import (DESTRUCTIVE, ELEVATED, NAMES, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode,
                        Optional, Paged, PveError, Table, Tool, Vmid, Waiting, dataclass, text)
 from tools.lifecycle import (act, begun, condition, explained, glance, is_on, look, loss, meanings, named, not_begun,
@@ -74,7 +75,7 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 def backups_on(call, storage, vmid=None):
     """The backups (dicts of Proxmox) on a storage as its node sees it; those of one guest with `vmid`."""
     entries = call.get("/nodes/{node}/storage/{storage}/content", {"storage": storage}, content="backup", vmid=vmid)
-    return [entry for entry in entries if entry.get("content", "backup") == "backup"
+    return [dict(entry, size=volume_size(entry)) for entry in entries if entry.get("content", "backup") == "backup"
             and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))]
 
 
@@ -114,8 +115,7 @@ def tidy(entry):
 
 def facts(entry):
     """What is told of one backup: volid, size (bytes), ctime."""
-    return {"volid": entry["volid"], "size": text.normal("bytes", entry.get("size")),
-            "ctime": text.normal("time", entry.get("ctime"))}
+    return {"volid": entry["volid"], "size": entry["size"], "ctime": text.normal("time", entry.get("ctime"))}
 
 
 def about(entry):

@@ -2,7 +2,7 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from tools.guests import Later, pattern
+from tools.guests import Later, pattern, volume_size
 from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, Paged,
                        Storage, Table, Tool, dataclass, text)
 
@@ -69,14 +69,14 @@ def list_content(call):
         fits = pattern(args.name)
         rows = [row for row in rows if fits(row.get("volid")) or fits(str(row.get("volid")).partition(":")[2])]
     rows = sorted(rows, key=lambda row: (str(row.get("content")), str(row.get("volid"))))
-    total = sum(text.normal("bytes", row.get("size")) or 0 for row in rows)
+    total = sum(volume_size(row) or 0 for row in rows)
     note = None
     if not seen:
         note = ("Nothing, or the token may not see it: disks need Datastore.Audit on /storage/%s and VM.Config.Disk on "
                 "the guest, backups Datastore.AllocateSpace and VM.Backup." % args.storage)
     elif not rows:
         note = "None of %s fits %s." % (text.plural(seen, "volume"), text.line(args.name))
-    return call.listing(Later(rows, VOLUMES), "%s on %s, %s in all" % (
+    return call.listing(Later(rows, VOLUMES, lambda row: dict(row, size=volume_size(row))), "%s on %s, %s in all" % (
         text.plural(len(rows), "volume"), args.storage, text.size(total)), note, "content, vmid, name")
 
 

@@ -6,6 +6,7 @@ config is read first, and its digest is sent along.
 import re
 
 from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.guests import volume_size
 from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage,
                        Tool, Waiting, dataclass, text)
 from tools.pve.formats import gib, owner_of, parse_size, property_string
@@ -321,7 +322,7 @@ def _stored_size(call, volid):
                         vmid=call.args.vmid)
     except PveError:
         return None
-    return next((row.get("size") for row in rows if row.get("volid") == volid), None)
+    return next((volume_size(row) for row in rows if row.get("volid") == volid), None)
 
 
 def _detached(call, done, key, disk, more=None):
