@@ -226,6 +226,20 @@ def test_a_task_that_does_not_stop_is_said_to_run():
     assert "was told to stop and still runs" in ok(bench.run("proxmox_cancel_task", upid=upid)).text
 
 
+def test_a_task_that_cannot_be_looked_at_after_it_was_told_to_stop():
+    bench = Bench()
+    upid = running(bench)["upid"]
+    request = bench.host.client.request
+
+    def lost(verb, *rest, **more):
+        if verb == "DELETE":
+            answering(bench, "/nodes/pve1/tasks/%s/status" % upid, (595, "Connection refused"))
+        return request(verb, *rest, **more)
+    bench.host.client.request = lost
+    answer = ok(bench.run("proxmox_cancel_task", upid=upid))
+    assert "was told to stop; whether it has ended could not be read" in answer.text
+
+
 @pytest.mark.parametrize("upid, words", [("UPID:pve1:0000AAAA:0000AAAA:65000000:vzdump:100:root@pam:", "no such task"),
                                          ("UPID:../x", "upid"), ("100", "upid")])
 def test_what_is_no_task(upid, words):

@@ -240,9 +240,12 @@ def cancel_task(call):
     call.send("/nodes/{node}/tasks/{upid}", ids, "DELETE")
     if call.planned:
         return None
-    task = call.get(path, ids)
-    running = task.get("status") == "running"
-    says = "The task %s %s" % (subject, "was told to stop and still runs" if running else "was stopped")
+    try:
+        task = call.get(path, ids)
+        how = "was told to stop and still runs" if task.get("status") == "running" else "was stopped"
+    except PveError:
+        task, how = {}, "was told to stop; whether it has ended could not be read"
+    says = "The task %s %s" % (subject, how)
     note = "A stopped clone, backup or migration may leave a lock on the guest; its next change then says so."
     return call.finish(None, says, note, upid=call.args.upid, task_status=task.get("status"),
                        task_exitstatus=task.get("exitstatus"))
