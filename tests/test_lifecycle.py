@@ -21,7 +21,7 @@ def _power(tool, path, verb, arguments=None, *lines):
 def _overrule(tool, path, arguments, *lines):
     """A case of a stop that asks for what only PVE 8.2 and later have: the version is read too."""
     tool, arguments, requests = _power(tool, path, "stop", arguments, *lines)
-    return tool, arguments, requests[:1] + ["GET /version"] + requests[1:]
+    return tool, arguments, requests[:1] + ["GET %s/version" % path.rsplit("/", 2)[0]] + requests[1:]
 
 
 def _runs(vmid):

@@ -364,8 +364,9 @@ def _refuse_paused(call, state):
 
 
 def _refuse_before(call, release, argument):
-    """Failure when the Proxmox VE that answers is older than `release` (major, minor), which brought `argument`."""
-    version = str(call.get("/version").get("version", ""))
+    """Failure when the Proxmox VE of the guest's node is older than `release` (major, minor), which brought `argument`.
+    """
+    version = str(call.get("/nodes/{node}/version").get("version", ""))
     match = re.match(r"(\d+)\.(\d+)", version)
     if match and tuple(map(int, match.groups())) < release:
         raise refusal("%s needs Proxmox VE %d.%d, this is %s. Nothing was sent; call again without it." % (
