@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, answering
 from tools.kit import Declined
 
 FIND = "GET /cluster/resources type=vm"
@@ -46,6 +46,7 @@ def waiting_ct(bench):
     return digest(200)(bench)
 
 
+CONVERSIONS = "GET /nodes/pve2/tasks source=all typefilter=vztemplate vmid=205"
 CASES = [
     ("proxmox_update_vm_config", {"vmid": 100, "delete": ["unused0"]},
      [FIND, "GET " + VM + "config", "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
@@ -81,7 +82,7 @@ CASES = [
     ("proxmox_template_vm", {"vmid": 107, "wait": 60},
      [FIND, "GET /nodes/pve3/qemu/107/status/current", "POST /nodes/pve3/qemu/107/template"]),
     ("proxmox_template_lxc", {"vmid": 205, "node": "pve2"},
-     ["GET /nodes/pve2/lxc/205/status/current", "POST /nodes/pve2/lxc/205/template"]),
+     ["GET /nodes/pve2/lxc/205/status/current", CONVERSIONS, "POST /nodes/pve2/lxc/205/template", CONVERSIONS]),
     ("proxmox_reset_vm", {"vmid": 100, "wait": 10},
      [FIND, "GET " + VM + "status/current", "POST " + VM + "status/reset"]),
     ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"},
@@ -256,6 +257,24 @@ def test_a_template_is_one_afterwards(tool, vmid, words):
     assert str(vmid) in consent.questions[0] and "never be started again" in consent.questions[0]
     answer = bench.run(tool, vmid=vmid)
     assert answer.failed and "is a template already" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_container_that_cannot_become_a_template_fails_in_a_task_that_proxmox_does_not_name():
+    bench = Bench()
+    guest = bench.cluster.world.guests[203]
+    guest.snapshots.clear()
+    ok(bench.run("proxmox_move_disk_lxc", vmid=203, disk="rootfs", storage="san"))
+    answer = bench.run("proxmox_template_lxc", vmid=203)
+    assert answer.failed and "Template feature is not available for 'san:vm-203-disk-0'" in answer.text
+    assert "template" not in guest.conf and bench.run("proxmox_template_lxc", vmid=203).failed
+
+
+def test_a_container_whose_conversion_is_not_seen():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/tasks", [])
+    answer = ok(bench.run("proxmox_template_lxc", vmid=205))
+    assert answer.text.startswith("\u23f3") and "proxmox_list_tasks vmid=205" in answer.text
+    assert answer.data["status"] == "unknown"
 
 
 @pytest.mark.parametrize("tool, vmid, words", [

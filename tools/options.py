@@ -3,8 +3,9 @@ import re
 from urllib.parse import quote
 
 from tools.edit import Disk, change, explained, unused
-from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting,
-                       dataclass, text)
+from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Result, Tool,
+                       Waiting, dataclass, text)
+from tools.lifecycle import capital
 from tools.pve.formats import parse_property_string, property_string
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -160,11 +161,28 @@ def make_template(call):
         return ("Turn %s (%s) on node %s into a template? It can never be started again, only cloned." % (
             call.subject, text.line(status.get("name") or "-"), call.node), {"name": status.get("name")})
     found = call.confirm(target)
+    who = "%s (%s)" % (call.subject, text.line(found.get("name") or "-"))
+    before = _conversions(call) if call.kind == "lxc" else ()
     try:
         answer = call.send()
     except PveError as error:
         raise explained(error, ((r"snapshots", "Delete its snapshots first."),)) from None
-    return call.finish(answer, "%s (%s) is a template now" % (call.subject, text.line(found.get("name") or "-")))
+    if call.kind == "lxc" and not call.planned:         # it forks a worker and answers null (PVE::API2::LXC, template)
+        try:
+            answer = next((upid for upid in _conversions(call) if upid not in before), None)
+        except PveError:
+            answer = None
+        if answer is None:
+            return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
+                          "vmid=%s shows how it ends." % (capital(who), call.args.vmid),
+                          {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
+    return call.finish(answer, "%s is a template now" % who)
+
+
+def _conversions(call):
+    """UPIDs of the tasks that turn, or turned, the container into a template."""
+    rows = call.get("/nodes/{node}/tasks", vmid=call.args.vmid, typefilter="vztemplate", source="all")
+    return [row.get("upid") for row in rows or []]
 
 
 def reset(call):
