@@ -114,6 +114,7 @@ def test_the_log_of_the_cluster():
     answer = ok(Bench().run("proxmox_get_cluster_log", limit=2))
     times = items(answer, "time")
     assert times == sorted(times, reverse=True) and "5 entries of the cluster's log" in answer.text
+    assert "Shown: 1 to 3 of 5 entries." in ok(Bench().run("proxmox_get_cluster_log", limit=3)).text
     assert "The next page: offset=2." in answer.text
     assert set(items(Bench().run("proxmox_get_cluster_log", node="pve2"), "node")) == {"pve2"}
     assert "None of 5 entries fits." in ok(Bench().run("proxmox_get_cluster_log", user="nobody@pam")).text
