@@ -202,6 +202,14 @@ def test_growing_tells_the_sizes():
     assert "mp0 grown from 20 GiB to 21 GiB" in answer.text and "by the guest" not in answer.text
 
 
+def test_proxmox_7_grows_a_disk_without_a_task():
+    bench = Bench(version="7.4")
+    answer = bench.run("proxmox_resize_disk_vm", vmid=107, disk="scsi0", size="+1G")
+    assert "scsi0 grown from 8 GiB to 9 GiB" in answer.text and "upid" not in answer.data
+    answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+1G")
+    assert answer.failed and "Before Proxmox VE 8 a disk with snapshots cannot be grown" in answer.text
+
+
 def test_a_file_system_that_could_not_be_grown_with_its_volume_is_told():
     bench = Bench()
     guest = bench.cluster.world.guests[201]
