@@ -202,6 +202,28 @@ def test_growing_tells_the_sizes():
     assert "mp0 grown from 20 GiB to 21 GiB" in answer.text and "by the guest" not in answer.text
 
 
+def test_a_mount_point_that_is_detached_and_cannot_be_looked_at_then():
+    bench = Bench()
+    bench.run("proxmox_add_mountpoint_lxc", vmid=203, mp="mp0", storage="local-lvm", size="20")
+    request, sent = bench.host.client.request, []
+
+    def lost(verb, path, *rest, **more):
+        sent.append(verb)
+        if "PUT" in sent and path.endswith("/config") and verb == "GET":
+            path = path.replace("/config", "/nothing")
+        return request(verb, path, *rest, **more)
+    bench.host.client.request = lost
+    answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=203, mp="mp0", destroy=True)
+    assert not answer.failed and "detached, not destroyed" in answer.text and "unused" in answer.data["unused"]
+
+
+def test_a_disk_that_was_only_pending_is_not_destroyed_with_it():
+    bench = Bench()
+    bench.run("proxmox_add_disk_vm", vmid=100, disk="sata1", storage="local-lvm", size="4")
+    answer = bench.run("proxmox_remove_disk_vm", vmid=100, disk="sata1", destroy=True)
+    assert answer.failed and "it is unused0 now; proxmox_remove_disk_vm disk=unused0 destroys it" in answer.text
+
+
 def test_proxmox_7_grows_a_disk_without_a_task():
     bench = Bench(version="7.4")
     answer = bench.run("proxmox_resize_disk_vm", vmid=107, disk="scsi0", size="+1G")

@@ -284,7 +284,10 @@ def remove_mp(call):
         return None
     if key in first.waiting or not first.known:
         return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
-    config = call.config()
+    try:
+        config = call.config()
+    except PveError:                                    # the mount point is gone from the config all the same
+        config = {}
     left = unused(config, found["volid"])
     if left is None:
         return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
@@ -356,8 +359,9 @@ def _destroyed(call, done, key, found):
     if key in done.waiting:
         says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
     elif left:
-        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. A snapshot may use it, or "
-                      "the token may lack VM.Config.Disk." % (what, left))
+        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now; proxmox_remove_%s=%s "
+                      "destroys it, unless a snapshot uses it or the token lacks VM.Config.Disk." % (
+                          what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
     return call.tell(done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
