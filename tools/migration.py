@@ -116,7 +116,10 @@ def _arrives(call, limit):
     end = call.host.clock() + limit
     while True:
         call.forget()
-        row = next((row for row in call.resources() if str(row.get("vmid")) == str(call.args.vmid)), {})
+        try:
+            row = next((row for row in call.resources() if str(row.get("vmid")) == str(call.args.vmid)), {})
+        except PveError:                                # asked again; the move goes on
+            row = {}
         if row.get("node") == call.args.target:
             return True
         if call.host.clock() >= end:
