@@ -358,6 +358,18 @@ def test_a_node_that_goes_away_while_we_wait_is_unknown_and_no_failure():
     assert "Do not repeat the call" in answer.text and len(writes(bench)) == 1
 
 
+def test_why_a_task_could_not_be_read_is_told():
+    bench = Bench()
+    request = bench.host.client.request
+
+    def lost(verb, path, *rest, **more):
+        return request(verb, path.replace(":qmstart:", ":qmstop:"), *rest, **more)
+    bench.host.client.request = lost
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert "Not known yet" in answer.text and "could not be read (Proxmox refused GET " in answer.text
+    assert "Parameter verification failed" in answer.text, answer.text
+
+
 def test_warnings_of_a_task_are_shown():
     bench = Bench()
     meddle(bench, "GET", "/status", lambda: [task.warn("the disk is nearly full") for task in
