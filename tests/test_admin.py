@@ -109,6 +109,7 @@ def test_the_log_of_the_cluster():
     answer = ok(Bench().run("proxmox_get_cluster_log", limit=2))
     times = items(answer, "time")
     assert times == sorted(times, reverse=True) and "5 entries of the cluster's log" in answer.text
+    assert "Shown: 1 to 3 of 5 entries." in ok(Bench().run("proxmox_get_cluster_log", limit=3)).text
     assert "The next page: offset=2." in answer.text
     assert set(items(Bench().run("proxmox_get_cluster_log", node="pve2"), "node")) == {"pve2"}
     assert "None of 5 entries fits." in ok(Bench().run("proxmox_get_cluster_log", user="nobody@pam")).text
@@ -219,6 +220,20 @@ def test_a_task_that_does_not_stop_is_said_to_run():
     upid = running(bench)["upid"]
     answering(bench, "/nodes/pve1/tasks/%s/status" % upid, {"status": "running", "upid": upid})
     assert "was told to stop and still runs" in ok(bench.run("proxmox_cancel_task", upid=upid)).text
+
+
+def test_a_task_that_cannot_be_looked_at_after_it_was_told_to_stop():
+    bench = Bench()
+    upid = running(bench)["upid"]
+    request = bench.host.client.request
+
+    def lost(verb, *rest, **more):
+        if verb == "DELETE":
+            answering(bench, "/nodes/pve1/tasks/%s/status" % upid, (595, "Connection refused"))
+        return request(verb, *rest, **more)
+    bench.host.client.request = lost
+    answer = ok(bench.run("proxmox_cancel_task", upid=upid))
+    assert "was told to stop; whether it has ended could not be read" in answer.text
 
 
 @pytest.mark.parametrize("upid, words", [("UPID:pve1:0000AAAA:0000AAAA:65000000:vzdump:100:root@pam:", "no such task"),

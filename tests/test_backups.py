@@ -63,7 +63,7 @@ CASES = [
                                    "wait": 600},
      [_content("pve2", "nas", 100), RESOURCES,
       "POST /nodes/pve2/qemu archive=%s start=1 storage=tank unique=1 vmid=300" % WEB,
-      "GET /nodes/pve2/qemu/300/status/current"]),
+      "GET /nodes/pve2/qemu/300/status/current", "GET /nodes/pve2/qemu/300/status/current"]),
     ("proxmox_restore_backup_vm", {"node": "pve3", "vmid": 107, "archive": LAB, "force": True, "wait": 600},
      [_content("pve3", "local", 107), RESOURCES, "GET %s/config" % V107, "GET %s/status/current" % V107,
       "GET %s/snapshot" % V107,

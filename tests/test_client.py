@@ -630,6 +630,9 @@ HINTS = [
     ("500 storage 'x' is not available on node 'pve1'", None, "proxmox_get_storage"),
     ("500 can't remove VM 100 - protection mode enabled", None, "protection=0"),
     ("500 VM 100 already exists on node 'pve1'", None, "proxmox_get_next_vmid"),
+    ("500 unable to create VM 200: config file already exists", None, "proxmox_get_next_vmid"),
+    ("500 VM 100 not running", None, "Look at the guest"),
+    ("500 QEMU guest agent is not running", None, "must be installed and running in the guest"),
     ("500 hostname lookup 'pve7' failed - failed to get address info", None, "proxmox_get_nodes"),
     ("501 for data too large", None, "512 KiB"),
     ("500 x", "VM is locked (clone)\n", "A task (clone) holds the guest"),
@@ -644,6 +647,11 @@ def test_hint_for_what_proxmox_said(line, message, hint, pki, server):
     error = failure(connect(pki, server), "POST")
     assert hint in str(error) and error.status == int(line[:3])
     assert (message or line[4:]).strip() in str(error)
+
+
+def test_no_vmid_is_suggested_for_what_is_no_guest(pki, server):
+    server.answer = _http("500 pool 'lab' already exists", b"")
+    assert "vmid" not in str(failure(connect(pki, server), "POST", "/pools"))
 
 
 def test_every_privilege_of_a_role_is_named_once():

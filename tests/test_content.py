@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench, ok
+from support import Bench, answering, ok
 from tools import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
@@ -67,6 +67,16 @@ def test_lists_without_a_hit_say_why():
     assert "None of 5 templates fits nothing." in answer.text
 
 
+def test_a_volume_with_an_approximate_size_only():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/storage/nas/content", [
+        {"volid": OLD, "content": "backup", "format": "vma.zst", "vmid": 100, "ctime": 1, "approximate-size": 1 << 30},
+        {"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30}])
+    answer = ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas"))
+    assert "2 volumes on nas, 2 GiB in all" in answer.text and answer.data["items"][0]["size"] == 1 << 30
+    assert "1 backup on pve1 (nas), 1 GiB" in ok(bench.run("proxmox_list_backups", node="pve1", storage="nas")).text
+
+
 @pytest.mark.parametrize("arguments, words", [({"storage": "nope"}, "nope"), ({"storage": "old-nas"}, "old-nas"),
                                               ({"storage": "nas", "node": "pve9"}, "There is no node pve9")])
 def test_a_storage_that_is_not_there(arguments, words):
@@ -125,6 +135,12 @@ def test_a_download_is_there_afterwards():
     assert answer.failed and "404" in answer.text
     answer = ok(bench.run("proxmox_download_url", node="pve1", storage="local", url="https://h/other.iso", wait=0))
     assert "Still running" in answer.text and "local:iso/other.iso" not in on(bench, "local")
+
+
+def test_the_volid_of_a_download_is_the_one_that_proxmox_gives_it():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_download_url", node="pve1", storage="local", url="http://h/My%20Disk+1.iso"))
+    assert answer.data["volid"] == "local:iso/My_Disk_1.iso" and answer.data["volid"] in on(bench, "local")
 
 
 def test_a_template_from_the_list_is_there_afterwards():

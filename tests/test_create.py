@@ -71,7 +71,7 @@ CASES = [
     _vm({"storage": "local-lvm", "ostype": "win11", "cpu": "host", "net0": "e1000,bridge=vmbr1", "start": True},
         {"ostype": "win11", "cpu": "host", "net0": "e1000,bridge=vmbr1", "start": 1, "machine": "q35", "bios": "ovmf",
          "efidisk0": "local-lvm:1,efitype=4m,pre-enrolled-keys=1", "tpmstate0": "local-lvm:1,version=v2.0"},
-        after=["GET /nodes/pve1/qemu/300/status/current"]),
+        after=["GET /nodes/pve1/qemu/300/status/current"] * 2),
     _vm({"storage": "local-lvm", "cpu": "host", "import_from": CLOUD, "ciuser": "me", "cipassword": "correct horse",
          "sshkeys": "ssh-ed25519 AAAA me@here\n", "ipconfig0": "ip=10.0.0.9/24,gw=10.0.0.1"},
         {"cpu": "host", "scsi0": "local-lvm:0,import-from=%s,iothread=1,discard=on" % CLOUD, "ciuser": "me",

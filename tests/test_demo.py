@@ -562,6 +562,8 @@ def test_new_guests(demo):
     conf = demo("GET /nodes/pve1/qemu/300/config")
     assert conf["boot"] == "order=scsi0;ide2;net0" and conf["scsi0"] == "local-lvm:vm-300-disk-0,iothread=1,size=32G"
     assert conf["net0"] == "virtio=BC:24:11:0A:10:00,bridge=vmbr0,firewall=1"
+    assert demo("GET /nodes/pve1/qemu/300/status/current")["status"] == "stopped"      # the start is its own task
+    assert demo.wait(demo("GET /cluster/tasks")[0]["upid"]) == "OK"
     assert demo("GET /nodes/pve1/qemu/300/status/current")["status"] == "running"
     assert 300 in [member["vmid"] for member in demo("GET /pools/lab")["members"] if member["type"] == "qemu"]
     assert demo.run("POST /nodes/pve1/lxc", vmid=301, ostemplate=TEMPLATE, rootfs="local-lvm:8", features="nesting=1",

@@ -202,6 +202,45 @@ def test_growing_tells_the_sizes():
     assert "mp0 grown from 20 GiB to 21 GiB" in answer.text and "by the guest" not in answer.text
 
 
+def test_a_mount_point_that_is_detached_and_cannot_be_looked_at_then():
+    bench = Bench()
+    bench.run("proxmox_add_mountpoint_lxc", vmid=203, mp="mp0", storage="local-lvm", size="20")
+    request, sent = bench.host.client.request, []
+
+    def lost(verb, path, *rest, **more):
+        sent.append(verb)
+        if "PUT" in sent and path.endswith("/config") and verb == "GET":
+            path = path.replace("/config", "/nothing")
+        return request(verb, path, *rest, **more)
+    bench.host.client.request = lost
+    answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=203, mp="mp0", destroy=True)
+    assert not answer.failed and "detached, not destroyed" in answer.text and "unused" in answer.data["unused"]
+
+
+def test_a_disk_that_was_only_pending_is_not_destroyed_with_it():
+    bench = Bench()
+    bench.run("proxmox_add_disk_vm", vmid=100, disk="sata1", storage="local-lvm", size="4")
+    answer = bench.run("proxmox_remove_disk_vm", vmid=100, disk="sata1", destroy=True)
+    assert answer.failed and "it is unused0 now; proxmox_remove_disk_vm disk=unused0 destroys it" in answer.text
+
+
+def test_proxmox_7_grows_a_disk_without_a_task():
+    bench = Bench(version="7.4")
+    answer = bench.run("proxmox_resize_disk_vm", vmid=107, disk="scsi0", size="+1G")
+    assert "scsi0 grown from 8 GiB to 9 GiB" in answer.text and "upid" not in answer.data
+    answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+1G")
+    assert answer.failed and "Before Proxmox VE 8 a disk with snapshots cannot be grown" in answer.text
+
+
+def test_a_file_system_that_could_not_be_grown_with_its_volume_is_told():
+    bench = Bench()
+    guest = bench.cluster.world.guests[201]
+    guest.running, guest.conf["ostype"] = False, "unmanaged"
+    answer = bench.run("proxmox_resize_disk_lxc", vmid=201, disk="mp0", size="21G")
+    assert not answer.failed and answer.text.startswith("\u26a0") and "mp0 grown from 20 GiB to 21 GiB" in answer.text
+    assert "the file system on it was not: \n| Failed to update the container's filesystem: " in answer.text
+
+
 def test_a_shrink_that_only_proxmox_sees_fails_in_its_task():
     bench = Bench()
     bench.cluster.world.guests[100].conf["scsi0"] = "local-lvm:vm-100-disk-0,size=16G"

@@ -59,7 +59,7 @@ def test_an_overview_when_something_is_wrong(monkeypatch):
     answer = ok(bench.run("proxmox_get_overview"))
     assert "NO QUORUM, so nothing can be changed" in answer.text and "Node pve3: offline" in answer.text
     assert answer.text.index("Node pve3") < answer.text.index("Node pve1")
-    assert "Failed tasks of the last day: 7" in answer.text
+    assert "Failed tasks of the last day: 7 among the latest of each node\n" in answer.text
     assert answer.text.count("vzdump of 100 on pve1: job errors") == 5
     assert answer.data["failed_tasks_total"] == 7 and answer.data["quorate"] is False
     assert "unknown" in answer.text

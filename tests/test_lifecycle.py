@@ -20,7 +20,7 @@ def _power(tool, path, verb, arguments=None, *lines):
 def _overrule(tool, path, arguments, *lines):
     """A case of a stop that asks for what only PVE 8.2 and later have: the version is read too."""
     tool, arguments, requests = _power(tool, path, "stop", arguments, *lines)
-    return tool, arguments, requests[:1] + ["GET /version"] + requests[1:]
+    return tool, arguments, requests[:1] + ["GET %s/version" % path.rsplit("/", 2)[0]] + requests[1:]
 
 
 def _runs(vmid):
@@ -341,6 +341,18 @@ def test_a_node_that_goes_away_while_we_wait_is_unknown_and_no_failure():
     answer = bench.run("proxmox_start_vm", vmid=107, wait=5)
     assert not answer.failed and answer.text.startswith("\u23f3") and "Not known yet" in answer.text
     assert "Do not repeat the call" in answer.text and len(writes(bench)) == 1
+
+
+def test_why_a_task_could_not_be_read_is_told():
+    bench = Bench()
+    request = bench.host.client.request
+
+    def lost(verb, path, *rest, **more):
+        return request(verb, path.replace(":qmstart:", ":qmstop:"), *rest, **more)
+    bench.host.client.request = lost
+    answer = bench.run("proxmox_start_vm", vmid=107)
+    assert "Not known yet" in answer.text and "could not be read (Proxmox refused GET " in answer.text
+    assert "Parameter verification failed" in answer.text, answer.text
 
 
 def test_warnings_of_a_task_are_shown():

@@ -139,6 +139,20 @@ def test_a_guest_under_ha_is_moved_by_ha(wait, words, node):
     assert words in answer.text or (wait == 0 and "Still running" in answer.text)
 
 
+def test_where_a_guest_under_ha_is_cannot_be_read_for_a_while():
+    bench = Bench()
+    request, sent = bench.host.client.request, []
+
+    def lost(verb, path, *rest, **more):
+        sent.append(verb + path)
+        if path == "/cluster/resources" and any("POST" in line for line in sent) and len(sent) < 8:
+            path = "/cluster/nothing"
+        return request(verb, path, *rest, **more)
+    bench.host.client.request = lost
+    answer = bench.run("proxmox_migrate_vm", vmid=104, target="pve2", wait=120)
+    assert not answer.failed and "VM 104 moved from pve1 to pve2" in answer.text, answer.text
+
+
 def test_a_move_that_fails_or_takes_long():
     bench = Bench()
     answer = bench.run("proxmox_migrate_vm", vmid=106, target="pve1")

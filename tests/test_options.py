@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Asked, Bench, ok
+from support import Asked, Bench, answering, ok
 
 FIND = "GET /cluster/resources type=vm"
 VM, CT = "/nodes/pve1/qemu/100/", "/nodes/pve1/lxc/200/"
@@ -45,6 +45,7 @@ def waiting_ct(bench):
     return digest(200)(bench)
 
 
+CONVERSIONS = "GET /nodes/pve2/tasks source=all typefilter=vztemplate vmid=205"
 CASES = [
     ("proxmox_update_vm_config", {"vmid": 100, "delete": ["unused0"]},
      [FIND, "GET " + VM + "config", "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
@@ -80,7 +81,7 @@ CASES = [
     ("proxmox_template_vm", {"vmid": 107, "wait": 60},
      [FIND, "GET /nodes/pve3/qemu/107/status/current", "POST /nodes/pve3/qemu/107/template"]),
     ("proxmox_template_lxc", {"vmid": 205, "node": "pve2"},
-     ["GET /nodes/pve2/lxc/205/status/current", "POST /nodes/pve2/lxc/205/template"]),
+     ["GET /nodes/pve2/lxc/205/status/current", CONVERSIONS, "POST /nodes/pve2/lxc/205/template", CONVERSIONS]),
     ("proxmox_reset_vm", {"vmid": 100, "wait": 10},
      [FIND, "GET " + VM + "status/current", "POST " + VM + "status/reset"]),
     ("proxmox_reset_vm", {"vmid": 100, "node": "pve1"},
@@ -104,6 +105,15 @@ def test_what_is_set_is_there_and_what_waits_is_said():
     assert "8" == ok(bench.run("proxmox_get_pending", vmid=100)).data["items"][0]["then"]
     answer = ok(bench.run("proxmox_update_vm_config", vmid=100, revert="cores,scsihw"))
     assert "cores reverted, scsihw reverted" in answer.text and not bench.cluster.world.guests[100].pending
+
+
+@pytest.mark.parametrize("tool, vmid, key, words", [
+    ("proxmox_update_vm_config", 107, "scsi0", "scsi0 is not destroyed: local-lvm:vm-107-disk-0 is unused0 now."),
+    ("proxmox_update_lxc_config", 203, "rootfs", None),
+    ("proxmox_update_vm_config", 102, "ide2", None)])
+def test_a_disk_that_is_deleted_is_only_detached(tool, vmid, key, words):
+    answer = Bench().run(tool, vmid=vmid, delete=[key])
+    assert (words or "") in answer.text and ("not destroyed" in answer.text) == bool(words), answer.text
 
 
 def test_a_container_is_changed_at_once():
@@ -229,6 +239,24 @@ def test_a_template_is_one_afterwards(tool, vmid, words):
     assert str(vmid) in consent.questions[0] and "never be started again" in consent.questions[0]
     answer = bench.run(tool, vmid=vmid)
     assert answer.failed and "is a template already" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_container_that_cannot_become_a_template_fails_in_a_task_that_proxmox_does_not_name():
+    bench = Bench()
+    guest = bench.cluster.world.guests[203]
+    guest.snapshots.clear()
+    ok(bench.run("proxmox_move_disk_lxc", vmid=203, disk="rootfs", storage="san"))
+    answer = bench.run("proxmox_template_lxc", vmid=203)
+    assert answer.failed and "Template feature is not available for 'san:vm-203-disk-0'" in answer.text
+    assert "template" not in guest.conf and bench.run("proxmox_template_lxc", vmid=203).failed
+
+
+def test_a_container_whose_conversion_is_not_seen():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/tasks", [])
+    answer = ok(bench.run("proxmox_template_lxc", vmid=205))
+    assert answer.text.startswith("\u23f3") and "proxmox_list_tasks vmid=205" in answer.text
+    assert answer.data["status"] == "unknown"
 
 
 @pytest.mark.parametrize("tool, vmid, words", [

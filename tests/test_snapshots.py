@@ -34,7 +34,7 @@ CASES = [
      _rollback(V100, "fresh-install")),
     ("proxmox_rollback_snapshot_vm", {"node": "pve1", "vmid": 100, "snapname": "fresh-install", "start": True,
                                       "wait": 600},
-     _rollback(V100, "fresh-install", " start=1")),
+     _rollback(V100, "fresh-install", " start=1") + ["GET %s/status/current" % V100]),
     ("proxmox_rollback_snapshot_lxc", {"node": "pve3", "vmid": 203, "snapname": "clean"}, _rollback(C203, "clean")),
     ("proxmox_rollback_snapshot_lxc", {"node": "pve3", "vmid": 203, "snapname": "clean", "start": True},
      _rollback(C203, "clean", " start=1")),
@@ -170,6 +170,14 @@ def test_rollback_says_what_the_guest_is_in_afterwards(arguments, state, says):
     assert not answer.failed and says in answer.text, answer.text
     assert answer.data["state"] == state and guest_of(bench, 100).parent == arguments["snapname"]
     assert len(writes(bench)) == 1
+
+
+def test_a_guest_that_does_not_start_after_a_rollback():
+    bench = Bench()
+    guest_of(bench, 203).snapshots["clean"]["conf"]["net0"] = "name=eth0,bridge=vmbr9"
+    answer = bench.run("proxmox_rollback_snapshot_lxc", vmid=203, snapname="clean", start=True, wait=600)
+    assert not answer.failed and answer.data["state"] == "stopped"
+    assert "It was to be started and is not running (yet): proxmox_list_tasks vmid=203 shows why." in answer.text
 
 
 def test_zfs_only_goes_back_to_the_newest():

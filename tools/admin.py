@@ -153,7 +153,7 @@ LOG = Table("entry", Column("time", kind="time"), Column("node"), Column("user")
 HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"),
            Column("node"), Column("status", kind="long"), Column("quorate", kind="bool", shown=False))
 POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"))
-PERMISSIONS = Table("set of privileges", Column("paths", kind="list", text=lambda row: _paths(row, 3)),
+PERMISSIONS = Table("set", Column("paths", kind="list", text=lambda row: _paths(row, 3)),
                     Column("privileges", kind="list", text=lambda row: str(len(row["privileges"]))),
                     *data_only("int", "total"))
 _LOG_LINES = 1000                                       # more than the log of a cluster holds (pmxcfs, logger.c)
@@ -167,9 +167,9 @@ def get_cluster_log(call):
     rows.sort(key=lambda row: -(text.normal("number", row.get("time")) or 0))
     note = None
     if not rows:
-        note = "None of %s fits." % text.plural(seen, "entry", "entries") if seen else (
+        note = "None of %s fits." % text.plural(seen, "entry") if seen else (
             "Without Sys.Syslog on / only the token's own entries are listed.")
-    headline = "%s of the cluster's log" % text.plural(len(rows), "entry", "entries")
+    headline = "%s of the cluster's log" % text.plural(len(rows), "entry")
     return call.listing(Later(rows, LOG.data), headline, note, "node, user")
 
 
@@ -240,9 +240,12 @@ def cancel_task(call):
     call.send("/nodes/{node}/tasks/{upid}", ids, "DELETE")
     if call.planned:
         return None
-    task = call.get(path, ids)
-    running = task.get("status") == "running"
-    says = "The task %s %s" % (subject, "was told to stop and still runs" if running else "was stopped")
+    try:
+        task = call.get(path, ids)
+        how = "was told to stop and still runs" if task.get("status") == "running" else "was stopped"
+    except PveError:
+        task, how = {}, "was told to stop; whether it has ended could not be read"
+    says = "The task %s %s" % (subject, how)
     note = "A stopped clone, backup or migration may leave a lock on the guest; its next change then says so."
     return call.finish(None, says, note, upid=call.args.upid, task_status=task.get("status"),
                        task_exitstatus=task.get("exitstatus"))

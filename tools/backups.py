@@ -1,9 +1,11 @@
 """Toolset: backups (vzdump) - make, list, restore, delete."""
 import re
 
+from tools.guests import volume_size
 from tools.kit import (DESTRUCTIVE, ELEVATED, NAMES, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode,
                        Optional, Paged, PveError, Table, Tool, Vmid, Waiting, dataclass, text)
-from tools.lifecycle import act, condition, explained, glance, is_on, look, loss, meanings, named, refusal, target
+from tools.lifecycle import (act, begun, condition, explained, glance, is_on, look, loss, meanings, named, not_begun,
+                             refusal, target)
 from tools.pve.formats import owner_of, parse_upid
 
 Flag = Optional[bool]
@@ -73,7 +75,7 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 def backups_on(call, storage, vmid=None):
     """The backups (dicts of Proxmox) on a storage as its node sees it; those of one guest with `vmid`."""
     entries = call.get("/nodes/{node}/storage/{storage}/content", {"storage": storage}, content="backup", vmid=vmid)
-    return [entry for entry in entries if entry.get("content", "backup") == "backup"
+    return [dict(entry, size=volume_size(entry)) for entry in entries if entry.get("content", "backup") == "backup"
             and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))]
 
 
@@ -113,8 +115,7 @@ def tidy(entry):
 
 def facts(entry):
     """What is told of one backup: volid, size (bytes), ctime."""
-    return {"volid": entry["volid"], "size": text.normal("bytes", entry.get("size")),
-            "ctime": text.normal("time", entry.get("ctime"))}
+    return {"volid": entry["volid"], "size": entry["size"], "ctime": text.normal("time", entry.get("ctime"))}
 
 
 def about(entry):
@@ -256,10 +257,10 @@ def restore(call):
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
     outcome = act(call, EXPLAINED, vmid=vmid, storage=storage, unique=call.args.unique or None,
                   start=call.args.start or None, **params)
-    state = glance(call) if outcome.upid and outcome.ok else {}
+    state = (begun if call.args.start else glance)(call) if outcome.upid and outcome.ok else {}
     notes = ["It is %s." % condition(state)] if state else []
     if call.args.start and state and not is_on(state):
-        notes.append("It was to be started and is not running; proxmox_list_tasks vmid=%s shows why." % vmid)
+        notes.append(not_begun(call))
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)

@@ -2,7 +2,7 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from tools.guests import pattern
+from tools.guests import pattern, volume_size
 from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, Later, NodeArgs, OnNode,
                        Optional, Paged, Storage, Table, Tool, dataclass, text)
 
@@ -69,14 +69,15 @@ def list_content(call):
         fits = pattern(args.name)
         rows = [row for row in rows if fits(row.get("volid")) or fits(str(row.get("volid")).partition(":")[2])]
     rows = sorted(rows, key=lambda row: (str(row.get("content")), str(row.get("volid"))))
-    total = sum(text.normal("bytes", row.get("size")) or 0 for row in rows)
+    total = sum(volume_size(row) or 0 for row in rows)
     note = None
     if not seen:
         note = ("Nothing, or the token may not see it: disks need Datastore.Audit on /storage/%s and VM.Config.Disk on "
                 "the guest, backups Datastore.AllocateSpace and VM.Backup." % args.storage)
     elif not rows:
         note = "None of %s fits %s." % (text.plural(seen, "volume"), text.line(args.name))
-    return call.listing(Later(rows, VOLUMES.data), "%s on %s, %s in all" % (
+    listed = Later(rows, lambda part: VOLUMES.data([dict(row, size=volume_size(row)) for row in part]))
+    return call.listing(listed, "%s on %s, %s in all" % (
         text.plural(len(rows), "volume"), args.storage, text.size(total)), note, "content, vmid, name")
 
 
@@ -102,7 +103,8 @@ def download_url(call):
         raise Failure("checksum and checksum_algorithm belong together. Nothing was sent.")
     outcome = call.done(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
         "checksum-algorithm": args.checksum_algorithm, "verify-certificates": args.verify_certificates}))
-    volid = "%s:%s/%s" % (args.storage, content, name)
+    stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
+    volid = "%s:%s/%s" % (args.storage, content, stored)
     return call.tell(outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
                      "Its volid: %s" % text.line(volid, 300), volid=volid)
 

@@ -11,6 +11,7 @@ from tools.disks import new_size
 from tools.edit import explained, major
 from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, PveError,
                        Table, Tool, Vmid, dataclass, text)
+from tools.lifecycle import begun, is_on, not_begun
 from tools.networks import check_cidr, check_gateway
 from tools.pve.formats import gib, property_string
 
@@ -143,24 +144,11 @@ def _created(call, answer, says, notes, **found):
     except (PveError, Failure) as error:
         raise explained(error, _HINTS) from None
     if call.args.start and outcome.ok:
-        found["running"] = running = not outcome.upid or _starts(call)
+        found["running"] = running = not outcome.upid or is_on(begun(call))
         says = says.replace(" created on", " created and started on", 1) if running else says
         if not running:
-            notes.insert(0, "It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why."
-                         % call.args.vmid)
+            notes.insert(0, not_begun(call))
     return call.tell(outcome, says, "\n".join(notes) or None, **found)
-
-
-def _starts(call):
-    """Whether the new guest runs within some seconds: its start is a task of its own, begun when it was created."""
-    for pause in (0.5, 1, 2, 3, 4, 5):
-        try:
-            if call.get("./status/current").get("status") == "running":
-                return True
-        except PveError:
-            return False
-        call.sleep(pause)
-    return False
 
 
 # ----------------------------------------------------------------------------------------------------------- containers

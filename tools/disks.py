@@ -6,6 +6,7 @@ config is read first, and its digest is sent along.
 import re
 
 from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.guests import volume_size
 from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage,
                        Tool, Waiting, dataclass, text)
 from tools.pve.formats import DISK_KEYS, gib, owner_of, parse_size, property_string
@@ -184,7 +185,26 @@ def grow(call):
         raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
                       "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
                           text.size(new), key, call.subject))
-    return call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+    left = _left_small(call, done.outcome) if call.kind == "lxc" else None
+    if left:
+        note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
+    result = call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+    if left:
+        result.mark = "\u26a0"
+    return result
+
+
+def _left_small(call, outcome):
+    """Why the file system on a container's volume was not grown with it, or None: only the log of the task, which ends
+    OK all the same, tells (PVE::API2::LXC, resize_vm)."""
+    if not outcome.upid or not outcome.ok:
+        return None
+    try:
+        log = call.get("/nodes/{node}/tasks/{upid}/log", {"node": outcome.node, "upid": outcome.upid}, limit=500)
+    except PveError:
+        return None
+    lines = [str(row.get("t")) for row in log or []]
+    return next((line for line in lines if line.startswith("Failed to update the container's filesystem")), None)
 
 
 class _Unchanged(Exception):
@@ -258,7 +278,10 @@ def remove_mp(call):
         return None
     if key in first.waiting or not first.known:
         return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
-    config = call.config()
+    try:
+        config = call.config()
+    except PveError:                                    # the mount point is gone from the config all the same
+        config = {}
     left = unused(config, found["volid"])
     if left is None:
         return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
@@ -306,7 +329,7 @@ def _stored_size(call, volid):
                         vmid=call.args.vmid)
     except PveError:
         return None
-    return next((row.get("size") for row in rows if row.get("volid") == volid), None)
+    return next((volume_size(row) for row in rows if row.get("volid") == volid), None)
 
 
 def _detached(call, done, key, disk, more=None):
@@ -340,8 +363,9 @@ def _destroyed(call, done, key, found):
     if key in done.waiting:
         says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
     elif left:
-        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. A snapshot may use it, or "
-                      "the token may lack VM.Config.Disk." % (what, left))
+        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now; proxmox_remove_%s=%s "
+                      "destroys it, unless a snapshot uses it or the token lacks VM.Config.Disk." % (
+                          what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
     return call.tell(done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],

@@ -330,6 +330,11 @@ def _sorted(rows):
     return sorted(rows, key=lambda row: (row.get("storage", ""), row.get("node", "")))
 
 
+def volume_size(row):
+    """Bytes of a raw volume of a storage's content, or None; since 9.2 some have an approximate size only."""
+    return text.normal("bytes", row.get("size", row.get("approximate-size")))
+
+
 def get_storage(call):
     node, content = call.args.node, call.args.content
     if node:

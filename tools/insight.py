@@ -156,7 +156,8 @@ def _failed(tasks, data):
     since = time.time() - DAY
     failed = [row for row in FAILED.data(tasks) if row.get("endtime", 0) >= since and not succeeded(row.get("status"))]
     data.update(failed_tasks=failed[:_MOST], failed_tasks_total=len(failed))
-    yield "Failed tasks of the last day: %s" % ("{:,}".format(len(failed)) if failed else "none")
+    yield "Failed tasks of the last day: %s among the latest of each node" % (
+        "{:,}".format(len(failed)) if failed else "none")
     for row in failed[:5]:
         yield "  %s: %s" % (subject(row), text.line(row.get("status", "unknown"), 120))
     if len(failed) > 5:

@@ -559,8 +559,9 @@ def running_text(says, outcome):
     """What to say of a task whose end was not seen."""
     ask = "Ask on with proxmox_get_task upid=%s (wait=60 follows it)." % outcome.upid
     if outcome.status == "unknown":
-        return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read; it "
-                "goes on in Proxmox. Do not repeat the call. %s" % (says, ask))
+        why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
+        return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read%s; it "
+                "goes on in Proxmox. Do not repeat the call. %s" % (says, why, ask))
     return "Still running in Proxmox, not yet done: %s.\n%s" % (says, ask)
 
 

@@ -102,6 +102,22 @@ def glance(call):
         return {}
 
 
+def begun(call):
+    """status/current of a guest whose start is a task of its own, begun by the task that has ended (PVE::API2::Qemu,
+    vm_start in a worker; nothing waits for it): once it runs, or as it is some seconds later."""
+    for pause in (1, 2, 3, 4, 5):
+        call.sleep(pause)
+        state = glance(call)
+        if not is_off(state):
+            break
+    return state
+
+
+def not_begun(call):
+    """The sentence about a guest that was to be started and is not on after `begun`."""
+    return "It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why." % call.args.vmid
+
+
 def condition(state):
     """What a status/current says the guest is: running, stopped, paused, hibernated, io-error ...; None if unknown."""
     if state.get("status") == "stopped" and state.get("lock") == "suspended":
@@ -341,8 +357,9 @@ def _refuse_paused(call, state):
 
 
 def _refuse_before(call, release, argument):
-    """Failure when the Proxmox VE that answers is older than `release` (major, minor), which brought `argument`."""
-    version = str(call.get("/version").get("version", ""))
+    """Failure when the Proxmox VE of the guest's node is older than `release` (major, minor), which brought `argument`.
+    """
+    version = str(call.get("/nodes/{node}/version").get("version", ""))
     match = re.match(r"(\d+)\.(\d+)", version)
     if match and tuple(map(int, match.groups())) < release:
         raise refusal("%s needs Proxmox VE %d.%d, this is %s. Nothing was sent; call again without it." % (

@@ -115,7 +115,10 @@ def _arrives(call):
     end = call.host.clock() + call.wait_limit
     while True:
         call.forget()
-        row = call.entry(call.args.vmid)
+        try:
+            row = call.entry(call.args.vmid)
+        except PveError:                                # asked again; the move goes on
+            row = None
         if row and row.get("node") == call.args.target:
             return True
         if call.host.clock() >= end:

@@ -3,9 +3,9 @@ import re
 from urllib.parse import quote
 
 from tools.audit import secrets
-from tools.edit import Disk, change, explained
-from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Tool, Waiting,
-                       dataclass, text)
+from tools.edit import Disk, change, explained, unused
+from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Result, Tool,
+                       Waiting, dataclass, text)
 from tools.pve.formats import parse_property_string, property_string
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -58,11 +58,12 @@ def update_config(call):
             raise Failure("No change of %s waits for a restart, so there is nothing to revert. Nothing was sent." % (
                 ", ".join(idle)))
 
-    before = {}
+    before, held = {}, {}
 
     def work_out(config):
         before.update(config)
         _fitting(call, config, options, deleted)
+        held.update((key, Disk(str(config[key])).volid) for key in deleted if _VOLUME.fullmatch(key))
         if any(str(config.get(key)) != volume for key, volume in found.items()):
             raise Failure("The configuration changed meanwhile. Nothing was sent.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
@@ -74,7 +75,13 @@ def update_config(call):
             + ["%s deleted (was %s)" % (key, _shown(was[key])) for key in deleted]
             + ["%s reverted" % key for key in reverted])
     touched = list(options) + deleted
-    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), after.note(call, touched), was=was or None,
+    notes = [after.note(call, touched)]
+    for key, volid in held.items():
+        left = unused(after.config, volid)
+        if left:
+            notes.append("The volume of %s is not destroyed: %s is %s now." % (key, text.line(volid, 200), left))
+    note = "\n".join(filter(None, notes))
+    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), note or None, was=was or None,
                      waiting=sorted(after.waiting.intersection(touched)) or None)
 
 
@@ -163,11 +170,28 @@ def make_template(call):
         return ("Turn %s (%s) on node %s into a template? It can never be started again, only cloned." % (
             call.subject, text.line(status.get("name") or "-"), call.node), {"name": status.get("name")})
     found = call.confirm(target)
+    who = "%s (%s)" % (call.subject, text.line(found.get("name") or "-"))
+    before = _conversions(call) if call.kind == "lxc" else ()
     try:
         answer = call.send()
     except PveError as error:
         raise explained(error, ((r"snapshots", "Delete its snapshots first."),)) from None
-    return call.finish(answer, "%s (%s) is a template now" % (call.subject, text.line(found.get("name") or "-")))
+    if call.kind == "lxc" and not call.planned:         # it forks a worker and answers null (PVE::API2::LXC, template)
+        try:
+            answer = next((upid for upid in _conversions(call) if upid not in before), None)
+        except PveError:
+            answer = None
+        if answer is None:
+            return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
+                          "vmid=%s shows how it ends." % (text.capital(who), call.args.vmid),
+                          {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
+    return call.finish(answer, "%s is a template now" % who)
+
+
+def _conversions(call):
+    """UPIDs of the tasks that turn, or turned, the container into a template."""
+    rows = call.get("/nodes/{node}/tasks", vmid=call.args.vmid, typefilter="vztemplate", source="all")
+    return [row.get("upid") for row in rows or []]
 
 
 def reset(call):

@@ -1,7 +1,7 @@
 """Toolset: snapshots of guests - list, create, roll back, delete."""
 from tools.kit import (BASIC, DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Column, Guest, Optional, Paged, PveError,
                        Snapname, Table, Tool, Waiting, dataclass, text)
-from tools.lifecycle import act, condition, disk_keys, glance, is_on, meanings, named, refusal
+from tools.lifecycle import (act, begun, condition, disk_keys, glance, is_on, meanings, named, not_begun, refusal)
 
 
 @dataclass
@@ -173,10 +173,11 @@ def rollback(call):
                                  "snaptime": entry.get("snaptime")}
     found = call.confirm(describe)
     outcome = act(call, EXPLAINED, start=call.args.start or None)
-    state = glance(call) if outcome.upid and outcome.ok else {}
+    state = (begun if call.args.start else glance)(call) if outcome.upid and outcome.ok else {}
     note = "It is %s now." % condition(state) if state else None
     if state and not is_on(state):
-        note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
+        note += " " + (not_begun(call) if call.args.start else
+                       "%s starts it." % call.name.replace("rollback_snapshot", "start"))
     return call.tell(outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
                      snapname=call.args.snapname, name=found["name"], state=condition(state))
 

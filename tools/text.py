@@ -157,9 +157,11 @@ def yes(value):
     return "yes" if value else "no"
 
 
-def plural(count, noun, plural_noun=None):
-    """"1 guest", "2 guests"."""
-    return "%s %s" % ("{:,}".format(count), noun if count == 1 else plural_noun or noun + "s")
+def plural(count, noun):
+    """"1 guest", "2 guests", "2 entries"."""
+    if count != 1:
+        noun = noun[:-2] + "ries" if noun.endswith("ry") else noun + "s"
+    return "%s %s" % ("{:,}".format(count), noun)
 
 
 def used_of(used, total):

@@ -125,13 +125,14 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"protection mode", "The guest is protected: switch its protection off (config protection=0) first, if that "
      "is meant.", "refused"),
     (None, r"no options specified", "Nothing to change was given.", "refused"),
-    (None, r"already exists", "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
+    (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
+     "running in the guest and enabled in its options (agent: 1).", "refused"),
+    (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)",
+     "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
     (None, r"is running - destroy failed|not running|already running", "Look at the guest with proxmox_get_vm_status "
      "first.", "refused"),
     (None, r"hostname lookup '[^']*' failed", "There is no node of that name: proxmox_get_nodes lists them (names as "
      "Proxmox has them, without a domain).", "refused"),
-    (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
-     "running in the guest and enabled in its options (agent: 1).", "refused"),
     ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.",
      "refused"),
     ({400}, r"", "Proxmox does not accept these parameters; nothing was done. Correct what it names.", "refused"),

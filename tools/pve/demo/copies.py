@@ -175,7 +175,7 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
 # ------------------------------------------------------------------------------------------------------------- template
 
 def template(call):
-    """POST .../template: a task for a VM, at once for a container."""
+    """POST .../template: a task, which is not named for a container."""
     kind, world = _kind(call), call.world
     guest = call.guest(kind)
     only = call.p.get("disk")
@@ -186,10 +186,6 @@ def template(call):
         die("you can't convert a template to a template")
     if guest.running:
         die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
-    if kind == "lxc":
-        for _, _, volid in guest.disks(unused=False):
-            if world.storages[volid.partition(":")[0]].type == "lvm":
-                die("Template feature is not available for '%s'" % volid)
 
     def convert():
         for key, parts, volid in guest.disks(unused=False):
@@ -205,15 +201,15 @@ def template(call):
             guest.conf[key] = str(guest.conf[key]).replace(volid, name, 1)
         guest.conf["template"] = 1
 
-    if kind == "lxc":
-        convert()
-        return None
-
     def worker(task):
+        for _, _, volid in guest.disks(unused=False) if kind == "lxc" else ():
+            if world.storages[volid.partition(":")[0]].type == "lvm":
+                die("Template feature is not available for '%s'" % volid)
         task.say("  Logical volume pve/base-%d-disk-0 changed." % guest.vmid)
         yield 1.0
         convert()
-    return call.fork("qmtemplate", guest.vmid, worker)
+    upid = call.fork("qmtemplate" if kind == "qemu" else "vztemplate", guest.vmid, worker)
+    return upid if kind == "qemu" else None
 
 
 # ------------------------------------------------------------------------------------------------------------ migration

@@ -4,8 +4,8 @@ import re
 from tools.pve.demo import disks, drives, options
 from tools.pve.demo.change import _check_features, _description, _tags
 from tools.pve.demo.guests import ha_of
-from tools.pve.demo.model import GIB, MIB, Guest, Refused, bad, die, disk_rule, size_bytes
-from tools.pve.demo.power import starting, switch_off
+from tools.pve.demo.model import GIB, MIB, Guest, bad, die, disk_rule, size_bytes
+from tools.pve.demo.power import begin, switch_off
 from tools.pve.demo.rules import boolean, integer, number, parse_properties, properties, string
 from tools.pve.demo.wire import ALL, VM, Route, forbid, perm
 
@@ -120,16 +120,9 @@ def create_vm(call):
         guest.conf.clear()
         guest.conf.update(conf)
         if call.p.get("start"):
-            yield from _autostart(world, guest, task)
+            task.say("Execute autostart")
+            begin(call, guest)
     return call.fork("qmcreate", vmid, worker)
-
-
-def _autostart(world, guest, task):
-    """Start after creating: a failure is only a warning."""
-    try:
-        yield from starting(world, guest, task)
-    except Refused as error:
-        task.warn("failed to start VM: %s" % error.text)
 
 
 def _may_create_vm(call):
@@ -304,7 +297,8 @@ def _restore_vm(call):
         _into_pool(call, vmid)
         task.say("rescan volumes...")
         if call.p.get("start"):
-            yield from _autostart(world, guest, task)
+            task.say("Execute autostart")
+            begin(call, guest)
     return call.fork("qmrestore", vmid, worker)
 
 
@@ -428,7 +422,8 @@ def create_container(call):
         if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
             task.warn("Systemd 257 detected. You may need to enable nesting.")
         if call.p.get("start"):
-            yield from _autostart(world, guest, task)
+            task.say("Execute autostart")
+            begin(call, guest)
     return call.fork("vzrestore" if restore else "vzcreate", vmid, worker)
 
 

@@ -2,6 +2,7 @@
 from tools.pve.demo import drives
 from tools.pve.demo.model import GIB, MIB, Storage, bad, die, disk_rule, size_bytes, size_text
 from tools.pve.demo.rules import boolean, enum, integer, number, parse_properties, string
+from tools.pve.demo.tasks import Task
 from tools.pve.demo.wire import VM, Route, perm, perm_any
 from tools.pve.formats import LAST_INDEX
 
@@ -93,14 +94,17 @@ def resize(call):
         if kind == "lxc" and storage.type != "zfspool":
             task.say("e2fsck 1.47.2 (1-Jan-2025)\nresize2fs 1.47.2 (1-Jan-2025)")
             if key.startswith("mp") and not guest.running and guest.conf.get("ostype") == "unmanaged":
-                task.warn("Failed to resize filesystem")
+                task.say("Failed to update the container's filesystem: command 'e2fsck -f -y /dev/%s/%s' failed: exit "
+                         "code 8\n" % (storage.conf.get("vgname"), volume.name))
             yield 0.5
     if kind == "qemu" and world.major < 8:              # synchronous then
         storage, volume, new = check()
         if guest.snapshots:
             die("can't resize: VM has snapshots")
-    upid = call.fork("resize", guest.vmid, worker)
-    return None if kind == "qemu" and world.major < 8 else upid
+        for _ in worker(Task(guest.node, "resize", guest.vmid, call.user, world.t, 0, 0)):
+            pass                                        # no task that anybody sees
+        return None
+    return call.fork("resize", guest.vmid, worker)
 
 
 # ----------------------------------------------------------------------------------------------------------------- move

@@ -156,8 +156,13 @@ def start(call, kind):
     guest = _ready(call, kind)
     if kind == "lxc" and guest.running:
         die("CT %d already running" % guest.vmid)
+    return begin(call, guest)
+
+
+def begin(call, guest):
+    """A task that starts a guest; its UPID. What calls this within another task does not wait for it."""
     return _ha(call, guest, "start") or call.fork(
-        _NAMES[kind] + "start", guest.vmid, lambda task: starting(call.world, guest, task))
+        _NAMES[guest.kind] + "start", guest.vmid, lambda task: starting(call.world, guest, task))
 
 
 def stop(call, kind):

@@ -2,7 +2,7 @@
 from tools.pve.demo import disks, drives
 from tools.pve.demo.guests import snapshot_conf
 from tools.pve.demo.model import GIB, MIB, Volume, die, size_bytes
-from tools.pve.demo.power import _state_storage, starting, switch_off
+from tools.pve.demo.power import _state_storage, begin, starting, switch_off
 from tools.pve.demo.rules import boolean, string
 from tools.pve.demo.wire import VM, Route, perm, perm_any
 
@@ -145,8 +145,10 @@ def rollback(call):
         for volid in loose:
             drives.add_unused(world, guest, volid)
         guest.parent = name
-        if snapshot.get("vmstate") or call.p.get("start"):
+        if snapshot.get("vmstate"):
             yield from starting(world, guest, task)
+        elif call.p.get("start"):
+            begin(call, guest)
     return call.fork(_PREFIX[kind] + "rollback", guest.vmid, worker)
 
 
