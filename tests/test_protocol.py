@@ -685,6 +685,43 @@ def test_a_question_that_nobody_answers_ends(monkeypatch):
     assert talk.read()["id"] == "x" and seen == [{"a": None}]
 
 
+def uninitialized():
+    """A client that was answered its initialize, did not say so yet, and calls a tool that asks its user."""
+    talk = Talk(TableApp({"ask": (tool("ask"), asks_name)}), version=None)
+    talk.call("initialize", {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}})
+    talk.request("tools/call", {"name": "ask"}, id="x")
+    return talk
+
+
+def test_nothing_is_asked_before_the_client_is_initialized():
+    talk = uninitialized()
+    time.sleep(0.05)
+    talk.call("ping")                                           # and no question came before it
+    talk.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    asked = talk.read()
+    assert asked["method"] == "elicitation/create"
+    talk.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "decline"}})
+    assert talk.read()["id"] == "x"
+
+
+def test_a_client_that_never_says_initialized_is_asked_all_the_same(monkeypatch):
+    monkeypatch.setattr(engine, "INITIALIZED_WITHIN", 0.05)
+    assert uninitialized().read()["method"] == "elicitation/create"
+
+
+def test_a_question_that_was_never_sent_is_not_withdrawn():
+    talk = uninitialized()
+    talk.cancel("x")
+    assert talk.quiet()
+    late = (tool("ask"), lambda request, arguments: request.cancelled.wait(PATIENCE) and asks_name(request, arguments))
+    talk = Talk(TableApp({"ask": late}), capabilities={"elicitation": {}})
+    talk.cancel(talk.request("tools/call", {"name": "ask"}))
+    assert talk.quiet()
+    talk = uninitialized()
+    talk.server.finish(PATIENCE)
+    assert "None" in talk.read()["result"]["content"][0]["text"] and talk.quiet()
+
+
 def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):
     monkeypatch.setattr(engine, "STILL_ASKING", 0)
     clock = Clock()

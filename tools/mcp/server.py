@@ -34,6 +34,7 @@ RESOURCE_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32002, -32021, -3
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
 MOST_IN_BATCH = 100
 PROGRESS_EVERY = 0.5            # seconds between two progress notifications of a request
+INITIALIZED_WITHIN = 2.0        # seconds that a question waits for notifications/initialized, which some never send
 ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer
 STILL_ASKING = 15               # seconds between two progress notifications while the user thinks
 GRACE, GRACE_FOR_CHANGES = 1.5, 8.0     # seconds at the end of the input: for calls, for a change on its way to Proxmox
@@ -219,6 +220,7 @@ class Server:
         self._asks = 0
         self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
+        self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
 
     @property
     def app(self):
@@ -243,8 +245,12 @@ class Server:
     def ask_client(self, request, method, params):
         """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given.
 
-        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn.
+        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
+        is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
         """
+        while self.clock() < self._asking_from and not self._closed:
+            if request.cancelled.wait(0.02):
+                raise Cancelled()
         question = _Question()
         with self._lock:
             if self._closed:
@@ -337,6 +343,8 @@ class Server:
             question.answered.set()
 
     def _notification(self, method, params):
+        if method == "notifications/initialized":
+            self._asking_from = 0.0
         if method == "notifications/cancelled" and isinstance(params, dict):
             with self._lock:                                # its id is free again
                 request = self._running.pop(_key(params.get("requestId")), None)
@@ -441,6 +449,7 @@ class Server:
         self.version = wanted if wanted in LEGACY else LATEST_LEGACY
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.client = request.params.get("clientInfo")
+        self._asking_from = self.clock() + INITIALIZED_WITHIN
         return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
                 "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
 
