@@ -260,7 +260,7 @@ def _await(call, state, wished, started):
     if limit is None:
         limit = call.host.settings.task_wait
     while not wished(state) and call.host.clock() - started < limit:
-        call.request.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
+        call.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
         call.sleep(min(pause, max(0.1, limit - (call.host.clock() - started))))
         pause = min(3.0, pause * 1.5)
         state = glance(call)
