@@ -340,7 +340,9 @@ WRONG = [
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
                              "context": 7}),
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
-                             "context": {"arguments": ["x"]}})]
+                             "context": {"arguments": ["x"]}}),
+    ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
+                             "context": {"arguments": {"node": ["x"]}}})]
 
 
 @pytest.mark.parametrize("method, params", WRONG)

@@ -500,7 +500,7 @@ class Server:
     def get_prompt(self, request):
         """prompts/get: arguments are strings."""
         name, arguments = _named(request)
-        if not all(isinstance(value, str) for value in arguments.values()):
+        if not _strings(arguments):
             raise _invalid_params("arguments must be an object of strings")
         return self.app.get_prompt(request, name, arguments)
 
@@ -510,8 +510,8 @@ class Server:
         context = request.params.get("context") or {}
         known = context.get("arguments") or {} if isinstance(context, dict) else None
         if not (isinstance(ref, dict) and isinstance(argument, dict) and isinstance(argument.get("name"), str)
-                and isinstance(argument.get("value"), str) and isinstance(known, dict)):
-            raise _invalid_params("ref and argument {name, value} are required, context.arguments is an object")
+                and isinstance(argument.get("value"), str) and _strings(known)):
+            raise _invalid_params("ref and argument {name, value} are required, context.arguments are strings")
         if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
                 ref.get("type") not in ("ref/prompt", "ref/resource")):
             raise _invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
@@ -592,6 +592,10 @@ def _named(request):
     if not isinstance(arguments, (dict, type(None))):
         raise _invalid_params("arguments must be an object")
     return name, arguments or {}
+
+
+def _strings(value):
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
 def _too_busy(server, request):
