@@ -1,4 +1,5 @@
 """The protocol engine, without a process: lines in, messages out. Contract: MCP 2024-11-05 to 2026-07-28, stdio."""
+import json
 import queue
 import threading
 import time
@@ -83,6 +84,10 @@ ID_LESS = [
     (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}', -32700),
     (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32700),
     (b'{"jsonrpc":"2.0","id":' + b"9" * 30 + b',"method":"ping"}', -32700), (TooLong, -32700),
+    (b'{"jsonrpc":"2.0","id":1.5,"method":"ping","params":{"a":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1,"a":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + b"[" * 100000, -32700),
+    (b'[{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}]', -32700),
     (b"1", -32600), (b"null", -32600), (b'"ping"', -32600), (b"{}", -32600), (b"[]", -32600), (b"[[]]", -32600),
     (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":1.0,"method":"ping"}', -32600),
     (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', -32600),
@@ -98,6 +103,19 @@ def test_what_cannot_be_answered_by_id_gets_an_error_without_one(line, code, ver
     answer = talk.read()
     assert set(answer) == {"jsonrpc", "error"} and error(answer) == code and answer["error"]["message"].count("\n") == 0
     assert talk.call("ping", id="next") == {"jsonrpc": "2.0", "id": "next", "result": {}}
+
+
+@pytest.mark.parametrize("inside", [b"1" * 21, b"NaN", b"-Infinity", b"1e999", b"[" * 70 + b"]" * 70,
+                                    b'{"x":' * 70 + b"1" * 1000000 + b"}" * 70])
+@pytest.mark.parametrize("id", [0, "a"])
+def test_a_request_with_what_is_not_json_here_inside_gets_its_id_back(inside, id):
+    """Its client would wait for an answer else, some for ever."""
+    talk = Talk()
+    talk.line(b'{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"echo","arguments":{"a":%s}}}' % (
+        json.dumps(id).encode(), inside))
+    answer = talk.read()
+    assert (answer["id"], error(answer)) == (id, -32700) and type(answer["id"]) is type(id)
+    talk.call("ping")
 
 
 @pytest.mark.parametrize("message, id", [

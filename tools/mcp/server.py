@@ -16,7 +16,7 @@ when a request first needs it.
 import threading
 import time
 
-from tools.mcp.wire import BadLine, TooLong, decode, encode
+from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
 
 LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 MODERN = ("2026-07-28",)
@@ -285,7 +285,9 @@ class Server:
         try:
             message = decode(line)
         except BadLine as error:
-            return self._put(_error(None, PARSE_ERROR, "Parse error: %s" % error))
+            message = glance(line)                          # who asked waits for an answer by its id
+            known_id = message["id"] if _kind(message) == "request" else None
+            return self._put(_error(known_id, PARSE_ERROR, "Parse error: %s" % error))
         if isinstance(message, list):
             return self._batch(message)
         self._message(message, self._put)
