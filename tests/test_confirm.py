@@ -116,6 +116,15 @@ def test_modes(mode, version, capabilities, kind):
     assert desk.changes() == ([DONE] if expected == "does" else [])
 
 
+@pytest.mark.parametrize("version", [LATEST_LEGACY, None])
+def test_who_cannot_be_asked_is_in_the_audit_log(version, tmp_path):
+    path = tmp_path / "audit.log"
+    Desk("always", version, {}, audit_log=str(path)).call()
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (line["event"], line["tool"], line["vmid"]) == ("refused", "proxmox_delete_vm", 107)
+    assert line["error"] == "Delete VM needs the user's confirmation"
+
+
 def test_a_dry_run_asks_nobody():
     desk = Desk(dry_run=True)
     assert "nothing was sent" in said(desk.call()["result"]) and desk.changes() == []
