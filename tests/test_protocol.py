@@ -510,6 +510,22 @@ def test_what_a_cancelled_call_still_says_is_not_sent(gate):
         assert talk.quiet() and not talk.logged
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_what_is_not_written_yet_when_a_call_is_cancelled_is_not_sent(gate, progress):
+    def run(request, arguments):
+        gate.begun.set()
+        if progress:
+            request.progress(10)
+        return said("done")
+    talk = Talk(TableApp({"t": (tool("t"), run)}))
+    with talk.server._output:                                   # the client does not read, say
+        waiting = talk.request("tools/call", {"name": "t", "_meta": {"progressToken": 1}})
+        assert gate.begun.wait(PATIENCE)
+        time.sleep(0.05)
+        talk.cancel(waiting)
+    assert talk.quiet()
+
+
 def test_cancelling_with_the_wrong_type_of_id_changes_nothing(app, gate):
     talk = Talk(app)
     waiting = talk.request("tools/call", {"name": "gate"}, id=1)

@@ -78,7 +78,7 @@ class Request:
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
-        self.reply = reply                  # function of the encoded answer; None says that there will be none
+        self.reply = reply                  # see Server._message
         self.cancelled, self.writing = threading.Event(), False
         self.question = None                # the _Question to the user that this request waits for
         meta = params.get("_meta") or {}
@@ -98,8 +98,7 @@ class Request:
 
     def notify(self, method, params):
         """Send a notification that belongs to this request; nothing once it is cancelled."""
-        if not self.cancelled.is_set():
-            self.server.send({"jsonrpc": "2.0", "method": method, "params": params})
+        self.server.send({"jsonrpc": "2.0", "method": method, "params": params}, lambda: not self.cancelled.is_set())
 
     @property
     def wants_progress(self):
@@ -233,13 +232,13 @@ class Server:
 
     # -- output
 
-    def send(self, message):
-        """Write one message."""
-        self._put(encode(message))
+    def send(self, message, wanted=lambda: True):
+        """Write one message, if it is still wanted when its turn has come."""
+        self._put(encode(message), wanted)
 
-    def _put(self, line):
-        if line is not None:
-            with self._output:
+    def _put(self, line, wanted=lambda: True):
+        with self._output:
+            if wanted() and line is not None:
                 self._write(line + b"\n")
 
     def ask_client(self, request, method, params):
@@ -302,9 +301,9 @@ class Server:
         answers, lock = [], threading.Lock()
         waiting = sum(_kind(message) in ("request", "invalid") for message in messages)
 
-        def collect(answer):
+        def collect(answer, wanted=lambda: True):
             with lock:
-                answers.append(answer)
+                answers.append(answer if wanted() else None)
                 if len(answers) < waiting:
                     return
             lines = [answer for answer in answers if answer is not None]
@@ -316,7 +315,10 @@ class Server:
                 self._message(message, collect)
 
     def _message(self, message, reply):
-        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer."""
+        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer.
+
+        A second argument is a function that says, when the answer is to be written, whether it is still wanted.
+        """
         kind = _kind(message)
         if kind == "response":
             return self._response(message)
@@ -386,12 +388,13 @@ class Server:
 
     def _serve(self, row, request):
         """Give a request its one answer, or none when it was cancelled."""
-        try:
-            line = self._answer(row, request)
+        def wanted():
             with self._lock:                                # its id is free before the client can read the answer
                 if self._running.get(_key(request.id)) is request:
                     del self._running[_key(request.id)]
-            request.reply(None if request.cancelled.is_set() else line)
+            return not request.cancelled.is_set()
+        try:
+            request.reply(self._answer(row, request), wanted)
         finally:
             with self._lock:
                 self._busy.discard(request)
