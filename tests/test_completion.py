@@ -3,7 +3,7 @@ import threading
 
 import pytest
 from engine import PATIENCE, Talk
-from support import Bench
+from support import Bench, answering
 
 from tools import resources
 from tools.completion import KEPT, MOST_KEPT, Completer
@@ -99,6 +99,17 @@ def test_failures_complete_nothing_and_are_not_repeated_at_each_keystroke():
     paths = [path for _, path, _ in bench.cluster.requests]
     # the client's own repeats
     assert paths.count("/cluster/resources") == 1 and 1 <= paths.count("/nodes/pve1/network") <= 3
+
+
+@pytest.mark.parametrize("row", [{"type": "node", "node": "pve1\u202e\n"}, {"type": "node", "node": ["x"]},
+                                 {"type": "node"}, {"type": "qemu", "vmid": "x"}, {"type": "qemu"},
+                                 {"type": "storage", "storage": 7}])
+def test_what_could_not_be_an_argument_is_not_offered(row):
+    bench = Bench()
+    answering(bench, "/cluster/resources", [row])
+    completer = Completer(bench.host)
+    for ref, name in ((NODE, "node"), (GUEST, "vmid"), (STORAGE, "storage"), (BRIDGE, "bridge")):
+        assert completer.complete(ref, name, "", {}) == []
 
 
 def test_nobody_waits_long(monkeypatch):

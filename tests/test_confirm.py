@@ -119,7 +119,8 @@ def test_modes(mode, version, capabilities, kind):
 COMMAND = {"name": "proxmox_execute_vm_command", "arguments": {"vmid": 100, "node": "pve1", "command": "uname -a"}}
 
 
-@pytest.mark.parametrize("mode, expected", [("auto", "does"), ("off", "does"), ("always", "refuses"), ("token", "token")])
+@pytest.mark.parametrize("mode, expected", [("auto", "does"), ("off", "does"), ("always", "refuses"),
+                                            ("token", "token")])
 def test_a_command_asks_where_it_is_always_asked(mode, expected):
     """Commands are mostly harmless, and clients ask of their own; who wants to be asked always is asked here too."""
     desk = Desk(mode, LATEST_LEGACY, {})
@@ -131,6 +132,15 @@ def test_a_command_asks_where_it_is_always_asked(mode, expected):
         assert "Run in VM 100 on node pve1: uname -a?" in text
         again = dict(COMMAND["arguments"], confirm_token=result["structuredContent"]["confirm_token"])
         assert not desk.call(name=COMMAND["name"], arguments=again)["result"]["isError"] and desk.changes() == run
+
+
+@pytest.mark.parametrize("version", [LATEST_LEGACY, None])
+def test_who_cannot_be_asked_is_in_the_audit_log(version, tmp_path):
+    path = tmp_path / "audit.log"
+    Desk("always", version, {}, audit_log=str(path)).call()
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (line["event"], line["tool"], line["vmid"]) == ("refused", "proxmox_delete_vm", 107)
+    assert line["error"] == "Delete VM needs the user's confirmation"
 
 
 def test_a_dry_run_asks_nobody():

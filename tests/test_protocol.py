@@ -1,4 +1,5 @@
 """The protocol engine, without a process: lines in, messages out. Contract: MCP 2024-11-05 to 2026-07-28, stdio."""
+import json
 import queue
 import threading
 import time
@@ -83,6 +84,10 @@ ID_LESS = [
     (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}', -32700),
     (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32700),
     (b'{"jsonrpc":"2.0","id":' + b"9" * 30 + b',"method":"ping"}', -32700), (TooLong, -32700),
+    (b'{"jsonrpc":"2.0","id":1.5,"method":"ping","params":{"a":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1,"a":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + b"[" * 100000, -32700),
+    (b'[{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}]', -32700),
     (b"1", -32600), (b"null", -32600), (b'"ping"', -32600), (b"{}", -32600), (b"[]", -32600), (b"[[]]", -32600),
     (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":1.0,"method":"ping"}', -32600),
     (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', -32600),
@@ -98,6 +103,19 @@ def test_what_cannot_be_answered_by_id_gets_an_error_without_one(line, code, ver
     answer = talk.read()
     assert set(answer) == {"jsonrpc", "error"} and error(answer) == code and answer["error"]["message"].count("\n") == 0
     assert talk.call("ping", id="next") == {"jsonrpc": "2.0", "id": "next", "result": {}}
+
+
+@pytest.mark.parametrize("inside", [b"1" * 21, b"NaN", b"-Infinity", b"1e999", b"[" * 70 + b"]" * 70,
+                                    b'{"x":' * 70 + b"1" * 1000000 + b"}" * 70])
+@pytest.mark.parametrize("id", [0, "a"])
+def test_a_request_with_what_is_not_json_here_inside_gets_its_id_back(inside, id):
+    """Its client would wait for an answer else, some for ever."""
+    talk = Talk()
+    talk.line(b'{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"echo","arguments":{"a":%s}}}' % (
+        json.dumps(id).encode(), inside))
+    answer = talk.read()
+    assert (answer["id"], error(answer)) == (id, -32700) and type(answer["id"]) is type(id)
+    talk.call("ping")
 
 
 @pytest.mark.parametrize("message, id", [
@@ -340,7 +358,9 @@ WRONG = [
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
                              "context": 7}),
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
-                             "context": {"arguments": ["x"]}})]
+                             "context": {"arguments": ["x"]}}),
+    ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""},
+                             "context": {"arguments": {"node": ["x"]}}})]
 
 
 @pytest.mark.parametrize("method, params", WRONG)
@@ -488,6 +508,22 @@ def test_what_a_cancelled_call_still_says_is_not_sent(gate):
         gate.begun.clear()
         talk.cancel(waiting)
         assert talk.quiet() and not talk.logged
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_what_is_not_written_yet_when_a_call_is_cancelled_is_not_sent(gate, progress):
+    def run(request, arguments):
+        gate.begun.set()
+        if progress:
+            request.progress(10)
+        return said("done")
+    talk = Talk(TableApp({"t": (tool("t"), run)}))
+    with talk.server._output:                                   # the client does not read, say
+        waiting = talk.request("tools/call", {"name": "t", "_meta": {"progressToken": 1}})
+        assert gate.begun.wait(PATIENCE)
+        time.sleep(0.05)
+        talk.cancel(waiting)
+    assert talk.quiet()
 
 
 def test_cancelling_with_the_wrong_type_of_id_changes_nothing(app, gate):
@@ -683,6 +719,43 @@ def test_a_question_that_nobody_answers_ends(monkeypatch):
     talk.request("tools/call", {"name": "ask"}, id="x")
     assert [talk.read().get("method") for _ in range(2)] == ["elicitation/create", "notifications/cancelled"]
     assert talk.read()["id"] == "x" and seen == [{"a": None}]
+
+
+def uninitialized():
+    """A client that was answered its initialize, did not say so yet, and calls a tool that asks its user."""
+    talk = Talk(TableApp({"ask": (tool("ask"), asks_name)}), version=None)
+    talk.call("initialize", {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}})
+    talk.request("tools/call", {"name": "ask"}, id="x")
+    return talk
+
+
+def test_nothing_is_asked_before_the_client_is_initialized():
+    talk = uninitialized()
+    time.sleep(0.05)
+    talk.call("ping")                                           # and no question came before it
+    talk.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    asked = talk.read()
+    assert asked["method"] == "elicitation/create"
+    talk.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "decline"}})
+    assert talk.read()["id"] == "x"
+
+
+def test_a_client_that_never_says_initialized_is_asked_all_the_same(monkeypatch):
+    monkeypatch.setattr(engine, "INITIALIZED_WITHIN", 0.05)
+    assert uninitialized().read()["method"] == "elicitation/create"
+
+
+def test_a_question_that_was_never_sent_is_not_withdrawn():
+    talk = uninitialized()
+    talk.cancel("x")
+    assert talk.quiet()
+    late = (tool("ask"), lambda request, arguments: request.cancelled.wait(PATIENCE) and asks_name(request, arguments))
+    talk = Talk(TableApp({"ask": late}), capabilities={"elicitation": {}})
+    talk.cancel(talk.request("tools/call", {"name": "ask"}))
+    assert talk.quiet()
+    talk = uninitialized()
+    talk.server.finish(PATIENCE)
+    assert "None" in talk.read()["result"]["content"][0]["text"] and talk.quiet()
 
 
 def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):

@@ -183,5 +183,14 @@ def test_a_proxmox_that_is_not_there_is_told():
         assert talk.call(method, params)["error"] == {"code": -32603, "message": "pve1:8006 refused the connection."}
 
 
+def test_why_it_failed_holds_nothing_invisible(monkeypatch):
+    def fail(*arguments, **more):
+        raise resources.PveError("a\u202eb\x07 PVEAPIToken=root@pam!demo=secret")
+    bench = Bench()
+    monkeypatch.setattr(bench.host.client, "request", fail)
+    answer = Talk(App(bench.host.settings, None, bench.host)).call("resources/list")
+    assert answer["error"]["message"] == "a\\u202eb\\u0007 PVEAPIToken=root@pam!demo=***"
+
+
 def refuse(*arguments, **more):
     raise resources.PveError("pve1:8006 refused the connection.", outcome="unsent")

@@ -14,7 +14,7 @@ import support
 import tools
 from support import Bench
 from tools import kit, text
-from tools.host import Answer
+from tools.host import Answer, Request
 from tools.kit import DESTRUCTIVE, Failure, Refused
 from tools.pve.formats import parse_property_string
 from tools.schema import ArgumentProblems, fields, parse
@@ -325,14 +325,14 @@ class Hostile(support.DemoCluster):
         return self.change(key, value) if isinstance(value, str) else value
 
 
-def hostile(name, change):
-    """The Answer of a tool's first case on a cluster whose texts were changed after the preparation."""
+def hostile(name, change, number=0, wait=0, request=None, **options):
+    """The Answer of one of a tool's cases on a cluster whose texts were changed after the preparation."""
     cluster = Hostile()
-    bench = Bench(cluster=cluster)
+    bench = Bench(cluster=cluster, **options)
     bench.clock = cluster.world.clock if callable(getattr(cluster.world, "clock", None)) else bench.clock
-    arguments = arguments_of(name, bench)
+    arguments = arguments_of(name, bench, number)
     cluster.change = change
-    return bench.run(name, wait=0, **arguments) if _waits(name, arguments) else bench.run(name, **arguments)
+    return bench.run(name, request, **dict({"wait": wait} if _waits(name, arguments) else {}, **arguments))
 
 
 def _waits(name, arguments):
@@ -356,18 +356,55 @@ def _texts(value):
             yield from _texts(part)
 
 
+def guests_inject(key, value):
+    return value + INJECTED if key in GUEST_WORDS else value
+
+
+def all_inject(key, value):
+    return value if key in STRUCTURE or value.isdigit() else value + INJECTED
+
+
 @pytest.mark.parametrize("name", KNOWN)
-@pytest.mark.parametrize("which", ["guest", "all"])
-def test_req10_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, which):
+@pytest.mark.parametrize("change", [guests_inject, all_inject])
+def test_req10_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
     """10: control and invisible characters are written out, and no line of a guest stands as a line of ours."""
-    def change(key, value):
-        if which == "guest":
-            return value + INJECTED if key in GUEST_WORDS else value
-        return value if key in STRUCTURE or value.isdigit() else value + INJECTED
     answer = hostile(name, change)
     for one in [answer.text] + list(_texts(answer.data)):
         assert not UNSEEN.search(one), ascii(one)
     assert not any(line.lstrip().startswith("IGNORE") for line in answer.text.split("\n")), answer.text
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["tier"] == DESTRUCTIVE])
+def test_req10_the_user_is_asked_in_one_line_with_nothing_invisible(name):
+    asked = Asked()
+    for number in range(len(EXAMPLES[name])):
+        hostile(name, all_inject, number, consent=asked)
+    for question, _ in asked.questions:
+        assert "\n" not in question and not UNSEEN.search(question), ascii(question)
+
+
+class Watcher(Request):
+    """Who wants to hear of progress."""
+
+    wants_progress = True
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def progress(self, percent, message):
+        self.heard.append(message)
+
+
+@pytest.mark.parametrize("name", ["proxmox_create_backup_vm", "proxmox_start_lxc", "proxmox_shutdown_vm"])
+def test_req06_req10_progress_is_one_line_with_nothing_invisible_and_no_secret(name):
+    """What it tells is the last line of a task's log."""
+    watcher = Watcher()
+    words = " PVEAPIToken=a@pam!b=CANARY" + INJECTED
+    hostile(name, lambda key, value: value + words if key == "t" else value, wait=60, request=watcher)
+    assert any("IGNORE" in message for message in watcher.heard)
+    for message in watcher.heard:
+        assert "\n" not in message and "CANARY" not in message and not UNSEEN.search(message), ascii(message)
 
 
 @pytest.mark.parametrize("name", KNOWN)

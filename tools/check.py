@@ -300,7 +300,8 @@ def _ask(walk, settings, client):
 def _limits(settings):
     """{variable: value} of the guardrails that are set."""
     names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes",
-             "allowed_commands", "allow_unsafe_commands", "toolsets", "tools", "disabled_tools", "rate_limit", "audit_log", "confirm")
+             "allowed_commands", "allow_unsafe_commands", "toolsets", "tools", "disabled_tools", "rate_limit",
+             "audit_log", "confirm")
     shown = {}
     for name, meta in VARIABLES:
         value = getattr(settings, name)

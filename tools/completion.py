@@ -7,6 +7,7 @@ import threading
 
 from tools import prompts, resources
 from tools.host import Request
+from tools.pve.formats import fits
 
 KEPT = 5.0              # seconds
 PATIENCE = 3.0          # seconds
@@ -35,13 +36,20 @@ class Completer:
         """
         if name not in _arguments(ref):
             raise ValueError("%s has no argument %s" % (ref.get("name") or ref.get("uri"), name[:80]))
-        find = _FIND.get(name)
         typed = value.strip().lower()
         found = {}
-        for one, words in find(self, context) if find else ():
-            if one not in found and typed in (one + "\n" + words).lower():
+        for one, words in self._candidates(name, context):
+            if one not in found and typed in (one + "\n" + words).lower() and fits(name, one):
                 found[one] = not one.lower().startswith(typed)
         return sorted(found, key=lambda one: found[one])
+
+    def _candidates(self, name, context):
+        """[(value, words to find it by)]; none where the cluster says something that is no list of them."""
+        try:
+            return _FIND[name](self, context) if name in _FIND else []
+        except (KeyError, TypeError, ValueError) as error:
+            self._host.log("debug", "completion failed", argument=name, error=repr(error))
+            return []
 
     # -- what the cluster says
 

@@ -48,7 +48,8 @@ _PRESETS = {"all": lambda entry: True,
 #: or hand out what is inside a guest (any of its files, its users' password hashes).
 _ACTING_GETS = re.compile(
     r"/nodes/[^/]+/(?:(?:(?:qemu|lxc)/\d+/)?(?:vncwebsocket|mtunnelwebsocket)"
-    r"|qemu/\d+/(?:agent/(?:exec-status|file-read)|cloudinit/dump)|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
+    r"|qemu/\d+/(?:agent/(?:exec-status|file-read)|cloudinit/dump)"
+    r"|query-url-metadata|query-oci-repo-tags|scan/\w+|storage/[^/]+/file-restore/\w+)"
     r"|/cluster/acme/(?:tos|meta|directories)")
 
 #: Requests other than DELETE after which something is gone, cut off or run by another's rules: power and state of

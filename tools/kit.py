@@ -6,6 +6,7 @@ from typing import Annotated, List, Optional
 from tools import text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import fill, parse_upid
+from tools.pve.scrub import scrub
 from tools.pve.task import Outcome, follow
 from tools.schema import REQUIRED, Arg, fields, input_schema
 
@@ -448,7 +449,7 @@ class Call:
 
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
-        report = self.request.progress if self.request.wants_progress else None
+        report = self.progress if self.request.wants_progress else None
         try:
             outcome = follow(request, upid, self.wait_limit, self.sleep, self.host.clock, report)
         except Cancelled:
@@ -456,6 +457,10 @@ class Call:
             raise
         self.host.audit.task(self._audit, outcome)
         return outcome
+
+    def progress(self, percent, message):
+        """Tell the client how far it is: percent (0..100 or None), message (str, a line of a task's log say)."""
+        self.request.progress(percent, text.line(scrub(message), 500))
 
     def done(self, answer):
         """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed or none began."""
@@ -481,7 +486,11 @@ class Call:
             return {}
         if self.host.settings.dry_run:
             return describe()[1]
-        return self.host.consent.ask(self, describe)
+
+        def shown():
+            question, found = describe()
+            return text.line(scrub(question), 4000), found
+        return self.host.consent.ask(self, shown)
 
     # -- answering
 

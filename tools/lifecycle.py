@@ -269,7 +269,7 @@ def _await(call, state, wished, started):
     """status/current once it is as wished, or as it was when `wait_limit`, counted from `started`, was over."""
     pause = 1.0
     while not wished(state) and call.host.clock() - started < call.wait_limit:
-        call.request.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
+        call.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
         call.sleep(min(pause, max(0.1, call.wait_limit - (call.host.clock() - started))))
         pause = min(3.0, pause * 1.5)
         state = glance(call)

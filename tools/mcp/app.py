@@ -99,12 +99,14 @@ class App:
     def _read(self, function, *arguments):
         from tools import resources
         from tools.host import UNREADABLE
+        from tools.pve.scrub import scrub
+        from tools.text import visible
         try:
             return _uncancelled(function, *arguments)
         except resources.Missing:
             raise NotFound() from None
         except resources.Failed as error:
-            raise RpcError(INTERNAL, str(error)) from None
+            raise RpcError(INTERNAL, visible(scrub(str(error)))) from None
         except (Cancelled, RpcError):
             raise
         except Exception as error:                      # as in a call of a tool

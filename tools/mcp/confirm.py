@@ -190,6 +190,9 @@ def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
     text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form "
             "elicitation). Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.")
-    if call.request.modern:
-        return RpcError(MISSING_CAPABILITY, text, {"requiredCapabilities": {"elicitation": {}}})
-    return Refused(text, "%s needs the user's confirmation" % title(call.name))
+    refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
+    if not call.request.modern:
+        return refusal
+    call.host.audit.refused(call.host.entries[call.name], call.request.params.get("arguments") or {}, refusal,
+                            call.host.settings, call.request, call.args)
+    return RpcError(MISSING_CAPABILITY, text, {"requiredCapabilities": {"elicitation": {}}})

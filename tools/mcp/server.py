@@ -15,7 +15,7 @@ close(). Each returns the dicts of the newest revision; what an older one does n
 import threading
 import time
 
-from tools.mcp.wire import BadLine, TooLong, decode, encode
+from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
 
 LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 MODERN = ("2026-07-28",)
@@ -33,6 +33,7 @@ RESOURCE_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32002, -32021, -3
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
 MOST_IN_BATCH = 100
 PROGRESS_EVERY = 0.5            # seconds between two progress notifications of a request
+INITIALIZED_WITHIN = 2.0        # seconds that a question waits for notifications/initialized, which some never send
 ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer
 STILL_ASKING = 15               # seconds between two progress notifications while the user thinks
 GRACE, GRACE_FOR_CHANGES = 1.5, 8.0     # seconds at the end of the input: for calls, for a change on its way to Proxmox
@@ -76,7 +77,7 @@ class Request:
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
-        self.reply = reply                  # function of the encoded answer; None says that there will be none
+        self.reply = reply                  # see Server._message
         self.cancelled, self.writing = threading.Event(), False
         self.question = None                # the _Question to the user that this request waits for
         meta = params.get("_meta") or {}
@@ -96,8 +97,7 @@ class Request:
 
     def notify(self, method, params):
         """Send a notification that belongs to this request; nothing once it is cancelled."""
-        if not self.cancelled.is_set():
-            self.server.send({"jsonrpc": "2.0", "method": method, "params": params})
+        self.server.send({"jsonrpc": "2.0", "method": method, "params": params}, lambda: not self.cancelled.is_set())
 
     @property
     def wants_progress(self):
@@ -218,6 +218,7 @@ class Server:
         self._asks = 0
         self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
+        self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
 
     @property
     def app(self):
@@ -230,20 +231,24 @@ class Server:
 
     # -- output
 
-    def send(self, message):
-        """Write one message."""
-        self._put(encode(message))
+    def send(self, message, wanted=lambda: True):
+        """Write one message, if it is still wanted when its turn has come."""
+        self._put(encode(message), wanted)
 
-    def _put(self, line):
-        if line is not None:
-            with self._output:
+    def _put(self, line, wanted=lambda: True):
+        with self._output:
+            if wanted() and line is not None:
                 self._write(line + b"\n")
 
     def ask_client(self, request, method, params):
         """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given.
 
-        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn.
+        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
+        is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
         """
+        while self.clock() < self._asking_from and not self._closed:
+            if request.cancelled.wait(0.02):
+                raise Cancelled()
         question = _Question()
         with self._lock:
             if self._closed:
@@ -278,7 +283,9 @@ class Server:
         try:
             message = decode(line)
         except BadLine as error:
-            return self._put(_error(None, PARSE_ERROR, "Parse error: %s" % error))
+            message = glance(line)                          # who asked waits for an answer by its id
+            known_id = message["id"] if _kind(message) == "request" else None
+            return self._put(_error(known_id, PARSE_ERROR, "Parse error: %s" % error))
         if isinstance(message, list):
             return self._batch(message)
         self._message(message, self._put)
@@ -293,9 +300,9 @@ class Server:
         answers, lock = [], threading.Lock()
         waiting = sum(_kind(message) in ("request", "invalid") for message in messages)
 
-        def collect(answer):
+        def collect(answer, wanted=lambda: True):
             with lock:
-                answers.append(answer)
+                answers.append(answer if wanted() else None)
                 if len(answers) < waiting:
                     return
             lines = [answer for answer in answers if answer is not None]
@@ -307,7 +314,10 @@ class Server:
                 self._message(message, collect)
 
     def _message(self, message, reply):
-        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer."""
+        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer.
+
+        A second argument is a function that says, when the answer is to be written, whether it is still wanted.
+        """
         kind = _kind(message)
         if kind == "response":
             return self._response(message)
@@ -336,6 +346,8 @@ class Server:
             question.answered.set()
 
     def _notification(self, method, params):
+        if method == "notifications/initialized":
+            self._asking_from = 0.0
         if method == "notifications/cancelled" and isinstance(params, dict):
             with self._lock:                                # its id is free again
                 request = self._running.pop(_key(params.get("requestId")), None)
@@ -375,12 +387,13 @@ class Server:
 
     def _serve(self, row, request):
         """Give a request its one answer, or none when it was cancelled."""
-        try:
-            line = self._answer(row, request)
+        def wanted():
             with self._lock:                                # its id is free before the client can read the answer
                 if self._running.get(_key(request.id)) is request:
                     del self._running[_key(request.id)]
-            request.reply(None if request.cancelled.is_set() else line)
+            return not request.cancelled.is_set()
+        try:
+            request.reply(self._answer(row, request), wanted)
         finally:
             with self._lock:
                 self._busy.discard(request)
@@ -441,6 +454,7 @@ class Server:
         self.version = wanted if wanted in LEGACY else LATEST_LEGACY
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.client = request.params.get("clientInfo")
+        self._asking_from = self.clock() + INITIALIZED_WITHIN
         return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
                 "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
 
@@ -491,7 +505,7 @@ class Server:
     def get_prompt(self, request):
         """prompts/get: arguments are strings."""
         name, arguments = _named(request)
-        if not all(isinstance(value, str) for value in arguments.values()):
+        if not _strings(arguments):
             raise _invalid_params("arguments must be an object of strings")
         return self.app.get_prompt(request, name, arguments)
 
@@ -501,8 +515,8 @@ class Server:
         context = request.params.get("context") or {}
         known = context.get("arguments") or {} if isinstance(context, dict) else None
         if not (isinstance(ref, dict) and isinstance(argument, dict) and isinstance(argument.get("name"), str)
-                and isinstance(argument.get("value"), str) and isinstance(known, dict)):
-            raise _invalid_params("ref and argument {name, value} are required, context.arguments is an object")
+                and isinstance(argument.get("value"), str) and _strings(known)):
+            raise _invalid_params("ref and argument {name, value} are required, context.arguments are strings")
         if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
                 ref.get("type") not in ("ref/prompt", "ref/resource")):
             raise _invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
@@ -583,6 +597,10 @@ def _named(request):
     if not isinstance(arguments, (dict, type(None))):
         raise _invalid_params("arguments must be an object")
     return name, arguments or {}
+
+
+def _strings(value):
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
 def _too_busy(server, request):

@@ -151,6 +151,19 @@ def decode(line):
         raise BadLine("the line is not JSON") from None
 
 
+_lenient = json.JSONDecoder(object_pairs_hook=_object, parse_constant=lambda name: None,
+                            parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else None,
+                            parse_float=lambda digits: None)
+
+
+def glance(line):
+    """What can be read of a line that `decode` refused: numbers that it does not take are None, or all of it is."""
+    try:
+        return _lenient.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
 def encode(message):
     """A message (JSON value) as one line of ASCII bytes, without its newline; TypeError for what JSON cannot say.
 
