@@ -9,6 +9,7 @@ import pytest
 
 from support import Bench, ok
 from tools import ssh
+from tools.mcp.app import App
 from tools.pve.client import Cancelled
 
 FIND, STATUS = "GET /cluster/resources type=vm", "GET /nodes/pve1/lxc/200/status/current"
@@ -303,3 +304,15 @@ def test_a_program_that_leaves_a_child_behind_does_not_hold_the_call(monkeypatch
     monkeypatch.setattr(ssh, "DRAIN", 0.1)
     ended = ssh.run(["/bin/sh", "-c", "sleep 3 & echo done"], 5, None)
     assert ended.code == 0 and ended.stdout == "done\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+def test_when_the_server_ends_its_commands_end():
+    bench, ended = Bench(), []
+    thread = threading.Thread(target=lambda: ended.append(ssh.run(["sleep", "60"], 60, None)))
+    thread.start()
+    while not ssh._running:
+        thread.join(0.01)
+    App(bench.host.settings, bench.host.log, bench.host).close()
+    thread.join(10)
+    assert ended[0].code not in (0, None) and not ssh._running

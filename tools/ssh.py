@@ -206,6 +206,7 @@ def run(command, timeout, cancelled):
     environment = {key: os.environ[key] for key in ("PATH", "HOME", "SSH_AUTH_SOCK") if key in os.environ}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=dict(environment, LC_ALL="C"), start_new_session=True)
+    _running.add(process)
     out, err = _Reader(process.stdout), _Reader(process.stderr)
     end, code = time.monotonic() + timeout, None
     try:
@@ -219,7 +220,17 @@ def run(command, timeout, cancelled):
     finally:
         if code is None:
             _kill(process)
+        _running.discard(process)
     return Ended(code, out.text(), err.text(), out.cut or err.cut)
+
+
+_running = set()                # processes of `run`
+
+
+def stop():
+    """End whatever `run` has started: the server ends. Each command may go on in its container."""
+    for process in list(_running):
+        _kill(process)
 
 
 def _kill(process):

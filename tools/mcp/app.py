@@ -3,6 +3,7 @@
 Listing tools needs only the settings and tools.json; what is heavy (the handlers, `requests`) is imported by `warm` in
 the background, or when a tool is first called.
 """
+import sys
 import threading
 
 from tools import RENAMED, surface
@@ -43,7 +44,9 @@ class App:
             self.log("debug", "not ready yet", error=repr(error))
 
     def close(self):
-        """The process ends: note of what is still on its way that its outcome is not known. Never raises."""
+        """The process ends: stop what ssh runs, note of what is still on its way that its outcome is not known."""
+        if "tools.ssh" in sys.modules:
+            sys.modules["tools.ssh"].stop()
         if self._host is not None:
             self._host.audit.close()
 
