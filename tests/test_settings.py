@@ -106,6 +106,15 @@ def test_guest_list():
 def test_fingerprints_as_people_write_them():
     one, other = "ab" * 32, ":".join(["CD"] * 32)
     assert read(FINGERPRINT="%s, %s" % (one, other)).fingerprint == ":".join(["AB"] * 32) + "," + other
+    for text in (other, other.lower(), other.replace(":", ""), "sha256:" + other, "  %s " % other):
+        assert read(FINGERPRINT=text).fingerprint == other
+
+
+@pytest.mark.parametrize("text", ["AA", "AA:BB", "zz" * 32, "AA" * 31, "AA" * 33, "AA:" * 32, "A" * 63,
+                                  "AAA:" * 16 + "A" * 16, ","])
+def test_a_fingerprint_must_be_one(text):
+    with pytest.raises(SettingsError, match="PROXMOX_FINGERPRINT"):
+        read(FINGERPRINT=text)
 
 
 def test_demo_settings_need_nothing_and_take_the_rest():

@@ -136,11 +136,10 @@ def test_req24_ca_file_alone_is_trusted(pki, monkeypatch):
 
 def test_req24_pinned_certificate(pki):
     pin = pki.fingerprint("expired")
-    for text in (pin, pin.lower(), pin.replace(":", ""), "sha256:" + pin, "  %s " % pin,
-                 pki.fingerprint("9") + ", " + pin):
-        with Faulty(*pki.leaf("expired")) as server:
-            accepted(server, fingerprint=text)
-            accepted(server, fingerprint=text, ssl_mode="insecure", ca_file="/nowhere")
+    with Faulty(*pki.leaf("expired")) as server:
+        for pins in (pin, pki.fingerprint("9") + "," + pin):
+            accepted(server, fingerprint=pins)
+            accepted(server, fingerprint=pins, ssl_mode="insecure", ca_file="/nowhere")
 
 
 def test_req24_changed_pin_is_refused_with_both_values(pki):
@@ -150,14 +149,6 @@ def test_req24_changed_pin_is_refused_with_both_values(pki):
         server.use(*pki.leaf("renewed"))
         for mode in ("strict", "verify", "insecure"):
             refused(server, old, new, "PROXMOX_FINGERPRINT", fingerprint=old, ssl_mode=mode)
-
-
-@pytest.mark.parametrize("text", ["AA", "AA:BB", "zz" * 32, "AA" * 31, "AA" * 33, ("AA:" * 32)[:-1] + ":", "A" * 63,
-                                  "AAA:" * 16 + "A" * 16, ","])
-def test_fingerprint_must_be_one(text, pki):
-    with Faulty(*pki.leaf("9")) as server:
-        refused(server, "PROXMOX_FINGERPRINT", fingerprint=text)
-        assert server.connections == 0
 
 
 def test_req24_plain_http_is_refused(pki):

@@ -163,7 +163,7 @@ def _end(call, pid):
         try:
             state = call.get("./agent/exec-status", pid=pid)
         except PveError as error:
-            if error.status is None or error.status in (502, 503, 504) or error.status >= 595:
+            if error.passing:
                 unread = error                          # it could not be asked; the command goes on
                 continue
             if _GONE.search(str(error)):

@@ -93,12 +93,14 @@ def _token_value(value):
 
 
 def _fingerprint(value):
+    """"AA:BB:...,CC:DD:...": one a node, where several hosts are given."""
     found = []
-    for one in _words(value):                           # one a node, where several hosts are given
+    for one in _words(value):
+        one = re.sub(r"(?i)^sha-?256[:=]", "", one)
+        if not re.fullmatch(r"[0-9A-Fa-f]{64}|(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}", one):
+            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it (`pvenode cert info`): 32 pairs of "
+                             "hexadecimal digits (AA:BB:...)")
         digits = one.replace(":", "").upper()
-        if not re.fullmatch(r"[0-9A-F]{64}", digits):
-            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it: 32 pairs of hexadecimal digits "
-                             "(AA:BB:...)")
         found.append(":".join(digits[i:i + 2] for i in range(0, 64, 2)))
     return ",".join(found)
 

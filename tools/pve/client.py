@@ -46,6 +46,11 @@ class PveError(Exception):
         self.errors = {scrub(str(key)): scrub(str(text)) for key, text in (errors or {}).items()}
         self.outcome = outcome
 
+    @property
+    def passing(self):
+        """Whether asking again may help: no answer at all, or one that says the node could not be reached."""
+        return self.status is None or self.status < 400 or self.status in (502, 503, 504) or self.status >= 595
+
 
 class Cancelled(Exception):
     """The caller's `cancelled` event was set before the request was sent, or while it waited to be repeated."""

@@ -93,7 +93,7 @@ def follow(request, upid, limit, sleep, clock, report=None):
             state = request("GET", task + "/status", None).data or {}
         except PveError as error:
             outcome.status = "unknown"
-            if not _passing(error):
+            if not error.passing:
                 outcome.log = [str(error)]
                 return outcome
             if report is not None:
@@ -109,11 +109,6 @@ def follow(request, upid, limit, sleep, clock, report=None):
         outcome.status, seen_running = "running", True
         if report is not None and looks > 1:
             report(*log.progress("%s%s is running" % (parts.type, " of %s" % parts.id if parts.id else "")))
-
-
-def _passing(error):
-    """Whether asking again may help: no answer at all, or one that says the node could not be reached."""
-    return error.status is None or error.status < 400 or error.status in (502, 503, 504) or error.status >= 595
 
 
 def _explain(outcome, log):
