@@ -113,7 +113,7 @@ def test_req02_the_path_is_the_template_whatever_the_arguments(name, monkeypatch
     monkeypatch.setattr(kit, "fill", watch)
     generator, bench = random.Random(name), Bench()
     base = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
-    for _ in range(25):
+    for _ in range(12):
         arguments = dict(base)
         for field in fields(ROWS[name].args):
             if generator.random() < 0.4:
@@ -155,8 +155,8 @@ PROPERTY = re.compile(
     r"(?:net|ide|sata|scsi|virtio|efidisk|tpmstate|mp|ipconfig|rootfs|unused|hostpci|usb|agent|features|startup)\d*")
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if any(field.type is str
-                                                                for field in fields(ROWS[name].args))])
+@pytest.mark.parametrize("name", [name for name in KNOWN if ROWS[name].changes and any(
+    field.type is str for field in fields(ROWS[name].args))])
 def test_req04_no_argument_adds_a_key_to_a_property_string(name):
     """4: an argument with a comma is one value or refused; it never becomes another option of a disk or a network
     device."""

@@ -114,8 +114,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
                                              match.group(2)), "refused"),
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't lock file .* got timeout", "Another operation holds the guest, for up to 30 s after a stop: wait a "
-     "little, look at proxmox_list_tasks, then try again.", "refused"),
+    (None, r"can't lock file .* got timeout", "Another operation holds this guest or storage (a guest for up to 30 s "
+     "after a stop): wait a little, look at proxmox_list_tasks, then try again.", "refused"),
     (None, r"checksum mismatch|detected modified configuration", "Somebody changed the configuration in between: read "
      "it again, then repeat the change.", "refused"),
     (None, r"no quorum", "The cluster has lost its quorum, so nothing can be changed: proxmox_get_cluster_status shows "
