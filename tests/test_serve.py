@@ -405,7 +405,7 @@ def test_while_a_node_hangs_sigterm_ends_it_at_once(tmp_path):
         process.read()
         assert cluster.begun.wait(PATIENCE)
         process.process.terminate()
-        assert process.process.wait(1) == 0 and process.process.stderr.read() == b""
+        assert process.process.wait(5) == 0 and process.process.stderr.read() == b""
 
 
 def outcomes(environ):

@@ -117,7 +117,7 @@ def test_req18_what_is_not_json_here(line, words):
     start = time.monotonic()
     with pytest.raises(BadLine, match=re.escape(words)):
         decode(line)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
 
 
 OUT = [
