@@ -850,9 +850,9 @@ def test_req20_a_change_on_its_way_gets_more_time(gate):
     for cancel in (False, True):                                # cancelled or not: what Proxmox does is to be heard of
         call = talk.request("tools/call", {"name": "change"})
         assert gate.begun.wait(PATIENCE)
+        start = time.monotonic()
         if not cancel:
             threading.Timer(0.1, gate.open.set).start()
-        start = time.monotonic()
         talk.server.finish(grace=0, changes=PATIENCE if not cancel else 0.1)
         assert time.monotonic() - start >= 0.1
         assert cancel or talk.read()["id"] == call
@@ -876,7 +876,7 @@ def test_after_a_change_there_is_time_for_its_answer(gate):
         request.writing = True
         gate(request, arguments)
         request.writing = False
-        threading.Event().wait(0.1)                             # what is left to do before the answer
+        threading.Event().wait(0.02)                            # what is left to do before the answer
         return said("changed")
     talk = Talk(TableApp({"change": (tool("change"), change)}))
     call = talk.request("tools/call", {"name": "change"})

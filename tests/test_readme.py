@@ -60,7 +60,7 @@ def environments():
     yield dict(word.split("=", 1) for line in LINES if line.startswith("export ") for word in shlex.split(line)[1:])
 
 
-@pytest.mark.parametrize("environment", environments())
+@pytest.mark.parametrize("environment", list(environments()))
 def test_configurations_are_accepted_and_can_verify_a_host(environment, tmp_path):
     if "PROXMOX_TOKEN_FILE" in environment:
         (tmp_path / "token").write_text("00000000-0000-0000-0000-000000000000\n")
