@@ -211,6 +211,35 @@ def test_secrets_are_not_repeated(tmp_path):
     assert "CANARY" not in content and '"cipassword":"***"' in content
 
 
+@pytest.mark.parametrize("secret", [12345678, "abc", "CANARY-1", True])
+def test_a_password_is_not_shown_whatever_it_looks_like(secret, tmp_path):
+    """Short ones and numbers were, among the old and new values."""
+    path = tmp_path / "audit.log"
+    answer = ok(Bench(audit_log=str(path)).run("proxmox_update_vm_config", vmid=105,
+                                               options={"cipassword": secret, "cores": 3}))
+    assert "cipassword (set, not shown) -> (set, not shown), cores 4 -> 3" in answer.text
+    assert answer.data["was"] == {"cipassword": "(set, not shown)", "cores": "4"}
+    intent = json.loads(path.read_text().splitlines()[0])
+    assert intent["parameters"]["cipassword"] == intent["arguments"]["options"]["cipassword"] == "***"
+
+
+def test_values_of_an_environment_and_keys_are_not_shown_in_full():
+    bench = Bench(version="9.1")
+    bench.cluster.world.guests[200].conf["env"] = "A=hidden"
+    answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options={"env": "A=other"}))
+    assert "env A=*** -> A=***" in answer.text and answer.data["was"] == {"env": ["A=***"]}
+    key = "ssh-ed25519 " + "A" * 60 + " me@host"
+    answer = ok(bench.run("proxmox_update_vm_config", vmid=105, options={"sshkeys": key}))
+    assert "AAAAAAAA...AAAAAAAA me@host" in answer.text and "A" * 60 not in answer.text
+
+
+def test_a_number_is_a_password_too_in_the_words_of_proxmox():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/qemu/100/config", (400, "cipassword: value 12345678 is too weak"))
+    answer = bench.run("proxmox_update_vm_config", vmid=100, node="pve1", options={"cipassword": 12345678})
+    assert answer.failed and "12345678" not in answer.text
+
+
 def test_a_dry_run_of_options():
     bench = Bench(dry_run=True)
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options={"cores": 2}, delete=["startup"]))

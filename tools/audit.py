@@ -256,9 +256,14 @@ def secrets(args):
         if field.arg.secret and value:
             found[field.name] = value
         elif field.type is dict:
-            found.update({name: part for name, part in (value or {}).items()
-                          if _SECRET.fullmatch(name) and isinstance(part, str) and len(part) > 4})
+            found.update({name: str(part) for name, part in (value or {}).items()
+                          if is_secret(name) and isinstance(part, (str, int, float)) and len(str(part)) > 4})
     return found
+
+
+def is_secret(name):
+    """Whether the value of a parameter, an option or an argument of this name is a secret wherever it stands."""
+    return _SECRET.fullmatch(name) is not None
 
 
 def _given(value, schema, checked):
@@ -298,7 +303,7 @@ def _client(request):
 
 
 def _value(name, value):
-    if _SECRET.fullmatch(name):
+    if is_secret(name):
         return "***"
     if _LONG.fullmatch(name):
         return "*** (%d characters)" % len(str(value))

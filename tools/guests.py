@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from urllib.parse import unquote
 
+from tools.audit import is_secret
 from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Later, Optional, Paged, PveError, Table,
                        Tool, data_only, dataclass, text)
 from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
@@ -362,8 +363,6 @@ def get_storage(call):
 
 # ---------------------------------------------------------------------------------------------- configuration of guests
 
-#: option -> why its value is never shown. Proxmox masks cipassword itself; a container's env often holds passwords.
-_SECRET = {"cipassword": "(set, not shown)"}
 _CLOUD_INIT = re.compile(r"ci(?:user|password|type|upgrade|custom)|sshkeys|ipconfig[0-9]+|nameserver|searchdomain")
 _NET = re.compile(r"net[0-9]+")
 _FLAGS = {"firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot"}
@@ -445,9 +444,10 @@ def ssh_keys(value):
 
 
 def shown(key, value):
-    """The value of a config's option as it may be shown: no secret, keys of ssh shortened."""
-    if key in _SECRET:
-        return _SECRET[key]
+    """The value of a config's option as it may be shown: no secret (a container's env often holds some), keys of ssh
+    shortened."""
+    if is_secret(key):
+        return "(set, not shown)"
     if key == "sshkeys":
         return ssh_keys(value)
     if key == "env":

@@ -2,8 +2,8 @@
 import re
 from urllib.parse import quote
 
-from tools.audit import secrets
 from tools.edit import Disk, change, explained, unused
+from tools.guests import shown
 from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Result, Tool,
                        Waiting, dataclass, text)
 from tools.pve.formats import parse_property_string, property_string
@@ -68,13 +68,11 @@ def update_config(call):
             raise Failure("The configuration changed meanwhile. Nothing was sent.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out)
-    hidden = secrets(args)
-    was = {key: "***" if key in hidden else str(before[key]) for key in list(options) + deleted if key in before}
-    done = (["%s %s -> %s" % (key, _shown(was.get(key)), "***" if key in hidden else _shown(options[key]))
-             for key in sorted(options)]
-            + ["%s deleted (was %s)" % (key, _shown(was[key])) for key in deleted]
-            + ["%s reverted" % key for key in reverted])
     touched = list(options) + deleted
+    was = {key: shown(key, str(before[key])) for key in touched if key in before}
+    done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
+            + ["%s deleted (was %s)" % (key, _said(was[key])) for key in deleted]
+            + ["%s reverted" % key for key in reverted])
     notes = [after.note(call, touched)]
     for key, volid in held.items():
         left = unused(after.config, volid)
@@ -85,8 +83,11 @@ def update_config(call):
                      waiting=sorted(after.waiting.intersection(touched)) or None)
 
 
-def _shown(value):
-    return "(not set)" if value is None else text.line(value) or '""'
+def _said(value):
+    """An option's value in a sentence, as `shown` gives it; None: it has none."""
+    if value is None:
+        return "(not set)"
+    return text.line(", ".join(value) if isinstance(value, list) else value) or '""'
 
 
 def _plain(key, value):
