@@ -54,7 +54,7 @@ FRONT = r'''
 import sys, time
 sys.path[:0] = [%r, %r]
 from front import Front
-from tools.pve.demo import DemoCluster
+from tools.demo import DemoCluster
 guests, delay = int(sys.argv[1]), float(sys.argv[2])
 class Slow:
     def __init__(self, cluster): self.cluster, self.kept = cluster, {}

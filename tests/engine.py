@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from tools.mcp.server import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,
+from tools.mcp.engine import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,
                               Server)
 
 INFO = {"name": "test", "title": "Test", "version": "0", "instructions": "None.",

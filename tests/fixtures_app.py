@@ -6,9 +6,8 @@ import json
 import time
 
 from engine import INFO, TableApp, said, tool
-
-from tools.mcp.confirm import Signer
-from tools.mcp.server import INVALID_PARAMS, LOG_LEVELS, LOG_LEVEL_KEY, MISSING_CAPABILITY, Method, RpcError, Server
+from tools.mcp.consent import Signer
+from tools.mcp.engine import INVALID_PARAMS, LOG_LEVEL_KEY, LOG_LEVELS, MISSING_CAPABILITY, Method, RpcError, Server
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="

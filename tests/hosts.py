@@ -31,7 +31,7 @@ import json, os, platform, shutil, subprocess, sys
 sys.path[:0] = ["/proxmox-test/checkout/tests", "/proxmox-test/checkout"]
 import requests, urllib3, ssl
 from front import Front
-from tools.pve.demo import DemoCluster
+from tools.demo import DemoCluster
 env = {"PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555",
        "PROXMOX_ALLOW_ELEVATED": "true"}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}

@@ -8,9 +8,9 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import tools  # noqa: E402
-from tools.kit import description  # noqa: E402
-from tools.schema import fields  # noqa: E402
-from tools.settings import VARIABLES, Settings  # noqa: E402
+from tools.base.row import description
+from tools.base.schema import fields  # noqa: E402
+from tools.policy.settings import VARIABLES, Settings  # noqa: E402
 
 LOCKS = {"basic": "", "elevated": "\U0001f512", "destructive": "\U0001f512 destroys"}
 

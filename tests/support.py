@@ -8,16 +8,16 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import tools.host  # noqa: E402
-from tools.host import Host, NoConsent  # noqa: E402
-from tools.kit import Declined  # noqa: E402
+import tools.mcp.run  # noqa: E402
+from tools.base.failures import Declined
+from tools.demo import DemoCluster  # noqa: E402
+from tools.mcp.run import Host, NoConsent  # noqa: E402
+from tools.policy.settings import Settings  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
-from tools.pve.demo import DemoCluster  # noqa: E402
-from tools.settings import Settings  # noqa: E402
 
 #: Read once in a test run, for all the Hosts there are: tools.json, and the demo cluster's API schema.
-tools.host.surface = functools.lru_cache(maxsize=None)(tools.host.surface)
+tools.mcp.run.surface = functools.lru_cache(maxsize=None)(tools.mcp.run.surface)
 _parse = functools.lru_cache(maxsize=2)(ApiDoc.parse)
 ApiDoc.parse = staticmethod(lambda text: copy.copy(_parse(text)))
 

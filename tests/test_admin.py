@@ -3,8 +3,8 @@
 import pytest
 
 from support import Bench, answering, ok
-from tools import text
-from tools.kit import Declined
+from tools.base.failures import Declined
+from tools.pve import text
 
 FIND = "GET /cluster/resources type=vm"
 NODE = "GET /nodes/pve1/"

@@ -8,7 +8,7 @@ import pytest
 
 from support import Bench
 from tools.agent import FORBIDDEN, parameters, repaired, split
-from tools.kit import Failure
+from tools.base.failures import Failure
 from tools.pve.client import PveError
 
 V100 = "/nodes/pve1/qemu/100"

@@ -6,9 +6,10 @@ import pytest
 
 import tools
 from support import Asked, Bench, ok
-from tools import guard, text
+from tools.demo import DemoCluster
+from tools.policy import guard
+from tools.pve import text
 from tools.pve.apidoc import PAGE
-from tools.pve.demo import DemoCluster
 
 SEARCH, DESCRIBE, CALL = "proxmox_api_search", "proxmox_api_describe", "proxmox_api_call"
 RULES = "/nodes/pve1/qemu/100/firewall/rules"
@@ -294,7 +295,7 @@ def test_what_counts_as_destroying(verb, path, parameters, destroys):
 
 
 def test_what_is_refused_by_the_user_is_not_sent():
-    from tools.kit import Failure
+    from tools.base.failures import Failure
 
     class No:
         def ask(self, call, describe):

@@ -10,9 +10,9 @@ import zlib
 
 import pytest
 
+from tools.demo import DemoCluster
 from tools.pve import apicheck, apisearch
 from tools.pve.apidoc import PAGE, ApiDoc, UnknownEndpoint, load
-from tools.pve.demo import DemoCluster
 
 NODE = {"type": "string", "format": "pve-node", "description": "The cluster node name."}
 VMID = {"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999999999}

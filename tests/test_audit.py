@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from support import Bench
-from tools.audit import LONGEST_LINE, NOTHING, Audit, Unwritable, verify
+from tools.policy.audit import LONGEST_LINE, NOTHING, Audit, Unwritable, verify
 from tools.pve.scrub import scrub
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Unix files")
@@ -121,7 +121,7 @@ def test_reading_and_dry_runs_are_no_attempts(path):
 
 
 def test_the_client_is_named_where_it_is_known(path):
-    from tools.host import Request
+    from tools.mcp.run import Request
     bench, request = Bench(audit_log=path), Request()
     request.client = {"name": "claude", "version": "2\n1"}
     bench.run("proxmox_start_vm", request, vmid=107)

@@ -1,8 +1,8 @@
 """Backups: exact requests, the archive that was made, restoring each kind in its own way, and deleting backups only."""
 import pytest
+from test_lifecycle import Impatient, guest_of, meddle, writes
 
 from support import Asked, Bench
-from test_lifecycle import Impatient, guest_of, meddle, writes
 from tools.pve.client import Cancelled
 
 RESOURCES = "GET /cluster/resources type=vm"

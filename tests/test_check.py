@@ -2,13 +2,13 @@
 import json
 
 import pytest
+from test_tools import CASES_OF_ALL, _fill
 
 import tools
 from front import Front
 from support import Bench, settings
-from tools.check import AUDITOR, MISSION, check, exists, grants, holds, needs, privileges_for
-from tools.pve.demo import DemoCluster
-from test_tools import CASES_OF_ALL, _fill
+from tools.demo import DemoCluster
+from tools.mcp.check import AUDITOR, MISSION, check, exists, grants, holds, needs, privileges_for
 
 ENTRIES = tools.surface()
 BY_NAME = {entry["name"]: entry for entry in ENTRIES}

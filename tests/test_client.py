@@ -14,12 +14,13 @@ import pytest
 
 import certs
 from faulty import BEFORE_TLS, FAULTS, Faulty, _http
+from tools.pve import advice
 from tools.pve import client as client_module
-from tools.pve import advice, tls
-from tools.pve.client import Cancelled, Client, PveError, TokenAuth
 from tools.pve import scrub as scrub_module
-from tools.pve.scrub import hide, scrub
+from tools.pve import tls
+from tools.pve.client import Cancelled, Client, PveError, TokenAuth
 from tools.pve.formats import fill
+from tools.pve.scrub import hide, scrub
 
 CANARY = "c4nary00-1111-2222-3333-444455556666"
 START = "/nodes/pve1/qemu/100/status/start"

@@ -1,5 +1,6 @@
 """Tools about the cluster as a whole."""
 import pytest
+
 import support
 from tools.pve.client import PveError, Reply
 
@@ -143,7 +144,7 @@ def test_a_large_cluster_fits():
 
 def weight(answer):
     """Bytes of an answer's text and data in a reply."""
-    from tools import text
+    from tools.pve import text
     return text.weight(answer.text) + text.weight(answer.data)
 
 

@@ -2,12 +2,12 @@
 import threading
 
 import pytest
+
 from engine import PATIENCE, Talk
 from support import Bench, answering
-
-from tools import resources
-from tools.completion import KEPT, MOST_KEPT, Completer
+from tools.mcp import resources
 from tools.mcp.app import App
+from tools.mcp.completion import KEPT, MOST_KEPT, Completer
 
 
 def prompt(name):

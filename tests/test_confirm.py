@@ -4,13 +4,13 @@ import json
 import threading
 
 import pytest
+
 from engine import PATIENCE, Talk
 from support import Bench
-
-from tools.mcp import confirm
+from tools.mcp import consent as confirm
 from tools.mcp.app import App
-from tools.mcp.confirm import LIFETIME, Consent, Signer
-from tools.mcp.server import LATEST_LEGACY
+from tools.mcp.consent import LIFETIME, Consent, Signer
+from tools.mcp.engine import LATEST_LEGACY
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}

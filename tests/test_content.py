@@ -4,7 +4,7 @@ import json
 import pytest
 
 from support import Bench, answering, ok
-from tools import text
+from tools.pve import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
 ISO = "https://cdimage.example/x/debian-13.2.0-amd64-netinst.iso"

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from support import Bench
-from tools.kit import definition
+from tools.base.row import definition
 from tools.create import TOOLS
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
@@ -13,7 +13,7 @@ CLOUD = "local:import/debian-13-genericcloud-amd64.qcow2"
 
 
 def _image(bench):
-    from tools.pve.demo.model import Volume
+    from tools.demo.model import Volume
     bench.cluster.world.storages["local"].at("pve1")[CLOUD] = Volume(CLOUD, "import", 3 << 30, format="qcow2")
 
 

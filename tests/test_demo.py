@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
-from front import Front
 
-from tools.pve.demo import DemoCluster, drives
-from tools.pve.demo.access import ROLES
-from tools.pve.demo.table import TABLE
+from front import Front
+from tools.demo import DemoCluster, drives
+from tools.demo.access import ROLES
+from tools.demo.table import TABLE
 
 TOKEN = {"Authorization": "PVEAPIToken=root@pam!demo=secret"}
 FORM = dict(TOKEN, **{"Content-Type": "application/x-www-form-urlencoded"})

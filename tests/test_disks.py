@@ -1,10 +1,10 @@
 """Disks and mount points: sizes in every spelling, nothing replaced or shrunk, detached and destroyed told apart."""
 import pytest
+from test_change import digest
 
 from support import Bench
-from test_change import digest
+from tools.base.failures import Failure
 from tools.disks import _with_unit, new_size
-from tools.kit import Failure
 from tools.pve.formats import gib
 
 RESOURCES = "GET /cluster/resources type=vm"

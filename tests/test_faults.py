@@ -15,12 +15,12 @@ import certs
 from engine import Talk
 from faulty import BEFORE_TLS, FAULTS, Faulty
 from support import Clock, settings
-from tools.host import UNREADABLE, Host
+from tools.demo import DemoCluster
 from tools.mcp.app import App
-from tools.mcp.confirm import Consent
+from tools.mcp.consent import Consent
+from tools.mcp.run import UNREADABLE, Host
 from tools.mcp.serve import CAPABILITIES
 from tools.pve import client as client_module
-from tools.pve.demo import DemoCluster
 
 TOKEN, PASSWORD = "CANARY-token-1111-2222-333344445555", "CANARY+pass/wo rd%1"
 KEY = "ssh-ed25519 AAAACANARYKEY1234567890123456789012345678901234567890 me@here"
@@ -125,7 +125,7 @@ def limits(monkeypatch, request):
     for name, value in (("CONNECT_SECONDS", 0.1 if slow else 5), ("READ_SECONDS", 0.1 if slow else 5),
                         ("TOTAL_SECONDS", 0.15 if slow else 10), ("RETRY_PAUSES", (0.0, 0.0)), ("MAX_BODY", 1 << 20)):
         monkeypatch.setattr(client_module, name, value)
-    monkeypatch.setattr("tools.kit.POLL_SECONDS", 0.15 if slow else 10)
+    monkeypatch.setattr("tools.base.call.POLL_SECONDS", 0.15 if slow else 10)
 
 
 def said(answer):

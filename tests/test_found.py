@@ -3,14 +3,14 @@ import json
 import threading
 
 import pytest
+from test_tools import CASES_OF_ALL, ROWS, _fill
 
 from support import Bench, Clock
-from test_tools import CASES_OF_ALL, ROWS, _fill
-from tools import text
-from tools.host import UNREADABLE, Request
+from tools.demo import DemoCluster
 from tools.mcp.app import App
-from tools.mcp.server import NotFound, RpcError
-from tools.pve.demo import DemoCluster
+from tools.mcp.engine import NotFound, RpcError
+from tools.mcp.run import UNREADABLE, Request
+from tools.pve import text
 
 #: tool -> (arguments, preparation) of its first case.
 FIRST = {case.values[0]: (case.values[1], case.values[3]) for case in reversed(CASES_OF_ALL)}

@@ -6,7 +6,7 @@ import pytest
 
 import tools
 from support import Bench, Clock, settings
-from tools.guard import DAILY, MINIMAL, MISSION, Guard, Guests, Limiter, Named, changes
+from tools.policy.guard import DAILY, MINIMAL, MISSION, Guard, Guests, Limiter, Named, changes
 from tools.pve.client import PveError
 
 ENTRIES = tools.surface()

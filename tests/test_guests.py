@@ -1,7 +1,8 @@
 """Lists of guests and storages, the state of one guest, and configurations."""
 import pytest
-import support
 from test_cluster import AUDITOR, canned, weight
+
+import support
 from tools import guests
 from tools.pve.client import PveError
 

@@ -3,7 +3,8 @@
 import pytest
 
 from support import Bench, answering, ok
-from tools import insight, text
+from tools import insight
+from tools.pve import text
 
 FIND = "GET /cluster/resources type=vm"
 AGENT = "GET /nodes/pve1/qemu/100/agent/"

@@ -2,7 +2,7 @@
 import pytest
 
 from support import Asked, Bench
-from tools.host import Request
+from tools.mcp.run import Request
 from tools.pve.client import Cancelled
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -256,8 +256,8 @@ def test_a_guest_that_does_not_react_goes_on_and_that_is_said():
 
 
 def test_the_lock_after_a_stop_is_explained():
+    from tools.base.failures import Failure
     from tools.lifecycle import explained
-    from tools.kit import Failure
 
     class Call:
         kind = "qemu"

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tools.log import MOST_WAITING, Log
+from tools.mcp.log import MOST_WAITING, Log
 from tools.pve.scrub import hide
 
 

@@ -1,8 +1,8 @@
 """Network devices: exact requests; keys, MAC and digest kept; what is refused with nothing sent; what waits is said."""
 import pytest
+from test_change import digest
 
 from support import Bench
-from test_change import digest
 
 V100, C200, C201 = "/nodes/pve1/qemu/100", "/nodes/pve1/lxc/200", "/nodes/pve2/lxc/201"
 NET1 = "virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20"

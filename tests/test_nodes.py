@@ -1,7 +1,8 @@
 """Disks and network of a node."""
 import pytest
-import support
 from test_cluster import AUDITOR, canned
+
+import support
 from tools.pve.client import PveError, Reply
 
 CASES = [

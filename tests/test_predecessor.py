@@ -10,8 +10,8 @@ import pytest
 import proxmox_mcp
 import tools
 from support import Bench
+from tools.demo import DemoCluster
 from tools.pve import client
-from tools.pve.demo import DemoCluster
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
 VM = {"node": "pve1", "vmid": 100}

@@ -3,12 +3,13 @@ import json
 import re
 
 import pytest
+
 from engine import Talk
 from support import settings
-
-from tools import prompts, surface
+from tools import surface
+from tools.mcp import prompts
 from tools.mcp.app import App
-from tools.prompts import PROMPTS
+from tools.mcp.prompts import PROMPTS
 
 GIVEN = {"vmid": "100", "node": "pve1", "storage": "local", "snapname": "before", "symptom": "it hangs",
          "change": "a new disk",

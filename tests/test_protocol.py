@@ -6,12 +6,11 @@ import time
 
 import fixtures_app
 import pytest
-from engine import INFO, PATIENCE, TableApp, Talk, said, tool
 
-from tools.mcp import server as engine
-from tools.mcp.server import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
-                              VERSION_KEY, Cancelled,
-                              RpcError)
+from engine import INFO, PATIENCE, TableApp, Talk, said, tool
+from tools.mcp import engine
+from tools.mcp.engine import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
+                              VERSION_KEY, Cancelled, RpcError)
 from tools.mcp.wire import LONGEST_LINE, TooLong
 
 FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [],

@@ -9,7 +9,7 @@ import pytest
 import readme
 import tools
 from tools.mcp import cli
-from tools.settings import VARIABLES, load
+from tools.policy.settings import VARIABLES, load
 
 with open(readme.path(), encoding="utf-8") as stream:
     TEXT = stream.read()

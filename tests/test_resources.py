@@ -2,13 +2,13 @@
 import json
 
 import pytest
+
 from engine import Talk
 from support import Bench
-
-from tools import resources
-from tools.host import Request
+from tools.mcp import resources
 from tools.mcp.app import App
-from tools.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, Missing
+from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, Missing
+from tools.mcp.run import Request
 
 
 def listed(bench):

@@ -4,7 +4,7 @@ from typing import Annotated, List, Optional
 
 import pytest
 
-from tools.schema import REQUIRED, Arg, ArgumentProblems, input_schema, parse
+from tools.base.schema import REQUIRED, Arg, ArgumentProblems, input_schema, parse
 
 
 @dataclass

@@ -9,17 +9,19 @@ import re
 import sys
 
 import pytest
+from test_tools import CASES_OF_ALL, _fill
 
 import support
 import tools
 from support import Bench
-from tools import kit, text
-from tools.host import Answer, Request
-from tools.kit import DESTRUCTIVE, Failure, Refused
+from tools.base import call as calls
+from tools.base.failures import Failure, Refused
+from tools.base.row import DESTRUCTIVE
+from tools.base.schema import ArgumentProblems, fields, parse
+from tools.mcp.run import Answer, Request
+from tools.policy.settings import SettingsError, load
+from tools.pve import text
 from tools.pve.formats import parse_property_string
-from tools.schema import ArgumentProblems, fields, parse
-from tools.settings import SettingsError, load
-from test_tools import CASES_OF_ALL, _fill
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = {name: tool for _, name, tool in tools.all_rows()}
@@ -104,13 +106,13 @@ def _any(generator, field):
 def test_req02_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
     """2: for any arguments a request's path has as many segments as its template, and no dots or encoded slashes in
     them."""
-    filled, fill = [], kit.fill
+    filled, fill = [], calls.fill
 
     def watch(template, ids):
         path = fill(template, ids)
         filled.append((template, path))
         return path
-    monkeypatch.setattr(kit, "fill", watch)
+    monkeypatch.setattr(calls, "fill", watch)
     generator, bench = random.Random(name), Bench()
     base = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
     for _ in range(12):

@@ -9,11 +9,11 @@ import sys
 import threading
 
 import pytest
+
 from engine import PATIENCE
 from front import Front
-
-from tools.mcp.server import CAPABILITIES_KEY, VERSION_KEY
-from tools.pve.demo import DemoCluster
+from tools.demo import DemoCluster
+from tools.mcp.engine import CAPABILITIES_KEY, VERSION_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
@@ -142,7 +142,7 @@ STRAY = """
 import os, subprocess, sys
 sys.path.insert(0, %r)
 import proxmox_mcp
-from tools.host import Host
+from tools.mcp.run import Host
 real = Host.run
 def run(*arguments):
     print("stray print")
@@ -266,7 +266,8 @@ def test_the_first_answer_is_given_before_anything_else_is_imported(first):
     assert "json" in loaded and len(messages) == 1 and status == 0
     assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging",
                 "asyncio", "argparse",
-                "urllib.parse", "tools.settings", "tools.kit", "tools.host", "tools.guard", "tools.mcp.app"} & loaded
+                "urllib.parse", "tools.policy.settings", "tools.base.call", "tools.mcp.run", "tools.policy.guard",
+                "tools.mcp.app"} & loaded
 
 
 @pytest.mark.parametrize("environ", [{}, {"PROXMOX_HOST": "http://pve1", "PROXMOX_TOKEN_NAME": "",

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tools.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load, rates
+from tools.policy.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load, rates
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}

@@ -1,8 +1,8 @@
 """Snapshots: exact requests, the tree, what is refused before anything is sent, and what a rollback leaves behind."""
 import pytest
+from test_lifecycle import Impatient, guest_of, writes
 
 from support import Asked, Bench
-from test_lifecycle import Impatient, guest_of, writes
 from tools.pve.client import Cancelled
 from tools.snapshots import tree
 

@@ -1,10 +1,11 @@
 """Tools about tasks: one with its log, and lists."""
 import pytest
-import support
 from test_cluster import AUDITOR, canned
+
+import support
 from tools import tasks
-from tools.host import Request
-from tools.kit import Failure
+from tools.base.failures import Failure
+from tools.mcp.run import Request
 
 
 def past(bench, lines=3, **facts):

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from tools import text
-from tools.text import Column
+from tools.pve import text
+from tools.pve.text import Column
 
 
 @pytest.mark.parametrize("function, value, shown", [

@@ -10,11 +10,12 @@ import os
 import re
 
 import pytest
+
 import support
 import tools
-from tools import text
-from tools.kit import NOT_PARAMETERS
-from tools.schema import fields
+from tools.base.row import NOT_PARAMETERS
+from tools.base.schema import fields
+from tools.pve import text
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _POLL = re.compile(r"GET /nodes/[^/]+/tasks/")

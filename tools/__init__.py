@@ -30,7 +30,7 @@ def all_rows():
 def generate():
     """The text of tools.json: a JSON object a line, with name, toolset, tier, endpoint, changes and the MCP definition.
     """
-    from tools.kit import definition
+    from tools.base.row import definition
     lines = []
     for toolset, name, tool in all_rows():
         lines.append(json.dumps({"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint,

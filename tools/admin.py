@@ -1,11 +1,18 @@
 """Toolset: an admin's daily round - backup jobs and gaps, services, updates, the log, HA, pools, permissions, tasks."""
 from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
+from tools.base.answers import Later, Table, data_only
+from tools.base.failures import Failure
+from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
+from tools.base.schema import REQUIRED, Arg
 from tools.guests import pattern
 from tools.insight import uncovered
-from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, AnyNode, Arg, Column, Failure, Later, NodeArgs,
-                       Optional, Paged, PveError, Table, Tool, data_only, dataclass, text)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

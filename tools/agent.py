@@ -7,10 +7,17 @@ busybox.
 """
 import re
 import shlex
+from dataclasses import dataclass
+from typing import Annotated
 
-from tools.edit import explained, major
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, PveError, Result, Tool,
-                       dataclass, text)
+from tools.base.answers import Facts, Result
+from tools.base.edit import explained, major
+from tools.base.failures import Failure
+from tools.base.row import ELEVATED, Guest, Tool
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.text import Column
 
 #: What any shell would act upon; refused unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
 FORBIDDEN = ";&|`$(){}[]<>\n\r"

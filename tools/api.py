@@ -1,19 +1,27 @@
 """Toolset: the rest of the Proxmox API - found by plain words, described, and called after a check against its schema.
 
 The schema is that of the user's own host (tools.pve.apidoc). Where it cannot be had, a call goes unchecked and says so.
-What a call needs depends on its request: a GET is basic (but for those that act, see tools.guard), everything else is
-elevated, and what destroys asks first. The row of proxmox_api_call says what it can do, and PROXMOX_READ_ONLY hides it.
+What a call needs depends on its request: a GET is basic (but for those that act, see tools.policy.guard), everything
+else is elevated, and what destroys asks first. The row of proxmox_api_call says what it can do, and PROXMOX_READ_ONLY
+hides it.
 """
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, List, Optional
 from urllib.parse import quote, unquote
 
-from tools import guard
-from tools.kit import (BASIC, DESTRUCTIVE, REQUIRED, Annotated, Arg, Column, Facts, Failure, Later, List, Optional,
-                       Paged, PveError, Refused, Table, Tool, Wait, data_only, dataclass, text)
+from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.failures import Failure, Refused
+from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
+from tools.base.schema import REQUIRED, Arg
+from tools.policy import guard
+from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
+from tools.pve.client import PveError
 from tools.pve.formats import Misfit, parse_upid, property_string
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

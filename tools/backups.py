@@ -1,12 +1,20 @@
 """Toolset: backups (vzdump) - make, list, restore, delete."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
+from tools.base.answers import Table
+from tools.base.call import NAMES
+from tools.base.failures import Failure
+from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting
+from tools.base.schema import REQUIRED, Arg
 from tools.guests import volume_size
-from tools.kit import (DESTRUCTIVE, ELEVATED, NAMES, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode,
-                       Optional, Paged, PveError, Table, Tool, Vmid, Waiting, dataclass, text)
 from tools.lifecycle import (act, begun, condition, explained, glance, is_on, look, loss, meanings, named, not_begun,
                              refusal, target)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import owner_of, parse_upid
+from tools.pve.text import Column
 
 Flag = Optional[bool]
 AnyStorage = Annotated[Optional[str], Arg(format="storage")]

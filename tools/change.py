@@ -1,7 +1,13 @@
 """Toolset: clone guests, and change how much memory, CPU and swap they have."""
-from tools.edit import change, explained
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Tool, Waiting,
-                       dataclass, text)
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base.edit import change, explained
+from tools.base.failures import Failure
+from tools.base.row import ELEVATED, Guest, Tool, Waiting
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
 
 
 @dataclass

@@ -1,8 +1,15 @@
 """Toolset: the cluster as a whole - its nodes, its state, the next free vmid."""
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base.answers import Facts, Table, data_only
+from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
+from tools.base.schema import Arg
 from tools.guests import by_state, said, space, storages
-from tools.kit import (BASIC, ELEVATED, Annotated, Arg, Column, Facts, NodeArgs, Optional, PveError, Table, Tool,
-                       data_only, dataclass, text)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import on
+from tools.pve.text import Column
 
 
 @dataclass

@@ -1,10 +1,16 @@
 """Toolset: what lies on storages - listing it, downloading images and templates, notes and protection of backups."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 from urllib.parse import unquote, urlsplit
 
+from tools.base.answers import Later, Table
+from tools.base.failures import Failure
+from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
+from tools.base.schema import REQUIRED, Arg
 from tools.guests import pattern, volume_size
-from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, Later, NodeArgs, OnNode,
-                       Optional, Paged, Storage, Table, Tool, dataclass, text)
+from tools.pve import text
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

@@ -5,15 +5,22 @@ container with a network, a VM with virtio-scsi-single, a CPU type of today and 
 is left to Proxmox, which puts the disk before the CD.
 """
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 from urllib.parse import quote
 
+from tools.base.answers import Table
+from tools.base.edit import explained, major
+from tools.base.failures import Failure
+from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
+from tools.base.schema import REQUIRED, Arg
 from tools.disks import new_size
-from tools.edit import explained, major
-from tools.kit import (BASIC, ELEVATED, REQUIRED, Annotated, Arg, Column, Failure, NodeArgs, OnNode, Optional, PveError,
-                       Table, Tool, Vmid, dataclass, text)
 from tools.lifecycle import begun, is_on, not_begun
 from tools.networks import check_cidr, check_gateway
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import gib, property_string
+from tools.pve.text import Column
 
 
 @dataclass

@@ -4,11 +4,16 @@ A key that is taken would be replaced by Proxmox without a word, and deleting on
 config is read first, and its digest is sent along.
 """
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.base.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.base.failures import Failure
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting
+from tools.base.schema import REQUIRED, Arg
 from tools.guests import volume_size
-from tools.kit import (DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, PveError, Storage,
-                       Tool, Waiting, dataclass, text)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, gib, owner_of, parse_size, property_string
 
 SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen

@@ -2,12 +2,18 @@
 import fnmatch
 import re
 from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Optional
 from urllib.parse import unquote
 
-from tools.audit import is_secret
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Guest, Later, Optional, Paged, PveError, Table,
-                       Tool, data_only, dataclass, text)
+from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
+from tools.base.schema import Arg
+from tools.policy.audit import is_secret
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

@@ -1,12 +1,19 @@
 """Toolset: what is going on - the cluster at a glance, what is inside guests, history, pending changes."""
 import time
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
 from tools.agent import HINTS
-from tools.edit import explained
+from tools.base.answers import Facts, Table, data_only
+from tools.base.edit import explained
+from tools.base.failures import Failure
+from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
+from tools.base.schema import Arg
 from tools.guests import by_state, said, storages, waiting
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Guest, Optional, Paged, PveError, Table,
-                       Tool, data_only, dataclass, text)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.task import succeeded
+from tools.pve.text import Column
 from tools.tasks import subject
 
 # ------------------------------------------------------------------------------------------------------------ arguments

@@ -5,9 +5,15 @@ only files the request and is OK at once (pve-ha-manager), and a rebooted VM is 
 has ended (qemu-server).
 """
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Optional, PveError, Refused, Result, Tool,
-                       Waiting, dataclass, text)
+from tools.base.answers import Result
+from tools.base.failures import Failure, Refused
+from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting
+from tools.base.schema import Arg
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, natural, owner_of, parse_property_string
 
 Timeout = Optional[int]                           # seconds

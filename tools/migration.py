@@ -1,7 +1,13 @@
 """Toolset: moving guests to another node, checked before it begins."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Failure, Optional, PveError, Tool, Waiting, dataclass, text)
+from tools.base.failures import Failure
+from tools.base.row import ELEVATED, Tool, Waiting
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

@@ -1,8 +1,13 @@
 """Toolset: network devices of guests. A device is one property string: it is read, changed and written back whole."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.edit import change, must_be_free, must_be_there
-from tools.kit import ELEVATED, REQUIRED, Annotated, Arg, Failure, Guest, Optional, Tool, Waiting, dataclass, text
+from tools.base.edit import change, must_be_free, must_be_there
+from tools.base.failures import Failure
+from tools.base.row import ELEVATED, Guest, Tool, Waiting
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
 from tools.pve.formats import FORMATS, parse_property_string, property_string
 
 #: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.

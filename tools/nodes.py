@@ -1,9 +1,16 @@
 """Toolset: the disks and the network of one node. Reads only."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.kit import (BASIC, Annotated, Arg, Column, Facts, Failure, NodeArgs, Optional, PveError, REQUIRED, Table,
-                       Tool, data_only, dataclass, text)
+from tools.base.answers import Facts, Table, data_only
+from tools.base.failures import Failure
+from tools.base.row import BASIC, NodeArgs, Tool
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import on
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

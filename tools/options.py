@@ -1,11 +1,17 @@
 """Toolset: the rest of a guest's configuration - any option, cloud-init, turning it into a template, a hard reset."""
 import re
+from dataclasses import dataclass
+from typing import Annotated, List, Optional
 from urllib.parse import quote
 
-from tools.edit import Disk, change, explained, unused
+from tools.base.answers import Result
+from tools.base.edit import Disk, change, explained, unused
+from tools.base.failures import Failure
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
+from tools.base.schema import Arg
 from tools.guests import shown
-from tools.kit import (DESTRUCTIVE, ELEVATED, Annotated, Arg, Failure, Guest, List, Optional, PveError, Result, Tool,
-                       Waiting, dataclass, text)
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import parse_property_string, property_string
 
 # ------------------------------------------------------------------------------------------------------------ arguments

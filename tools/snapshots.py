@@ -1,7 +1,14 @@
 """Toolset: snapshots of guests - list, create, roll back, delete."""
-from tools.kit import (BASIC, DESTRUCTIVE, ELEVATED, REQUIRED, Annotated, Arg, Column, Guest, Optional, Paged, PveError,
-                       Snapname, Table, Tool, Waiting, dataclass, text)
-from tools.lifecycle import (act, begun, condition, disk_keys, glance, is_on, meanings, named, not_begun, refusal)
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base.answers import Table
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Tool, Waiting
+from tools.base.schema import REQUIRED, Arg
+from tools.lifecycle import act, begun, condition, disk_keys, glance, is_on, meanings, named, not_begun, refusal
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.text import Column
 
 
 @dataclass

@@ -16,11 +16,17 @@ import subprocess
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
+from typing import Annotated
 
 from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, output_lines, running, split
-from tools.kit import (ELEVATED, REQUIRED, Annotated, Arg, Column, Facts, Failure, Guest, Instead, PveError, Refused,
-                       Result, Tool, dataclass, text)
-from tools.pve.client import Cancelled
+from tools.base.answers import Facts, Result
+from tools.base.failures import Failure, Instead, Refused
+from tools.base.row import ELEVATED, Guest, Tool
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import Cancelled, PveError
+from tools.pve.text import Column
 
 CONNECT_SECONDS = 8
 #: Bytes that are read of each stream; the rest is thrown away while the command goes on.

@@ -2,11 +2,18 @@
 import calendar
 import re
 import time
+from dataclasses import dataclass
+from typing import Annotated, Optional
 
-from tools.kit import (BASIC, Annotated, AnyNode, Arg, Column, Facts, Failure, Later, Optional, Paged, PveError,
-                       REQUIRED, Table, Tool, Wait, data_only, dataclass, text)
+from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.failures import Failure
+from tools.base.row import BASIC, AnyNode, Paged, Tool, Wait
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
+from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from tools import RENAMED, surface
-from tools.mcp.server import INTERNAL, INVALID_PARAMS, Cancelled, NotFound, RpcError
+from tools.mcp.engine import INTERNAL, INVALID_PARAMS, Cancelled, NotFound, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
 TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}
@@ -31,8 +31,8 @@ class App:
         return self._host
 
     def _open(self):
-        from tools.host import Host, demo_adapter
-        from tools.mcp.confirm import Consent
+        from tools.mcp.consent import Consent
+        from tools.mcp.run import Host, demo_adapter
         return Host(self.settings, self.log, adapter=demo_adapter(self.settings),
                     consent=Consent(self.settings.confirm))
 
@@ -55,7 +55,7 @@ class App:
     def tools(self):
         """The definitions of the tools that are switched on."""
         if self._tools is None:
-            from tools.guard import Guard
+            from tools.policy.guard import Guard
             guard = Guard(self.settings)
             entries = [entry for entry in surface() if guard.listed(entry)]
             if self.settings.confirm == "token":
@@ -67,7 +67,7 @@ class App:
 
     def call_tool(self, request, name, arguments):
         """The result (dict) of tools/call."""
-        from tools.host import UnknownTool
+        from tools.mcp.run import UnknownTool
         host = self.host
         host.consent.check_state(request)
         entry = host.entries.get(RENAMED.get(name, name))
@@ -86,24 +86,24 @@ class App:
 
     def resources(self, request):
         """The resources that can be read now."""
-        from tools import resources
+        from tools.mcp import resources
         return self._read(resources.listed, self.host, request)
 
     def resource_templates(self):
         """The templates of resources."""
-        from tools import resources
+        from tools.mcp import resources
         return resources.templates()
 
     def read_resource(self, request, uri):
         """The contents (list) of one resource; NotFound."""
-        from tools import resources
+        from tools.mcp import resources
         return self._read(resources.read, self.host, request, uri)
 
     def _read(self, function, *arguments):
-        from tools import resources
-        from tools.host import UNREADABLE
+        from tools.mcp import resources
+        from tools.mcp.run import UNREADABLE
         from tools.pve.scrub import scrub
-        from tools.text import visible
+        from tools.pve.text import visible
         try:
             return _uncancelled(function, *arguments)
         except resources.Missing:
@@ -120,12 +120,12 @@ class App:
 
     def prompts(self):
         """The prompts."""
-        from tools import prompts
+        from tools.mcp import prompts
         return prompts.listed()
 
     def get_prompt(self, request, name, arguments):
         """The result of prompts/get."""
-        from tools import prompts
+        from tools.mcp import prompts
         try:
             return prompts.get(name, arguments)
         except ValueError as error:
@@ -133,7 +133,7 @@ class App:
 
     def complete(self, request, ref, argument, context):
         """Values (list of str) that fit what was typed."""
-        from tools.completion import Completer
+        from tools.mcp.completion import Completer
         if self._completer is None:
             self._completer = Completer(self.host)
         try:

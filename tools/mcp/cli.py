@@ -56,7 +56,7 @@ def say(line):
 
 def settings_of(options):
     """The Settings, or None after the problem has been told (exit status 2)."""
-    from tools.settings import SettingsError, demo_settings, load
+    from tools.policy.settings import SettingsError, demo_settings, load
     try:
         return (demo_settings if options.demo else load)(os.environ, lambda message: sys.stderr.write(message + "\n"))
     except SettingsError as error:
@@ -103,8 +103,8 @@ def call(options):
     settings = settings_of(options)
     if settings is None:
         return 2
-    from tools.host import Host, UnknownTool, demo_adapter
-    from tools.log import Log
+    from tools.mcp.log import Log
+    from tools.mcp.run import Host, UnknownTool, demo_adapter
     log = Log(settings.log_level, settings.log_format)
     host = Host(settings, log, adapter=demo_adapter(settings), consent=Terminal(options.yes))
     name = options.tool if options.tool.startswith("proxmox_") else "proxmox_" + options.tool
@@ -133,7 +133,7 @@ class Terminal:
 
     def ask(self, call, describe):
         """What `describe` found, when the person agrees."""
-        from tools.kit import Failure
+        from tools.base.failures import Failure
         question, found = describe()
         if self.yes:
             return found
@@ -157,8 +157,8 @@ def check(options):
     settings = settings_of(options)
     if settings is None:
         return 2
-    from tools import check as steps
-    from tools.host import demo_adapter
+    from tools.mcp import check as steps
+    from tools.mcp.run import demo_adapter
     return steps.check(settings, say, options.json, adapter=demo_adapter(settings))
 
 
@@ -170,7 +170,7 @@ def _add_audit(parser):
 def audit(options):
     """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not.
     """
-    from tools.audit import verify
+    from tools.policy.audit import verify
     try:
         report = verify(options.file)
     except OSError as error:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from tools.mcp.server import GRACE, GRACE_FOR_CHANGES, Server
+from tools.mcp.engine import GRACE, GRACE_FOR_CHANGES, Server
 from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
@@ -119,7 +119,7 @@ def _once(make):
 
 def _settings(demo, log):
     """The Settings; a problem with them ends the program."""
-    from tools.settings import SettingsError, demo_settings, load
+    from tools.policy.settings import SettingsError, demo_settings, load
     warnings = []
     try:
         found = (demo_settings if demo else load)(os.environ, warnings.append)
@@ -141,7 +141,7 @@ class _Log:
 
     def configure(self, settings):
         """Log as the settings say."""
-        from tools.log import Log
+        from tools.mcp.log import Log
         self._log = Log(settings.log_level, settings.log_format)
 
     def __call__(self, level, event, **fields):

@@ -1,0 +1,190 @@
+"""Changing a guest's config: read it, work the change out, write it with its digest, read back what came of it.
+
+For the toolsets change, disks and networks. Why reading back: a write to the config of a running guest is accepted and
+then either hot-plugged or left pending until a restart (qemu-server and pve-container, vmconfig_hotplug_pending); only
+./pending tells which.
+"""
+import re
+
+from tools.base.failures import Failure
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import LAST_INDEX, natural, parse_property_string, size_of
+from tools.pve.task import Outcome
+
+#: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common): nothing was done.
+_CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
+
+
+class After:
+    """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
+
+    known: whether config and waiting could be read; they are empty when not (or when the task was not seen to end).
+    remark: what Proxmox said of something else, or None.
+    """
+
+    def __init__(self, outcome, config=None, waiting=(), remark=None):
+        self.outcome, self.known, self.remark = outcome, config is not None, remark
+        self.config, self.waiting = config or {}, set(waiting)
+
+    def note(self, call, keys=None):
+        """What to say of `keys` (default: all) that are not in effect; None when there is nothing to say."""
+        if self.known:
+            notes = [waits(call, self.waiting if keys is None else self.waiting.intersection(keys)), self.remark]
+            return "\n".join(note for note in notes if note) or None
+        if self.outcome.upid and not self.outcome.ok:
+            return None
+        return "Whether it is in effect or waits for a restart could not be read."
+
+
+def change(call, work_out, table=()):
+    """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
+
+    work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
+    Proxmox has refused before doing anything: it is read and worked out once more. `table` is for `explained`.
+    """
+    for last in (False, True):
+        config = call.config()
+        params = dict(work_out(config), digest=config.get("digest"))
+        try:
+            return sent(call, params, table)
+        except PveError as error:
+            if last or error.outcome != "refused" or not _CHANGED.search(str(error)):
+                raise
+
+
+def sent(call, params, table=()):
+    """The After of the row's request with `params`, sent once and followed. `table` is for `explained`."""
+    try:
+        outcome = call.done(call.send(**params))
+    except (PveError, Failure) as error:
+        if "hotplug" in str(error):
+            return _not_plugged(call, error, params)
+        raise explained(error, table) from None
+    if outcome.upid and not outcome.ok:
+        return After(outcome)
+    try:
+        return After(outcome, *now(call))
+    except PveError:                                    # the change itself was made; that is what the answer is about
+        return After(outcome)
+
+
+def now(call):
+    """(config with pending changes applied, keys that wait for a restart) of the guest, in one request."""
+    config, waiting = {}, set()
+    for entry in call.get("./pending"):
+        key = entry.get("key")
+        if "pending" in entry or entry.get("delete"):
+            waiting.add(key)
+        if not entry.get("delete"):
+            config[key] = entry.get("pending", entry.get("value"))
+    return config, waiting
+
+
+def _not_plugged(call, error, params):
+    """What a "hotplug problem" means: the change is in the config. Raises when what `params` change has the problem.
+
+    Proxmox tries everything that is pending at every change, so an older pending change that still cannot be plugged
+    makes each later change end in an error too, though that one was made (qemu-server, vmconfig_hotplug_pending).
+    """
+    problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
+    try:
+        config, waiting = now(call)
+    except PveError:
+        raise Failure("%s\nThe change may be in the config all the same, which could not be read; look at it."
+                      % error) from None
+    gone = {params["delete"]} if "delete" in params else set()
+    keys = gone | (set(params) - {"delete", "force", "digest"})
+    made = not gone & set(config) and keys - gone <= set(config)
+    if not made or not problems or keys.intersection(key for key, _ in problems):
+        left = ", ".join(sorted(keys & waiting))
+        stays = ("\nThe running guest could not take it, but it is in the config and waits for the next start, which "
+                 "may fail for the same reason; take it out again if it is not meant: %s." % left)
+        raise Failure("%s%s" % (error, stays if left else "")) from None
+    said = "; ".join(sorted({"%s: %s" % (key, text.line(words, 300)) for key, words in problems}))
+    return After(Outcome(None, status="stopped"), config, waiting,
+                 "Proxmox reports a problem with an older change that still waits: %s." % said)
+
+
+def explained(error, table):
+    """`error` (PveError or Failure) with the sentence of `table` ((pattern, sentence), ...) that fits its words."""
+    for pattern, sentence in table:
+        tool = sentence.split()[0]
+        if re.search(pattern, str(error)) and not (tool.startswith("proxmox_") and tool in str(error)):
+            if isinstance(error, PveError):
+                return PveError("%s\n%s" % (error, sentence), error.status, error.errors, error.outcome)
+            return Failure("%s\n%s" % (error, sentence), error.headline)
+    return error
+
+
+def major(call):
+    """Major version (int) of Proxmox VE on the node of the call; during an upgrade each node has its own."""
+    match = re.match(r"[0-9]+", str(call.get("/nodes/{node}/version").get("version", "")))
+    return int(match.group()) if match else 99
+
+
+def waits(call, keys):
+    """The sentence about `keys` that wait for a restart (None when there are none)."""
+    if not keys:
+        return None
+    kind = "vm" if call.kind == "qemu" else "lxc"
+    return "Not in effect yet: %s %s for a restart of the guest (proxmox_reboot_%s, or shutdown and start%s)." % (
+        ", ".join(sorted(keys)), "waits" if len(keys) == 1 else "wait", kind,
+        "; a reboot from inside is not enough" if kind == "vm" else "")
+
+
+def free(config, key):
+    """The first free key of the same series: scsi2 when scsi0 and scsi1 are taken; None when all are."""
+    series = key.rstrip("0123456789")
+    keys = ["%s%d" % (series, number) for number in range(LAST_INDEX[series] + 1)]
+    return next((key for key in keys if key not in config), None)
+
+
+def must_be_free(call, config, key):
+    """Failure when `key` is taken: Proxmox would replace what is there without a word."""
+    if key in config:
+        other = free(config, key)
+        raise Failure("%s of %s is taken: %s. Nothing was sent.%s" % (
+            key, call.subject, text.line(config[key], 200), " The next free one is %s." % other if other else ""))
+
+
+def must_be_there(call, config, key, pattern):
+    """The value of `key`; Failure when it is not in the config. `pattern` (str): what keys of its kind look like."""
+    if key not in config:
+        others = sorted((k for k in config if re.fullmatch(pattern, k)), key=natural)
+        raise Failure("%s has no %s. Nothing was sent. It has: %s." % (call.subject, key, ", ".join(others) or "none"))
+    return str(config[key])
+
+
+class Disk:
+    """A disk or mount point as the config has it: volid (or a path), size (bytes or None), and its other keys."""
+
+    def __init__(self, value):
+        parts = parse_property_string(value, "file")
+        self.volid = parts.get("file") or parts.get("volume") or ""
+        self.keys = parts
+        self.size = size_of(parts.get("size"))
+
+    @property
+    def storage(self):
+        """The storage id, or None for a path, "none" or "cdrom"."""
+        return self.volid.partition(":")[0] if ":" in self.volid and not self.volid.startswith("/") else None
+
+    @property
+    def cloudinit(self):
+        """Whether it is the drive that Proxmox makes for cloud-init."""
+        return "cloudinit" in self.volid and self.storage is not None
+
+    @property
+    def cdrom(self):
+        """Whether it is a CD drive."""
+        return self.keys.get("media") == "cdrom"
+
+    def __str__(self):
+        return "%s, %s" % (self.volid, text.size(self.size)) if self.size else self.volid
+
+
+def unused(config, volid):
+    """The unusedN that holds `volid`, or None."""
+    return next((key for key, value in config.items()
+                 if re.fullmatch(r"unused\d+", key) and Disk(str(value)).volid == volid), None)

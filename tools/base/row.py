@@ -1,0 +1,112 @@
+"""One row of a toolset's table: Tool, its tier, what a client is told of it, and the arguments that many share."""
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base.answers import TASK
+from tools.base.schema import REQUIRED, Arg, input_schema
+from tools.pve import text
+
+#: BASIC is always allowed; ELEVATED needs PROXMOX_ALLOW_ELEVATED; DESTRUCTIVE needs it too and may ask the user first.
+BASIC, ELEVATED, DESTRUCTIVE = "basic", "elevated", "destructive"
+
+
+# ----------------------------------------------------------------------------------------------------------- one row
+
+class Tool:
+    """A row of a toolset's table.
+
+    endpoint   str "VERB /path": the Proxmox endpoint the tool stands for; `{node}`, `{vmid}` ... are arguments
+    tier       BASIC, ELEVATED or DESTRUCTIVE
+    args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
+    handler    function(call) -> Result; without one the arguments are sent as parameters
+    returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
+    says       what a change is told as, after the guest's name ("started")
+    repeats    bool: calling it twice with the same arguments does no more than calling it once (idempotentHint)
+    destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
+    """
+
+    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes",
+                 "destroys")
+
+    def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says="done", repeats=None,
+                 destroys=None):
+        self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
+        self.tier, self.args, self.handler = tier, args, handler
+        self.returns, self.says = returns, says
+        self.changes = self.verb != "GET" or tier == DESTRUCTIVE
+        self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
+        self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
+
+
+_WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",
+          "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS",
+          "rrd": "RRD", "mountpoint": "mount point"}
+
+
+def title(name):
+    """"Get VM config" of "proxmox_get_vm_config"."""
+    words = [_WORDS.get(word, word) for word in name.split("_")[1:]]
+    return (text.capital(words[0]) + " " + " ".join(words[1:])).strip()
+
+
+def description(name, tool):
+    """A row's description for the model: the docstring of its arguments, with {guest} filled in."""
+    return " ".join(tool.args.__doc__.split()).replace("{guest}", "container" if "_lxc" in name else "VM")
+
+
+def definition(name, tool):
+    """The MCP Tool (dict) of a row, with everything the newest revision knows."""
+    return {
+        "name": name, "title": title(name), "description": description(name, tool),
+        "inputSchema": input_schema(tool.args), "outputSchema": tool.returns.schema(),
+        "annotations": {"readOnlyHint": not tool.changes, "destructiveHint": tool.destroys,
+                        "idempotentHint": bool(tool.repeats), "openWorldHint": False}}
+
+
+# ----------------------------------------------------------------------------------------------------- shared arguments
+
+Node = Annotated[str, Arg(format="node")]
+AnyNode = Annotated[Optional[str], Arg(format="node")]
+Vmid = Annotated[int, Arg(format="vmid")]
+Storage = Annotated[str, Arg(format="storage")]
+Snapname = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
+Wait = Annotated[Optional[int], Arg(least=0, most=3600, switch=(None, 0))]
+
+
+@dataclass
+class NodeArgs:
+    """(one node)"""
+    node: Node = REQUIRED
+
+
+@dataclass
+class Guest:
+    """(one guest; `node` is looked up when left out)"""
+    vmid: Vmid = REQUIRED
+    node: AnyNode = None
+
+
+@dataclass
+class Waiting(Guest):
+    """(one guest, and a task that is followed)"""
+    wait: Wait = None
+
+
+@dataclass
+class OnNode(NodeArgs):
+    """(one node, and a task that is followed)"""
+    wait: Wait = None
+
+
+DEFAULT_LIMIT = 50
+
+
+@dataclass
+class Paged:
+    """(a list that is shown in pages)"""
+    limit: Annotated[int, Arg(least=1, most=1000)] = DEFAULT_LIMIT
+    offset: Annotated[int, Arg(least=0)] = 0
+
+
+#: Arguments that are never parameters: they say where, or how long to wait.
+NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset"}

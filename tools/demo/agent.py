@@ -1,0 +1,320 @@
+"""The guest agent of VMs, and cloud-init."""
+import base64
+import binascii
+
+from tools.demo.guests import addresses_of, agent_enabled, mac_of
+from tools.demo.model import GIB, MIB, die
+from tools.demo.rules import array, boolean, enum, integer, string
+from tools.demo.shell import Shell
+from tools.demo.wire import VM, Plain, Route, perm, perm_any
+
+#: Seconds after a start until the agent answers.
+BOOT = 5.0
+
+
+def _agent(call):
+    """The Guest, if its agent answers; else the text Proxmox has for it."""
+    guest = call.guest("qemu")
+    if not agent_enabled(guest):
+        die("No QEMU guest agent configured")
+    if not guest.running:
+        die("VM %d is not running" % guest.vmid)
+    if guest.paused or not guest.guest.get("os") or call.world.t - guest.since < BOOT:
+        die("QEMU guest agent is not running")
+    return guest
+
+
+def _shown(data):
+    """Bytes as they come out of the API: each byte a character (so UTF-8 arrives encoded twice)."""
+    return data.decode("latin-1")
+
+
+# ----------------------------------------------------------------------------------------------------------------- exec
+
+def execute(call):
+    """POST .../agent/exec."""
+    guest = _agent(call)
+    argv = call.p["command"]
+    if call.world.major < 8 and len(argv) == 1:         # one string there, of format string-alist (split_list)
+        argv = argv[0].split("\0") if "\0" in argv[0] else argv[0].replace(",", " ").replace(";", " ").split()
+    for word in argv:
+        if any(ord(character) > 255 for character in word):
+            die("Wide character in syswrite at /usr/share/perl5/PVE/QMPClient.pm line 320.")
+        if any(ord(character) > 127 for character in word):
+            die("Agent error: Invalid JSON syntax")
+    text = call.p.get("input-data", "")
+    if any(ord(character) > 255 for character in text):
+        die("Wide character in subroutine entry at /usr/share/perl5/PVE/QemuServer/Agent.pm line 231.")
+    if guest.guest.get("no_exec"):
+        die("Agent error: Command guest-exec has been disabled: the command is not allowed")
+    result = Shell(call.world, guest).start(argv, text.encode("latin-1"))
+    if result is None:
+        raise Plain(596, "Broken pipe")
+    pid = 1000 + call.world.count("agent pid")
+    guest.guest.setdefault("running", {})[pid] = (call.world.t + 0.1 + result.seconds, result)
+    return {"pid": pid}
+
+
+def exec_status(call):
+    """GET .../agent/exec-status: a finished program's result can be read once."""
+    guest = _agent(call)
+    found = guest.guest.get("running", {}).get(call.p["pid"])
+    if found is None:
+        die("Agent error: Invalid parameter 'pid'")
+    end, result = found
+    if call.world.t < end:
+        return {"exited": 0}
+    del guest.guest["running"][call.p["pid"]]
+    row = {"exited": 1, "exitcode": result.code}
+    if result.out:
+        row["out-data"] = _shown(result.out[:16 * MIB])
+    if result.err:
+        row["err-data"] = _shown(result.err[:16 * MIB])
+    if len(result.out) > 16 * MIB:
+        row["out-truncated"] = 1
+    return row
+
+
+# ------------------------------------------------------------------------------------------------------------ questions
+
+def os_info(call):
+    """GET .../agent/get-osinfo."""
+    return {"result": dict(_agent(call).guest["os"])}
+
+
+def host_name(call):
+    """GET .../agent/get-host-name."""
+    return {"result": {"host-name": _agent(call).name}}
+
+
+def interfaces(call):
+    """GET .../agent/network-get-interfaces."""
+    guest = _agent(call)
+    rows = [{"name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": [
+        {"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8},
+        {"ip-address": "::1", "ip-address-type": "ipv6", "prefix": 128}]}]
+    for number, (name, addresses) in enumerate(addresses_of(guest)):
+        rows.append({"name": name, "hardware-address": mac_of(guest, number).lower(), "ip-addresses": [
+            {"ip-address": address.partition("/")[0], "ip-address-type": "ipv6" if ":" in address else "ipv4",
+             "prefix": int(address.partition("/")[2])} for address in addresses],
+            "statistics": {"rx-bytes": 1000000, "rx-packets": 9000, "rx-errs": 0, "rx-dropped": 0, "tx-bytes": 400000,
+                           "tx-packets": 5000, "tx-errs": 0, "tx-dropped": 0}})
+    return {"result": rows}
+
+
+def file_systems(call):
+    """GET .../agent/get-fsinfo."""
+    guest = _agent(call)
+    if Shell(call.world, guest).windows:
+        return {"result": [{"name": "\\\\?\\Volume{d0}\\", "mountpoint": "C:\\", "type": "NTFS",
+                            "total-bytes": 63 * GIB,
+                            "used-bytes": 41 * GIB, "disk": []}]}
+    return {"result": [
+        {"name": "sda1", "mountpoint": "/", "type": "ext4", "total-bytes": 31 * GIB, "used-bytes": 13 * GIB, "disk": [
+            {"bus-type": "scsi", "bus": 0, "target": 0, "unit": 0, "dev": "/dev/sda1",
+             "serial": "0QEMU_QEMU_HARDDISK_drive-scsi0"}]},
+        {"name": "sda15", "mountpoint": "/boot/efi", "type": "vfat", "total-bytes": 124 * MIB, "used-bytes": 9 * MIB,
+         "disk": []}]}
+
+
+def users(call):
+    """GET .../agent/get-users."""
+    _agent(call)
+    return {"result": [{"user": "root", "login-time": call.world.t - 3600.5}]}
+
+
+def guest_time(call):
+    """GET .../agent/get-time: nanoseconds."""
+    _agent(call)
+    return {"result": int(call.world.t) * 10 ** 9}
+
+
+def timezone(call):
+    """GET .../agent/get-timezone."""
+    _agent(call)
+    return {"result": {"zone": "UTC", "offset": 0}}
+
+
+def vcpus(call):
+    """GET .../agent/get-vcpus."""
+    guest = _agent(call)
+    return {"result": [{"logical-id": number, "online": True, "can-offline": bool(number)}
+                       for number in range(guest.cpus)]}
+
+
+def info(call):
+    """GET .../agent/info."""
+    _agent(call)
+    names = ("guest-ping guest-exec guest-exec-status guest-get-osinfo guest-network-get-interfaces guest-get-fsinfo "
+             "guest-file-open guest-file-read guest-file-write guest-set-user-password guest-fsfreeze-freeze "
+             "guest-shutdown").split()
+    return {"result": {"version": "10.0.2", "supported_commands": [
+        {"name": name, "enabled": True, "success-response": True} for name in names]}}
+
+
+def ping(call):
+    """POST .../agent/ping."""
+    _agent(call)
+    return {"result": {}}
+
+
+def fs_trim(call):
+    """POST .../agent/fstrim."""
+    _agent(call)
+    return {"result": {"paths": [{"path": "/", "minimum": 0, "trimmed": 2147483648}]}}
+
+
+def freeze_status(call):
+    """POST .../agent/fsfreeze-status."""
+    _agent(call)
+    return {"result": "thawed"}
+
+
+def set_password(call):
+    """POST .../agent/set-user-password."""
+    guest = _agent(call)
+    if call.p["username"] not in ("root", "admin", "ci"):
+        die("Agent error: child process has failed to set user password")
+    return {"result": {}} if guest else None
+
+
+def read_file(call):
+    """GET .../agent/file-read."""
+    guest = _agent(call)
+    content = Shell(call.world, guest).read(call.p["file"])
+    if content is None:
+        die("Agent error: failed to open file '%s' (mode: 'r'): No such file or directory" % call.p["file"])
+    start, count = call.p.get("offset", 0), call.p.get("count", 16 * MIB)
+    part = content[start:start + count]
+    row = {"content": _shown(part) if call.p.get("decode", True) else base64.b64encode(part).decode()}
+    if start + count < len(content):
+        row["truncated"] = 1
+    return row
+
+
+def write_file(call):
+    """POST .../agent/file-write."""
+    guest = _agent(call)
+    text = call.p["content"]
+    if call.p.get("encode", True):
+        if any(ord(character) > 255 for character in text):
+            die("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 520.")
+        data = text.encode("latin-1")
+    else:
+        try:
+            data = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            die("Agent error: parameter 'buf-b64' is not valid base64")
+    if call.p["file"].endswith("/") or call.p["file"].startswith("/proc/"):
+        die("Agent error: failed to open file '%s' (mode: 'w'): Is a directory" % call.p["file"])
+    guest.guest.setdefault("files", {})[call.p["file"]] = data
+
+
+# ----------------------------------------------------------------------------------------------------------- cloud-init
+
+_CLOUD = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
+
+
+def cloud_init(call):
+    """GET .../cloudinit: the values, and those the drive does not have yet."""
+    guest = call.guest("qemu")
+    written = guest.guest.get("cloudinit")
+    rows = []
+    for key, value in sorted(guest.wanted().items()):
+        if key in _CLOUD or key.startswith("ipconfig"):
+            row = {"key": key, "value": str(value)}
+            if written is not None and written.get(key) != value:
+                row = {"key": key, "pending": str(value)}
+                if key in written:
+                    row["value"] = str(written[key])
+            rows.append(row)
+    return rows
+
+
+def regenerate(call):
+    """PUT .../cloudinit: write the drive again."""
+    guest = call.guest("qemu")
+    if not any("cloudinit" in volid for _, _, volid in guest.disks()):
+        die("no cloudinit drive configured")
+    guest.guest["cloudinit"] = {key: value for key,
+                                value in guest.wanted().items() if key in _CLOUD or key.startswith("ipconfig")}
+
+
+def dump(call):
+    """GET .../cloudinit/dump."""
+    guest = call.guest("qemu")
+    conf = guest.wanted()
+    if call.p["type"] == "meta":
+        return "instance-id: %s\n" % str(conf.get("vmgenid", "0")).replace("-", "")
+    if call.p["type"] == "user":
+        lines = ["#cloud-config", "hostname: %s" % guest.name, "manage_etc_hosts: true", "fqdn: %s" % guest.name]
+        if conf.get("ciuser"):
+            lines.append("user: %s" % conf["ciuser"])
+        if conf.get("cipassword"):
+            lines.append("password: $5$demo$************************")
+        if conf.get("sshkeys"):
+            from urllib.parse import unquote
+            lines += ["ssh_authorized_keys:"] + ["  - %s" % key for key in unquote(conf["sshkeys"]).split("\n") if key]
+        lines += ["chpasswd:", "  expire: False", "users:", "  - default", "package_upgrade: true"]
+        return "\n".join(lines) + "\n"
+    lines = ["version: 1", "config:"]
+    for key in sorted(key for key in conf if key.startswith("ipconfig")):
+        values = dict(part.partition("=")[::2] for part in str(conf[key]).split(","))
+        lines += ["    - type: physical", "      name: eth%s" % key[8:],
+                  "      mac_address: '%s'" % mac_of(guest, int(key[8:])).lower(),
+                  "      subnets:"]
+        if values.get("ip") == "dhcp":
+            lines.append("      - type: dhcp4")
+        elif values.get("ip"):
+            lines += ["      - type: static", "        address: '%s'" % values["ip"].partition("/")[0]]
+            if values.get("gw"):
+                lines.append("        gateway: '%s'" % values["gw"])
+    return "\n".join(lines) + "\n"
+
+
+_AUDIT = perm_any(VM, "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
+_FREE = perm(VM, "VM.GuestAgent.Unrestricted")
+_SYSTEM = perm_any(VM, "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.Unrestricted")
+
+
+def _row(verb, name, handler, words, check=_AUDIT, params=None):
+    return Route("%s /nodes/{node}/qemu/{vmid}/agent/%s" % (verb, name), handler, check, words, params)
+
+
+ROUTES = [
+    _row("POST", "exec", execute, "Run a program in the guest.", _FREE, {
+        "command*": array("Program and arguments.", string("A word.")),
+        "input-data": string("Its standard input.", maxLength=65536)}),
+    _row("GET", "exec-status", exec_status, "What became of a program.", _FREE, {"pid*": integer("The program.")}),
+    _row("GET", "get-osinfo", os_info, "The operating system."),
+    _row("GET", "get-host-name", host_name, "The host name."),
+    _row("GET", "network-get-interfaces", interfaces, "Network interfaces and addresses."),
+    _row("GET", "get-fsinfo", file_systems, "File systems and their fill."),
+    _row("GET", "get-users", users, "Who is logged in."),
+    _row("GET", "get-time", guest_time, "The guest's time."),
+    _row("GET", "get-timezone", timezone, "The guest's time zone."),
+    _row("GET", "get-vcpus", vcpus, "CPUs in the guest."),
+    _row("GET", "info", info, "What the agent can do."),
+    _row("POST", "ping", ping, "Whether the agent answers."),
+    _row("POST", "fstrim", fs_trim, "Trim the file systems.", _SYSTEM),
+    _row("POST", "fsfreeze-status", freeze_status, "Whether the file systems are frozen.", perm_any(
+        VM, "VM.GuestAgent.Audit", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.Unrestricted")),
+    _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
+        "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
+        "crypted": boolean("It is a hash.", default=0)}),
+    _row("GET", "file-read", read_file, "Read a file.",
+         perm_any(VM, "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted"), {
+             "file*": string("The file."), "count": integer("Bytes.", 1, 16777216),
+             "offset": integer("From this byte.", 0),
+             "decode": boolean("As text, not base64.", default=1)}),
+    _row("POST", "file-write", write_file, "Write a file.",
+         perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
+             "file*": string("The file."), "content*": string("What to write.", maxLength=61440),
+             "encode": boolean("The content is text, not base64.", default=1)}),
+    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit", cloud_init, perm(VM, "VM.Audit"),
+          "cloud-init values and what is not yet written."),
+    Route("PUT /nodes/{node}/qemu/{vmid}/cloudinit", regenerate, perm(VM, "VM.Config.Cloudinit"),
+          "Write the cloud-init drive again."),
+    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit/dump", dump, perm(VM, "VM.Audit"), "What cloud-init is told.", {
+        "type*": enum("Which part.", "user network meta")}),
+]

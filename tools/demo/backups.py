@@ -1,0 +1,482 @@
+"""Backups: vzdump with its log, backup jobs, guests without a backup."""
+import re
+import time
+
+from tools.demo import drives, retention
+from tools.demo import world as start
+from tools.demo.guests import agent_enabled, ha_of
+from tools.demo.model import GIB, MIB, Refused, bad, die, disk_rule
+from tools.demo.power import switch_off, switch_on
+from tools.demo.rules import array, boolean, enum, integer, parse_properties, split_list, string
+from tools.demo.wire import ALL, Route, perm
+
+_SPEED = 800 * MIB
+_EXTENSIONS = {"zstd": "zst", "gzip": "gz", "1": "lzo", "lzo": "lzo", "0": ""}
+
+
+# --------------------------------------------------------------------------------------------------------------- vzdump
+
+def _check_choice(p):
+    """PVE::VZDump::verify_vzdump_parameters."""
+    if p.get("all") and p.get("vmid"):
+        bad(all="option conflicts with option 'vmid'")
+    if p.get("exclude") and p.get("vmid"):
+        bad(exclude="option conflicts with option 'vmid'")
+    if p.get("pool") and (p.get("all") or p.get("vmid")):
+        bad(pool="option conflicts with option '%s'" % ("all" if p.get("all") else "vmid"))
+    if not (p.get("all") or p.get("vmid") or p.get("pool") or p.get("stop")):
+        bad(vmid="property is missing and it is not optional")
+    for name in ("tmpdir", "dumpdir", "script", "job-id"):
+        if name in p:
+            bad(**{name: "Only root may set this option."})
+
+
+def _chosen(world, p):
+    """{node: [vmid]}; guests that do not exist are under ""."""
+    if p.get("pool"):
+        if p["pool"] not in world.pools:
+            die("pool '%s' does not exist" % p["pool"])
+        ids = list(world.pools[p["pool"]]["vms"])
+    elif p.get("all"):
+        excluded = {int(word) for word in split_list(p.get("exclude", ""))}
+        ids = [vmid for vmid in world.guests if vmid not in excluded]
+    else:
+        ids = [int(word) for word in split_list(p.get("vmid", ""))]
+    found = {}
+    for vmid in sorted(set(ids)):
+        guest = world.guests.get(vmid)
+        found.setdefault(guest.node if guest else "", []).append(vmid)
+    return found
+
+
+def vzdump(call):
+    """POST /nodes/{node}/vzdump: a UPID, or "OK" when none of the guests is on this node."""
+    world, p = call.world, call.p
+    _check_choice(p)
+    if "bwlimit" in p or "ionice" in p or "performance" in p:
+        call.need("/", "Sys.Modify")
+    name = p.get("storage", "local")
+    if p.get("storage"):
+        call.need("/storage/" + name, "Datastore.AllocateSpace")
+        if p.get("prune-backups") is not None:
+            call.need("/storage/" + name, "Datastore.Allocate")
+    elif "dumpdir" not in p:
+        call.need("/storage/" + name, "Datastore.AllocateSpace")
+    chosen = _chosen(world, p)
+    ids = sorted(chosen.get(call.node, []) + chosen.get("", []))
+    for vmid in ids:
+        if p.get("all") and not call.may("/vms/%d" % vmid, "VM.Backup"):
+            continue
+        call.need("/vms/%d" % vmid, "VM.Backup")
+    if p.get("all"):
+        ids = [vmid for vmid in ids if call.may("/vms/%d" % vmid, "VM.Backup")]
+    if p.get("stop"):
+        return "OK"
+    if not ids:
+        return "OK"
+    try:
+        storage = world.online_storage(name, call.node)
+        if "backup" not in storage.content:
+            die("can't use storage '%s' for backups - wrong content type" % name)
+    except Refused as error:
+        die("could not get storage information for '%s': %s" % (name, error.text))
+    keep = retention.parse(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
+    words = " ".join(["vzdump"] + [str(vmid) for vmid in ids] + ["--%s %s" % (
+        key, int(value) if isinstance(value, bool) else "'%s'" % value if key == "notes-template" else value)
+        for key, value in sorted(p.items()) if key not in ("vmid",)])
+
+    def worker(task):
+        task.say("INFO: starting new backup job: %s" % words)
+        waited = False
+        while any(other.running and other.type == "vzdump" and other.node == call.node and other.holds_lock
+                  for other in list(world.tasks.all.values())):
+            if not waited:
+                task.say("INFO: trying to get global lock - waiting...")
+                waited = True
+            yield 1.0
+        task.holds_lock = True
+        if waited:
+            task.say("INFO: got global lock")
+        failed = 0
+        for vmid in ids:
+            begun = world.t
+            try:
+                yield from _backup(call, task, vmid, storage, keep)
+            except Refused as error:
+                failed += 1
+                task.say("ERROR: Backup of VM %d failed - %s" % (vmid, error.text.strip()))
+                task.say("INFO: Failed at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
+            else:
+                task.say("INFO: Finished Backup of VM %d (%s)" % (
+                    vmid, time.strftime("%H:%M:%S", time.gmtime(world.t - begun))))
+                task.say("INFO: Backup finished at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
+        task.holds_lock = False
+        if failed:
+            task.say("INFO: Backup job finished with errors")
+            die("job errors")
+        task.say("INFO: Backup job finished successfully")
+    return call.fork("vzdump", ids[0] if len(ids) == 1 else "", worker)
+
+
+def _backup(call, task, vmid, storage, keep):
+    """Worker part: one guest."""
+    world, p = call.world, call.p
+    guest = world.guests.get(vmid)
+    if guest is None:
+        die("unable to find VM '%d'" % vmid)
+    say = task.say
+    say("INFO: Starting Backup of VM %d (%s)\nINFO: Backup started at %s" % (vmid, guest.kind,
+        start.stamp(world.t, "%Y-%m-%d %H:%M:%S")))
+    compress = p.get("compress", "0")
+    mode = p.get("mode", "snapshot") if guest.running else "stop"
+    say("INFO: status = %s" % ("running" if guest.running else "stopped"))
+    if not guest.running:
+        say("INFO: backup mode: stop")
+    if not p.get("remove", True) and keep and storage.type != "pbs":
+        limit = sum(keep.values())
+        there = [volume for volume in storage.at(guest.node).values()
+                 if volume.content == "backup" and volume.vmid == vmid and not volume.protected]
+        if len(there) >= limit:
+            die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either "
+                "increase the limit or delete old backup(s)." % limit)
+    resource = ha_of(world, guest)
+    if mode == "stop" and guest.running and resource and resource["state"] in ("started", "enabled"):
+        die("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable "
+            "the Service.")
+    guest.check_lock()
+    say("INFO: %s Name: %s" % (guest.what, guest.name))
+    included, total = _included(world, guest)
+    for key, volid, size, reason in included:
+        if guest.kind == "lxc":
+            say("INFO: %s mount point %s ('%s') in backup%s" % (
+                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
+        elif reason:
+            say("INFO: exclude disk '%s' '%s' (%s)" % (key, volid, reason))
+        else:
+            say("INFO: include disk '%s' '%s' %s" % (key, volid, _short(size)))
+    if guest.kind == "lxc" and mode == "snapshot" and not all(
+            drives.can_snapshot(world, volid, guest.node) for _, _, volid in guest.disks(unused=False)):
+        say("INFO: mode failure - some volumes do not support snapshots\nINFO: trying 'suspend' mode instead")
+        mode = "suspend"
+    if guest.running:
+        say("INFO: backup mode: %s" % mode)
+    say("INFO: ionice priority: 7")
+    if guest.snapshots and guest.kind == "qemu":
+        say("INFO: snapshots found (not included into backup)")
+    # A task killed from here on leaves the lock behind, as with Proxmox.
+    guest.conf["lock"] = "backup"
+    begun, stopped = world.t, mode == "stop" and guest.running
+    try:
+        if stopped:
+            say("INFO: stopping vm" if guest.kind == "lxc" else "INFO: stopping virtual guest")
+            yield 2.0
+            switch_off(world, guest)
+        yield from _copy(world, task, guest, storage, compress, mode, total)
+        size = total if storage.type == "pbs" else int(total * (0.28 if compress == "0" else 0.12))
+        if size * (0.05 if storage.type == "pbs" else 1) > storage.space(guest.node)[2]:
+            die("vma_queue_write: write error - Broken pipe\nNo space left on device" if guest.kind == "qemu" else
+                "command 'tar cpf - ... | zstd' failed: exit code 1: No space left on device")
+        volume = start.backup_volume(world, storage, guest, begun, size, _EXTENSIONS[compress])
+        if storage.type != "pbs":
+            say("INFO: archive file size: %s" % _decimal(size))
+        if p.get("notes-template"):
+            say("INFO: adding notes to backup")
+            volume.notes = _notes(world, guest, p["notes-template"])
+        if p.get("protected"):
+            say("INFO: marking backup as protected")
+            volume.protected = True
+        if p.get("remove", True):
+            _prune(world, task, guest, storage, keep, p)
+    except Refused:
+        guest.conf.pop("lock", None)
+        raise
+    finally:
+        if stopped and not guest.running:
+            say("INFO: restarting vm")
+            switch_on(world, guest)
+    guest.conf.pop("lock", None)
+
+
+def _included(world, guest):
+    """([(key, volid or path, size, why not)], bytes in the backup)."""
+    rows, total = [], 0
+    for key, text in sorted(guest.conf.items()):
+        rule = disk_rule(guest.kind, key)
+        if not rule or key.startswith("unused"):
+            continue
+        parts = parse_properties(rule, str(text))
+        volid = parts.get("file", parts.get("volume"))
+        if guest.kind == "qemu" and drives.is_cdrom(parts):
+            continue
+        reason = None
+        if guest.kind == "lxc":
+            if key != "rootfs" and drives.mount_type(volid) != "volume":
+                reason = "bind mount" if volid.startswith("/") and not volid.startswith("/dev/") else "device"
+            elif key != "rootfs" and parts.get("backup") != "1":
+                reason = "disabled"
+        elif parts.get("backup") == "0":
+            reason = "backup=no"
+        size = drives.size_of_disk(world, guest, volid, parts) or 0
+        if not reason:
+            total += guest.filled if guest.kind == "lxc" and key == "rootfs" else size
+        rows.append((key, "/" if key == "rootfs" else parts.get("mp", volid), size, reason))
+    return rows, total
+
+
+def _copy(world, task, guest, storage, compress, mode, total):
+    """Worker part: the data goes over, with Proxmox's lines."""
+    say = task.say
+    stamp = start.stamp(world.t, "%Y-%m-%dT%H:%M:%SZ")
+    if storage.type == "pbs":
+        say("INFO: creating Proxmox Backup Server archive '%s/%d/%s'" % ("vm" if guest.kind == "qemu" else "ct",
+            guest.vmid, stamp))
+    else:
+        say("INFO: creating vzdump archive '%s/dump/vzdump-%s-%d-%s.%s%s'" % (
+            storage.conf.get("path"), guest.kind, guest.vmid, start.stamp(world.t),
+            "vma" if guest.kind == "qemu" else "tar",
+            "." + _EXTENSIONS[compress] if _EXTENSIONS[compress] else ""))
+    if compress in ("lzo", "1"):
+        yield 0.5
+        die("command '/usr/bin/vma create -v -c /var/tmp/vzdumptmp/qemu-server.conf exec:lzop>%s' failed: exit code 127"
+            % storage.name if guest.kind == "qemu" else
+            "command 'set -o pipefail && tar cpf - ./ | lzop' failed: exit code 127")
+    if guest.kind == "lxc":
+        if mode == "snapshot":
+            say("INFO: create storage snapshot 'vzdump'")
+        for _ in range(3):
+            yield max(0.5, min(6.0, total / _SPEED))
+        say("INFO: Total bytes written: %d (%s, 98MiB/s)"
+            % (total, "%.1fGiB" % (total / GIB) if total > GIB else "%dMiB" % (total / MIB)))
+        if mode == "snapshot":
+            say("INFO: cleanup temporary 'vzdump' snapshot")
+        return
+    if guest.running and mode == "snapshot":
+        if agent_enabled(guest):
+            say("INFO: issuing guest-agent 'fs-freeze' command\nINFO: issuing guest-agent 'fs-thaw' command")
+        say("INFO: started backup task '%s'\nINFO: resuming VM again" % world.uuid())
+    else:
+        say("INFO: starting kvm to execute backup task\nINFO: started backup task '%s'" % world.uuid())
+    seconds = max(3, min(20, int(total / (4 * GIB))))
+    for step in range(1, 6):
+        yield seconds / 5.0
+        done = total * step // 5
+        say("INFO: %3d%% (%s of %s) in %ds, read: %.1f MiB/s, write: %.1f MiB/s" % (
+            step * 20, _gib(done), _gib(total), int(seconds * step / 5.0), total / MIB / seconds,
+            total / MIB / seconds * 0.28))
+    say("INFO: backup is sparse: %.2f GiB (71%%) total zero data" % (total * 0.71 / GIB) if storage.type != "pbs" else
+        "INFO: backup was done incrementally, reused %.2f GiB (93%%)" % (total * 0.93 / GIB))
+    say("INFO: transferred %.2f GiB in %d seconds (%.1f MiB/s)" % (total / GIB, seconds, total / MIB / seconds))
+
+
+def _prune(world, task, guest, storage, keep, p):
+    if not keep:
+        return
+    task.say("INFO: prune older backups with retention: %s" % ", ".join("%s=%d" % item for item in keep.items()))
+    count = 0
+    for volume, mark in retention.marks(storage, guest.node, keep, guest.vmid, guest.kind):
+        if mark == "remove":
+            task.say("INFO: removing backup '%s'" % volume.volid)
+            storage.at(guest.node).pop(volume.volid, None)
+            count += 1
+    task.say("INFO: pruned %d backup(s)%s" % (count, " not covered by keep-retention policy" if count else ""))
+
+
+def _notes(world, guest, template):
+    values = {"guestname": guest.name, "node": guest.node, "vmid": str(guest.vmid), "cluster": world.name}
+    text = template.replace("\\n", "\n").replace("\\\\", "\\")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values.get(match.group(1), match.group(0)), text)
+
+
+def _gib(size):
+    return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
+
+
+def _short(size):
+    return "%dG" % (size // GIB) if size % GIB == 0 else "%dM" % (size // MIB)
+
+
+def _decimal(size):
+    return "%.2fGB" % (size / GIB) if size >= GIB else "%dMB" % (size // MIB)
+
+
+def defaults(call):
+    """GET /nodes/{node}/vzdump/defaults."""
+    name = call.p.get("storage")
+    if name:
+        call.need_any("/storage/" + name, "Datastore.Audit", "Datastore.AllocateSpace")
+    row = {"mode": "snapshot", "compress": "0", "remove": 1, "ionice": 7, "lockwait": 180, "stopwait": 10, "zstd": 1,
+           "pigz": 0, "prune-backups": "keep-all=1", "notification-mode": "auto"}
+    if name:
+        row["storage"] = name
+        row["prune-backups"] = call.world.storage(name).conf.get("prune-backups", "keep-all=1")
+    return row
+
+
+def extract(call):
+    """GET /nodes/{node}/vzdump/extractconfig."""
+    volid = call.p["volume"]
+    storage = call.world.online_storage(volid.partition(":")[0], call.node)
+    volume = storage.at(call.node).get(volid)
+    if volume is None or volume.content != "backup":
+        die("volume '%s' does not exist" % volid)
+    if not call.may("/storage/" + storage.name, "Datastore.Allocate"):
+        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
+        call.need("/vms/%d" % volume.vmid, "VM.Backup")
+    return "".join("%s: %s\n" % (key, str(value).rstrip("\n").replace("\n", "%0A")) for key, value in sorted(
+        volume.facts["config"].items()))
+
+
+# ----------------------------------------------------------------------------------------------------------------- jobs
+
+def jobs(call):
+    """GET /cluster/backup."""
+    return [_job_row(call, job) for job in call.world.backup_jobs.values()]
+
+
+def _job_row(call, job):
+    row = dict(job)
+    if row.get("enabled"):
+        row["next-run"] = int(call.world.t // 86400 * 86400 + 86400 + 21 * 3600)
+    return row
+
+
+def _job(call):
+    found = call.world.backup_jobs.get(call.p["id"])
+    if found is None:
+        bad(id="No such job '%s'" % call.p["id"])
+    return found
+
+
+def job(call):
+    """GET /cluster/backup/{id}."""
+    return _job_row(call, _job(call))
+
+
+def _job_values(call):
+    values = {key: int(value) if isinstance(value, bool) else value for key, value in call.p.items()
+              if key not in ("id", "delete", "starttime", "dow")}
+    if "starttime" in call.p:
+        values["schedule"] = "%s %s" % (call.p.get("dow", "*"), call.p["starttime"])
+    if "prune-backups" in values:
+        values["prune-backups"] = dict(part.split("=") for part in values["prune-backups"].split(","))
+    if values.get("storage"):
+        storage = call.world.storages.get(values["storage"])
+        if storage is None:
+            die("storage '%s' does not exist" % values["storage"])
+        if "backup" not in storage.content:
+            bad(storage="storage '%s' does not support backups" % storage.name)
+    return values
+
+
+def create_job(call):
+    """POST /cluster/backup."""
+    if not call.p.get("schedule") and not call.p.get("starttime"):
+        bad(starttime="neither 'starttime' nor 'schedule' were set")
+    _check_choice(call.p)
+    name = call.p.get("id") or "backup-%s" % call.world.uuid()[:13]
+    if name in call.world.backup_jobs:
+        die("Job '%s' already exists" % name)
+    call.world.backup_jobs[name] = dict({"id": name, "type": "vzdump", "enabled": 1}, **_job_values(call))
+
+
+def change_job(call):
+    """PUT /cluster/backup/{id}."""
+    found = _job(call)
+    values = _job_values(call)
+    merged = dict(found, **values)
+    for key in split_list(call.p.get("delete", "")):
+        merged.pop(key, None)
+        if key in values:
+            bad(delete="you can't use '-%s' and '-delete %s' at the same time" % (key, key))
+    if values.get("vmid"):
+        for other in ("all", "pool"):
+            if other not in values:
+                merged.pop(other, None)
+    _check_choice({key: value for key, value in merged.items() if value})
+    found.clear()
+    found.update(merged)
+
+
+def delete_job(call):
+    """DELETE /cluster/backup/{id}."""
+    _job(call)
+    del call.world.backup_jobs[call.p["id"]]
+
+
+def job_volumes(call):
+    """GET /cluster/backup/{id}/included_volumes: a tree of guests and their disks."""
+    found = _job(call)
+    children = []
+    for ids in _chosen(call.world, found).values():
+        for vmid in ids:
+            guest = call.world.guests.get(vmid)
+            if guest is None:
+                children.append({"id": vmid, "type": "unknown", "name": "", "leaf": 1, "children": []})
+                continue
+            volumes = [{"id": "%d:%s" % (vmid, key), "name": key, "included": int(not reason),
+                        "reason": reason or "enabled", "leaf": 1}
+                       for key, _, _, reason in _included(call.world, guest)[0]]
+            children.append({"id": vmid, "name": guest.name, "type": guest.kind, "children": volumes, "leaf": 0})
+    return {"children": children, "not_all_permissions": 0}
+
+
+def not_backed_up(call):
+    """GET /cluster/backup-info/not-backed-up."""
+    covered = set()
+    for found in call.world.backup_jobs.values():
+        if found.get("enabled", 1):
+            for ids in _chosen(call.world, found).values():
+                covered.update(ids)
+    return [{"vmid": guest.vmid, "name": guest.name, "type": guest.kind} for guest in call.world.guests.values()
+            if guest.vmid not in covered and call.may("/vms/%d" % guest.vmid, "VM.Audit")]
+
+
+_STORAGE = string("Backups go here.", format="pve-storage-id")
+_COMMON = {
+    "vmid": string("These guests.", format="pve-vmid-list"), "all": boolean("All guests.", default=0),
+    "storage": _STORAGE,
+    "pool": string("The guests of this pool."), "exclude": string("With all: not these.", format="pve-vmid-list"),
+    "mode": enum("How.", "snapshot suspend stop", default="snapshot"),
+    "compress": enum("Compression.", "0 1 gzip lzo zstd", default="0"),
+    "remove": boolean("Prune older backups.", default=1),
+    "prune-backups": string("What to keep.", format=retention.RULES),
+    "notes-template": string("Notes, with {{guestname}} and the like.", maxLength=1024, requires="storage"),
+    "protected": boolean("Make it protected.", requires="storage"), "bwlimit": integer("KiB/s.", 0),
+    "ionice": integer("Priority.", 0, 8),
+    "lockwait": integer("Minutes to wait for the lock.", 0), "stopwait": integer("Minutes to wait for a stop.", 0),
+    "mailto": string("Mail to.", format="email-or-username-list"),
+    "mailnotification": enum("When to mail.", "always failure"),
+    "notification-mode": enum("How to notify.", "auto legacy-sendmail notification-system"),
+    "quiet": boolean("Less output.", default=0),
+    "stdexcludes": boolean("Without temporary files.", default=1), "zstd": integer("zstd threads."),
+    "pigz": integer("pigz threads."),
+    "exclude-path": array("Without these paths.", {"type": "string"}),
+    "stop": boolean("Stop running backups here.", default=0),
+    "dumpdir": string("Only for root."), "tmpdir": string("Only for root."), "script": string("Only for root."),
+}
+_JOB = dict(_COMMON, **{
+    "id": string("Id of the job.", format="pve-configid"),
+    "schedule": string("When.", format="pve-calendar-event", maxLength=128),
+    "enabled": boolean("Runs.", default=1), "comment": string("A comment.", maxLength=512),
+    "node": string("Only on this node.", format="pve-node"),
+    "repeat-missed": boolean("Catch up.", default=0), "starttime": string("Time of day.", pattern=r"\d{1,2}:\d{1,2}"),
+    "dow": string("Days of the week.", requires="starttime", format="pve-day-of-week-list")})
+_ID = {"id": string("Id of the job.", maxLength=50, pattern=r"\S+")}
+_AUDIT, _MODIFY = perm("/", "Sys.Audit"), perm("/", "Sys.Modify")
+
+ROUTES = [
+    Route("POST /nodes/{node}/vzdump", vzdump, ALL, "Back guests up.", dict(_COMMON, **{
+        "job-id": string("Only for root.", maxLength=50, pattern=r"\S+")})),
+    Route("GET /nodes/{node}/vzdump/defaults", defaults, ALL, "What vzdump does unless told otherwise.",
+          {"storage": _STORAGE}),
+    Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.",
+          {"volume*": string("The backup.")}),
+    Route("GET /cluster/backup", jobs, _AUDIT, "Backup jobs."),
+    Route("POST /cluster/backup", create_job, _MODIFY, "Make a backup job.", _JOB),
+    Route("GET /cluster/backup/{id}", job, _AUDIT, "A backup job.", _ID),
+    Route("PUT /cluster/backup/{id}", change_job, _MODIFY, "Change a backup job.", dict(_JOB, **dict(_ID, delete=string(
+        "Options to remove.", format="pve-configid-list")))),
+    Route("DELETE /cluster/backup/{id}", delete_job, _MODIFY, "Remove a backup job.", _ID),
+    Route("GET /cluster/backup/{id}/included_volumes", job_volumes, _AUDIT, "Disks a backup job includes.", _ID),
+    Route("GET /cluster/backup-info/not-backed-up", not_backed_up, _AUDIT, "Guests in no backup job."),
+]

@@ -1,0 +1,469 @@
+"""Guests elsewhere: clones, templates, migrations."""
+import re
+
+from tools.demo import change, disks, drives
+from tools.demo.create import _unique
+from tools.demo.guests import ha_of
+from tools.demo.model import GIB, MIB, Guest, Refused, bad, die, disk_rule, size_text
+from tools.demo.power import switch_off, switch_on
+from tools.demo.rules import boolean, enum, integer, number, parse_properties, split_list, string
+from tools.demo.wire import VM, Route, perm
+from tools.demo.world import stamp
+
+
+def _kind(call):
+    return "qemu" if "/qemu/" in call.route.template else "lxc"
+
+
+# ---------------------------------------------------------------------------------------------------------------- clone
+
+def clone(call):
+    """POST .../clone."""
+    kind, world, p = _kind(call), call.world, call.p
+    guest, newid, target = call.guest(kind), p["newid"], p.get("target") or call.node
+    if p.get("pool") is not None and p["pool"] not in world.pools:
+        die("pool '%s' does not exist" % p["pool"])
+    full = p.get("full", not guest.template)
+    if not full and p.get("storage"):
+        bad(storage="parameter 'storage' not allowed for linked clones")
+    if not full and p.get("format"):
+        bad(format="parameter 'format' not allowed for linked clones")
+    if target not in world.nodes:
+        bad(target="no such cluster node '%s'" % target)
+    if p.get("storage"):
+        call.need("/storage/" + p["storage"], "Datastore.AllocateSpace")
+        storage = world.online_storage(p["storage"], call.node)
+        if kind == "qemu" and "images" not in storage.content:
+            bad(storage="storage '%s' does not support vm images" % storage.name)
+        if kind == "lxc":
+            drives.check_rootdir(world, storage.name)
+    guest.check_lock()
+    conf = guest.conf
+    if p.get("snapname"):
+        if p["snapname"] not in guest.snapshots:
+            die("snapshot '%s' does not exist" % p["snapname"])
+        conf = guest.snapshots[p["snapname"]]["conf"]
+    _check_source(call, guest, conf, full, target)
+    other = world.guests.get(newid)
+    if other is not None and kind == "lxc":
+        die("%s %d already exists on node '%s'" % (other.what, newid, other.node))
+    if other is not None and other.node == call.node:
+        die("unable to create VM %d: config file already exists" % newid)
+    if kind == "lxc":
+        guest.conf["lock"] = "disk"
+    new = Guest(newid, kind, call.node, {"lock": "clone"}, **dict(guest.guest, ips=None))
+
+    def worker(task):
+        made, done = [], False
+        try:
+            if world.guests.get(newid) is not None:
+                clash = world.guests[newid]
+                die("unable to create VM %d - %s %d already exists on node '%s'" % (newid, clash.what, newid,
+                    clash.node))
+            world.guests[newid] = new
+            copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
+                "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
+            for key, text in list(conf.items()):
+                if disk_rule(kind, key) and not key.startswith("unused"):
+                    copy[key] = yield from _copy_disk(world, task, guest, new, key, text, full, p, made)
+            yield 0.4
+            if p.get("name") or p.get("hostname"):
+                copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
+            elif kind == "qemu":
+                copy["name"] = ("Copy-of-VM-%s"
+                                % guest.conf["name"]) if guest.conf.get("name") else "Copy-of-VM-%d" % guest.vmid
+            if "description" in p:
+                copy["description"] = change._description(p["description"])
+            _unique(world, copy)
+            if kind == "qemu":
+                copy["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
+            new.conf.clear()
+            new.conf.update(copy)
+            if p.get("pool"):
+                world.pools[p["pool"]]["vms"].append(newid)
+            if target != call.node:
+                _carry(world, new, target)
+            new.filled = guest.filled
+            done = True
+        except Refused as error:
+            for volid in made:
+                world.free(volid, new.node)
+            if world.guests.get(newid) is not new:
+                raise
+            del world.guests[newid]
+            die("clone failed: %s" % error.text)
+        finally:
+            if kind == "lxc" and guest.conf.get("lock") == "disk" and (done or newid not in world.guests):
+                guest.conf.pop("lock")
+    return call.fork("qmclone" if kind == "qemu" else "vzclone", guest.vmid, worker)
+
+
+def _check_source(call, guest, conf, full, target):
+    """What can be refused before the task starts."""
+    world = call.world
+    if guest.kind == "lxc" and guest.running and full and not call.p.get("snapname"):
+        die("Full clone of a running container is only possible from a snapshot")
+    if guest.kind == "qemu" and guest.running and "tpmstate0" in conf and not call.p.get("snapname"):
+        die("cannot clone TPM state while VM is running")
+    for key, text in conf.items():
+        rule = disk_rule(guest.kind, key)
+        if key.startswith("net") and key[3:].isdigit():
+            drives.check_bridge(call, guest.kind, text)
+        if not rule or key.startswith("unused"):
+            continue
+        parts = parse_properties(rule, str(text))
+        volid = parts.get("file", parts.get("volume"))
+        if guest.kind == "lxc" and drives.mount_type(volid) != "volume":
+            die("unable to clone mountpoint '%s' (type %s)" % (key, drives.mount_type(volid)))
+        if guest.kind == "qemu" and drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
+            continue
+        name = volid.partition(":")[0]
+        wanted = call.p.get("storage", name) if full else name
+        call.need("/storage/" + wanted, "Datastore.AllocateSpace")
+        if target != call.node and not world.storages[wanted].shared:
+            die("can't clone VM to node '%s' (VM uses local storage)" % target if guest.kind == "qemu" else
+                "can't clone CT to node '%s' (CT uses local storage)" % target)
+        if not full and (world.storages[name].type == "lvm" or "base" not in volid) and not drives.is_cloudinit(parts):
+            if guest.kind == "lxc":
+                die("Linked clone feature for '%s' is not available" % volid)
+            die("Linked clone feature is not supported for '%s' (%s)" % (volid, key))
+        if full and call.p.get("snapname") and world.storages[name].type == "zfspool":
+            die("Full clone feature is not supported for '%s' (%s)" % (volid, key))
+
+
+def _copy_disk(world, task, guest, new, key, text, full, p, made):
+    """Worker part: the new guest's value of a disk."""
+    rule = disk_rule(guest.kind, key)
+    parts = parse_properties(rule, str(text))
+    name = "file" if guest.kind == "qemu" else "volume"
+    volid = parts[name]
+    if guest.kind == "qemu" and drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
+        return text
+    volume = world.volume(volid, guest.node)
+    if volume is None:
+        die(drives.missing_volume(world, volid))
+    storage = world.storages[volid.partition(":")[0]]
+    if full or drives.is_cloudinit(parts):
+        task.say("create full clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
+                 "create full clone of mountpoint %s (%s)" % (key, volid))
+        target = world.online_storage(p["storage"], guest.node) if full and p.get("storage") else storage
+        copy = disks.copy_volume(world, new, volume, target,
+                                 p.get("format") if full and "cloudinit" not in volid else None)
+        made.append(copy.volid)
+        if volume.size > 16 * MIB:
+            yield from disks.copying(world, task.say, volume.size, disks.mirror_line("drive-" + key) if guest.running
+                                     else disks.gib_line())
+    else:
+        task.say("create linked clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
+                 "create linked clone of mountpoint %s (%s)" % (key, volid))
+        copy = world.allocate(storage, new.node, new.vmid, volume.size, "qcow2" if storage.files else volume.format,
+                              new.kind, used=1 << 20)
+        if storage.files or storage.type == "zfspool":
+            old = copy.volid
+            copy.volid = "%s:%s/%s" % (storage.name, volume.name, copy.name)
+            storage.at(new.node)[copy.volid] = storage.at(new.node).pop(old)
+        copy.facts["parent"] = volume.name
+        made.append(copy.volid)
+        yield 0.3
+    parts[name] = copy.volid
+    parts.pop("format", None)
+    if "size" in parts or guest.kind == "lxc":
+        parts["size"] = size_text(copy.size)
+    return drives.print_properties(parts, rule)
+
+
+# ------------------------------------------------------------------------------------------------------------- template
+
+def template(call):
+    """POST .../template: a task, which is not named for a container."""
+    kind, world = _kind(call), call.world
+    guest = call.guest(kind)
+    only = call.p.get("disk")
+    guest.check_lock()
+    if guest.snapshots:
+        die("unable to create template, because %s contains snapshots" % guest.what)
+    if guest.template and not only:
+        die("you can't convert a template to a template")
+    if guest.running:
+        die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
+
+    def convert():
+        for key, parts, volid in guest.disks(unused=False):
+            thick = world.storages[volid.partition(":")[0]].type == "lvm"      # a VM keeps such a disk as it is
+            if only not in (None, key) or drives.is_cloudinit({"file": volid}) or thick:
+                continue
+            volume = world.volume(volid, guest.node)
+            name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)",
+                          lambda match: "base-" if match.group(1) == "vm" else "basevol-", volid)
+            volumes = world.storages[volid.partition(":")[0]].at(guest.node)
+            volumes[name] = volumes.pop(volid)
+            volume.volid = name
+            guest.conf[key] = str(guest.conf[key]).replace(volid, name, 1)
+        guest.conf["template"] = 1
+
+    def worker(task):
+        for _, _, volid in guest.disks(unused=False) if kind == "lxc" else ():
+            if world.storages[volid.partition(":")[0]].type == "lvm":
+                die("Template feature is not available for '%s'" % volid)
+        task.say("  Logical volume pve/base-%d-disk-0 changed." % guest.vmid)
+        yield 1.0
+        convert()
+    upid = call.fork("qmtemplate" if kind == "qemu" else "vztemplate", guest.vmid, worker)
+    return upid if kind == "qemu" else None
+
+
+# ------------------------------------------------------------------------------------------------------------ migration
+
+def _local_disks(world, guest):
+    """The rows of local_disks: volumes that only this node has, CDs among them."""
+    rows = []
+    found = [(key, parts, volid, 0) for key, parts, volid in guest.disks()]
+    for key, text in guest.conf.items():
+        match = re.match(r"(?:file=)?([\w.-]+:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
+        if match:
+            found.append((key, {}, match.group(1), 1))
+    for key, parts, volid, cdrom in found:
+        if not world.storages[volid.partition(":")[0]].shared:
+            unused = key.startswith("unused")
+            rows.append({"volid": volid, "drivename": key, "size": drives.size_of_disk(world, guest, volid, parts),
+                         "cdrom": cdrom, "is_unused": int(unused), "is_vmstate": 0, "is_attached": int(not unused),
+                         "replicate": 1, "shared": 0})
+    return rows
+
+
+def precheck(call):
+    """GET .../migrate."""
+    kind, world = _kind(call), call.world
+    guest = call.guest(kind)
+    target = call.p.get("target")
+    if target is not None and target not in world.nodes:
+        bad(target="no such cluster node '%s'" % target)
+    allowed, refused = [], {}
+    for name in world.nodes:
+        if name == guest.node or target not in (None, name):
+            continue
+        away = sorted({volid.partition(":")[0] for _, _, volid in guest.disks()
+                       if not world.storages[volid.partition(":")[0]].on(name)})
+        if away:
+            refused[name] = {"unavailable_storages" if kind == "qemu" else "unavailable-storages": away}
+        elif name not in world.offline:
+            allowed.append(name)
+    if kind == "lxc":
+        return {"running": int(guest.running), "allowed-nodes": allowed, "not-allowed-nodes": refused}
+    resources = [key for key in guest.conf if re.match(r"(hostpci|usb)\d+$", key)]
+    return {"running": int(guest.running), "local_disks": _local_disks(world, guest), "local_resources": resources,
+            "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 1, "allowed_nodes": allowed,
+            "not_allowed_nodes": refused}
+
+
+def migrate(call):
+    """POST .../migrate."""
+    kind, world, p = _kind(call), call.world, call.p
+    guest, target = call.guest(kind), p["target"]
+    if p.get("force"):
+        bad(force="Only root may use this option.")
+    if target == call.node:
+        bad(target="target is local node.")
+    if target not in world.nodes:
+        die("no such cluster node '%s'" % target)
+    if target in world.offline:
+        die("node '%s' is not online" % target)
+    if kind == "qemu" and guest.running and not p.get("online"):
+        die("can't migrate running VM without --online")
+    if kind == "lxc" and guest.running and not (p.get("restart") or p.get("online")):
+        die("can't migrate running container without --online or --restart")
+    mapping = p.get("targetstorage") or p.get("target-storage")
+    for _, _, volid in guest.disks():
+        name = _mapped(mapping, volid.partition(":")[0])
+        if not mapping and not world.storages[name].on(target):
+            die("storage '%s' is not available on node '%s'" % (name, target))
+        if mapping:
+            call.need("/storage/" + name, "Datastore.AllocateSpace")
+            world.online_storage(name, target)
+    if ha_of(world, guest):
+        return _ha_migrate(call, guest, target)
+    return call.fork("qmigrate" if kind == "qemu" else "vzmigrate", guest.vmid, lambda task: moving(
+        world, guest, target, task, p.get("with-local-disks") or p.get("restart"), mapping))
+
+
+def _mapped(mapping, name):
+    """The storage that takes the volumes of `name`: targetstorage is "1", one storage, or pairs."""
+    for word in split_list(mapping or ""):
+        old, colon, new = word.partition(":")
+        if colon and old == name:
+            return new
+        if not colon and word != "1":
+            return word
+    return name
+
+
+def _ha_migrate(call, guest, target):
+    world = call.world
+
+    def worker(task):
+        task.say("Requesting HA migration for %s %d to node %s" % (guest.what, guest.vmid, target))
+        yield 0.3
+        world.tasks.later(8.0, lambda: world.tasks.fork(
+            guest.node, "qmigrate" if guest.kind == "qemu" else "vzmigrate", guest.vmid, "root@pam",
+            lambda inner: moving(world, guest, target, inner, True, None)))
+    return call.fork("hamigrate", guest.vmid, worker)
+
+
+def moving(world, guest, target, task, with_disks, mapping):
+    """Worker: bring a guest to another node, its local disks with it (PVE::AbstractMigrate)."""
+    start = world.t
+
+    def log(text):
+        for line in text.split("\n"):
+            task.say("%s %s" % (stamp(world.t, "%Y-%m-%d %H:%M:%S"), line))
+
+    def duration():
+        seconds = int(world.t - start)
+        return "%02d:%02d:%02d" % (seconds // 3600, seconds // 60 % 60, seconds % 60)
+
+    try:
+        yield from _move(world, guest, target, log, with_disks, mapping)
+    except Refused as error:
+        log("ERROR: migration aborted (duration %s): %s" % (duration(), error.text.strip()))
+        die("migration aborted")
+    log("migration finished successfully (duration %s)" % duration())
+
+
+def _obstacle(world, guest, row, with_disks):
+    """Why a local volume cannot be taken along (": reason"), or None."""
+    if row["cdrom"]:
+        return ""
+    live = guest.running and guest.kind == "qemu"
+    if live and not with_disks and row["is_attached"]:
+        return ": can't live migrate attached local disks without with-local-disks option"
+    confs = [snapshot["conf"] for snapshot in guest.snapshots.values()]
+    if any(volid == row["volid"] for conf in confs for _, _, volid in guest.disks(conf)):
+        if live:
+            return ": online storage migration not possible if non-replicated snapshot exists"
+        if world.storages[row["volid"].partition(":")[0]].type != "zfspool":
+            return ": non-migratable snapshot exists"
+    return None
+
+
+def _move(world, guest, target, log, with_disks, mapping):
+    guest.check_lock()
+    if target in world.offline:
+        die("Can't connect to destination address using public key")
+    was_running = guest.running
+    if guest.kind == "lxc" and was_running and with_disks is None:
+        die("lxc live migration is currently not implemented")
+    devices = [key for key in guest.conf if re.match(r"(hostpci|usb)\d+$", key)]
+    if guest.kind == "qemu" and devices:
+        die("can't migrate VM which uses local devices: %s" % ", ".join(devices))
+    local = _local_disks(world, guest)
+    log("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target, world.nodes[target].ip))
+    failed = False
+    for row in local:
+        log("found local disk '%s' (%s)" % (row["volid"], "attached" if row["is_attached"] else "unused"))
+        problem = _obstacle(world, guest, row, with_disks)
+        if problem is not None:
+            failed = True
+            log("ERROR: can't migrate local %s '%s'%s" % ("cdrom" if row["cdrom"] else "disk", row["volid"], problem))
+    if failed:
+        die("Problem found while scanning volumes - can't migrate VM - check log" if guest.kind == "qemu" else
+            "can't migrate CT - check log")
+    guest.conf["lock"] = "migrate"
+    try:
+        if guest.kind == "lxc" and was_running:
+            log("shutdown CT %d" % guest.vmid)
+            yield 2.0
+            switch_off(world, guest)
+        live = was_running and guest.kind == "qemu"
+        for row in local:
+            name = _mapped(mapping, row["volid"].partition(":")[0])
+            if row["size"] * 0.3 > world.storages[name].space(target)[2]:
+                die("storage migration for '%s' to storage '%s' failed - not enough free space" % (row["volid"], name))
+            yield from disks.copying(world, log, row["size"], disks.mirror_line("drive-" + row["drivename"]) if live
+                                     else disks.gib_line())
+        if live:
+            log("starting online/live migration on unix:/run/qemu-server/%d.migrate\nset migration capabilities\n"
+                "migration speed limit: 125.0 MiB/s" % guest.vmid)
+            for part in (0.3, 0.6, 0.9):
+                yield 1.5
+                log("migration active, transferred %.1f GiB of %.1f GiB VM-state, 112.4 MiB/s"
+                    % (guest.memory * part / GIB, guest.memory / GIB))
+            log("average migration speed: 118.1 MiB/s - downtime 64 ms\nmigration status: completed")
+        yield 0.6
+        _carry(world, guest, target, mapping)
+    finally:
+        guest.conf.pop("lock", None)
+    if guest.kind == "lxc" and was_running:
+        log("start container on target node")
+        yield 1.0
+        switch_on(world, guest)
+
+
+def _carry(world, guest, target, mapping=None):
+    """A guest's configuration and local volumes are on another node from now on."""
+    source = guest.node
+    renamed = {}
+    confs = [guest.conf, guest.pending] + [snapshot["conf"] for snapshot in guest.snapshots.values()]
+    for conf in confs:
+        for key, parts, volid in guest.disks({key: value for key, value in conf.items() if value is not None}):
+            if volid in renamed:
+                continue
+            storage = world.storages[volid.partition(":")[0]]
+            wanted = world.storages[_mapped(mapping, storage.name)]
+            if storage.shared and wanted is storage:
+                continue
+            volume = storage.at(source).pop(volid, None)
+            if volume is None:
+                continue
+            if wanted is storage:
+                storage.at(target)[volid] = volume
+                renamed[volid] = volid
+            else:
+                new = world.allocate(wanted, target, guest.vmid, volume.size, None, guest.kind, used=volume.taken)
+                renamed[volid] = new.volid
+    for snapshot in guest.snapshots.values():
+        state = snapshot.get("vmstate")
+        if state and not world.storages[state.partition(":")[0]].shared:
+            volume = world.storages[state.partition(":")[0]].at(source).pop(state, None)
+            if volume is not None:
+                world.storages[state.partition(":")[0]].at(target)[state] = volume
+    for conf in confs:
+        for key, value in list(conf.items()):
+            for old, new in renamed.items():
+                if value is not None and old != new and old in str(value):
+                    conf[key] = str(value).replace(old, new)
+    guest.node = target
+
+
+_CLONE = {"newid*": integer("Id of the clone.", 100, 999999999, format="pve-vmid"), "description": string("Its notes."),
+          "pool": string("Into this pool.", format="pve-poolid"), "full": boolean("Copy all disks."),
+          "snapname": string("From this snapshot.", format="pve-configid", maxLength=40),
+          "storage": string("Copies go here.", format="pve-storage-id"),
+          "target": string("On this node.", format="pve-node")}
+_MAY_CLONE = ["and", perm(VM, "VM.Clone"), ["or", perm("/vms/{newid}", "VM.Allocate"),
+                                            perm("/pool/{pool}", "VM.Allocate") + ["require_param", "pool"]]]
+_MIGRATE = perm(VM, "VM.Migrate")
+_TARGET = {"target": string("To this node.", format="pve-node")}
+
+ROUTES = [
+    Route("POST /nodes/{node}/qemu/{vmid}/clone", clone, _MAY_CLONE, "Copy a VM.", dict(_CLONE, **{
+        "name": string("Its name.", format="dns-name"), "format": enum("Format of the copies.", "raw qcow2 vmdk"),
+        "bwlimit": integer("KiB/s.", 0)})),
+    Route("POST /nodes/{node}/lxc/{vmid}/clone", clone, _MAY_CLONE, "Copy a container.", dict(_CLONE, **{
+        "hostname": string("Its host name.", format="dns-name"), "bwlimit": number("KiB/s.", 0)})),
+    Route("POST /nodes/{node}/qemu/{vmid}/template", template, perm(VM, "VM.Allocate"), "Make a VM a template.", {
+        "disk": enum("Only this disk.", disks.QEMU_DISKS)}),
+    Route("POST /nodes/{node}/lxc/{vmid}/template", template, perm(VM, "VM.Allocate"), "Make a container a template."),
+    Route("GET /nodes/{node}/qemu/{vmid}/migrate", precheck, _MIGRATE, "Where a VM could go.", _TARGET),
+    Route("GET /nodes/{node}/lxc/{vmid}/migrate", precheck, _MIGRATE, "Where a container could go.", _TARGET),
+    Route("POST /nodes/{node}/qemu/{vmid}/migrate", migrate, _MIGRATE, "Bring a VM to another node.", {
+        "target*": _TARGET["target"], "online": boolean("While it runs."), "force": boolean("Only for root."),
+        "with-local-disks": boolean("Its local disks too."),
+        "targetstorage": string("Storages there.", format="storage-pair-list"),
+        "bwlimit": integer("KiB/s.", 0), "migration_type": enum("With or without SSH.", "secure insecure"),
+        "migration_network": string("Over this network.", format="CIDR")}),
+    Route("POST /nodes/{node}/lxc/{vmid}/migrate", migrate, _MIGRATE, "Bring a container to another node.", {
+        "target*": _TARGET["target"], "online": boolean("Live; not possible yet."),
+        "restart": boolean("Stop it, move, start it."),
+        "timeout": integer("Seconds for the shutdown.", default=180), "bwlimit": number("KiB/s.", 0),
+        "target-storage": string("Storages there.", format="storage-pair-list")}),
+]

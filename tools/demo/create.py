@@ -1,0 +1,545 @@
+"""New guests: created, restored from a backup, cloned; and their end."""
+import re
+
+from tools.demo import disks, drives, options
+from tools.demo.change import _check_features, _description, _tags
+from tools.demo.guests import ha_of
+from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, size_bytes
+from tools.demo.power import begin, switch_off
+from tools.demo.rules import boolean, integer, number, parse_properties, properties, string
+from tools.demo.wire import ALL, VM, Route, forbid, perm
+
+_CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore",
+                "ha-managed",
+                "ostemplate", "restore", "password", "ssh-public-keys", "ignore-unpack-errors")
+
+
+def _options(call):
+    """The options of the new guest's configuration."""
+    for key, value in call.p.items():
+        if key.startswith("unused"):                    # a new guest owns no volume yet
+            die("volume '%s' does not exist" % value)
+    return {key: int(value) if isinstance(value, bool) else value for key,
+            value in call.p.items() if key not in _CREATE_ONLY}
+
+
+def _taken(world, vmid, node, words):
+    """die when a guest with this id is anywhere."""
+    other = world.guests.get(vmid)
+    if other is not None:
+        die("%s%s %d already exists on node '%s'" % (words, other.what, vmid, other.node))
+
+
+def _into_pool(call, vmid):
+    """Put a new guest into the pool and under HA, as asked for."""
+    if call.p.get("ha-managed"):
+        guest = call.world.guests[vmid]
+        sid = "%s:%d" % ("vm" if guest.kind == "qemu" else "ct", vmid)
+        call.world.ha["resources"][sid] = {"sid": sid, "type": sid[:2], "max_restart": 1, "max_relocate": 1,
+                                           "state": "started" if call.p.get("start") else "stopped"}
+    if call.p.get("pool"):
+        old = call.world.pool_of(vmid)
+        if old:
+            call.world.pools[old]["vms"].remove(vmid)
+        call.world.pools[call.p["pool"]]["vms"].append(vmid)
+
+
+def forget(world, guest, purge=True):
+    """Take a guest out of the cluster, its volumes and, with `purge`, its jobs with it."""
+    confs = [guest.conf, {key: value for key, value in guest.pending.items() if value is not None}]
+    confs += [snapshot["conf"] for snapshot in guest.snapshots.values()]
+    for conf in confs:
+        for key, parts, volid in guest.disks(conf):
+            if drives.owns(world, guest, volid):
+                world.free(volid, guest.node)
+    for snapshot in guest.snapshots.values():
+        if snapshot.get("vmstate"):
+            world.free(snapshot["vmstate"], guest.node)
+    world.guests.pop(guest.vmid, None)
+    pool = world.pool_of(guest.vmid)
+    if pool:
+        world.pools[pool]["vms"].remove(guest.vmid)
+    world.firewall.pop(guest.vmid, None)
+    if purge:
+        for job in [name for name, job in world.replication.items() if job["guest"] == guest.vmid]:
+            del world.replication[job]
+        for job in world.backup_jobs.values():
+            ids = [word for word in str(job.get("vmid", "")).split(",") if word and word != str(guest.vmid)]
+            if job.get("vmid"):
+                job["vmid"] = ",".join(ids)
+        world.ha["resources"].pop("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid), None)
+
+
+# ------------------------------------------------------------------------------------------------------------ create VM
+
+def create_vm(call):
+    """POST /nodes/{node}/qemu: a new VM, or one from a backup (archive)."""
+    world, vmid = call.world, call.p["vmid"]
+    _may_create_vm(call)
+    if call.p.get("archive"):
+        return _restore_vm(call)
+    values = _options(call)
+    _root_only("qemu", values)
+    for key in values:
+        if re.match(r"net\d+$", key):
+            drives.check_bridge(call, "qemu", values[key])
+        if disk_rule("qemu", key):
+            drives.check_drive_access(call, key, values[key], vmid, call.p.get("storage"))
+        _need_option(call, "qemu", key)
+    _taken(world, vmid, call.node, "unable to create VM %d - " % vmid)
+    guest = Guest(vmid, "qemu", call.node, {"lock": "create"})
+
+    def worker(task):
+        world.guests[vmid] = guest
+        _into_pool(call, vmid)
+        made = []
+        try:
+            conf = {}
+            for key in sorted(values):
+                if disk_rule("qemu", key):
+                    yield 0.4
+                    conf[key] = drives.make_drive(world, guest, key, values[key], task.say, call.p.get("storage"), made)
+            for key, value in values.items():
+                if key not in conf:
+                    conf[key] = _stored(world, "qemu", key, value)
+            conf.setdefault("boot", _boot_order(conf))
+            conf.setdefault("memory", "512")
+            conf.setdefault("cores", 1)
+            conf.setdefault("sockets", 1)
+            conf.setdefault("ostype", "other")
+            conf.setdefault("numa", 0)
+            conf["smbios1"] = conf.get("smbios1", "uuid=%s" % world.uuid())
+            conf["vmgenid"] = conf.get("vmgenid", world.uuid())
+            conf["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
+            yield 0.3
+        except BaseException:
+            for volid in made:
+                world.free(volid, call.node)
+            forget(world, guest)
+            raise
+        guest.conf.clear()
+        guest.conf.update(conf)
+        if call.p.get("start"):
+            task.say("Execute autostart")
+            begin(call, guest)
+    return call.fork("qmcreate", vmid, worker)
+
+
+def _may_create_vm(call):
+    vmid, pool = call.p["vmid"], call.p.get("pool")
+    if pool is not None and pool not in call.world.pools:
+        die("pool '%s' does not exist" % pool)
+    if call.may("/vms/%d" % vmid, "VM.Allocate") or (pool and call.may("/pool/" + pool, "VM.Allocate")):
+        return
+    if call.p.get("archive") and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup"):
+        return
+    forbid("/vms/%d, VM.Allocate" % vmid)
+
+
+def _root_only(kind, values):
+    for key in values:
+        if key in options.ROOT_ONLY[kind]:
+            die("only root can set '%s' config" % key)
+        base = key.rstrip("0123456789")
+        text = str(values[key])
+        if kind == "qemu" and base in ("hostpci", "usb", "serial") and not (
+                text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
+            die("only root can set '%s' config for %s"
+                % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
+
+
+def _need_option(call, kind, key):
+    """The privilege for an option of a guest to be made: on it, or on its pool."""
+    privilege = options.privilege_of(kind, key)
+    if call.p.get("pool") and call.may("/pool/" + call.p["pool"], privilege):
+        return
+    call.need("/vms/%d" % call.p["vmid"], privilege)
+
+
+def _stored(world, kind, key, value):
+    if re.match(r"net\d+$", key):
+        return drives.net_for(world, kind, value)
+    if key == "description":
+        return _description(value)
+    if key == "tags":
+        return _tags(value)
+    if key == "cipassword":
+        return "**********"
+    if key == "vmgenid" and str(value) == "1":
+        return world.uuid()
+    return value
+
+
+def _boot_order(conf):
+    """The default order: the first disk, the first CD drive, the first card."""
+    def first(test):
+        for bus in ("scsi", "virtio", "sata", "ide"):
+            for place in range(31):
+                key = "%s%d" % (bus, place)
+                if key in conf and test(parse_properties(disk_rule("qemu", key), str(conf[key]))):
+                    return key
+        return None
+    found = [first(lambda parts: not drives.is_cdrom(parts)),
+             first(lambda parts: drives.is_cdrom(parts) and not drives.is_cloudinit(parts)),
+             next((key for key in sorted(conf) if re.match(r"net\d+$", key)), None)]
+    return "order=" + ";".join(key for key in found if key)
+
+
+# -------------------------------------------------------------------------------------------------------------- restore
+
+def _archive(call, content=("backup",)):
+    """The Volume of a backup to restore, readable for the caller."""
+    world = call.world
+    volid = call.p.get("archive") or call.p.get("ostemplate")
+    if volid == "-" or volid.startswith("/"):
+        forbid("user != root@pam")
+    name = volid.partition(":")[0]
+    if ":" not in volid:
+        die("unable to parse volume ID '%s'" % volid)
+    storage = world.online_storage(name, call.node)
+    volume = storage.at(call.node).get(volid)
+    if not call.may("/storage/" + name, "Datastore.Allocate"):
+        if volume is not None and volume.content == "backup":
+            call.need("/storage/" + name, "Datastore.AllocateSpace")
+            call.need("/vms/%d" % volume.vmid, "VM.Backup")
+        else:
+            call.need_any("/storage/" + name, "Datastore.AllocateSpace", "Datastore.Audit")
+    if volume is None:
+        if drives.parse_volname(world, volid)[0] not in content:
+            die("unable to use volume %s - content type needs to be '%s'" % (volid, content[0]))
+    elif volume.content not in content:
+        die("unable to use volume %s - content type needs to be '%s'" % (volid, content[0]))
+    return storage, volume, volid
+
+
+def _restore_vm(call):
+    world, vmid = call.world, call.p["vmid"]
+    values = _options(call)
+    for key in values:
+        if disk_rule("qemu", key) and not drives.is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
+            bad(**{key: "option conflicts with option 'archive'"})
+        _need_option(call, "qemu", key)
+    _root_only("qemu", values)
+    source, volume, volid = _archive(call)
+    if call.p.get("live-restore") and source.type != "pbs":
+        die("live-restore is only compatible with backup images from a Proxmox Backup Server")
+    old = world.guests.get(vmid)
+    if call.p.get("storage"):
+        call.need("/storage/" + call.p["storage"], "Datastore.AllocateSpace")
+        storage = world.online_storage(call.p["storage"], call.node)
+        if "images" not in storage.content:
+            bad(storage="storage '%s' does not support vm images" % storage.name)
+    if old is not None and not call.p.get("force"):
+        die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
+    if old is not None and (old.node != call.node or old.kind != "qemu"):
+        die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
+    if old is not None:
+        old.check_protection("unable to restore VM %d" % vmid)
+
+    def worker(task):
+        yield 0.3
+        if old is not None and old.running:
+            die("unable to restore VM %d - vm is running" % vmid)
+        if volume is None or volume.volid not in source.at(call.node):
+            die("volume '%s' does not exist" % volid)
+        task.say("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdump.fifo - /var/tmp/vzdump"
+                 % volid
+                 if source.type != "pbs" else "restore proxmox backup image: %s" % volid)
+        guest = Guest(vmid, "qemu", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
+        conf = {key: value for key, value in volume.facts["config"].items() if not key.startswith("unused")}
+        if old is not None:
+            forget(world, old, purge=False)
+        world.guests[vmid] = guest
+        made = []
+        try:
+            for key, text in list(conf.items()):
+                rule = disk_rule("qemu", key)
+                if not rule:
+                    continue
+                parts = parse_properties(rule, str(text))
+                if drives.is_cloudinit(parts):
+                    target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
+                    parts["file"] = world.allocate(target, call.node, vmid, 4 * MIB, None,
+                                                   name="vm-%d-cloudinit" % vmid, used=4 * MIB).volid
+                elif drives.is_cdrom(parts):
+                    continue
+                else:
+                    size = size_bytes(parts.get("size", "1G"))
+                    target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
+                    if "images" not in target.content:
+                        die("storage '%s' does not support vm images" % target.name)
+                    used = int(size * 0.3) if target.thin else size
+                    if used > target.space(call.node)[2]:
+                        die("not enough free space on storage '%s'" % target.name)
+                    parts["file"] = world.allocate(target, call.node, vmid, size, None, used=used).volid
+                    task.say("new volume ID is '%s'\nmap 'drive-%s' to '%s' (write zeros = 0)" % (
+                        parts["file"], key, parts["file"]))
+                    for percent in (10, 40, 70, 100):
+                        yield min(3.0, size / disks.SPEED / 4)
+                        task.say("progress %d%% (read %d bytes, duration %d sec)" % (
+                            percent, size * percent // 100, percent // 12))
+                made.append(parts["file"])
+                conf[key] = drives.print_properties(parts, rule)
+            yield 0.2
+        except BaseException:
+            for name in made:
+                world.free(name, call.node)
+            world.guests.pop(vmid, None)
+            task.say("temporary volume '%s' sucessfuly removed" % made[0] if made else "no volumes to remove")
+            raise
+        if call.p.get("unique"):
+            _unique(world, conf)
+        for key, value in values.items():
+            conf[key] = _stored(world, "qemu", key, value)
+        conf.pop("template", None)
+        guest.conf.clear()
+        guest.conf.update(conf)
+        _into_pool(call, vmid)
+        task.say("rescan volumes...")
+        if call.p.get("start"):
+            task.say("Execute autostart")
+            begin(call, guest)
+    return call.fork("qmrestore", vmid, worker)
+
+
+def _unique(world, conf):
+    """New MAC addresses, a new UUID."""
+    for key in conf:
+        if re.match(r"net\d+$", key):
+            conf[key] = re.sub(r"(?i)([0-9a-f]{2}(:[0-9a-f]{2}){5})", lambda match: world.mac(), str(conf[key]),
+                               count=1)
+    if "smbios1" in conf:
+        conf["smbios1"] = "uuid=%s" % world.uuid()
+    if "vmgenid" in conf:
+        conf["vmgenid"] = world.uuid()
+
+
+# ----------------------------------------------------------------------------------------------------------- containers
+
+def create_container(call):
+    """POST /nodes/{node}/lxc: a new container, or one from a backup (ostemplate and restore=1)."""
+    world, vmid = call.world, call.p["vmid"]
+    restore = bool(call.p.get("restore"))
+    by_pool = call.p.get("pool") and call.may("/pool/" + call.p["pool"], "VM.Allocate")
+    by_backup = restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup")
+    if not (call.may("/vms/%d" % vmid, "VM.Allocate") or by_pool or by_backup):
+        forbid("/vms/%d, VM.Allocate" % vmid)
+    if call.p.get("pool") is not None and call.p["pool"] not in world.pools:
+        die("pool '%s' does not exist" % call.p["pool"])
+    values = _options(call)
+    _root_only("lxc", values)
+    unprivileged = bool(values.get("unprivileged", world.major >= 9))
+    if not restore:
+        values["unprivileged"] = int(unprivileged)
+        if not unprivileged and world.major >= 9:
+            call.need("/", "Sys.Modify")
+    for key in values:
+        if key != "unprivileged":
+            _need_option(call, "lxc", key)
+        if key.startswith("net") and key[3:].isdigit():
+            drives.check_bridge(call, "lxc", values[key])
+        if key == "features":
+            _check_features(None, str(values[key]))
+        if re.match(r"dev\d+$", key):
+            forbid("configuring device passthrough is only allowed for root@pam")
+    if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
+        die("SSH public key validation error: invalid key")
+    source, volume, volid = _archive(call, ("backup",) if restore else ("vztmpl",))
+    old = world.guests.get(vmid)
+    if old is not None and not (restore and call.p.get("force") and old.kind == "lxc" and old.node == call.node):
+        die("%s%s %d already exists on node '%s'" % ("unable to restore CT %d - " % vmid if restore else "", old.what,
+                                                     vmid, old.node))
+    if old is not None:
+        if old.running:
+            die("can't overwrite running container")
+        old.check_protection("unable to restore CT %d" % vmid)
+        old.check_lock()
+    default = call.p.get("storage", "local")
+    mounts = {key: value for key, value in values.items() if disk_rule("lxc", key)}
+    if mounts and "rootfs" not in mounts:
+        die("mount points configured, but 'rootfs' not set - aborting")
+    if not mounts:
+        storage = world.storages.get(default)
+        if storage is None:
+            die("storage '%s' does not exist" % default)
+        if "rootdir" not in storage.content:
+            bad(storage="storage '%s' does not support container directories" % default)
+        call.need("/storage/" + default, "Datastore.AllocateSpace")
+    for key in mounts:
+        text = str(mounts[key])
+        if ":" not in text.split(",")[0] and drives.NEW_DISK.match(text.split(",")[0]):
+            mounts[key] = values[key] = "%s:%s" % (default, text)
+        drives.check_mount_access(call, key, values[key], vmid)
+    guest = Guest(vmid, "lxc", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
+
+    def worker(task):
+        yield 0.3
+        if volume is None or volume.volid not in source.at(call.node):
+            die("volume '%s' does not exist" % volid)
+        if old is not None:
+            forget(world, old, purge=False)
+        world.guests[vmid] = guest
+        _into_pool(call, vmid)
+        saved = dict(volume.facts["config"]) if restore else {}
+        made = []
+        try:
+            conf = _container_volumes(world, guest, saved, values, mounts, default, call, made)
+            for name in made:
+                task.say("  Logical volume \"%s\" created." % name.partition(":")[2])
+            task.say("Creating filesystem with 1048576 4k blocks and 262144 inodes\nextracting archive '%s'" % volid
+                     if not restore
+                     else "restoring '%s' now..\nextracting archive '%s'" % (volid, volid))
+            for _ in range(3):
+                yield 1.0
+            size = volume.size * 3
+            task.say("Total bytes read: %d (%dMiB, 204MiB/s)" % (size, size // MIB))
+        except BaseException:
+            for name in made:
+                world.free(name, call.node)
+            world.guests.pop(vmid, None)
+            raise
+        for key, value in saved.items():
+            if not disk_rule("lxc", key) and key not in ("lock", "template"):
+                conf.setdefault(key, value)
+        for key, value in values.items():
+            if not disk_rule("lxc", key):
+                conf[key] = _stored(world, "lxc", key, value)
+        if not restore:
+            conf.setdefault("ostype", _ostype(volid))
+            conf.setdefault("arch", "amd64")
+            conf.setdefault("hostname", "CT%d" % vmid)
+            conf.setdefault("memory", 512)
+            conf.setdefault("swap", 512)
+            task.say("Detected container architecture: amd64\n"
+                     "Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...\n"
+                     "done: SHA256:%s root@%s" % (world.uuid().replace("-", ""), conf["hostname"]))
+        if call.p.get("unique"):
+            _unique(world, conf)
+        guest.conf.clear()
+        guest.conf.update(conf)
+        guest.filled = min(600 * MIB, size_bytes(str(conf["rootfs"]).rpartition("size=")[2] or "1G") // 3)
+        nesting = "nesting=1" in str(conf.get("features", ""))
+        if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
+            task.warn("Systemd 257 detected. You may need to enable nesting.")
+        if call.p.get("start"):
+            task.say("Execute autostart")
+            begin(call, guest)
+    return call.fork("vzrestore" if restore else "vzcreate", vmid, worker)
+
+
+def _ostype(volid):
+    name = volid.rpartition("/")[2]
+    return next((kind for kind in ("debian", "ubuntu", "alpine", "fedora", "archlinux", "gentoo", "nixos", "opensuse")
+                 if name.startswith(kind)), "centos" if name.startswith(("rocky", "alma", "centos")) else "unmanaged")
+
+
+def _container_volumes(world, guest, saved, values, mounts, default, call, made):
+    """{key: value} of rootfs and mount points, made: as asked for, or as the backup had them, or 4 GiB."""
+    conf = {}
+    if mounts:
+        for key in sorted(mounts, key=lambda name: (name != "rootfs", name)):
+            conf[key] = drives.make_mount(world, guest, key, values[key], made)
+        return conf
+    wanted = {key: text for key, text in saved.items() if disk_rule("lxc", key) and not key.startswith("unused")}
+    if not wanted:
+        return {"rootfs": drives.make_mount(world, guest, "rootfs", "%s:4" % default, made)}
+    for key, text in wanted.items():
+        parts = parse_properties(disk_rule("lxc", key), str(text))
+        if drives.mount_type(parts["volume"]) != "volume":
+            conf[key] = text
+            continue
+        size = size_bytes(parts.pop("size", "4G"))
+        name = call.p.get("storage") or parts["volume"].partition(":")[0]
+        parts["volume"] = "%s:%s" % (name, ("%.3f" % (size / GIB)).rstrip("0").rstrip("."))
+        conf[key] = drives.make_mount(world, guest, key, drives.print_properties(parts, disk_rule("lxc", key)), made)
+    return conf
+
+
+# --------------------------------------------------------------------------------------------------------------- delete
+
+def delete(call):
+    """DELETE .../qemu/{vmid} and .../lxc/{vmid}."""
+    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
+    guest, world = call.guest(kind), call.world
+    if call.p.get("skiplock"):
+        bad(skiplock="Only root may use this option.")
+    purge = call.p.get("purge")
+    resource = ha_of(world, guest)
+    if kind == "qemu":
+        guest.check_protection("can't remove VM %d" % guest.vmid)
+        if resource and not purge:
+            die("unable to remove VM %d - used in HA resources and purge parameter not set." % guest.vmid)
+        if guest.running:
+            die("VM %d is running - destroy failed" % guest.vmid)
+    else:
+        guest.check_protection("can't remove CT %d" % guest.vmid)
+        if resource and not purge:
+            die("unable to remove CT %d - used in HA resources and purge parameter not set." % guest.vmid)
+        if guest.running and not call.p.get("force"):
+            die("unable to destroy CT %d - container is running" % guest.vmid)
+    jobs = [name for name, job in world.replication.items() if job["guest"] == guest.vmid]
+    if jobs and not purge:
+        die("There is a replication job '%s' for guest '%d' - Please remove that first." % (jobs[0], guest.vmid))
+    for _, parts, volid in guest.disks():
+        volume = world.volume(volid, guest.node)
+        if volume is not None and guest.template:
+            users = [other for other in world.storages[volid.partition(":")[0]].at(guest.node).values()
+                     if other.facts.get("parent") == volume.name]
+            if users:
+                die("base volume '%s' is still in use by linked cloned" % volume.name)
+
+    def worker(task):
+        guest.check_lock()
+        if guest.running and kind == "lxc":
+            task.say("stopping CT %d" % guest.vmid)
+            yield 1.0
+            switch_off(world, guest)
+        if guest.running:
+            die("VM %d is running - destroy failed" % guest.vmid)
+        for _, parts, volid in guest.disks():
+            if drives.owns(world, guest, volid):
+                task.say("  Logical volume \"%s\" successfully removed." % volid.partition(":")[2])
+        yield 0.8
+        if call.p.get("destroy-unreferenced-disks"):
+            for storage in world.storages.values():
+                for volid in [volid for volid, volume in storage.at(guest.node).items()
+                              if volume.vmid == guest.vmid and volume.content in ("images", "rootdir")]:
+                    storage.at(guest.node).pop(volid)
+        forget(world, guest, purge)
+        if purge:
+            task.say("purging %s %d from related configurations.." % (guest.what, guest.vmid))
+    return call.fork("qmdestroy" if kind == "qemu" else "vzdestroy", guest.vmid, worker)
+
+
+_VMID = integer("The new guest's id.", 100, 999999999, format="pve-vmid")
+_NEW = {"vmid*": _VMID, "pool": string("Into this pool.", format="pve-poolid"),
+        "start": boolean("Start it afterwards.", default=0),
+        "storage": string("Default storage.", format="pve-storage-id"),
+        "ha-managed": boolean("Make it an HA resource.", default=0)}
+_QEMU = dict(properties(dict(_NEW, **{
+    "archive": string("Restore this backup.", maxLength=255), "force": boolean("Overwrite the VM.", requires="archive"),
+    "unique": boolean("New MAC addresses.", requires="archive"), "bwlimit": integer("KiB/s.", 0),
+    "live-restore": boolean("Start at once (PBS).")})), **options.QEMU)
+_LXC = dict(properties(dict(_NEW, **{
+    "ostemplate*": string("Template, or backup.", maxLength=255), "restore": boolean("ostemplate is a backup."),
+    "force": boolean("Overwrite the container."), "unique": boolean("New MAC addresses.", requires="restore"),
+    "bwlimit": number("KiB/s.", 0), "password": string("root's password.", minLength=5),
+    "ssh-public-keys": string("Keys for root, one a line."), "ignore-unpack-errors": boolean("Go on after errors.")})),
+    **options.LXC)
+
+
+def _required(rules, *names):
+    return {name + "*" if name in names else name: rule for name, rule in rules.items()}
+
+
+ROUTES = [
+    Route("POST /nodes/{node}/qemu", create_vm, ALL, "Make a VM, or restore one.", _required(_QEMU, "vmid")),
+    Route("POST /nodes/{node}/lxc", create_container, ALL, "Make a container, or restore one.",
+          _required(_LXC, "vmid", "ostemplate")),
+    Route("DELETE /nodes/{node}/qemu/{vmid}", delete, perm(VM, "VM.Allocate"), "Destroy a VM and its disks.", {
+        "purge": boolean("Remove it from jobs and HA too."), "skiplock": boolean("Only for root."),
+        "destroy-unreferenced-disks": boolean("Its disks that no configuration names too.", default=0)}),
+    Route("DELETE /nodes/{node}/lxc/{vmid}", delete, perm(VM, "VM.Allocate"), "Destroy a container and its volumes.", {
+        "purge": boolean("Remove it from jobs and HA too.", default=0), "force": boolean("Stop it first.", default=0),
+        "destroy-unreferenced-disks": boolean("Its volumes that no configuration names too.")}),
+]

@@ -1,0 +1,383 @@
+"""Disks of a guest: grow, move, detach; and what its storages can do."""
+from tools.demo import drives
+from tools.demo.model import GIB, MIB, Storage, bad, die, disk_rule, size_bytes, size_text
+from tools.demo.rules import boolean, enum, integer, number, parse_properties, string
+from tools.demo.tasks import Task
+from tools.demo.wire import VM, Route, perm, perm_any
+from tools.pve.formats import LAST_INDEX
+
+QEMU_DISKS = ["%s%d" % (bus, n) for bus in ("ide", "scsi", "virtio", "sata") for n in range(LAST_INDEX[bus] + 1)]
+QEMU_DISKS += ["efidisk0", "tpmstate0"]
+UNUSED = ["unused%d" % n for n in range(256)]
+LXC_DISKS = ["rootfs"] + ["mp%d" % n for n in range(256)]
+
+#: Bytes a task copies in a second.
+SPEED = 2 * GIB
+
+
+def _parts(guest, key):
+    """Properties of a disk in the configuration, or None."""
+    if key not in guest.conf:
+        return None
+    return parse_properties(disk_rule(guest.kind, key), str(guest.conf[key]))
+
+
+def _volid(parts):
+    return parts.get("file", parts.get("volume"))
+
+
+def _set(guest, key, parts):
+    if key.startswith("unused"):
+        guest.conf[key] = _volid(parts)
+        return
+    guest.conf[key] = drives.print_properties(parts, disk_rule(guest.kind, key))
+
+
+# --------------------------------------------------------------------------------------------------------------- resize
+
+def resize(call):
+    """PUT .../resize."""
+    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
+    guest, world = call.guest(kind), call.world
+    key, wanted = call.p["disk"], call.p["size"]
+    if call.p.get("skiplock"):
+        bad(skiplock="Only root may use this option.")
+
+    def check():
+        if call.p.get("digest") and call.p["digest"] != guest.digest:
+            die("checksum mismatch (file change by other user?)" if kind == "qemu" else
+                "detected modified configuration - file changed by other user? Try again.")
+        guest.check_lock()
+        parts = _parts(guest, key)
+        if parts is None:
+            die("disk '%s' does not exist" % key if kind == "qemu" else "no such disk '%s'" % key)
+        volid = _volid(parts)
+        if kind == "qemu" and drives.is_cdrom(parts):
+            die("you can't resize a cdrom")
+        if kind == "lxc" and drives.mount_type(volid) != "volume":
+            die("can't resize mount point owned by another container (volume type: %s)" % drives.mount_type(volid))
+        volume = world.volume(volid, guest.node)
+        if volume is None:
+            die("no such volume '%s'" % volid)
+        storage = world.storages[volid.partition(":")[0]]
+        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
+        size = size_bytes(wanted.lstrip("+"))
+        new = volume.size + size if wanted.startswith("+") else size
+        if volume.size > new:
+            die("shrinking disks is not supported" if kind == "qemu" else "unable to shrink disk size")
+        if guest.snapshots and volume.format == "qcow2" and guest.running and kind == "lxc":
+            die("can't resize volume: %s" % volid)
+        return storage, volume, new
+
+    if kind == "lxc":
+        storage, volume, new = check()
+        if new == volume.size:
+            die("disk is already at specified size")
+
+    def worker(task):
+        yield 0.5
+        storage, volume, new = check()
+        if new == volume.size:
+            return
+        if not storage.thin and new - volume.size > storage.space(guest.node)[2]:
+            die("command '/sbin/lvextend -L %dk /dev/%s/%s' failed: exit code 5" % (new >> 10, storage.conf["vgname"],
+                volume.name))
+        task.say("  Size of logical volume pve/%s changed from %.2f GiB to %.2f GiB." % (
+            volume.name, volume.size / GIB, new / GIB)
+                 if storage.type == "lvmthin" else "Image resized.")
+        if not storage.thin and volume.used is not None:
+            volume.used = new
+        volume.size = new
+        parts = _parts(guest, key)
+        parts["size"] = size_text(new)
+        _set(guest, key, parts)
+        if kind == "lxc" and storage.type != "zfspool":
+            task.say("e2fsck 1.47.2 (1-Jan-2025)\nresize2fs 1.47.2 (1-Jan-2025)")
+            if key.startswith("mp") and not guest.running and guest.conf.get("ostype") == "unmanaged":
+                task.say("Failed to update the container's filesystem: command 'e2fsck -f -y /dev/%s/%s' failed: exit "
+                         "code 8\n" % (storage.conf.get("vgname"), volume.name))
+            yield 0.5
+    if kind == "qemu" and world.major < 8:              # synchronous then
+        storage, volume, new = check()
+        if guest.snapshots:
+            die("can't resize: VM has snapshots")
+        for _ in worker(Task(guest.node, "resize", guest.vmid, call.user, world.t, 0, 0)):
+            pass                                        # no task that anybody sees
+        return None
+    return call.fork("resize", guest.vmid, worker)
+
+
+# ----------------------------------------------------------------------------------------------------------------- move
+
+def copying(world, say, size, line):
+    """Worker part: pretend to copy `size` bytes; say(line(done, size, percent)) now and then."""
+    steps = 5
+    seconds = max(1.0, min(20.0, size / SPEED))
+    for step in range(1, steps + 1):
+        yield seconds / steps
+        done = size * step // steps
+        say(line(done, size, 100.0 * step / steps))
+
+
+def gib_line(prefix="transferred"):
+    """Proxmox's progress line of a copied disk."""
+    return lambda done, size, percent: "%s %s of %s (%.2f%%)" % (prefix, _human(done), _human(size), percent)
+
+
+def mirror_line(drive):
+    """Proxmox's progress line of a mirrored disk."""
+    return lambda done, size, percent: "%s: transferred %s of %s (%.2f%%) in %ds%s" % (
+        drive, _human(done), _human(size), percent, int(done / SPEED) + 1, ", ready" if percent >= 100 else "")
+
+
+def _rsync_line(done, size, percent):
+    return "%15d  %3d%%  210.11MB/s    0:00:%02d" % (done, int(percent), int(done / SPEED))
+
+
+def _human(size):
+    return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
+
+
+def copy_volume(world, guest, volume, storage, fmt=None):
+    """A new volume on `storage` like `volume`; the format is kept where the storage can."""
+    formats = Storage.TYPES[storage.type][0].split()
+    fmt = fmt or (volume.format if volume.format in formats else None)
+    if guest.kind == "lxc":
+        fmt = "subvol" if storage.type == "zfspool" else "raw"
+    name = "vm-%d-cloudinit" % guest.vmid if "cloudinit" in volume.volid else None
+    used = volume.taken if storage.thin else volume.size
+    if used > storage.space(guest.node)[2]:
+        die("not enough free space on storage '%s'" % storage.name if storage.files else
+            "lvcreate error: Volume group \"%s\" has insufficient free space" % storage.conf.get(
+                "vgname", storage.name))
+    return world.allocate(storage, guest.node, guest.vmid, volume.size, fmt, guest.kind, name=name, used=used)
+
+
+def move_disk(call):
+    """POST .../qemu/{vmid}/move_disk."""
+    world, guest = call.world, call.guest("qemu")
+    key = call.p["disk"]
+    if call.p.get("target-vmid") is not None:
+        return _reassign(call, guest, key)
+    if call.p.get("digest") and call.p["digest"] != guest.digest:
+        die("checksum mismatch (file change by other user?)")
+    guest.check_lock()
+    if call.p.get("storage") is None:
+        bad(storage="missing 'storage' or 'target-vmid'")
+    if key not in guest.conf:
+        die("disk '%s' does not exist" % key)
+    parts = _parts(guest, key)
+    volid = _volid(parts)
+    if drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
+        die("you can't move a cdrom")
+    name = call.p["storage"]
+    call.need("/storage/" + name, "Datastore.AllocateSpace")
+    storage = world.online_storage(name, guest.node)
+    if "images" not in storage.content:
+        bad(storage="storage '%s' does not support vm images" % name)
+    volume = world.volume(volid, guest.node)
+    if volume is None:
+        die(drives.missing_volume(world, volid))
+    if volid.partition(":")[0] == name and call.p.get("format") in (None, volume.format):
+        die("you can't move to the same storage with same format")
+    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
+                  other in guest.disks(snapshot["conf"]))
+    if snapped and call.p.get("delete"):
+        die("you can't move a disk with snapshots and delete the source")
+
+    def worker(task):
+        task.say("create full clone of drive %s (%s)" % (key, volid))
+        new = copy_volume(world, guest, volume, storage, call.p.get("format"))
+        try:
+            if guest.running:
+                task.say("drive mirror is starting for drive-%s" % key)
+                yield from copying(world, task.say, volume.size, mirror_line("drive-" + key))
+                task.say(
+                    "all 'mirror' jobs are ready\ndrive-%s: Completing block job...\ndrive-%s: Completed successfully."
+                    % (key, key))
+            else:
+                yield from copying(world, task.say, volume.size, gib_line())
+        except GeneratorExit:
+            storage.at(guest.node).pop(new.volid, None)
+            raise
+        if key not in guest.conf:                       # removed meanwhile
+            storage.at(guest.node).pop(new.volid, None)
+            die("storage migration failed: disk '%s' does not exist" % key)
+        moved = dict(_parts(guest, key))
+        moved["file"] = new.volid
+        moved.pop("format", None)
+        moved["size"] = size_text(new.size)
+        _set(guest, key, moved)
+        if call.p.get("delete"):
+            world.free(volid, guest.node)
+            task.say("  Logical volume \"%s\" successfully removed." % volume.name)
+        else:
+            drives.add_unused(world, guest, volid)
+    return call.fork("qmmove", guest.vmid, worker)
+
+
+def _reassign(call, guest, key):
+    """Give a disk to another VM."""
+    world = call.world
+    if call.p.get("storage") is not None:
+        bad(storage="cannot set both 'storage' and 'target-vmid'")
+    other = world.guests.get(call.p["target-vmid"])
+    call.need("/vms/%d" % call.p["target-vmid"], "VM.Config.Disk")
+    if other is None or other.kind != guest.kind:
+        die("Configuration file 'nodes/%s/qemu-server/%d.conf' does not exist" % (guest.node, call.p["target-vmid"]))
+    if other.vmid == guest.vmid:
+        bad(target_vmid="must be different than source VMID to reassign disk")
+    if other.node != guest.node:
+        die("Both VMs need to be on the same node (%s != %s)" % (guest.node, other.node))
+    target = call.p.get("target-disk", key)
+    guest.check_lock()
+    other.check_lock()
+    if key not in guest.conf:
+        die("Disk '%s' for VM '%d' does not exist" % (key, guest.vmid))
+    if target in other.conf:
+        die("Target disk key '%s' is already in use for VM '%d'" % (target, other.vmid))
+    if guest.running and not key.startswith("unused"):
+        die("Cannot move disk to another VM while the source VM is running - detach first")
+
+    def worker(task):
+        yield 0.5
+        parts = _parts(guest, key)
+        volume = world.volume(_volid(parts), guest.node)
+        storage = world.storages[volume.volid.partition(":")[0]]
+        used = volume.taken
+        new = world.allocate(storage, guest.node, other.vmid, volume.size, volume.format, used=used)
+        world.free(volume.volid, guest.node)
+        del guest.conf[key]
+        task.say("moving disk '%s' from VM '%d' to '%d'\nrenaming volume '%s' to '%s'" % (
+            key, guest.vmid, other.vmid, volume.volid, new.volid))
+        parts["file"] = new.volid
+        if not target.startswith("unused"):
+            parts["size"] = size_text(new.size)
+        _set(other, target, parts)
+    return call.fork("qmmove", "%d-%s>%d-%s" % (guest.vmid, key, other.vmid, target), worker)
+
+
+def move_volume(call):
+    """POST .../lxc/{vmid}/move_volume."""
+    world, guest = call.world, call.guest("lxc")
+    key = call.p["volume"]
+    if call.p.get("target-vmid") is not None:
+        die("moving a volume to another container is not part of the demo")
+    if call.p.get("storage") is None:
+        bad(storage="missing 'storage' or 'target-vmid'")
+    name = call.p["storage"]
+    call.need("/storage/" + name, "Datastore.AllocateSpace")
+    guest.check_lock()
+    if call.p.get("digest") and call.p["digest"] != guest.digest:
+        die("detected modified configuration - file changed by other user? Try again.")
+    if guest.running:
+        die("cannot move volumes of a running container")
+    parts = _parts(guest, key)
+    if parts is None:
+        die("volume '%s' does not exist" % key)
+    volid = _volid(parts)
+    if drives.mount_type(volid) != "volume":
+        die("cannot move volume '%s', type is '%s'" % (key, drives.mount_type(volid)))
+    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
+                  other in guest.disks(snapshot["conf"]))
+    if snapped and call.p.get("delete"):
+        die("you can't move a volume with snapshots and delete the source")
+    guest.conf["lock"] = "disk"
+
+    def worker(task):
+        try:
+            yield 0.2
+            storage = world.online_storage(name, guest.node)
+            drives.check_rootdir(world, name)
+            volume = world.volume(volid, guest.node)
+            if volume is None:
+                die(drives.missing_volume(world, volid))
+            new = copy_volume(world, guest, volume, storage)
+            task.say("Creating filesystem with 4k blocks and %d inodes\nFilesystem UUID: %s" % (
+                volume.size >> 14, world.uuid()))
+            yield from copying(world, task.say, volume.taken, _rsync_line)
+            task.say("Number of files: 29,514\nTotal bytes sent: %d" % volume.taken)
+            parts["volume"] = new.volid
+            _set(guest, key, parts)
+            if call.p.get("delete"):
+                world.free(volid, guest.node)
+            else:
+                drives.add_unused(world, guest, volid)
+        finally:
+            guest.conf.pop("lock", None)
+    return call.fork("move_volume", guest.vmid, worker)
+
+
+def unlink(call):
+    """PUT .../qemu/{vmid}/unlink: detach disks, or destroy them."""
+    from tools.demo.change import change_vm
+    call.p = dict(call.p, delete=call.p["idlist"])
+    call.p.pop("idlist")
+    return change_vm(call)
+
+
+def feature(call):
+    """GET .../feature."""
+    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
+    guest, world = call.guest(kind), call.world
+    wanted, conf = call.p["feature"], guest.conf
+    if call.p.get("snapname"):
+        if call.p["snapname"] not in guest.snapshots:
+            die("snapshot '%s' does not exist" % call.p["snapname"])
+        conf = guest.snapshots[call.p["snapname"]]["conf"]
+    has = has_feature(world, guest, wanted, conf)
+    if kind == "lxc":
+        return {"hasFeature": int(has)}
+    shared = all(world.storages[volid.partition(":")[0]].shared for _, _, volid in guest.disks(conf))
+    return {"hasFeature": int(has), "nodes": [name for name in world.nodes if has and (shared or name == guest.node)]}
+
+
+def has_feature(world, guest, wanted, conf):
+    """Whether all disks of a configuration can be snapshotted, cloned (linked) or copied."""
+    for key, parts, volid in guest.disks(conf, unused=False):
+        if guest.kind == "lxc" and drives.mount_type(volid) != "volume":
+            return False
+        storage = world.storages.get(volid.partition(":")[0])
+        if wanted == "snapshot" and not drives.can_snapshot(world, volid, guest.node):
+            return False
+        if wanted == "clone" and (storage is None or not guest.template or storage.type == "lvm"):
+            return False
+    if guest.kind == "lxc" and wanted == "snapshot":
+        return not any(drives.mount_type(parse_properties(disk_rule("lxc", key), str(text))["volume"]) != "volume"
+                       for key, text in conf.items() if key.startswith("mp") and disk_rule("lxc", key))
+    return True
+
+
+_DISK = perm(VM, "VM.Config.Disk")
+_SIZE = string("New size, or +size to add.", pattern=r"\+?\d+(\.\d+)?[KMGT]?")
+_DIGEST = string("Refuse if the configuration has another one.", maxLength=40)
+_SKIP = boolean("Only for root.")
+_STORAGE = string("To this storage.", format="pve-storage-id")
+_FEATURE = {"feature*": enum("Which ability.", "snapshot clone copy"),
+            "snapname": string("Of this snapshot.", format="pve-configid", maxLength=40)}
+
+ROUTES = [
+    Route("PUT /nodes/{node}/qemu/{vmid}/resize", resize, _DISK, "Grow a disk.", {
+        "disk*": enum("The disk.", QEMU_DISKS), "size*": _SIZE, "digest": _DIGEST, "skiplock": _SKIP}),
+    Route("PUT /nodes/{node}/lxc/{vmid}/resize", resize, perm_any(VM, "VM.Config.Disk"), "Grow a volume.", {
+        "disk*": enum("The volume.", LXC_DISKS), "size*": _SIZE, "digest": _DIGEST}),
+    Route("PUT /nodes/{node}/qemu/{vmid}/unlink", unlink, _DISK, "Detach disks, or destroy them.", {
+        "idlist*": string("The disks.", format="pve-configid-list"), "force": boolean("Destroy them.")}),
+    Route("POST /nodes/{node}/qemu/{vmid}/move_disk", move_disk, _DISK, "Move a disk to another storage or VM.", {
+        "disk*": enum("The disk.", QEMU_DISKS + UNUSED), "storage": _STORAGE,
+        "delete": boolean("Remove the old one.", default=0),
+        "format": enum("New format.", "raw qcow2 vmdk"), "bwlimit": integer("KiB/s.", 0), "digest": _DIGEST,
+        "target-vmid": integer("To this VM.", 100, 999999999, format="pve-vmid"),
+        "target-disk": enum("As this disk.", QEMU_DISKS + UNUSED), "target-digest": _DIGEST}),
+    Route("POST /nodes/{node}/lxc/{vmid}/move_volume", move_volume, _DISK, "Move a volume to another storage.", {
+        "volume*": enum("The volume.", LXC_DISKS + UNUSED), "storage": _STORAGE,
+        "delete": boolean("Remove the old one.", default=0),
+        "bwlimit": number("KiB/s.", 0), "digest": _DIGEST,
+        "target-vmid": integer("To this container.", 100, 999999999, format="pve-vmid"),
+        "target-volume": enum("As this volume.", LXC_DISKS + UNUSED), "target-digest": _DIGEST}),
+    Route("GET /nodes/{node}/qemu/{vmid}/feature", feature, perm(VM, "VM.Audit"),
+          "Whether a VM's storages can do something.", _FEATURE),
+    Route("GET /nodes/{node}/lxc/{vmid}/feature", feature, perm(VM, "VM.Audit"),
+          "Whether a container's storages can do something.",
+          _FEATURE),
+]

@@ -1,0 +1,323 @@
+"""Disks and network cards as property strings: printing them, making new volumes, what becomes of the old ones."""
+import re
+
+from tools.demo import options
+from tools.demo.model import GIB, KIB, MIB, Refused, bad, die, disk_rule, size_bytes, size_text
+from tools.demo.rules import parse_properties
+from tools.demo.wire import forbid
+
+NEW_DISK = re.compile(r"(?:([^/:\s]+):)?(\d+(?:\.\d+)?)\Z")
+CLOUDINIT = re.compile(r"([^/:\s]+):cloudinit\Z")
+
+
+def print_properties(values, rules):
+    """A property string in Proxmox's order: the default key bare, the required ones, the rest by name."""
+    default = next((key for key, rule in rules.items() if rule.get("default_key")), None)
+    keys = sorted((key for key in values if key != default),
+                  key=lambda key: (bool(rules.get(key, {}).get("optional")), key))
+    parts = [str(values[default])] if default in values else []
+    return ",".join(parts + ["%s=%s" % (key, values[key]) for key in keys])
+
+
+def parse_net(text):
+    """Properties of a VM's network card (model, macaddr, bridge ...)."""
+    return parse_properties(options.NET, str(text))
+
+
+def print_net(values):
+    """The other way: virtio=MAC,bridge=..."""
+    rest = {key: value for key, value in values.items() if key not in ("model", "macaddr")}
+    return ",".join(["%s=%s" % (values["model"], values["macaddr"].upper())]
+                    + ["%s=%s" % pair for pair in sorted(rest.items())])
+
+
+def net_for(world, kind, text):
+    """A network card's value with what Proxmox adds: a MAC address, type=veth."""
+    if kind == "qemu":
+        values = parse_net(text)
+        if not values.get("macaddr"):
+            values["macaddr"] = world.mac()
+        return print_net(values)
+    values = parse_properties(options.LXC_NET, str(text))
+    if not values.get("hwaddr"):
+        values["hwaddr"] = world.mac()
+    values["hwaddr"] = values["hwaddr"].upper()
+    values.setdefault("type", "veth")
+    return print_properties(values, options.LXC_NET)
+
+
+def check_bridge(call, kind, text):
+    """403 unless SDN.Use is held on the bridge or vnet (and VLAN) of a network card."""
+    values = parse_net(text) if kind == "qemu" else parse_properties(options.LXC_NET, str(text))
+    bridge = values.get("bridge")
+    if not bridge:
+        return
+    vnet = call.world.sdn.get("vnets", {}).get(bridge)
+    path = "/sdn/zones/%s/%s" % (vnet["zone"] if vnet else "localnetwork", bridge)
+    if values.get("tag"):
+        path += "/" + values["tag"]
+    for trunk in filter(None, values.get("trunks", "").split(";")):
+        call.need("%s/%s" % (path, trunk), "SDN.Use")
+    call.need(path, "SDN.Use")
+
+
+def bridge_exists(world, node, bridge):
+    """Whether a bridge is there: in force on the node, or a vnet of a zone on it."""
+    if any(row["iface"] == bridge and row["type"] in ("bridge", "OVSBridge") and row.get("exists")
+           for row in world.nodes[node].facts["network"]):
+        return True
+    vnet = world.sdn.get("vnets", {}).get(bridge)
+    return bool(vnet) and node in world.sdn["zones"][vnet["zone"]].get("nodes", node).split(",")
+
+
+# --------------------------------------------------------------------------------------------------------- VMs' disks
+
+def is_cdrom(values):
+    """Whether a drive is a CD drive."""
+    return values.get("media") == "cdrom" or values.get("file") in ("none", "cdrom")
+
+
+def is_cloudinit(values):
+    """Whether a drive is the cloud-init drive."""
+    return bool(re.search(r"(^|[:/])(vm-\d+-)?cloudinit(\.\w+)?$", values.get("file", "")))
+
+
+def parse_volname(world, volid):
+    """(content, owner vmid or None) of a volume's name; dies when its storage could have no such name."""
+    name, _, leaf = volid.partition(":")
+    storage = world.storages.get(name)
+    if storage is None:
+        die("storage '%s' does not exist" % name)
+    prefix = leaf.partition("/")[0]
+    if storage.files or storage.type == "pbs":
+        if prefix in ("iso", "vztmpl", "backup", "snippets", "import"):
+            return prefix, None
+        match = re.match(r"(?:\d+/[^/]+/)?(\d+)/((?:vm|base|subvol|basevol)-(\d+)-[^/]+)\Z", leaf)
+        if not match:
+            die("unable to parse directory volume name '%s'" % leaf)
+        return "images", int(match.group(1))
+    match = re.match(r"(?:(?:base|basevol)-\d+-[^/]+/)?(?:vm|base|subvol|basevol)-(\d+)-\S+\Z", leaf)
+    if not match:
+        die("unable to parse %s volume name '%s'" % ({"zfspool": "zfs", "rbd": "rbd"}.get(storage.type, "lvm"), leaf))
+    return "images", int(match.group(1))
+
+
+def missing_volume(world, volid):
+    """What Proxmox says of a volume that is not there."""
+    name, _, leaf = volid.partition(":")
+    storage = world.storages[name]
+    if storage.type in ("lvm", "lvmthin"):
+        return "no such logical volume %s/%s" % (storage.conf.get("vgname", "pve"), leaf)
+    return "volume '%s' does not exist" % volid
+
+
+def check_drive_access(call, key, text, vmid, default_storage=None):
+    """The rights and content types of a VM drive that is to be set (qemu-server's check_storage_access)."""
+    values = parse_properties(disk_rule("qemu", key), str(text))
+    volid = values["file"]
+    cdrom = is_cdrom(values)
+    if volid in ("none",) or (cdrom and volid == "none"):
+        return
+    if volid == "cdrom":
+        call.need("/", "Sys.Console")
+        return
+    if volid.startswith("/"):
+        forbid("user != root@pam")
+    match = CLOUDINIT.match(volid) or (not cdrom and NEW_DISK.match(volid))
+    if match:
+        name = match.group(1) or default_storage
+        if not name:
+            die("no storage ID specified (and no default storage)")
+        call.need("/storage/" + name, "Datastore.AllocateSpace")
+        storage = call.world.storages.get(name)
+        if storage is None:
+            die("storage '%s' does not exist" % name)
+        if "images" not in storage.content:
+            bad(storage="storage '%s' does not support vm images" % name)
+        return
+    content, owner = parse_volname(call.world, volid)
+    path = "/storage/" + volid.partition(":")[0]
+    if content == "iso":
+        call.need_any(path, "Datastore.AllocateSpace", "Datastore.Audit")
+    elif owner != vmid and not call.may(path, "Datastore.Allocate"):
+        call.need("/vms/%s" % owner, "VM.Config.Disk")
+        call.need(path, "Datastore.Audit")
+    if content not in ("images", "iso"):
+        raise Refused(400, "Parameter verification failed.\n", {key: "content type needs to be 'images' or 'iso'"})
+
+
+def make_drive(world, guest, key, text, say, default_storage=None, made=None):
+    """The value to store for a VM drive: a new volume is made for "storage:GiB", an existing one must be there."""
+    rules = disk_rule("qemu", key)
+    values = parse_properties(rules, str(text))
+    volid = values["file"]
+    values.pop("volume", None)
+    if volid in ("none", "cdrom"):
+        values.pop("size", None)
+        return print_properties(values, rules)
+    match = CLOUDINIT.match(volid)
+    if match:
+        storage = world.online_storage(match.group(1), guest.node)
+        volume = world.allocate(storage, guest.node, guest.vmid, 4 * MIB, values.pop("format", None) or (
+            "qcow2" if storage.files else None), name="vm-%d-cloudinit" % guest.vmid, used=4 * MIB)
+        if made is not None:
+            made.append(volume.volid)
+        values.update(file=volume.volid, media="cdrom")
+        say("%s: successfully created disk '%s,media=cdrom'" % (key, volume.volid))
+        return print_properties(values, rules)
+    match = NEW_DISK.match(volid)
+    if match and not is_cdrom(values):
+        storage = world.online_storage(match.group(1) or default_storage or "", guest.node)
+        size = int(float(match.group(2)) * GIB) // KIB * KIB
+        fmt = values.pop("format", None)
+        source = values.pop("import-from", None)
+        if source is not None:
+            original = world.volume(source, guest.node)
+            if original is None:
+                die(missing_volume(world, source))
+            size = original.size
+        if key == "efidisk0":
+            size = 4 * MIB if values.get("efitype") == "4m" else 128 * KIB if storage.files else 4 * MIB
+        elif key == "tpmstate0":
+            size, fmt = 4 * MIB, "raw"
+        if size <= 0:
+            die("unable to create image: size must be greater than zero")
+        volume = world.allocate(storage, guest.node, guest.vmid, size, fmt)
+        if made is not None:
+            made.append(volume.volid)
+        values.update(file=volume.volid, size=size_text(volume.size))
+        printed = print_properties(values, rules)
+        say("%s: successfully created disk '%s'" % (key, printed))
+        return printed
+    volume = world.volume(volid, guest.node)
+    if volume is None:
+        world.online_storage(volid.partition(":")[0], guest.node)
+        die(missing_volume(world, volid))
+    values["size"] = size_text(volume.size)
+    return print_properties(values, rules)
+
+
+def owns(world, guest, volid):
+    """Whether a volume is one of this guest's own."""
+    volume = world.volume(volid, guest.node)
+    return volume is not None and volume.vmid == guest.vmid
+
+
+def add_unused(world, guest, volid):
+    """Keep a volume that is no longer attached as unusedN."""
+    if not owns(world, guest, volid) or volid in [name for _, _, name in guest.disks(unused=True)]:
+        return None
+    for number in range(256):
+        key = "unused%d" % number
+        if key not in guest.conf:
+            guest.conf[key] = volid
+            return key
+    die("Too many unused volumes")
+
+
+def spare(world, guest, text):
+    """The value of an unusedN that is given by hand: a volume of the guest."""
+    if not owns(world, guest, str(text)):
+        die("volume '%s' does not exist" % text)
+    return str(text)
+
+
+def detach(world, guest, key, text, force=False):
+    """A drive leaves a VM's configuration: destroyed with `force`, else kept as unusedN; CDs are forgotten."""
+    values = parse_properties(disk_rule(guest.kind, key), str(text))
+    volid = values.get("file", values.get("volume"))
+    if is_cloudinit(values):
+        world.free(volid, guest.node)
+    elif is_cdrom(values) or ":" not in volid:
+        return
+    elif force:
+        destroy(world, guest, volid)
+    else:
+        add_unused(world, guest, volid)
+
+
+def destroy(world, guest, volid):
+    """Remove a volume of a guest; dies while a snapshot needs it."""
+    for snapshot in guest.snapshots.values():
+        if any(name == volid for _, _, name in guest.disks(snapshot["conf"])):
+            die("unable to delete '%s' - volume is still in use (snapshot?)" % volid)
+    if owns(world, guest, volid):
+        world.free(volid, guest.node)
+
+
+# -------------------------------------------------------------------------------------------------- containers' volumes
+
+def mount_type(volume):
+    """"volume", "device" or "bind": what a mount point's source is."""
+    return "device" if volume.startswith("/dev/") else "bind" if volume.startswith("/") else "volume"
+
+
+def check_mount_access(call, key, text, vmid):
+    """The rights for a container's rootfs or mount point that is to be set."""
+    values = parse_properties(disk_rule("lxc", key), str(text))
+    volid = values["volume"]
+    kind = mount_type(volid)
+    if kind != "volume":
+        forbid("mount point type %s is only allowed for root@pam" % kind)
+    match = NEW_DISK.match(volid)
+    name = match.group(1) if match else volid.partition(":")[0]
+    if match:
+        if not name:
+            die("no storage ID specified (and no default storage)")
+        call.need("/storage/" + name, "Datastore.AllocateSpace")
+        check_rootdir(call.world, name)
+    else:
+        _, owner = parse_volname(call.world, volid)
+        if owner != vmid and not call.may("/storage/" + name, "Datastore.Allocate"):
+            call.need("/vms/%s" % owner, "VM.Config.Disk")
+
+
+def check_rootdir(world, name):
+    """dies unless the storage takes containers' volumes."""
+    storage = world.storages.get(name)
+    if storage is None:
+        die("storage '%s' does not exist" % name)
+    if "rootdir" not in storage.content:
+        die("storage '%s' does not allow content type 'rootdir' (Container)" % name)
+
+
+def make_mount(world, guest, key, text, made=None):
+    """The value to store for a container's rootfs or mount point: "storage:GiB" makes a volume."""
+    rules = disk_rule("lxc", key)
+    values = parse_properties(rules, str(text))
+    match = NEW_DISK.match(values["volume"])
+    if match:
+        storage = world.online_storage(match.group(1), guest.node)
+        check_rootdir(world, storage.name)
+        size = int(float(match.group(2)) * GIB) // KIB * KIB
+        if size <= 0 and not storage.files:
+            die("unable to create image: size must be greater than zero")
+        fmt = "subvol" if storage.type == "zfspool" or (storage.files and not size) else "raw"
+        volume = world.allocate(storage, guest.node, guest.vmid, size, fmt, kind="lxc")
+        if made is not None:
+            made.append(volume.volid)
+        values.update(volume=volume.volid, size=size_text(volume.size) if volume.size else "0T")
+    elif mount_type(values["volume"]) == "volume":
+        volume = world.volume(values["volume"], guest.node)
+        if volume is None:
+            die("cannot determine size of volume '%s' - %s" % (values["volume"],
+                                                               missing_volume(world, values["volume"])))
+        values["size"] = size_text(volume.size)
+    return print_properties(values, rules)
+
+
+def size_of_disk(world, guest, volid, parts):
+    """Bytes of a disk: of the volume, or as the configuration says."""
+    volume = world.volume(volid, guest.node)
+    return volume.size if volume is not None else size_bytes(parts.get("size", "0"))
+
+
+def can_snapshot(world, volid, node):
+    """Whether the storage of a volume makes snapshots of it."""
+    storage = world.storages.get(volid.partition(":")[0])
+    volume = world.volume(volid, node)
+    if storage is None or volume is None:
+        return False
+    if storage.files:
+        return volume.format in ("qcow2", "subvol") and volume.format != "subvol"
+    return storage.type in ("lvmthin", "zfspool", "rbd")

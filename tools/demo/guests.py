@@ -1,0 +1,208 @@
+"""Guests as they are: lists, status, configuration, pending changes, curves, addresses of containers."""
+from tools.demo import lists
+from tools.demo.model import bad, die
+from tools.demo.options import AGENT
+from tools.demo.rules import boolean, enum, parse_properties, string
+from tools.demo.wire import ALL, VM, Route, perm
+
+
+def _kind(call):
+    return "qemu" if "/qemu" in call.route.template else "lxc"
+
+
+def guests(call):
+    """GET /nodes/{node}/qemu and /lxc."""
+    kind = _kind(call)
+    rows = []
+    for guest in call.world.guests.values():
+        if guest.node == call.node and guest.kind == kind and call.may("/vms/%d" % guest.vmid, "VM.Audit"):
+            rows.append(_list_row(call.world, guest, call.p.get("full")))
+    return rows
+
+
+def _list_row(world, guest, full=False):
+    values, cpus = lists.guest_values(world, guest)
+    row = dict(values, vmid=guest.vmid, name=guest.name, status="running" if guest.running else "stopped", cpus=cpus)
+    if guest.kind == "qemu":
+        row["disk"] = 0
+        row["memhost"] = int(row["mem"] * 1.05)
+    else:
+        row["type"] = "lxc"
+        row["maxswap"] = int(guest.conf.get("swap", 512)) << 20
+        row["swap"] = int(row["maxswap"] * 0.03) if guest.running else 0
+    if guest.running:
+        row["pid"] = guest.pid
+        row.update(pressurecpusome="0.4", pressurecpufull="0.0", pressureiosome="0.1", pressureiofull="0.1",
+                   pressurememorysome="0.0", pressurememoryfull="0.0")
+    if guest.template:
+        row["template"] = 1
+    for key in ("tags", "lock"):
+        if guest.conf.get(key):
+            row[key] = guest.conf[key]
+    return row
+
+
+def ha_of(world, guest):
+    """The HA entry of a guest, or None."""
+    return world.ha.get("resources", {}).get("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid))
+
+
+def current(call):
+    """GET .../status/current."""
+    guest = call.guest(_kind(call))
+    row = _list_row(call.world, guest)
+    resource = ha_of(call.world, guest)
+    row["ha"] = {"managed": int(bool(resource))}
+    if resource:
+        row["ha"].update(sid=resource["sid"], state=lists.ha_state(call.world, resource, guest))
+    if guest.kind == "lxc":
+        return row
+    row["qmpstatus"] = ("paused" if guest.paused else "running") if guest.running else "stopped"
+    if agent_enabled(guest):
+        row["agent"] = 1
+    if guest.running:
+        row.update({"running-machine": "pc-i440fx-10.0+pve0", "running-qemu": "10.0.2"})
+        row["balloon"] = guest.memory
+        row["ballooninfo"] = {"actual": guest.memory, "max_mem": guest.memory, "last_update": int(call.world.t)}
+        row["nics"] = {"tap%di%s" % (guest.vmid, key[3:]): {"netin": row["netin"], "netout": row["netout"]}
+                       for key in guest.conf if key.startswith("net") and key[3:].isdigit()}
+        row["blockstat"] = {key: {"rd_bytes": row["diskread"], "wr_bytes": row["diskwrite"], "failed_rd_operations": 0,
+                                  "failed_wr_operations": 0} for key, _, _ in guest.disks(unused=False)
+                            if key[:3] in ("scs", "vir", "sat", "ide")}
+        row["proxmox-support"] = {"pbs-dirty-bitmap": True, "backup-max-workers": True, "query-bitmap-info": True}
+        if str(guest.conf.get("vga", "")).startswith("qxl"):
+            row["spice"] = 1
+    return row
+
+
+def agent_enabled(guest):
+    """Whether the guest agent is switched on in the configuration."""
+    text = guest.conf.get("agent")
+    return bool(text) and parse_properties(AGENT, str(text)).get("enabled") == "1"
+
+
+# ------------------------------------------------------------------------------------------------------- configuration
+
+def _shown(guest, conf):
+    row = dict(conf)
+    row["digest"] = guest.digest
+    return row
+
+
+def config(call):
+    """GET .../config: what is pending applied, unless current=1; or of a snapshot."""
+    guest = call.guest(_kind(call))
+    if call.p.get("snapshot"):
+        if call.p.get("current"):
+            bad(snapshot="cannot use 'snapshot' parameter with 'current'",
+                current="cannot use 'snapshot' parameter with 'current'")
+        snapshot = guest.snapshots.get(call.p["snapshot"])
+        if snapshot is None:
+            die("snapshot '%s' does not exist" % call.p["snapshot"])
+        return _shown(guest, snapshot_conf(snapshot))
+    row = _shown(guest, guest.conf if call.p.get("current") else guest.wanted())
+    if guest.parent:
+        row["parent"] = guest.parent
+    return row
+
+
+def snapshot_conf(snapshot):
+    """A snapshot's configuration as Proxmox shows it."""
+    row = dict(snapshot["conf"], snaptime=snapshot["time"])
+    if snapshot.get("parent"):
+        row["parent"] = snapshot["parent"]
+    if snapshot.get("vmstate"):
+        row["vmstate"] = snapshot["vmstate"]
+    if snapshot.get("description"):
+        row["description"] = snapshot["description"]
+    return row
+
+
+def pending(call):
+    """GET .../pending."""
+    guest = call.guest(_kind(call))
+    rows = []
+    for key in list(guest.conf) + [key for key in guest.pending if key not in guest.conf]:
+        row = {"key": key}
+        if key in guest.conf:
+            row["value"] = guest.conf[key]
+        if key in guest.pending:
+            if guest.pending[key] is None:
+                row["delete"] = 2 if key in guest.forced else 1
+            else:
+                row["pending"] = guest.pending[key]
+        rows.append(row)
+    rows.append({"key": "digest", "value": guest.digest})
+    return rows
+
+
+def rrddata(call):
+    """GET .../rrddata."""
+    return lists.guest_series(call.world, call.guest(_kind(call)), call.p["timeframe"])
+
+
+def interfaces(call):
+    """GET /nodes/{node}/lxc/{vmid}/interfaces."""
+    guest = call.guest("lxc")
+    if not guest.running:
+        return None
+    rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
+             "inet": "127.0.0.1/8",
+             "inet6": "::1/128", "ip-addresses": [
+                 {"ip-address": "127.0.0.1", "prefix": 8, "ip-address-type": "inet"},
+                 {"ip-address": "::1", "prefix": 128, "ip-address-type": "inet6"}]}]
+    for number, (name, addresses) in enumerate(addresses_of(guest)):
+        mac = mac_of(guest, number).lower()
+        row = {"name": name, "hwaddr": mac, "hardware-address": mac, "ip-addresses": []}
+        for address in addresses:
+            ip, _, prefix = address.partition("/")
+            family = "inet6" if ":" in ip else "inet"
+            row.setdefault(family, address)
+            row["ip-addresses"].append({"ip-address": ip, "prefix": int(prefix), "ip-address-type": family})
+        rows.append(row)
+    return rows
+
+
+def addresses_of(guest):
+    """[(interface, [address/prefix])] inside a guest; a guest made in the demo gets one by its id."""
+    if guest.guest.get("ips"):
+        return guest.guest["ips"]
+    found = []
+    for key in sorted(key for key in guest.conf if key.startswith("net") and key[3:].isdigit()):
+        parts = dict(part.partition("=")[::2] for part in str(guest.conf[key]).split(","))
+        static = parts.get("ip", "dhcp") if guest.kind == "lxc" else "dhcp"
+        address = static if "/" in static else "10.0.%d.%d/24" % (100 + int(key[3:]), guest.vmid % 250 + 2)
+        found.append((parts.get("name", "eth" + key[3:]) if guest.kind == "lxc" else "ens%d" % (18 + int(key[3:])),
+                      [address]))
+    return found
+
+
+def mac_of(guest, number):
+    """MAC of the network card netN."""
+    text = str(guest.conf.get("net%d" % number, ""))
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    return next((value for value in parts.values() if value.count(":") == 5), "BC:24:11:00:00:00")
+
+
+_AUDIT = perm(VM, "VM.Audit")
+_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year"),
+          "cf": enum("How values are joined.", "AVERAGE MAX")}
+_CONFIG = {"current": boolean("Without what is pending.", default=0),
+           "snapshot": string("Of this snapshot.", format="pve-configid", maxLength=40)}
+
+
+def _both(endpoint, handler, check, words, params=None, proxy=True):
+    return [Route(endpoint.replace("{kind}", kind), handler, check, words.replace("{guest}", name), params, proxy)
+            for kind, name in (("qemu", "VM"), ("lxc", "container"))]
+
+
+ROUTES = [
+    Route("GET /nodes/{node}/qemu", guests, ALL, "VMs of the node.", {"full": boolean("With all values.")}),
+    Route("GET /nodes/{node}/lxc", guests, ALL, "Containers of the node."),
+    Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT,
+          "Network interfaces and addresses of a container."),
+] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \
+  + _both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", _CONFIG) \
+  + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT,
+          "Configuration of a {guest} and what waits for a restart.") \
+  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata", rrddata, _AUDIT, "Load of a {guest} over time.", _FRAME, False)

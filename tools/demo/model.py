@@ -1,0 +1,402 @@
+"""What the demo cluster is made of: nodes, guests, storages and volumes, and the rules they keep among themselves.
+
+Everything here is plain state in memory. Time is the World's: epoch seconds derived from one clock, so that a test that
+owns the clock owns all dates, waits and curves.
+"""
+import hashlib
+import json
+import math
+import re
+from functools import lru_cache
+
+from tools.demo import options
+from tools.demo.rules import parse_properties, split_list
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+
+
+class Refused(Exception):
+    """What Proxmox answers instead of doing it: .status (HTTP), .text (its message, whole), .errors (dict or None)."""
+
+    def __init__(self, status, text, errors=None):
+        super().__init__(text)
+        self.status, self.text, self.errors = status, text, errors
+
+
+def die(text):
+    """Perl's die in an API method: status 500, or the error a task ends with."""
+    raise Refused(500, text)
+
+
+def bad(**errors):
+    """raise_param_exc: status 400 with `errors` (parameter -> text; "_" in a name stands for "-")."""
+    raise Refused(400, "Parameter verification failed.", {key.replace("_", "-"): text for key, text in errors.items()})
+
+
+def wave(t, seed, base, swing=0.3):
+    """`base` moved up and down by at most `swing` of itself: a smooth curve over epoch `t`, another for each `seed`."""
+    phase = seed * 2.399963
+    return base * (1 + swing * (0.6 * math.sin(t / 97.0 + phase) + 0.4 * math.sin(t / 1733.0 + 1.7 * phase)))
+
+
+def size_text(size):
+    """`size` (bytes) as Proxmox writes it into a configuration: 32G, 528K, 512M, 4T never loses anything."""
+    for unit, name in ((GIB, "G"), (MIB, "M"), (KIB, "K")):
+        if size >= unit and size % unit == 0:
+            return "%d%s" % (size // unit, name)
+    return str(size)
+
+
+def size_bytes(text):
+    """Bytes of "32G", "528K", "4096" (bytes), None when it is no size (parse_size of pve-common)."""
+    match = re.match(r"(\d+(?:\.\d+)?)([KMGT])?\Z", str(text))
+    if not match:
+        return None
+    return int(math.ceil(float(match.group(1)) * {None: 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}[match.group(2)]))
+
+
+class Volume:
+    """One file or logical volume on a storage."""
+
+    def __init__(self, volid, content, size, **facts):
+        self.volid, self.content, self.size = volid, content, int(size)
+        self.format = facts.pop("format", "raw")
+        self.used = facts.pop("used", None)
+        self.vmid = facts.pop("vmid", None)
+        self.ctime = facts.pop("ctime", 0)
+        self.notes = facts.pop("notes", None)
+        self.protected = facts.pop("protected", False)
+        self.facts = facts          # subtype, parent, verification, encrypted, config (of a backup), snapshots
+
+    @property
+    def name(self):
+        """The part after "storage:"."""
+        return self.volid.partition(":")[2]
+
+    @property
+    def taken(self):
+        """Bytes it takes on its storage."""
+        return self.size if self.used is None else self.used
+
+
+class Storage:
+    """A storage.cfg entry and what lies on it. `total` is bytes, or a dict node -> bytes for a local one."""
+
+    #: type -> (formats, default format, can snapshot, thin)
+    TYPES = {
+        "dir": ("raw qcow2 vmdk subvol", "raw"), "nfs": ("raw qcow2 vmdk subvol", "raw"),
+        "cifs": ("raw qcow2 vmdk", "raw"), "lvmthin": ("raw", "raw"), "lvm": ("raw", "raw"),
+        "zfspool": ("raw subvol", "raw"), "rbd": ("raw", "raw"), "pbs": ("", ""),
+    }
+
+    def __init__(self, name, kind, content, total, **facts):
+        self.name, self.type, self.content, self.total = name, kind, content.split(","), total
+        self.shared = facts.pop("shared", False)
+        self.nodes = facts.pop("nodes", None)
+        self.enabled = facts.pop("enabled", True)
+        self.active = facts.pop("active", True)
+        self.base = facts.pop("base", 0)         # bytes taken by what is not listed
+        self.conf = facts
+        self.volumes = {}                        # node, or "" when shared -> {volid: Volume}
+
+    def on(self, node):
+        """Whether it is configured for `node`."""
+        return self.nodes is None or node in self.nodes
+
+    def at(self, node):
+        """{volid: Volume} as seen from `node`."""
+        return self.volumes.setdefault("" if self.shared else node, {})
+
+    def space(self, node):
+        """(total, used, avail) bytes on `node`."""
+        total = self.total.get(node, 0) if isinstance(self.total, dict) else self.total
+        base = self.base.get(node, 0) if isinstance(self.base, dict) else self.base
+        used = min(total, base + sum(volume.taken for volume in self.at(node).values()))
+        return total, used, total - used
+
+    @property
+    def files(self):
+        """Whether volumes are files (in a directory of each guest)."""
+        return self.type in ("dir", "nfs", "cifs")
+
+    @property
+    def thin(self):
+        """Whether a new volume takes no room yet."""
+        return self.type != "lvm"
+
+
+class Guest:
+    """A VM ("qemu") or container ("lxc"): configuration, what waits for a restart, snapshots and running state."""
+
+    def __init__(self, vmid, kind, node, conf, **facts):
+        self.vmid, self.kind, self.node, self.conf = vmid, kind, node, conf
+        self.pending = {}                        # option -> value, or None: to be deleted
+        self.forced = set()                      # options whose pending deletion destroys the volume
+        self.snapshots = {}                      # name -> Snapshot dict: conf, time, description, parent, vmstate
+        self.parent = None                       # the snapshot this state descends from
+        self.running = facts.pop("running", False)
+        self.paused = facts.pop("paused", False)
+        self.since = facts.pop("since", 0.0)     # epoch of its start
+        self.pid = facts.pop("pid", None)
+        self.cpu = facts.pop("cpu", 0.03)        # usual share of its CPUs
+        self.mem = facts.pop("mem", 0.5)         # usual share of its memory
+        self.rate = facts.pop("rate", 20000.0)   # bytes/s on its network
+        self.filled = facts.pop("filled", 0)     # bytes of a container's root file system
+        self.guest = facts                       # agent, os, ips ... : what is inside
+
+    @property
+    def name(self):
+        """Its name (VM) or host name (container)."""
+        return str(self.conf.get("name" if self.kind == "qemu" else "hostname")
+                   or ("VM %d" if self.kind == "qemu" else "CT%d") % self.vmid)
+
+    @property
+    def what(self):
+        """"VM" or "CT", as in Proxmox's messages."""
+        return "VM" if self.kind == "qemu" else "CT"
+
+    @property
+    def path(self):
+        """Its configuration file, as in Proxmox's messages."""
+        return "nodes/%s/%s/%d.conf" % (self.node, "qemu-server" if self.kind == "qemu" else "lxc", self.vmid)
+
+    @property
+    def template(self):
+        return bool(self.conf.get("template"))
+
+    @property
+    def lock(self):
+        return self.conf.get("lock")
+
+    def check_lock(self):
+        """die when it is locked."""
+        if self.lock:
+            die("%s is locked (%s)" % (self.what, self.lock))
+
+    def check_protection(self, text):
+        """die when it is protected; `text` is what cannot be done."""
+        if int(self.conf.get("protection", 0)):
+            die("%s - protection mode enabled" % text)
+
+    @property
+    def digest(self):
+        """SHA-1 of its configuration."""
+        state = [self.conf, self.pending, sorted(self.forced), self.snapshots, self.parent]
+        return hashlib.sha1(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
+
+    def wanted(self):
+        """dict: the configuration with what is pending applied."""
+        conf = dict(self.conf)
+        for key, value in self.pending.items():
+            if value is None:
+                conf.pop(key, None)
+            else:
+                conf[key] = value
+        return conf
+
+    @property
+    def cpus(self):
+        """Number of its CPUs (a container without `cores` has all of the node: 0 here)."""
+        if self.kind == "lxc":
+            return int(self.conf.get("cores", 0))
+        return int(self.conf.get("vcpus") or int(self.conf.get("sockets", 1)) * int(self.conf.get("cores", 1)))
+
+    @property
+    def memory(self):
+        """Bytes of memory."""
+        return int(str(self.conf.get("memory", 512)).rpartition("=")[2]) * MIB
+
+    def disks(self, conf=None, unused=True):
+        """[(key, properties dict, volid)] of the volumes in a configuration; CD drives and bind mounts are none."""
+        found = []
+        for key, value in (self.conf if conf is None else conf).items():
+            rule = disk_rule(self.kind, key)
+            if rule is None or (not unused and key.startswith("unused")):
+                continue
+            parts = dict(_disk(self.kind, key, str(value)))
+            volid = parts.get("volume" if self.kind == "lxc" else "file")
+            if parts.get("media") == "cdrom" and "cloudinit" not in volid:
+                continue
+            if ":" in volid and not volid.startswith("/"):
+                found.append((key, parts, volid))
+        return found
+
+
+DISK_KEY = re.compile(r"(ide|sata|scsi|virtio|efidisk|tpmstate|unused|rootfs|mp)(\d*)\Z")
+_LXC_DISKS = {"rootfs": options.ROOTFS, "mp": options.MOUNTPOINT, "unused": options.LXC_UNUSED}
+_QEMU_DISKS = {"ide": options.IDE, "sata": options.SATA, "scsi": options.SCSI, "virtio": options.VIRTIO,
+               "efidisk": options.EFIDISK, "tpmstate": options.TPMSTATE, "unused": options.UNUSED}
+
+
+@lru_cache(maxsize=1024)
+def disk_rule(kind, key):
+    """The property string rules of `key` if it names a disk of a `kind` of guest, else None."""
+    match = DISK_KEY.match(key)
+    if not match or (match.group(1) == "rootfs") == bool(match.group(2)):
+        return None
+    return (_LXC_DISKS if kind == "lxc" else _QEMU_DISKS).get(match.group(1))
+
+
+@lru_cache(maxsize=2048)
+def _disk(kind, key, text):
+    """The properties of one disk, read once: every list of guests asks for those of all. Not to be changed."""
+    return parse_properties(disk_rule(kind, key), text)
+
+
+class Node:
+    """A host of the cluster: fixed facts; its load is a curve."""
+
+    def __init__(self, name, number, ip, **facts):
+        self.name, self.number, self.ip = name, number, ip
+        self.cpus = facts.pop("cpus", 16)
+        self.memory = facts.pop("memory", 64 * GIB)
+        self.root = facts.pop("root", 94 * GIB)
+        self.model = facts.pop("model", "AMD EPYC 7302P 16-Core Processor")
+        self.booted = facts.pop("booted", 0.0)
+        self.facts = facts          # disks, zfs, lvm, network, dns ... : see world.py
+        digest = hashlib.sha256(("demo certificate of %s" % name).encode()).hexdigest().upper()
+        self.fingerprint = ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+
+
+class World:
+    """The whole state. `t` is the epoch time that is being lived (tasks are caught up in order)."""
+
+    def __init__(self, clock, now, version="9.1"):
+        self.clock, self.version = clock, version
+        self.major, self.minor = (int(part) for part in (version + ".0").split(".")[:2])
+        self._clock0, self._now0 = clock(), now()
+        self.t = float(self._now0)
+        self.name = "demo"
+        self.nodes, self.guests, self.storages = {}, {}, {}
+        self.pools, self.ha, self.backup_jobs, self.replication = {}, {}, {}, {}
+        self.firewall, self.sdn, self.access, self.roles = {}, {}, {}, {}
+        self.cluster_log, self.datacenter = [], {}
+        self.offline = set()
+        self.tasks = None           # tasks.Tasks
+        self._counts = {}
+        self.loads = (None, {})     # see lists.py
+
+    def real_time(self):
+        """Epoch seconds by the clock."""
+        return self._now0 + (self.clock() - self._clock0)
+
+    def count(self, name, start=1):
+        """The next number of the series `name`."""
+        value = self._counts.get(name, start)
+        self._counts[name] = value + 1
+        return value
+
+    def mac(self):
+        """A new MAC address with Proxmox's prefix."""
+        number = self.count("mac", 0x0A1000)
+        return "BC:24:11:%02X:%02X:%02X" % (number >> 16 & 255, number >> 8 & 255, number & 255)
+
+    def uuid(self):
+        """A new UUID."""
+        digest = hashlib.md5(b"demo uuid %d" % self.count("uuid")).hexdigest()
+        return "-".join((digest[:8], digest[8:12], "4" + digest[13:16], "a" + digest[17:20], digest[20:]))
+
+    @property
+    def quorate(self):
+        """Whether more than half of the nodes are up."""
+        return 2 * (len(self.nodes) - len(self.offline & set(self.nodes))) > len(self.nodes)
+
+    @property
+    def local(self):
+        """Name of the node that answers: the first that is up."""
+        return next((name for name in self.nodes if name not in self.offline), next(iter(self.nodes)))
+
+    # ---- guests
+
+    def guest(self, vmid, kind, node):
+        """The Guest, or die as Proxmox does when there is no such file on that node."""
+        guest = self.guests.get(vmid)
+        if guest is None or guest.kind != kind or guest.node != node:
+            die("Configuration file 'nodes/%s/%s/%d.conf' does not exist"
+                % (node, "qemu-server" if kind == "qemu" else "lxc", vmid))
+        return guest
+
+    def pool_of(self, vmid):
+        """The pool a guest is in, or None."""
+        return next((name for name, pool in self.pools.items() if vmid in pool["vms"]), None)
+
+    def next_vmid(self):
+        """The lowest free vmid."""
+        vmid = 100
+        while vmid in self.guests:
+            vmid += 1
+        return vmid
+
+    # ---- storages and volumes
+
+    def storage(self, name, node=None):
+        """The Storage, or die: unknown, disabled, or not on `node`."""
+        storage = self.storages.get(name)
+        if storage is None:
+            die("storage '%s' does not exist" % name)
+        if not storage.enabled:
+            die("storage '%s' is disabled" % name)
+        if node is not None and not storage.on(node):
+            die("storage '%s' is not available on node '%s'" % (name, node))
+        return storage
+
+    def online_storage(self, name, node):
+        """As storage(), but it has to be reachable too."""
+        storage = self.storage(name, node)
+        if not storage.active:
+            die("storage '%s' is not online" % name)
+        return storage
+
+    def volume(self, volid, node):
+        """The Volume called `volid` as seen from `node`, or None."""
+        storage = self.storages.get(volid.partition(":")[0])
+        if storage is None or not storage.on(node):
+            return None
+        return storage.at(node).get(volid)
+
+    def allocate(self, storage, node, vmid, size, fmt=None, kind="qemu", name=None, used=None):
+        """Make a volume of `size` bytes for a guest and return it; dies when there is no room."""
+        formats, default = Storage.TYPES[storage.type]
+        if kind == "lxc" and storage.type == "zfspool":
+            default = "subvol"
+        fmt = fmt or default
+        if fmt not in formats.split():
+            die("unsupported format '%s' for storage '%s'" % (fmt, storage.name) if storage.files else
+                "unsupported format '%s'" % fmt)
+        if not storage.thin and size > storage.space(node)[2]:
+            total, taken, free = storage.space(node)
+            die("not enough free space ('%s' free, '%s' needed)" % (free, size))
+        if storage.files and size > storage.space(node)[2] and fmt == "raw" and kind == "lxc":
+            die("unable to create image: No space left on device")
+        volumes = storage.at(node)
+        stem = name or ("subvol" if fmt == "subvol" else "vm")
+        if name and "cloudinit" in name:
+            leaf = name
+        else:
+            number = 0
+            taken_names = {re.sub(r"\.\w+$", "", volume.name.rpartition("/")[2]) for volume in volumes.values()
+                           if volume.vmid == vmid}
+            while any("%s-%d-disk-%d" % (prefix, vmid, number) in taken_names
+                      for prefix in ("vm", "base", "subvol", "basevol")):
+                number += 1
+            leaf = "%s-%d-disk-%d" % (stem, vmid, number)
+        if storage.files:
+            leaf = "%d/%s" % (vmid, leaf if fmt == "subvol" else "%s.%s" % (leaf, fmt))
+        volid = "%s:%s" % (storage.name, leaf)
+        if used is None:
+            used = min(size, 4 * MIB) if storage.thin else size
+        volume = Volume(volid, "rootdir" if kind == "lxc" else "images", size, format=fmt, vmid=vmid, ctime=int(self.t),
+                        used=used)
+        volumes[volid] = volume
+        return volume
+
+    def free(self, volid, node):
+        """Remove a volume if it is there."""
+        storage = self.storages.get(volid.partition(":")[0])
+        if storage is not None:
+            storage.at(node).pop(volid, None)
+
+
+def words(text):
+    """list of the entries of a Proxmox list ("a,b c")."""
+    return split_list(text or "")

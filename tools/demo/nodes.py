@@ -1,0 +1,485 @@
+"""A node: status, disks, network, packages, services, logs, certificates, and turning it off."""
+import calendar
+import time
+
+from tools.demo import hardware, lists
+from tools.demo.model import GIB, MIB, bad, die, wave
+from tools.demo.rules import boolean, enum, integer, string
+from tools.demo.wire import ALL, NODE, Extra, Route, perm, perm_any
+
+
+def nodes(call):
+    """GET /nodes: numbers only with Sys.Audit on the node, and only of those that are up."""
+    rows = []
+    for node in call.world.nodes.values():
+        row = {"id": "node/" + node.name, "type": "node", "node": node.name, "level": "",
+               "ssl_fingerprint": node.fingerprint,
+               "status": "offline" if node.name in call.world.offline else "online"}
+        if row["status"] == "online" and call.may("/nodes/" + node.name, "Sys.Audit"):
+            row.update(lists.node_values(call.world, node))
+        rows.append(row)
+    return rows
+
+
+def _kernel(world):
+    return hardware.KERNEL.get(world.version.split(".")[0], hardware.KERNEL["9"])
+
+
+def status(call):
+    """GET /nodes/{node}/status."""
+    node, world = call.world.nodes[call.node], call.world
+    now = lists.node_values(world, node)
+    load = now["cpu"] * node.cpus * 1.1
+    kernel = _kernel(world)
+    sockets = 2 if node.cpus > 16 else 1
+    swap = int(wave(world.t, node.number, 210 * MIB, 0.2))
+    return {
+        "uptime": now["uptime"], "idle": 0, "cpu": now["cpu"],
+        "wait": round(wave(world.t, node.number + 2, 0.006, 0.8), 6),
+        "loadavg": ["%.2f" % wave(world.t, node.number + n, load, 0.3) for n in range(3)],
+        "memory": {"total": node.memory, "used": now["mem"], "free": int((node.memory - now["mem"]) * 0.6),
+                   "available": node.memory - now["mem"]},
+        "swap": {"total": 8 * GIB, "used": swap, "free": 8 * GIB - swap},
+        "rootfs": {"total": node.root, "used": now["disk"], "free": node.root - now["disk"],
+                   "avail": max(0, node.root - now["disk"] - node.root // 20)},
+        "cpuinfo": {"model": node.model, "cores": node.cpus // 2, "cpus": node.cpus, "sockets": sockets,
+                    "mhz": "%.3f" % wave(world.t, node.number, 2794.7, 0.1), "hvm": "1", "user_hz": 100,
+                    "flags": "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat sse sse2 ht syscall nx "
+                    "lm constant_tsc vmx svm aes avx avx2"},
+        "kversion": "Linux %s #1 SMP PREEMPT_DYNAMIC PMX %s (2025-10-07T08:13Z)" % (kernel, kernel),
+        "current-kernel": {"sysname": "Linux", "release": kernel, "machine": "x86_64",
+                           "version": "#1 SMP PREEMPT_DYNAMIC PMX %s (2025-10-07T08:13Z)" % kernel},
+        "boot-info": {"mode": "efi", "secureboot": int(node.number == 1)},
+        "pveversion": "pve-manager/%s.1/2a5fa54a8503f96d" % world.version, "ksm": {"shared": 0}}
+
+
+def command(call):
+    """POST /nodes/{node}/status: reboot or shut the node down; it is gone for a while, or for good."""
+    world, name = call.world, call.node
+
+    def down():
+        world.offline.add(name)
+        for guest in world.guests.values():
+            if guest.node == name:
+                guest.running, guest.paused, guest.pid = False, False, None
+        if call.p["command"] == "reboot":
+            world.tasks.later(90, up)
+
+    def up():
+        world.offline.discard(name)
+        world.nodes[name].booted = world.t
+        for guest in world.guests.values():
+            if guest.node == name and guest.conf.get("onboot"):
+                guest.running, guest.since = True, world.t
+
+    world.tasks.later(3, down)
+
+
+def version(call):
+    """GET /nodes/{node}/version."""
+    from tools.demo.cluster import version as whole
+    return whole(call)
+
+
+def node_time(call):
+    """GET /nodes/{node}/time."""
+    t = int(call.world.t)
+    return {"time": t, "localtime": t + 3600, "timezone": "Europe/Vienna"}
+
+
+# --------------------------------------------------------------------------------------------------------------- disks
+
+def disks(call):
+    """GET /nodes/{node}/disks/list."""
+    rows = []
+    kind = call.p.get("type")
+    for disk in call.world.nodes[call.node].facts["disks"]:
+        row = dict(disk)
+        if row["type"] == "partition":
+            if not call.p.get("include-partitions"):
+                continue
+        elif call.p.get("skipsmart"):
+            row["health"], row["wearout"] = "UNKNOWN", "N/A"
+        if kind == "unused" and row.get("used"):
+            continue
+        if kind == "journal_disks" and row.get("used") not in (None, "LVM"):
+            continue
+        rows.append(row)
+    return rows
+
+
+def smart(call):
+    """GET /nodes/{node}/disks/smart."""
+    found = hardware.smart(call.node, call.p["disk"], call.p.get("healthonly"))
+    if found is None:
+        die("command '/sbin/udevadm info -p /sys/class/block/%s --query all' failed: exit code 1" % call.p["disk"][5:])
+    return found
+
+
+def lvm(call):
+    """GET /nodes/{node}/disks/lvm."""
+    return {"leaf": 0, "children": call.world.nodes[call.node].facts["lvm"]}
+
+
+def lvmthin(call):
+    """GET /nodes/{node}/disks/lvmthin."""
+    rows = []
+    for row in call.world.nodes[call.node].facts["lvmthin"]:
+        storage = call.world.storages.get("local-lvm")
+        rows.append(dict(row, used=storage.space(call.node)[1] if storage else 0))
+    return rows
+
+
+def zfs(call):
+    """GET /nodes/{node}/disks/zfs."""
+    pools = call.world.nodes[call.node].facts["zfs"]
+    if pools is None:
+        die("zfsutils-linux not installed")
+    return [dict(row) for row in pools]
+
+
+def zfs_pool(call):
+    """GET /nodes/{node}/disks/zfs/{name}."""
+    if call.p["name"] not in [row["name"] for row in zfs(call)]:
+        die("command '/sbin/zpool status -P %s' failed: exit code 1" % call.p["name"])
+    return hardware.ZFS_DETAIL[call.p["name"]]
+
+
+def directories(call):
+    """GET /nodes/{node}/disks/directory."""
+    if call.node != "pve3":
+        return []
+    return [{"path": "/mnt/scratch", "device": "/dev/disk/by-uuid/6f2c1c4e-0000-4000-8000-000000000003", "type": "ext4",
+             "options": "defaults", "unitfile": "/etc/systemd/system/mnt-scratch.mount"}]
+
+
+def pci(call):
+    """GET /nodes/{node}/hardware/pci."""
+    return [
+        {"id": "0000:01:00.0", "class": "0x020000", "vendor": "0x8086", "device": "0x1572", "iommugroup": 14,
+         "vendor_name": "Intel Corporation", "device_name": "Ethernet Controller X710 for 10GbE SFP+"},
+        {"id": "0000:41:00.0", "class": "0x030000", "vendor": "0x10de", "device": "0x1eb8", "iommugroup": 31,
+         "vendor_name": "NVIDIA Corporation", "device_name": "TU104GL [Tesla T4]"}]
+
+
+# ------------------------------------------------------------------------------------------------------------- network
+
+def network(call):
+    """GET /nodes/{node}/network: bridges and vnets only with rights on them; `changes` when some is not applied."""
+    kind, rows = call.p.get("type"), []
+    facts = call.world.nodes[call.node].facts
+    for row in facts["network"]:
+        wanted = kind in (None, "include_sdn", row["type"]) or (
+            kind in ("any_bridge", "any_local_bridge") and row["type"] in ("bridge", "OVSBridge"))
+        if wanted and (row["type"] != "bridge" or call.may("/sdn/zones/localnetwork/" + row["iface"], "SDN.Audit",
+                                                           "SDN.Use")):
+            rows.append(dict(row))
+    if kind in ("vnet", "any_bridge", "include_sdn"):
+        for vnet in call.world.sdn.get("vnets", {}).values():
+            if call.may("/sdn/zones/%s/%s" % (vnet["zone"], vnet["vnet"]), "SDN.Audit", "SDN.Use"):
+                rows.append({"iface": vnet["vnet"], "type": "vnet", "active": 1, "alias": vnet.get("alias", "")})
+    if facts.get("changes"):
+        return Extra(rows, changes=facts["changes"])
+    return rows
+
+
+def interface(call):
+    """GET /nodes/{node}/network/{iface}: the same hash without the name."""
+    for row in call.world.nodes[call.node].facts["network"]:
+        if row["iface"] == call.p["iface"]:
+            return {key: value for key, value in row.items() if key != "iface"}
+    bad(iface="interface does not exist")
+
+
+def apply_network(call):
+    """PUT /nodes/{node}/network: apply what is pending."""
+    def worker(task):
+        yield 3
+        facts = call.world.nodes[call.node].facts
+        facts["changes"] = None
+        for row in facts["network"]:
+            if row.get("autostart"):
+                row["active"] = row["exists"] = 1
+    return call.fork("srvreload", "networking", worker)
+
+
+def revert_network(call):
+    """DELETE /nodes/{node}/network: forget what is pending."""
+    facts = call.world.nodes[call.node].facts
+    if facts.get("changes"):
+        facts["changes"] = None
+        facts["network"] = [row for row in facts["network"] if row.get("exists")]
+
+
+def dns(call):
+    """GET /nodes/{node}/dns."""
+    return dict(call.world.nodes[call.node].facts["dns"])
+
+
+def change_dns(call):
+    """PUT /nodes/{node}/dns."""
+    call.world.nodes[call.node].facts["dns"] = {
+        key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
+
+
+def hosts(call):
+    """GET /nodes/{node}/hosts."""
+    lines = ["127.0.0.1 localhost.localdomain localhost"]
+    lines += ["%s %s.example.internal %s" % (node.ip, node.name, node.name) for node in call.world.nodes.values()]
+    return {"data": "\n".join(lines) + "\n", "digest": "a9c1" * 10}
+
+
+# ------------------------------------------------------------------------------------------- packages, services, rest
+
+def updates(call):
+    """GET /nodes/{node}/apt/update."""
+    rows = []
+    for package, section, title, old, new in call.world.nodes[call.node].facts.get("updates", hardware.UPDATES):
+        row = {"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional",
+               "Arch": "amd64",
+               "Origin": "Debian" if package.startswith(("lib", "open")) else "Proxmox", "Description": title}
+        if old:
+            row["OldVersion"] = old
+        rows.append(row)
+    return rows
+
+
+def update_index(call):
+    """POST /nodes/{node}/apt/update."""
+    def worker(task):
+        task.say("starting apt-get update")
+        for line in ("Hit:1 http://deb.debian.org/debian trixie InRelease",
+                     "Get:2 http://security.debian.org/debian-security trixie-security InRelease [43.4 kB]",
+                     "Hit:3 http://download.proxmox.com/debian/pve trixie InRelease"):
+            yield 1
+            task.say(line)
+        yield 1
+        task.say("Fetched 43.4 kB in 1s (52.1 kB/s)\nReading package lists...")
+    return call.fork("aptupdate", "", worker)
+
+
+def versions(call):
+    """GET /nodes/{node}/apt/versions."""
+    rows = []
+    for package, version_ in hardware.VERSIONS:
+        row = {"Package": package, "Version": version_, "OldVersion": version_, "CurrentState": "Installed",
+               "Arch": "amd64",
+               "Origin": "Proxmox", "Section": "admin", "Priority": "optional", "Title": package,
+               "Description": package}
+        if package == "proxmox-ve":
+            row["RunningKernel"] = _kernel(call.world)
+        rows.append(row)
+    return rows
+
+
+def repositories(call):
+    """GET /nodes/{node}/apt/repositories."""
+    def source(uri, suite, component, enabled):
+        return {"Types": ["deb"], "URIs": [uri], "Suites": [suite], "Components": [component], "Enabled": enabled,
+                "FileType": "sources"}
+    return {
+        "digest": "c0" * 32, "errors": [],
+        "infos": [{"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "index": "0", "kind": "warning",
+                   "message": "The no-subscription repository is not recommended for production use!"}],
+        "files": [
+            {"path": "/etc/apt/sources.list.d/debian.sources", "file-type": "sources", "digest": [1], "repositories": [
+                source("http://deb.debian.org/debian", "trixie", "main", 1),
+                source("http://security.debian.org/debian-security", "trixie-security", "main", 1)]},
+            {"path": "/etc/apt/sources.list.d/pve-enterprise.sources", "file-type": "sources", "digest": [2],
+             "repositories": [
+                source("https://enterprise.proxmox.com/debian/pve", "trixie", "pve-enterprise", 0)]},
+            {"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "file-type": "sources", "digest": [3],
+             "repositories": [source("http://download.proxmox.com/debian/pve", "trixie", "pve-no-subscription", 1)]}],
+        "standard-repos": [{"handle": "enterprise", "name": "Enterprise", "status": 0},
+                           {"handle": "no-subscription", "name": "No-Subscription", "status": 1},
+                           {"handle": "test", "name": "Test"}]}
+
+
+def _service_row(call, name, words):
+    state = call.world.nodes[call.node].facts.setdefault("services", {}).get(name, "running")
+    if (name == "ksmtuned" and call.node == "pve3") or name in ("systemd-timesyncd", "pve-lxc-syscalld"):
+        state = call.world.nodes[call.node].facts["services"].get(name, "dead")
+    return {"service": name, "name": name, "desc": words, "state": state, "unit-state": "enabled",
+            "active-state": "active" if state == "running" else "inactive"}
+
+
+def services(call):
+    """GET /nodes/{node}/services."""
+    return [_service_row(call, name, words) for name, words in hardware.SERVICES]
+
+
+def service_state(call):
+    """GET /nodes/{node}/services/{service}/state."""
+    return _service_row(call, call.p["service"], dict(hardware.SERVICES)[call.p["service"]])
+
+
+def service_command(call):
+    """POST /nodes/{node}/services/{service}/start and its kind."""
+    verb, name = call.route.template.rpartition("/")[2], call.p["service"]
+    done = {"start": "running", "stop": "dead", "restart": "running", "reload": "running"}[verb]
+
+    def worker(task):
+        task.say("%s service %s" % ({"start": "starting", "stop": "stopping", "restart": "restarting",
+                                     "reload": "reloading"}[verb], name))
+        yield 1.5
+        call.world.nodes[call.node].facts.setdefault("services", {})[name] = done
+    return call.fork("srv" + verb, name, worker)
+
+
+_SYSLOG = [
+    ("pvestatd", "status update time (5.318 seconds)"),
+    ("pvedaemon", "<root@pam!demo> starting task"),
+    ("systemd", "Started session of User root."),
+    ("corosync", "[KNET  ] link: host: 3 link: 0 is up"),
+    ("pveproxy", "worker exit"),
+    ("smartd", "Device: /dev/sda [SAT], SMART Usage Attribute: 194 Temperature_Celsius changed from 69 to 68"),
+    ("chronyd", "Selected source 193.171.23.163"),
+    ("pmxcfs", "[dcdb] notice: data verification successful"),
+    ("kernel", "vmbr0: port 3(fwpr100p0) entered forwarding state"),
+    ("pvescheduler", "jobs: cfs-lock 'file-jobs_cfg' ok"),
+]
+
+
+def _log_lines(call, count=400, step=47):
+    """[(epoch, line)] of a node's log, oldest first: the same every time for the same seconds."""
+    t = int(call.world.t) // step * step
+    lines = []
+    for number in range(count, 0, -1):
+        when = t - number * step
+        tag, text = _SYSLOG[(when // step * 7 + call.world.nodes[call.node].number) % len(_SYSLOG)]
+        stamp = time.strftime("%b %d %H:%M:%S", time.gmtime(when))
+        lines.append((when, tag, "%s %s %s[%d]: %s" % (stamp, call.node, tag, 1000 + len(tag) * 31, text)))
+    return lines
+
+
+def syslog(call):
+    """GET /nodes/{node}/syslog."""
+    def epoch(text):
+        if text is None:
+            return None
+        for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
+            try:
+                return calendar.timegm(time.strptime(text, form))
+            except ValueError:
+                continue
+        return None
+    since, until, service = epoch(call.p.get("since")), epoch(call.p.get("until")), call.p.get("service")
+    lines = [line for when, tag, line in _log_lines(call)
+             if (since is None or when >= since) and (until is None or when <= until) and service in (None, tag)]
+    start, limit = call.p.get("start", 0), call.p.get("limit", 50)
+    rows = [{"n": number, "t": line} for number, line in enumerate(lines, 1)][start:]
+    rows = (rows[:limit] if limit else rows) or [{"n": 1, "t": "no content"}]
+    return Extra(rows, total=len(lines))
+
+
+def journal(call):
+    """GET /nodes/{node}/journal: a cursor, the lines, a cursor."""
+    since, until = call.p.get("since", 0), call.p.get("until", call.world.t)
+    lines = [line for when, _, line in _log_lines(call) if since <= when <= until]
+    if call.p.get("lastentries"):
+        lines = lines[-call.p["lastentries"]:]
+    return ["s=demo;i=1;b=0"] + lines + ["s=demo;i=%x;b=0" % (len(lines) + 1)]
+
+
+def rrddata(call):
+    """GET /nodes/{node}/rrddata."""
+    return lists.node_series(call.world, call.world.nodes[call.node], call.p["timeframe"])
+
+
+def certificates(call):
+    """GET /nodes/{node}/certificates/info."""
+    node, t = call.world.nodes[call.node], int(call.world.t)
+    return [
+        {"filename": "pve-root-ca.pem",
+         "subject": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA",
+         "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
+         "notafter": t + 3250 * 86400, "fingerprint": ":".join(["9C"] * 32), "public-key-type": "rsaEncryption",
+         "public-key-bits": 4096, "san": []},
+        {"filename": "pve-ssl.pem",
+         "subject": "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=%s.example.internal" % node.name,
+         "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
+         "notafter": t + (330 if node.number != 3 else 12) * 86400, "fingerprint": node.fingerprint,
+         "public-key-type": "rsaEncryption", "public-key-bits": 2048,
+         "san": ["127.0.0.1", "0000:0000:0000:0000:0000:0000:0000:0001", "localhost", node.ip, node.name,
+                 node.name + ".example.internal"]}]
+
+
+def subscription(call):
+    """GET /nodes/{node}/subscription."""
+    return {"status": "notfound", "message": "There is no subscription key", "serverid": "DE30" * 8,
+            "url": "https://www.proxmox.com/en/proxmox-virtual-environment/pricing"}
+
+
+def report(call):
+    """GET /nodes/{node}/report."""
+    node = call.world.nodes[call.node]
+    return "\n".join(["==== general system info ====", "# hostname", node.name, "# pveversion --verbose"] + [
+        "%s: %s" % pair for pair in hardware.VERSIONS] + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"]
+        + [
+        "%s: %s\n\tcontent %s" % (storage.type, storage.name, ",".join(storage.content))
+        for storage in call.world.storages.values()]) + "\n"
+
+
+_AUDIT = perm(NODE, "Sys.Audit")
+_ROOT_AUDIT = perm("/", "Sys.Audit")
+_MODIFY = perm(NODE, "Sys.Modify")
+_FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)),
+          "cf": enum("How values are joined.", "AVERAGE MAX")}
+_IFACES = ("bridge bond eth alias vlan fabric OVSBridge OVSBond OVSPort OVSIntPort vnet any_bridge any_local_bridge "
+           "include_sdn")
+SERVICE = {"service": enum("The service.", sorted(name for name, _ in hardware.SERVICES))}
+_DATE = r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?"
+_IP = {"dns%d" % n: string("A DNS server.", format="ip") for n in (1, 2, 3)}
+
+ROUTES = [
+    Route("GET /nodes", nodes, ALL, "List the nodes."),
+    Route("GET /nodes/{node}/status", status, _AUDIT, "How the node is."),
+    Route("POST /nodes/{node}/status", command, perm(NODE, "Sys.PowerMgmt"), "Reboot or shut down the node.", {
+        "command*": enum("What to do.", "reboot shutdown")}),
+    Route("GET /nodes/{node}/version", version, ALL, "Version of its Proxmox VE."),
+    Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
+    Route("GET /nodes/{node}/rrddata", rrddata, _AUDIT, "Its load over time.", _FRAME, False),
+    Route("GET /nodes/{node}/disks/list", disks, ["or", _ROOT_AUDIT, _AUDIT], "Its disks.", {
+        "include-partitions": boolean("Partitions too.", default=0), "skipsmart": boolean("Without health.", default=0),
+        "type": enum("Only these.", "unused journal_disks")}),
+    Route("GET /nodes/{node}/disks/smart", smart, _ROOT_AUDIT, "SMART values of a disk.", {
+        "disk*": string("The disk.", pattern="/dev/[a-zA-Z0-9\\/]+"), "healthonly": boolean("Only the health.")}),
+    Route("GET /nodes/{node}/disks/lvm", lvm, _ROOT_AUDIT, "LVM volume groups and physical volumes."),
+    Route("GET /nodes/{node}/disks/lvmthin", lvmthin, _ROOT_AUDIT, "LVM thin pools."),
+    Route("GET /nodes/{node}/disks/zfs", zfs, _ROOT_AUDIT, "ZFS pools."),
+    Route("GET /nodes/{node}/disks/zfs/{name}", zfs_pool, _ROOT_AUDIT, "A ZFS pool in detail.", {
+        "name": string("The pool.", format="pve-storage-id")}),
+    Route("GET /nodes/{node}/disks/directory", directories, _ROOT_AUDIT, "Directory storages made here."),
+    Route("GET /nodes/{node}/hardware/pci", pci, perm_any("/", "Sys.Audit", "Sys.Modify"), "PCI devices.", {
+        "verbose": boolean("With names.", default=1)}),
+    Route("GET /nodes/{node}/network", network, ALL, "Network interfaces.", {"type": enum("Only these.", _IFACES)}),
+    Route("GET /nodes/{node}/network/{iface}", interface, _AUDIT, "A network interface."),
+    Route("PUT /nodes/{node}/network", apply_network, _MODIFY, "Apply the pending network configuration."),
+    Route("DELETE /nodes/{node}/network", revert_network, _MODIFY, "Drop the pending network configuration."),
+    Route("GET /nodes/{node}/dns", dns, _AUDIT, "DNS settings."),
+    Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
+        _IP, **{"search*": string("Search domain.")})),
+    Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),
+    Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
+    Route("POST /nodes/{node}/apt/update", update_index, _MODIFY, "Read the package index again.", {
+        "notify": boolean("Send a notification.", default=0), "quiet": boolean("Less output.", default=0)}),
+    Route("GET /nodes/{node}/apt/versions", versions, _AUDIT, "Versions of the important packages."),
+    Route("GET /nodes/{node}/apt/repositories", repositories, _AUDIT, "Package repositories."),
+    Route("GET /nodes/{node}/services", services, _AUDIT, "Services."),
+    Route("GET /nodes/{node}/services/{service}/state", service_state, _AUDIT, "State of a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/start", service_command, _MODIFY, "Start a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/stop", service_command, _MODIFY, "Stop a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/restart", service_command, _MODIFY, "Restart a service.", SERVICE),
+    Route("POST /nodes/{node}/services/{service}/reload", service_command, _MODIFY, "Reload a service.", SERVICE),
+    Route("GET /nodes/{node}/syslog", syslog, perm(NODE, "Sys.Syslog"), "The system log.", {
+        "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
+        "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),
+        "service": string("Only this service.", maxLength=128)}),
+    Route("GET /nodes/{node}/journal", journal, perm(NODE, "Sys.Syslog"), "The journal.", {
+        "since": integer("From this epoch.", 0), "until": integer("To this epoch.", 0),
+        "lastentries": integer("Only the last so many.", 0), "startcursor": string("After this cursor."),
+        "endcursor": string("Before this cursor.")}),
+    Route("GET /nodes/{node}/certificates/info", certificates, ALL, "Its certificates."),
+    Route("GET /nodes/{node}/subscription", subscription, ALL, "Its subscription."),
+    Route("GET /nodes/{node}/report", report, _AUDIT, "A report for support."),
+]

@@ -1,0 +1,418 @@
+"""Starting and stopping guests, one and many, with and without HA."""
+import re
+
+from tools.demo import change, drives
+from tools.demo.guests import agent_enabled, ha_of
+from tools.demo.model import GIB, MIB, Volume, bad, die
+from tools.demo.options import MACHINE
+from tools.demo.rules import boolean, integer, split_list, string
+from tools.demo.wire import ALL, VM, Route, perm
+
+_NAMES = {"qemu": "qm", "lxc": "vz"}
+
+
+def _ready(call, kind):
+    guest = call.guest(kind)
+    if call.p.get("skiplock"):
+        bad(skiplock="Only root may use this option.")
+    return guest
+
+
+# ---- what happens to a guest
+
+def switch_on(world, guest):
+    """A guest runs from now on: what was pending is applied."""
+    change.apply_pending(world, guest)
+    guest.running, guest.paused, guest.since = True, False, world.t
+    guest.pid = 2000 + world.count("guest pid") * 317 % 900000
+
+
+def switch_off(world, guest):
+    """A guest runs no more. A container's pending changes take effect now, a VM's when it starts."""
+    guest.running, guest.paused, guest.pid = False, False, None
+    if guest.kind == "lxc":
+        change.apply_pending(world, guest)
+
+
+def starting(world, guest, task, skip_lock=False):
+    """Worker part: start a guest or die."""
+    if guest.template:
+        die("you can't start a vm if it's a template" if guest.kind == "qemu"
+            else "you can't start a CT if it's a template")
+    resume = guest.kind == "qemu" and guest.lock == "suspended"
+    if not skip_lock and not resume:
+        guest.check_lock()
+    if guest.running:
+        die("%s %d already running" % (guest.what, guest.vmid))
+    conf = guest.wanted()
+    for key, parts, volid in guest.disks(conf, unused=False):
+        if world.volume(volid, guest.node) is None:
+            world.online_storage(volid.partition(":")[0], guest.node)
+            die(drives.missing_volume(world, volid))
+    for key, text in conf.items():
+        match = re.match(r"(?:[^,]*file=|)([a-z][\w.-]*:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
+        if match and world.volume(match.group(1), guest.node) is None:
+            die("volume '%s' does not exist" % match.group(1))
+    need = int(str(conf.get("memory", 512)).rpartition("=")[2]) * MIB
+    if guest.kind == "qemu" and need > world.nodes[guest.node].memory:
+        task.say("kvm: cannot set up guest memory 'pc.ram': Cannot allocate memory")
+        die("start failed: QEMU exited with code 1")
+    for key, text in conf.items():
+        if not re.match(r"net\d+$", key):
+            continue
+        match = re.search(r"bridge=([^,]+)", str(text))
+        if match and not drives.bridge_exists(world, guest.node, match.group(1)):
+            if guest.kind == "lxc":
+                task.say("bridge '%s' does not exist" % match.group(1))
+                task.say("lxc-start: %d: ../src/lxc/conf.c: run_buffer: 322 Script exited with status 2" % guest.vmid)
+                die("startup for container '%d' failed" % guest.vmid)
+            task.say("bridge '%s' does not exist" % match.group(1))
+            task.say("kvm: -netdev type=tap,id=%s,ifname=tap%di%s,script=/usr/libexec/qemu-server/pve-bridge: network "
+                     "script /usr/libexec/qemu-server/pve-bridge failed with status 512" % (key, guest.vmid, key[3:]))
+            die("start failed: QEMU exited with code 1")
+    if resume:
+        task.say("Resuming suspended VM")
+    elif any("cloudinit" in str(text) for text in conf.values()):
+        task.say("generating cloud-init ISO")
+    yield 2.0 if guest.kind == "qemu" else 1.2
+    if resume:
+        task.say("Resumed VM, removing state")
+        state = guest.conf.pop("vmstate", None)
+        if state:
+            world.free(state, guest.node)
+        guest.conf.pop("lock", None)
+    switch_on(world, guest)
+
+
+def stopping(world, guest):
+    """Worker part: cut the power."""
+    if guest.running:
+        yield 1.0
+        switch_off(world, guest)
+
+
+def going_down(world, guest, task, timeout, force):
+    """Worker part: ask it to shut down; a guest that does not listen goes on, or is stopped with `force`."""
+    if not guest.running:
+        return
+    needs = 30.0 if guest.guest.get("slow") else 5.0 if guest.kind == "qemu" else 2.5
+    deaf = guest.guest.get("deaf") or (guest.kind == "qemu" and guest.paused)
+    if deaf or needs > timeout:
+        yield timeout
+        if not guest.running:
+            return
+        if not force:
+            die("VM quit/powerdown failed - got timeout" if guest.kind == "qemu" else "container did not stop")
+        task.say("VM quit/powerdown failed - terminating now with SIGTERM" if guest.kind == "qemu"
+                 else "container did not stop in time, killing it")
+        yield 1.0
+    else:
+        yield needs
+    switch_off(world, guest)
+
+
+def _patience(guest, given):
+    """Seconds a shutdown may take: given, or startup's down=, or 60."""
+    if given is not None:
+        return given
+    match = re.search(r"down=(\d+)", str(guest.conf.get("startup", "")))
+    return int(match.group(1)) if match else 60
+
+
+# ---- HA
+
+def _ha(call, guest, wish):
+    """For an HA guest: a task that only files the wish; the cluster fulfils it later. None for others."""
+    resource = ha_of(call.world, guest)
+    if resource is None:
+        return None
+    world = call.world
+
+    def worker(task):
+        task.say("Requesting HA %s for %s %d" % (wish, guest.what, guest.vmid))
+        resource["state"] = "started" if wish == "start" else "stopped"
+        world.tasks.later(8.0, lambda: fulfil(world, guest, resource))
+        yield 0.3
+    return call.fork("hastart" if wish == "start" else "hastop", guest.vmid, worker)
+
+
+def fulfil(world, guest, resource):
+    """What the HA manager does: bring a guest into the state that is asked for."""
+    if world.guests.get(guest.vmid) is not guest:
+        return
+    prefix = _NAMES[guest.kind]
+    if resource["state"] in ("started", "enabled") and not guest.running:
+        world.tasks.fork(guest.node, prefix + "start", guest.vmid, "root@pam",
+                         lambda task: starting(world, guest, task))
+    elif resource["state"] in ("stopped", "disabled") and guest.running:
+        world.tasks.fork(guest.node, prefix + "shutdown", guest.vmid, "root@pam",
+                         lambda task: going_down(world, guest, task, 60, True))
+
+
+# ---- the API
+
+def start(call, kind):
+    """POST .../status/start."""
+    guest = _ready(call, kind)
+    if kind == "lxc" and guest.running:
+        die("CT %d already running" % guest.vmid)
+    return begin(call, guest)
+
+
+def begin(call, guest):
+    """A task that starts a guest; its UPID. What calls this within another task does not wait for it."""
+    return _ha(call, guest, "start") or call.fork(
+        _NAMES[guest.kind] + "start", guest.vmid, lambda task: starting(call.world, guest, task))
+
+
+def stop(call, kind):
+    """POST .../status/stop."""
+    guest = _ready(call, kind)
+    if kind == "lxc" and not guest.running:
+        die("CT %d not running" % guest.vmid)
+    filed = _ha(call, guest, "stop")
+    if filed:
+        return filed
+
+    def worker(task):
+        guest.check_lock()
+        if call.p.get("overrule-shutdown"):
+            for other in list(call.world.tasks.all.values()):
+                if other.running and other.type == _NAMES[kind] + "shutdown" and other.id == str(guest.vmid):
+                    task.say("overruled shutdown task %s" % other.upid)
+                    call.world.tasks.kill(other)
+        yield from stopping(call.world, guest)
+    return call.fork(_NAMES[kind] + "stop", guest.vmid, worker)
+
+
+def shutdown(call, kind):
+    """POST .../status/shutdown."""
+    guest = _ready(call, kind)
+    if kind == "lxc" and not guest.running:
+        die("CT %d not running" % guest.vmid)
+    if guest.running and guest.paused and not call.p.get("forceStop"):
+        die("VM is paused - cannot shutdown")
+    filed = _ha(call, guest, "stop")
+    if filed:
+        return filed
+    patience = _patience(guest, call.p.get("timeout"))
+
+    def worker(task):
+        guest.check_lock()
+        if guest.paused:
+            task.say("VM is paused - stop instead of shutdown")
+            yield from stopping(call.world, guest)
+        else:
+            yield from going_down(call.world, guest, task, patience, call.p.get("forceStop"))
+    return call.fork(_NAMES[kind] + "shutdown", guest.vmid, worker)
+
+
+def reboot(call, kind):
+    """POST .../status/reboot: shut down and start; a container is killed after the timeout, a VM is not."""
+    guest = _ready(call, kind)
+    if not guest.running:
+        die("VM %d not running" % guest.vmid)
+    if guest.paused:
+        die("VM is paused - cannot shutdown")
+    patience = _patience(guest, call.p.get("timeout"))
+
+    def worker(task):
+        guest.check_lock()
+        if kind == "qemu":
+            task.say("Requesting reboot of VM %d%s" % (guest.vmid, " via guest agent" if agent_enabled(guest) else ""))
+        yield from going_down(call.world, guest, task, patience, kind == "lxc")
+        yield 2.0
+        switch_on(call.world, guest)
+    return call.fork(_NAMES[kind] + "reboot", guest.vmid, worker)
+
+
+def reset(call, kind):
+    """POST .../status/reset."""
+    guest = _ready(call, kind)
+    if not guest.running:
+        die("VM %d not running" % guest.vmid)
+
+    def worker(task):
+        guest.check_lock()
+        yield 0.3
+    return call.fork("qmreset", guest.vmid, worker)
+
+
+def suspend(call, kind):
+    """POST .../status/suspend: pause, or save to disk and stop."""
+    guest = _ready(call, kind)
+    world = call.world
+    if not guest.running:
+        die("VM %d not running" % guest.vmid)
+    if not call.p.get("todisk"):
+        def pause(task):
+            guest.check_lock()
+            yield 0.4
+            guest.paused = True
+        return call.fork("qmpause", guest.vmid, pause)
+    name = call.p.get("statestorage") or guest.conf.get("vmstatestorage") or _state_storage(world, guest)
+    call.need("/vms/%d" % guest.vmid, "VM.Config.Disk")
+    call.need("/storage/" + name, "Datastore.AllocateSpace")
+    world.storage(name, guest.node)
+
+    def save(task):
+        guest.check_lock()
+        guest.conf["lock"] = "suspending"
+        size = guest.memory * 2 + 500 * MIB
+        volid = "%s:vm-%d-state-suspend-%s" % (name, guest.vmid, "2025-01-01")
+        task.say("saving VM state and RAM using storage '%s'" % name)
+        for part in (0.2, 0.6, 1.0):
+            yield 1.5
+            task.say("%.2f GiB in %ds" % (guest.memory * guest.mem * part / GIB, int(5 * part)))
+        world.storages[name].at(guest.node)[volid] = Volume(volid, "images", size, vmid=guest.vmid, ctime=int(world.t),
+                                                            used=int(guest.memory * guest.mem))
+        task.say("completed saving the VM state in 5s, saved %.2f GiB" % (guest.memory * guest.mem / GIB))
+        switch_off(world, guest)
+        guest.conf["vmstate"], guest.conf["lock"] = volid, "suspended"
+    return call.fork("qmsuspend", guest.vmid, save)
+
+
+def _state_storage(world, guest):
+    """The storage for saved memory: a shared one of its disks, else any of them, else local."""
+    names = [volid.partition(":")[0] for _, _, volid in guest.disks(unused=False)]
+    shared = [name for name in names if world.storages[name].shared]
+    return (shared or names or ["local"])[0]
+
+
+def resume(call, kind):
+    """POST .../status/resume."""
+    guest = _ready(call, kind)
+    suspended = guest.lock == "suspended"
+    if not guest.running and not suspended:
+        die("VM %d not running" % guest.vmid)
+
+    def worker(task):
+        if suspended:
+            yield from starting(call.world, guest, task)
+        else:
+            guest.check_lock()
+            yield 0.3
+            guest.paused = False
+    return call.fork("qmresume", guest.vmid, worker)
+
+
+# ---- many at once
+
+def _chosen(call, default):
+    given = call.p.get("vms") or []
+    ids = [int(word) for word in (split_list(given) if isinstance(given, str) else given)]
+    guests = [guest for guest in call.world.guests.values() if (guest.vmid in ids if ids else default(guest))]
+    if call.node:
+        guests = [guest for guest in guests if guest.node == call.node]
+    if ids:
+        for guest in guests:
+            call.need("/vms/%d" % guest.vmid, "VM.PowerMgmt")
+    else:
+        call.need("/", "VM.PowerMgmt")
+    return sorted(guests, key=lambda guest: guest.vmid)
+
+
+def _many(call, kind, guests, act, words):
+    def worker(task):
+        for guest in guests:
+            task.say("%s %s %d" % (words, guest.what, guest.vmid))
+            child = call.world.tasks.all[act(guest)]
+            while child.running:
+                yield 0.5
+            if child.status != "OK":
+                task.warn("%s %d: %s" % (guest.what, guest.vmid, child.status))
+        yield 0.2
+    return call.fork(kind, "", worker, node=call.node or call.world.local)
+
+
+def _child(call, guest, verb, worker):
+    name = {"start": "start", "stop": "shutdown", "suspend": "pause"}[verb]
+    return call.world.tasks.fork(guest.node, _NAMES[guest.kind] + name, guest.vmid, call.user, worker)
+
+
+def start_all(call):
+    """POST /nodes/{node}/startall and /cluster/bulk-action/guest/start."""
+    guests = [guest for guest in _chosen(call, lambda guest: guest.conf.get("onboot")) if not guest.running
+              and not guest.template]
+    return _many(call, "startall" if call.node else "bulkstart", guests, lambda guest: _child(
+        call, guest, "start", lambda task: starting(call.world, guest, task)), "Starting")
+
+
+def stop_all(call):
+    """POST /nodes/{node}/stopall and /cluster/bulk-action/guest/shutdown."""
+    guests = [guest for guest in _chosen(call, lambda guest: True) if guest.running]
+    force, patience = call.p.get("force-stop", True), call.p.get("timeout", 180)
+    return _many(call, "stopall" if call.node else "bulkshutdown", guests, lambda guest: _child(
+        call, guest, "stop", lambda task: going_down(call.world, guest, task, patience, force)), "Stopping")
+
+
+def suspend_all(call):
+    """POST /nodes/{node}/suspendall and /cluster/bulk-action/guest/suspend: VMs are paused."""
+    guests = [guest for guest in _chosen(call, lambda guest: True) if guest.running and guest.kind == "qemu"]
+
+    def pausing(guest):
+        def worker(task):
+            guest.check_lock()
+            yield 0.3
+            guest.paused = True
+        return worker
+    return _many(call, "suspendall" if call.node else "bulksuspend", guests,
+                 lambda guest: _child(call, guest, "suspend", pausing(guest)), "Suspending")
+
+
+_POWER = perm(VM, "VM.PowerMgmt")
+_SKIP = {"skiplock": boolean("Only for root.")}
+_TIMEOUT = {"timeout": integer("Seconds to wait.", 0)}
+_VMS = {"vms": string("These guests.", format="pve-vmid-list"), "max-workers": integer("So many at once.", 1, 64)}
+_BULK = {"vms": {"type": "array", "description": "These guests.", "optional": 1, "items": integer(
+    "A guest.", 100, 999999999, format="pve-vmid")},
+         "max-workers": integer("So many at once.", 1, 64)}
+
+
+def _as(handler, kind):
+    def bound(call):
+        return handler(call, kind)
+    bound.__name__ = handler.__name__
+    return bound
+
+
+def _rows(handler, verb, words, qemu, lxc=None):
+    rows = []
+    for kind, params in (("qemu", qemu), ("lxc", lxc)):
+        if params is not None:
+            rows.append(Route("POST /nodes/{node}/%s/{vmid}/status/%s" % (kind, verb), _as(handler, kind), _POWER,
+                              words % ("VM" if kind == "qemu" else "container"), params))
+    return rows
+
+
+ROUTES = (
+    _rows(start, "start", "Start a %s.", dict(_SKIP, **dict(_TIMEOUT, machine=string("Machine type.", format=MACHINE))),
+          dict(_SKIP, debug=boolean("Verbose log.", default=0)))
+    + _rows(stop, "stop", "Cut the power of a %s.", dict(_SKIP, **dict(_TIMEOUT, **{
+        "keepActive": boolean("Keep the volumes active.", default=0),
+        "overrule-shutdown": boolean("End a shutdown first.", default=0)})),
+        dict(_SKIP, **{"overrule-shutdown": boolean("End a shutdown first.", default=0)}))
+    + _rows(shutdown, "shutdown", "Ask a %s to shut down.", dict(_SKIP, **dict(_TIMEOUT, **{
+        "forceStop": boolean("Stop it after the timeout.", default=0),
+        "keepActive": boolean("Keep the volumes active.", default=0)})),
+        dict(_TIMEOUT, forceStop=boolean("Stop it after the timeout.", default=0)))
+    + _rows(reboot, "reboot", "Shut a %s down and start it.", _TIMEOUT, _TIMEOUT)
+    + _rows(reset, "reset", "Press the reset button of a %s.", _SKIP)
+    + _rows(suspend, "suspend", "Pause a %s, or save it to disk.", dict(_SKIP, **{
+        "todisk": boolean("Save to disk and stop.", default=0),
+        "statestorage": string("Where to save.", format="pve-storage-id", requires="todisk")}))
+    + _rows(resume, "resume", "Go on with a paused or saved %s.", dict(_SKIP, nocheck=boolean("")))
+    + [
+        Route("POST /nodes/{node}/startall", start_all, ALL, "Start guests of the node.", dict(
+            _VMS, force=boolean("Those without onboot too."))),
+        Route("POST /nodes/{node}/stopall", stop_all, ALL, "Shut down guests of the node.", dict(_VMS, **{
+            "force-stop": boolean("Stop them after the timeout.", default=1),
+            "timeout": integer("Seconds to wait.", 0, 7200)})),
+        Route("POST /nodes/{node}/suspendall", suspend_all, ALL, "Pause VMs of the node.", _VMS),
+        Route("POST /cluster/bulk-action/guest/start", start_all, ALL, "Start guests.", dict(
+            _BULK, timeout=integer("Seconds to wait."))),
+        Route("POST /cluster/bulk-action/guest/shutdown", stop_all, ALL, "Shut down guests.", dict(_BULK, **{
+            "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.")})),
+        Route("POST /cluster/bulk-action/guest/suspend", suspend_all, ALL, "Pause VMs.", _BULK),
+    ]
+)

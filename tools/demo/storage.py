@@ -1,0 +1,457 @@
+"""Storages and what lies on them: lists, volumes, notes, pruning, downloads, uploads, appliance templates."""
+import re
+
+from tools.demo import hardware, lists, retention
+from tools.demo.model import MIB, Volume, bad, die
+from tools.demo.rules import boolean, enum, integer, split_list, string
+from tools.demo.wire import ALL, NODE, Route, forbid, perm, perm_any
+
+_ANY = perm_any("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace")
+
+
+def configured(call):
+    """GET /storage: storage.cfg."""
+    return [_configuration(storage) for storage in call.world.storages.values()
+            if call.p.get("type") in (None, storage.type)
+            and call.may("/storage/" + storage.name, "Datastore.Audit", "Datastore.AllocateSpace")]
+
+
+def _configuration(storage):
+    row = dict(storage.conf, storage=storage.name, type=storage.type, content=",".join(storage.content),
+               digest="7e5a" * 10)
+    if storage.shared:
+        row["shared"] = 1
+    if storage.nodes:
+        row["nodes"] = ",".join(storage.nodes)
+    if not storage.enabled:
+        row["disable"] = 1
+    return row
+
+
+def configuration(call):
+    """GET /storage/{storage}."""
+    storage = call.world.storages.get(call.p["storage"])
+    if storage is None:
+        die("storage '%s' does not exist" % call.p["storage"])
+    return _configuration(storage)
+
+
+def _row(storage, node, down=False):
+    row = {"storage": storage.name, "type": storage.type, "content": ",".join(storage.content),
+           "shared": int(storage.shared), "enabled": int(storage.enabled),
+           "active": int(storage.enabled and storage.active),
+           "total": 0, "used": 0, "avail": 0}
+    if row["active"]:
+        row["total"], row["used"], row["avail"] = storage.space(node)
+        if row["total"]:
+            row["used_fraction"] = row["used"] / row["total"]
+    return row
+
+
+def storages(call):
+    """GET /nodes/{node}/storage: of this node and, with target, of another one as well."""
+    wanted = split_list(call.p.get("content", ""))
+    rows = []
+    for storage in call.world.storages.values():
+        if not storage.on(call.node) or (call.p.get("storage") not in (None, storage.name)):
+            continue
+        if call.p.get("target") not in (None, call.node) and not (storage.shared and storage.on(call.p["target"])):
+            continue
+        if (call.p.get("enabled") and not storage.enabled) or (wanted and not set(wanted) & set(storage.content)):
+            continue
+        if call.may("/storage/" + storage.name, "Datastore.Audit", "Datastore.AllocateSpace"):
+            rows.append(_row(storage, call.node))
+    if call.p.get("storage") and call.p["storage"] not in call.world.storages:
+        die("storage '%s' does not exist" % call.p["storage"])
+    return rows
+
+
+def status(call):
+    """GET /nodes/{node}/storage/{storage}/status."""
+    storage = call.world.storages.get(call.p["storage"])
+    if storage is None:
+        die("storage '%s' does not exist" % call.p["storage"])
+    if not storage.on(call.node):
+        die("storage '%s' is not available on node '%s'" % (storage.name, call.node))
+    row = _row(storage, call.node)
+    row.pop("storage")
+    row.pop("used_fraction", None)
+    return row
+
+
+def rrddata(call):
+    """GET /nodes/{node}/storage/{storage}/rrddata."""
+    storage = call.world.storage(call.p["storage"], call.node)
+    return lists.storage_series(call.world, storage, call.node, call.p["timeframe"])
+
+
+# ------------------------------------------------------------------------------------------------------------- volumes
+
+def may_see(call, storage, volume):
+    """Whether the caller may list a volume (PVE::Storage check_volume_access)."""
+    path = "/storage/" + storage.name
+    if call.may(path, "Datastore.Allocate"):
+        return True
+    if volume.content == "backup":
+        return call.may(path, "Datastore.AllocateSpace") and volume.vmid is not None and call.may(
+            "/vms/%d" % volume.vmid, "VM.Backup")
+    if volume.content in ("images", "rootdir"):
+        return call.may(path, "Datastore.Audit") and call.may("/vms/%d" % (volume.vmid or 0), "VM.Config.Disk")
+    return call.may(path, "Datastore.Audit", "Datastore.AllocateSpace")
+
+
+def _volume_row(volume):
+    row = {"volid": volume.volid, "content": volume.content, "format": volume.format, "size": volume.size,
+           "ctime": volume.ctime}
+    if volume.vmid is not None:
+        row["vmid"] = volume.vmid
+    if volume.content == "backup":
+        row["subtype"] = volume.facts["subtype"]
+        if volume.notes:
+            row["notes"] = volume.notes.split("\n")[0]
+        if volume.protected:
+            row["protected"] = 1
+    for key in ("verification", "encrypted", "parent"):
+        if volume.facts.get(key):
+            row[key] = volume.facts[key]
+    if volume.content in ("images", "rootdir") and volume.used is not None:
+        row["used"] = volume.used
+    return row
+
+
+def content(call):
+    """GET /nodes/{node}/storage/{storage}/content."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    kind = call.p.get("content")
+    volumes = sorted(storage.at(call.node).values(), key=lambda volume: volume.volid)
+    return [_volume_row(volume) for volume in volumes if kind in (None, volume.content)
+            and call.p.get("vmid") in (None, volume.vmid) and may_see(call, storage, volume)]
+
+
+def _volid(call):
+    """The volume id of a content path: with or without the storage in front."""
+    volume, storage = call.p["volume"], call.p["storage"]
+    if re.match(r"[a-z][a-z0-9\-_.]*[a-z0-9]:.+", volume, re.I):
+        named = volume.partition(":")[0]
+        if named != storage:
+            bad(volume="storage ID mismatch (%s != %s)" % (named, storage))
+        return volume
+    return "%s:%s" % (storage, volume)
+
+
+def _found(call, right):
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    volid = _volid(call)
+    volume = storage.at(call.node).get(volid)
+    path = "/storage/" + storage.name
+    if volume is not None and not call.may(path, "Datastore.Allocate"):
+        if volume.content == "backup":
+            call.need(path, "Datastore.AllocateSpace")
+            call.need("/vms/%d" % (volume.vmid or 0), "VM.Backup")
+        elif right == "read":
+            if not may_see(call, storage, volume):
+                forbid("")
+        else:
+            call.need(path, "Datastore.Allocate")
+    if volume is None:
+        call.need_any(path, "Datastore.Allocate", "Datastore.Audit", "Datastore.AllocateSpace")
+    return storage, volid, volume
+
+
+def volume_info(call):
+    """GET /nodes/{node}/storage/{storage}/content/{volume}."""
+    storage, volid, volume = _found(call, "read")
+    if volume is None:
+        die("volume_size_info on '%s' failed" % volid)
+    row = {"path": path_of(storage, volume), "size": volume.size, "used": volume.taken, "format": volume.format}
+    if volume.content == "backup":
+        row["notes"], row["protected"] = volume.notes or "", int(volume.protected)
+    return row
+
+
+def path_of(storage, volume):
+    """Where a volume is on the host."""
+    if storage.files:
+        folder = {"iso": "template/", "vztmpl": "template/", "images": "images/", "rootdir": "images/",
+                  "backup": ""}.get(volume.content, "")
+        name = volume.name.replace("vztmpl/", "cache/").replace("backup/", "dump/")
+        return "%s/%s%s" % (storage.conf.get("path", "/mnt"), folder, name)
+    if storage.type in ("lvm", "lvmthin"):
+        return "/dev/%s/%s" % (storage.conf.get("vgname"), volume.name)
+    if storage.type == "zfspool":
+        return "/%s%s/%s" % ("" if volume.format == "subvol" else "dev/zvol/", storage.conf.get("pool"), volume.name)
+    return "%s@%s:%s/%s" % (storage.conf.get("username", ""), storage.conf.get("server", ""),
+                            storage.conf.get("datastore", ""), volume.name)
+
+
+def change_volume(call):
+    """PUT .../content/{volume}: notes and protection of a backup."""
+    _, volid, volume = _found(call, "change")
+    if volume is None:
+        die("volume '%s' does not exist" % volid)
+    if volume.content != "backup":
+        die("only backups can have notes and protection: '%s'" % volid)
+    if "notes" in call.p:
+        volume.notes = call.p["notes"]
+    if "protected" in call.p:
+        volume.protected = call.p["protected"]
+
+
+def delete_volume(call):
+    """DELETE .../content/{volume}."""
+    storage, volid, volume = _found(call, "delete")
+
+    def worker(task):
+        yield 1
+        if volume is None:
+            die("volume '%s' does not exist" % volid)
+        if volume.protected:
+            die("cannot remove protected volume '%s' on '%s'" % (volume.name, storage.name))
+        for other in storage.at(call.node).values():
+            if other.facts.get("parent") and other.facts["parent"] == volume.name:
+                die("base volume '%s' is still in use by linked cloned" % volume.name)
+        task.say("Removed volume '%s'" % volid)
+        storage.at(call.node).pop(volid, None)
+    upid = call.fork("imgdel", "%s@%s" % (volume.vmid, storage.name) if volume is not None and volume.vmid else "@"
+                     + storage.name, worker)
+    if call.p.get("delay"):
+        task = call.world.tasks.all[upid]
+        if not task.running:
+            if task.status != "OK":
+                die("imgdel task failed: %s" % task.status)
+            return None
+    return upid
+
+
+def allocate(call):
+    """POST /nodes/{node}/storage/{storage}/content: an empty disk image."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    match = re.match(r"(\d+(?:\.\d+)?)([MG])?\Z", call.p["size"])
+    size = int(float(match.group(1)) * {None: 1 << 10, "M": MIB, "G": MIB << 10}[match.group(2)])
+    name, vmid = call.p["filename"], call.p["vmid"]
+    stem = re.match(r"(?:vm|subvol)-%d-\S+\Z" % vmid, name.rpartition(".")[0] or name)
+    if not stem:
+        die("illegal name '%s' - should be 'vm-%d-*'" % (name, vmid))
+    volid = "%s:%s" % (storage.name, "%d/%s" % (vmid, name) if storage.files else name)
+    if volid in storage.at(call.node):
+        die("disk image '%s' already exists" % volid)
+    fmt = call.p.get("format") or (name.rpartition(".")[2] if storage.files and "." in name else "raw")
+    storage.at(call.node)[volid] = Volume(volid, "images", size, format=fmt, vmid=vmid, ctime=int(call.world.t),
+                                          used=4 * MIB if storage.thin else size)
+    return volid
+
+
+# ------------------------------------------------------------------------------------------------------------- pruning
+
+def _retention(call, storage):
+    text = call.p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1")
+    return retention.parse(text)
+
+
+def prune_preview(call):
+    """GET /nodes/{node}/storage/{storage}/prunebackups: what would go."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    return [{"volid": volume.volid, "ctime": volume.ctime, "mark": mark, "type": volume.facts["subtype"],
+             "vmid": volume.vmid}
+            for volume, mark in retention.marks(storage, call.node, _retention(call, storage), call.p.get("vmid"),
+                                                call.p.get("type"))
+            if may_see(call, storage, volume)]
+
+
+def prune(call):
+    """DELETE /nodes/{node}/storage/{storage}/prunebackups."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    if not call.may("/storage/" + storage.name, "Datastore.Allocate"):
+        if call.p.get("vmid") is None:
+            forbid("/storage/%s, Datastore.Allocate" % storage.name)
+        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
+        call.need("/vms/%d" % call.p["vmid"], "VM.Backup")
+    keep = _retention(call, storage)
+
+    def worker(task):
+        yield 1
+        for volume, mark in retention.marks(storage, call.node, keep, call.p.get("vmid"), call.p.get("type")):
+            if mark == "remove":
+                task.say("Removed volume '%s'" % volume.volid)
+                storage.at(call.node).pop(volume.volid, None)
+    return call.fork("prunebackups", "@" + storage.name, worker)
+
+
+# ----------------------------------------------------------------------------------------------- downloads and uploads
+
+_NAMES = {"iso": (r"[^/]+\.(?:iso|img)", "iso"), "vztmpl": (r"[^/]+\.tar(?:\.(?:gz|xz|zst|bz2))?", "vztmpl"),
+          "import": (r"[^/]+\.(?:ova|ovf|qcow2|raw|vmdk)", "import")}
+
+
+def _target(call, storage, kind, filename):
+    """(volid, format) of a new file, with the checks of PVE::API2::Storage::Status."""
+    if kind not in storage.content:
+        die("storage '%s' is not configured for content-type '%s'" % (storage.name, kind))
+    filename = re.sub(r"[^-a-zA-Z0-9_.]", "_", filename.rpartition("/")[2].strip())
+    if not re.match(_NAMES[kind][0] + r"\Z", filename, re.I):
+        bad(filename="wrong file extension")
+    fmt = {"iso": "iso", "vztmpl": "t" + filename.rpartition(".")[2]}.get(kind, filename.rpartition(".")[2])
+    return "%s:%s/%s" % (storage.name, kind, filename), fmt
+
+
+def _size_of(url):
+    """Bytes the demo pretends a file on the web has."""
+    return 180 * MIB + sum(map(ord, url)) * 7919 % (900 * MIB)
+
+
+def url_metadata(call):
+    """GET /nodes/{node}/query-url-metadata."""
+    url = call.p["url"]
+    name = url.partition("?")[0].rpartition("/")[2]
+    if "missing" in url:
+        die("invalid server response: '404 Not Found'")
+    return {"filename": name, "size": _size_of(url), "mimetype": "application/x-iso9660-image" if name.endswith(".iso")
+            else "application/octet-stream"}
+
+
+def download(call):
+    """POST /nodes/{node}/storage/{storage}/download-url."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    url, kind = call.p["url"], call.p["content"]
+    volid, fmt = _target(call, storage, kind, call.p["filename"])
+    size = _size_of(url)
+
+    def worker(task):
+        path = "%s/template/%s" % (storage.conf.get("path"), volid.partition(":")[2].replace("vztmpl/", "cache/"))
+        task.say("downloading %s to %s" % (url, path))
+        if volid in storage.at(call.node):
+            die("refusing to override existing file '%s'" % path)
+        yield 1
+        if "missing" in url:
+            task.say("--- HTTP request sent, awaiting response... 404 Not Found\n--- ERROR 404: Not Found.")
+            die("download failed: command '/usr/bin/wget' failed: exit code 8")
+        task.say("--2025-11-20 10:00:00--  %s\nHTTP request sent, awaiting response... 200 OK\nLength: %d (%dM)\n"
+                 "Saving to: '%s.tmp_dwnl'" % (url, size, size // MIB, path))
+        for percent in (19, 42, 64, 87, 100):
+            yield 1.2
+            task.say("%8dK ........ ........ ........ ........ %3d%% 61.5M %ds" % (
+                size * percent // 102400, percent, (100 - percent) // 18))
+        if call.p.get("checksum"):
+            task.say("calculating checksum...")
+            yield 1
+            if set(call.p["checksum"].lower()) == {"0"}:
+                die("checksum mismatch: got '%s' != expect '%s'" % ("5f" * (len(call.p["checksum"]) // 2),
+                                                                    call.p["checksum"]))
+            task.say("OK, got correct file checksum: %s" % call.p["checksum"])
+        storage.at(call.node)[volid] = Volume(volid, kind, size, format=fmt, ctime=int(call.world.t))
+        task.say("download of '%s' to '%s' finished" % (url, path))
+    return call.fork("download", volid.partition("/")[2], worker)
+
+
+def upload(call):
+    """POST /nodes/{node}/storage/{storage}/upload (multipart)."""
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    volid, fmt = _target(call, storage, call.p["content"], call.p["filename"])
+    size = call.uploaded
+
+    def worker(task):
+        task.say("starting file import from: /var/tmp/pveupload-0a1b2c\ntarget node: %s" % call.node)
+        yield 0.5
+        storage.at(call.node)[volid] = Volume(volid, call.p["content"], size, format=fmt, ctime=int(call.world.t))
+        task.say("finished file import successfully")
+    return call.fork("imgcopy", "", worker)
+
+
+def appliances(call):
+    """GET /nodes/{node}/aplinfo."""
+    return [{"template": name, "package": name.partition("_")[0], "os": system, "version": version,
+             "headline": headline,
+             "section": "system", "type": "lxc", "architecture": "amd64",
+             "source": "http://download.proxmox.com/images/system/",
+             "location": "http://download.proxmox.com/images/system/" + name, "description": headline + "\n",
+             "infopage": "https://linuxcontainers.org", "manageurl": "", "sha512sum": digest * 8}
+            for name, system, version, headline, digest in hardware.APPLIANCES]
+
+
+def download_appliance(call):
+    """POST /nodes/{node}/aplinfo."""
+    name = call.p["template"]
+    if name not in [row[0] for row in hardware.APPLIANCES]:
+        bad(template="no such template")
+    storage = call.world.online_storage(call.p["storage"], call.node)
+    if "vztmpl" not in storage.content:
+        die("storage '%s' does not support templates" % storage.name)
+    volid = "%s:vztmpl/%s" % (storage.name, name)
+
+    def worker(task):
+        task.say("downloading http://download.proxmox.com/images/system/%s to /var/lib/vz/template/cache/%s"
+                 % (name, name))
+        if volid in storage.at(call.node):
+            task.say("OK, got correct file already, no need to re-download")
+            yield 0.2
+            return
+        for percent in (25, 60, 100):
+            yield 1
+            task.say("%8dK ........ ........ %3d%% 48.1M" % (1250 * percent, percent))
+        storage.at(call.node)[volid] = Volume(volid, "vztmpl", 128 * MIB, format="t" + name.rpartition(".")[2],
+                                              ctime=int(call.world.t))
+        task.say("calculating checksum...OK, checksum verified\n"
+                 "download of 'http://download.proxmox.com/images/system/%s' finished" % name)
+    return call.fork("download", name, worker)
+
+
+_NETWORK = ["or", perm("/", "Sys.Audit", "Sys.Modify"), perm(NODE, "Sys.AccessNetwork")]
+_TEMPLATE = perm("/storage/{storage}", "Datastore.AllocateTemplate")
+_PRUNE = {"prune-backups": string("What to keep, instead of the storage's rule.", format=retention.RULES),
+          "type": enum("Only backups of such guests.", "qemu lxc"),
+          "vmid": integer("Only backups of this guest.", 100, 999999999, format="pve-vmid")}
+_CHECKSUM = {"checksum": string("Expected checksum.", requires="checksum-algorithm"),
+             "checksum-algorithm": enum("Its kind.", "md5 sha1 sha224 sha256 sha384 sha512", requires="checksum")}
+_STORAGE = string("The storage.", format="pve-storage-id")
+
+ROUTES = [
+    Route("GET /storage", configured, ALL, "The storages configured.",
+          {"type": enum("Only these.", "btrfs cephfs cifs dir esxi iscsi "
+                        "iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool")}),
+    Route("GET /storage/{storage}", configuration, perm("/storage/{storage}", "Datastore.Allocate"),
+          "Configuration of a storage."),
+    Route("GET /nodes/{node}/storage", storages, ALL, "Storages of the node and their state.", {
+        "storage": dict(_STORAGE), "content": string("Only those for such content.", format="pve-storage-content-list"),
+        "enabled": boolean("Only enabled ones.", default=0),
+        "target": string("Only those this node has too.", format="pve-node"),
+        "format": boolean("With formats.", default=0)}),
+    Route("GET /nodes/{node}/storage/{storage}/status", status, _ANY, "State of a storage."),
+    Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.", {
+        "timeframe*": enum("Over which time.", "hour day week month year"),
+        "cf": enum("How values are joined.", "AVERAGE MAX")}),
+    Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
+        "content": string("Only these.", format="pve-storage-content"),
+        "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
+    Route("POST /nodes/{node}/storage/{storage}/content", allocate,
+          perm("/storage/{storage}", "Datastore.AllocateSpace"),
+          "Make a disk image.", {
+              "filename*": string("Its name."), "size*": string("Its size; KiB without M or G.", pattern=r"\d+[MG]?"),
+              "vmid*": integer("Whose it is.", 100, 999999999, format="pve-vmid"),
+              "format": enum("Its format.", "raw qcow2 subvol vmdk", requires="size")}),
+    Route("GET /nodes/{node}/storage/{storage}/content/{volume}", volume_info, ALL, "Facts of a volume."),
+    Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL,
+          "Notes and protection of a backup.", {
+              "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),
+    Route("DELETE /nodes/{node}/storage/{storage}/content/{volume}", delete_volume, ALL, "Remove a volume.", {
+        "delay": integer("Wait so many seconds for the end.", 1, 30)}),
+    Route("GET /nodes/{node}/storage/{storage}/prunebackups", prune_preview, _ANY, "What pruning would remove.",
+          _PRUNE),
+    Route("DELETE /nodes/{node}/storage/{storage}/prunebackups", prune, ALL, "Remove old backups.", _PRUNE),
+    Route("POST /nodes/{node}/storage/{storage}/download-url", download, ["and", _TEMPLATE, _NETWORK],
+          "Download a file.", dict(
+        _CHECKSUM, **{"url*": string("From here.", pattern="https?://.*"),
+                      "filename*": string("File name.", maxLength=255),
+                      "content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
+                      "compression": string("Unpack with this."),
+                      "verify-certificates": boolean("Check TLS.", default=1)})),
+    Route("POST /nodes/{node}/storage/{storage}/upload", upload, _TEMPLATE, "Upload a file.", dict(
+        _CHECKSUM, **{"content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
+                      "filename*": string("File name.", maxLength=255), "tmpfilename": string(
+                          "Where pveproxy put it.", pattern="/var/tmp/pveupload-[0-9a-f]+")})),
+    Route("GET /nodes/{node}/query-url-metadata", url_metadata, _NETWORK, "Name and size of a file on the web.", {
+        "url*": string("The address.", pattern="https?://.*"),
+        "verify-certificates": boolean("Check TLS.", default=1)}),
+    Route("GET /nodes/{node}/aplinfo", appliances, ALL, "Templates for containers that can be downloaded."),
+    Route("POST /nodes/{node}/aplinfo", download_appliance, _TEMPLATE, "Download a template for containers.", {
+        "storage*": dict(_STORAGE), "template*": string("Its name.", maxLength=255)}),
+]

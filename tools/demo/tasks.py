@@ -1,0 +1,164 @@
+"""Tasks that take time and have logs.
+
+A worker is a generator: what it yields is how many seconds pass before it goes on. It is caught up with the clock at
+every request, in order of time over all tasks, so a task that waits for a lock or for another task really waits. A
+Refused that leaves the worker is the task's error, as a die in a Proxmox worker is.
+"""
+import heapq
+
+from tools.demo.model import Refused, bad
+from tools.pve.formats import parse_upid
+
+
+class Task:
+    """A task: .upid .node .type .id .user (and token), .start .end (epoch), .status (how it ended, or None), .log."""
+
+    def __init__(self, node, kind, ident, user, start, pid, pstart):
+        self.node, self.type, self.id, self.user, self.start = node, kind, ident, user, int(start)
+        self.pid, self.pstart = pid, pstart
+        self.upid = "UPID:%s:%08X:%08X:%08X:%s:%s:%s:" % (node, pid, pstart, self.start, kind, ident, user)
+        self.end = self.status = None
+        self.log, self.warnings, self.worker = [], 0, None
+        self.holds_lock = False     # vzdump's lock of the node
+
+    def say(self, line):
+        """Add a line (or several) to the log."""
+        self.log.extend(str(line).split("\n"))
+
+    def warn(self, line):
+        """Add a warning to the log; the task will end with WARNINGS."""
+        self.warnings += 1
+        self.log.append("WARN: %s" % line)
+
+    @property
+    def running(self):
+        return self.end is None
+
+    def facts(self):
+        """The row of a task list."""
+        user, mark, token = self.user.partition("!")
+        row = {"upid": self.upid, "node": self.node, "pid": self.pid, "pstart": self.pstart, "starttime": self.start,
+               "type": self.type, "id": self.id, "user": user}
+        if mark:
+            row["tokenid"] = token
+        return row
+
+    def row(self, whole_user=True):
+        """As Proxmox lists it: with the end and its status once it has ended."""
+        row = self.facts()
+        if whole_user:
+            row["user"] = self.user
+        if not self.running:
+            row["endtime"], row["status"] = self.end, self.status
+        return row
+
+
+class Tasks:
+    """All tasks of the cluster."""
+
+    KEEP = 3000
+
+    def __init__(self, world):
+        self.world = world
+        self.all = {}               # upid -> Task, in order of their start
+        self._queue, self._serial = [], 0
+
+    def new(self, node, kind, ident, user, start=None):
+        """A Task without a worker: of the past, or to be filled."""
+        start = self.world.t if start is None else start
+        number = self.world.count("pid", 0x1A2B)
+        uptime = max(0.0, start - self.world.nodes[node].booted) if node in self.world.nodes else 0
+        task = Task(node, kind, str(ident), user, start, 0x3000 + number * 7 % 0x3C0000, int(uptime * 100) + number)
+        self.all[task.upid] = task
+        if len(self.all) > self.KEEP:
+            for upid in [task.upid for task in self.all.values() if not task.running][:100]:
+                del self.all[upid]
+        return task
+
+    def past(self, node, kind, ident, user, ago, seconds, status="OK", log=()):
+        """A task that ended before the demo began: `ago` seconds back, taking `seconds`."""
+        task = self.new(node, kind, ident, user, self.world.t - ago)
+        task.end, task.status = int(self.world.t - ago + seconds), status
+        task.log = list(log) + ([] if status == "unexpected status" else [_last_line(status)])
+        return task
+
+    def fork(self, node, kind, ident, user, worker):
+        """Start `worker(task)`, a generator function; returns the UPID."""
+        task = self.new(node, kind, ident, user)
+        task.worker = worker(task)
+        self._step(task)
+        return task.upid
+
+    def later(self, seconds, action):
+        """Call `action()` after `seconds`, outside of any task."""
+        self._push(self.world.t + seconds, action)
+
+    def _push(self, when, what):
+        self._serial += 1
+        heapq.heappush(self._queue, (when, self._serial, what))
+
+    def advance(self):
+        """Live up to the present."""
+        present = self.world.real_time()
+        while self._queue and self._queue[0][0] <= present:
+            when, _, what = heapq.heappop(self._queue)
+            self.world.t = max(self.world.t, when)
+            if isinstance(what, Task):
+                if what.running:
+                    self._step(what)
+            else:
+                what()
+        self.world.t = max(self.world.t, present)
+
+    def _step(self, task):
+        try:
+            seconds = next(task.worker)
+        except StopIteration:
+            return self._finish(task, "WARNINGS: %d" % task.warnings if task.warnings else "OK")
+        except Refused as error:
+            return self._finish(task, error_text(error))
+        self._push(self.world.t + max(0.0, seconds), task)
+
+    def _finish(self, task, status):
+        task.end = int(self.world.t)
+        task.log.append(_last_line(status))
+        task.status = " ".join(status.split("\n"))
+        task.worker = None
+
+    def kill(self, task):
+        """TERM: the worker dies where it stands and writes no last line."""
+        if task.running:
+            task.worker.close()
+            task.worker, task.end, task.status = None, int(self.world.t), "unexpected status"
+
+    def find(self, upid, node):
+        """The Task, or 400 as Proxmox says it."""
+        if parse_upid(upid) is None:
+            bad(upid="unable to parse worker upid")
+        task = self.all.get(upid)
+        if task is None or task.node != node:
+            bad(upid="no such task")
+        return task
+
+    def busy(self, node, kind):
+        """Whether a task of `kind` runs on `node`."""
+        return any(task.running and task.type == kind and task.node == node
+                   for task in reversed(list(self.all.values())))
+
+
+def error_text(error):
+    """A Refused as a task's error: PVE::Exception puts its code in front and its `errors` behind."""
+    text = error.text.strip()
+    if error.status != 500:
+        text = "%d %s" % (error.status, text)
+    for key, words in sorted((error.errors or {}).items()):
+        text += "\n%s: %s" % (key, words)
+    return text.strip()
+
+
+def _last_line(status):
+    if status == "OK":
+        return "TASK OK"
+    if status.startswith("WARNINGS: "):
+        return "TASK " + status
+    return "TASK ERROR: " + status

@@ -1,0 +1,99 @@
+"""The API viewer's file apidoc.js, made from the demo's own table: the schema of exactly what the demo does."""
+import gzip
+import json
+from email.utils import formatdate, parsedate_to_datetime
+
+from tools.demo.wire import headers_of
+
+PATH = "/pve-docs/api-viewer/apidoc.js"
+#: The date the file claims to have.
+MODIFIED = 1761998400
+_TAIL = """
+;
+
+let method2cmd = {
+    GET: 'get',
+    POST: 'create',
+    PUT: 'set',
+    DELETE: 'delete'
+};
+"""
+_made = {}
+
+
+def tree(table):
+    """The list of Proxmox's API tree for `table` (wire.Table)."""
+    root = {}
+    for (verb, template), route in sorted(table.routes.items()):
+        if template == "/":
+            continue
+        level, path = root, ""
+        for part in template.strip("/").split("/"):
+            path += "/" + part
+            node = level.setdefault(part, {"path": path, "text": part, "leaf": 1, "info": {}, "children": {}})
+            level = node["children"]
+        node["info"][verb] = _info(route)
+    return _finish(root)
+
+
+def _finish(level):
+    nodes = []
+    for part in sorted(level):
+        node = level[part]
+        children = _finish(node.pop("children"))
+        if children:
+            node["leaf"], node["children"] = 0, children
+        if not node["info"]:
+            del node["info"]
+        nodes.append(node)
+    return nodes
+
+
+def _info(route):
+    info = {"name": route.handler.__name__, "method": route.verb, "description": route.words, "allowtoken": 1,
+            "parameters": {"additionalProperties": 0, "properties": {
+                key: _typetext(rule) for key, rule in sorted(route.rules.items())}},
+            "returns": route.returns or {"type": "any"}}
+    if route.proxy:
+        info["proxyto"] = "node"
+    if route.check is not None:
+        info["permissions"] = {"check": route.check} if isinstance(route.check, list) else dict(route.check)
+    if route.verb != "GET":
+        info["protected"] = 1
+    return info
+
+
+def _typetext(rule):
+    rule = dict(rule)
+    if isinstance(rule.get("format"), dict):
+        rule["typetext"] = ",".join(
+            ("[%s=<%s>]" if part.get("optional") else "%s=<%s>") % (key, part.get("type"))
+            for key, part in rule["format"].items() if not part.get("alias"))
+    elif rule.get("enum") is None:
+        low, high = rule.get("minimum"), rule.get("maximum")
+        rule["typetext"] = "<%s>%s" % (rule["type"], "" if low is None and high is None else " (%s - %s)" % (
+            "-N" if low is None else low, "N" if high is None else high))
+    return rule
+
+
+def page(table, headers, now):
+    """(status, reason, headers, body) of a request for the file."""
+    since = headers.get("if-modified-since")
+    if since:
+        try:
+            if parsedate_to_datetime(since).timestamp() >= MODIFIED:
+                return 304, "NOT MODIFIED", headers_of(None, 0, False), b""
+        except (TypeError, ValueError):
+            pass
+    if id(table) not in _made:
+        text = "const apiSchema = " + json.dumps(tree(table), indent=1) + _TAIL
+        _made.clear()
+        _made[id(table)] = (text.encode(), gzip.compress(text.encode(), 6))
+    raw, packed = _made[id(table)]
+    wants = "gzip" in headers.get("accept-encoding", "")
+    body = packed if wants else raw
+    answer = headers_of("application/javascript", len(body), False)
+    answer["Last-Modified"] = formatdate(MODIFIED, usegmt=True)
+    if wants:
+        answer["Content-Encoding"] = "gzip"
+    return 200, "OK", answer, body

@@ -1,0 +1,339 @@
+"""From an HTTP request to a handler and back: pveproxy's rules (methods, bodies, login, routes, rights, parameters).
+
+A route is one row: Route("GET /nodes/{node}/qemu", handler, check, "words", params={...}). `check` is Proxmox's own
+notation: {"user": "all"}, ["perm", "/vms/{vmid}", ["VM.Audit"]], ["or", ...]; None means root@pam alone.
+"""
+import json
+import re
+from email.utils import formatdate
+from urllib.parse import unquote, unquote_plus
+
+from tools.demo.model import Refused
+from tools.demo.rules import check_parameters, integer, properties, string
+
+LARGEST_FORM = 512 * 1024
+
+# --------------------------------------------------------------------------------------------------------------- rights
+
+ALL, WORLD, ROOT = {"user": "all"}, {"user": "world"}, None
+
+
+def perm(path, *privileges):
+    """Check: all of `privileges` on `path` ("/vms/{vmid}")."""
+    return ["perm", path, list(privileges)]
+
+
+def perm_any(path, *privileges):
+    """Check: one of `privileges` on `path`."""
+    return ["perm", path, list(privileges), "any", 1]
+
+
+VM, NODE = "/vms/{vmid}", "/nodes/{node}"
+
+#: Parameters of paths, one rule for each name.
+PATH_RULES = {
+    "node": string("The node.", format="pve-node"),
+    "vmid": integer("The guest.", 100, 999999999, format="pve-vmid"),
+    "storage": string("The storage.", format="pve-storage-id"),
+    "snapname": string("The snapshot.", format="pve-configid", maxLength=40),
+    "volume": string("The volume."),
+    "upid": string("The task."),
+    "iface": string("The interface.", format="pve-iface", minLength=2, maxLength=20),
+    "sid": string("The HA resource.", format="pve-ha-resource-or-vm-id"),
+    "id": string("The id.", format="pve-configid"),
+    "poolid": string("The pool.", format="pve-poolid"),
+    "userid": string("The user.", format="pve-userid", maxLength=64),
+    "tokenid": string("The token.", pattern=r"[A-Za-z][A-Za-z0-9\.\-_]+"),
+    "roleid": string("The role.", format="pve-roleid"),
+    "groupid": string("The group.", format="pve-groupid"),
+    "pos": integer("Place of the rule.", 0),
+    "service": string("The service."),
+    "name": string("The name."),
+}
+
+
+class Route:
+    """One row of the API: `endpoint` is "VERB /template"."""
+
+    def __init__(self, endpoint, handler, check, words, params=None, proxy=True, returns=None):
+        self.verb, self.template = endpoint.split(" ")
+        self.handler, self.check, self.words, self.returns = handler, check, words, returns
+        names = re.findall(r"\{(\w+)\}", self.template)
+        own = properties(params or {})
+        self.rules = {name: own.pop(name, None) or dict(PATH_RULES[name]) for name in names}
+        for rule in self.rules.values():
+            rule.pop("optional", None)
+        self.rules.update(own)
+        self.proxy = proxy and self.template.startswith("/nodes/{node}/")
+
+
+class Table:
+    """All routes, found by path."""
+
+    def __init__(self, routes):
+        self.routes = {}
+        self._root = {}
+        for route in routes:
+            key = (route.verb, route.template)
+            if key in self.routes:
+                raise ValueError("route twice: %s %s" % key)
+            self.routes[key] = route
+            node = self._root
+            for part in route.template.strip("/").split("/"):
+                if not part:
+                    continue
+                node = node.setdefault("{}" if part.startswith("{") else part, {})
+                if part == "{volume}":
+                    node["rest"] = True
+            node.setdefault("=", {})[route.verb] = route
+
+    def find(self, verb, parts):
+        """(Route, path parameters) or (None, None). {volume} takes all that is left of the path."""
+        node, values = self._root, []
+        for index, part in enumerate(parts):
+            if part in node and part not in ("=", "rest"):
+                node = node[part]
+            elif "{}" in node:
+                node = node["{}"]
+                if node.get("rest"):
+                    values.append("/".join(parts[index:]))
+                    break
+                values.append(part)
+            else:
+                return None, None
+        route = node.get("=", {}).get(verb)
+        if route is None:
+            return None, None
+        return route, dict(zip(re.findall(r"\{(\w+)\}", route.template), values))
+
+
+class Call:
+    """What a handler gets: .world .p (checked parameters) .user (whole token id) .node; and the checks it asks for."""
+
+    def __init__(self, world, rights, user, params, route=None):
+        self.world, self.rights, self.user, self.p, self.route = world, rights, user, params, route
+        self.node = params.get("node")
+        if self.node == "localhost":
+            self.node = params["node"] = world.local
+
+    def guest(self, kind):
+        """The Guest of {node} and {vmid}."""
+        return self.world.guest(self.p["vmid"], kind, self.node)
+
+    def may(self, path, *privileges):
+        """Whether one of `privileges` is held on `path`."""
+        held = self.rights(path)
+        return any(privilege in held for privilege in privileges)
+
+    def _named(self, privileges):
+        """The privileges as this version calls them: VM.Monitor became VM.GuestAgent.* in 9."""
+        if self.world.major >= 9:
+            return privileges
+        return sorted({"VM.Monitor" if name.startswith("VM.GuestAgent.") else name for name in privileges})
+
+    def need(self, path, *privileges):
+        """Refuse with 403 unless all of `privileges` are held on `path`."""
+        for privilege in self._named(privileges):
+            if not self.may(path, privilege):
+                forbid("%s, %s" % (path, privilege))
+
+    def need_any(self, path, *privileges):
+        """Refuse with 403 unless one of `privileges` is held on `path`."""
+        privileges = self._named(privileges)
+        if not self.may(path, *privileges):
+            forbid("%s, %s" % (path, "|".join(privileges)))
+
+    def fork(self, kind, ident, worker, node=None):
+        """Start a task of this user on this node; returns the UPID."""
+        return self.world.tasks.fork(node or self.node, kind, ident, self.user, worker)
+
+    def check(self, rule):
+        """Refuse with 403 unless `rule` (see Route) is met."""
+        if rule == ALL or rule == WORLD:
+            return
+        if rule is None:
+            forbid("user != root@pam")
+        self._check(rule)
+
+    def _check(self, rule):
+        if rule[0] in ("and", "or"):
+            for part in rule[1:]:
+                try:
+                    self._check(part)
+                    if rule[0] == "or":
+                        return
+                except Refused:
+                    if rule[0] == "and":
+                        raise
+            if rule[0] == "or":
+                forbid("")
+            return
+        if rule[0] == "userid-param":
+            if self.p.get("userid") != self.user:
+                forbid("")
+            return
+        if rule[0] == "userid-group":
+            return self.need_any("/access/groups", *rule[1])
+        path = re.sub(r"\{([\w-]+)\}", lambda match: str(self.p.get(match.group(1), "")), rule[1])
+        if rule[0] == "perm-modify":
+            return self.need(path, "Permissions.Modify")
+        if "require_param" in rule and self.p.get(rule[rule.index("require_param") + 1]) is None:
+            forbid("")
+        if "any" in rule:
+            self.need_any(path, *rule[2])
+        else:
+            self.need(path, *rule[2])
+
+
+def forbid(what):
+    """raise_perm_exc: 403."""
+    raise Refused(403, "Permission check failed" + (" (%s)" % what if what else "") + "\n")
+
+
+# ------------------------------------------------------------------------------------------------------- request parts
+
+class Plain(Exception):
+    """An answer that never reached the API: status and reason only, `body` text or nothing."""
+
+    def __init__(self, status, reason, body=b""):
+        super().__init__(reason)
+        self.status, self.reason, self.body = status, reason, body
+
+
+class Extra:
+    """A handler's answer with further top-level keys: Extra(data, total=5)."""
+
+    def __init__(self, data, **more):
+        self.data, self.more = data, more
+
+
+def decode_form(text):
+    """dict of a form or query: split at "&", ";" and every "="; an empty value is None, repeated keys are a list."""
+    result = {}
+    for pair in re.split("[&;]", text):
+        parts = pair.split("=")
+        if not parts[0]:
+            continue
+        key = unquote_plus(parts[0])
+        value = unquote_plus(parts[1]) if len(parts) > 1 and parts[1] != "" else None
+        if value is not None and result.get(key) is not None:
+            value = (result[key] if isinstance(result[key], list) else [result[key]]) + [value]
+        result[key] = value
+    return result
+
+
+def _upload(content_type, body):
+    """The fields of a file upload: content, checksum ... first, then the file, in a part named "filename"."""
+    boundary = re.search(r'boundary="?([^";]+)"?', content_type)
+    if not boundary:
+        raise Plain(501, "upload 'Content-Type '%s' not implemented" % content_type)
+    fields = {}
+    for part in body.split(b"--" + boundary.group(1).encode("latin-1"))[1:]:
+        head, _, data = part.lstrip(b"\r\n").partition(b"\r\n\r\n")
+        match = re.match(rb'Content-Disposition: form-data; name="([^"]*)"(?:; filename="([^"]+)")?', head)
+        if not match:
+            break
+        name = match.group(1).decode("latin-1")
+        if match.group(2) is not None:
+            if name != "filename":
+                raise Plain(500, "wrong field name '%s' for file upload, expected 'filename'" % name)
+            fields["filename"] = match.group(2).decode("utf-8", "replace").strip()
+            fields["tmpfilename"] = "/var/tmp/pveupload-0a1b2c"
+            return fields, len(data) - 2
+        if name not in ("content", "checksum", "checksum-algorithm"):
+            break
+        fields[name] = data.decode("utf-8", "replace").strip()
+    raise Plain(500, "upload failed")
+
+
+def read_parameters(verb, parts, query, headers, body):
+    """(parameters, size of an uploaded file or None) of a request; headers have lower-case names."""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        raise Plain(501, "chunked transfer encoding not supported")
+    if body and verb in ("GET", "DELETE"):
+        raise Plain(501, "Unexpected content for method '%s'" % verb)
+    content_type = headers.get("content-type", "")
+    kind = content_type.split(";")[0].strip().lower()
+    params, uploaded = {}, None
+    if verb in ("POST", "PUT"):
+        if verb == "POST" and len(parts) == 5 and parts[2] == "storage" and parts[4] == "upload":
+            if kind != "multipart/form-data":
+                raise Plain(501, "upload 'Content-Type '%s' not implemented" % kind)
+            params, uploaded = _upload(content_type, body)
+        elif len(body) > LARGEST_FORM:
+            raise Plain(501, "for data too large")
+        elif kind == "application/json":
+            try:
+                params = json.loads(body.decode("utf-8"))
+            except ValueError:
+                raise Refused(500, "malformed JSON string, neither tag, array, object, number, string or atom, at "
+                              'character offset 0 (before "(end of string)")\n') from None
+            if not isinstance(params, dict):
+                raise Refused(500, "Not a HASH reference\n")
+        elif body and kind not in ("", "application/x-www-form-urlencoded"):
+            raise Plain(506, "upload 'Content-Type '%s' not implemented" % kind)
+        else:
+            params = decode_form(body.decode("utf-8", "replace"))
+    params.update(decode_form(query))
+    params.pop("_dc", None)
+    return params, uploaded
+
+
+# -------------------------------------------------------------------------------------------------------------- replies
+
+def headers_of(kind, length, close):
+    """The headers pveproxy sends."""
+    date = formatdate(usegmt=True)
+    headers = {"Cache-Control": "max-age=0", "Connection": "close" if close else "Keep-Alive", "Date": date,
+               "Pragma": "no-cache", "Server": "pve-api-daemon/3.0", "Content-Length": str(length), "Expires": date}
+    if kind:
+        headers["Content-Type"] = kind
+    return headers
+
+
+def reply(data, more=None):
+    """(status, reason, headers, body) of a good answer."""
+    body = json.dumps(dict({"data": data}, **(more or {})), separators=(",", ":")).encode()
+    return 200, "OK", headers_of("application/json;charset=UTF-8", len(body), False), body
+
+
+def refusal(error, whole=True):
+    """(status, reason, headers, body) of a Refused: the reason phrase is the message's first line.
+
+    The message itself is in the body since pve-http-server 5.2.0 (PVE 8.3): `whole`.
+    """
+    message = error.text if error.text.endswith("\n") else error.text + "\n"
+    content = {"data": None, "message": message} if whole else {"data": None}
+    if error.errors:
+        content["errors"] = error.errors
+    body = json.dumps(content, separators=(",", ":")).encode()
+    reason = message.split("\n")[0].encode("utf-8").decode("latin-1")
+    return error.status, reason, headers_of("application/json;charset=UTF-8", len(body), True), body
+
+
+def plain(error):
+    """(status, reason, headers, body) of a Plain."""
+    return error.status, error.reason, headers_of(None, len(error.body), True), error.body
+
+
+def split_path(path):
+    """The parts of a path, percent-decoded before it is split (so %2F separates)."""
+    return [part for part in unquote(path).split("/") if part]
+
+
+def check_call(route, path_values, params):
+    """The checked parameters of a call; Refused 400 with `errors`."""
+    values = dict(params)
+    values.update(path_values)
+    typed, errors = check_parameters(route.rules, values)
+    if errors:
+        raise Refused(400, "Parameter verification failed.\n", errors)
+    return typed
+
+
+def check_conflicts(path_values, params):
+    """Refused 400 for a parameter that is in the path too, with another value."""
+    clash = {key: "duplicate parameter (already defined in URI) with conflicting values!"
+             for key, value in params.items() if key in path_values and str(value) != path_values[key]}
+    if clash:
+        raise Refused(400, "Parameter verification failed.\n", clash)

@@ -1,0 +1,356 @@
+"""`proxmox-mcp check`: the way to Proxmox step by step, what the token may do, which tools therefore work, and what to
+grant.
+
+Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent to it.
+"""
+import json
+import re
+
+from tools import surface
+from tools.policy.guard import MISSION, Guard
+from tools.policy.settings import VARIABLES, Settings
+from tools.pve import text
+from tools.pve.advice import ROLES
+from tools.pve.client import Client, PveError
+from tools.pve.formats import label
+from tools.pve.scrub import scrub
+
+ROLE = "ProxmoxMCP"                     # the role that the printed pveum lines make
+
+_G = r"/nodes/{node}/(?:qemu|lxc|{type}|{kind})/{vmid}"
+_SPACE, _BRIDGE = "/storage Datastore.AllocateSpace", "/sdn SDN.Use"
+_ANY_STORAGE = "/storage Datastore.Audit|Datastore.AllocateSpace"
+
+#: What a tool needs: (pattern of "name VERB path", "ACL path PRIVILEGE|OTHER" ...). The first that fits counts. Of
+#: several privileges with | any one does. From the `permissions` of Proxmox's API schema and, where that says "in
+#: words", its code (proxmox-ve: API2/Qemu.pm, API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
+NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
+    (r"\w+ GET /(nodes|version|cluster/nextid|access/permissions|nodes/{node}/aplinfo)",),
+    (r"proxmox_api_\w+ .*",),                           # the page takes no login; a call what its endpoint takes
+    (r"\w+ GET /cluster/resources", "/vms VM.Audit"),
+    (r"\w+ GET /nodes/{node}/disks/list", "/nodes Sys.Audit"),
+    (r"\w+ GET /nodes/{node}/disks/.*", "/ Sys.Audit"),
+    (r"\w+ GET /nodes/{node}/network",),
+    (r"\w+ (GET|DELETE) /(nodes/{node}/tasks.*|cluster/tasks|cluster/log)",),      # its own tasks: always
+    (r"proxmox_list_backups .*", _SPACE, "/vms VM.Backup"),
+    (r"\w+ GET /nodes/{node}/storage.*", _ANY_STORAGE),
+    (r"\w+ (DELETE|PUT) /nodes/{node}/storage/{storage}/content/{volume}", _SPACE, "/vms VM.Backup"),
+    (r"\w+ POST /nodes/{node}/vzdump", "/vms VM.Backup", _SPACE),
+    (r"proxmox_restore_\w+ .*", "/vms VM.Allocate", "/vms VM.Backup", _SPACE),
+    (r"\w+ POST /nodes/{node}/lxc", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
+     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", _SPACE,
+     "/storage Datastore.Audit", _BRIDGE),
+    (r"\w+ POST /nodes/{node}/qemu", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
+     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", "/vms VM.Config.HWType",
+     "/vms VM.Config.Cloudinit", _SPACE, "/storage Datastore.Audit", _BRIDGE),
+    (r"\w+ (GET|POST|PUT) " + _G + r"/agent/(exec|file-write|exec-status|set-user-password).*",
+     "/vms VM.GuestAgent.Unrestricted|VM.Monitor"),
+    (r"\w+ \w+ " + _G + r"/agent/file-read", "/vms VM.GuestAgent.FileRead|VM.GuestAgent.Unrestricted|VM.Monitor"),
+    (r"\w+ \w+ " + _G + r"/agent.*", "/vms VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted|VM.Monitor"),
+    (r"\w+ GET " + _G + r".*", "/vms VM.Audit"),
+    (r"\w+ POST " + _G + r"/status/.*", "/vms VM.PowerMgmt"),
+    (r"\w+ POST " + _G + r"/clone", "/vms VM.Clone", "/vms VM.Allocate", _SPACE, _BRIDGE),
+    (r"\w+ POST " + _G + r"/snapshot/{snapname}/rollback", "/vms VM.Snapshot|VM.Snapshot.Rollback"),
+    (r"\w+ \w+ " + _G + r"/snapshot.*", "/vms VM.Snapshot"),
+    (r"\w+ POST " + _G + r"/migrate", "/vms VM.Migrate"),
+    (r"\w+ POST " + _G + r"/template", "/vms VM.Allocate"),
+    (r"\w+ PUT " + _G + r"/resize", "/vms VM.Config.Disk", _SPACE),
+    (r"\w+ POST " + _G + r"/move_\w+", "/vms VM.Config.Disk", _SPACE),
+    (r"\w+_network_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Network", _BRIDGE),
+    (r"\w+_resize_\w+ \w+ " + _G + r"/config", "/vms VM.Config.CPU", "/vms VM.Config.Memory"),
+    (r"\w+_add_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk", _SPACE),
+    (r"proxmox_remove_disk_vm .*", "/vms VM.Config.Disk", "/vms VM.Config.CDROM"),      # a CD drive is one too
+    (r"\w+_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk"),
+    (r"\w+ \w+ " + _G + r"/config", "/vms VM.Config.Options|VM.Config.CPU|VM.Config.Memory|VM.Config.Network"
+     "|VM.Config.Disk|VM.Config.HWType|VM.Config.Cloudinit|VM.Config.CDROM"),
+    (r"\w+ POST " + _G + r"/exec", "/vms VM.Audit"),                  # goes through ssh
+    (r"\w+ \w+ " + _G + r"/cloudinit", "/vms VM.Config.Cloudinit"),
+    (r"\w+ \w+ " + _G + r"/firewall.*", "/vms VM.Config.Network"),
+    (r"\w+ DELETE " + _G, "/vms VM.Allocate"),
+    (r"\w+ \w+ " + _G + r".*", "/vms VM.Config.Options"),
+    (r"\w+ POST /nodes/{node}/storage/{storage}/download-url", "/storage Datastore.AllocateTemplate",
+     "/nodes Sys.AccessNetwork|Sys.Modify"),
+    (r"\w+ POST /nodes/{node}/(storage/{storage}/(upload|oci-registry-pull)|aplinfo)",
+     "/storage Datastore.AllocateTemplate"),
+    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/storage/.*", "/storage Datastore.Allocate"),
+    (r"\w+ GET /nodes/{node}/(journal|syslog)", "/nodes Sys.Syslog"),
+    (r"\w+ GET /nodes/{node}/apt/(update|changelog)", "/nodes Sys.Modify"),
+    (r"\w+ GET /nodes/{node}/.*", "/nodes Sys.Audit"),
+    (r"\w+ POST /nodes/{node}/status", "/nodes Sys.PowerMgmt"),
+    (r"\w+ \w+ /nodes/{node}/.*", "/nodes Sys.Modify"),
+    (r"\w+ GET /pools.*", "/pool Pool.Audit"),
+    (r"\w+ \w+ /pools.*", "/pool Pool.Allocate"),
+    (r"\w+ GET /storage.*", "/storage Datastore.Allocate|Datastore.Audit"),
+    (r"\w+ \w+ /storage.*", "/storage Datastore.Allocate"),
+    (r"\w+ GET /access/.*", "/access Sys.Audit"),
+    (r"\w+ \w+ /access/.*", "/access Permissions.Modify|User.Modify"),
+    (r"\w+ (POST|PUT|DELETE) /cluster/ha/.*", "/ Sys.Console"),
+    (r"\w+ GET /cluster/sdn.*", "/sdn SDN.Audit"),
+    (r"\w+ \w+ /cluster/sdn.*", "/sdn SDN.Allocate"),
+    (r"\w+ GET /cluster.*", "/ Sys.Audit"),
+    (r"\w+ \w+ /cluster.*", "/ Sys.Modify"),
+)]
+
+#: Privileges that not every release knows: pattern -> (first, last) major version (pve-access-control,
+#: AccessControl.pm).
+RELEASES = [(re.compile(r"VM\.Monitor"), 0, 8), (re.compile(r"VM\.GuestAgent\..*|VM\.Replicate"), 9, 99),
+            (re.compile(r"SDN\.Use|Mapping\..*|Sys\.AccessNetwork"), 8, 99)]
+
+#: What PVEAuditor holds.
+AUDITOR = frozenset(ROLES["PVEAuditor"].split())
+
+
+def exists(privilege, release):
+    """Whether Proxmox VE `release` (its major version, int) knows a privilege."""
+    return all(first <= release <= last for pattern, first, last in RELEASES if pattern.fullmatch(privilege))
+
+
+def needs(entry, release):
+    """[(ACL path, [privileges, any of which does])] of a tool (an entry of the surface) on a release; None: not
+    known."""
+    wanted = "%s %s" % (entry["name"], entry["endpoint"])
+    found = next((row for pattern, row in NEEDS if pattern.fullmatch(wanted)), None)
+    if found is None:
+        return None
+    if "{vmid}" in entry["endpoint"] and "/vms VM.Audit" not in found:
+        found = ("/vms VM.Audit",) + found              # the guest is looked up, and most tools read it first
+    result = []
+    for need in found:
+        path, _, privileges = need.partition(" ")
+        known = [privilege for privilege in privileges.split("|") if exists(privilege, release)]
+        if known:
+            result.append((path, known))
+    return result
+
+
+def holds(permissions, path, privileges):
+    """Where one of the privileges is held: [path] when everywhere below it, some paths below it, or [] when nowhere.
+
+    permissions: {path: {privilege: 1 when it holds below the path too}}, as GET /access/permissions gives them.
+    """
+    here = permissions.get(path) or {}
+    if any(here.get(privilege) or (path == "/" and privilege in here) for privilege in privileges):
+        return [path]
+    # a pool's guests and storages
+    below = (path + "/", "/pool/") if path in ("/vms", "/storage") else (path + "/",)
+    return sorted(one for one, held in permissions.items()
+                  if path != "/" and one.startswith(below) and any(privilege in held for privilege in privileges))
+
+
+def tool_status(entry, permissions, release, guard):
+    """How a tool would fare: {name, status works|partly|lacks|off|unknown, missing [str], where [str], why}."""
+    status = {"name": entry["name"], "status": "works", "missing": [], "where": []}
+    wanted = needs(entry, release)
+    for path, privileges in wanted or ():
+        held = holds(permissions, path, privileges)
+        if not held:
+            status["missing"].append("%s on %s" % (" or ".join(privileges), path))
+        elif held != [path]:
+            status["where"] = sorted(set(status["where"]) | set(held))
+    if wanted is None:
+        status["status"] = "unknown"
+    elif status["missing"]:
+        status["status"] = "lacks"
+    elif status["where"]:
+        status["status"] = "partly"
+    off = guard.off(entry)
+    if off:
+        status["off"] = off
+    return status
+
+
+def privileges_for(entries, release):
+    """Sorted privileges that all these tools need together; of alternatives the first that the release knows."""
+    return sorted({privileges[0] for entry in entries for _, privileges in needs(entry, release) or ()})
+
+
+def grants(entries, release, user, token_id):
+    """The pveum lines: {"reading": [...], "mission": [...]}; entries: all tools of the surface."""
+    mission = [entry for entry in entries if entry["name"] in MISSION]
+    role = "pveum role add %s --privs \"%s\"" % (ROLE, " ".join(privileges_for(mission, release)))
+
+    def acl(name):
+        lines = ["pveum acl modify / --tokens '%s' --roles %s" % (token_id, name)]
+        if user != "root@pam":          # a token never has more than its user
+            lines.insert(0, "pveum acl modify / --users '%s' --roles %s" % (user, name))
+        return lines
+    return {"reading": acl("PVEAuditor"), "mission": [role] + acl(ROLE)}
+
+
+# ------------------------------------------------------------------------------------------------------------- the walk
+
+class _Walk:
+    """The steps made so far, and what they found."""
+
+    def __init__(self):
+        self.steps, self.report = [], {"ok": True, "steps": []}
+
+    def step(self, name, good, detail, **more):
+        """Note a step: good True, False, or None for what is neither."""
+        self.report["steps"].append(dict({"step": name, "ok": good, "detail": detail}, **more))
+        if good is False:
+            self.report["ok"] = False
+        return good
+
+
+def check(settings, emit, as_json=False, adapter=None, inspect=None):
+    """Walk the whole way and tell it with emit(line of text); returns the exit status: 0 all is well, 1 something is
+    not.
+
+    as_json: one JSON object instead. adapter, inspect(host, port, settings): in place of the network (demo, tests).
+    """
+    walk = _Walk()
+    walk.report.update(token=settings.token_id, hosts=["%s:%d" % host for host in settings.host])
+    if adapter is None or inspect is not None:
+        for host, port in settings.host:
+            _look(walk, settings, host, port, inspect)
+    looked = [step for step in walk.report["steps"] if step["step"] == "trust"]
+    if adapter is not None or any(step["ok"] for step in looked):
+        client = Client(settings, adapter=adapter)
+        try:
+            _ask(walk, settings, client)
+        finally:
+            client.close()
+    else:
+        walk.step("token", None, "not tried: %s; nothing was sent." % (
+            "no certificate was accepted" if looked else "no host can be reached"))
+    if settings.audit_log:
+        from tools.policy.audit import Audit
+        problem = Audit(settings.audit_log, scrub).problem()
+        walk.step("audit", not problem, problem or "%s can be written." % settings.audit_log)
+    report = scrub(walk.report)
+    if as_json:
+        emit(json.dumps(report, indent=2))
+    else:
+        for line in _told(report):
+            emit(text.visible(line))
+    return 0 if report["ok"] else 1
+
+
+def _look(walk, settings, host, port, inspect):
+    """DNS, TCP and TLS of one host, nothing sent."""
+    from tools.pve import tls
+    place = label(host, port)
+    facts = (inspect or tls.inspect)(host, port, settings)
+    stages = ["dns", "tcp", "tls", "done"]
+    reached = stages.index(facts["stage"])
+    shown = {"dns": ", ".join(facts["addresses"]), "tcp": "connected to %s" % facts.get("address"),
+             "tls": "%s, %s" % (facts.get("version"), facts.get("cipher"))}
+    for number, stage in enumerate(stages[:3]):
+        if number > reached:
+            return
+        good = number < reached
+        hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
+                                "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
+                                       "runs there.",
+                                "tls": " Is it the https port of Proxmox? ALLOW_FROM/DENY_FROM in "
+                                       "/etc/default/pveproxy may shut this computer out."}[stage]
+        walk.step(stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
+        if not good:
+            return
+    certificate = facts.get("certificate") or {}
+    walk.step("certificate", None, "%s: SHA-256 %s, issued by %s, for %s, until %s" % (
+        place, certificate.get("fingerprint"), certificate.get("issuer") or "?",
+        ", ".join(certificate.get("names") or ["?"]), certificate.get("not_after") or "?"), certificate=certificate)
+    try:
+        mode = tls.mode_of(settings)
+    except tls.Unusable as error:
+        walk.step("trust", False, str(error))
+        return
+    used = next((one for one in facts["modes"] if one["mode"] == mode), None)
+    good = bool(used and used["accepts"])
+    walk.step("trust", good, "%s: %s %s it: %s%s" % (
+        place, _MODES[mode], "accepts" if good else "refuses", used["why"] if used else "?",
+        "" if good or mode != "strict" else "\n" + tls.HINT), modes=facts["modes"])
+
+
+_MODES = {"strict": "PROXMOX_SSL_MODE=strict", "verify": "PROXMOX_SSL_MODE=verify",
+          "insecure": "PROXMOX_SSL_MODE=insecure", "ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
+
+
+def _ask(walk, settings, client):
+    """Token, version, privileges, tools."""
+    try:
+        version = client.request("GET", "/version").data or {}
+        walk.step("token", True, "%s is accepted." % settings.token_id)
+        walk.step("version", True, "Proxmox VE %s" % version.get("version"))
+        permissions = client.request("GET", "/access/permissions").data or {}
+    except PveError as error:
+        walk.step("token" if error.status == 401 else "request", False, str(error))
+        return
+    match = re.match(r"[0-9]+", str(version.get("version")))
+    release = int(match.group()) if match else 9
+    held = sorted({privilege for path in permissions.values() for privilege in path})
+    if held:
+        walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"),
+                                                    ", ".join(sorted(permissions)[:12])))
+    else:
+        walk.step("privileges", False, "The token has no privilege at all. A token made with privilege separation (the "
+                  "default) starts with none, whatever its user may do.")
+    entries, guard = surface(), Guard(settings)
+    walk.report["tools"] = [tool_status(entry, permissions, release, guard) for entry in entries]
+    walk.report["settings"] = _limits(settings)
+    walk.report["grants"] = grants(entries, release, settings.user, settings.token_id)
+    walk.report["beyond_auditor"] = sorted(
+        entry["name"] for entry in entries if not entry["changes"] and any(
+            not AUDITOR.intersection(privileges) for _, privileges in needs(entry, release) or ()))
+    for sentence in guard.warnings([entry["name"] for entry in entries]):
+        walk.step("settings", None, sentence)
+
+
+def _limits(settings):
+    """{variable: value} of the guardrails that are set."""
+    names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes",
+             "allowed_commands", "allow_unsafe_commands", "toolsets", "tools", "disabled_tools", "rate_limit",
+             "audit_log", "confirm")
+    shown = {}
+    for name, meta in VARIABLES:
+        value = getattr(settings, name)
+        if name in names and value != Settings.__dataclass_fields__[name].default:
+            shown[meta["variable"]] = ",".join(value) if isinstance(value, tuple) else value
+    return shown
+
+
+_MARKS = {True: "[ok]  ", False: "[FAIL]", None: "      "}
+
+
+def _told(report):
+    """The report as lines of text."""
+    yield "Token %s, hosts %s" % (report["token"], ", ".join(report["hosts"]))
+    for step in report["steps"]:
+        yield "%s %-11s %s" % (_MARKS[step["ok"]], step["step"], step["detail"].replace("\n", "\n" + " " * 19))
+        if step["step"] == "trust":
+            for mode in step.get("modes", ()):
+                yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
+                                                mode["setting"],
+                                                mode["why"])
+    if "tools" not in report:
+        return
+    tools = report["tools"]
+    able = [tool for tool in tools if tool["status"] in ("works", "partly") and "off" not in tool]
+    yield ""
+    yield "Tools: %d of %d work." % (len(able), len(tools))
+    for title, choose in (
+            ("The token lacks %s", lambda tool: "; ".join(tool["missing"]) if tool["missing"] else None),
+            ("Only on %s", lambda tool: text.line(", ".join(tool["where"]), 200)
+             if tool["where"] and not tool["missing"] else None),
+            ("Switched off (%s)", lambda tool: tool.get("off")),
+            ("Needs not known%s", lambda tool: "" if tool["status"] == "unknown" else None)):
+        groups = {}
+        for tool in tools:
+            if choose(tool) is not None:
+                groups.setdefault(choose(tool), []).append(tool["name"])
+        for key, names in groups.items():
+            yield "- %s:" % (title % key)
+            yield "    " + ", ".join(names)
+    for variable, value in report["settings"].items():
+        yield "- %s=%s" % (variable, value)
+    yield ""
+    yield "To grant the least for reading, on a node as root:"
+    for line in report["grants"]["reading"]:
+        yield "    " + line
+    if report["beyond_auditor"]:
+        yield "  (not enough for %s)" % ", ".join(report["beyond_auditor"])
+    yield "To grant what all tools of the mission set need, and no more:"
+    for line in report["grants"]["mission"]:
+        yield "    " + line

@@ -1,0 +1,693 @@
+"""The protocol engine: messages in, messages out, both eras of MCP. It knows nothing of Proxmox; an `app` does.
+
+Legacy is the handshake of 2024-11-05 to 2025-11-25 (its state belongs to the process), modern the stateless requests of
+2026-07-28 that carry their protocol version in `_meta`. Each request is classified by itself (2026-07-28
+basic/versioning).
+
+The thread that calls `receive` reads, sorts out and answers what needs no waiting; tools/call and the like run in a
+thread each, so that a ping, a cancellation or an answer of the user is never behind a slow node.
+
+An app has: tools(), call_tool(request, name, arguments), resources(request), resource_templates(),
+read_resource(request, uri), prompts(), get_prompt(request, name, arguments), complete(request, ref, argument, context),
+close(). Each returns the dicts of the newest revision; what an older one does not know is taken out here. It is made by
+`load` when a request first needs it.
+"""
+import threading
+import time
+
+from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
+
+LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+MODERN = ("2026-07-28",)
+LATEST_LEGACY = LEGACY[-1]
+BATCHES = "2025-03-26"          # the one revision that has them (2025-03-26 basic/index, gone with 2025-06-18)
+
+META = "io.modelcontextprotocol/"
+VERSION_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY = META + "protocolVersion", META + "clientCapabilities", META + "logLevel"
+SERVER_KEY, SUBSCRIPTION_KEY = META + "serverInfo", META + "subscriptionId"
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -32603
+RESOURCE_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32002, -32021, -32022
+
+MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
+MOST_IN_BATCH = 100
+PROGRESS_EVERY = 0.5            # seconds between two progress notifications of a request
+INITIALIZED_WITHIN = 2.0        # seconds that a question waits for notifications/initialized, which some never send
+ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer
+STILL_ASKING = 15               # seconds between two progress notifications while the user thinks
+GRACE, GRACE_FOR_CHANGES = 1.5, 8.0     # seconds at the end of the input: for calls, for a change on its way to Proxmox
+
+
+class RpcError(Exception):
+    """A JSON-RPC error: code, message, data."""
+
+    def __init__(self, code, message, data=None):
+        super().__init__(message)
+        self.code, self.data = code, data
+
+
+class InputRequired(Exception):
+    """A modern request that needs the user's input first: inputs {name: {"method", "params"}}, state (str or None)."""
+
+    def __init__(self, inputs, state=None):
+        super().__init__("input required")
+        self.inputs, self.state = inputs, state
+
+
+class NotFound(LookupError):
+    """A resource that does not exist."""
+
+
+class Cancelled(Exception):
+    """The client cancelled the request: nothing more is sent for it."""
+
+
+# ------------------------------------------------------------------------------------------------------------- requests
+
+class Request:
+    """One request of the client: what it asks, what its client can do, and the ways to talk to it while it runs.
+
+    cancelled is a threading.Event; writing is true while a change is on its way to Proxmox (the call says so).
+    """
+
+    #: Exceptions that are the protocol's affair: a call lets them pass.
+    aside = (RpcError, InputRequired, Cancelled)
+
+    def __init__(self, server, message, params, version, capabilities, reply):
+        self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
+        self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
+        self.reply = reply                  # see Server._message
+        self.cancelled, self.writing = threading.Event(), False
+        self.question = None                # the _Question to the user that this request waits for
+        meta = params.get("_meta") or {}
+        self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
+        token = meta.get("progressToken")
+        self._token = token if _key(token) else None
+        self._progress, self._told = -1, None
+        self.state = params.get("requestState") if self.modern else None
+        self.responses = (params.get("inputResponses") or {}) if self.modern else {}
+
+    def cancel(self):
+        """Stop: whatever waits for this request ends at once."""
+        self.cancelled.set()
+        question = self.question
+        if question is not None:
+            question.answered.set()
+
+    def notify(self, method, params):
+        """Send a notification that belongs to this request; nothing once it is cancelled."""
+        self.server.send({"jsonrpc": "2.0", "method": method, "params": params}, lambda: not self.cancelled.is_set())
+
+    @property
+    def wants_progress(self):
+        """Whether the client sent a progress token."""
+        return self._token is not None
+
+    def progress(self, percent, message=None):
+        """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str).
+
+        Each value is greater than the one before (MUST), at most two a second; 100 is left to the answer, which would
+        cross it on its way (2026-07-28 basic/patterns/progress).
+        """
+        if self._token is None:
+            return
+        now = self.server.clock()
+        value = round(max(0, self._progress + 0.01 if percent is None else percent), 2)
+        if not self._progress < value < 100 or (self._told is not None and now - self._told < PROGRESS_EVERY):
+            return
+        self._told = now
+        self.send_progress(value, None if percent is None else 100, message)
+
+    def send_progress(self, value, total=None, message=None):
+        """One progress notification as it is, for a request that carries a token."""
+        if self._token is None:
+            return
+        self._progress = value
+        params = {"progressToken": self._token, "progress": value}
+        if total is not None:
+            params["total"] = total
+        if message and self.version >= "2025-03-26":
+            params["message"] = message
+        self.notify("notifications/progress", params)
+
+    def supports(self, kind):
+        """Whether the client declared the input `kind` (elicitation, sampling, roots); elicitation means forms."""
+        declared = self.capabilities.get(kind)
+        if not isinstance(declared, dict):
+            return False
+        return kind != "elicitation" or (self.version >= "2025-06-18" and (not declared or "form" in declared))
+
+    def ask(self, inputs, state=None):
+        """{name: the client's result} for inputs {name: {"method", "params"}}.
+
+        Legacy: real requests to the client, answered while this one waits; None for what the client refused.
+        Modern: what the retry carries; while something is missing InputRequired ends this request with `state`, which
+        the caller has signed (2026-07-28 basic/patterns/mrtr).
+        """
+        if self.modern:
+            if not all(name in self.responses for name in inputs):
+                raise InputRequired(inputs, state)
+            return {name: self.responses[name] for name in inputs}
+        return {name: self.server.ask_client(self, entry["method"], entry["params"]) for name, entry in inputs.items()}
+
+
+class _Question:
+    """A request of ours to a legacy client: answered (Event), result (dict, or None when there is none)."""
+
+    __slots__ = ("answered", "result")
+
+    def __init__(self):
+        self.answered, self.result = threading.Event(), None
+
+
+class Workers:
+    """Threads that work on one job each and then wait for the next: starting one takes longer than a short request."""
+
+    def __init__(self):
+        self._lock, self._idle, self._jobs = threading.Lock(), 0, None
+
+    def run(self, job, *args):
+        """Do job(*args) in an idle thread, or in a new one; RuntimeError when this host has no more threads."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return self._jobs.put((job, args))
+            if self._jobs is None:
+                from queue import SimpleQueue  # only now: the first answer needs none
+                self._jobs = SimpleQueue()
+        threading.Thread(target=self._work, args=(job, args), daemon=True).start()
+
+    def _work(self, job, args):
+        while True:
+            job(*args)
+            with self._lock:
+                self._idle += 1
+            job = args = None                               # nothing of the last request is kept while it waits
+            job, args = self._jobs.get()
+
+
+class Method:
+    """A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it."""
+
+    __slots__ = ("handler", "capability", "legacy", "modern", "threaded", "ttl", "scope")
+
+    def __init__(self, handler, capability=None, legacy=True, modern=True, threaded=False, ttl=None, scope="private"):
+        self.handler, self.capability = handler, capability
+        self.legacy, self.modern, self.threaded, self.ttl, self.scope = legacy, modern, threaded, ttl, scope
+
+
+# --------------------------------------------------------------------------------------------------------------- server
+
+class Server:
+    """The engine. write(bytes) sends a line; load() makes the app.
+
+    info: dict of name, title, version, instructions, capabilities. log(level, event, **fields). clock() in seconds.
+    """
+
+    def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic):
+        self._write, self._load, self.info, self.log, self.clock = write, load, info, log, clock
+        self._app, self._app_lock = None, threading.Lock()
+        self._output = threading.Lock()
+        self._lock = threading.Lock()               # around the four below
+        self._running = {}                          # key of id -> Request
+        self._busy = set()                          # Requests whose answer is not written yet
+        self._asked = {}                            # id of our request -> _Question
+        self._closed = False                        # no more input
+        self._done = threading.Condition(self._lock)
+        self._asks = 0
+        self._workers = Workers()
+        self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
+        self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
+
+    @property
+    def app(self):
+        """What is served; made when first needed."""
+        if self._app is None:
+            with self._app_lock:
+                if self._app is None:
+                    self._app = self._load()
+        return self._app
+
+    # -- output
+
+    def send(self, message, wanted=lambda: True):
+        """Write one message, if it is still wanted when its turn has come."""
+        self._put(encode(message), wanted)
+
+    def _put(self, line, wanted=lambda: True):
+        with self._output:
+            if wanted() and line is not None:
+                self._write(line + b"\n")
+
+    def ask_client(self, request, method, params):
+        """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given.
+
+        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
+        is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
+        """
+        while self.clock() < self._asking_from and not self._closed:
+            if request.cancelled.wait(0.02):
+                raise Cancelled()
+        question = _Question()
+        with self._lock:
+            if self._closed:
+                return None
+            self._asks += 1
+            ask_id = "srv-%d" % self._asks
+            self._asked[ask_id] = request.question = question
+        try:
+            if request.cancelled.is_set():
+                raise Cancelled()
+            self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
+            end = self.clock() + ANSWER_WITHIN
+            while not question.answered.wait(min(STILL_ASKING, max(0.0, end - self.clock()))) and self.clock() < end:
+                request.progress(None, "waiting for the user's answer")
+        finally:
+            with self._lock:
+                unanswered = self._asked.pop(ask_id, None) is not None and not self._closed
+            request.question = None
+        if unanswered:
+            self.send({"jsonrpc": "2.0", "method": "notifications/cancelled",
+                       "params": {"requestId": ask_id, "reason": "no longer needed"}})
+        if request.cancelled.is_set():
+            raise Cancelled()
+        return question.result
+
+    # -- input
+
+    def receive(self, line):
+        """Serve one line (bytes or TooLong)."""
+        if line is TooLong:
+            return self._put(_error(None, PARSE_ERROR, "Parse error: the line is too long"))
+        try:
+            message = decode(line)
+        except BadLine as error:
+            message = glance(line)                          # who asked waits for an answer by its id
+            known_id = message["id"] if _kind(message) == "request" else None
+            return self._put(_error(known_id, PARSE_ERROR, "Parse error: %s" % error))
+        if isinstance(message, list):
+            return self._batch(message)
+        self._message(message, self._put)
+
+    def _batch(self, messages):
+        """A JSON-RPC batch: one array answers those of its messages that are requests."""
+        problem = ("batches are not part of this protocol revision" if self.version != BATCHES else
+                   "an empty batch" if not messages else
+                   "a batch of more than %d messages" % MOST_IN_BATCH if len(messages) > MOST_IN_BATCH else None)
+        if problem:
+            return self._put(_error(None, INVALID_REQUEST, "Invalid request: " + problem))
+        answers, lock = [], threading.Lock()
+        waiting = sum(_kind(message) in ("request", "invalid") for message in messages)
+
+        def collect(answer, wanted=lambda: True):
+            with lock:
+                answers.append(answer if wanted() else None)
+                if len(answers) < waiting:
+                    return
+            lines = [answer for answer in answers if answer is not None]
+            self._put(b"[" + b",".join(lines) + b"]" if lines else None)
+        for message in messages:
+            if _kind(message) == "request" and message["method"] == "initialize":
+                collect(_error(message["id"], INVALID_REQUEST, "Invalid request: initialize must not be in a batch"))
+            else:
+                self._message(message, collect)
+
+    def _message(self, message, reply):
+        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer.
+
+        A second argument is a function that says, when the answer is to be written, whether it is still wanted.
+        """
+        kind = _kind(message)
+        if kind == "response":
+            return self._response(message)
+        if kind == "notification":
+            return self._notification(message["method"], message.get("params"))
+        if kind == "invalid":
+            return reply(_invalid(message))
+        try:
+            row, request = self._accept(message, reply)
+        except RpcError as error:
+            return reply(_error(message["id"], error.code, str(error), error.data))
+        if not row.threaded:
+            return self._serve(row, request)
+        try:
+            self._workers.run(self._serve, row, request)
+        except RuntimeError:                                # no more threads on this host
+            self._serve(Method(_too_busy), request)
+
+    def _response(self, message):
+        key = message.get("id")
+        with self._lock:
+            question = self._asked.pop(key, None) if isinstance(key, str) else None
+        if question is not None:
+            result = message.get("result")
+            question.result = result if isinstance(result, dict) else None
+            question.answered.set()
+
+    def _notification(self, method, params):
+        if method == "notifications/initialized":
+            self._asking_from = 0.0
+        if method == "notifications/cancelled" and isinstance(params, dict):
+            with self._lock:                                # its id is free again
+                request = self._running.pop(_key(params.get("requestId")), None)
+            if request is not None:
+                request.cancel()
+
+    def _accept(self, message, reply):
+        """(row, Request) of a message, which from now on counts as running; RpcError for one that cannot be served.
+
+        The order of the checks is that of both official SDKs: envelope, version, method, params.
+        """
+        method = message["method"]
+        params, meta, modern = _envelope(method, message.get("params"))
+        version = meta[VERSION_KEY] if modern else self.version
+        capabilities = meta[CAPABILITIES_KEY] if modern else self.capabilities
+        row = self.methods.get(method)
+        if row is None or not (row.modern if modern else row.legacy or version is None) or (
+                row.capability and row.capability not in self._capabilities(version)):
+            raise RpcError(METHOD_NOT_FOUND, "Method not found: %s" % method[:100])
+        if version is None and method not in ("ping", "initialize"):
+            raise RpcError(INVALID_PARAMS, "Invalid params: the request has no _meta with %s and %s, and there was no "
+                                           "initialize before it" % (VERSION_KEY, CAPABILITIES_KEY))
+        if modern:
+            _check_retry(params)
+        request = Request(self, message, params, version or LATEST_LEGACY, capabilities, reply)
+        key = _key(request.id)
+        with self._lock:
+            if key in self._running:
+                raise RpcError(INVALID_REQUEST, "Invalid request: a request with this id is still running")
+            if row.threaded and len(self._busy) >= MOST_IN_FLIGHT:
+                _too_busy(self, request)
+            self._running[key] = request
+            self._busy.add(request)
+        return row, request
+
+    # -- answering
+
+    def _serve(self, row, request):
+        """Give a request its one answer, or none when it was cancelled."""
+        def wanted():
+            with self._lock:                                # its id is free before the client can read the answer
+                if self._running.get(_key(request.id)) is request:
+                    del self._running[_key(request.id)]
+            return not request.cancelled.is_set()
+        try:
+            request.reply(self._answer(row, request), wanted)
+        finally:
+            with self._lock:
+                self._busy.discard(request)
+                self._done.notify_all()
+
+    def _answer(self, row, request):
+        """The encoded answer to a request; None when it was cancelled."""
+        try:
+            try:
+                result = self._finished(row, request, row.handler(self, request))
+            except InputRequired as question:
+                result = self._question(question)
+            return encode({"jsonrpc": "2.0", "id": request.id, "result": result})
+        except Cancelled:
+            return None
+        except RpcError as error:
+            return _error(request.id, error.code, str(error), error.data)
+        except Exception as error:                          # a mistake of ours, or a result that JSON cannot say
+            if not request.cancelled.is_set():
+                import traceback
+                self.log("error", "internal error", method=request.method, error=repr(error),
+                         traceback=traceback.format_exc())
+            return _error(request.id, INTERNAL, "Internal error")
+
+    def _finished(self, row, request, result):
+        """A result as its era wants it: modern ones say that they are complete, by whom, and what a cache may do."""
+        if not request.modern:
+            return result
+        result = dict({"resultType": "complete"}, **result)
+        if row.ttl is not None:
+            result.update(ttlMs=row.ttl, cacheScope=row.scope)
+        result["_meta"] = dict(result.get("_meta") or {}, **self._stamp())
+        return result
+
+    def _question(self, question):
+        result = {"resultType": "input_required", "inputRequests": question.inputs, "_meta": self._stamp()}
+        if question.state is not None:
+            result["requestState"] = question.state
+        return result
+
+    def _stamp(self):
+        return {SERVER_KEY: self._server_info(MODERN[-1])}
+
+    def _server_info(self, version):
+        return {key: self.info[key] for key in ("name", "title", "version") if version >= _SINCE.get(key, "")}
+
+    def _capabilities(self, version):
+        known = self.info["capabilities"]
+        return {key: known[key] for key in known if not version or version >= _SINCE.get(key, "")}
+
+    # -- methods
+
+    def initialize(self, request):
+        """Legacy handshake (2025-11-25 basic/lifecycle): the version asked for if known, else the latest legacy one."""
+        wanted, capabilities = request.params.get("protocolVersion"), request.params.get("capabilities")
+        if not isinstance(wanted, str):
+            raise _invalid_params("protocolVersion must be a string")
+        self.version = wanted if wanted in LEGACY else LATEST_LEGACY
+        self.capabilities = capabilities if isinstance(capabilities, dict) else {}
+        self.client = request.params.get("clientInfo")
+        self._asking_from = self.clock() + INITIALIZED_WITHIN
+        return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
+                "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
+
+    def discover(self, request):
+        """Modern server/discover: what a client may send next."""
+        return {"supportedVersions": list(MODERN), "capabilities": self._capabilities(request.version),
+                "instructions": self.info["instructions"]}
+
+    def ping(self, request):
+        """Legacy ping."""
+        return {}
+
+    def list_tools(self, request):
+        """tools/list: all tools, in a fixed order."""
+        return _page(request, "tools", self.app.tools())
+
+    def call_tool(self, request):
+        """tools/call: an unknown tool and malformed params are errors, everything else is a result."""
+        name, arguments = _named(request)
+        result = self.app.call_tool(request, name, arguments)
+        if request.version < _SINCE["structuredContent"]:
+            result.pop("structuredContent", None)
+        return result
+
+    def list_resources(self, request):
+        """resources/list."""
+        return _page(request, "resources", self.app.resources(request))
+
+    def list_templates(self, request):
+        """resources/templates/list."""
+        return _page(request, "resourceTemplates", self.app.resource_templates())
+
+    def read_resource(self, request):
+        """resources/read; what does not exist is -32602 in the modern era (MUST), -32002 before it (SHOULD)."""
+        uri = request.params.get("uri")
+        if not isinstance(uri, str):
+            raise _invalid_params("uri must be a string")
+        try:
+            return {"contents": self.app.read_resource(request, uri)}
+        except NotFound:
+            raise RpcError(INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND, "Resource not found",
+                           {"uri": uri}) from None
+
+    def list_prompts(self, request):
+        """prompts/list."""
+        return _page(request, "prompts", self.app.prompts())
+
+    def get_prompt(self, request):
+        """prompts/get: arguments are strings."""
+        name, arguments = _named(request)
+        if not _strings(arguments):
+            raise _invalid_params("arguments must be an object of strings")
+        return self.app.get_prompt(request, name, arguments)
+
+    def complete(self, request):
+        """completion/complete: at most 100 values (MUST)."""
+        ref, argument = request.params.get("ref"), request.params.get("argument")
+        context = request.params.get("context") or {}
+        known = context.get("arguments") or {} if isinstance(context, dict) else None
+        if not (isinstance(ref, dict) and isinstance(argument, dict) and isinstance(argument.get("name"), str)
+                and isinstance(argument.get("value"), str) and _strings(known)):
+            raise _invalid_params("ref and argument {name, value} are required, context.arguments are strings")
+        if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
+                ref.get("type") not in ("ref/prompt", "ref/resource")):
+            raise _invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
+        values = self.app.complete(request, ref, argument, known)
+        return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
+
+    def listen(self, request):
+        """subscriptions/listen: nothing here changes by itself, so it is acknowledged empty and completed at once."""
+        if not isinstance(request.params.get("notifications"), dict):
+            raise _invalid_params("notifications must be an object")
+        subscription = {SUBSCRIPTION_KEY: request.id}
+        request.notify("notifications/subscriptions/acknowledged", {"_meta": subscription, "notifications": {}})
+        return {"_meta": subscription}
+
+    #: method -> Method. What is not here, or whose capability is not declared, is -32601.
+    methods = {
+        "initialize": Method(initialize, modern=False),
+        "ping": Method(ping, modern=False),
+        "server/discover": Method(discover, legacy=False, ttl=3600000, scope="public"),
+        "tools/list": Method(list_tools, "tools", ttl=3600000),
+        "tools/call": Method(call_tool, "tools", threaded=True),
+        "resources/list": Method(list_resources, "resources", threaded=True, ttl=10000),
+        "resources/templates/list": Method(list_templates, "resources", ttl=3600000, scope="public"),
+        "resources/read": Method(read_resource, "resources", threaded=True, ttl=0),
+        "prompts/list": Method(list_prompts, "prompts", ttl=3600000, scope="public"),
+        "prompts/get": Method(get_prompt, "prompts", threaded=True),
+        "completion/complete": Method(complete, "completions", threaded=True),
+        "subscriptions/listen": Method(listen, legacy=False),
+    }
+
+    # -- the end
+
+    def finish(self, grace=GRACE, changes=GRACE_FOR_CHANGES):
+        """No more is served: wait until the running calls are answered, but no longer than `grace` seconds; close the
+        app.
+
+        While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
+        """
+        self._drain(grace, changes)
+        if self._app is not None:
+            self._app.close()
+
+    def _drain(self, grace, changes):
+        start = since = self.clock()
+        with self._lock:
+            self._closed = True
+            for question in self._asked.values():
+                question.answered.set()
+            while True:
+                now = self.clock()
+                if any(request.writing for request in self._busy):
+                    since, over = now, now - start >= changes
+                else:
+                    over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
+                if over:
+                    return
+                self._done.wait(0.05)
+
+
+#: What came when: capabilities, and fields of serverInfo, tools, resources, prompts and results -> first revision.
+_SINCE = {"completions": "2025-03-26", "annotations": "2025-03-26", "title": "2025-06-18", "outputSchema": "2025-06-18",
+          "structuredContent": "2025-06-18", "_meta": "2025-06-18", "icons": "2025-11-25"}
+
+
+def _page(request, key, entries):
+    """A list on its one page, each entry with the fields that the revision knows. Many hosts read no second page."""
+    if request.params.get("cursor") is not None:
+        raise _invalid_params("unknown cursor (everything is on one page)")
+    return {key: [{name: value for name, value in entry.items() if request.version >= _SINCE.get(name, "")}
+                  for entry in entries]}
+
+
+def _named(request):
+    """(name, arguments) of tools/call and prompts/get."""
+    name, arguments = request.params.get("name"), request.params.get("arguments")
+    if not isinstance(name, str):
+        raise _invalid_params("name must be a string")
+    if not isinstance(arguments, (dict, type(None))):
+        raise _invalid_params("arguments must be an object")
+    return name, arguments or {}
+
+
+def _strings(value):
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def _too_busy(server, request):
+    raise RpcError(INTERNAL, "Too many requests at once; wait for answers")
+
+
+def _envelope(method, params):
+    """(params, _meta, modern) of a request; RpcError when they are malformed or of an unknown version.
+
+    A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern
+    is the legacy handshake of a client that says too much.
+    """
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise _invalid_params("params must be an object")
+    meta = params.get("_meta")
+    if meta is None:
+        meta = {}
+    if not isinstance(meta, dict):
+        raise _invalid_params("_meta must be an object")
+    claim = meta.get(VERSION_KEY)
+    if VERSION_KEY not in meta or (method == "initialize" and claim not in MODERN):
+        return params, meta, False
+    if not isinstance(claim, str):
+        raise _invalid_params("%s must be a string" % VERSION_KEY)
+    if not isinstance(meta.get(CAPABILITIES_KEY), dict):
+        raise _invalid_params("_meta needs %s, an object" % CAPABILITIES_KEY)
+    if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:
+        raise _invalid_params("%s must be one of %s" % (LOG_LEVEL_KEY, ", ".join(LOG_LEVELS)))
+    if claim not in MODERN:
+        raise RpcError(UNSUPPORTED_VERSION, "Unsupported protocol version",
+                       {"supported": list(MODERN), "requested": claim})
+    return params, meta, True
+
+
+def _check_retry(params):
+    if not isinstance(params.get("inputResponses"), (dict, type(None))):
+        raise _invalid_params("inputResponses must be an object")
+    if not isinstance(params.get("requestState"), (str, type(None))):
+        raise _invalid_params("requestState must be a string")
+
+
+def _kind(message):
+    """What a JSON value is: "request", "notification", "response" or "invalid".
+
+    Without an id it is a notification, which is never answered, valid or not. So is a method "notifications/..." with
+    an id of null: some clients send that, and close the connection when it is answered.
+    """
+    if not isinstance(message, dict):
+        return "invalid"
+    method = message.get("method")
+    if not isinstance(method, str):
+        return "response" if "method" not in message and ("result" in message or "error" in message) else "invalid"
+    if "id" not in message or (message["id"] is None and method.startswith("notifications/")):
+        return "notification"
+    return "request" if message.get("jsonrpc") == "2.0" and _key(message["id"]) else "invalid"
+
+
+def _invalid(message):
+    """The error for a JSON value that is no message."""
+    if not isinstance(message, dict):
+        return _error(None, INVALID_REQUEST, "Invalid request: not an object")
+    problem = ("jsonrpc must be \"2.0\"" if message.get("jsonrpc") != "2.0" else
+               "method must be a string" if not isinstance(message.get("method"), str) else
+               "id must be a string or an integer")
+    known_id = message.get("id") if _key(message.get("id")) else None
+    return _error(known_id, INVALID_REQUEST, "Invalid request: " + problem)
+
+
+def _key(request_id):
+    """An id with its JSON type (1 is not "1"); None for what cannot be an id."""
+    if isinstance(request_id, (str, int)) and not isinstance(request_id, bool):
+        return isinstance(request_id, str), request_id
+    return None
+
+
+def _invalid_params(problem):
+    return RpcError(INVALID_PARAMS, "Invalid params: " + problem)
+
+
+def _error(request_id, code, message, data=None):
+    """An encoded error. Without an id there is no id member: {"id": null} is no valid message in any revision."""
+    error = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    reply = {"jsonrpc": "2.0", "error": error}
+    if request_id is not None:
+        reply["id"] = request_id
+    return encode(reply)

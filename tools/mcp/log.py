@@ -1,0 +1,144 @@
+"""The log on stderr: structured, one line a record, without secrets; it never blocks or ends the protocol.
+
+A record is made in the caller's thread and written by a daemon thread out of a bounded queue. When nobody reads stderr
+the queue fills up and further records are dropped and counted; when stderr is closed all are.
+"""
+import collections
+import json
+import os
+import threading
+import time
+
+from tools.pve.scrub import scrub
+from tools.pve.text import cut, stamp, visible
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+MOST_WAITING = 1000             # records
+LONGEST_VALUE = 4000            # characters of one field; a traceback fits
+
+
+class Log:
+    """Callable as log(level, event, **fields). level: the least that is written; format: text or json.
+
+    stream_fd: file descriptor to write to; it is duplicated at once, so that a later file of that number is never
+    written to. now() gives epoch seconds.
+    """
+
+    def __init__(self, level, format="text", stream_fd=2, now=time.time):
+        self._least, self._json, self._now = LEVELS[level], format == "json", now
+        self._waiting, self._dropped = collections.deque(), 0
+        self._change, self._thread, self._closing = threading.Condition(), None, False
+        self._busy = False
+        try:
+            self._handle = os.dup(stream_fd)
+        except OSError:
+            self._handle = None         # stderr was closed before we began
+
+    def __call__(self, level, event, **fields):
+        """Note one event; returns at once and never raises."""
+        if LEVELS.get(level, 40) < self._least or self._handle is None:
+            return
+        try:
+            line = self._line(level, event, fields)
+        except Exception as error:      # a field whose str() fails must not end the call it was about
+            line = self._line("error", "log", {"message": "a record could not be written: %s" % type(error).__name__})
+        with self._change:
+            if self._closing or self._handle is None:
+                return
+            if len(self._waiting) >= MOST_WAITING:
+                self._dropped += 1
+                return
+            if self._dropped:
+                self._waiting.append(self._line("warning", "log", {"dropped": self._dropped}))
+                self._dropped = 0
+            self._waiting.append(line)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+                self._thread.start()
+            self._change.notify_all()
+
+    def close(self, seconds=0.5):
+        """Write what waits, for at most so many seconds; nothing is taken any more."""
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+            deadline = time.monotonic() + seconds
+            while self._thread is not None and (self._waiting or self._busy):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._change.wait(left)
+            if self._handle is not None and not self._waiting and not self._busy:
+                os.close(self._handle)
+                self._handle = None
+
+    # -- a record as a line
+
+    def _line(self, level, event, fields):
+        now = stamp(self._now())
+        fields = {str(key): _plain(value) for key, value in fields.items() if value is not None}
+        event = cut(scrub(str(event)), LONGEST_VALUE)
+        if self._json:
+            record = dict(fields, time=now, level=level, event=event)
+            order = {key: record.pop(key) for key in ("time", "level", "event")}
+            return json.dumps(dict(order, **record), separators=(",", ":")) + "\n"
+        words = ["%s=%s" % (_bare(key), _shown(value)) for key, value in fields.items()]
+        return " ".join([now, level.upper(), _one_line(event)] + words) + "\n"
+
+    # -- the writing thread
+
+    def _write_all(self):
+        while True:
+            with self._change:
+                self._busy = False
+                self._change.notify_all()
+                while not self._waiting:
+                    if self._closing:
+                        return
+                    self._change.wait()
+                lines = "".join(self._waiting)
+                self._waiting.clear()
+                self._busy = True
+            data = lines.encode("utf-8", "backslashreplace")
+            try:
+                while data:
+                    data = data[os.write(self._handle, data):]
+            except BlockingIOError:     # a stderr that somebody made non-blocking, and full
+                with self._change:
+                    self._dropped += data.count(b"\n")
+            except OSError:             # closed, or nobody reads it any more
+                with self._change:
+                    self._waiting.clear()
+                    self._handle = None
+                    self._busy = False
+                    self._change.notify_all()
+                    return
+
+
+def _plain(value):
+    """`value` as JSON has it, without secrets, long texts cut."""
+    if isinstance(value, bool) or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return cut(scrub(str(value)), LONGEST_VALUE)
+
+
+def _one_line(text):
+    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def _bare(key):
+    return "".join(c if c.isalnum() or c in "_-." else "_" for c in key)
+
+
+def _shown(value):
+    if isinstance(value, str):
+        if value and value.isascii() and value.isprintable() and not any(c in value for c in " \"'=\\"):
+            return value
+        value = json.dumps(value, ensure_ascii=False)
+    elif not isinstance(value, (int, float)):
+        value = json.dumps(value, ensure_ascii=False)
+    return _one_line(str(value))

@@ -1,0 +1,406 @@
+"""The audit log: one JSON line before and after every attempt to change something, each with the hash of the line
+before.
+
+A line is written with one write, after which the file is synced; its `prev` is the SHA-256 of the line before it, so an
+edit, a gap or a line put in shows (`verify`). The chain is not keyed: whoever may write the file can make a new one
+from any line on, so keep the last hash, or the file, elsewhere too. The file is opened for each line (log rotation may
+move it away) and locked meanwhile, so that several servers can share it.
+"""
+import hashlib
+import json
+import os
+import re
+import stat
+import threading
+import time
+
+from tools.base.schema import fields
+from tools.pve.client import PveError
+from tools.pve.text import cut, stamp
+
+try:
+    import fcntl
+except ImportError:                     # not a Unix: one process a file then
+    fcntl = None
+
+NOTHING = "0" * 64                      # `prev` of the first line of a file
+LONGEST_LINE = 60000                    # bytes; longer arguments are cut
+LOCK_TRIES, LOCK_PAUSE = 50, 0.1        # another process holds the file for a few milliseconds at most
+_TAIL = 128 * 1024
+
+#: Parameters and arguments whose value is a secret wherever they stand; and those that are long and tell nothing.
+_SECRET = re.compile(
+    r"(?:.*[-_.])?(?:password|passphrase|secret|ticket|token|otp|key|keyring|headers?|cookie)|cipassword|vncticket|totp"
+    r"|certkey|data|keys|target-endpoint|tokenvalue", re.I)
+_LONG = re.compile(r"ssh[-_]?(?:public[-_])?keys?|input[-_]data|stdin|certificates|.*[-_]cert", re.I)
+_CUT = 300                              # characters of any other text
+
+
+class Unwritable(Exception):
+    """The audit log cannot be written: str(error) says why."""
+
+
+class Entry:
+    """An intent that was noted: what `end` and `task` refer to."""
+
+    __slots__ = ("seq", "tool", "node", "vmid")
+
+    def __init__(self, seq, tool, node, vmid):
+        self.seq, self.tool, self.node, self.vmid = seq, tool, node, vmid
+
+
+class Audit:
+    """Writes to `path` (str), or nowhere when it is None. scrub(value) takes secrets out of anything JSON.
+
+    log(level, event, **fields): told when an outcome could not be noted. now() gives epoch seconds, sleep(seconds)
+    waits.
+    """
+
+    def __init__(self, path, scrub, log=None, now=time.time, sleep=time.sleep):
+        self.path, self.scrub = path, scrub
+        self._log, self._now, self._sleep = log or (lambda level, event, **fields: None), now, sleep
+        self._lock = threading.Lock()
+        self._open_entries = set()          # without an outcome yet
+
+    # -- what a call notes
+
+    def begin(self, call, verb, path, params):
+        """Note the intent; PveError when the log cannot be written. Returns what `end` and `task` want."""
+        if self.path is None:
+            return None
+        node, vmid = _target(path, params, call.args)
+        line = dict(event="intent", **self._who(call.name, call.host.settings, call.request))
+        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, parameters=self.scrubbed(params, call),
+                    arguments=self.scrubbed(vars(call.args), call))
+        try:
+            entry = Entry(self._append(line), call.name, node, vmid)
+        except Unwritable as error:
+            raise PveError("%s, so nothing may be changed; nothing was sent. Make it writable, or unset "
+                           "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
+        self._open_entries.add(entry)
+        return entry
+
+    def end(self, entry, outcome, upid=None, error=None):
+        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises."""
+        try:
+            self._open_entries.remove(entry)
+        except KeyError:                    # None, or `close` was first
+            return
+        self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(error))
+
+    def close(self):
+        """The process ends: what has no outcome yet has an unknown one. Never raises."""
+        for entry in list(self._open_entries):
+            self.end(entry, "unknown", error="the server ended before Proxmox answered")
+
+    def task(self, entry, outcome):
+        """Note how the task ended, or that its end was not seen. Never raises."""
+        if entry is not None:
+            self._follow(entry, event="task", outcome=outcome.exitstatus or outcome.status, upid=outcome.upid)
+
+    def refused(self, entry, arguments, error, settings, request=None, args=None):
+        """Note that a tool that changes something was refused before anything was sent. Never raises.
+
+        entry: of the surface; arguments: as the client gave them; error: Refused; args: the dataclass of the arguments.
+        """
+        if self.path is None or not entry["changes"]:
+            return
+        schema = entry["tool"]["inputSchema"].get("properties", {})
+        shown = {name: _given(value, schema.get(name), getattr(args, name, None))
+                 for name, value in list(arguments.items())[:50]}
+        node, vmid = _target("", {}, args or _Plain(shown))
+        line = dict(event="refused", **self._who(entry["name"], settings, request))
+        line.update(node=node, vmid=vmid, arguments=self._clean(shown), outcome="refused",
+                    error=_cut(getattr(error, "headline", None) or str(error)))
+        self._try(line)
+
+    def scrubbed(self, params, call):
+        """`params` (dict) without None, with the values of secret arguments and parameters as ***, long texts cut."""
+        hidden = secrets(call.args)
+        return self._clean({name: "***" if name in hidden or value in hidden.values() else value
+                            for name, value in params.items() if value is not None})
+
+    def problem(self):
+        """Why the log cannot be written, in a sentence; None when it can, or there is none. Makes the file."""
+        try:
+            if self.path is not None:
+                with self._lock:
+                    handle = self._open()
+                    try:
+                        self._tail(handle)
+                    finally:
+                        os.close(handle)
+        except Unwritable as error:
+            return "%s." % error
+        return None
+
+    # -- lines
+
+    @staticmethod
+    def _who(tool, settings, request):
+        return {"tool": tool, "token": settings.token_id, "client": _client(request), "pid": os.getpid()}
+
+    def _follow(self, entry, **what):
+        self._try(dict(tool=entry.tool, node=entry.node, vmid=entry.vmid, intent=entry.seq, pid=os.getpid(), **what))
+
+    def _try(self, line):
+        try:
+            self._append(line)
+        except Unwritable as error:             # what is done is done; the next change is refused
+            line = json.dumps(self.scrub(line), default=str)
+            self._log("error", "audit", message="%s; not noted: %s" % (error, line))
+
+    def _clean(self, shown):
+        return self.scrub({name: _value(name, value) for name, value in shown.items()})
+
+    def _append(self, line):
+        """Write one line; its seq. Unwritable when that is not possible."""
+        line = {key: value for key, value in line.items() if value is not None}
+        with self._lock:
+            handle = self._open()
+            try:
+                size, seq, prev, torn = self._tail(handle)
+                text = self._encode(line, seq + 1, prev)
+                self._write(handle, size, (b"\n" if torn else b"") + text + b"\n")
+                return seq + 1
+            except OSError as error:
+                raise self._unwritable(error.strerror or error) from None
+            finally:
+                os.close(handle)                # and the lock with it
+
+    def _encode(self, line, seq, prev):
+        line = dict({"seq": seq, "time": stamp(self._now())}, **self.scrub(line))
+        for key in ("", "parameters", "arguments", "error"):
+            if key in line:
+                line[key] = "(too long)"
+            text = json.dumps(dict(line, prev=prev), separators=(",", ":"), default=str).encode("ascii")
+            if len(text) <= LONGEST_LINE:
+                break
+        return text
+
+    def _unwritable(self, why):
+        return Unwritable("The audit log %s cannot be written (%s)" % (self.path, why))
+
+    def _open(self):
+        """A handle of the file, locked."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
+            flags |= getattr(os, name, 0)
+        try:
+            handle = os.open(self.path, flags, 0o600)
+        except (OSError, ValueError) as error:
+            raise self._unwritable("a symbolic link is not followed" if os.path.islink(self.path) else
+                                   getattr(error, "strerror", None) or error) from None
+        try:
+            facts = os.fstat(handle)
+            if not stat.S_ISREG(facts.st_mode):
+                raise self._unwritable("it is not a regular file")
+            if os.name == "posix" and facts.st_mode & 0o022:
+                raise self._unwritable("other users may write it; run: chmod 600 %s" % self.path)
+            self._hold(handle)
+            return handle
+        except BaseException:
+            os.close(handle)
+            raise
+
+    def _hold(self, handle):
+        if fcntl is None:
+            return
+        for attempt in range(LOCK_TRIES):
+            try:
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if attempt == LOCK_TRIES - 1 or not isinstance(error, (BlockingIOError, PermissionError)):
+                    raise self._unwritable("another process holds it" if isinstance(error, BlockingIOError) else
+                                           error.strerror) from None
+                self._sleep(LOCK_PAUSE)
+
+    def _tail(self, handle):
+        """(size of the file, seq of its last line, hash of its last line, whether that one was cut short)."""
+        size = os.fstat(handle).st_size
+        if not size:
+            return 0, 0, NOTHING, False
+        os.lseek(handle, max(0, size - _TAIL), os.SEEK_SET)
+        data = b""
+        while len(data) < min(size, _TAIL):
+            part = os.read(handle, _TAIL)
+            if not part:
+                break
+            data += part
+        lines = data.split(b"\n")
+        torn = lines.pop()
+        last = _parse(lines[-1]) if lines else None
+        if last is None and (lines or size > _TAIL or not b'{"seq":'.startswith(torn[:7])):
+            raise self._unwritable("it ends in something else than a line of this log; move it away")
+        if torn:
+            return size, (last or {"seq": 0})["seq"] + 1, _hash(torn), True
+        return size, last["seq"], _hash(lines[-1]), False
+
+    def _write(self, handle, size, data):
+        written = os.write(handle, data)
+        if written != len(data):
+            try:
+                os.ftruncate(handle, size)
+            except OSError:                     # append-only: the torn line stays, the next one says so
+                pass
+            raise OSError(28, "no space left on device")
+        os.fsync(handle)
+
+
+def secrets(args):
+    """{name: value} of the arguments of a call that are secret and were given: marked so, or called so inside an
+    object."""
+    found = {}
+    for field in fields(type(args)):
+        value = getattr(args, field.name)
+        if field.arg.secret and value:
+            found[field.name] = value
+        elif field.type is dict:
+            found.update({name: str(part) for name, part in (value or {}).items()
+                          if is_secret(name) and isinstance(part, (str, int, float)) and len(str(part)) > 4})
+    return found
+
+
+def is_secret(name):
+    """Whether the value of a parameter, an option or an argument of this name is a secret wherever it stands."""
+    return _SECRET.fullmatch(name) is not None
+
+
+def _given(value, schema, checked):
+    """An argument as the client gave it, for the log; schema: its entry in the inputSchema or None; checked: once
+    parsed."""
+    if schema is None or schema.get("writeOnly"):
+        return "***"
+    if schema.get("type") == "object" and not isinstance(value, dict):          # as JSON text, secrets and all
+        return checked if isinstance(checked, dict) else "***"
+    return value
+
+
+class _Plain:
+    """Arguments that were never checked, as attributes."""
+
+    def __init__(self, values):
+        vmid, node = values.get("vmid"), values.get("node")
+        self.vmid = vmid if isinstance(vmid, int) and not isinstance(vmid, bool) else None
+        self.node = node[:80] if isinstance(node, str) else None
+
+
+def _target(path, params, args):
+    """(node, vmid) of a request; of the call's arguments where its path names none."""
+    node = re.match(r"/nodes/([^/]+)", path)
+    vmid = re.search(r"/(?:qemu|lxc)/([0-9]+)", path)
+    found = vmid.group(1) if vmid else params.get("vmid") or getattr(args, "vmid", None)
+    return (node.group(1) if node else getattr(args, "node", None),
+            int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdigit()) else None)
+
+
+def _client(request):
+    """What the client calls itself: request.client, a text or the clientInfo of MCP; None when it is not known."""
+    client = getattr(request, "client", None)
+    if isinstance(client, dict):
+        client = " ".join(str(client[key]) for key in ("name", "version") if client.get(key))
+    return str(client)[:120] if client else None
+
+
+def _value(name, value):
+    if is_secret(name):
+        return "***"
+    if _LONG.fullmatch(name):
+        return "*** (%d characters)" % len(str(value))
+    if isinstance(value, (list, tuple)):
+        return [_cut(one) for one in value[:100]]
+    if isinstance(value, dict):
+        return {str(key): _value(str(key), one) for key, one in list(value.items())[:100]}
+    return _cut(value)
+
+
+def _cut(value):
+    return cut(value, _CUT) if isinstance(value, str) else value
+
+
+# ------------------------------------------------------------------------------------------------------------- checking
+
+def _hash(line):
+    return hashlib.sha256(line).hexdigest()
+
+
+def _parse(line):
+    """The dict of a line (bytes) of this log, None when it is none."""
+    try:
+        found = json.loads(line.decode("ascii"))
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(found, dict) and type(found.get("seq")) is int and isinstance(found.get("prev"), str)
+    return found if good and isinstance(found.get("event"), str) else None
+
+
+class Report:
+    """What `verify` found. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents
+    (dicts) whose outcome was never noted; ok: no problem."""
+
+    def __init__(self):
+        self.lines, self.last_seq, self.last_hash, self.problems, self.open = 0, 0, NOTHING, [], []
+
+    @property
+    def ok(self):
+        return not self.problems
+
+    def as_dict(self):
+        """The report as JSON."""
+        return {"ok": self.ok, "lines": self.lines, "last_seq": self.last_seq, "last_hash": self.last_hash,
+                "problems": [{"line": number, "problem": text} for number, text in self.problems],
+                "without_outcome": [line.get("seq") for line in self.open]}
+
+    def text(self, path):
+        """The report for people: lines of text."""
+        if self.ok:
+            lines = ["%s: ok, %d lines, the chain is whole." % (path, self.lines)]
+        else:
+            lines = ["%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
+            lines += ["  line %d: %s" % problem for problem in self.problems]
+        for entry in self.open[:20]:
+            lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at "
+                         "the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"),
+                                                   entry.get("path")))
+        lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were "
+                     "removed." % (self.last_seq, self.last_hash))
+        return lines
+
+
+def verify(path):
+    """The Report on an audit log: is each line whole, does each carry the hash of the one before. OSError when
+    unreadable."""
+    report, prev, seq, waiting = Report(), NOTHING, 0, {}
+
+    def bad(text):
+        if len(report.problems) < 20:
+            report.problems.append((report.lines, text))
+    with open(path, "rb") as stream:
+        while True:
+            raw = stream.readline(1 << 20)
+            if not raw:
+                break
+            report.lines += 1
+            line, ended = raw.rstrip(b"\n"), raw.endswith(b"\n")
+            found = _parse(line)
+            if found is None or not ended:
+                bad("is cut short" if not ended else "is not a line of this log, or was cut short")
+                prev, seq, report.last_hash = _hash(line), seq + 1, _hash(line)
+                continue
+            if found["prev"] != prev and report.lines == 1:
+                bad("is the first line here but was not when it was written: lines before it are missing")
+            elif found["prev"] != prev:
+                bad("does not carry the hash of the line before it: that line was changed, or lines were removed or "
+                    "put in")
+            if found["seq"] > seq + 1 and report.lines > 1:
+                bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
+            elif found["seq"] <= seq:
+                bad("has seq %d after seq %d: lines were put in or moved" % (found["seq"], seq))
+            if found["event"] == "intent":
+                waiting[found["seq"]] = found
+            elif found["event"] == "outcome":
+                waiting.pop(found.get("intent"), None)
+            prev, seq = _hash(line), found["seq"]
+            report.last_seq, report.last_hash = seq, prev
+    report.open = list(waiting.values())
+    return report
