@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+from importlib import import_module
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
@@ -28,19 +29,42 @@ def settings_table():
     return "\n".join(lines)
 
 
+def pairs(toolset):
+    """The toolset's tools as the lines of the table: a list of (name, Tool), two where VMs and containers share one."""
+    left, lines = dict(tools.rows(toolset)), []
+    while left:
+        name, other = next(iter(left)), next(iter(left)).replace("_vm", "_lxc")
+        both = other in left and left[other].tier == left[name].tier
+        lines.append([(one, left.pop(one)) for one in ((name, other) if both and other != name else (name,))])
+    return lines
+
+
+def line(pair):
+    """A line of the table: `name`, arguments (required ones bold), tier, what it does."""
+    (name, tool), (other, twin) = pair[0], pair[-1]
+    names = "`%s`" % name if tool is twin else "`%s`, `%s`" % (name, "_lxc" if name.endswith("_vm") else other)
+    mine, theirs = ({f.name: "**%s**" % f.name if f.required else f.name for f in fields(row.args)}
+                    for row in (tool, twin))
+    parts = [("", [text for key, text in mine.items() if key in theirs]),
+             ("VM: ", [text for key, text in mine.items() if key not in theirs]),
+             ("container: ", [text for key, text in theirs.items() if key not in mine])]
+    arguments = "; ".join(whose + ", ".join(texts) for whose, texts in parts if texts)
+    says, too = description(name, tool), description(other, twin)
+    if says.replace("VM", "container") == too != says:
+        says = says.replace("VM", "VM or container", 1)
+    elif says != too:
+        says += " " + too
+    return "| %s | %s | %s | %s |" % (names, arguments, LOCKS[tool.tier], says.replace("|", "\\|"))
+
+
 def tools_table():
-    """One table a toolset: tool, arguments (required ones bold), tier, what it does."""
-    parts = []
+    """One table; a toolset's name and what it is for stand above its tools."""
+    lines = ["| tool | arguments | | what it does |", "|---|---|---|---|"]
     for toolset in tools.TOOLSETS:
-        doc = sys.modules.get("tools." + toolset) or __import__("tools." + toolset, fromlist=["TOOLS"])
-        parts.append("**%s**: %s\n" % (toolset, doc.__doc__.strip().split("\n")[0].replace("Toolset: ", "")))
-        parts.append("| tool | arguments | | |\n|---|---|---|---|")
-        for name, tool in tools.rows(toolset).items():
-            names = ", ".join("**%s**" % f.name if f.required else f.name for f in fields(tool.args))
-            parts.append("| `%s` | %s | %s | %s |" % (name, names, LOCKS[tool.tier],
-                                                      description(name, tool).replace("|", "\\|")))
-        parts.append("")
-    return "\n".join(parts).rstrip("\n")
+        doc = import_module("tools." + toolset).__doc__.strip().split("\n")[0]
+        lines.append("| **%s** | | | *%s* |" % (toolset, doc.replace("Toolset: ", "", 1)))
+        lines += [line(pair) for pair in pairs(toolset)]
+    return "\n".join(lines)
 
 
 TABLES = {"settings": settings_table, "tools": tools_table}

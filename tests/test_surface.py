@@ -5,6 +5,7 @@ import re
 
 import readme
 import tools
+from tools.base.schema import fields
 from tools.mcp import cli
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -42,6 +43,21 @@ def test_readme_tables_are_current():
     with open(readme.path(), encoding="utf-8") as stream:
         text = stream.read()
     assert readme.filled(text) == text, "run: python3 tests/readme.py"
+
+
+def test_readme_shows_every_tool_with_its_arguments_and_whether_it_needs_elevation():
+    shown = {}
+    for line in readme.tools_table().splitlines():
+        names, given, lock, says = line.strip("| ").split(" | ") if "`proxmox_" in line else [""] * 4
+        for part in re.findall(r"`(\w+)`", names):
+            name = part if part.startswith("proxmox_") else re.findall(r"`(\w+)_vm`", names)[0] + part
+            kind = "container" if "_lxc" in name else "VM"
+            words = [group.split(": ")[-1] for group in given.split("; ") if group.split(": ")[0] in (kind, group)]
+            assert name not in shown and says and (kind in says or not name.endswith(("_vm", "_lxc"))), name
+            shown[name] = (sorted(", ".join(words).strip().split(", ")), lock.strip())
+    rows = {name: (sorted("**%s**" % f.name if f.required else f.name for f in fields(tool.args)) or [""],
+                   readme.LOCKS[tool.tier]) for _, name, tool in tools.all_rows()}
+    assert shown == rows
 
 
 def test_all_tools_of_the_mission_are_there():
