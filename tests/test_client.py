@@ -78,7 +78,7 @@ def no_secret(error):
         assert CANARY not in text
 
 
-# ---- requirement 22 and 23: every fault, reads and writes ------------------------------------------------------------
+# ---- every fault, reads and writes -----------------------------------------------------------------------------------
 
 # fault -> (words of the message for a read, outcome of a write, requests of a read); None: it succeeds
 EXPECTED = {
@@ -123,12 +123,12 @@ EXPECTED = {
 }
 
 
-def test_req22_every_fault_is_in_the_table():
+def test_every_fault_is_in_the_table():
     assert set(EXPECTED) == set(FAULTS) | set(BEFORE_TLS)
 
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
-def test_req22_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, server, quick):
+def test_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, server, quick):
     words, _, requests = EXPECTED[fault]
     client = connect(pki, server)
     client.warm()
@@ -149,7 +149,7 @@ def test_req22_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, s
 
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
-def test_req23_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quick):
+def test_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quick):
     words, outcome, requests = EXPECTED[fault]
     client = connect(pki, server)
     client.warm()
@@ -172,14 +172,14 @@ def test_req23_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server
 
 @pytest.mark.parametrize("verb", ["PUT", "DELETE"])
 @pytest.mark.parametrize("fault", ["rst", "early close", "stall", "short", "502", "596"])
-def test_req23_put_and_delete_too(verb, fault, pki, server, quick):
+def test_put_and_delete_too(verb, fault, pki, server, quick):
     client = connect(pki, server)
     server.fault = fault
     assert failure(client, verb).outcome == "unknown"
     assert server.seen(verb) == 1
 
 
-def test_req22_connection_refused(pki, server):
+def test_connection_refused(pki, server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     client = Client(settings(pki, port), sleep=lambda seconds: None)
@@ -189,7 +189,7 @@ def test_req22_connection_refused(pki, server):
         assert "refuses connections" in str(error) and "PROXMOX_PORT" in str(error)
 
 
-def test_req22_name_unknown(pki, server, monkeypatch):
+def test_name_unknown(pki, server, monkeypatch):
     def unknown(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
@@ -200,7 +200,7 @@ def test_req22_name_unknown(pki, server, monkeypatch):
         assert "pve1.invalid:8006 cannot be resolved" in str(error) and "DNS" in str(error)
 
 
-def test_req22_no_answer_to_connect(pki, quick):
+def test_no_answer_to_connect(pki, quick):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -219,7 +219,7 @@ def test_req22_no_answer_to_connect(pki, quick):
             one.close()
 
 
-def test_req22_limits_hold_without_patches():
+def test_limits_hold_without_patches():
     assert client_module.READ_SECONDS > 30 and client_module.CONNECT_SECONDS <= 10
     assert client_module.TOTAL_SECONDS < 60
 
@@ -255,7 +255,7 @@ class Stub:
         return Adapter()
 
 
-def test_req23_earlier_failure_of_the_caller_is_not_taken_for_the_cause(pki):
+def test_earlier_failure_of_the_caller_is_not_taken_for_the_cause(pki):
     """A write inside an `except` block: the handled "no connection" must not make the broken write 'unsent'."""
     class NewConnectionError(Exception):
         """Named as urllib3's."""
@@ -268,7 +268,7 @@ def test_req23_earlier_failure_of_the_caller_is_not_taken_for_the_cause(pki):
     assert failure(client, "POST").outcome == "unsent"
 
 
-def test_req22_short_and_endless_bodies_of_any_adapter(pki):
+def test_short_and_endless_bodies_of_any_adapter(pki):
     """urllib3 1.26 returns the torso of a body as success; and the deadline holds whatever reads."""
     client = Client(settings(pki, 8006), adapter=Stub(b'{"data":1}', {"Content-Length": "12"}))
     assert "10 of 12 bytes" in str(failure(client, "POST"))
@@ -281,7 +281,7 @@ def test_req22_short_and_endless_bodies_of_any_adapter(pki):
     assert now[0] == client_module.TOTAL_SECONDS
 
 
-def test_req23_plain_requests_adapter_is_judged_alike(pki, server, quick):
+def test_plain_requests_adapter_is_judged_alike(pki, server, quick):
     """With requests' own HTTPAdapter below (wrapped exceptions of urllib3) the same outcomes."""
     import requests
 
@@ -393,7 +393,7 @@ def test_next_host_when_tls_fails(fault, pki, server, quick):
         assert server.seen("POST") == 1
 
 
-def test_req23_write_that_left_is_not_sent_to_another_host(pki, server):
+def test_write_that_left_is_not_sent_to_another_host(pki, server):
     with Faulty(*pki.leaf("9")) as bad:
         bad.fault = "rst"
         client = connect(pki, bad, server)
@@ -424,7 +424,7 @@ def test_all_hosts_down_names_them(pki):
 
 
 @pytest.mark.parametrize("host", ["http://pve1", "https://pve1", "pve1/x", "pve 1", "", "pve1\n", "a@b", "p\u00e9"])
-def test_req24_host_must_be_a_name(host, pki):
+def test_host_must_be_a_name(host, pki):
     with pytest.raises(PveError, match="PROXMOX_HOST"):
         Client(settings(pki, host=[(host, 8006)]))
 
@@ -505,7 +505,7 @@ def test_req2_path_that_would_not_arrive_is_refused(path, pki, server):
 
 @pytest.mark.parametrize("params", [{"a": "\ud800"}, {"\udfff": "a"}, {"a": ["x", "\udc80"]}, {"a": {}}, {"a": b"x"},
                                     {"a": [["x"]]}, {"a": object()}])
-def test_req19_parameter_that_cannot_be_sent_is_refused(params, pki, server):
+def test_parameter_that_cannot_be_sent_is_refused(params, pki, server):
     client = connect(pki, server)
     for verb in ("GET", "POST"):
         error = failure(client, verb, "/version", params)
@@ -680,7 +680,7 @@ def test_plural_of_faults_and_kinds():
     ("DELETE", "/nodes/pve1/qemu/100", "proxmox_get_vms"),
     ("PUT", "/cluster/options", "proxmox_list_tasks"),
 ])
-def test_req23_unknown_outcome_names_the_call_that_finds_out(verb, path, call, pki, server):
+def test_unknown_outcome_names_the_call_that_finds_out(verb, path, call, pki, server):
     server.fault = "early close"
     assert call in str(failure(connect(pki, server), verb, path))
 

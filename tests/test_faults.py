@@ -1,4 +1,4 @@
-"""Requirements 22 and 23, whole calls: every fault of a server, at every kind of call, in both eras of the protocol.
+"""Whole calls: every fault of a server, at every kind of call, in both eras of the protocol.
 
 Each ends in time with a sentence, the next call works, no change arrives twice, no secret is in any stream.
 (test_client.py has the same for single requests, and the words of each fault.)
@@ -138,7 +138,7 @@ def said(answer):
 
 
 @pytest.mark.parametrize("fault, kind, struck", CASES, ids=["-".join(case) for case in CASES])
-def test_req22_req23_every_fault_at_every_kind_of_call(fault, kind, struck, world, limits):
+def test_every_fault_at_every_kind_of_call(fault, kind, struck, world, limits):
     server, talks = world
     (method, params), changes = KINDS[kind]
     era = ("legacy", "modern")[CASES.index((fault, kind, struck)) % 2]

@@ -111,8 +111,8 @@ FORMATS = [
 ELSEWHERE = {
     "the reason phrase was ignored": [
         ("test_client", "test_message_of_the_body_beats_the_reason"),
-        ("test_client", "test_req22_read_ends_with_one_sentence_and_the_next_call_works")],
-    "`verify` was `strict` without a CA": [("test_tls", "test_req24_verify_trusts_on_first_use_and_says_so")],
+        ("test_client", "test_read_ends_with_one_sentence_and_the_next_call_works")],
+    "`verify` was `strict` without a CA": [("test_tls", "test_verify_trusts_on_first_use_and_says_so")],
     "total and changes were dropped": [("test_client", "test_reply_has_the_other_keys"),
                                        ("test_nodes", "test_changes_that_are_not_applied_are_said")],
     "no task was followed": [("test_task", "test_failure_tells_the_lines_that_matter"),

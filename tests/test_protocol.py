@@ -155,7 +155,7 @@ def test_ids_come_back_as_they_were(id):
     talk.call_modern("server/discover", id=id)
 
 
-def test_req18_after_each_bad_line_the_next_request_is_served(app):
+def test_after_each_bad_line_the_next_request_is_served(app):
     talk = Talk(app)
     for line in (b"x" * 10, b"[" * 100000, b'"\xff"', b"9" * 1000000, b'{"a":1,"a":1}', TooLong):
         talk.line(line)
@@ -419,7 +419,7 @@ def test_an_rpc_error_passes_with_its_data(app):
                                                                      "data": {"requiredCapabilities": {}}}
 
 
-def test_req19_lone_surrogates_leave_as_replacement_characters(app):
+def test_lone_surrogates_leave_as_replacement_characters(app):
     assert Talk(app).call("tools/call", {"name": "surrogate"})["result"]["content"][0]["text"] == "a\ufffd\nnan"
 
 
@@ -822,7 +822,7 @@ def test_methods_may_be_added_for_the_fixtures_alone():
 
 # -------------------------------------------------------------------------------------------------------------- the end
 
-def test_req20_at_the_end_answers_are_waited_for(app, gate):
+def test_at_the_end_answers_are_waited_for(app, gate):
     talk = Talk(app)
     talk.request("tools/call", {"name": "gate"}, id="x")
     assert gate.begun.wait(PATIENCE)
@@ -839,7 +839,7 @@ def test_the_end_does_not_wait_for_ever(app, gate):
     assert 0.02 <= time.monotonic() - start < 1.4
 
 
-def test_req20_a_change_on_its_way_gets_more_time(gate):
+def test_a_change_on_its_way_gets_more_time(gate):
     def change(request, arguments):
         request.writing = True
         gate(request, arguments)

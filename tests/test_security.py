@@ -1,5 +1,5 @@
-"""The security requirements, by number, on every tool there is. (8, 17, 18, 20, 21 are about the protocol and the
-process; 22, 23 and 24 about the network: they are where those are tested.)
+"""Security, on every tool there is. (What is about the protocol and the process, or about the network, is where those
+are tested.)
 """
 import ast
 import json
@@ -59,7 +59,7 @@ def only_lookups(bench):
     return set(bench.sent()) <= LOOKUPS
 
 
-# ----------------------------------------------------------------------------------------------------------- 1, 2, 3, 4
+# --------------------------------------------------------------------------------------------------------- what is sent
 
 HOSTILE_IDS = ["..", ".", "", "%2e%2e", "%2f", "a/b", "../../access/users", "a?b=c", "a#b", "a;b", "a\\b", "a\0b",
                "pve1\n", "\npve1",
@@ -71,8 +71,8 @@ CHECKED = sorted({(name, field.name) for name in TOOLS for field in fields(ROWS[
 
 
 @pytest.mark.parametrize("name, argument", CHECKED)
-def test_req01_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument):
-    """1: what becomes part of a path or names a thing is refused unless it fits Proxmox's own format, all of it."""
+def test_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument):
+    """What becomes part of a path or names a thing is refused unless it fits Proxmox's own format, all of it."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench = Bench()
     arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
@@ -103,8 +103,8 @@ def _any(generator, field):
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_req02_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
-    """2: for any arguments a request's path has as many segments as its template, and no dots or encoded slashes in
+def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
+    """For any arguments a request's path has as many segments as its template, and no dots or encoded slashes in
     them."""
     filled, fill = [], calls.fill
 
@@ -140,8 +140,8 @@ BAD_VMIDS = [True, False, 100.0, 1e2, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc", 
 @pytest.mark.parametrize("name, argument", sorted({(name, field.name) for name in TOOLS
                                                    for field in fields(ROWS[name].args)
                                                    if field.arg.format == "vmid"}))
-def test_req03_vmid_is_strict(name, argument):
-    """3: a vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text."""
+def test_vmid_is_strict(name, argument):
+    """A vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench = Bench()
     arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
@@ -159,8 +159,8 @@ PROPERTY = re.compile(
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ROWS[name].changes and any(
     field.type is str for field in fields(ROWS[name].args))])
-def test_req04_no_argument_adds_a_key_to_a_property_string(name):
-    """4: an argument with a comma is one value or refused; it never becomes another option of a disk or a network
+def test_no_argument_adds_a_key_to_a_property_string(name):
+    """An argument with a comma is one value or refused; it never becomes another option of a disk or a network
     device."""
     for field in fields(ROWS[name].args):
         if field.type is not str:
@@ -174,12 +174,12 @@ def test_req04_no_argument_adds_a_key_to_a_property_string(name):
                         assert "evil" not in parse_property_string(str(sent)), (field.name, value, key, sent)
 
 
-def test_req04_the_example():
+def test_a_bridge_cannot_smuggle_another_key_into_a_network_card():
     bench, answer = run("proxmox_add_network_vm", {"bridge": "vmbr0,firewall=0"})
     assert answer.failed and bench.sent() == []
 
 
-# -------------------------------------------------------------------------------------------------------------- 5, 6, 7
+# -------------------------------------------------------------------------------------------------------------- secrets
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_USER": "root@pam", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "x" * 36}
@@ -193,8 +193,8 @@ BAD_SETTINGS = ["CANARY\0aaaa", "CANARY\raaaa", "CANARY\naaaa", "CANARY aaaa", "
 @pytest.mark.parametrize("variable, bad", [(variable, bad) for variable in ("PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE")
                                            for bad in BAD_SETTINGS + ["CANARY;aaaa"]]
                          + [("PROXMOX_USER", bad) for bad in BAD_SETTINGS])
-def test_req05_token_and_user_are_checked_at_start_and_not_repeated(variable, bad):
-    """5: NUL, line breaks, blanks and anything not ASCII end the start, with a message that does not hold the value."""
+def test_token_and_user_are_checked_at_start_and_not_repeated(variable, bad):
+    """NUL, line breaks, blanks and anything not ASCII end the start, with a message that does not hold the value."""
     value = bad + "@pam" if variable == "PROXMOX_USER" else bad
     with pytest.raises(SettingsError) as error:
         load(dict(GOOD, **{variable: value}))
@@ -227,8 +227,8 @@ def in_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["message", "all", "break"])
-def test_req06_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
-    """6: neither token nor passwords in an answer, the log, the audit log, stdout or stderr, whatever Proxmox does."""
+def test_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
+    """Neither token nor passwords in an answer, the log, the audit log, stdout or stderr, whatever Proxmox does."""
     logged, said, path = [], [], str(tmp_path / "audit.log")
     for name in KNOWN:
         secret = {field.name: SECRET for field in fields(ROWS[name].args) if field.arg.secret}
@@ -256,8 +256,8 @@ def test_req06_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
 NAMED_SECRET = re.compile(r"(?:.*_)?(?:password|passphrase|secret|token|privatekey|private_key)|cipassword")
 
 
-def test_req07_secret_arguments_are_marked_in_the_schema():
-    """7: every argument that is called like a secret is one, and the schema says so (writeOnly)."""
+def test_secret_arguments_are_marked_in_the_schema():
+    """Every argument that is called like a secret is one, and the schema says so (writeOnly)."""
     found = 0
     for name in TOOLS:
         for field in fields(ROWS[name].args):
@@ -271,8 +271,8 @@ def test_req07_secret_arguments_are_marked_in_the_schema():
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if any(field.arg.secret for field in fields(ROWS[name].args))])
-def test_req07_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path):
-    """7: in the audit log and in what a dry run says."""
+def test_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path):
+    """In the audit log and in what a dry run says."""
     secret = {field.name: SECRET for field in fields(ROWS[name].args) if field.arg.secret}
     bench, answer = run(name, secret, dry_run=True)
     assert not answer.failed and "=***" in answer.text and SECRET not in answer.text + json.dumps(answer.data)
@@ -284,7 +284,7 @@ def test_req07_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if any(field.arg.secret for field in fields(ROWS[name].args))])
-def test_req07_a_secret_that_is_refused_is_not_repeated(name):
+def test_a_secret_that_is_refused_is_not_repeated(name):
     for field in fields(ROWS[name].args):
         if field.arg.secret:
             for value in (["CANARY-1"], {"a": "CANARY-1"}, "CANARY-1\0", "CANARY-1\ud800", 1.5,
@@ -294,7 +294,7 @@ def test_req07_a_secret_that_is_refused_is_not_repeated(name):
                 assert "CANARY" not in str(error.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------- 9, 10
+# -------------------------------------------------------------------------------------------------------------- answers
 
 #: What guests, and people with fewer rights than our token, can put into a reply.
 GUEST_WORDS = {"name", "hostname", "description", "notes", "comment", "comments", "tags", "message", "msg", "t",
@@ -368,8 +368,8 @@ def all_inject(key, value):
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("change", [guests_inject, all_inject])
-def test_req10_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
-    """10: control and invisible characters are written out, and no line of a guest stands as a line of ours."""
+def test_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
+    """Control and invisible characters are written out, and no line of a guest stands as a line of ours."""
     answer = hostile(name, change)
     for one in [answer.text] + list(_texts(answer.data)):
         assert not UNSEEN.search(one), ascii(one)
@@ -377,7 +377,7 @@ def test_req10_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, chang
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["tier"] == DESTRUCTIVE])
-def test_req10_the_user_is_asked_in_one_line_with_nothing_invisible(name):
+def test_the_user_is_asked_in_one_line_with_nothing_invisible(name):
     asked = Asked()
     for number in range(len(EXAMPLES[name])):
         hostile(name, all_inject, number, consent=asked)
@@ -399,7 +399,7 @@ class Watcher(Request):
 
 
 @pytest.mark.parametrize("name", ["proxmox_create_backup_vm", "proxmox_start_lxc", "proxmox_shutdown_vm"])
-def test_req06_req10_progress_is_one_line_with_nothing_invisible_and_no_secret(name):
+def test_progress_is_one_line_with_nothing_invisible_and_no_secret(name):
     """What it tells is the last line of a task's log."""
     watcher = Watcher()
     words = " PVEAPIToken=a@pam!b=CANARY" + INJECTED
@@ -410,8 +410,8 @@ def test_req06_req10_progress_is_one_line_with_nothing_invisible_and_no_secret(n
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_req09_an_answer_has_a_cap(name):
-    """9: whatever Proxmox sends, an answer stays below its cap, and says that it was cut."""
+def test_an_answer_has_a_cap(name):
+    """Whatever Proxmox sends, an answer stays below its cap, and says that it was cut."""
     answer = hostile(name, lambda key, value: value + "A" * 30000 if key in GUEST_WORDS else value)
     assert len(json.dumps([answer.text, answer.data], separators=(",", ":"))) <= text.CAP * 1.02
 
@@ -430,22 +430,22 @@ LISTS = [(name, {field: WHOSE[field] for field in _needed(name)}) for name in KN
 
 
 @pytest.mark.parametrize("name, arguments", LISTS)
-def test_req09_lists_of_a_big_cluster_are_pages(name, arguments):
-    """9: five hundred guests come as a page, with the way to the next one."""
+def test_lists_of_a_big_cluster_are_pages(name, arguments):
+    """Five hundred guests come as a page, with the way to the next one."""
     answer = Bench(guests=500).run(name, **arguments)
     assert not answer.failed and text.weight(answer.text) + text.weight(answer.data) <= text.CAP
     if "items" in answer.data and len(answer.data["items"]) < answer.data["total"]:
         assert "Shown: 1 to" in answer.text or "offset=" in answer.text
 
 
-# --------------------------------------------------------------------------------------------------------------- 11, 12
+# ----------------------------------------------------------------------------------------------- what changes something
 
 #: Tools whose work is no request to Proxmox (see test_ssh.py).
 BY_SSH = {"proxmox_execute_lxc_command"}
 
 
-def test_req11_read_only_lists_nothing_that_changes_and_decides_by_method():
-    """11: whatever a tool is called: it changes something unless its request is a GET."""
+def test_read_only_lists_nothing_that_changes_and_decides_by_method():
+    """Whatever a tool is called: it changes something unless its request is a GET."""
     for name in TOOLS:
         assert ENTRIES[name]["changes"] == (not ENTRIES[name]["endpoint"].startswith("GET ")
                                             or ENTRIES[name]["tier"] == DESTRUCTIVE)
@@ -455,7 +455,7 @@ def test_req11_read_only_lists_nothing_that_changes_and_decides_by_method():
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_req11_read_only_refuses_changes_and_lets_reading_work(name):
+def test_read_only_refuses_changes_and_lets_reading_work(name):
     bench = Bench()
     arguments = arguments_of(name, bench)
     plain = bench.run(name, **arguments)
@@ -468,8 +468,8 @@ def test_req11_read_only_refuses_changes_and_lets_reading_work(name):
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_req12_annotations_say_what_the_requests_do(name):
-    """12: all four hints are there, and agree with the methods that are really sent."""
+def test_annotations_say_what_the_requests_do(name):
+    """All four hints are there, and agree with the methods that are really sent."""
     hints = ENTRIES[name]["tool"]["annotations"]
     assert set(hints) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
     assert all(isinstance(value, bool) for value in hints.values())
@@ -487,7 +487,7 @@ def test_req12_annotations_say_what_the_requests_do(name):
                                                for line in writes)
 
 
-# ------------------------------------------------------------------------------------------------------- 13, 14, 15, 16
+# ------------------------------------------------------------------------------------------------ asked, bounded, noted
 
 class Asked:
     """A user who is asked and says no."""
@@ -501,8 +501,8 @@ class Asked:
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["tier"] == DESTRUCTIVE])
-def test_req13_what_destroys_asks_first_and_names_its_target(name):
-    """13: before the first write the user is asked, by vmid (or volume) and name; a no sends nothing."""
+def test_what_destroys_asks_first_and_names_its_target(name):
+    """Before the first write the user is asked, by vmid (or volume) and name; a no sends nothing."""
     questions, unasked = 0, []
     for number in range(len(EXAMPLES[name])):
         asked, bench = Asked(), Bench()
@@ -531,8 +531,8 @@ MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if any(
     field.arg.format in ("vmid", "node") and field.type is not list for field in fields(ROWS[name].args))])
-def test_req14_guests_and_nodes_out_of_bounds_are_refused_before_the_first_byte(name):
-    """14: each argument that names a guest or a node is held against the lists; nothing is sent."""
+def test_guests_and_nodes_out_of_bounds_are_refused_before_the_first_byte(name):
+    """Each argument that names a guest or a node is held against the lists; nothing is sent."""
     for field in fields(ROWS[name].args):
         if field.arg.format == "vmid" and field.type is not list:
             chosen = {"allowed_guests": ("999999",)}
@@ -551,8 +551,8 @@ def test_req14_guests_and_nodes_out_of_bounds_are_refused_before_the_first_byte(
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["changes"]])
-def test_req14_protected_guests_are_never_written_to(name):
-    """14: with all guests protected no tool changes one (a clone, a backup or a restore may read one, into a new
+def test_protected_guests_are_never_written_to(name):
+    """With all guests protected no tool changes one (a clone, a backup or a restore may read one, into a new
     guest)."""
     bench = Bench()
     arguments = arguments_of(name, bench)
@@ -565,8 +565,8 @@ def test_req14_protected_guests_are_never_written_to(name):
     assert bench.sent(reads=False) or answer.failed
 
 
-def test_req15_commands_in_guests_are_off_by_default():
-    """15: what runs commands, writes files in guests or calls any endpoint is elevated, and elevated tools are off by
+def test_commands_in_guests_are_off_by_default():
+    """What runs commands, writes files in guests or calls any endpoint is elevated, and elevated tools are off by
     default."""
     assert load(GOOD).allow_elevated is False and load(GOOD).allow_unsafe_commands is False and load(
         GOOD).ssh_enabled is False
@@ -580,7 +580,7 @@ def test_req15_commands_in_guests_are_off_by_default():
 
 @pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a < b", "a\nb",
                                      "{a,b}", "a\\b", "[a]"])
-def test_req15_shell_characters_are_refused_by_default(command):
+def test_shell_characters_are_refused_by_default(command):
     bench, answer = run("proxmox_execute_vm_command",
                         {"command": command}) if "proxmox_execute_vm_command" in EXAMPLES else (
         Bench(), None)
@@ -588,7 +588,7 @@ def test_req15_shell_characters_are_refused_by_default(command):
     assert answer.failed and "PROXMOX_ALLOW_UNSAFE_COMMANDS" in answer.text and bench.sent(reads=False) == []
 
 
-def test_req15_a_plain_command_is_sent_as_words():
+def test_a_plain_command_is_sent_as_words():
     bench = Bench()
     bench.run("proxmox_execute_vm_command", vmid=100, command="ls -l '/a b'")
     [sent] = [params for verb, path, params in bench.cluster.requests if verb == "POST"]
@@ -596,8 +596,8 @@ def test_req15_a_plain_command_is_sent_as_words():
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["changes"] and name not in BY_SSH])
-def test_req16_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path, in_memory):
-    """16: as many intents as writes, each with its outcome; and where the log cannot be written nothing is."""
+def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path, in_memory):
+    """As many intents as writes, each with its outcome; and where the log cannot be written nothing is."""
     path = str(tmp_path / "audit.log")
     bench = Bench()
     arguments = arguments_of(name, bench)
@@ -616,12 +616,12 @@ def test_req16_every_write_is_in_the_audit_log_and_without_it_there_is_none(name
     assert answer.failed and "audit log" in answer.text and bench.sent(reads=False) == []
 
 
-# ------------------------------------------------------------------------------------------------------------------- 19
+# -------------------------------------------------------------------------------------------------- what cannot be sent
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if any(field.type in (str, list)
                                                                 for field in fields(ROWS[name].args))])
-def test_req19_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
-    """19: it cannot be sent; said as such, nothing sent, and the answer is plain JSON."""
+def test_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
+    """It cannot be sent; said as such, nothing sent, and the answer is plain JSON."""
     bench = Bench()
     arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
     for field in fields(ROWS[name].args):
@@ -632,13 +632,13 @@ def test_req19_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
                 answer.text.encode("utf-8")
 
 
-def test_req19_surrogates_in_a_reply_are_written_out():
+def test_surrogates_in_a_reply_are_written_out():
     answer = hostile("proxmox_get_vms", lambda key, value: value + "\ud800" if key == "name" else value)
     assert "\\ud800" in answer.text and json.dumps(answer.data).encode("utf-8")
     answer.text.encode("utf-8")
 
 
-# ------------------------------------------------------------------------------------------------------------------- 25
+# ----------------------------------------------------------------------------------------------------------- the source
 
 def _sources():
     root = os.path.dirname(HERE)
@@ -668,8 +668,8 @@ def _called(function):
 
 
 @pytest.mark.parametrize("path", list(_sources()), ids=lambda path: os.path.relpath(path, os.path.dirname(HERE)))
-def test_req25_nothing_runs_code_starts_programs_or_listens(path):
-    """25: no eval, pickle or listening socket; no program but ssh (off by default), which has a file of its own and
+def test_nothing_runs_code_starts_programs_or_listens(path):
+    """No eval, pickle or listening socket; no program but ssh (off by default), which has a file of its own and
     never a shell; beside the standard library only requests (and its urllib3)."""
     with open(path, encoding="utf-8") as stream:
         tree = ast.parse(stream.read())
@@ -694,7 +694,7 @@ def test_req25_nothing_runs_code_starts_programs_or_listens(path):
             raise AssertionError("%s:%d: print writes into the protocol" % (path, node.lineno))
 
 
-def test_req25_proxmox_knows_nothing_of_mcp():
+def test_proxmox_knows_nothing_of_mcp():
     """Imports go one way: tools/pve imports nothing from outside itself."""
     for path in _sources():
         if os.sep + os.path.join("tools", "pve") + os.sep in path:

@@ -121,7 +121,7 @@ BAD = [b"not JSON\n", b'{"a": "' + b"x" * 5000000 + b'"}\n', b"[" * 100000 + b"\
        call(7, "proxmox_get_nodes", extra=1)]
 
 
-def test_req17_req18_bad_input_gets_one_sentence_and_the_next_request_is_served():
+def test_bad_input_gets_one_sentence_and_the_next_request_is_served():
     with Process("--demo") as process:
         process.send(INITIALIZE)
         process.read()
@@ -156,7 +156,7 @@ sys.exit(proxmox_mcp.main(["--demo"]))
 """ % ROOT
 
 
-def test_req08_nothing_but_messages_on_stdout():
+def test_nothing_but_messages_on_stdout():
     messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + PING, start=(sys.executable, "-c", STRAY))
     assert set(by_id(messages)) == {0, 1, "ping"} and status == 0
     for words in ("stray print", "stray write", "stray bytes", "stray child ''"):
@@ -169,7 +169,7 @@ def shell(redirections):
 
 
 @POSIX
-def test_req21_with_stderr_closed():
+def test_with_stderr_closed():
     environ = dict(ENVIRON, PROXMOX_LOG_LEVEL="debug", PROXMOX_NONSENSE="1")
     messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo",
                               start=shell("2>&-"), environ=environ)
@@ -180,12 +180,12 @@ def test_req21_with_stderr_closed():
 
 @POSIX
 @pytest.mark.parametrize("redirections", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/full"])
-def test_req20_with_stdin_or_stdout_closed_from_the_start(redirections):
+def test_with_stdin_or_stdout_closed_from_the_start(redirections):
     assert run(INITIALIZE + PING, "--demo", start=shell(redirections)) == ([], "", 0)
 
 
 @POSIX
-def test_req20_when_stdout_is_closed_meanwhile():
+def test_when_stdout_is_closed_meanwhile():
     with Process("--demo") as process:
         process.send(INITIALIZE)
         process.read()
@@ -195,7 +195,7 @@ def test_req20_when_stdout_is_closed_meanwhile():
 
 
 @POSIX
-def test_req21_a_pipe_that_does_not_block():
+def test_a_pipe_that_does_not_block():
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with Process("--demo", stdout=writer) as process:
@@ -217,7 +217,7 @@ ENVIRONS = [{"LC_ALL": "C", "HOME": None, "TMPDIR": "/nonexistent"},
 
 
 @pytest.mark.parametrize("changes", ENVIRONS, ids=str)
-def test_req21_the_environment_changes_nothing(changes):
+def test_the_environment_changes_nothing(changes):
     environ = {name: value for name, value in dict(ENVIRON, **changes).items() if value is not None}
     line = message("tools/call", 1, name="proxmox_get_vms", arguments={"name": "\u00fc\u4e16\U0001f600"})
     raw = json.dumps(json.loads(line), ensure_ascii=False).encode() + b"\n"
@@ -228,7 +228,7 @@ def test_req21_the_environment_changes_nothing(changes):
 
 
 @POSIX
-def test_req21_a_working_directory_that_is_gone(tmp_path):
+def test_a_working_directory_that_is_gone(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     start = ("/bin/sh", "-c", 'cd "%s" && rmdir "%s" && exec "$0" "$@"' % (gone, gone), sys.executable, PROGRAM)
@@ -236,7 +236,7 @@ def test_req21_a_working_directory_that_is_gone(tmp_path):
     assert by_id(messages)[1]["result"]["isError"] is False and (err, status) == ("", 0)
 
 
-def test_req21_a_hostile_working_directory(tmp_path):
+def test_a_hostile_working_directory(tmp_path):
     for name in ("json", "requests", "tools", "threading", "dataclasses"):
         (tmp_path / (name + ".py")).write_text("raise SystemExit('hijacked')")
     messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes"), "--demo", cwd=str(tmp_path))
@@ -311,7 +311,7 @@ def test_the_model_is_told_which_cluster_it_is(arguments, host, words):
 @POSIX
 @pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
 @pytest.mark.parametrize("data, answers", [(INITIALIZE, 1), (INITIALIZE + call(1, "proxmox_get_nodes"), 2)])
-def test_req20_signals_end_it_silently(name, status, data, answers):
+def test_signals_end_it_silently(name, status, data, answers):
     with Process("--demo") as process:
         process.send(data)
         for _ in range(answers):
@@ -336,7 +336,7 @@ serve("1", True)
 
 @POSIX
 @pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
-def test_req20_a_signal_ends_it_whichever_thread_it_reaches(name, status):
+def test_a_signal_ends_it_whichever_thread_it_reaches(name, status):
     """Python runs a handler in the main thread, which waits for input and is not woken by a signal another one took."""
     theirs, ours = os.pipe()
     with Process(start=(sys.executable, "-c", OTHER_THREAD % (ROOT, theirs, name)), pass_fds=(theirs,)) as process:
@@ -416,7 +416,7 @@ def outcomes(environ):
 
 
 @POSIX
-def test_req20_at_a_signal_a_change_on_its_way_is_heard_of(tmp_path):
+def test_at_a_signal_a_change_on_its_way_is_heard_of(tmp_path):
     with gate("PUT", tmp_path) as (cluster, environ, waiting), Process(environ=environ) as process:
         process.send(INITIALIZE, waiting)
         process.read()
@@ -429,7 +429,7 @@ def test_req20_at_a_signal_a_change_on_its_way_is_heard_of(tmp_path):
     assert outcomes(environ) == [("intent", None, None), ("outcome", "accepted", None)]
 
 
-def test_req20_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tmp_path):
+def test_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tmp_path):
     """A read, a change that is answered in time, and one that is not (ended by a signal: that wait is shorter)."""
     with contextlib.ExitStack() as stack:
         started = []

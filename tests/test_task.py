@@ -139,7 +139,7 @@ def test_long_lines_are_cut():
 
 
 @pytest.mark.parametrize("status", [None, 502, 503, 504, 595, 596, 597, 599, 200])
-def test_req22_not_being_able_to_ask_is_no_failure(status):
+def test_not_being_able_to_ask_is_no_failure(status):
     cluster = Cluster([RUNNING, broken(status), broken(status), ended()])
     assert cluster.follow().ok
     assert len(cluster.looks) == 4

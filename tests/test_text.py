@@ -36,18 +36,18 @@ HOSTILE = ["a\x1b[31mred", "x\u202egnp.exe", "zero\u200bwidth", "tag\U000e0041",
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_req10_invisible_characters_are_written_out(value):
+def test_invisible_characters_are_written_out(value):
     for shown in (text.visible(value), text.line(value), text.clean(value),
                   text.clean([{value: value}])[0][text.clean(value)]):
         assert all(c.isprintable() for c in shown), ascii(shown)
         assert "\\u" in shown or "\\U" in shown
 
 
-def test_req10_a_cell_cannot_break_its_row():
+def test_a_cell_cannot_break_its_row():
     assert "\n" not in text.table([Column("a")], [{"a": "x\ny"}]).split("\n", 1)[1]
 
 
-def test_req10_what_a_guest_says_stands_behind_a_bar():
+def test_what_a_guest_says_stands_behind_a_bar():
     assert text.quoted("ok\n| fake\r\n\u2705 done\n") == "| ok\n| | fake\n| \u2705 done"
     assert text.quoted("0123456789", most=4).startswith("| 0123... (6 more")
     assert text.quoted("0123456789", most=4, end=True) == "| (6 characters left out) 6789"

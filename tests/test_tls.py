@@ -66,10 +66,10 @@ def refused(server, *words, **more):
     assert len(server.requests) == before
 
 
-# ---- requirement 24 --------------------------------------------------------------------------------------------------
+# ---- what is trusted -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("style", ["7", "8", "9"])
-def test_req24_cluster_ca_of_each_version_is_accepted(style, pki):
+def test_cluster_ca_of_each_version_is_accepted(style, pki):
     with Faulty(*pki.leaf(style)) as server:
         accepted(server, ca_file=pki.ca(style))
         accepted(server, ca_file=pki.ca(style), host="localhost")
@@ -77,7 +77,7 @@ def test_req24_cluster_ca_of_each_version_is_accepted(style, pki):
 
 
 @pytest.mark.parametrize("name", ["7", "8", "9", "self", "rogue"])
-def test_req24_certificate_of_the_node_itself_as_ca_file(name, pki):
+def test_certificate_of_the_node_itself_as_ca_file(name, pki):
     with Faulty(*pki.leaf(name)) as server:
         accepted(server, ca_file=pki.leaf(name)[0])
     with Faulty(*pki.leaf("self-other" if name != "rogue" else "9")) as server:
@@ -85,12 +85,12 @@ def test_req24_certificate_of_the_node_itself_as_ca_file(name, pki):
 
 
 @pytest.mark.parametrize("style", ["7", "8", "9"])
-def test_req24_wrong_ca_is_refused(style, pki):
+def test_wrong_ca_is_refused(style, pki):
     with Faulty(*pki.leaf("rogue")) as server:
         refused(server, "CA this computer does not trust", "pve-root-ca.pem", ca_file=pki.ca(style))
 
 
-def test_req24_wrong_name_is_refused(pki):
+def test_wrong_name_is_refused(pki):
     with Faulty(*pki.leaf("wrong-name")) as server:
         refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"))
         refused(server, "not for the name localhost", ca_file=pki.ca("9"), host="localhost")
@@ -98,12 +98,12 @@ def test_req24_wrong_name_is_refused(pki):
         refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"), ssl_mode="insecure")
 
 
-def test_req24_expired_is_refused(pki):
+def test_expired_is_refused(pki):
     with Faulty(*pki.leaf("expired")) as server:
         refused(server, "it has expired", "pvecm updatecerts", ca_file=pki.ca("9"))
 
 
-def test_req24_strict_refuses_what_no_ca_vouches_for(pki):
+def test_strict_refuses_what_no_ca_vouches_for(pki):
     for name in ("9", "self", "rogue", "expired"):
         with Faulty(*pki.leaf(name)) as server:
             refused(server, "PROXMOX_CA_FILE", "PROXMOX_FINGERPRINT", "PROXMOX_SSL_MODE=verify", ssl_mode="strict")
@@ -111,7 +111,7 @@ def test_req24_strict_refuses_what_no_ca_vouches_for(pki):
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 @pytest.mark.parametrize("style", ["7", "8", "9"])
-def test_req24_strict_with_the_bundle_of_the_environment(style, variable, pki, monkeypatch):
+def test_strict_with_the_bundle_of_the_environment(style, variable, pki, monkeypatch):
     monkeypatch.setenv(variable, pki.ca(style))
     with Faulty(*pki.leaf(style)) as server:
         accepted(server, ssl_mode="strict")
@@ -120,21 +120,21 @@ def test_req24_strict_with_the_bundle_of_the_environment(style, variable, pki, m
         refused(server, ssl_mode="strict")
 
 
-def test_req24_strict_checks_names(pki, monkeypatch):
+def test_strict_checks_names(pki, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
     with Faulty(*pki.leaf("wrong-name")) as server:
         refused(server, "not for the address 127.0.0.1", ssl_mode="strict")
         refused(server, "not for the name localhost", ssl_mode="strict", host="localhost")
 
 
-def test_req24_ca_file_alone_is_trusted(pki, monkeypatch):
+def test_ca_file_alone_is_trusted(pki, monkeypatch):
     """With a CA file the system's store counts no more."""
     monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
     with Faulty(*pki.leaf("9")) as server:
         refused(server, ca_file=pki.ca("rogue"))
 
 
-def test_req24_pinned_certificate(pki):
+def test_pinned_certificate(pki):
     pin = pki.fingerprint("expired")
     with Faulty(*pki.leaf("expired")) as server:
         for pins in (pin, pki.fingerprint("9") + "," + pin):
@@ -142,7 +142,7 @@ def test_req24_pinned_certificate(pki):
             accepted(server, fingerprint=pins, ssl_mode="insecure", ca_file="/nowhere")
 
 
-def test_req24_changed_pin_is_refused_with_both_values(pki):
+def test_changed_pin_is_refused_with_both_values(pki):
     old, new = pki.fingerprint("9"), pki.fingerprint("renewed")
     with Faulty(*pki.leaf("9")) as server:
         accepted(server, fingerprint=old)
@@ -151,7 +151,7 @@ def test_req24_changed_pin_is_refused_with_both_values(pki):
             refused(server, old, new, "PROXMOX_FINGERPRINT", fingerprint=old, ssl_mode=mode)
 
 
-def test_req24_plain_http_is_refused(pki):
+def test_plain_http_is_refused(pki):
     with Faulty(*pki.leaf("9")) as server:
         server.fault = "plain http"
         for mode in ("strict", "verify", "insecure"):
@@ -171,7 +171,7 @@ def test_adapter_takes_no_http_url(pki):
 # ---- verify: trust on first use --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["self", "9", "expired", "wrong-name"])
-def test_req24_verify_trusts_on_first_use_and_says_so(name, pki):
+def test_verify_trusts_on_first_use_and_says_so(name, pki):
     log = Log()
     with Faulty(*pki.leaf(name)) as server:
         it = client(server, ssl_mode="verify", log=log)
@@ -185,7 +185,7 @@ def test_req24_verify_trusts_on_first_use_and_says_so(name, pki):
         assert "unauthenticated" in fields["message"]
 
 
-def test_req24_verify_refuses_a_change_with_both_values(pki):
+def test_verify_refuses_a_change_with_both_values(pki):
     log = Log()
     with Faulty(*pki.leaf("self")) as server:
         it = client(server, ssl_mode="verify", log=log)

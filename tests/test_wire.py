@@ -62,15 +62,15 @@ def test_lines_end_when_the_descriptor_cannot_be_read():
 
 
 @pytest.mark.parametrize("rest", [b"\n{}\n", b"\n{}"])
-def test_req17_a_line_that_is_too_long_is_dropped_to_its_end(rest):
+def test_a_line_that_is_too_long_is_dropped_to_its_end(rest):
     assert read(b"x" * (LONGEST_LINE + 1) + rest) == [TooLong, b"{}"]
 
 
-def test_req17_the_longest_line_is_served():
+def test_the_longest_line_is_served():
     assert [len(line) for line in read(b"x" * LONGEST_LINE + b"\n")] == [LONGEST_LINE]
 
 
-def test_req17_memory_stays_bounded(monkeypatch):
+def test_memory_stays_bounded(monkeypatch):
     chunks = iter([b"x" * 65536] * 1000 + [b"\n{}\n", b""])            # 65 MB in one line
     monkeypatch.setattr(os, "read", lambda fd, size: next(chunks))
     tracemalloc.start()
@@ -113,7 +113,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("line, words", BAD, ids=[repr(line[:20]) for line, _ in BAD])
-def test_req18_what_is_not_json_here(line, words):
+def test_what_is_not_json_here(line, words):
     start = time.monotonic()
     with pytest.raises(BadLine, match=re.escape(words)):
         decode(line)
@@ -130,7 +130,7 @@ OUT = [
 
 
 @pytest.mark.parametrize("value, line", OUT)
-def test_req19_what_leaves_is_ascii_and_whole(value, line):
+def test_what_leaves_is_ascii_and_whole(value, line):
     assert encode(value) == line
     assert b"\n" not in encode(value) and json.loads(encode(value)) is not None
 
