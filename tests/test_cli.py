@@ -10,6 +10,7 @@ import pytest
 
 import proxmox_mcp
 from tools.mcp import cli, config, pack
+from tools.policy.settings import NO_DEMO
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")
@@ -67,29 +68,61 @@ def test_nothing_is_destroyed_without_a_yes(capsys, monkeypatch):
     assert "add --yes" in capsys.readouterr().out
 
 
-def test_the_archive_is_the_same_every_time_and_holds_only_sources(tmp_path):
-    first, second = pack.packed(PROGRAM), pack.packed(PROGRAM)
+@pytest.mark.parametrize("demo", [False, True])
+def test_the_archive_is_the_same_every_time_and_holds_only_sources(demo, tmp_path):
+    first, second = pack.packed(PROGRAM, demo=demo), pack.packed(PROGRAM, demo=demo)
     assert first == second
     path = tmp_path / "x.pyz"
-    assert pack.write(PROGRAM, str(path)) == hashlib.sha256(first).hexdigest()
+    assert pack.write(PROGRAM, str(path), demo=demo) == hashlib.sha256(first).hexdigest()
     with zipfile.ZipFile(str(path)) as archive:
         names = archive.namelist()
         assert names == sorted(names) and names[0] == "__main__.py"
         assert {os.path.splitext(name)[1] for name in names} == {".py", ".json"}
         assert all(info.date_time == (1980, 1, 1, 0, 0, 0) and info.compress_type == zipfile.ZIP_STORED
                    for info in archive.infolist())
+        assert demo is ("tools/demo/__init__.py" in names) is any("demo" in name for name in names)
     assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
+
+
+def _started(path, *arguments, **more):
+    """The finished process of a packed program, its input empty unless given."""
+    return subprocess.run([sys.executable, "-I", path, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={"PATH": os.environ.get("PATH", "")}, timeout=60, **dict({"input": b""}, **more))
 
 
 def test_the_archive_runs_and_packs_itself_again(tmp_path):
     path, again = str(tmp_path / "x.pyz"), str(tmp_path / "y.pyz")
-    digest = pack.write(PROGRAM, path)
-    env = {"PATH": os.environ.get("PATH", "")}
-    done = subprocess.run([sys.executable, "-I", path, "--version"], stdout=subprocess.PIPE, check=True, env=env)
-    assert done.stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
-    subprocess.run([sys.executable, "-I", path, "pack", again], stdout=subprocess.DEVNULL, check=True, env=env)
-    with open(path, "rb") as one, open(again, "rb") as two:
-        assert one.read() == two.read()
+    for demo in ([], ["--demo"]):
+        digest = pack.write(PROGRAM, path, demo=bool(demo))
+        assert _started(path, "--version").stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
+        assert _started(path, "pack", again, *demo).returncode == 0
+        with open(path, "rb") as one, open(again, "rb") as two:
+            assert one.read() == two.read()
+    assert _started(path, "--demo", "call", "get_nodes").stdout.decode().startswith("\u2705 3 nodes")
+    assert _started(path, "pack", again).returncode == 0
+    assert pack.write(PROGRAM, path) == hashlib.sha256(open(again, "rb").read()).hexdigest()
+
+
+INITIALIZE = (b'{"jsonrpc":"2.0","id":1,"method":"initialize",'
+              b'"params":{"protocolVersion":"2025-06-18","capabilities":{}}}\n')
+
+
+@pytest.mark.parametrize("arguments, given", [
+    ((), b""), ((), INITIALIZE), (("tools",), b""), (("call", "get_nodes"), b""), (("check",), b""),
+    (("audit", "x"), b""), (("config", "cursor"), b""), (("pack", os.devnull), b"")])
+def test_an_archive_without_the_demo_says_how_to_get_one(arguments, given, tmp_path):
+    path = str(tmp_path / "x.pyz")
+    pack.write(PROGRAM, path)
+    done = _started(path, *arguments, "--demo", input=given)
+    assert done.returncode == 2 and done.stderr.decode() == NO_DEMO + "\n"
+    assert done.stdout.count(b"\n") == (1 if given else 0)
+
+
+def test_an_archive_without_the_demo_does_not_offer_it(tmp_path):
+    path = str(tmp_path / "x.pyz")
+    pack.write(PROGRAM, path)
+    assert b"--demo" not in _started(path).stderr and b"--demo" not in _started(path, "call", "get_nodes").stderr
+    assert b"--demo" in _started(PROGRAM, "call", "get_nodes").stderr
 
 
 @pytest.mark.parametrize("how", ["script", "isolated", "link", "module"])

@@ -21,7 +21,8 @@ def run(arguments, version, program):
     for name, (function, text, add) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         # --demo may stand behind the command too
-        sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help="use the embedded demo cluster")
+        sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS,
+                         help="take the demo cluster in" if name == "pack" else "use the embedded demo cluster")
         add(sub)
         sub.set_defaults(function=function)
     parser.set_defaults(version=version, program=program)
@@ -33,6 +34,10 @@ def run(arguments, version, program):
         more = [word for word in more if word.startswith("-")]
     if more:
         parser.error("unrecognized arguments: " + " ".join(more))
+    from tools.policy.settings import NO_DEMO, has_demo
+    if options.demo and not has_demo():
+        sys.stderr.write(NO_DEMO + "\n")
+        return 2
     try:
         return options.function(options)
     except BrokenPipeError:                             # | head
@@ -192,7 +197,7 @@ def _add_pack(parser):
 def pack(options):
     """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""
     from tools.mcp.pack import write
-    say("%s  %s" % (write(options.program, options.out, options.shebang), options.out))
+    say("%s  %s" % (write(options.program, options.out, options.shebang, options.demo), options.out))
     return 0
 
 
@@ -228,6 +233,6 @@ COMMANDS = {
     "call": (call, "run one tool and print its answer", _add_call),
     "check": (check, "walk the way to Proxmox step by step, and say what the token may do", _add_check),
     "audit": (audit, "check that an audit log has no gap and no edit", _add_audit),
-    "pack": (pack, "write the whole program as one file, a .pyz", _add_pack),
+    "pack": (pack, "write the program as one file, a .pyz; the demo cluster with --demo only", _add_pack),
     "config": (config, "print the configuration for an MCP client", _add_config),
 }

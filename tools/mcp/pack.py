@@ -1,6 +1,7 @@
-"""`proxmox-mcp pack OUT.pyz`: the whole program as one file that any host with Python and requests runs.
+"""`proxmox-mcp pack OUT.pyz`: the program as one file that any host with Python and requests runs.
 
-The archive holds our sources and nothing else, uncompressed (so that it does not depend on a zlib), with sorted names
+The demo cluster stays out unless it is asked for: a third of the lines, and nothing that a real cluster needs. The
+archive holds our sources and nothing else, uncompressed (so that it does not depend on a zlib), with sorted names
 and one fixed date: the same sources give the same SHA-256 on every Python, system, umask and time zone.
 """
 import hashlib
@@ -19,8 +20,15 @@ def archive_of(program):
     return folder if os.path.isfile(folder) and zipfile.is_zipfile(folder) else None
 
 
-def sources(program):
-    """{name in the archive: bytes} of the running program: a checkout, an installed copy, or an archive."""
+def sources(program, demo=False):
+    """{name in the archive: bytes} of the running program: a checkout, an installed copy, or an archive.
+
+    demo: whether the demo cluster is among them.
+    """
+    return {name: data for name, data in _everything(program).items() if demo or not name.startswith("tools/demo/")}
+
+
+def _everything(program):
     archive = archive_of(program)
     if archive:
         with zipfile.ZipFile(archive) as packed:
@@ -42,12 +50,12 @@ def _read(path):
         return stream.read().replace(b"\r\n", b"\n")
 
 
-def packed(program, shebang=SHEBANG):
+def packed(program, shebang=SHEBANG, demo=False):
     """The bytes of the .pyz of the running program."""
     buffer = io.BytesIO()
     buffer.write(b"#!" + shebang.encode("utf-8") + b"\n")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(sources(program).items()):
+        for name, data in sorted(sources(program, demo).items()):
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system, info.external_attr = 3, 0o100644 << 16
             archive.writestr(info, data)
@@ -63,9 +71,9 @@ def content_hash(program):
     return hashlib.sha256(packed(program)).hexdigest()
 
 
-def write(program, path, shebang=SHEBANG):
+def write(program, path, shebang=SHEBANG, demo=False):
     """Write the .pyz to `path` (executable) and return its SHA-256 (hex)."""
-    data = packed(program, shebang)
+    data = packed(program, shebang, demo)
     with open(path, "wb") as stream:
         stream.write(data)
     os.chmod(path, 0o755)

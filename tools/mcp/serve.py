@@ -59,8 +59,10 @@ def serve(version, demo=False):
     _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
     if terminal:                        # a person is waiting: say what is wrong, or what this waits for
         settings()
+        from tools.policy.settings import has_demo
         sys.stderr.write("proxmox-mcp %s waits for an MCP client on its standard input (Ctrl-C ends it).\n"
-                         "To try it without a client: proxmox-mcp --demo call proxmox_get_vms\n" % version)
+                         "To try it without a client: proxmox-mcp %scall proxmox_get_vms\n"
+                         % (version, "--demo " if has_demo() else ""))
     begun = threading.Event()
 
     def prepare():

@@ -326,10 +326,20 @@ def _read_secret(path, warn):
 
 def _explain(problems):
     return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" of the client's "
-            "configuration. "
-            "To try it without a Proxmox: proxmox-mcp --demo" % (
+            "configuration.%s" % (
                 "one setting is wrong" if len(problems) == 1 else "%d settings are wrong" % len(problems),
-                "\n".join("  - %s" % problem for problem in problems)))
+                "\n".join("  - %s" % problem for problem in problems),
+                " To try it without a Proxmox: proxmox-mcp --demo" if has_demo() else ""))
+
+
+NO_DEMO = ("The demo cluster is not in this copy of proxmox-mcp; `python3 proxmox_mcp.py pack --demo proxmox-mcp.pyz` "
+           "in a checkout makes one that has it.")
+
+
+def has_demo():
+    """Whether the demo cluster is in this copy of the program: `pack` leaves it out unless it is asked for."""
+    from importlib.util import find_spec
+    return find_spec("tools.demo") is not None
 
 
 #: What says where Proxmox is and who we are; a demo has its own.
@@ -338,6 +348,8 @@ _CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file"
 
 def demo_settings(environ, warn=lambda message: None):
     """Settings for the embedded demo cluster: needs none, takes the others from `environ`, allows elevated tools."""
+    if not has_demo():
+        raise SettingsError(NO_DEMO)
     own = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value",
            "PROXMOX_ALLOW_ELEVATED": "true"}
     skipped = {meta["variable"] for name, meta in VARIABLES if name in _CONNECTION}
