@@ -47,6 +47,14 @@ def test_formats_of_ids(name, good, bad):
     assert [v for v in bad if formats.fits(name, v)] == []
 
 
+@pytest.mark.parametrize("value, truth", [
+    (None, False), ("", False), (0, False), ("0", False), (0.0, False), (False, False), ([], False), ("off", False),
+    ("No", False), ("FALSE", False), (1, True), ("1", True), (True, True), (2, True), ("on", True), ("yes", True),
+    ("true", True), ("00", True), (["0"], True)])
+def test_truth_as_proxmox_has_it(value, truth):
+    assert formats.on(value) is truth
+
+
 @pytest.mark.parametrize("text, grows, size", [
     ("50", False, 50 << 30), ("50G", False, 50 << 30), ("0.5T", False, 1 << 39), ("512M", False, 512 << 20),
     ("+10G", True, 10 << 30), ("1T", False, 1 << 40), ("2048K", False, 2 << 20), (" 8 GiB ", False, 8 << 30),

@@ -21,6 +21,7 @@ from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, parse_upid, property_string
+from tools.pve.scrub import masked
 from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -194,9 +195,6 @@ _COMMANDS = re.compile(r"POST /nodes/[^/]+/(?:execute|(?:qemu|lxc)/\d+/(?:monito
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
 _NO_VMID = r"/(?:qemu|lxc)/(?![1-9][0-9]{2,8}(?:/|\Z))"
 _PARAMETER_NAME = re.compile(r"(?!(?:ids|verb)\Z)[A-Za-z][A-Za-z0-9_-]{0,99}", re.ASCII)
-#: Keys of an answer whose value is a secret.
-_SECRET = re.compile(r"(?:.*[-_])?(?:password|passphrase|secret|ticket|csrfpreventiontoken|keyring)|client-key"
-                     r"|(?:.*[-_])?(?:private|api|secret)[-_]?key", re.I)
 
 
 def api_call(call):
@@ -286,14 +284,6 @@ def _refuse(call, verb, plain):
 
 # ------------------------------------------------------------------------------------------------------------- reading
 
-def _masked(value):
-    """Data of an answer with the values of secrets as ***."""
-    if isinstance(value, dict):
-        return {key: "***" if isinstance(part, str) and part and _SECRET.fullmatch(key) else _masked(part)
-                for key, part in value.items()}
-    return [_masked(part) for part in value] if isinstance(value, list) else value
-
-
 def _read(call, doc, endpoint, path, parameters, note):
     reply = call.reply(path, **parameters)
     data, notes = reply.data, [note] if note else []
@@ -303,7 +293,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     if isinstance(data, list):
         return _list(call, doc, endpoint, request, data, reply.extra, notes)
     if isinstance(data, dict):
-        return _object(call, request, _masked(data), notes)
+        return _object(call, request, masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
     return call.answer({"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
 
@@ -316,7 +306,7 @@ _COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows who
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
     plain = not all(isinstance(row, dict) for row in data)
-    rows = Later(data, (lambda part: [{"value": _masked(row)} for row in part]) if plain else _masked)
+    rows = Later(data, (lambda part: [{"value": masked(row)} for row in part]) if plain else masked)
     counts = Counter(key for row in rows[:_LOOK_AT] for key, value in row.items() if value not in (None, "", [], {}))
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
     if call.args.fields and not plain:
@@ -325,7 +315,7 @@ def _list(call, doc, endpoint, request, data, extra, notes):
             notes.append("No row has %s. Keys: %s." % (
                 ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
         rows = Later(data, lambda part: [{key: value for key, value in row.items() if key in call.args.fields}
-                                         for row in _masked(part)])
+                                         for row in masked(part)])
         keys = [key for key in call.args.fields if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
@@ -390,8 +380,8 @@ def _change(call, doc, verb, path, parameters, note):
         return call.finish(answer, request + ": done", note, request=request)
     says = request + ": done"
     if answer not in (None, ""):
-        says += ", Proxmox answered " + text.line(_plain(_masked(answer)), 2000)
-    return call.finish(None, says, note, request=request, data=_masked(answer))
+        says += ", Proxmox answered " + text.line(_plain(masked(answer)), 2000)
+    return call.finish(None, says, note, request=request, data=masked(answer))
 
 
 def _doomed(call, doc, verb, path, parameters):
@@ -429,7 +419,7 @@ def _now(call, doc, path, parameters):
     except (ValueError, PveError):
         return None
     data = data[0] if isinstance(data, list) and len(data) == 1 else data
-    return _masked(data) if isinstance(data, dict) else None
+    return masked(data) if isinstance(data, dict) else None
 
 
 TOOLS = {

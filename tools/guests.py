@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from tools.base.answers import Facts, Later, Table, data_only
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
-from tools.policy.audit import is_secret
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
+from tools.pve.scrub import is_secret
 from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments

@@ -16,6 +16,7 @@ import time
 
 from tools.base.schema import fields
 from tools.pve.client import PveError
+from tools.pve.scrub import is_secret
 from tools.pve.text import cut, stamp
 
 try:
@@ -28,10 +29,7 @@ LONGEST_LINE = 60000                    # bytes; longer arguments are cut
 LOCK_TRIES, LOCK_PAUSE = 50, 0.1        # another process holds the file for a few milliseconds at most
 _TAIL = 128 * 1024
 
-#: Parameters and arguments whose value is a secret wherever they stand; and those that are long and tell nothing.
-_SECRET = re.compile(
-    r"(?:.*[-_.])?(?:password|passphrase|secret|ticket|token|otp|key|keyring|headers?|cookie)|cipassword|vncticket|totp"
-    r"|certkey|data|keys|target-endpoint|tokenvalue", re.I)
+#: Parameters that are long and tell nothing, most of them secrets too.
 _LONG = re.compile(r"ssh[-_]?(?:public[-_])?keys?|input[-_]data|stdin|certificates|.*[-_]cert", re.I)
 _CUT = 300                              # characters of any other text
 
@@ -261,11 +259,6 @@ def secrets(args):
     return found
 
 
-def is_secret(name):
-    """Whether the value of a parameter, an option or an argument of this name is a secret wherever it stands."""
-    return _SECRET.fullmatch(name) is not None
-
-
 def _given(value, schema, checked):
     """An argument as the client gave it, for the log; schema: its entry in the inputSchema or None; checked: once
     parsed."""
@@ -303,10 +296,10 @@ def _client(request):
 
 
 def _value(name, value):
-    if is_secret(name):
-        return "***"
     if _LONG.fullmatch(name):
         return "*** (%d characters)" % len(str(value))
+    if is_secret(name):
+        return "***"
     if isinstance(value, (list, tuple)):
         return [_cut(one) for one in value[:100]]
     if isinstance(value, dict):

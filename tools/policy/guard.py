@@ -11,7 +11,7 @@ from math import ceil
 
 from tools import RENAMED
 from tools.policy.settings import guest_list, rates
-from tools.pve.formats import owner_of, parse_upid
+from tools.pve.formats import on, owner_of, parse_upid
 
 #: The tools of the original task, in its order: what PROXMOX_TOOLSETS=mission means.
 MISSION = tuple("proxmox_" + name for name in """
@@ -69,14 +69,10 @@ def destroys(verb, path, params):
     if not changes(verb, path):
         return False
     # old backups go, as the storage's retention says
-    if path.endswith("/vzdump") and _on(params.get("remove", 1)):
+    if path.endswith("/vzdump") and on(params.get("remove", 1)):
         return True
-    return _DESTROYING.fullmatch(verb + " " + path) is not None or any(_on(params.get(name))
-                                                                       for name in _DESTROYING_PARAMETERS)
-
-
-def _on(value):
-    return str(value).lower() not in ("none", "", "0", "false", "no", "off", "[]")
+    return _DESTROYING.fullmatch(verb + " " + path) is not None or any(
+        on(params.get(name)) for name in _DESTROYING_PARAMETERS)
 
 
 def changes(verb, path):

@@ -7,6 +7,7 @@ import re
 import socket
 
 from tools.pve import formats
+from tools.pve.scrub import is_secret
 
 #: The highest n of parameters documented as name[n]: also links of a cluster and ACME domains of a node.
 _LAST_INDEX = dict(formats.LAST_INDEX, link=7, acmedomain=5)
@@ -257,7 +258,6 @@ _WORDS = {
 }
 _INTEGER = re.compile(r"[+-]?\d+\n?\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.\d+|\d+\.|\.\d+|\d+)([eE][+-]?\d+)?\n?\Z", re.ASCII)
-_SECRET = re.compile(r"pass|secret|token|ticket|private|api-?key|hmac|\bkeys?\b|\botp\b|input-data", re.IGNORECASE)
 _TRUE_FALSE = ("1", "on", "yes", "true", "0", "off", "no", "false")     # inside property strings (parse_boolean)
 
 
@@ -279,7 +279,7 @@ def _sent(value):
 
 def _show(name, value):
     """`value` for a sentence, shortened; nothing of it when `name` may be a secret."""
-    return "(hidden)" if _SECRET.search(name) else repr(value if len(value) <= 60 else value[:57] + "...")
+    return "(hidden)" if is_secret(name) else repr(value if len(value) <= 60 else value[:57] + "...")
 
 
 def base_of(properties, name):

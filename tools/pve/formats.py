@@ -124,8 +124,9 @@ def _quote(value):
 
 
 def on(value):
-    """The truth of a boolean from Proxmox, as Perl has it: 1, "1", True; absent, "" and "0" are false."""
-    return value not in (None, False, 0, "0", "")
+    """The truth of a boolean of Proxmox, in an answer or sent to it, as Perl and JSONSchema.pm (parse_boolean) have it:
+    what is absent, empty, 0, "0", false, "false", "no" or "off" is false."""
+    return bool(value) and str(value).lower() not in ("0", "false", "no", "off")
 
 
 def natural(key):

@@ -1,11 +1,54 @@
-"""Keeps secrets out of everything that leaves: `hide` registers one, `scrub` puts *** in its place.
+"""Keeps secrets out of everything that leaves: which names have one, `hide` registers one, `scrub` puts *** in its place.
 
 In a module of its own so that the log can use it before the client (and `requests`) is imported.
 """
 import re
 import threading
+from functools import lru_cache
 
 _MASK = "***"
+
+# -------------------------------------------------------------------------------------------------------------- by name
+
+#: Parameters, options and arguments whose value is a secret (names of the API schema; `data`: the credentials of an ACME
+#: plugin, `keys`: a YubiKey's, `target-endpoint`: holds an API token) and some that only look like one.
+_SECRET = re.compile(r"(?!(?:lock-token|(?:.*-)?(?:public|ssh)-key)\Z)(?:"
+                     r".*(?:password|passphrase|passwd|secret|ticket|token|keyring|cookie|apikey|authkey|privatekey)"
+                     r"|(?:.*-)?(?:key|otp|headers?)|totp|keys|token-?value|(?:input-)?data|target-endpoint)")
+_VALUES = {"value", "values", "Values", "pending", "old", "new"}       # what stands beside {"key": ...} or {"name": ...}
+
+
+@lru_cache(maxsize=2000)
+def is_secret(name):
+    """Whether the value of a parameter, an option or an argument of this name (str) is a secret wherever it stands.
+
+    Capitals make no difference, nor whether its words are joined by - or _ or a dot."""
+    return _SECRET.fullmatch(re.sub("[_.]", "-", name.lower())) is not None
+
+
+def masked(value):
+    """Data of an answer of Proxmox (anything JSON) with texts and lists of texts under secret names as ***.
+
+    Beside a value, `key` and `name` only name it ({key, value, pending} of ./pending; {Key, Values} of apt), so they
+    stay, and the value goes when they name a secret. `data` and a digest alone are the text of /etc/hosts."""
+    if isinstance(value, list):
+        return [masked(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    names = [key for key in ("key", "Key", "name") if key in value] if not _VALUES.isdisjoint(value) else []
+    named = any(is_secret(str(value[key])) for key in names)
+    harmless = ["data"] if value.keys() == {"data", "digest"} else names
+    shown = {}
+    for key, part in value.items():
+        secret = named if key in _VALUES else is_secret(key) and key not in harmless
+        texts = part if isinstance(part, list) else [part]
+        secret = secret and bool(part) and all(isinstance(one, str) for one in texts)
+        shown[key] = _MASK if secret else masked(part)
+    return shown
+
+
+# ------------------------------------------------------------------------------------------------------------- by value
+
 _TOKEN_PATTERNS = (
     (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + _MASK),
     (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + _MASK),

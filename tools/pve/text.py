@@ -7,6 +7,8 @@ import json
 import re
 import time
 
+from tools.pve.formats import on
+
 #: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors (so none of our
 #: own marks may carry one), tags, surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
@@ -183,10 +185,6 @@ def _number(value):
     return int(value) if value.is_integer() else value
 
 
-def _flag(value):
-    return bool(int(value)) if not isinstance(value, bool) else value
-
-
 KINDS = {
     "text": ("string", str, line),
     "long": ("string", str, lambda v: line(v, 400)),
@@ -198,7 +196,7 @@ KINDS = {
     "percent": ("number", _number, lambda v: "%g %%" % v),
     "seconds": ("number", _whole, duration),
     "time": ("integer", _whole, when),
-    "bool": ("boolean", _flag, yes),
+    "bool": ("boolean", on, yes),
     "list": ("array", lambda v: v if isinstance(v, list) else [p for p in re.split(r"[,;\s]+", str(v)) if p],
              lambda v: ", ".join(line(p, 40) for p in v)),
     "any": (None, lambda v: v, lambda v: line(v, 200)),
