@@ -16,7 +16,7 @@ with open(readme.path(), encoding="utf-8") as stream:
 PROGRAM = os.path.join(readme.ROOT, "proxmox_mcp.py")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 LINES = [line for kind, block in BLOCKS if kind == "sh" for line in block.replace("\\\n", " ").splitlines()]
-COMMANDS = [line.split("/bin/proxmox-mcp ")[-1] for line in LINES if "/bin/proxmox-mcp " in line]
+COMMANDS = [line for line in LINES if "/bin/proxmox-mcp " in line]
 CALLS = [re.sub(r"^(proxmox-mcp )?call ", "", line) for line in LINES
          if re.match(r"(proxmox-mcp )?call ", line)]
 CONFIGURATIONS = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
@@ -28,14 +28,24 @@ def no_settings(monkeypatch):
         monkeypatch.delenv(name)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_on_the_demo(command, capsys):
+def assigned(words):
+    """{variable: value} of the words NAME=value, ~ taken for the home directory as a shell does."""
+    pairs = [word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word)]
+    return {name: os.path.expanduser(value) for name, value in pairs}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_on_the_demo(line, capsys, monkeypatch):
+    before, command = line.rsplit("/bin/proxmox-mcp ", 1)
+    for name, value in assigned(before.split()).items():
+        monkeypatch.setenv(name, value)
     assert cli.run(shlex.split(command), "1.0.0", PROGRAM) == 0
-    assert capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said and all(value in said for value in assigned(before.split()).values())
 
 
 def test_there_are_commands_and_configurations():
-    assert len(COMMANDS) > 5 and len(CALLS) > 7 and len(CONFIGURATIONS) == 2
+    assert len(COMMANDS) > 5 and len(CALLS) > 7 and len(CONFIGURATIONS) == 1
 
 
 @pytest.mark.parametrize("words", CALLS)
@@ -53,11 +63,8 @@ def environments():
     for found in CONFIGURATIONS:
         (servers,) = found.values()
         yield servers["proxmox"]["env"]
-    for line in LINES:
-        if line.startswith("claude mcp add"):
-            words = shlex.split(line)
-            yield dict(value.split("=", 1) for flag, value in zip(words, words[1:]) if flag == "--env")
-    yield dict(word.split("=", 1) for line in LINES if line.startswith("export ") for word in shlex.split(line)[1:])
+    yield assigned(word for line in LINES if line.startswith("export ") for word in line.split())
+    yield from (assigned(line.split()) for line in COMMANDS if line.startswith("PROXMOX_"))
 
 
 @pytest.mark.parametrize("environment", list(environments()))
@@ -79,3 +86,25 @@ def test_every_variable_and_tool_in_it_exists():
 
 def test_it_speaks_of_no_other_time_or_place():
     assert not re.findall(r"/tmp/|/root/|/work/|pyenv|pypi", TEXT)
+
+
+def test_nobody_is_sent_to_the_package_of_the_same_name():
+    assert "on PyPI is somebody else's" in TEXT and not re.search(r"uvx|pipx|install (-\S+ )*proxmox-mcp", TEXT)
+
+
+def test_links_lead_somewhere():
+    headings = [re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in TEXT.splitlines()
+                if line.startswith("#")]
+    targets = re.findall(r"\]\(([^)]+)\)", TEXT)
+    assert len(targets) > 4
+    for target in targets:
+        assert target[1:] in headings if target.startswith("#") else os.path.exists(os.path.join(readme.ROOT, target))
+
+
+def test_files_it_names_exist():
+    for path in re.findall(r"\b(?:tests|tools)/[\w/]+\.\w+", TEXT):
+        assert os.path.exists(os.path.join(readme.ROOT, path)), path
+
+
+def test_it_can_be_read_in_one_go():
+    assert len(TEXT.splitlines()) <= 450
