@@ -2,9 +2,9 @@
 import json
 
 import pytest
-from test_tools import CASES_OF_ALL, _fill
 
 import tools
+from cases import OF
 from front import Front
 from support import Bench, settings
 from tools.demo import DemoCluster
@@ -214,10 +214,10 @@ def test_the_role_is_enough_for_the_table():
 
 @pytest.mark.parametrize("name", MISSION)
 def test_the_role_is_enough_for_every_tool_of_the_mission(name):
-    for case in CASES_OF_ALL:
-        if case.values[0] == name and not case.values[1].get("unprivileged") is False:      # that takes Sys.Modify on /
+    for case in OF[name]:
+        if case.arguments.get("unprivileged") is not False:                 # that takes Sys.Modify on /
             bench = Bench()
-            words = case.values[3](bench) if case.values[3] else None
+            arguments, _ = case.on(bench)
             bench.cluster.tokens["root@pam!demo"] = {"value": None, "acl": {"/": ROLE}}
-            answer = bench.run(name, **_fill(case.values[1], words))
+            answer = bench.run(name, **arguments)
             assert not answer.failed, answer.text

@@ -3,17 +3,14 @@ import json
 import threading
 
 import pytest
-from test_tools import CASES_OF_ALL, ROWS, _fill
 
+from cases import OF
 from support import Bench, Clock
 from tools.demo import DemoCluster
 from tools.mcp.app import App
 from tools.mcp.engine import NotFound, RpcError
 from tools.mcp.run import UNREADABLE, Request
 from tools.pve import text
-
-#: tool -> (arguments, preparation) of its first case.
-FIRST = {case.values[0]: (case.values[1], case.values[3]) for case in reversed(CASES_OF_ALL)}
 
 
 @pytest.mark.parametrize("kind", ["vzdump", "qmstart", "nonsense", ".."])
@@ -126,7 +123,7 @@ class Calls:
         self.name, self.bench = name, None
 
     def __call__(self, change):
-        if self.bench is None or ROWS[self.name][1].changes:
+        if self.bench is None or self.bench.host.entries[self.name]["changes"]:
             self._prepare()
         self.bench.cluster.change = change
         return self.bench.run(self.name, **self.arguments)
@@ -136,8 +133,7 @@ class Calls:
         self.bench = bench = Bench(cluster=Misshapen(clock=clock, now=clock.now))
         bench.clock = bench.host.clock = clock
         bench.host.sleep = bench.host.client._sleep = lambda *seconds: clock.sleep(threading.Event(), seconds[-1])
-        arguments, prepare = FIRST[self.name]
-        self.arguments = _fill(arguments, prepare(bench) if prepare else None)
+        self.arguments, _ = OF[self.name][0].on(bench)
 
 
 def fine(answer):
@@ -148,7 +144,7 @@ def fine(answer):
     assert not {"\u2705 done", "```"} & {line.strip() for line in answer.text.split("\n")}, answer.text
 
 
-NAMES = sorted(FIRST)
+NAMES = sorted(OF)
 
 
 def half(name, values):

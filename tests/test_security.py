@@ -9,10 +9,10 @@ import re
 import sys
 
 import pytest
-from test_tools import CASES_OF_ALL, _fill
 
 import support
 import tools
+from cases import OF
 from support import Bench
 from tools.base import call as calls
 from tools.base.failures import Failure, Refused
@@ -26,21 +26,13 @@ from tools.pve.formats import parse_property_string
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = {name: tool for _, name, tool in tools.all_rows()}
 ENTRIES = {entry["name"]: entry for entry in tools.surface()}
-TOOLS = sorted(set(ROWS) & set(ENTRIES))
+TOOLS = sorted(ROWS)
 LOOKUPS = {"GET /cluster/resources type=vm", "GET /cluster/resources"}
-
-
-#: tool -> [(arguments, preparation)]: the cases of all tests.
-EXAMPLES = {}
-for _case in CASES_OF_ALL:
-    EXAMPLES.setdefault(_case.values[0], []).append((_case.values[1], _case.values[3]))
-KNOWN = [name for name in TOOLS if name in EXAMPLES]
 
 
 def arguments_of(name, bench, number=0):
     """Arguments with which a tool works (a case of its tests), the bench prepared for it."""
-    arguments, prepare = EXAMPLES[name][number]
-    return _fill(arguments, prepare(bench) if prepare else None)
+    return OF[name][number].on(bench)[0]
 
 
 def run(name, changed=None, **options):
@@ -75,7 +67,7 @@ def test_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument)
     """What becomes part of a path or names a thing is refused unless it fits Proxmox's own format, all of it."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench = Bench()
-    arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
+    arguments = dict(arguments_of(name, bench))
     for other in field.arg.also:
         arguments.pop(other, None)
     for value in HOSTILE_IDS:
@@ -114,7 +106,7 @@ def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
         return path
     monkeypatch.setattr(calls, "fill", watch)
     generator, bench = random.Random(name), Bench()
-    base = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
+    base = dict(arguments_of(name, bench))
     for _ in range(12):
         arguments = dict(base)
         for field in fields(ROWS[name].args):
@@ -144,7 +136,7 @@ def test_vmid_is_strict(name, argument):
     """A vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench = Bench()
-    arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
+    arguments = dict(arguments_of(name, bench))
     for value in BAD_VMIDS:
         if field.type is list and (value == "" or isinstance(value, list)):
             continue
@@ -157,7 +149,7 @@ PROPERTY = re.compile(
     r"(?:net|ide|sata|scsi|virtio|efidisk|tpmstate|mp|ipconfig|rootfs|unused|hostpci|usb|agent|features|startup)\d*")
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if ROWS[name].changes and any(
+@pytest.mark.parametrize("name", [name for name in TOOLS if ROWS[name].changes and any(
     field.type is str for field in fields(ROWS[name].args))])
 def test_no_argument_adds_a_key_to_a_property_string(name):
     """An argument with a comma is one value or refused; it never becomes another option of a disk or a network
@@ -230,7 +222,7 @@ def in_memory(monkeypatch):
 def test_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
     """Neither token nor passwords in an answer, the log, the audit log, stdout or stderr, whatever Proxmox does."""
     logged, said, path = [], [], str(tmp_path / "audit.log")
-    for name in KNOWN:
+    for name in TOOLS:
         secret = {field.name: SECRET for field in fields(ROWS[name].args) if field.arg.secret}
         cluster = Leaky()
         cluster.mode = mode
@@ -239,7 +231,7 @@ def test_no_secret_in_any_stream(mode, tmp_path, capfd, in_memory):
         try:
             arguments = dict(arguments_of(name, bench), **secret)
         except Exception:                               # its preparation needs a Proxmox that answers
-            arguments = dict(EXAMPLES[name][0][0], **secret)
+            arguments = dict(OF[name][0].arguments, **secret)
         answer = bench.run(name, **arguments)
         said.append(answer.text + json.dumps(answer.data))
         bench = Bench(dry_run=True, token_value=TOKEN)
@@ -270,7 +262,7 @@ def test_secret_arguments_are_marked_in_the_schema():
     assert found
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if any(field.arg.secret for field in fields(ROWS[name].args))])
+@pytest.mark.parametrize("name", [name for name in TOOLS if any(field.arg.secret for field in fields(ROWS[name].args))])
 def test_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path):
     """In the audit log and in what a dry run says."""
     secret = {field.name: SECRET for field in fields(ROWS[name].args) if field.arg.secret}
@@ -283,7 +275,7 @@ def test_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path):
     assert '"***"' in content and "CANARY" not in content
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if any(field.arg.secret for field in fields(ROWS[name].args))])
+@pytest.mark.parametrize("name", [name for name in TOOLS if any(field.arg.secret for field in fields(ROWS[name].args))])
 def test_a_secret_that_is_refused_is_not_repeated(name):
     for field in fields(ROWS[name].args):
         if field.arg.secret:
@@ -366,7 +358,7 @@ def all_inject(key, value):
     return value if key in STRUCTURE or value.isdigit() else value + INJECTED
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", TOOLS)
 @pytest.mark.parametrize("change", [guests_inject, all_inject])
 def test_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
     """Control and invisible characters are written out, and no line of a guest stands as a line of ours."""
@@ -376,10 +368,10 @@ def test_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
     assert not any(line.lstrip().startswith("IGNORE") for line in answer.text.split("\n")), answer.text
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["tier"] == DESTRUCTIVE])
+@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
 def test_the_user_is_asked_in_one_line_with_nothing_invisible(name):
     asked = Asked()
-    for number in range(len(EXAMPLES[name])):
+    for number in range(len(OF[name])):
         hostile(name, all_inject, number, consent=asked)
     for question, _ in asked.questions:
         assert "\n" not in question and not UNSEEN.search(question), ascii(question)
@@ -409,7 +401,7 @@ def test_progress_is_one_line_with_nothing_invisible_and_no_secret(name):
         assert "\n" not in message and "CANARY" not in message and not UNSEEN.search(message), ascii(message)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", TOOLS)
 def test_an_answer_has_a_cap(name):
     """Whatever Proxmox sends, an answer stays below its cap, and says that it was cut."""
     answer = hostile(name, lambda key, value: value + "A" * 30000 if key in GUEST_WORDS else value)
@@ -425,7 +417,7 @@ def _needed(name):
     return {"node"} if name == "proxmox_get_history" else {f.name for f in fields(ROWS[name].args) if f.required}
 
 
-LISTS = [(name, {field: WHOSE[field] for field in _needed(name)}) for name in KNOWN
+LISTS = [(name, {field: WHOSE[field] for field in _needed(name)}) for name in TOOLS
          if not ENTRIES[name]["changes"] and _needed(name) <= set(WHOSE)]
 
 
@@ -454,7 +446,7 @@ def test_read_only_lists_nothing_that_changes_and_decides_by_method():
                       and not ENTRIES[name]["changes"]}
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", TOOLS)
 def test_read_only_refuses_changes_and_lets_reading_work(name):
     bench = Bench()
     arguments = arguments_of(name, bench)
@@ -467,7 +459,7 @@ def test_read_only_refuses_changes_and_lets_reading_work(name):
         assert answer.failed == plain.failed and all(line.startswith("GET ") for line in bench.sent())
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", TOOLS)
 def test_annotations_say_what_the_requests_do(name):
     """All four hints are there, and agree with the methods that are really sent."""
     hints = ENTRIES[name]["tool"]["annotations"]
@@ -476,7 +468,7 @@ def test_annotations_say_what_the_requests_do(name):
     if name in BY_SSH:
         return
     writes = []
-    for number in range(len(EXAMPLES[name])):
+    for number in range(len(OF[name])):
         bench = Bench()
         bench.run(name, **arguments_of(name, bench, number))
         writes += bench.sent(reads=False)
@@ -500,11 +492,11 @@ class Asked:
         raise Failure("Nothing was done: the user said no.", "not confirmed")
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["tier"] == DESTRUCTIVE])
+@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
 def test_what_destroys_asks_first_and_names_its_target(name):
     """Before the first write the user is asked, by vmid (or volume) and name; a no sends nothing."""
     questions, unasked = 0, []
-    for number in range(len(EXAMPLES[name])):
+    for number in range(len(OF[name])):
         asked, bench = Asked(), Bench()
         arguments = arguments_of(name, bench, number)
         bench = Bench(cluster=bench.cluster, consent=asked)
@@ -529,7 +521,7 @@ MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore
             "proxmox_update_lxc_config", "proxmox_api_call")
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if any(
+@pytest.mark.parametrize("name", [name for name in TOOLS if any(
     field.arg.format in ("vmid", "node") and field.type is not list for field in fields(ROWS[name].args))])
 def test_guests_and_nodes_out_of_bounds_are_refused_before_the_first_byte(name):
     """Each argument that names a guest or a node is held against the lists; nothing is sent."""
@@ -550,7 +542,7 @@ def test_guests_and_nodes_out_of_bounds_are_refused_before_the_first_byte(name):
         assert bench.sent() == []
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["changes"]])
+@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["changes"]])
 def test_protected_guests_are_never_written_to(name):
     """With all guests protected no tool changes one (a clone, a backup or a restore may read one, into a new
     guest)."""
@@ -581,10 +573,7 @@ def test_commands_in_guests_are_off_by_default():
 @pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a < b", "a\nb",
                                      "{a,b}", "a\\b", "[a]"])
 def test_shell_characters_are_refused_by_default(command):
-    bench, answer = run("proxmox_execute_vm_command",
-                        {"command": command}) if "proxmox_execute_vm_command" in EXAMPLES else (
-        Bench(), None)
-    answer = answer or bench.run("proxmox_execute_vm_command", vmid=100, command=command)
+    bench, answer = run("proxmox_execute_vm_command", {"command": command})
     assert answer.failed and "PROXMOX_ALLOW_UNSAFE_COMMANDS" in answer.text and bench.sent(reads=False) == []
 
 
@@ -595,7 +584,7 @@ def test_a_plain_command_is_sent_as_words():
     assert sent["command"][-3:] == ["ls", "-l", "/a b"]
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if ENTRIES[name]["changes"] and name not in BY_SSH])
+@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["changes"] and name not in BY_SSH])
 def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path, in_memory):
     """As many intents as writes, each with its outcome; and where the log cannot be written nothing is."""
     path = str(tmp_path / "audit.log")
@@ -623,7 +612,7 @@ def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_
 def test_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
     """It cannot be sent; said as such, nothing sent, and the answer is plain JSON."""
     bench = Bench()
-    arguments = dict(arguments_of(name, bench)) if name in EXAMPLES else {}
+    arguments = dict(arguments_of(name, bench))
     for field in fields(ROWS[name].args):
         if field.type in (str, list):
             for value in ("\ud800", "a\udfffb"):

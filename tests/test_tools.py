@@ -1,61 +1,29 @@
-"""Every tool on the demo cluster: arguments in, exact requests out. The cases are the CASES of all test modules.
-
-A case is (tool, arguments, lines): what `Bench.sent()` says of the call, line by line and in order; polls of a task
-(GET /nodes/NODE/tasks/...) are left out, but for the toolset "tasks". A fourth element is a function(bench) that
-prepares the cluster first; the dict it may return is put into the {names} of the case's arguments and lines.
-"""
-import glob
-import importlib
-import os
+"""Every tool on the demo cluster: arguments in, exact requests out, for the cases of all toolsets."""
 import re
 
 import pytest
 
 import support
 import tools
+from cases import CASES, OF
 from tools.base.row import NOT_PARAMETERS
 from tools.base.schema import fields
 from tools.pve import text
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
 _POLL = re.compile(r"GET /nodes/[^/]+/tasks/")
-
-
-def _cases():
-    for path in sorted(glob.glob(os.path.join(_HERE, "test_*.py"))):
-        with open(path, encoding="utf-8") as stream:
-            if "\nCASES = [" in stream.read():
-                module = os.path.basename(path)[:-3]
-                for number, case in enumerate(importlib.import_module(module).CASES):
-                    yield pytest.param(*(case if len(case) == 4 else tuple(case) + (None,)),
-                                       id="%s-%d-%s" % (module[5:], number, case[0].replace("proxmox_", "")))
-
-
-CASES_OF_ALL = list(_cases())
 ROWS = {name: (toolset, tool) for toolset, name, tool in tools.all_rows()}
 
 
-def _fill(value, words):
-    """`value` (text, list or dict) with {name} replaced by words[name]."""
-    if isinstance(value, str):
-        for key, word in (words or {}).items():
-            value = value.replace("{%s}" % key, str(word))
-        return value
-    if isinstance(value, dict):
-        return {key: _fill(part, words) for key, part in value.items()}
-    return [_fill(part, words) for part in value] if isinstance(value, list) else value
-
-
-@pytest.mark.parametrize("name, arguments, lines, prepare", CASES_OF_ALL)
-def test_requests(name, arguments, lines, prepare):
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_requests(case):
     bench = support.Bench()
-    words = prepare(bench) if prepare else None
-    answer = bench.run(name, **_fill(arguments, words))
-    toolset, tool = ROWS[name]
+    arguments, lines = case.on(bench)
+    answer = bench.run(case.tool, **arguments)
+    toolset, tool = ROWS[case.tool]
     sent = bench.sent()
     if toolset != "tasks":
         sent = [line for line in sent if not _POLL.match(line)]
-    assert sent == _fill(lines, words), answer.text
+    assert sent == lines, answer.text
     assert not answer.failed, answer.text
     assert _misfit(answer.data, tool.returns.schema()) is None
     assert text.weight(answer.text) + text.weight(answer.data) <= text.CAP
@@ -64,12 +32,12 @@ def test_requests(name, arguments, lines, prepare):
 
 
 def test_every_tool_has_a_case():
-    assert sorted(set(ROWS) - {case.values[0] for case in CASES_OF_ALL}) == []
+    assert sorted(set(ROWS) - set(OF)) == []
 
 
 def test_every_argument_is_in_a_case():
     """In one of the tool or of its twin; what all tools share (node, wait, limit ...) is tested where it is made."""
-    used = {(_both(case.values[0]), argument) for case in CASES_OF_ALL for argument in case.values[1]}
+    used = {(_both(case.tool), argument) for case in CASES.values() for argument in case.arguments}
     known = {(_both(name), field.name) for name, (_, tool) in ROWS.items() for field in fields(tool.args)
              if field.name not in NOT_PARAMETERS}
     assert sorted(known - used) == []
