@@ -278,7 +278,7 @@ def test_output_is_data_and_bounded(programs):
 
 def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
     path = str(tmp_path / "audit.log")
-    monkeypatch.setattr(ssh, "run", lambda command, timeout, cancelled, run=ssh.run: run(command, 0.3, cancelled))
+    monkeypatch.setattr(ssh, "run", lambda command, timeout, *others, run=ssh.run: run(command, 0.3, *others))
     answer = run(bench_of(audit_log=path, allow_unsafe_commands=True), "echo begun; exec sleep 60", timeout=7)
     assert answer.failed and "did not end within 7 seconds" in answer.text and "Do not repeat it unseen." in answer.text
     assert "stdout so far:\n| begun" in answer.text

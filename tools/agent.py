@@ -17,14 +17,16 @@ from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 from tools.pve.text import Column
+from tools.pve.waiting import wait_for
 
 #: What any shell would act upon; refused unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
 FORBIDDEN = ";&|`$(){}[]<>\n\r"
 #: And what only one kind does: a backslash is part of a path on Windows, where %NAME% is replaced and ^ quotes.
 FORBIDDEN_UNIX, FORBIDDEN_WINDOWS = FORBIDDEN + "\\", FORBIDDEN + "%^"
 LONGEST, LONGEST_SCRIPT = 1000, 32000                   # characters; pveproxy before 8.4 takes 64 KiB in a request
-FIRST, GROWTH, SLOWEST = 0.3, 1.5, 2.0                  # seconds between looks
+PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 STDOUT, STDERR = 10000, 4000                            # characters shown
 
 
@@ -158,37 +160,34 @@ def on_windows(call):
 # --------------------------------------------------------------------------------------------------- what comes of it
 
 def _end(call, pid):
-    """The exec-status (dict) of a command that ended; at the end of the timeout None when it still runs, or the
-    PveError when that could not be read."""
-    pause, deadline, unread = FIRST, call.host.clock() + call.args.timeout, None
-    while True:
-        left = deadline - call.host.clock()
-        if left <= 0:
-            return unread
-        call.sleep(min(pause, left))
-        pause = min(pause * GROWTH, SLOWEST)
+    """The exec-status (dict) of a command that ended; at the end of the timeout that of one that still runs, or the
+    PveError when that could not be read. Failure when the agent no longer tells."""
+    def look():
         try:
-            state = call.get("./agent/exec-status", pid=pid)
+            return call.get("./agent/exec-status", pid=pid)
         except PveError as error:
-            if error.passing:
-                unread = error                          # it could not be asked; the command goes on
-                continue
+            if error.passing:                           # it could not be asked; the command goes on
+                return error
             if _GONE.search(str(error)):
                 raise Failure("The command was started (pid %s) and has ended, but its result is lost: the agent gives "
                               "it out once, and that answer did not arrive. Do not repeat it unseen." % pid) from None
             raise Failure("The command was started (pid %s), then the agent could no longer be asked: whether and how "
                           "it ended is not known.\n%s" % (pid, error)) from None
-        if str(state.get("exited")) in ("1", "True"):
-            return state
-        unread = None
+    return wait_for(look, _ended, call.args.timeout, call.sleep, call.host.clock,
+                    lambda found: call.progress(None, "the command runs in %s" % call.subject), PAUSES)
+
+
+def _ended(state):
+    """Whether what `_end` found is the exec-status of a command that has ended."""
+    return not isinstance(state, PveError) and on(state.get("exited"))
 
 
 def _told(call, pid, state, seconds):
     """The Result. An exit code other than 0 is the command's own word: the call went well, a warning sign tells it."""
     data = {"vmid": call.args.vmid, "pid": pid}
     shown = text.line(call.args.command, 200)
-    if not isinstance(state, dict):
-        known = state is None
+    if not _ended(state):
+        known = not isinstance(state, PveError)
         says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
         return Result("%s after %s (pid %s): %s\n%sIt was not stopped, and it shows its output only at its end. Do not "
                       "repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (

@@ -15,6 +15,7 @@ from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, natural, owner_of, parse_property_string
+from tools.pve.waiting import wait_for
 
 Timeout = Optional[int]                           # seconds
 Flag = Optional[bool]
@@ -111,12 +112,8 @@ def glance(call):
 def begun(call):
     """status/current of a guest whose start is a task of its own, begun by the task that has ended (PVE::API2::Qemu,
     vm_start in a worker; nothing waits for it): once it runs, or as it is some seconds later."""
-    for pause in (1, 2, 3, 4, 5):
-        call.sleep(pause)
-        state = glance(call)
-        if not is_off(state):
-            break
-    return state
+    return wait_for(lambda: glance(call), lambda state: not is_off(state), 15, call.sleep, call.host.clock,
+                    pauses=(1, 2, 3, 4, 5))
 
 
 def not_begun(call):
@@ -255,9 +252,9 @@ def carry_out(call, says, wished, state, again=False, **params):
     if outcome.upid is None or not outcome.ok:              # a dry run, or its end was not seen
         return call.tell(outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
-    now = glance(call)
-    if by_ha or again:
-        now = _await(call, now, wished, started)
+    left = call.wait_limit - (call.host.clock() - started) if by_ha or again else 0
+    now = wait_for(lambda: glance(call), wished, left, call.sleep, call.host.clock, lambda state: call.progress(
+        None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read")), (0, 1, 1.5, 2.25, 3))
     if wished(now):
         return call.tell(outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                          changed=True, ha=by_ha or None, **_data(call, now))
@@ -269,17 +266,6 @@ def carry_out(call, says, wished, state, again=False, **params):
                   "proxmox_list_tasks vmid=%s shows what happened.\nUPID: %s" % (
                       outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid,
                       outcome.upid))
-
-
-def _await(call, state, wished, started):
-    """status/current once it is as wished, or as it was when `wait_limit`, counted from `started`, was over."""
-    pause = 1.0
-    while not wished(state) and call.host.clock() - started < call.wait_limit:
-        call.progress(None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read"))
-        call.sleep(min(pause, max(0.1, call.wait_limit - (call.host.clock() - started))))
-        pause = min(3.0, pause * 1.5)
-        state = glance(call)
-    return state
 
 
 def _not_yet(call, outcome, state, by_ha, who):

@@ -8,6 +8,7 @@ from tools.base.row import ELEVATED, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.waiting import wait_for
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -118,18 +119,15 @@ def _moved(call, answer, how, check):
 
 def _arrives(call):
     """Whether the guest is on the target within `wait_limit` seconds."""
-    end = call.host.clock() + call.wait_limit
-    while True:
+    def node():
         call.forget()
         try:
-            row = call.entry(call.args.vmid)
+            return (call.entry(call.args.vmid) or {}).get("node")
         except PveError:                                # asked again; the move goes on
-            row = None
-        if row and row.get("node") == call.args.target:
-            return True
-        if call.host.clock() >= end:
-            return False
-        call.sleep(2)
+            return None
+    return call.args.target == wait_for(
+        node, lambda found: found == call.args.target, call.wait_limit, call.sleep, call.host.clock,
+        lambda found: call.progress(None, "%s is on %s" % (call.subject, found or "a node that cannot be read")), (0, 2))
 
 
 TOOLS = {

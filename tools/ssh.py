@@ -27,6 +27,7 @@ from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.text import Column
+from tools.pve.waiting import wait_for
 
 CONNECT_SECONDS = 8
 #: Bytes that are read of each stream; the rest is thrown away while the command goes on.
@@ -78,7 +79,8 @@ def _noted(call, command, remote):
     entry = audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": call.args.command})
     outcome = "unknown"
     try:
-        ended = run(command, call.args.timeout, call.request.cancelled)
+        ended = run(command, call.args.timeout, call.request.cancelled,
+                    lambda code: call.progress(None, "the command runs in %s" % call.subject))
         if remote and ended.code == 255:
             outcome = "unsent" if _NOT_RUN.search(ended.stderr) else "unknown"
             raise Failure("ssh to node %s failed, %s:\n%s" % (
@@ -206,23 +208,26 @@ class _Reader(threading.Thread):
         return bytes(self.kept).decode("utf-8", "replace")
 
 
-def run(command, timeout, cancelled):
+def run(command, timeout, cancelled, report=None):
     """The Ended of the command (list of str) after at most `timeout` seconds; Cancelled when the Event is set (None:
-    never). It gets no input, and of the environment only what ssh needs."""
+    never). It gets no input, and of the environment only what ssh needs. report(None) is called while it runs."""
     environment = {key: os.environ[key] for key in ("PATH", "HOME", "SSH_AUTH_SOCK") if key in os.environ}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=dict(environment, LC_ALL="C"), start_new_session=True)
     _running.add(process)
     out, err = _Reader(process.stdout), _Reader(process.stderr)
-    end, code = time.monotonic() + timeout, None
+    code = None
+
+    def sleep(seconds):
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled("cancelled by the client; the command may go on in the container")
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+
     try:
-        while code is None and time.monotonic() < end:
-            if cancelled is not None and cancelled.is_set():
-                raise Cancelled("cancelled by the client; the command may go on in the container")
-            try:
-                code = process.wait(min(LOOK, timeout))
-            except subprocess.TimeoutExpired:
-                pass
+        code = wait_for(process.poll, lambda code: code is not None, timeout, sleep, time.monotonic, report, (LOOK,))
     finally:
         if code is None:
             _kill(process)

@@ -7,9 +7,9 @@ import re
 
 from tools.pve.client import PveError
 from tools.pve.formats import fill, parse_upid
+from tools.pve.waiting import wait_for
 
-FIRST, GROWTH, SLOW, SLOWEST = 0.5, 1.5, 3.0, 10.0      # seconds between looks; SLOWEST after PATIENCE
-PATIENCE = 120.0
+_LATER = 10.0                   # seconds between looks at a task that runs for minutes
 _PAGE, _PAGES = 5000, 4         # lines of a log read at once, and how often
 _TELLING, _TAIL, _WIDTH = 20, 8, 500
 
@@ -55,11 +55,6 @@ class Outcome:
         return self.status == "stopped" and succeeded(self.exitstatus)
 
     @property
-    def running(self):
-        """It had not ended when it was last looked at."""
-        return self.status == "running"
-
-    @property
     def failed(self):
         """It ended, and not well."""
         return self.status == "stopped" and not self.ok
@@ -78,37 +73,36 @@ def follow(request, upid, limit, sleep, clock, report=None):
     if parts is None:
         raise ValueError("%r is not a UPID" % str(upid)[:200])
     outcome = Outcome(upid, parts.node, parts.type, parts.id)
-    task = fill("/nodes/{node}/tasks/{upid}", {"node": parts.node, "upid": upid})
-    log = _Log(request, task)
-    began, pause, looks, seen_running = clock(), FIRST, 0, False
-    while True:
-        left = limit - (clock() - began)
-        if left > 0:
-            sleep(min(pause, left))
-            pause = min(pause * GROWTH, SLOW) if clock() - began <= PATIENCE else SLOWEST
-        elif looks:
-            return outcome
-        looks += 1
+    path = fill("/nodes/{node}/tasks/{upid}", {"node": parts.node, "upid": upid})
+    log, began = _Log(request, path), clock()
+
+    def look():
         try:
-            state = request("GET", task + "/status", None).data or {}
+            state = request("GET", path + "/status", None).data or {}
         except PveError as error:
-            outcome.status = "unknown"
-            if not error.passing:
-                outcome.log = [str(error)]
-                return outcome
-            if report is not None:
-                report(None, "node %s does not answer; asking again" % parts.node)
-            continue
-        if state.get("status") == "stopped":
-            outcome.status = "stopped"
-            outcome.exitstatus = str(state.get("exitstatus") or "no exit status")
-            if seen_running:
-                outcome.duration = clock() - began
-            _explain(outcome, log)
-            return outcome
-        outcome.status, seen_running = "running", True
-        if report is not None and looks > 1:
+            return error
+        if state.get("status") != "stopped":
+            outcome.status = "running"
+        return state
+
+    def done(found):
+        return not found.passing if isinstance(found, PveError) else found.get("status") == "stopped"
+
+    def tell(found):
+        if isinstance(found, PveError):
+            report(None, "node %s does not answer; asking again" % parts.node)
+        else:
             report(*log.progress("%s%s is running" % (parts.type, " of %s" % parts.id if parts.id else "")))
+
+    found = wait_for(look, done, limit, sleep, clock, report and tell, later=_LATER)
+    if isinstance(found, PveError):
+        outcome.status = "unknown"
+        outcome.log = [] if found.passing else [str(found)]
+    elif done(found):
+        outcome.duration = clock() - began if outcome.status == "running" else None
+        outcome.status, outcome.exitstatus = "stopped", str(found.get("exitstatus") or "no exit status")
+        _explain(outcome, log)
+    return outcome
 
 
 def _explain(outcome, log):

@@ -1,0 +1,29 @@
+"""Waiting, in one place: for tasks, commands, guests that change by themselves, and answers of the user."""
+from itertools import chain, repeat
+
+PAUSES = (0.5, 0.75, 1.125, 1.6875, 2.53125, 3.0)      # seconds before each look; the last one goes on
+PATIENCE = 120.0                # seconds after which it may be looked at more slowly
+TELL_EVERY = 1.0                # seconds between two reports; what ends sooner is not reported at all
+
+
+def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES, later=None):
+    """What look() gave the first time that done(it) was true, or the last time before `limit` seconds were over.
+
+    It is looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the
+    last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled); clock() -> seconds. report(what
+    look gave) is called while it goes on. pauses: seconds before each look; later: seconds between looks after PATIENCE.
+    Whatever look, done, sleep and report raise passes.
+    """
+    began = told = clock()
+    for pause in chain(pauses, repeat(pauses[-1])):
+        passed = clock() - began
+        pause = min(later if later and passed > PATIENCE else pause, limit - passed)
+        if pause > 0:
+            sleep(pause)
+        found = look()
+        now = clock()
+        if done(found) or now - began >= limit:
+            return found
+        if report is not None and now - told >= TELL_EVERY:
+            told = now
+            report(found)
