@@ -56,7 +56,7 @@ def test_a_whole_token_id_brings_its_user():
 @pytest.mark.parametrize("variable, value, says", [
     ("HOST", "http://pve1", "http:// is refused"), ("HOST", "pve1:99999", "not a host name"),
     ("HOST", "a b/c", "not a host"),
-    ("HOST", ",", "names nothing"), ("PORT", "0", "whole number from 1"), ("PORT", "8006x", "whole number"),
+    ("HOST", ",", "lists nothing"), ("PORT", "0", "whole number from 1"), ("PORT", "8006x", "whole number"),
     ("USER", "root", "with its realm"), ("TOKEN_NAME", "a b", "token's name"), ("SSL_MODE", "none", "one of strict"),
     ("ALLOW_ELEVATED", "maybe", "true or false"), ("FINGERPRINT", "AA:BB", "SHA-256"),
     ("TASK_WAIT", "-1", "whole number"),
@@ -65,18 +65,18 @@ def test_a_whole_token_id_brings_its_user():
     ("ALLOWED_GUESTS", ";", "nothing"),
     ("ALLOWED_GUESTS", "\u0661\u0660\u0660", "is not a vmid"), ("PROTECTED_GUESTS", "web01", "'web01' is not"),
     ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"),
-    ("TOOLS", ",", "names nothing"),
+    ("TOOLS", ",", "lists nothing"),
     ("TOOLSETS", "gests", "did you mean guests?"), ("RATE_LIMIT", "fast", "like 600 or 600/60"),
     ("LOG_LEVEL", "loud", "one of"),
     ("SSH_HOST_KEY_FINGERPRINT", "MD5:x", "SHA256"), ("CONFIRM", "yes", "one of auto")])
 def test_what_is_refused(variable, value, says):
     text = problems(**{variable: value})
-    assert "PROXMOX_" + variable in text and says in text and "one setting is wrong" in text
+    assert "PROXMOX_" + variable in text and says in text and "one setting is missing or wrong" in text
 
 
 def test_all_problems_at_once_and_how_to_try_without_a_proxmox():
     text = problems(HOST=None, TOKEN_VALUE="x", ALLOWED_GUESTS="abc", RATE_LIMIT="-")
-    assert "4 settings are wrong" in text and "PROXMOX_HOST is not set" in text and "--demo" in text
+    assert "4 settings are missing or wrong" in text and "PROXMOX_HOST is not set" in text and "--demo" in text
     assert text.count("PROXMOX_TOKEN_VALUE") == 1
 
 

@@ -39,14 +39,14 @@ def _choice(*names):
 def _words(value):
     words = tuple(part for part in re.split(r"[,;\s]+", value) if part)
     if not words:                                       # "," would mean the same as not set: no limit at all
-        raise ValueError("names nothing; unset it, or list what is meant")
+        raise ValueError("lists nothing; unset it, or list what you mean")
     return words
 
 
 def _commands(value):
     commands = tuple(part.strip() for part in value.split(",") if part.strip())
     if not commands:
-        raise ValueError("names nothing; unset it, or list what is meant, such as: uptime, systemctl status *")
+        raise ValueError("lists nothing; unset it, or list what you mean, such as: uptime, systemctl status *")
     return commands
 
 
@@ -55,7 +55,8 @@ def _hosts(value):
     hosts = []
     for part in _words(value):
         if part.startswith("http://"):
-            raise ValueError("http:// is refused: the token would cross the network in clear; give the host name alone")
+            raise ValueError("http:// is refused: the token would cross the network in clear text; give only the host "
+                             "name")
         part = re.sub(r"^https://", "", part).rstrip("/")
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?)(?::([0-9]{1,5}))?",
                              part, re.ASCII)
@@ -63,7 +64,7 @@ def _hosts(value):
             hosts.append((part, None))
         elif not match or (match.group(2) and not 0 < int(match.group(2)) < 65536):
             shown = "one of them" if "@" in part else repr(part[:80])       # user:password@host is not repeated
-            raise ValueError("%s is not a host name or address (with :port if need be)" % shown)
+            raise ValueError("%s is not a host name or address (a :port may follow)" % shown)
         else:
             hosts.append((match.group(1).strip("[]"), int(match.group(2)) if match.group(2) else None))
     return hosts
@@ -81,14 +82,14 @@ def _user(value):
 
 def _token_name(value):
     if not re.fullmatch(r"(?:" + _USER + r"!)?[A-Za-z][A-Za-z0-9._-]+", value):
-        raise ValueError("must be a token's name, such as mcp, or the whole id root@pam!mcp")
+        raise ValueError("must be a token's name, such as mcp, or its full id, such as root@pam!mcp")
     return value
 
 
 def _token_value(value):
     if not re.fullmatch(r"[0-9A-Za-z._~-]{8,128}", value, re.ASCII):
-        raise ValueError("is not a token value: 8 to 128 letters, digits and . _ ~ - (Proxmox gives a UUID); it is not "
-                         "shown here")
+        raise ValueError("is not a token's value (8 to 128 letters, digits and . _ ~ -; Proxmox issues a UUID); what "
+                         "was given is not shown here")
     return value
 
 
@@ -157,7 +158,7 @@ def _toolsets(value):
     known = PRESETS + tuple(TOOLSETS)
     for name in _words(value.lower()):
         if name not in known:
-            raise ValueError("%r is not a toolset%s; there are: %s" % (name[:80], _near(name, known), ", ".join(known)))
+            raise ValueError("%r is not a toolset%s; known: %s" % (name[:80], _near(name, known), ", ".join(known)))
     return _words(value.lower())
 
 
@@ -170,7 +171,7 @@ def rates(value):
 
 def _rate(value):
     if not re.fullmatch(r"[0-9]{1,6}(?:/[0-9]{1,6})?", value, re.ASCII):
-        raise ValueError("must be like 600 or 600/60 (requests a minute / changes a minute)")
+        raise ValueError("must look like 600 or 600/60 (requests per minute / changes per minute)")
     return value
 
 
@@ -186,39 +187,45 @@ def _text(pattern, words):
 class Settings:
     """Every setting of the server; attribute = environment variable. Built by `load`, or directly in a test."""
     host: list = _setting(
-        "PROXMOX_HOST", "host name or IP of a node; several, separated by commas, are tried in turn", _hosts,
+        "PROXMOX_HOST", "host name or IP address of a node; several, separated by commas, are tried in turn", _hosts,
         example="192.168.1.10")
-    user: str = _setting("PROXMOX_USER", "user with realm", _user, "root@pam", "root@pam")
+    user: str = _setting("PROXMOX_USER", "user and realm", _user, "root@pam", "root@pam")
     token_name: str = _setting(
-        "PROXMOX_TOKEN_NAME", "API token name (mcp, or root@pam!mcp)", _token_name, example="mcp")
-    token_value: str = _setting("PROXMOX_TOKEN_VALUE", "API token value", _token_value, secret=True,
-                                example="the UUID that Proxmox showed once, or a file of it in PROXMOX_TOKEN_FILE")
+        "PROXMOX_TOKEN_NAME", "name of the API token (mcp, or root@pam!mcp)", _token_name, example="mcp")
+    token_value: str = _setting("PROXMOX_TOKEN_VALUE", "value of the API token", _token_value, secret=True,
+                                example="the UUID that Proxmox showed once; or name a file that holds it in "
+                                        "PROXMOX_TOKEN_FILE")
     token_file: str = _setting(
-        "PROXMOX_TOKEN_FILE", "a file that holds the token value, instead of PROXMOX_TOKEN_VALUE", _path)
+        "PROXMOX_TOKEN_FILE", "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
     ssl_mode: str = _setting(
         "PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first use); "
         "insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
     ca_file: str = _setting(
-        "PROXMOX_CA_FILE", "a CA or certificate (PEM) that alone is trusted, e.g. pve-root-ca.pem", _path)
+        "PROXMOX_CA_FILE", "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", _path)
     fingerprint: str = _setting(
-        "PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the certificate that alone is accepted (several: separated by "
+        "PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the only certificate that is accepted (several: separated by "
         "commas)", _fingerprint)
     port: int = _setting("PROXMOX_PORT", "API port", _number(1, 65535), 8006)
-    allow_elevated: bool = _setting("PROXMOX_ALLOW_ELEVATED", "allow what creates, changes or deletes", _boolean, False)
+    allow_elevated: bool = _setting(
+        "PROXMOX_ALLOW_ELEVATED", "allow tools that create, change or delete", _boolean, False)
     allow_unsafe_commands: bool = _setting(
         "PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests", _boolean, False)
     allowed_commands: tuple = _setting(
-        "PROXMOX_ALLOWED_COMMANDS", "only these commands in guests, separated by commas; * stands for anything without "
-        "shell characters", _commands, ())
+        "PROXMOX_ALLOWED_COMMANDS", "allow only these commands in guests, separated by commas; * stands for anything "
+        "without shell characters", _commands, ())
     confirm: str = _setting(
-        "PROXMOX_CONFIRM", "before something is lost: auto (ask when the client can), always (refuse when it cannot), "
-        "token (a second call with a confirm_token), off; always and token also before a command in a guest",
+        "PROXMOX_CONFIRM", "before something is lost: auto (ask if the client can), always (refuse if it cannot), "
+        "token (a second call with a confirm_token), off (do not ask); always and token also before a command in a "
+        "guest",
         _choice("auto", "always", "token", "off"), "auto")
     task_wait: int = _setting(
-        "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it still runs", _number(0, 3600), 30)
-    read_only: bool = _setting("PROXMOX_READ_ONLY", "only tools that read; beats everything else", _boolean, False)
+        "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it is still running",
+        _number(0, 3600), 30)
+    read_only: bool = _setting(
+        "PROXMOX_READ_ONLY", "allow only tools that read; overrides everything else", _boolean, False)
     dry_run: bool = _setting(
-        "PROXMOX_DRY_RUN", "changing tools answer with the requests they would send, and send none", _boolean, False)
+        "PROXMOX_DRY_RUN", "tools that change something show the requests they would send, and send none", _boolean,
+        False)
     allowed_guests: tuple = _setting(
         "PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
     protected_guests: tuple = _setting(
@@ -229,25 +236,25 @@ class Settings:
     tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
     disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
     rate_limit: str = _setting(
-        "PROXMOX_RATE_LIMIT", "requests a minute to Proxmox, and after a slash changes a minute; 0 = no limit", _rate,
+        "PROXMOX_RATE_LIMIT", "requests to Proxmox per minute / changes per minute; 0 = no limit", _rate,
         "600/60")
     state_dir: str = _setting(
-        "PROXMOX_STATE_DIR", "a directory to keep pinned certificates and the API schema in; without it they are "
-        "not kept", _path)
+        "PROXMOX_STATE_DIR", "a directory that keeps pinned certificates and the API schema; without it they are "
+        "forgotten when the program ends", _path)
     audit_log: str = _setting(
-        "PROXMOX_AUDIT_LOG", "a file that gets a line for every attempt to change something", _path)
-    log_level: str = _setting("PROXMOX_LOG_LEVEL", "debug, info, warning or error, on stderr",
+        "PROXMOX_AUDIT_LOG", "a file that records every attempt to change something", _path)
+    log_level: str = _setting("PROXMOX_LOG_LEVEL", "what is logged on stderr: debug, info, warning or error",
                               _choice("debug", "info", "warning", "error"), "warning")
-    log_format: str = _setting("PROXMOX_LOG_FORMAT", "text or json", _choice("text", "json"), "text")
+    log_format: str = _setting("PROXMOX_LOG_FORMAT", "format of the log: text or json", _choice("text", "json"), "text")
     ssh_enabled: bool = _setting(
-        "PROXMOX_SSH_ENABLED", "allow commands in containers, by ssh and pct exec on the node", _boolean, False)
+        "PROXMOX_SSH_ENABLED", "allow commands in containers, through ssh and pct exec on the node", _boolean, False)
     ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes",
                              _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
-    ssh_port: int = _setting("PROXMOX_SSH_PORT", "port of ssh on the nodes", _number(1, 65535), 22)
-    ssh_key_path: str = _setting("PROXMOX_SSH_KEY_PATH", "private key for ssh", _path)
+    ssh_port: int = _setting("PROXMOX_SSH_PORT", "port for ssh on the nodes", _number(1, 65535), 22)
+    ssh_key_path: str = _setting("PROXMOX_SSH_KEY_PATH", "file with the private key for ssh", _path)
     ssh_host_key_fingerprint: str = _setting(
-        "PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... of the node's host key, the only one accepted",
-        _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must be like SHA256:... as ssh-keygen -l prints it"))
+        "PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... fingerprint of the only host key that is accepted",
+        _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
     demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
 
     @property
@@ -277,7 +284,7 @@ def load(environ, warn=lambda message: None):
     known = {meta["variable"] for _, meta in VARIABLES}
     for name in sorted(environ):
         if name.startswith("PROXMOX_") and name not in known:
-            warn("%s is not a setting of this program and does nothing%s." % (name, _near(name, known)))
+            warn("%s is not a setting of this program and has no effect%s." % (name, _near(name, known)))
     if "token_file" in values and "token_value" in values:
         problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
     elif "token_file" in values:
@@ -287,7 +294,7 @@ def load(environ, warn=lambda message: None):
             problems.append("PROXMOX_TOKEN_FILE: %s cannot be read: %s" % (
                 _shown_path(values["token_file"]), error.strerror or error))
         except ValueError as error:                     # a NUL in the path, or what the file holds
-            problems.append("PROXMOX_TOKEN_FILE: what it holds %s" % error)
+            problems.append("PROXMOX_TOKEN_FILE: its content %s" % error)
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = Settings.__dataclass_fields__[name].metadata
@@ -312,7 +319,8 @@ def _near(name, known):
 
 def _shown_path(path):
     """The absolute path, unless it may be the secret itself, put into the wrong variable."""
-    return "it" if re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", path) else os.path.abspath(path)
+    secret = re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", path)
+    return "the file it names" if secret else os.path.abspath(path)
 
 
 def _read_secret(path, warn):
@@ -325,11 +333,12 @@ def _read_secret(path, warn):
 
 
 def _explain(problems):
-    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" of the client's "
+    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" in the client's "
             "configuration.%s" % (
-                "one setting is wrong" if len(problems) == 1 else "%d settings are wrong" % len(problems),
+                "one setting is missing or wrong" if len(problems) == 1 else
+                "%d settings are missing or wrong" % len(problems),
                 "\n".join("  - %s" % problem for problem in problems),
-                " To try it without a Proxmox: proxmox-mcp --demo" if has_demo() else ""))
+                " To try it without Proxmox: proxmox-mcp --demo call proxmox_get_vms" if has_demo() else ""))
 
 
 NO_DEMO = ("The demo cluster is not in this copy of proxmox-mcp; `python3 proxmox_mcp.py pack --demo proxmox-mcp.pyz` "
