@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from support import Bench
-from tools.agent import FORBIDDEN, parameters, repaired, split
+from tools.agent import parameters, repaired
+from tools.base.command import FORBIDDEN, split
 from tools.base.failures import Failure
 from tools.pve.client import PveError
 

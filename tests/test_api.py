@@ -114,7 +114,7 @@ def test_a_replication_status(bench):
     ("GET", "/nodes/pve1/qemu/12/config", None, ["vmid"]),
     ("PATCHES", "/pools", None, ["none of GET, POST, PUT, DELETE"]),
     ("PUT", "POST /pools", None, ["contradict"]),
-    ("PUT", "/nodes/pve1/dns", {"search": {"a": "b,c"}}, ["search: ", "comma"]),
+    ("PUT", "/nodes/pve1/dns", {"search": {"a": "b,c"}}, ["The parameter search does not fit: ", "comma"]),
 ])
 def test_what_does_not_fit_is_refused_with_all_problems_and_nothing_is_sent(bench, verb, path, parameters, words):
     answer = bench.run(CALL, verb=verb, path=path, **({"parameters": parameters} if parameters else {}))

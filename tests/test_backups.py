@@ -38,7 +38,7 @@ CASES = [
      _vzdump(V107, "local", "compress=zstd mode=snapshot remove=0 storage=local vmid=107")),
     ("proxmox_create_backup_vm", {"node": "pve3", "vmid": 107, "wait": 600},
      _vzdump(V107, "local", "compress=zstd mode=snapshot remove=0 storage=local vmid=107",
-             "GET /nodes/pve3/storage content=backup")),
+             "GET /nodes/pve3/storage content=backup enabled=1")),
     ("proxmox_create_backup_vm", {"node": "pve3", "vmid": 107, "storage": "nas", "mode": "stop", "compress": "none",
                                   "protected": True,
                                   "notes": "C:\\new\nline {{guestname}}", "wait": 600},
@@ -53,7 +53,7 @@ CASES = [
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas"}, [_content("pve1", "nas")]),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas", "vmid": 100, "limit": 2, "offset": 1},
      [_content("pve1", "nas", 100)]),
-    ("proxmox_list_backups", {"node": "pve1"}, ["GET /nodes/pve1/storage content=backup", _content("pve1", "local"),
+    ("proxmox_list_backups", {"node": "pve1"}, ["GET /nodes/pve1/storage content=backup enabled=1", _content("pve1", "local"),
                                                 _content("pve1", "nas"), _content("pve1", "pbs")]),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300, "archive": WEB, "wait": 600},
      [_content("pve1", "nas", 100), RESOURCES, "POST /nodes/pve1/qemu archive=%s vmid=300" % WEB,
@@ -75,7 +75,7 @@ CASES = [
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 301, "archive": DEV, "unique": True, "start": True,
                                     "wait": 600},
      [_content("pve3", "local", 203), RESOURCES, "GET /nodes/pve3/vzdump/extractconfig volume=%s" % DEV,
-      "GET /nodes/pve3/storage content=rootdir",
+      "GET /nodes/pve3/storage content=rootdir enabled=1",
       "POST /nodes/pve3/lxc ostemplate=%s restore=1 start=1 storage=local-lvm unique=1 vmid=301" % DEV,
       "GET /nodes/pve3/lxc/301/status/current"]),
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 203, "archive": DEV, "storage": "local-lvm", "force": True,
@@ -184,7 +184,7 @@ def test_the_ok_of_a_node_that_does_not_have_the_guest_is_an_error_too():
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 100, "archive": WEB},
      "The vmid is taken by VM 100 (web01) on node pve1"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 100, "archive": WEB, "force": True},
-     "VM 100 (web01) on node pve1 runs"),
+     "VM 100 (web01) on node pve1 is running"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 200, "archive": WEB, "force": True},
      "taken by container 200 (dns)"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 107, "archive": WEB, "force": True},
@@ -192,7 +192,7 @@ def test_the_ok_of_a_node_that_does_not_have_the_guest_is_an_error_too():
     ("proxmox_restore_backup_vm", {"node": "pve2", "vmid": 101, "archive": WEB, "force": True},
      "VM 101 (db01) is protected"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300, "archive": PROXY},
-     "is a backup of a container. Nothing was sent; use "
+     "is a backup of a container. Use "
      "proxmox_restore_backup_lxc"),
     ("proxmox_restore_backup_lxc", {"node": "pve1", "vmid": 300, "archive": MAIL_PBS}, "is a backup of a VM"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300,
@@ -291,7 +291,7 @@ def test_restore_a_vm():
     bench = Bench()
     answer = bench.run("proxmox_restore_backup_vm", node="pve1", vmid=300, archive=WEB, wait=3600)
     assert not answer.failed and "VM 300 (web01) restored on pve1 from %s" % WEB in answer.text, answer.text
-    assert "It is stopped." in answer.text and "the MAC addresses of guest 100" in answer.text
+    assert "It is stopped now." in answer.text and "the MAC addresses of guest 100" in answer.text
     assert guest_of(bench, 300).name == "web01" and answer.data["name"] == "web01"
 
 
@@ -300,7 +300,7 @@ def test_restore_a_container_where_its_root_disk_was():
     answer = bench.run("proxmox_restore_backup_lxc", node="pve3", vmid=301, archive=DEV, unique=True, start=True,
                        wait=3600)
     assert not answer.failed and "Container 301 (dev) restored on pve3" in answer.text, answer.text
-    assert "It is running." in answer.text and "MAC" not in answer.text and answer.data["storage"] == "local-lvm"
+    assert "It is running now." in answer.text and "MAC" not in answer.text and answer.data["storage"] == "local-lvm"
     assert guest_of(bench, 301).conf["rootfs"].startswith("local-lvm:")
 
 

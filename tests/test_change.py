@@ -60,7 +60,7 @@ CASES = [
 # --------------------------------------------------------------------------------------------------------------- clones
 
 @pytest.mark.parametrize("tool, arguments, words", [
-    ("proxmox_clone_vm", {"vmid": 9000, "newid": 300, "storage": "nas"}, "set full=true"),
+    ("proxmox_clone_vm", {"vmid": 9000, "newid": 300, "storage": "nas"}, "Set full=true"),
     ("proxmox_clone_vm", {"vmid": 107, "newid": 300, "full": False, "format": "raw"}, "linked clone"),
     ("proxmox_clone_lxc", {"vmid": 201, "newid": 300}, "only from a snapshot"),
     ("proxmox_clone_lxc", {"vmid": 201, "newid": 300, "hostname": "a_b"}, "DNS name"),
@@ -70,6 +70,7 @@ def test_what_is_refused_before_it_is_sent(tool, arguments, words):
     bench = Bench()
     answer = bench.run(tool, **arguments)
     assert answer.failed and words in answer.text
+    assert ("Nothing was sent." in answer.text) == ("was not called" not in answer.text)
     assert bench.sent(reads=False) == []
 
 

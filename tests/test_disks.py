@@ -4,7 +4,8 @@ from test_change import digest
 
 from support import Bench
 from tools.base.failures import Failure
-from tools.disks import _with_unit, new_size
+from tools.base.storage import new_size
+from tools.disks import _with_unit
 from tools.pve.formats import gib
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -112,9 +113,9 @@ def test_a_resize_has_its_unit(size, text):
 
 @pytest.mark.parametrize("tool, arguments, words", [
     ("add_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm", "size": "5"},
-     "scsi0 of VM 100 is taken: local-lvm:vm-100-disk-0"),
+     "VM 100 has scsi0 already: local-lvm:vm-100-disk-0"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm", "size": "5"}, "The next free one is scsi1"),
-    ("add_disk_vm", {"vmid": 100, "disk": "ide2", "storage": "local-lvm", "size": "5"}, "ide2 of VM 100 is taken"),
+    ("add_disk_vm", {"vmid": 100, "disk": "ide2", "storage": "local-lvm", "size": "5"}, "VM 100 has ide2 already"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "+5G"}, "leave the + out"),
     ("add_disk_vm", {"vmid": 100, "disk": "scsi31", "storage": "local-lvm", "size": "5"}, "scsi0-30"),
     ("add_disk_vm", {"vmid": 100, "disk": "unused0", "storage": "local-lvm", "size": "5"}, "disk: "),
@@ -124,7 +125,7 @@ def test_a_resize_has_its_unit(size, text):
     ("add_disk_vm", {"vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "5", "cache": "none,ro=1"},
      "may not hold a comma"),
     ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp0", "storage": "local-lvm", "size": "5"},
-     "mp0 of container 201 is taken"),
+     "Container 201 has mp0 already"),
     ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "/var/cache/"},
      "mp0 is on /var/cache/ already"),
     ("add_mountpoint_lxc", {"vmid": 201, "mp": "mp1", "storage": "local-lvm", "size": "5", "path": "data"},
@@ -138,17 +139,17 @@ def test_a_resize_has_its_unit(size, text):
                                                                       "cannot be made smaller"),
     ("resize_disk_lxc", {"vmid": 201, "disk": "rootfs", "size": "1"}, "cannot be made smaller"),
     ("resize_disk_vm", {"vmid": 100, "disk": "scsi0", "size": "-5G"}, "is not a size"),
-    ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. Nothing was sent. It has: "
+    ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. It has: "
                                                                       "ide2, scsi0"),
-    ("resize_disk_vm", {"vmid": 100, "disk": "ide2", "size": "+5G"}, "a CD drive"),
-    ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"}, "no volume on a storage (/tank/media)"),
+    ("resize_disk_vm", {"vmid": 100, "disk": "ide2", "size": "+5G"}, "A CD drive cannot be "),
+    ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"}, "What is no volume on a storage cannot be grown: mp0 of container 205 is /tank/media."),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7"}, "VM 100 has no scsi7"),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7", "destroy": True}, "VM 100 has no scsi7"),
     ("remove_disk_vm", {"vmid": 100, "disk": "unused3"}, "VM 100 has no unused3"),
-    ("remove_disk_vm", {"vmid": 102, "disk": "ide2", "destroy": True}, "no volume that could be destroyed"),
-    ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp7"}, "has no mp7. Nothing was sent. It has: mp0, rootfs"),
-    ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp0", "destroy": True}, "stop it first"),
-    ("remove_mountpoint_lxc", {"vmid": 205, "mp": "mp0", "destroy": True}, "leave destroy out"),
+    ("remove_disk_vm", {"vmid": 102, "disk": "ide2", "destroy": True}, "There is no volume to destroy"),
+    ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp7"}, "has no mp7. It has: mp0, rootfs"),
+    ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp0", "destroy": True}, "Stop it first"),
+    ("remove_mountpoint_lxc", {"vmid": 205, "mp": "mp0", "destroy": True}, "Leave destroy out"),
     ("remove_mountpoint_lxc", {"vmid": 201, "mp": "rootfs"}, "mp: "),
     ("move_disk_vm", {"vmid": 100, "disk": "scsi0", "storage": "local-lvm"}, "is on local-lvm already"),
     ("move_disk_lxc", {"vmid": 203, "disk": "rootfs", "storage": "local-lvm"}, "is on local-lvm already"),
@@ -159,6 +160,7 @@ def test_what_is_refused_with_nothing_sent(tool, arguments, words):
     bench = Bench()
     answer = bench.run("proxmox_" + tool, **arguments)
     assert answer.failed and words in answer.text
+    assert ("Nothing was sent." in answer.text) == ("was not called" not in answer.text)
     assert bench.sent(reads=False) == []
 
 
@@ -221,7 +223,7 @@ def test_a_disk_that_was_only_pending_is_not_destroyed_with_it():
     bench = Bench()
     bench.run("proxmox_add_disk_vm", vmid=100, disk="sata1", storage="local-lvm", size="4")
     answer = bench.run("proxmox_remove_disk_vm", vmid=100, disk="sata1", destroy=True)
-    assert answer.failed and "it is unused0 now; proxmox_remove_disk_vm disk=unused0 destroys it" in answer.text
+    assert answer.failed and "it is unused0 now. proxmox_remove_disk_vm disk=unused0 destroys it" in answer.text
 
 
 def test_proxmox_7_grows_a_disk_without_a_task():
@@ -361,7 +363,7 @@ def test_the_volume_of_a_linked_clone_is_the_clones_own():
     assert len(bench.sent(reads=False)) == 1
     bench.cluster.world.guests[107].conf["unused1"] = "local-lvm:vm-100-disk-0"
     answer = bench.run("proxmox_remove_disk_vm", vmid=107, disk="unused1")
-    assert answer.failed and "a volume of guest 100" in answer.text and bench.sent(reads=False) == []
+    assert answer.failed and "belongs to guest 100" in answer.text and bench.sent(reads=False) == []
 
 
 def test_a_dry_run_shows_both_steps():
@@ -397,7 +399,7 @@ def test_a_source_that_is_kept_is_named():
     ("move_disk_vm", {"vmid": 103, "disk": "scsi0", "storage": "pbs"}, "images"),
     ("move_disk_vm", {"vmid": 103, "disk": "scsi0", "storage": "nowhere"}, "storage 'nowhere' does not exist"),
     ("move_disk_lxc", {"vmid": 205, "disk": "rootfs", "storage": "nowhere"}, "storage 'nowhere' does not exist"),
-    ("move_disk_vm", {"vmid": 100, "disk": "ide2", "storage": "san"}, "a CD drive"),
+    ("move_disk_vm", {"vmid": 100, "disk": "ide2", "storage": "san"}, "A CD drive cannot be "),
 ])
 def test_a_move_that_fails_is_explained(tool, arguments, words):
     bench = Bench()

@@ -4,6 +4,7 @@ from test_cluster import AUDITOR, canned, weight
 
 import support
 from tools import guests
+from tools.base.guest import changes, pending
 from tools.pve.client import PveError
 
 ALL = "GET /cluster/resources type=vm"
@@ -151,7 +152,7 @@ def test_status_of_a_suspended_and_a_sparing_guest():
     bench = canned(support.Bench(), current={
         "status": "stopped", "lock": "suspended", "name": "x", "mem": 0, "maxmem": "1024"})
     answer = bench.run("proxmox_get_vm_status", vmid=100)
-    assert answer.text == "\u2705 VM 100 x on pve1: stopped (suspended to disk)\nlock: suspended\nmemory: 1 KiB"
+    assert answer.text == "\u2705 VM 100 x on pve1: stopped (hibernated)\nlock: suspended\nmemory: 1 KiB"
     bench = canned(support.Bench(), current={"status": "running", "qmpstatus": "io-error", "cpu": 0, "cpus": 2,
                                              "ha": {"managed": "1", "state": "started"}})
     answer = bench.run("proxmox_get_vm_status", vmid=100)
@@ -307,7 +308,7 @@ def test_pending_secrets_are_masked():
     entries = [{"key": "cipassword", "value": "old", "pending": "new"}, {"key": "scsi10", "value": "x", "delete": 1},
                {"key": "scsi2", "pending": "y"}, {"key": "name", "value": "x"},
                {"key": "sshkeys", "pending": "ssh-rsa%20" + "A" * 300 + "%20me%0A"}]
-    assert guests.waiting(entries) == [
+    assert changes(pending(entries)[1]) == [
         {"key": "cipassword", "now": "(set, not shown)", "then": "(set, not shown)"},
         {"key": "scsi2", "then": "y"}, {"key": "scsi10", "now": "x", "removed": True},
         {"key": "sshkeys", "then": ["ssh-rsa AAAAAAAA...AAAAAAAA me"]}]

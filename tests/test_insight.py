@@ -4,6 +4,7 @@ import pytest
 
 from support import Bench, answering, ok
 from tools import insight
+from tools.base.lists import without_backup
 from tools.pve import text
 
 FIND = "GET /cluster/resources type=vm"
@@ -95,7 +96,7 @@ GUESTS = [{"vmid": 100, "node": "a", "pool": "p"}, {"vmid": 101, "node": "b"}, {
     ([{"pool": "p", "node": "b"}], [100, 101, 102]),
     ([{"vmid": "100"}, {"pool": "p"}, {"vmid": 102, "enabled": "1"}], [101])])
 def test_which_guests_no_job_takes(jobs, left):
-    assert [guest["vmid"] for guest in insight.uncovered(GUESTS, jobs)] == left
+    assert [guest["vmid"] for guest in without_backup(GUESTS, jobs)] == left
 
 
 # ------------------------------------------------------------------------------------------------------- inside a guest

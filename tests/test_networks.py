@@ -56,7 +56,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("tool, arguments, words", [
-    ("add_network_vm", {"vmid": 100, "net": "net1", "bridge": "vmbr0"}, "net1 of VM 100 is taken"),
+    ("add_network_vm", {"vmid": 100, "net": "net1", "bridge": "vmbr0"}, "VM 100 has net1 already"),
     ("add_network_vm", {"vmid": 100, "net": "net1", "bridge": "vmbr0"}, "The next free one is net2"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0,firewall=0"}, "bridge: "),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0\nnet3=virtio"}, "bridge: "),
@@ -66,7 +66,7 @@ CASES = [
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "macaddr": "01:00:00:00:00:00"}, "unicast MAC"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "vlan": 1, "tag": 2}, "given twice"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "ip": "dhcp"}, "ip: unknown argument"),
-    ("add_network_lxc", {"vmid": 201, "net": "net0", "bridge": "vmbr0"}, "net0 of container 201 is taken"),
+    ("add_network_lxc", {"vmid": 201, "net": "net0", "bridge": "vmbr0"}, "Container 201 has net0 already"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5"},
      "no prefix: write it as 192.168.1.5/24"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "ip": "192.168.1.5/24,gw=1.1.1.1"},
@@ -82,7 +82,7 @@ CASES = [
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "name": "eth0"}, "has a eth0 already (net0)"),
     ("add_network_lxc", {"vmid": 201, "net": "net2", "bridge": "vmbr0", "name": "eth9,type=x"},
      "not an interface name"),
-    ("update_network_vm", {"vmid": 100, "net": "net9", "tag": 5}, "VM 100 has no net9. Nothing was sent. It has: net0, "
+    ("update_network_vm", {"vmid": 100, "net": "net9", "tag": 5}, "VM 100 has no net9. It has: net0, "
                                                                   "net1"),
     ("update_network_vm", {"vmid": 100, "net": "net1"}, "Nothing to change was given"),
     ("update_network_lxc", {"vmid": 201, "net": "net5", "tag": 5}, "has no net5"),
@@ -95,6 +95,7 @@ def test_what_is_refused_with_nothing_sent(tool, arguments, words):
     bench = Bench()
     answer = bench.run("proxmox_" + tool, **arguments)
     assert answer.failed and words in answer.text
+    assert ("Nothing was sent." in answer.text) == ("was not called" not in answer.text)
     assert bench.sent(reads=False) == []
 
 

@@ -136,9 +136,9 @@ def test_a_container_is_changed_at_once():
     ({"delete": ["force"]}, "'force' is not an option"), ({"delete": ["../x"]}, "delete"),
     ({"options": "[1]"}, "options"),
     ({"delete": ["hookscript"]}, "has no hookscript"), ({"revert": ["cores"]}, "nothing to revert"),
-    ({"options": {"scsi0": "local-lvm:8"}}, "scsi0 of VM 100 holds local-lvm:vm-100-disk-0"),
+    ({"options": {"scsi0": "local-lvm:8"}}, "VM 100 has local-lvm:vm-100-disk-0 as its scsi0"),
     ({"options": {"scsi0": "none,media=cdrom"}}, "another volume would take its place"),
-    ({"options": {"net0": "virtio,bridge=vmbr1"}}, "has the MAC address BC:24:11:00:01:00"),
+    ({"options": {"net0": "virtio,bridge=vmbr1"}}, "MAC address of net0 of VM 100 is BC:24:11:00:01:00"),
     ({"options": {"net0": "virtio=BC:24:11:00:01:99,bridge=vmbr1"}}, "proxmox_update_network_vm")])
 def test_what_is_refused_before_anything_is_sent(arguments, words):
     bench = Bench()
@@ -292,7 +292,7 @@ def test_a_container_whose_conversion_is_not_seen():
     ("proxmox_template_vm", 100, "is running; it must be stopped"),
     ("proxmox_template_vm", 102, "Delete its snapshots first"),
     ("proxmox_template_lxc", 203, "snapshot"), ("proxmox_template_lxc", 200, "is running; it must be stopped"),
-    ("proxmox_reset_vm", 102, "is stopped, there is nothing to reset"), ("proxmox_reset_vm", 999, "no guest 999")])
+    ("proxmox_reset_vm", 102, "is stopped, so there is nothing to reset"), ("proxmox_reset_vm", 999, "no guest 999")])
 def test_what_cannot_be_turned_or_reset(tool, vmid, words):
     bench = Bench()
     answer = bench.run(tool, vmid=vmid)

@@ -96,13 +96,14 @@ def meddle_state(bench, vmid, name, state):
     ("proxmox_rollback_snapshot_vm", {"vmid": 100, "snapname": "current"}, "VM 100 has no snapshot current"),
     ("proxmox_rollback_snapshot_vm", {"vmid": 107, "snapname": "nope"}, "It has none."),
     ("proxmox_delete_snapshot_lxc", {"vmid": 203, "snapname": "nope"},
-     "Container 203 has no snapshot nope. Nothing was sent"),
+     "Container 203 has no snapshot nope. It has: clean."),
     ("proxmox_delete_snapshot_vm", {"vmid": 100, "snapname": "../clone"}, "is not a snapshot name"),
 ])
 def test_refusals_send_nothing(tool, arguments, says):
     bench = Bench()
     answer = bench.run(tool, **arguments)
     assert answer.failed and says in answer.text, answer.text
+    assert ("Nothing was sent." in answer.text) == ("was not called" not in answer.text)
     assert writes(bench) == []
 
 

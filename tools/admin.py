@@ -5,10 +5,9 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Later, Table, data_only
 from tools.base.failures import Failure
+from tools.base.lists import pattern, without_backup
 from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.guests import pattern
-from tools.insight import uncovered
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
@@ -86,7 +85,7 @@ def list_not_backed_up(call):
     except PveError as error:
         if error.status != 403:
             raise
-        rows = uncovered(list(guests.values()), call.get("/cluster/backup") or [])
+        rows = without_backup(list(guests.values()), call.get("/cluster/backup") or [])
         note = ("Worked out from the backup jobs that are switched on, templates left out: Proxmox's own list is for "
                 "root@pam only.")
     if call.args.node:
@@ -239,7 +238,7 @@ def cancel_task(call):
     def target():
         task = call.get(path, ids)
         if task.get("status") != "running":
-            raise Failure("The task %s is over (%s). Nothing was sent." % (
+            raise Failure("The task %s is over (%s)." % (
                 subject, text.line(task.get("exitstatus") or "unknown")))
         return ("Stop the running task %s, begun by %s? What it was doing is left half done. (%s)" % (
             subject, text.line(upid.user), call.args.upid), {"status": "running"})

@@ -75,11 +75,11 @@ def _named(endpoint, verb):
     """(verb or None, path) of "POST /pools", or of a path and a verb."""
     match = re.match(r"\s*([A-Za-z]+)\s+(/\S.*)", endpoint, re.DOTALL)
     if match and verb and verb_of(verb) != verb_of(match.group(1)):
-        raise Failure("%r and verb %r contradict each other. Nothing was sent." % (endpoint[:80], verb[:20]))
+        raise Failure("The endpoint %r and the verb %r contradict each other." % (endpoint[:80], verb[:20]))
     if match:
         verb, endpoint = match.groups()
     if verb and verb_of(verb) not in VERBS:
-        raise Failure("%r is none of %s. Nothing was sent." % (verb[:20], ", ".join(VERBS)))
+        raise Failure("The verb %r is none of %s." % (verb[:20], ", ".join(VERBS)))
     return verb_of(verb) if verb else None, endpoint.strip()
 
 
@@ -133,7 +133,7 @@ def _find(doc, verb, path):
         return doc.find(verb, path)
     except ValueError as error:                         # UnknownEndpoint, or a path that must not be sent
         hint = " proxmox_api_search finds endpoints by words." if isinstance(error, UnknownEndpoint) else ""
-        raise Failure("%s. Nothing was sent.%s" % (str(error).rstrip("."), hint)) from None
+        raise Failure("%s.%s" % (str(error).rstrip("."), hint)) from None
 
 
 def _told(described):
@@ -227,7 +227,7 @@ def _value(name, value):
         try:
             return property_string(value)
         except Misfit as error:
-            raise Failure("%s: %s. Nothing was sent." % (name, error)) from None
+            raise Failure("The parameter %s does not fit: %s." % (name, error)) from None
     return value
 
 
@@ -243,14 +243,14 @@ def _checked(doc, verb, path, parameters):
     problems = doc.check(endpoint, ids, parameters)
     if problems:
         listed = "\n".join("- " + text.line(problem, 500) for problem in problems)
-        raise Failure("The call does not fit %s. Nothing was sent.\n%s\nproxmox_api_describe endpoint=\"%s\" tells "
+        raise Failure("The call does not fit %s:\n%s\nproxmox_api_describe endpoint=\"%s\" tells "
                       "what it takes." % (endpoint, listed, endpoint))
     for name in endpoint.in_path:
         parameters.pop(name, None)                      # the same value as in the path
     try:
         return endpoint, endpoint.fill(ids)
     except ValueError as error:
-        raise Failure("%s. Nothing was sent." % error) from None
+        raise Failure("The call cannot be made: %s." % error) from None
 
 
 def _unchecked(path, parameters):
@@ -258,11 +258,11 @@ def _unchecked(path, parameters):
     path = re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path)
     wrong = [part for part in path.split("/")[1:] if not _SEGMENT.fullmatch(part)] or re.search(_NO_VMID, path)
     if wrong or not path.startswith("/"):
-        raise Failure("%r cannot be sent as a path: it starts with / and each part of it is made of letters, digits "
-                      "and . _ : @ ! + , = ~ -. Nothing was sent." % path[:200])
+        raise Failure("The path %r cannot be sent: one starts with / and each part of it is made of letters, digits "
+                      "and . _ : @ ! + , = ~ -." % path[:200])
     names = [name for name in parameters if not _PARAMETER_NAME.fullmatch(name)]
     if names:
-        raise Failure("%s cannot be the name of a parameter. Nothing was sent." % ", ".join(map(repr, names))[:200])
+        raise Failure("A parameter cannot be called %s." % ", ".join(map(repr, names))[:200])
     return quote(path, safe="/:@!+,=~")
 
 
@@ -271,14 +271,14 @@ def _refuse(call, verb, plain):
     request = "%s %s" % (verb, plain)
     for pattern, why in _NEVER:
         if re.fullmatch(pattern, request):
-            raise Failure("%s is not sent: %s. Nothing was sent." % (request, why))
+            raise Failure("%s is never sent: %s." % (request, why))
     settings = call.host.settings
     if _COMMANDS.fullmatch(request) and settings.allowed_commands:
-        raise Refused("PROXMOX_ALLOWED_COMMANDS is set; proxmox_execute_vm_command runs what it lists. Nothing was "
-                      "sent.", "%s runs any command" % request)
+        raise Refused("PROXMOX_ALLOWED_COMMANDS is set; proxmox_execute_vm_command runs what it lists.",
+                      "%s runs any command" % request)
     if _COMMANDS.fullmatch(request) and not settings.allow_unsafe_commands:
         raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
-                      "proxmox_execute_vm_command runs a plain command in a VM without. Nothing was sent.",
+                      "proxmox_execute_vm_command runs a plain command in a VM without.",
                       "%s runs any command" % request)
 
 

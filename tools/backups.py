@@ -5,15 +5,15 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Table
 from tools.base.call import NAMES
-from tools.base.failures import Failure
+from tools.base.edit import act
+from tools.base.failures import Failure, explained
+from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, named
 from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting
 from tools.base.schema import REQUIRED, Arg
-from tools.guests import volume_size
-from tools.lifecycle import (act, begun, condition, explained, glance, is_on, look, loss, meanings, named, not_begun,
-                             refusal, target)
+from tools.base.storage import usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import owner_of, parse_upid
+from tools.pve.formats import on, owner_of, parse_upid
 from tools.pve.text import Column
 
 Flag = Optional[bool]
@@ -61,14 +61,14 @@ BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int
                 Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
                 Column("encrypted", kind="bool"), Column("verified"), Column("notes"))
 
-EXPLAINED = meanings(
+EXPLAINED = (
     (r"max backup limit",
      "Nothing was removed, for that was not asked: delete old backups (proxmox_delete_backup), or use prune=true."),
     (r"(?:lzop|zstd|pigz|gzip).*exit code 127",
      "The node lacks the program for this; use compress=zstd, which is always there."),
     (r"remove protected volume",
-     "Take its protection off first, if that is meant: in the web interface, or set protected=0 on the volume."),
-    (r"vm is running|overwrite running container|CT \d+ is running", "Stop it first ({stop})."),
+     "Take its protection off first, if that is meant (proxmox_update_backup protected=false)."),
+    (r"vm is running|overwrite running container|CT \d+ is running", "Stop it first (proxmox_stop_{kind})."),
     (r"does not support container directories",
      "Give a storage that takes container disks (content rootdir); proxmox_get_storage shows them."),
     (r"HA managed|managed by HA", "Use mode=snapshot; HA would start the guest again."),
@@ -85,18 +85,6 @@ def backups_on(call, storage, vmid=None):
     entries = call.get("/nodes/{node}/storage/{storage}/content", {"storage": storage}, content="backup", vmid=vmid)
     return [dict(entry, size=volume_size(entry)) for entry in entries if entry.get("content", "backup") == "backup"
             and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))]
-
-
-def usable(call, content):
-    """({name: entry} of the node's storages that take `content` and can be reached, names of those that cannot)."""
-    found, lost = {}, []
-    for entry in call.get("/nodes/{node}/storage", content=content):
-        if str(entry.get("enabled", 1)) == "1":
-            if str(entry.get("active", 1)) == "1":
-                found[entry["storage"]] = entry
-            else:
-                lost.append(entry["storage"])
-    return found, sorted(lost)
 
 
 #: format of a PBS backup and marks in the names of the others -> what it is a backup of.
@@ -116,8 +104,8 @@ def tidy(entry):
     """A backup's entry with guest, vmid, verified and flags as our rows have them; false flags are left out."""
     verification = entry.get("verification")
     return dict(entry, guest=guest_kind(entry), vmid=entry.get("vmid") or owner_of(str(entry.get("volid"))),
-                encrypted=True if entry.get("encrypted") else None,
-                protected=True if str(entry.get("protected", 0)) == "1" else None,
+                encrypted=True if on(entry.get("encrypted")) else None,
+                protected=True if on(entry.get("protected")) else None,
                 verified=verification.get("state") if isinstance(verification, dict) else None)
 
 
@@ -211,14 +199,14 @@ def _backup_storage(call):
     found, _ = usable(call, "backup")
     if "local" in found or len(found) == 1:
         return "local" if "local" in found else next(iter(found))
-    raise refusal("Say on which storage: node %s has %s. Nothing was sent." % (call.node, " and ".join(
+    raise Failure("Say on which storage: node %s has %s." % (call.node, " and ".join(
         "%s (%s free)" % (name, text.size(found[name].get("avail") or 0)) for name in sorted(found))
         or "none for backups that this token may use (privilege Datastore.AllocateSpace)"))
 
 
 def _before_pruning(call, state, storage):
     entries = backups_on(call, storage, call.args.vmid)
-    kept = sum(str(entry.get("protected", 0)) == "1" for entry in entries)
+    kept = sum(on(entry.get("protected")) for entry in entries)
     return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
             "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
                               ", %d protected (they stay)" % kept if kept else ""),
@@ -229,7 +217,7 @@ def _refuse_wrong_node(call):
     call.forget()
     where = call.guest()["node"]
     if where != call.node:
-        raise refusal("%s is on node %s, not on %s, so Proxmox did nothing: no backup was made. Call again with "
+        raise Failure("%s is on node %s, not on %s, so Proxmox did nothing: no backup was made. Call again with "
                       "node=%s, or leave node out." % (call.subject, where, call.node, where))
 
 
@@ -239,13 +227,13 @@ def the_backup(call, storage, volid):
     """The entry (dict) of one backup; Failure when `volid` names no backup on `storage`, or none that can be seen."""
     where, name = volid.split(":", 1)
     if where != storage:
-        raise refusal("%s lies on storage %s, not on %s. Nothing was sent." % (volid, where, storage))
+        raise Failure("The volume %s lies on storage %s, not on %s." % (volid, where, storage))
     if not name.startswith("backup/"):
-        raise refusal("%s is not a backup (STORAGE:backup/...). Nothing was sent; proxmox_list_backups lists them."
+        raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them."
                       % volid)
     entry = next((one for one in backups_on(call, storage, owner_of(volid)) if one.get("volid") == volid), None)
     if entry is None:
-        raise refusal("There is no backup %s on node %s, or this token may not see it. Nothing was sent; "
+        raise Failure("There is no backup %s on node %s, or this token may not see it. "
                       "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
     return entry
 
@@ -255,7 +243,7 @@ def restore(call):
     entry = the_backup(call, archive.split(":")[0], archive)
     kind, source = guest_kind(entry), tidy(entry)["vmid"]
     if kind not in (call.kind, None):
-        raise refusal("%s is a backup of a %s. Nothing was sent; use proxmox_restore_backup_%s." % (
+        raise Failure("The archive %s is a backup of a %s. Use proxmox_restore_backup_%s." % (
             archive, NAMES[kind], "lxc" if kind == "lxc" else "vm"))
     guests = {int(row["vmid"]): row for row in call.resources() if row.get("vmid")}
     storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
@@ -265,10 +253,8 @@ def restore(call):
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
     outcome = act(call, EXPLAINED, vmid=vmid, storage=storage, unique=call.args.unique or None,
                   start=call.args.start or None, **params)
-    state = (begun if call.args.start else glance)(call) if outcome.upid and outcome.ok else {}
-    notes = ["It is %s." % condition(state)] if state else []
-    if call.args.start and state and not is_on(state):
-        notes.append(not_begun(call))
+    state, note = afterwards(call, outcome, call.args.start)
+    notes = [note] if note else []
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)
@@ -282,14 +268,14 @@ def _overwrite(call, taken, entry):
     who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
                                      taken.get("node"))
     if not call.args.force:
-        raise refusal("The vmid is taken by %s. Nothing was sent; choose a free one (proxmox_get_next_vmid), or "
+        raise Failure("The vmid is taken by %s. Choose a free one (proxmox_get_next_vmid), or "
                       "overwrite that guest with force=true." % who)
     if taken.get("type") != call.kind or taken.get("node") != call.node:
-        raise refusal("The vmid is taken by %s: only a %s on node %s could be overwritten. Nothing was sent; choose a "
-                      "free one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
-    state, disks, snapshots, digest = target(call)
+        raise Failure("The vmid is taken by %s: only a %s on node %s could be overwritten. Choose a free "
+                      "one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
+    state, disks, snapshots, digest = at_stake(call)
     if is_on(state):
-        raise refusal("%s runs and cannot be overwritten. Nothing was sent; stop it first (%s)." % (
+        raise Failure("%s is running and cannot be overwritten. Stop it first (%s)." % (
             who, call.name.replace("restore_backup", "shutdown")))
     gone = loss(disks, snapshots)
     return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
@@ -304,13 +290,13 @@ def _root_storage(call):
     try:
         config = call.get("/nodes/{node}/vzdump/extractconfig", volume=call.args.archive)
     except PveError as error:
-        raise refusal("Say on which storage: the config in the backup, which would tell it, could not be read. Nothing "
-                      "was sent.\n%s" % error) from None
+        raise Failure("Say on which storage: the config in the backup, which would tell it, could not be read.\n%s"
+                      % error) from None
     line = re.search(r"^rootfs:\s*([^\s:,]+):", re.split(r"(?m)^\[", config)[0], re.M)
     found, _ = usable(call, "rootdir")
     if line and line.group(1) in found:
         return line.group(1)
-    raise refusal("Say on which storage: %s. Nothing was sent; node %s has %s." % (
+    raise Failure("Say on which storage: %s. Node %s has %s." % (
         "the root disk was on %s, which takes no container disks on this node now" % line.group(1) if line else
         "the config in the backup names none", call.node,
         ", ".join(sorted(found)) or "none for container disks that this token may use"))
@@ -321,9 +307,9 @@ def _root_storage(call):
 def delete(call):
     def describe():
         entry = the_backup(call, call.args.storage, call.args.volume)
-        if str(entry.get("protected", 0)) == "1":
-            raise refusal("%s is protected (%s). Nothing was sent; take its protection off first, if that is meant: in "
-                          "the web interface, or set protected=0 on the volume." % (call.args.volume, about(entry)))
+        if on(entry.get("protected")):
+            raise Failure("The backup %s is protected (%s). Take its protection off first, if that is meant "
+                          "(proxmox_update_backup protected=false)." % (call.args.volume, about(entry)))
         return ("Delete the backup %s (%s) for good?" % (call.args.volume, about(entry)),
                 dict(facts(entry), was=about(entry)))
     found = call.confirm(describe)

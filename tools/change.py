@@ -2,12 +2,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.edit import change, explained
+from tools.base.edit import act, change
 from tools.base.failures import Failure
+from tools.base.guest import is_on, name, named
 from tools.base.row import ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 
 
 @dataclass
@@ -64,26 +66,23 @@ _RESIZE_HINTS = ((r"balloon value too large", "balloon may not be more than memo
 def clone(call):
     """A clone, told by the name it has got. Linked is Proxmox's default for templates (API2/Qemu.pm, clone_vm)."""
     args, source = call.args, call.get("./status/current")
-    linked = not args.full if args.full is not None else str(source.get("template") or 0) == "1"
+    linked = not args.full if args.full is not None else on(source.get("template"))
     if linked and (args.storage or getattr(args, "format", None)):
         raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. "
-                      "Nothing was sent; set full=true, or leave them out.")
-    if call.kind == "lxc" and source.get("status") == "running" and not linked and not args.snapname:
-        raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Nothing "
-                      "was sent; give snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
+                      "Set full=true, or leave them out.")
+    if call.kind == "lxc" and is_on(source) and not linked and not args.snapname:
+        raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Give "
+                      "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
     params = dict(call.parameters(), newid=args.newid)
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
-    try:
-        outcome = call.done(call.send(**params))
-    except (PveError, Failure) as error:
-        raise explained(error, _CLONE_HINTS) from None
-    name = args.hostname or (_name(call) if outcome.ok else None)
+    outcome = act(call, _CLONE_HINTS, **params)
+    got = args.hostname or (_name(call) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone" % (
-        text.called(call.subject, source.get("name")), text.called(str(args.newid), name),
+        named(call, source), text.called(str(args.newid), got),
         " on node %s" % args.target if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
-    return call.tell(outcome, says, newid=args.newid, name=name, full=not linked)
+    return call.tell(outcome, says, newid=args.newid, name=got, full=not linked)
 
 
 def _name(call):
@@ -92,7 +91,7 @@ def _name(call):
         config = call.get("/nodes/{target}/{kind}/{newid}/config", ids={"target": call.args.target or call.node})
     except PveError:
         return None
-    return config.get("name") or config.get("hostname")
+    return name(config)
 
 
 #: What holds when the config has no such key (qemu-server and pve-container).
@@ -104,7 +103,7 @@ def resize(call):
     """A new size, and what of it waits for a restart."""
     wanted, before = call.parameters(), {}
     if not wanted:
-        raise Failure("Nothing to change was given: at least one of %s. Nothing was sent."
+        raise Failure("Nothing to change was given: say at least one of %s."
                       % ", ".join(key for key in vars(call.args) if key not in ("vmid", "node")))
 
     def work_out(config):

@@ -3,9 +3,10 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Table, data_only
+from tools.base.guest import by_state, counted
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
 from tools.base.schema import Arg
-from tools.guests import by_state, said, space, storages
+from tools.base.storage import of_cluster, space
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -153,7 +154,7 @@ def get_cluster_status(call):
     count = {"total": len(guests), "vms": sum(row["type"] == "qemu" for row in guests),
              "containers": sum(row["type"] == "lxc" for row in guests), "by_status": by_state(guests),
              "locked": [{"vmid": row.get("vmid"), "lock": row["lock"]} for row in guests if row.get("lock")]}
-    places = storages([row for row in resources if row.get("type") == "storage"])
+    places = of_cluster([row for row in resources if row.get("type") == "storage"])
     full = sorted((row for row in places if row.get("used_fraction", 0) >= NEARLY_FULL),
                   key=lambda row: -row["used_fraction"])
     lost = [dict(row, not_on=_missing(row, online)) for row in places if _missing(row, online)]
@@ -197,7 +198,7 @@ def _guests(count):
         yield "No guests: there are none, or the token lacks VM.Audit on /vms."
         return
     yield "%s (%s, %s): %s" % (text.plural(count["total"], "guest"), text.plural(count["vms"], "VM"),
-                               text.plural(count["containers"], "container"), said(count["by_status"]))
+                               text.plural(count["containers"], "container"), counted(count["by_status"]))
     if count["locked"]:
         yield "Locked: " + text.line(", ".join("%(vmid)s (%(lock)s)" % row for row in count["locked"]), 400)
 

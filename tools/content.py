@@ -6,9 +6,10 @@ from urllib.parse import unquote, urlsplit
 
 from tools.base.answers import Later, Table
 from tools.base.failures import Failure
+from tools.base.lists import pattern
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.guests import pattern, volume_size
+from tools.base.storage import volume_size
 from tools.pve import text
 from tools.pve.text import Column
 
@@ -99,14 +100,14 @@ def download_url(call):
     name = _file_of(args.url)
     name = args.filename or name
     if not _FILE.fullmatch(name):
-        raise Failure("%r is not a file name. Nothing was sent." % name[:80] if args.filename else
-                      "No file name can be taken from the URL; give filename. Nothing was sent.")
+        raise Failure("%r is not a file name." % name[:80] if args.filename else
+                      "No file name can be taken from the URL; give filename.")
     content = args.content or next((kind for ending, kind in _ENDINGS if re.search(ending + r"\Z", name.lower())), None)
     if content is None:
-        raise Failure("What %s is cannot be told from its name; give content (iso, vztmpl or import). Nothing was "
-                      "sent." % text.line(name))
+        raise Failure("What %s is cannot be told from its name; give content (iso, vztmpl or import)."
+                      % text.line(name))
     if bool(args.checksum) != bool(args.checksum_algorithm):
-        raise Failure("checksum and checksum_algorithm belong together. Nothing was sent.")
+        raise Failure("The arguments checksum and checksum_algorithm belong together.")
     outcome = call.done(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
         "checksum-algorithm": args.checksum_algorithm, "verify-certificates": args.verify_certificates}))
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
@@ -122,9 +123,9 @@ def _file_of(url):
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s\x00-\x1f]", url):
-        raise Failure("This is not an http or https URL. Nothing was sent.")
+        raise Failure("This is not an http or https URL.")
     if "@" in parts.netloc:
-        raise Failure("The URL holds a user or a password, which would stand in the task's log. Nothing was sent.")
+        raise Failure("The URL holds a user or a password, which would stand in the task's log.")
     return unquote(parts.path.rsplit("/", 1)[-1])
 
 
@@ -160,9 +161,9 @@ def update_backup(call):
     args = call.args
     storage, _, name = args.volume.partition(":")
     if not re.match(r"backup/", name):
-        raise Failure("%s is not a backup. Nothing was sent." % text.line(args.volume, 200))
+        raise Failure("The volume %s is not a backup." % text.line(args.volume, 200))
     if args.notes is None and args.protected is None:
-        raise Failure("Say what to change: notes or protected. Nothing was sent.")
+        raise Failure("Say what to change: notes or protected.")
     params = {"notes": args.notes, "protected": args.protected}
     answer = call.send(call.tool.path, {"storage": storage}, "PUT", **params)
     said = []

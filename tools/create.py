@@ -10,13 +10,12 @@ from typing import Annotated, Optional
 from urllib.parse import quote
 
 from tools.base.answers import Table
-from tools.base.edit import explained, major
+from tools.base.edit import act, release
 from tools.base.failures import Failure
+from tools.base.guest import afterwards, check_cidr, check_gateway, is_on
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
 from tools.base.schema import REQUIRED, Arg
-from tools.disks import new_size
-from tools.lifecycle import begun, is_on, not_begun
-from tools.networks import check_cidr, check_gateway
+from tools.base.storage import new_size, usable
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import gib, property_string
@@ -89,7 +88,7 @@ TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind=
 def list_templates(call):
     names, problems, rows = [call.args.storage], [], []
     if call.args.storage is None:
-        names = list(_storages(call, "vztmpl"))
+        names = list(usable(call, "vztmpl")[0])
     for name in names:
         try:
             found = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": name}, content="vztmpl")
@@ -112,8 +111,8 @@ def list_templates(call):
 # ------------------------------------------------------------------------------------------------------- what both need
 
 _HINTS = (
-    (r"storage '[^']*' (?:does not|is not)|volume '[^']*' does not exist",
-     "proxmox_get_storage shows what each storage may hold, proxmox_list_templates the container templates."),
+    (r"volume '[^']*' does not exist",
+     "proxmox_list_templates shows the container templates, proxmox_list_storage_content what else a storage holds."),
     (r"content type needs to be 'vztmpl'",
      "ostemplate has to be a template (proxmox_list_templates); a backup is restored with proxmox_restore_backup_lxc."),
     (r"cputype|CPU model", "Give a cpu that this version of Proxmox knows, such as kvm64 or host."),
@@ -121,41 +120,33 @@ _HINTS = (
 )
 
 
-def _storages(call, content):
-    """{storage: free bytes} of the node's storages that may hold `content` and can be reached."""
-    rows = call.get("/nodes/{node}/storage", content=content, enabled=True)
-    return {row["storage"]: row.get("avail") or 0 for row in rows if row.get("active", 1)}
-
-
 def storage_for(call, content):
     """The storage for a new guest: the argument; else local-lvm, local-zfs or the one with most room for `content`."""
     if call.args.storage:
         return call.args.storage
-    rooms = _storages(call, content)
-    usual = [name for name in ("local-lvm", "local-zfs") if name in rooms]
-    return usual[0] if usual else max(rooms, key=rooms.get) if rooms else "local-lvm"
+    found, _ = usable(call, content)
+    usual = [name for name in ("local-lvm", "local-zfs") if name in found]
+    return usual[0] if usual else max(found, key=lambda name: found[name].get("avail") or 0, default="local-lvm")
 
 
 def _one_way(call, *names):
     """Failure when net0 is given beside what it already says."""
     also = [name for name in names if getattr(call.args, name) is not None]
     if call.args.net0 and also:
-        raise Failure("net0 is the whole value of the network device; %s cannot be given beside it. Nothing was sent."
+        raise Failure("The argument net0 is the whole value of the network device; %s cannot be given beside it."
                       % ", ".join(also))
 
 
-def _created(call, answer, says, notes, **found):
-    """Follow the task of a creation, see whether the guest starts if it was to, and tell it."""
-    try:
-        outcome = call.done(answer)
-    except (PveError, Failure) as error:
-        raise explained(error, _HINTS) from None
+def _created(call, params, says, notes, **found):
+    """Send the creation, follow its task, see whether the guest starts if it was to, and tell it."""
+    outcome = act(call, _HINTS, **params)
     if call.args.start and outcome.ok:
-        found["running"] = running = not outcome.upid or is_on(begun(call))
+        state, note = afterwards(call, outcome, True)
+        found["running"] = running = not outcome.upid or is_on(state)
         says = says.replace(" created on", " created and started on", 1) if running else says
         if not running:
-            notes.insert(0, not_begun(call))
-    return call.tell(outcome, says, "\n".join(notes) or None, **found)
+            notes.insert(0, note)
+    return call.tell(outcome, says, "\n".join(filter(None, notes)) or None, **found)
 
 
 # ----------------------------------------------------------------------------------------------------------- containers
@@ -169,33 +160,25 @@ def create_lxc(call):
     if args.gw:
         check_gateway("gw", args.gw, 4)
         if "/" not in ip:
-            raise Failure("gw goes with an address of its own: ip is %s. Nothing was sent; give ip with its prefix."
-                          % ip)
+            raise Failure("A gateway (gw) goes with an address of its own: ip is %s. Give ip with its prefix." % ip)
     net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": ip, "gw": args.gw,
                                          "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     storage = storage_for(call, "rootdir")
-    try:
-        answer = call.send(**{
-            "vmid": args.vmid, "ostemplate": args.ostemplate, "hostname": args.hostname, "password": args.password,
-            "ssh-public-keys": args.ssh_public_keys, "memory": args.memory, "swap": args.swap, "cores": args.cores,
-            "storage": storage, "rootfs": "%s:%s" % (storage, gib(size)), "net0": net0, "nameserver": args.nameserver,
-            "unprivileged": args.unprivileged, "features": features or None, "tags": args.tags, "pool": args.pool,
-            "onboot": args.onboot, "start": args.start})
-    except PveError as error:
-        raise explained(error, _HINTS) from None
+    params = {
+        "vmid": args.vmid, "ostemplate": args.ostemplate, "hostname": args.hostname, "password": args.password,
+        "ssh-public-keys": args.ssh_public_keys, "memory": args.memory, "swap": args.swap, "cores": args.cores,
+        "storage": storage, "rootfs": "%s:%s" % (storage, gib(size)), "net0": net0, "nameserver": args.nameserver,
+        "unprivileged": args.unprivileged, "features": features or None, "tags": args.tags, "pool": args.pool,
+        "onboot": args.onboot, "start": args.start}
     notes = []
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
                      % args.vmid)
-    return _created(call, answer, "%s created on node %s: %s on %s, net0 %s" % (
-        _called(call, args.hostname), args.node, text.size(size), storage, text.line(net0, 200)), notes,
+    return _created(call, params, "%s created on node %s: %s on %s, net0 %s" % (
+        text.called(call.subject, args.hostname), args.node, text.size(size), storage, text.line(net0, 200)), notes,
         name=args.hostname, storage=storage, net0=net0)
-
-
-def _called(call, name):
-    return "%s (%s)" % (call.subject, name) if name else call.subject
 
 
 # ------------------------------------------------------------------------------------------------------------------ VMs
@@ -204,7 +187,7 @@ def create_vm(call):
     args = call.args
     _one_way(call, "bridge", "tag")
     if args.import_from and args.disk_size:
-        raise Failure("An imported disk has the size of its image. Nothing was sent; leave disk_size out and grow it "
+        raise Failure("An imported disk has the size of its image. Leave disk_size out, and grow it "
                       "afterwards (proxmox_resize_disk_vm).")
     size = None if args.import_from else new_size(args.disk_size or "8")
     storage = storage_for(call, "images")
@@ -227,22 +210,18 @@ def create_vm(call):
         "tags": args.tags, "pool": args.pool, "onboot": args.onboot, "start": args.start}
     if any(params[key] for key in ("ciuser", "cipassword", "ipconfig0", "sshkeys")):
         params["ide0"] = "%s:cloudinit" % storage
-    try:
-        answer = call.send(**params)
-    except PveError as error:
-        raise explained(error, _HINTS) from None
     notes = []
     if re.match(r"w", args.ostype):
         notes.append("Windows needs the VirtIO drivers (virtio-win ISO) to see this disk and network card.")
-    return _created(call, answer, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
-        _called(call, args.name), args.node,
+    return _created(call, params, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
+        text.called(call.subject, args.name), args.node,
         text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,
         name=args.name, storage=storage, net0=net0)
 
 
 def _cpu(call):
     """The CPU type the web interface gives a new VM; Proxmox VE 7 does not know it: None, the API's own default."""
-    return "x86-64-v2-AES" if major(call) >= 8 else None
+    return "x86-64-v2-AES" if release(call) >= (8, 0) else None
 
 
 TOOLS = {

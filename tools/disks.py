@@ -7,16 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.edit import Disk, change, free, must_be_free, must_be_there, sent, unused
+from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
+from tools.base.guest import Disk, disks, named, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
-from tools.guests import volume_size
+from tools.base.storage import new_size, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import DISK_KEYS, gib, owner_of, parse_size, property_string
-
-SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
+from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
 
 VmDrive = Annotated[str, Arg("scsi1", format="drive")]
 VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
@@ -99,56 +98,45 @@ class MoveDiskLxc(Waiting):
 
 # --------------------------------------------------------------------------------------------------------------- adding
 
-def new_size(given):
-    """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; ValueError when it is none, or has a +."""
-    grows, size = parse_size(given)
-    if grows:
-        raise Failure("size %s: a new volume is not grown; leave the + out" % given)
-    if size < SMALLEST:
-        raise Failure("size %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)" % given)
-    return size
-
-
 def add_disk(call):
-    args, notes = call.args, []
+    args, size = call.args, new_size(call.args.size)
 
     def work_out(config):
         must_be_free(call, config, args.disk)
-        if args.iothread and args.disk.startswith("scsi") and config.get("scsihw") != "virtio-scsi-single":
-            notes[:] = ["iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s."
-                        % config.get("scsihw", "lsi")]
         options = {"format": args.format, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
                    "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
         return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
-    size = new_size(args.size)
-    return _added(call, change(call, work_out), args.disk, size, "disk", notes)
+    done = change(call, work_out)
+    controller, note = done.before.get("scsihw", "lsi"), None
+    if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
+        note = "iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller
+    return _added(call, done, args.disk, size, "disk", note)
 
 
 def add_mountpoint(call):
     """mp= (the path) is mandatory in the API; two mount points on one path would hide each other."""
-    args = call.args
+    args, size = call.args, new_size(call.args.size)
     path = args.path or "/mnt/%s" % args.mp
     if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
-        raise Failure("path %r is not a directory in the container, such as /mnt/data" % path[:80])
+        raise Failure("The path %r is not a directory in the container, such as /mnt/data." % path[:80])
 
     def work_out(config):
         must_be_free(call, config, args.mp)
-        for key, value in config.items():
-            if re.fullmatch(r"mp\d+", key) and str(Disk(str(value)).keys.get("mp")).rstrip("/") == path.rstrip("/"):
-                raise Failure("%s is on %s already. Nothing was sent; choose another path." % (key, path))
+        for disk in disks("lxc", config):
+            if str(disk.options.get("mp")).rstrip("/") == path.rstrip("/"):
+                raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
         options = {"mp": path, "backup": args.backup, "ro": args.ro}
         return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
-    size = new_size(args.size)
-    notes = ["It is on %s in the container." % path]
-    return _added(call, change(call, work_out), args.mp, size, "mount point", notes, path=path)
+    return _added(call, change(call, work_out), args.mp, size, "mount point", "It is on %s in the container." % path,
+                  path=path)
 
 
-def _added(call, done, key, size, what, notes, **found):
-    disk = Disk(str(done.config.get(key, "")))
+def _added(call, done, key, size, what, note, **found):
+    disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
-    notes = [note for note in [done.note(call, [key])] + notes if note]
-    return call.tell(done.outcome, says, "\n".join(notes) or None, volid=disk.volid or None, size=disk.size or size,
+    notes = "\n".join(filter(None, (done.note(call, [key]), note))) or None
+    return call.tell(done.outcome, says, notes, volid=disk.volid or None, size=disk.size or size,
                      pending=[key] if key in done.waiting else None, **dict({"disk": key}, **found))
 
 
@@ -162,27 +150,24 @@ _RESIZE_HINTS = (
 
 
 def grow(call):
-    key, before = call.args.disk, []
+    key, (grows, size) = call.args.disk, parse_size(call.args.size)
 
     def work_out(config):
         disk = _volume(call, config, key, "grown")
-        before[:] = [disk]
         if not grows and disk.size is not None and size <= disk.size:
             raise _Unchanged(disk)
         return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
-    grows, size = parse_size(call.args.size)
     try:
         done = change(call, work_out, _RESIZE_HINTS)
     except _Unchanged as found:
         disk = found.disk
         if size < disk.size:
-            raise Failure("%s of %s has %s, which is more than %s. Disks cannot be made smaller. Nothing was sent." % (
+            raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
                 key, call.subject, text.size(disk.size), text.size(size))) from None
         return call.finish(None, "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
                            disk=key, size=size, volid=disk.volid, changed=False)
-    old = before[0].size
-    new = Disk(str(done.config.get(key, ""))).size
-    wanted = (old or 0) + size if grows else size
+    disk, new = Disk(key, done.before[key]), Disk(key, done.config.get(key, "")).size
+    old, wanted = disk.size, (disk.size or 0) + size if grows else size
     now = text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size)
     says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "", now)
     note = "Partitions and file systems inside are to be grown by the guest itself." if call.kind == "qemu" else None
@@ -193,7 +178,7 @@ def grow(call):
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
         note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
-    result = call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=before[0].volid)
+    result = call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=disk.volid)
     if left:
         result.mark = "\u26a0"
     return result
@@ -231,16 +216,16 @@ def _with_unit(size):
 
 def _disk(call, config, key):
     """The Disk called `key`, of whatever kind; Failure when the guest has none of that name."""
-    return Disk(must_be_there(call, config, key, DISK_KEYS[call.kind]))
+    return Disk(key, must_be_there(call, config, key, DISK_KEYS[call.kind]))
 
 
 def _volume(call, config, key, what):
     """The Disk called `key`; Failure when it is absent or no volume of the guest ("a CD drive cannot be grown")."""
     disk = _disk(call, config, key)
     if disk.cdrom or disk.storage is None:
-        raise Failure("%s of %s is %s (%s), which cannot be %s. Nothing was sent." % (
-            key, call.subject, "a CD drive" if disk.cdrom else "no volume on a storage",
-            text.line(disk.volid, 200), what))
+        raise Failure("%s cannot be %s: %s of %s is %s." % (
+            "A CD drive" if disk.cdrom else "What is no volume on a storage", what, key, call.subject,
+            text.line(disk.volid, 200)))
     return disk
 
 
@@ -274,7 +259,7 @@ def remove_mp(call):
         question, found = _doomed(call, key)
         if call.get("./status/current").get("status") != "stopped":
             raise Failure("The container is running: its mount point would only be detached, and at its next start. "
-                          "Nothing was sent; stop it first, or leave destroy out.")
+                          "Stop it first, or leave destroy out.")
         return question, found
     found = call.confirm(describe)
     first = sent(call, {"delete": key, "digest": found["digest"]})
@@ -282,30 +267,29 @@ def remove_mp(call):
         call.send(delete=free(call.config(), "unused0"))
         return None
     if key in first.waiting or not first.known:
-        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
+        return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
     try:
         config = call.config()
     except PveError:                                    # the mount point is gone from the config all the same
         config = {}
     left = unused(config, found["volid"])
     if left is None:
-        return _detached(call, first, key, Disk(found["volid"]), "It was not destroyed.")
+        return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
     try:
         done = sent(call, {"delete": left, "digest": config.get("digest")}, _REMOVE_HINTS)
     except (PveError, Failure) as error:
-        raise Failure("%s was detached and its volume %s is now %s, but it could not be destroyed: %s" % (
-            key, found["volid"], left, error)) from None
+        raise Failure("The mount point %s was detached and its volume %s is %s now, but it could not be destroyed: "
+                      "%s" % (key, found["volid"], left, error)) from None
     return _destroyed(call, done, key, found)
 
 
 def _detach(call, key, table=()):
     """Take a disk out of the config. `table` is for `explained`."""
-    seen = []
-
     def work_out(config):
-        seen[:] = [_disk(call, config, key)]
+        _disk(call, config, key)
         return {"delete": key}
-    return _detached(call, change(call, work_out, table), key, seen[0])
+    done = change(call, work_out, table)
+    return _detached(call, done, key, Disk(key, done.before[key]))
 
 
 def _doomed(call, key):
@@ -313,15 +297,13 @@ def _doomed(call, key):
     config = call.config()
     disk = _disk(call, config, key)
     if disk.storage is None or disk.cdrom and not disk.cloudinit:
-        raise Failure("%s of %s is %s, no volume that could be destroyed. Nothing was sent; leave destroy out to take "
-                      "it out of the config." % (key, call.subject, text.line(disk.volid, 200)))
-    owner = owner_of("x:" + re.split("[:/]", disk.volid)[-1])   # the last of "tank:base-9000-disk-0/vm-100-disk-0"
-    if owner not in (None, call.args.vmid):
-        raise Failure("%s of %s is %s, a volume of guest %s. Nothing was sent; leave destroy out to detach it." % (
-            key, call.subject, disk.volid, owner))
-    name = config.get("name") or config.get("hostname")
+        raise Failure("There is no volume to destroy: %s of %s is %s. Leave destroy out to take it out of the config."
+                      % (key, call.subject, text.line(disk.volid, 200)))
+    if disk.owner not in (None, call.args.vmid):
+        raise Failure("The volume at %s of %s is %s and belongs to guest %s. Leave destroy out to detach it." % (
+            key, call.subject, disk.volid, disk.owner))
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
-    who = text.called(call.subject, name)
+    who = named(call, config)
     question = "Destroy %s of %s on node %s, %s%s? All data on it is lost." % (
         key, who, call.node, text.line(disk.volid, 200), ", %s" % text.size(size) if size else "")
     return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
@@ -368,7 +350,7 @@ def _destroyed(call, done, key, found):
     if key in done.waiting:
         says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
     elif left:
-        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now; proxmox_remove_%s=%s "
+        raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. proxmox_remove_%s=%s "
                       "destroys it, unless a snapshot uses it or the token lacks VM.Config.Disk." % (
                           what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
     else:
@@ -386,25 +368,23 @@ _MOVE_HINTS = (
      "source as an unused volume."),
     (r"same storage", "Give another storage, or another format."),
     (r"running container", "Nothing was moved. Stop the container first (proxmox_shutdown_lxc)."),
-    (r"storage '[^']*' (?:does not|is not)", "proxmox_get_storage shows what each storage may hold."),
 )
 
 
 def move_disk(call):
-    args, before = call.args, []
+    args = call.args
 
     def work_out(config):
         disk = _volume(call, config, args.disk, "moved")
-        before[:] = [disk]
         if disk.storage == args.storage and not getattr(args, "format", None):
-            raise Failure("%s of %s is on %s already (%s). Nothing was sent%s." % (
+            raise Failure("The disk %s of %s is on %s already (%s).%s" % (
                 args.disk, call.subject, args.storage, disk.volid,
-                "; give a format to convert it there" if call.kind == "qemu" else ""))
+                " Give a format to convert it there." if call.kind == "qemu" else ""))
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
                 "format": getattr(args, "format", None)}
     done = change(call, work_out, _MOVE_HINTS)
-    disk = before[0]
-    volid, left = Disk(str(done.config.get(args.disk, ""))).volid or None, unused(done.config, disk.volid)
+    disk = Disk(args.disk, done.before[args.disk])
+    volid, left = Disk(args.disk, done.config.get(args.disk, "")).volid or None, unused(done.config, disk.volid)
     says = "%s: %s (%s) moved to %s%s" % (call.subject, args.disk, disk, args.storage,
                                           ", now %s" % text.line(volid, 200) if volid else "")
     note = None

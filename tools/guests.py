@@ -1,18 +1,18 @@
 """Toolset: guests and storages as they are - lists, state, configuration. Reads only."""
-import fnmatch
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
-from urllib.parse import unquote
 
+from tools.base import guest, storage
 from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.lists import pattern
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
+from tools.base.storage import STORAGES, space
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import DISK_KEYS, natural, on, parse_property_string, size_of
-from tools.pve.scrub import is_secret
+from tools.pve.formats import natural, on, parse_property_string
 from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -60,27 +60,6 @@ class LxcConfig(_Config):
     """Configuration of a container, and the changes that wait for its restart."""
 
 
-# ------------------------------------------------------------------------------------------- rules that others need too
-
-def state(guest):
-    """What a raw guest of /cluster/resources counts as: "template", else its status (a paused VM is running there)."""
-    return "template" if on(guest.get("template")) else str(guest.get("status") or "unknown")
-
-
-def by_state(guests):
-    """{state: how many} of raw guests, the usual states first."""
-    counts = Counter(map(state, guests))
-    order = [key for key in ("running", "stopped", "unknown", "template") if key in counts]
-    return {key: counts[key] for key in order + sorted(set(counts) - set(order))}
-
-
-def said(counts, most=30):
-    """Counts as text, "9 running, 3 stopped"; of more than `most` the largest."""
-    pairs = list(counts.items()) if len(counts) <= most else Counter(counts).most_common(most)
-    words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
-    return ", ".join(words + (["%d more" % (len(counts) - most)] if len(counts) > most else []))
-
-
 # ------------------------------------------------------------------------------------------------------- list of guests
 
 def _cpu(row, noun=None):
@@ -89,15 +68,6 @@ def _cpu(row, noun=None):
     if "cpu" not in row:
         return cpus or "-"
     return "%s of %s" % (text.percent(row["cpu"]), cpus) if cpus else text.percent(row["cpu"])
-
-
-def space(used, total):
-    """A Column's text: "2 GiB of 4 GiB (50 %)" of two keys, the total alone when nothing is known to be used."""
-    def show(row):
-        if row.get(total) and used in row:
-            return text.used_of(row[used], row[total])
-        return text.size(row[total]) if row.get(total) else "-"
-    return show
 
 
 GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"),
@@ -128,13 +98,6 @@ def _tags(row):
     return [tag for tag in re.split(r"[;,\s]+", str(row.get("tags") or "").lower()) if tag]
 
 
-def pattern(part):
-    """A test for names: `part` is somewhere in it or, with * or ?, matches all of it; upper and lower case are one."""
-    rule = part if "*" in part or "?" in part else "*%s*" % part
-    match = re.compile(fnmatch.translate(rule.lower().replace("[", "[[]"))).match
-    return lambda name: match(str(name or "").lower()) is not None
-
-
 #: filter -> (what the raw guest has there, whether a guest that has it matches the argument's value)
 _FILTERS = {
     "node": (lambda row: row.get("node"), lambda has, wanted: has == wanted),
@@ -160,10 +123,10 @@ def get_vms(call):
         fits = pattern(args.name)
         rows = [row for row in rows if fits(row.get("name"))]
     rows = sorted(rows, key=lambda row: int(row["vmid"]))
-    states, nodes = by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
+    states, nodes = guest.by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
     headline = text.plural(len(rows), "guest")
     if rows:
-        headline += ": " + said(states)
+        headline += ": " + guest.counted(states)
     if len(rows) > args.limit:
         shown = ["%s %d" % (text.line(node, 40), count) for node, count in list(nodes.items())[:_NODES]]
         headline += "\nBy node: " + ", ".join(shown)
@@ -180,7 +143,7 @@ def get_vms(call):
     elif rows and args.offset >= len(rows):
         notes.append("offset=%d is beyond the last one." % args.offset)
     if "unknown" in states:
-        lost = sorted({str(row.get("node")) for row in rows if state(row) == "unknown"})
+        lost = sorted({str(row.get("node")) for row in rows if guest.counts_as(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
     return call.listing(Later(rows, lambda part: GUESTS.data(map(_guest, part))), headline, "\n".join(notes),
@@ -219,13 +182,9 @@ def _ha(row):
 
 
 def _status(row):
-    """"running", "running (paused)", "stopped (suspended to disk)"."""
-    more = row.get("qmpstatus")
-    if row.get("status") == "stopped":
-        more = "suspended to disk" if row.get("lock") == "suspended" else None
-    elif more == row.get("status"):
-        more = None
-    return text.line("%s (%s)" % (row.get("status"), more) if more else row.get("status", "-"))
+    """"running", "running (paused)", "stopped (hibernated)"."""
+    status, really = text.line(row.get("status", "-")), guest.condition(row)
+    return status if really in (status, None) else "%s (%s)" % (status, really)
 
 
 STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "type", "status", "qmpstatus"),
@@ -279,75 +238,12 @@ def _who(call, name):
 
 # ------------------------------------------------------------------------------------------------------------- storages
 
-def _place(row):
-    return row.get("node") or "shared by " + ", ".join(row.get("nodes", []))
-
-
-def _condition(row):
-    return row["state"] + (", but not on " + ", ".join(row["not_on"]) if row.get("not_on") else "")
-
-
-STORAGES = Table("storage", Column("storage"), Column("node", text=_place), Column("type"),
-                 Column("state", text=_condition), Column("used", "used", "bytes", space("used", "total")),
-                 Column("avail", "free", "bytes"), Column("content", kind="list"), *data_only("bytes", "total"),
-                 *data_only("fraction", "used_fraction"),
-                 *data_only("bool", "shared", "enabled", "active"), *data_only("list", "nodes", "not_on"))
-
-
-def storages(rows):
-    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node."""
-    single, shared = [], {}
-    for row in rows:
-        total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
-        here = {"storage": row.get("storage"), "node": row.get("node"), "type": row.get("plugintype"),
-                "content": row.get("content"), "shared": on(row.get("shared")),
-                "active": row.get("status") == "available"}
-        here["state"] = "available" if here["active"] else str(row.get("status") or "unknown")
-        if total:
-            here.update(total=total, used=used, avail=max(0, total - used), used_fraction=round(used / total, 4))
-        if not here["shared"]:
-            single.append(here)
-            continue
-        one = shared.setdefault(here["storage"], dict(here, nodes=[], not_on=[], node=None))
-        one["nodes" if here["active"] else "not_on"].append(str(here["node"]))
-        if here["active"] and (not one["active"] or total > one.get("total", 0)):
-            one.update(here, node=None)             # figures of a node that reaches it
-    for one in shared.values():
-        if not one["nodes"]:
-            one["nodes"], one["not_on"] = one["not_on"], None
-        one["nodes"].sort()
-    return _sorted(STORAGES.data(single + list(shared.values())))
-
-
-def _of_node(row, node):
-    """One raw entry of /nodes/{node}/storage as STORAGES has it."""
-    row = dict(row, node=node)
-    row.update(shared=on(row.get("shared")), enabled=on(row.get("enabled", 1)), active=on(row.get("active")))
-    row["state"] = "disabled" if not row["enabled"] else "available" if row["active"] else "unreachable"
-    total = text.normal("bytes", row.get("total"))
-    if not total:
-        for key in ("total", "used", "avail", "used_fraction"):
-            row.pop(key, None)
-    elif row.get("used_fraction") is None:
-        row["used_fraction"] = (text.normal("bytes", row.get("used")) or 0) / total
-    return row
-
-
-def _sorted(rows):
-    return sorted(rows, key=lambda row: (row.get("storage", ""), row.get("node", "")))
-
-
-def volume_size(row):
-    """Bytes of a raw volume of a storage's content, or None; since 9.2 some have an approximate size only."""
-    return text.normal("bytes", row.get("size", row.get("approximate-size")))
-
-
 def get_storage(call):
     node, content = call.args.node, call.args.content
     if node:
-        rows = _sorted(STORAGES.data([_of_node(row, node) for row in call.get("/nodes/{node}/storage") or []]))
+        rows = storage.of_node(call.get("/nodes/{node}/storage") or [], node)
     else:
-        rows = storages(call.get("/cluster/resources", type="storage") or [])
+        rows = storage.of_cluster(call.get("/cluster/resources", type="storage") or [])
     seen = len(rows)
     if content:
         rows = [row for row in rows if content in row.get("content", [])]
@@ -370,7 +266,6 @@ def get_storage(call):
 # ---------------------------------------------------------------------------------------------- configuration of guests
 
 _CLOUD_INIT = re.compile(r"ci(?:user|password|type|upgrade|custom)|sshkeys|ipconfig[0-9]+|nameserver|searchdomain")
-_NET = re.compile(r"net[0-9]+")
 _FLAGS = {"firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot"}
 _NUMBERS = {"tag", "mtu", "queues"}
 
@@ -385,109 +280,34 @@ def _options(parts):
     return result
 
 
-def disk(kind, key, value):
-    """One disk, mount point or drive as a dict: disk, use, volid, storage, size (bytes), path (container), options.
-
-    `key` and `value` are an option of a configuration, `kind` is qemu or lxc.
-    """
-    parts = parse_property_string(str(value), "file" if kind == "qemu" else "volume")
-    volid = parts.pop("file" if kind == "qemu" else "volume", None) or ""
-    known = {"disk": key, "use": "disk", "volid": volid}
-    if key.startswith("unused"):
-        known["use"] = "unused"
-    elif key.startswith("efidisk"):
-        known["use"] = "EFI"
-    elif key.startswith("tpmstate"):
-        known["use"] = "TPM"
-    elif parts.get("media") == "cdrom":
-        parts.pop("media")
-        known["use"] = "cloud-init" if "cloudinit" in volid else "CD"
-        if volid == "none":
-            known["volid"], known["use"] = "", "CD (empty)"
-    elif kind == "lxc":
-        known["use"] = "root" if key == "rootfs" else "mount point"
-        if volid.startswith("/"):
-            known["use"] = "bind mount" if not volid.startswith("/dev/") else "device"
-    elif volid.startswith("/"):
-        known["use"] = "device"
-    if ":" in volid and not volid.startswith("/"):
-        known["storage"] = volid.split(":", 1)[0]
-    size = size_of(parts.get("size"))
-    if size is not None:
-        known["size"] = size
-    if kind == "lxc" and "mp" in parts:
-        known["path"] = parts.pop("mp")
-    if size is not None:
-        parts.pop("size")
-    known["options"] = _options(parts)
-    return known
+def disk_row(disk):
+    """A Disk as a dict: disk, use, volid, storage, size (bytes), path (container), options."""
+    options = dict(disk.options)
+    known = {"disk": disk.key, "use": disk.use, "volid": disk.volid, "storage": disk.storage, "size": disk.size,
+             "path": options.pop("mp", None)}
+    if disk.cdrom:
+        del options["media"]
+        known["volid"] = "" if disk.volid == "none" else disk.volid
+    if disk.size is not None:
+        del options["size"]
+    return dict({key: value for key, value in known.items() if value is not None}, options=_options(options))
 
 
-def network(key, value):
-    """One network device of a configuration as a dict: net, model (VM), mac, bridge, tag, firewall and the rest."""
-    parts = parse_property_string(str(value), "model")
-    known = {"net": key}
-    for name in list(parts):
-        if name not in _NET_KEYS and re.fullmatch(r"[0-9A-Fa-f:]{17}", parts[name] or ""):
-            known["model"], known["mac"] = name, parts.pop(name)        # virtio=BC:24:11:00:00:01
-    for name, ours in (("model", "model"), ("macaddr", "mac"), ("hwaddr", "mac")):
-        if name in parts:
-            known[ours] = parts.pop(name)
-    known.update(_options(parts))
-    return known
-
-
-_NET_KEYS = {"model", "macaddr", "hwaddr", "bridge", "name"}
-
-
-def ssh_keys(value):
-    """The keys of a config's sshkeys (percent-encoded), each without its middle: "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
-    keys = []
-    for entry in unquote(str(value)).splitlines():
-        words = entry.split()
-        keys.append(" ".join(word if len(word) < 40 else "%s...%s" % (word[:8], word[-8:]) for word in words))
-    return [key for key in keys if key]
-
-
-def shown(key, value):
-    """The value of a config's option as it may be shown: no secret (a container's env often holds some), keys of ssh
-    shortened."""
-    if is_secret(key):
-        return "(set, not shown)"
-    if key == "sshkeys":
-        return ssh_keys(value)
-    if key == "env":
-        return [entry.split("=", 1)[0] + "=***" for entry in re.split("[\0\n]", str(value)) if entry]
-    return value.rstrip("\n") if isinstance(value, str) else value
-
-
-def waiting(entries):
-    """What waits for a restart, of the raw entries of ./pending: [{key, now, then}], or removed instead of then."""
-    found = []
-    for entry in entries:
-        if "pending" in entry or entry.get("delete"):
-            change = {"key": entry["key"]}
-            if entry.get("value") is not None:
-                change["now"] = shown(entry["key"], entry["value"])
-            if "pending" in entry:
-                change["then"] = shown(entry["key"], entry["pending"])
-            else:
-                change["removed"] = True
-            found.append(change)
-    return sorted(found, key=lambda change: natural(change["key"]))
+def network_row(key, value):
+    """A network device as a dict: net, model (VM), mac, bridge, tag, firewall and the rest."""
+    parts = guest.nic(value)
+    known = {"net": key, "model": parts.pop("model", None), "mac": parts.pop("macaddr", parts.pop("hwaddr", None))}
+    return dict({key: value for key, value in known.items() if value is not None}, **_options(parts))
 
 
 def normalised(kind, config):
     """A raw config as our data: disks, networks, cloud-init as lists and objects, other options under their names."""
-    result = {"disks": [], "networks": []}
-    for key in sorted(config, key=natural):
+    disks, nets = guest.disks(kind, config), guest.nics(config)
+    result = {"disks": list(map(disk_row, disks)), "networks": [network_row(*pair) for pair in nets.items()]}
+    for key in sorted(set(config) - {disk.key for disk in disks} - set(nets), key=natural):
         value = config[key]
-        if re.fullmatch(DISK_KEYS[kind], key):
-            result["disks"].append(disk(kind, key, value))
-        elif _NET.fullmatch(key):
-            result["networks"].append(network(key, value))
-        elif kind == "qemu" and _CLOUD_INIT.fullmatch(key):
-            result.setdefault("cloud_init", {})[key] = shown(key, value)
+        if kind == "qemu" and _CLOUD_INIT.fullmatch(key):
+            result.setdefault("cloud_init", {})[key] = guest.shown(key, value)
         elif key == "memory":
             result[key] = parse_property_string(str(value), "current").get("current")
         elif key == "agent":
@@ -497,7 +317,7 @@ def normalised(kind, config):
             order = re.sub("^(order|legacy)=", "", str(value))
             result[key] = order.split(";") if str(value).startswith("order=") else [order] if order else []
         else:
-            result[key] = shown(key, value)
+            result[key] = guest.shown(key, value)
     return result
 
 
@@ -568,7 +388,7 @@ def _change(change):
 def get_config(call):
     args, shape = call.args, call.tool.returns
     config = call.get("./config", snapshot=args.snapshot, current=args.current or None) or {}
-    pending = [] if args.snapshot else waiting(call.get("./pending") or [])
+    pending = [] if args.snapshot else guest.changes(guest.pending(call.get("./pending"))[1])
     data = normalised(call.kind, config)
     data.update(vmid=args.vmid, node=call.node, pending=pending or None, snapshot=args.snapshot)
     parts = []
@@ -586,7 +406,7 @@ def get_config(call):
         parts.extend(map(_change, pending))
     if data.get("description"):
         parts.append("Description:\n" + text.quoted(data["description"], 2000))
-    headline = _who(call, data.get("name") or data.get("hostname"))
+    headline = _who(call, guest.name(data))
     if args.snapshot:
         headline += ", as saved in snapshot " + args.snapshot
     return call.answer(data, headline, "\n".join(parts))

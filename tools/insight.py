@@ -3,18 +3,18 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.agent import HINTS
+from tools.base import guest
 from tools.base.answers import Facts, Table, data_only
-from tools.base.edit import explained
+from tools.base.command import ask_agent
 from tools.base.failures import Failure
+from tools.base.lists import task_subject, without_backup
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
-from tools.guests import by_state, said, storages, waiting
+from tools.base.storage import of_cluster
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.task import succeeded
 from tools.pve.text import Column
-from tools.tasks import subject
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -60,33 +60,6 @@ NODES = Table("node", *data_only("text", "node", "status"), *data_only("fraction
 FAILED = Table("task", *data_only("text", "upid", "node", "type", "id", "status"), *data_only("time", "endtime"))
 
 
-def uncovered(guests, jobs):
-    """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out.
-
-    Which guests a job takes: PVE/VZDump.pm, get_included_guests; a job with a node takes those of that node only.
-    """
-    left = {str(guest.get("vmid")): guest for guest in guests if not int(guest.get("template") or 0)}
-    for job in jobs:
-        if str(job.get("enabled", 1)) == "0":
-            continue
-        pool, listed, everything = job.get("pool"), _list(job.get("vmid")), str(job.get("all", 0)) == "1"
-        excluded = _list(job.get("exclude"))
-        for vmid, guest in list(left.items()):
-            if job.get("node") and guest.get("node") != job["node"]:
-                continue
-            if pool:
-                taken = guest.get("pool") == pool
-            else:
-                taken = vmid in listed or everything and vmid not in excluded
-            if taken:
-                del left[vmid]
-    return sorted(left.values(), key=lambda guest: int(guest["vmid"]))
-
-
-def _list(words):
-    return set(str(words or "").replace(";", ",").replace(" ", ",").split(",")) - {""}
-
-
 def get_overview(call):
     notes = []
 
@@ -100,14 +73,14 @@ def get_overview(call):
     status, tasks = read("/cluster/status", "The state of the cluster"), read("/cluster/tasks", "Tasks")
     jobs = read("/cluster/backup", "Backup jobs")
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
-    data, lines = {"guests": by_state(guests)}, []
+    data, lines = {"guests": guest.by_state(guests)}, []
     lines.extend(_cluster(status, data))
     lines.extend(_nodes([row for row in resources if row.get("type") == "node"], data))
-    lines.append("Guests: %s%s" % ("{:,}".format(len(guests)), ": " + said(data["guests"]) if guests else ""))
+    lines.append("Guests: %s%s" % ("{:,}".format(len(guests)), ": " + guest.counted(data["guests"]) if guests else ""))
     lines.append(_full([row for row in resources if row.get("type") == "storage"], data))
     lines.extend(_failed(tasks, data) if tasks is not None else ())
     if jobs is not None:
-        bare = uncovered(guests, jobs)
+        bare = without_backup(guests, jobs)
         data.update(guests_without_backup=[int(row["vmid"]) for row in bare[:_KEPT]],
                     guests_without_backup_total=len(bare))
         lines.append("Guests in no backup job: " + _some(
@@ -150,7 +123,7 @@ def _nodes(rows, data):
 
 
 def _full(rows, data):
-    full = sorted((row for row in storages(rows) if row.get("used_fraction", 0) >= FULL),
+    full = sorted((row for row in of_cluster(rows) if row.get("used_fraction", 0) >= FULL),
                   key=lambda row: -row["used_fraction"])
     data["storages"] = [{key: row[key] for key in ("storage", "node", "used_fraction", "avail") if key in row}
                         for row in full[:_KEPT]]
@@ -166,7 +139,7 @@ def _failed(tasks, data):
     yield "Failed tasks of the last day: %s among the latest of each node" % (
         "{:,}".format(len(failed)) if failed else "none")
     for row in failed[:5]:
-        yield "  %s: %s" % (subject(row), text.line(row.get("status", "unknown"), 120))
+        yield "  %s: %s" % (task_subject(row), text.line(row.get("status", "unknown"), 120))
     if len(failed) > 5:
         yield "  proxmox_list_tasks errors=true lists them all"
 
@@ -184,7 +157,7 @@ def get_guest_ips(call):
     ids = {"kind": row["type"]}
     whose = "%s %s" % ("VM" if row["type"] == "qemu" else "Container", call.args.vmid)
     if row["type"] == "qemu":
-        found = _agent(call, "network-get-interfaces") or []
+        found = ask_agent(call, "network-get-interfaces") or []
     else:
         found = call.get("/nodes/{node}/{kind}/{vmid}/interfaces", ids) or []
     rows = [_interface(entry) for entry in found]
@@ -204,24 +177,16 @@ def _interface(entry):
             "addresses": addresses or [str(entry[key]) for key in ("inet", "inet6") if entry.get(key)]}
 
 
-def _agent(call, name):
-    """The result of a command of a VM's agent."""
-    try:
-        return (call.get("/nodes/{node}/qemu/{vmid}/agent/" + name) or {}).get("result")
-    except PveError as error:
-        raise explained(error, HINTS) from None
-
-
 def get_vm_guest_info(call):
-    system = _agent(call, "get-osinfo") or {}
+    system = ask_agent(call, "get-osinfo") or {}
     facts = {"os": system.get("pretty-name") or system.get("name"), "kernel": system.get("kernel-release")}
     for name, key, field in (("get-host-name", "hostname", "host-name"), ("get-timezone", "timezone", "zone")):
         try:
-            facts[key] = (_agent(call, name) or {}).get(field)
+            facts[key] = (ask_agent(call, name) or {}).get(field)
         except PveError:
             continue                                    # older agents do not know it
     try:
-        mounted = _agent(call, "get-fsinfo") or []
+        mounted = ask_agent(call, "get-fsinfo") or []
     except PveError as error:
         return call.answer(facts, call.subject, "File systems: %s" % error)
     systems = sorted(map(_filesystem, mounted), key=lambda row: row["mountpoint"])
@@ -271,7 +236,7 @@ METRICS = (("cpu", "CPU", text.percent, None), ("iowait", "IO wait", text.percen
 def get_history(call):
     args, ids = call.args, {}
     if args.vmid and args.storage or not (args.vmid or args.node):
-        raise Failure("Say whose history: vmid, or node, or node and storage. Nothing was sent.")
+        raise Failure("Say whose history: vmid, or node, or node and storage.")
     if args.vmid:
         row = call.guest()
         ids = {"kind": row["type"], "node": row["node"]}
@@ -342,7 +307,7 @@ def get_pending(call):
     row = call.guest()
     entries = call.get("/nodes/{node}/{kind}/{vmid}/pending", {"kind": row["type"]}) or []
     rows = PENDING.data([{key: ", ".join(map(str, value)) if isinstance(value, list) else value
-                          for key, value in change.items()} for change in waiting(entries)])
+                          for key, value in change.items()} for change in guest.changes(guest.pending(entries)[1])])
     count = "No change waits" if not rows else "1 change waits" if len(rows) == 1 else "%d changes wait" % len(rows)
     return call.listing(rows, "%s for a restart of guest %s (%s)" % (
         count, call.args.vmid, text.line(row.get("name") or "-")))

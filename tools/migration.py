@@ -45,19 +45,18 @@ def migrate_vm(call):
     _allowed(call, check.get("not_allowed_nodes"), check.get("allowed_nodes"))
     running = bool(int(check.get("running") or 0))
     if check.get("local_resources"):
-        raise Failure("VM %s uses devices of its node (%s) and cannot be moved. Nothing was sent." % (
+        raise Failure("VM %s uses devices of its node (%s) and cannot be moved." % (
             args.vmid, ", ".join(text.line(key) for key in check["local_resources"])))
     local = [disk for disk in check.get("local_disks") or [] if not _CLOUD_INIT.search(str(disk.get("volid")))]
     discs = [str(disk["volid"]) for disk in local if int(disk.get("cdrom") or 0)]
     disks = [disk for disk in local if not int(disk.get("cdrom") or 0)]
     if discs:
         raise Failure("A CD image on local storage is in the VM: %s. Take it out first (proxmox_update_vm_config, the "
-                      "drive's option to none,media=cdrom). Nothing was sent." % ", ".join(map(text.line, discs)))
+                      "drive's option to none,media=cdrom)." % ", ".join(map(text.line, discs)))
     if running and disks and not args.with_local_disks:
         listed = ", ".join("%s (%s)" % (text.line(disk["volid"]), text.size(disk.get("size") or 0)) for disk in disks)
         raise Failure("Disks on local storage would have to be copied while the VM runs: %s. Call again with "
-                      "with_local_disks=true (and targetstorage when the node has no storage of that name). Nothing "
-                      "was sent." % listed)
+                      "with_local_disks=true (and targetstorage when the node has no storage of that name)." % listed)
     answer = call.send(target=args.target, online=running or None, targetstorage=args.targetstorage,
                        bwlimit=args.bwlimit, **{"with-local-disks": True if running and disks else None})
     return _moved(call, answer, " live" if running else "", check)
@@ -76,7 +75,7 @@ def migrate_lxc(call):
         check, running = {}, call.get("./status/current").get("status") == "running"
     if running and not args.restart:
         raise Failure("Container %s runs, and containers cannot be moved live. Call again with restart=true: it is "
-                      "shut down, moved and started. Nothing was sent." % args.vmid)
+                      "shut down, moved and started." % args.vmid)
     answer = call.send(target=args.target, restart=running or None, bwlimit=args.bwlimit,
                        **{"target-storage": args.targetstorage})
     return _moved(call, answer, " with a restart" if running else "", check)
@@ -84,7 +83,7 @@ def migrate_lxc(call):
 
 def _elsewhere(call):
     if call.node == call.args.target:
-        raise Failure("%s is on node %s already. Nothing was sent." % (call.subject, call.node))
+        raise Failure("%s is on node %s already." % (call.subject, call.node))
 
 
 def _allowed(call, refused, allowed):
@@ -95,7 +94,7 @@ def _allowed(call, refused, allowed):
     reasons = ["%s: %s" % (re.sub("[_-]", " ", key), ", ".join(text.line(_reason(one)) for one in value))
                for key, value in sorted(why.items()) if value]
     if reasons:
-        raise Failure("%s cannot be moved to %s (%s).%s Nothing was sent." % (
+        raise Failure("%s cannot be moved to %s (%s).%s" % (
             call.subject, call.args.target, "; ".join(reasons),
             " Possible: %s." % ", ".join(map(text.line, allowed)) if allowed else ""))
 

@@ -5,14 +5,11 @@ from typing import Annotated, Optional
 
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
+from tools.base.guest import MODELS, check_cidr, check_gateway, nic, nics
 from tools.base.row import ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
-from tools.pve.formats import FORMATS, parse_property_string, property_string
-
-#: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.
-MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er",
-          "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
+from tools.pve.formats import property_string
 
 Net = Annotated[str, Arg("net1", format="net")]
 Bridge = Annotated[str, Arg(format="bridge")]
@@ -117,7 +114,7 @@ def add(call):
         else:
             device = {"name": call.args.name or _free_name(config)}
             if device["name"] in _names(config).values():
-                raise Failure("The container has a %s already (%s). Nothing was sent; leave name out." % (
+                raise Failure("The container has a %s already (%s). Leave name out." % (
                     device["name"], next(key for key, name in _names(config).items() if name == device["name"])))
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
@@ -127,38 +124,38 @@ def add(call):
 
 
 def update(call):
-    net, before = call.args.net, []
+    net = call.args.net
     _check(call)
+    if all(value is None for key, value in vars(call.args).items() if key not in ("vmid", "node", "wait", "net")):
+        raise Failure("Nothing to change was given.")
 
     def work_out(config):
-        before[:] = [must_be_there(call, config, net, r"net\d+")]
-        device = _read(call, before[0])
+        device = nic(must_be_there(call, config, net, r"net\d+"))
         if call.kind == "qemu" and call.args.model:
             device["model"] = call.args.model
         if call.kind == "qemu" and call.args.macaddr:
             device["macaddr"] = call.args.macaddr
         if call.kind == "lxc" and call.args.name in {name for key, name in _names(config).items() if key != net}:
-            raise Failure("Another network device of the container is called %s. Nothing was sent." % call.args.name)
+            raise Failure("Another network device of the container is called %s." % call.args.name)
         return {net: _written(call, _put(call, device))}
-    if all(value is None for key, value in vars(call.args).items() if key not in ("vmid", "node", "wait", "net")):
-        raise Failure("Nothing to change was given. Nothing was sent.")
     done = change(call, work_out)
-    value = done.config.get(net)
+    before, value = str(done.before[net]), done.config.get(net)
     return call.tell(done.outcome, "%s: %s changed from %s%s" % (
-        call.subject, net, text.line(before[0], 200), " to %s" % text.line(value, 200) if value else ""),
-        done.note(call, [net]), net=net, value=value, before=before[0], pending=_pending(done, net))
+        call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else ""),
+        done.note(call, [net]), net=net, value=value, before=before, pending=_pending(done, net))
 
 
 def remove(call):
-    net, before = call.args.net, []
+    net = call.args.net
 
     def work_out(config):
-        before[:] = [must_be_there(call, config, net, r"net\d+")]
+        must_be_there(call, config, net, r"net\d+")
         return {"delete": net}
     done = change(call, work_out)
+    before = str(done.before[net])
     return call.tell(done.outcome, "%s: %s %s (it was %s)" % (
-        call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before[0], 200)),
-        done.note(call, [net]), net=net, before=before[0], pending=_pending(done, net))
+        call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before, 200)),
+        done.note(call, [net]), net=net, before=before, pending=_pending(done, net))
 
 
 def _pending(done, net):
@@ -166,19 +163,6 @@ def _pending(done, net):
 
 
 # ------------------------------------------------------------------------------------------------ the property string
-
-def _read(call, value):
-    """The device (dict, in its order) of a property string; of a VM with its model and MAC as "model" and "macaddr"."""
-    if call.kind == "lxc":
-        return parse_property_string(value)
-    device = {}
-    for key, part in parse_property_string(value, "model").items():
-        if key in MODELS or key != "macaddr" and FORMATS["mac"].pattern.fullmatch(part or ""):
-            device["model"], device["macaddr"] = key, part
-        else:
-            device[key] = part
-    return device
-
 
 def _written(call, device):
     """The property string of a device: `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)."""
@@ -196,7 +180,7 @@ def _put(call, device):
             given, gateway = getattr(args, ip), getattr(args, gw)
             address = device.get(ip) if given is None else given
             if gateway and "/" not in (address or ""):
-                raise Failure("%s goes with an address of its own: %s is %s. Nothing was sent; give %s with its prefix."
+                raise Failure("A gateway (%s) goes with an address of its own: %s is %s. Give %s with its prefix."
                               % (gw, ip, address or "not set", ip))
             if given is not None and "/" not in given:
                 device.pop(gw, None)
@@ -212,11 +196,11 @@ def _put(call, device):
 
 
 def _check(call):
-    """ValueError when a model, address, gateway or name is not what Proxmox takes, before anything is read."""
+    """Failure when a model, address, gateway or name is not what Proxmox takes, before anything is read."""
     args = call.args
     if call.kind == "qemu":
         if args.model is not None and args.model not in MODELS:
-            raise Failure("model %r is not one of %s" % (args.model[:40], ", ".join(MODELS)))
+            raise Failure("The model %r is not one of %s." % (args.model[:40], ", ".join(MODELS)))
         return
     for key, words in (("ip", ("dhcp", "manual")), ("ip6", ("auto", "dhcp", "manual"))):
         value = getattr(args, key)
@@ -226,40 +210,12 @@ def _check(call):
         if getattr(args, key):
             check_gateway(key, getattr(args, key), version)
     if args.name is not None and not re.fullmatch(r"[-_.\w]+", args.name, re.ASCII):
-        raise Failure("name %r is not an interface name, such as eth0" % args.name[:40])
-
-
-def check_cidr(key, value, words):
-    """ValueError when `value` is no address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
-    import ipaddress
-    version, example = (4, "192.168.1.100/24") if key == "ip" else (6, "fd00::10/64")
-    address, slash, bits = value.partition("/")
-    try:
-        known = ipaddress.ip_address(address).version == version and "%" not in address
-    except ValueError:
-        known = False
-    if known and not slash:
-        raise Failure("%s %s has no prefix: write it as %s/%s" % (key, value, value, example.partition("/")[2]))
-    if not known or not bits.isdigit() or not bits.isascii() or not 8 <= int(bits) <= (32 if version == 4 else 128):
-        raise Failure("%s %r is neither an IPv%d address with prefix (%s) nor %s" % (
-            key, value[:60], version, example, " or ".join(words)))
-
-
-def check_gateway(key, value, version):
-    """ValueError when `value` is not an IP address of that version; `key` is gw or gw6."""
-    import ipaddress
-    try:
-        if ipaddress.ip_address(value).version == version and "%" not in value:
-            return
-    except ValueError:
-        pass
-    raise Failure("%s %r is not an IPv%d address" % (key, value[:60], version))
+        raise Failure("The name %r is not an interface name, such as eth0." % args.name[:40])
 
 
 def _names(config):
     """{"net0": "eth0"} of a container's config."""
-    return {key: parse_property_string(str(value)).get("name") for key, value in config.items()
-            if FORMATS["net"].pattern.fullmatch(key)}
+    return {key: nic(value).get("name") for key, value in nics(config).items()}
 
 
 def _free_name(config):

@@ -5,14 +5,14 @@ from typing import Annotated, List, Optional
 from urllib.parse import quote
 
 from tools.base.answers import Result
-from tools.base.edit import Disk, change, explained, unused
-from tools.base.failures import Failure
+from tools.base.edit import change
+from tools.base.failures import Failure, explained
+from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, shown, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
-from tools.guests import shown
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import parse_property_string, property_string
+from tools.pve.formats import on, property_string
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -44,7 +44,6 @@ class Reset(Waiting):
 
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
 _NET = re.compile(r"net\d+")
-_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _DESTROYED = re.compile(r"unused\d+")                   # deleting one deletes its volume
 #: Parameters of the endpoint that are no options; force would destroy a disk that delete only detaches.
 _NO_OPTIONS = ("delete", "revert", "digest", "vmid", "node", "force")
@@ -58,29 +57,26 @@ def update_config(call):
     doomed = [key for key in deleted if _DESTROYED.fullmatch(key)]
     found = call.confirm(lambda: _doomed(call, doomed)) if doomed else {}
     if reverted:
-        pending = call.pending()
-        idle = [key for key in reverted if key not in pending]
+        waiting = pending(call.get("./pending"))[1]
+        idle = [key for key in reverted if key not in waiting]
         if idle:
-            raise Failure("No change of %s waits for a restart, so there is nothing to revert. Nothing was sent." % (
+            raise Failure("No change of %s waits for a restart, so there is nothing to revert." % (
                 ", ".join(idle)))
 
-    before, held = {}, {}
-
     def work_out(config):
-        before.update(config)
         _fitting(call, config, options, deleted)
-        held.update((key, Disk(str(config[key])).volid) for key in deleted if _VOLUME.fullmatch(key))
         if any(str(config.get(key)) != volume for key, volume in found.items()):
-            raise Failure("The configuration changed meanwhile. Nothing was sent.")
+            raise Failure("The configuration has changed meanwhile. Look at it and call again.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out)
-    touched = list(options) + deleted
+    before, touched = after.before, list(options) + deleted
     was = {key: shown(key, str(before[key])) for key in touched if key in before}
     done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
             + ["%s deleted (was %s)" % (key, _said(was[key])) for key in deleted]
             + ["%s reverted" % key for key in reverted])
     notes = [after.note(call, touched)]
-    for key, volid in held.items():
+    for key in filter(_VOLUME.fullmatch, deleted):
+        volid = Disk(key, before[key]).volid
         left = unused(after.config, volid)
         if left:
             notes.append("The volume of %s is not destroyed: %s is %s now." % (key, text.line(volid, 200), left))
@@ -104,7 +100,7 @@ def _plain(key, value):
         return property_string(value)
     if not isinstance(value, (str, int, float)) or value == "":
         hint = "; to take an option out name it in delete" if value in (None, "") else ""
-        raise Failure("options.%s must be a text, a number, true or false, or an object of them%s. Nothing was sent."
+        raise Failure("The option %s must be a text, a number, true or false, or an object of them%s."
                       % (key[:40], hint))
     if key == "sshkeys" and re.search(r"\s", str(value)):
         return quote(str(value).strip(), safe="")
@@ -114,53 +110,46 @@ def _plain(key, value):
 def _consistent(options, deleted, reverted):
     """Failure for what makes no sense, whatever the guest's configuration is."""
     if not (options or deleted or reverted):
-        raise Failure("Say what to change: options, delete or revert. Nothing was sent.")
+        raise Failure("Say what to change: options, delete or revert.")
     wrong = ["%r is not an option" % key[:40] for key in list(options) + deleted + reverted
              if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_-]*", key) or key in _NO_OPTIONS]
-    wrong += ["%s is both set and deleted or reverted" % key for key in sorted(set(options) & set(deleted + reverted))]
+    wrong += ["The option %s is both set and deleted or reverted" % key
+              for key in sorted(set(options) & set(deleted + reverted))]
     if wrong:
-        raise Failure("%s. Nothing was sent." % "; ".join(wrong))
+        raise Failure("%s." % ". ".join(wrong))
 
 
 def _fitting(call, config, options, deleted):
     """Failure for what Proxmox does without a word: another volume or MAC address in place of one, nothing deleted."""
     for key, value in options.items():
-        now = str(config.get(key, ""))
-        if _VOLUME.fullmatch(key) and now and not Disk(now).cdrom and Disk(now).volid != Disk(value).volid:
-            raise Failure("%s of %s holds %s; another volume would take its place. Detach it first, or use a free key. "
-                          "Nothing was sent." % (key, call.subject, text.line(Disk(now).volid)))
-        if _NET.fullmatch(key) and _MAC.search(now) and not _same_mac(now, value):
-            raise Failure("%s of %s has the MAC address %s, and would get another one. Keep it in the value, or use "
-                          "proxmox_update_network_%s. Nothing was sent." % (
-                              key, call.subject, _MAC.search(now).group(), "vm" if call.kind == "qemu" else "lxc"))
+        now = Disk(key, config.get(key, ""))
+        if _VOLUME.fullmatch(key) and key in config and not now.cdrom and now.volid != Disk(key, value).volid:
+            raise Failure("%s has %s as its %s; another volume would take its place. Detach it first, or use a free "
+                          "key." % (call.subject, text.line(now.volid), key))
+        address = mac(config.get(key, "")) if _NET.fullmatch(key) else None
+        if address and address.lower() != str(mac(value)).lower():
+            raise Failure("The MAC address of %s of %s is %s, and it would get another one. Keep it in the value, or "
+                          "use proxmox_update_network_%s." % (
+                              key, call.subject, address, "vm" if call.kind == "qemu" else "lxc"))
     missing = [key for key in deleted if key not in config]
     if missing:
-        raise Failure("%s has no %s. Nothing was sent." % (call.subject, ", ".join(missing)))
-
-
-def _same_mac(now, value):
-    given = [part for part in parse_property_string(value, "model").values() if part and _MAC.fullmatch(part)]
-    return [part.lower() for part in given] == [_MAC.search(now).group().lower()]
+        raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
 
 
 def _doomed(call, keys):
     config = call.config()
     volumes = {key: str(config[key]) for key in keys if key in config}
-    named = ", ".join("%s: %s" % (key, text.line(Disk(value).volid)) for key, value in sorted(volumes.items()))
-    return "Destroy the unused %s of %s (%s) on node %s for good: %s?" % (
-        "volumes" if len(volumes) > 1 else "volume", call.subject, text.line(_name(config)), call.node,
-        named or "none of them is there"), volumes
-
-
-def _name(config):
-    return str(config.get("name") or config.get("hostname") or "-")
+    listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(volumes.items()))
+    return "Destroy the unused %s of %s on node %s for good: %s?" % (
+        "volumes" if len(volumes) > 1 else "volume", named(call, config), call.node,
+        listed or "none of them is there"), volumes
 
 
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset
 
 def regenerate_cloudinit(call):
-    if not any("cloudinit" in str(value) for key, value in call.config().items() if _VOLUME.fullmatch(key)):
-        raise Failure("VM %s has no cloud-init drive. Nothing was sent. proxmox_update_vm_config adds one: option "
+    if not any(disk.cloudinit for disk in disks("qemu", call.config())):
+        raise Failure("VM %s has no cloud-init drive. proxmox_update_vm_config adds one: option "
                       "ide2, value STORAGE:cloudinit." % call.args.vmid)
     return call.finish(call.send(), "The cloud-init drive of VM %s was made anew" % call.args.vmid,
                        "The guest reads it at its next start.")
@@ -168,21 +157,20 @@ def regenerate_cloudinit(call):
 
 def make_template(call):
     def target():
-        status = call.get("./status/current")
-        if int(status.get("template") or 0):
-            raise Failure("%s is a template already. Nothing was sent." % call.subject)
-        if status.get("status") != "stopped":
-            raise Failure("%s is %s; it must be stopped to become a template. Nothing was sent." % (
-                call.subject, text.line(status.get("status"))))
-        return ("Turn %s (%s) on node %s into a template? It can never be started again, only cloned." % (
-            call.subject, text.line(status.get("name") or "-"), call.node), {"name": status.get("name")})
-    found = call.confirm(target)
-    who = "%s (%s)" % (call.subject, text.line(found.get("name") or "-"))
+        state = call.get("./status/current")
+        if on(state.get("template")):
+            raise Failure("%s is a template already." % call.subject)
+        if not is_off(state):
+            raise Failure("%s is %s; it must be stopped to become a template." % (
+                call.subject, text.line(state.get("status"))))
+        return ("Turn %s on node %s into a template? It can never be started again, only cloned." % (
+            named(call, state), call.node), {"name": state.get("name")})
+    who = named(call, call.confirm(target))
     before = _conversions(call) if call.kind == "lxc" else ()
     try:
         answer = call.send()
     except PveError as error:
-        raise explained(error, ((r"snapshots", "Delete its snapshots first."),)) from None
+        raise explained(call, error, ((r"snapshots", "Delete its snapshots first."),)) from None
     if call.kind == "lxc" and not call.planned:         # it forks a worker and answers null (PVE::API2::LXC, template)
         try:
             answer = next((upid for upid in _conversions(call) if upid not in before), None)
@@ -203,15 +191,14 @@ def _conversions(call):
 
 def reset(call):
     def target():
-        status = call.get("./status/current")
-        if status.get("status") != "running":
-            raise Failure("VM %s is %s, there is nothing to reset. Nothing was sent." % (
-                call.args.vmid, status.get("status")))
-        return ("Reset VM %s (%s) on node %s hard? What it has not written to its disks is lost." % (
-            call.args.vmid, text.line(status.get("name") or "-"), call.node),
-            {"name": status.get("name"), "pid": status.get("pid")})
+        state = call.get("./status/current")
+        if not is_on(state):
+            raise Failure("VM %s is %s, so there is nothing to reset." % (
+                call.args.vmid, state.get("status")))
+        return ("Reset %s on node %s hard? What it has not written to its disks is lost." % (
+            named(call, state), call.node), {"name": state.get("name"), "pid": state.get("pid")})
     found = call.confirm(target)
-    return call.finish(call.send(), "VM %s (%s) was reset" % (call.args.vmid, text.line(found.get("name") or "-")))
+    return call.finish(call.send(), "%s was reset" % named(call, found))
 
 
 TOOLS = {

@@ -3,11 +3,14 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Table
+from tools.base.edit import act
+from tools.base.failures import Failure
+from tools.base.guest import afterwards, condition, disks, is_on, named
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
-from tools.lifecycle import act, begun, condition, disk_keys, glance, is_on, meanings, named, not_begun, refusal
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 from tools.pve.text import Column
 
 
@@ -57,7 +60,7 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
                   Column("depth", kind="int", shown=False), Column("snapstate", "broken or in work"),
                   Column("description", kind="long"))
 
-EXPLAINED = meanings(
+EXPLAINED = (
     (r"is not most recent snapshot",
      "ZFS can only go back to the newest snapshot: delete the newer ones first, or clone the guest from this one."),
     (r"snapshot feature is not available",
@@ -65,7 +68,7 @@ EXPLAINED = meanings(
     (r"snapshot name '.*' already used", "Choose another name, or delete that snapshot first."),
     (r"migration lock", "A replication of this guest runs; try again when it has ended."),
     (r"incomplete snapshot", "The snapshot was never completed; delete it (force=true)."),
-    (r"a template", "A template cannot be snapshotted; clone it ({clone})."),
+    (r"a template", "A template cannot be snapshotted; clone it (proxmox_clone_{kind})."),
 )
 
 
@@ -110,9 +113,9 @@ def list_snapshots(call):
 def create(call):
     name = call.args.snapname
     if name in RESERVED[call.kind]:
-        raise refusal("%s is a name that Proxmox keeps for itself. Nothing was sent; choose another one." % name)
+        raise Failure("\"%s\" is a name that Proxmox keeps for itself. Choose another one." % name)
     if not call.get("./feature", feature="snapshot").get("hasFeature"):
-        raise refusal("%s cannot be snapshotted: %s. Nothing was sent." % (call.subject, _why_not(call)))
+        raise Failure("%s cannot be snapshotted: %s." % (call.subject, _why_not(call)))
     with_memory = getattr(call.args, "vmstate", None) or None
     outcome = act(call, EXPLAINED, snapname=name, description=call.args.description, vmstate=with_memory)
     note = vmstate = None
@@ -124,11 +127,11 @@ def create(call):
 def _why_not(call):
     """Why a guest has no snapshot feature: Proxmox does not say which disk it is, so all are named."""
     config = call.config()
-    if str(config.get("template", 0)) == "1":
+    if on(config.get("template")):
         return "it is a template"
-    disks = ["%s (%s)" % (key, text.line(str(config[key]).split(",")[0])) for key in disk_keys(call.kind, config)]
+    listed = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in disks(call.kind, config)]
     return ("a disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts). "
-            "Its disks: %s" % (", ".join(disks) or "none"))
+            "Its disks: %s" % (", ".join(listed) or "none"))
 
 
 def _has_memory(call):
@@ -137,7 +140,7 @@ def _has_memory(call):
         taken = next((entry for entry in read(call)[0] if entry["name"] == call.args.snapname), {})
     except PveError:
         return None, "Whether its memory is in it could not be read."
-    found = bool(int(taken.get("vmstate") or 0))
+    found = on(taken.get("vmstate"))
     return found, "Its memory is in it." if found else "Its memory is not in it: the VM was not running."
 
 
@@ -148,7 +151,7 @@ def _wanted(call):
     entries = read(call)[0]
     entry = next((one for one in entries if one["name"] == call.args.snapname), None)
     if entry is None:
-        raise refusal("%s has no snapshot %s. Nothing was sent. %s" % (
+        raise Failure("%s has no snapshot %s. %s" % (
             call.subject, call.args.snapname,
             "It has: %s." % text.line(", ".join(one["name"] for one in entries), 400) if entries else "It has none."))
     return entry, entries
@@ -165,7 +168,7 @@ def rollback(call):
     def describe():
         entry, entries = _wanted(call)
         if entry.get("snapstate"):
-            raise refusal("Snapshot %s is incomplete (%s): nothing can be set back to it. Nothing was sent; delete it "
+            raise Failure("Snapshot %s is incomplete (%s): nothing can be set back to it. Delete it "
                           "with force=true." % (entry["name"], entry["snapstate"]))
         state = call.get("./status/current")
         lines = ["Set %s on node %s back to snapshot %s%s? All that changed in its disks and config since then is lost."
@@ -180,17 +183,15 @@ def rollback(call):
                                  "snaptime": entry.get("snaptime")}
     found = call.confirm(describe)
     outcome = act(call, EXPLAINED, start=call.args.start or None)
-    state = (begun if call.args.start else glance)(call) if outcome.upid and outcome.ok else {}
-    note = "It is %s now." % condition(state) if state else None
-    if state and not is_on(state):
-        note += " " + (not_begun(call) if call.args.start else
-                       "%s starts it." % call.name.replace("rollback_snapshot", "start"))
+    state, note = afterwards(call, outcome, call.args.start)
+    if state and not is_on(state) and not call.args.start:
+        note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
     return call.tell(outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
                      snapname=call.args.snapname, name=found["name"], state=condition(state))
 
 
 def _afterwards(call, entry):
-    if int(entry.get("vmstate") or 0):
+    if on(entry.get("vmstate")):
         return "then it goes on from the memory in the snapshot"
     return "then it is started again" if call.args.start else "it stays stopped (start=true starts it again)"
 

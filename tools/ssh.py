@@ -19,14 +19,14 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from tools.agent import LONGEST_SCRIPT, STDERR, STDOUT, output_lines, running, split
-from tools.base.answers import Facts, Result
+from tools.base.answers import Result
+from tools.base.command import EXECUTED, LONGEST_SCRIPT, STDERR, STDOUT, confirm, ended, split
 from tools.base.failures import Failure, Instead, Refused
+from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
-from tools.pve.text import Column
 from tools.pve.waiting import wait_for
 
 CONNECT_SECONDS = 8
@@ -42,21 +42,17 @@ class ExecuteLxc(Guest):
     timeout: Annotated[int, Arg(least=1, most=3600)] = 30
 
 
-EXECUTED = Facts(Column("vmid", kind="int"), Column("status"), Column("exitcode", kind="int"), Column("stdout"),
-                 Column("stderr"), Column("truncated", kind="bool"))
-
-
 def execute(call):
     """Check, then run; the command's own exit code is told, ssh's own failure is an error."""
     settings, args = call.host.settings, call.args
     if not settings.ssh_enabled:
         raise Refused("Set PROXMOX_SSH_ENABLED=true (and PROXMOX_SSH_USER, PROXMOX_SSH_KEY_PATH) in the server's "
-                      "environment to allow it. Nothing was sent.",
+                      "environment to allow it.",
                       "commands in containers are switched off: Proxmox's API has none, they go through ssh")
     words = ["/bin/sh", "-c", args.command] if settings.allow_unsafe_commands else split(args.command)
     status = call.get("/nodes/{node}/lxc/{vmid}/status/current")
-    if status.get("status") != "running":
-        raise Failure("Container %s is %s; a command needs it running. Nothing was sent." % (
+    if not is_on(status):
+        raise Failure("Container %s is %s; a command needs it running." % (
             args.vmid, status.get("status")))
     local = here(call.node)
     inner = ["pct", "exec", str(args.vmid), "--"] + words
@@ -65,12 +61,13 @@ def execute(call):
     if settings.dry_run:
         raise Instead(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
             call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
-    call.confirm(lambda: (running(call), {}), strict=True)
+    confirm(call)
     call.host.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
         outer = inner if local else through_ssh(settings, address(call), inner, folder)
-        ended = _noted(call, outer, not local)
-    return told(call, ended)
+        done = _noted(call, outer, not local)
+    cut = "Of each stream only the first %s is kept." % text.size(MOST_OUTPUT) if done.cut else ""
+    return ended(call, done.code, done.stdout, done.stderr, cut)
 
 
 def _noted(call, command, remote):
@@ -79,24 +76,24 @@ def _noted(call, command, remote):
     entry = audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": call.args.command})
     outcome = "unknown"
     try:
-        ended = run(command, call.args.timeout, call.request.cancelled,
-                    lambda code: call.progress(None, "the command runs in %s" % call.subject))
-        if remote and ended.code == 255:
-            outcome = "unsent" if _NOT_RUN.search(ended.stderr) else "unknown"
-            raise Failure("ssh to node %s failed, %s:\n%s" % (
+        done = run(command, call.args.timeout, call.request.cancelled,
+                   lambda code: call.progress(None, "the command runs in %s" % call.subject))
+        if remote and done.code == 255:
+            outcome = "unsent" if _NOT_RUN.search(done.stderr) else "unknown"
+            raise Failure("The connection to node %s by ssh failed, %s:\n%s" % (
                 call.node, "the command was not run" if outcome == "unsent" else
                 "or the command itself ended with 255. Whether it was run is not known",
-                text.quoted(ended.stderr or "(it said nothing)", STDERR, end=True)))
-        if ended.code is None:
+                text.quoted(done.stderr or "(it said nothing)", STDERR, end=True)))
+        if done.code is None:
             said = "".join("\n%s so far:\n%s" % (name, text.quoted(part, most, end=True)) for name, part, most in (
-                ("stdout", ended.stdout, STDOUT), ("stderr", ended.stderr, STDERR)) if part)
+                ("stdout", done.stdout, STDOUT), ("stderr", done.stderr, STDERR)) if part)
             raise Failure("The command was started and did not end within %d seconds. The connection was cut; it may "
                           "go on in the container. Do not repeat it unseen.%s" % (call.args.timeout, said))
         outcome = "accepted"
-        return ended
+        return done
     except OSError as error:
         outcome = "unsent"
-        raise Failure("%s cannot be started: %s. Nothing was sent." % (command[0], error.strerror or error)) from None
+        raise Failure("The program %s cannot be started: %s." % (command[0], error.strerror or error)) from None
     finally:
         audit.end(entry, outcome)
 
@@ -138,7 +135,7 @@ def through_ssh(settings, host, inner, folder):
     blanks)."""
     ssh = shutil.which("ssh")
     if not ssh:
-        raise Failure("There is no ssh here (package openssh-client). Nothing was sent.")
+        raise Failure("There is no ssh here (package openssh-client).")
     command = [ssh, "-T", "-p", str(settings.ssh_port)]
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=%d" % CONNECT_SECONDS,
                    "ClearAllForwardings=yes", "PermitLocalCommand=no", "LogLevel=ERROR"):
@@ -157,7 +154,7 @@ def pinned_key(host, port, fingerprint):
     """The known_hosts line of the one key that has the fingerprint; Failure when the host shows none."""
     scan = shutil.which("ssh-keyscan")
     if not scan:
-        raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client). Nothing was sent.")
+        raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client).")
     found = run([scan, "-T", str(CONNECT_SECONDS), "-p", str(port), host], 4 * CONNECT_SECONDS, None).stdout
     shown = []
     for line in found.splitlines():
@@ -171,8 +168,8 @@ def pinned_key(host, port, fingerprint):
         shown.append("SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode("ascii").rstrip("="))
         if shown[-1] == fingerprint.rstrip("="):
             return line + "\n"
-    raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s. Nothing "
-                  "was sent." % (host, fingerprint, ", ".join(shown) or "none"))
+    raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s."
+                  % (host, fingerprint, ", ".join(shown) or "none"))
 
 
 # --------------------------------------------------------------------------------------------------------- the process
@@ -251,21 +248,6 @@ def _kill(process):
     except (AttributeError, OSError):
         process.kill()
     process.wait()
-
-
-# ---------------------------------------------------------------------------------------------------------- the answer
-
-def told(call, ended):
-    """The Result: the exit code and what the container said."""
-    well = ended.code == 0
-    lines = ["Container %s: exit code %d%s: %s" % (
-        call.args.vmid, ended.code, "" if well else ", so the command reports a failure",
-        text.line(call.args.command, 200))]
-    lines.extend(output_lines(ended.stdout, ended.stderr))
-    data = {"vmid": call.args.vmid, "status": "exited", "exitcode": ended.code, "stdout": ended.stdout[:STDOUT],
-            "stderr": ended.stderr[:STDERR],
-            "truncated": ended.cut or len(ended.stdout) > STDOUT or len(ended.stderr) > STDERR}
-    return Result("\n".join(lines), data, "\u2705" if well else "\u26a0")
 
 
 TOOLS = {

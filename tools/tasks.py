@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Later, Table, data_only
 from tools.base.failures import Failure
+from tools.base.lists import task_subject
 from tools.base.row import BASIC, AnyNode, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -49,11 +50,6 @@ def _user(row):
     return "%s!%s" % (user, row["tokenid"]) if row.get("tokenid") and "!" not in user else user
 
 
-def subject(row):
-    """"vzdump of 100 on pve1" of a raw task."""
-    return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
-
-
 def get_task(call):
     args, ids = call.args, {"node": parse_upid(call.args.upid).node}
     task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
@@ -76,7 +72,7 @@ def get_task(call):
     if log:
         note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
                                text.quoted("\n".join(log), 8000, end=True))
-    result = call.answer(found, "Task %s %s" % (subject(task), headline), note)
+    result = call.answer(found, "Task %s %s" % (task_subject(task), headline), note)
     result.mark = mark
     return result
 
@@ -128,7 +124,7 @@ def epoch(words):
             return int(calendar.timegm(time.strptime(re.sub(r"Z$|\s*UTC$", "", words.replace("T", " ")), form)))
         except (ValueError, OverflowError):
             continue
-    raise Failure("since: %r is none of 2h, 7d, 2026-01-31, 2026-01-31 14:30 (UTC) or epoch seconds. Nothing was sent."
+    raise Failure("The time since=%r is none of 2h, 7d, 2026-01-31, 2026-01-31 14:30 (UTC) or epoch seconds."
                   % words[:40])
 
 

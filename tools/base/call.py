@@ -179,7 +179,7 @@ class Call:
         if vmid and wanted and _MISSING_GUEST.search(str(error)):
             row = self.guest()
             if row["node"] != wanted:
-                return PveError("%s is on node %s, not on %s. Nothing was done; call again with node=%s or leave node "
+                return PveError("%s is on node %s, not on %s. Call again with node=%s, or leave node "
                                 "out." % (self.subject, row["node"], wanted, row["node"]))
         elif wanted and _MISSING_NODE.search(str(error)):
             names = sorted(str(n.get("node")) for n in self.get("/nodes"))

@@ -1,15 +1,16 @@
 """Changing a guest's config: read it, work the change out, write it with its digest, read back what came of it.
 
-For the toolsets change, disks and networks. Why reading back: a write to the config of a running guest is accepted and
+Why reading back: a write to the config of a running guest is accepted and
 then either hot-plugged or left pending until a restart (qemu-server and pve-container, vmconfig_hotplug_pending); only
 ./pending tells which.
 """
 import re
 
-from tools.base.failures import Failure
+from tools.base.failures import Failure, explained
+from tools.base.guest import pending
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import LAST_INDEX, natural, parse_property_string, size_of
+from tools.pve.formats import LAST_INDEX, natural
 from tools.pve.task import Outcome
 
 #: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common): nothing was done.
@@ -20,12 +21,12 @@ class After:
     """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
 
     known: whether config and waiting could be read; they are empty when not (or when the task was not seen to end).
-    remark: what Proxmox said of something else, or None.
+    remark: what Proxmox said of something else, or None. before: the config (dict) that `change` worked it out from.
     """
 
     def __init__(self, outcome, config=None, waiting=(), remark=None):
         self.outcome, self.known, self.remark = outcome, config is not None, remark
-        self.config, self.waiting = config or {}, set(waiting)
+        self.config, self.waiting, self.before = config or {}, set(waiting), {}
 
     def note(self, call, keys=None):
         """What to say of `keys` (default: all) that are not in effect; None when there is nothing to say."""
@@ -47,38 +48,36 @@ def change(call, work_out, table=()):
         config = call.config()
         params = dict(work_out(config), digest=config.get("digest"))
         try:
-            return sent(call, params, table)
+            done = sent(call, params, table)
+            done.before = config
+            return done
         except PveError as error:
             if last or error.outcome != "refused" or not _CHANGED.search(str(error)):
                 raise
 
 
+def act(call, table=(), **params):
+    """The Outcome of the row's request, its task followed; a failure is explained by `table` (`failures.explained`)."""
+    try:
+        return call.done(call.send(**params))
+    except (PveError, Failure) as error:
+        raise explained(call, error, table) from None
+
+
 def sent(call, params, table=()):
     """The After of the row's request with `params`, sent once and followed. `table` is for `explained`."""
     try:
-        outcome = call.done(call.send(**params))
+        outcome = act(call, table, **params)
     except (PveError, Failure) as error:
         if "hotplug" in str(error):
             return _not_plugged(call, error, params)
-        raise explained(error, table) from None
+        raise
     if outcome.upid and not outcome.ok:
         return After(outcome)
     try:
-        return After(outcome, *now(call))
+        return After(outcome, *pending(call.get("./pending")))
     except PveError:                                    # the change itself was made; that is what the answer is about
         return After(outcome)
-
-
-def now(call):
-    """(config with pending changes applied, keys that wait for a restart) of the guest, in one request."""
-    config, waiting = {}, set()
-    for entry in call.get("./pending"):
-        key = entry.get("key")
-        if "pending" in entry or entry.get("delete"):
-            waiting.add(key)
-        if not entry.get("delete"):
-            config[key] = entry.get("pending", entry.get("value"))
-    return config, waiting
 
 
 def _not_plugged(call, error, params):
@@ -89,7 +88,7 @@ def _not_plugged(call, error, params):
     """
     problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
     try:
-        config, waiting = now(call)
+        config, waiting = pending(call.get("./pending"))
     except PveError:
         raise Failure("%s\nThe change may be in the config all the same, which could not be read; look at it."
                       % error) from None
@@ -97,7 +96,7 @@ def _not_plugged(call, error, params):
     keys = gone | (set(params) - {"delete", "force", "digest"})
     made = not gone & set(config) and keys - gone <= set(config)
     if not made or not problems or keys.intersection(key for key, _ in problems):
-        left = ", ".join(sorted(keys & waiting))
+        left = ", ".join(sorted(keys & set(waiting)))
         stays = ("\nThe running guest could not take it, but it is in the config and waits for the next start, which "
                  "may fail for the same reason; take it out again if it is not meant: %s." % left)
         raise Failure("%s%s" % (error, stays if left else "")) from None
@@ -106,21 +105,10 @@ def _not_plugged(call, error, params):
                  "Proxmox reports a problem with an older change that still waits: %s." % said)
 
 
-def explained(error, table):
-    """`error` (PveError or Failure) with the sentence of `table` ((pattern, sentence), ...) that fits its words."""
-    for pattern, sentence in table:
-        tool = sentence.split()[0]
-        if re.search(pattern, str(error)) and not (tool.startswith("proxmox_") and tool in str(error)):
-            if isinstance(error, PveError):
-                return PveError("%s\n%s" % (error, sentence), error.status, error.errors, error.outcome)
-            return Failure("%s\n%s" % (error, sentence), error.headline)
-    return error
-
-
-def major(call):
-    """Major version (int) of Proxmox VE on the node of the call; during an upgrade each node has its own."""
-    match = re.match(r"[0-9]+", str(call.get("/nodes/{node}/version").get("version", "")))
-    return int(match.group()) if match else 99
+def release(call):
+    """(major, minor) of Proxmox VE on the node of the call; during an upgrade each node has its own."""
+    match = re.match(r"(\d+)(?:\.(\d+))?", str(call.get("/nodes/{node}/version").get("version", "")))
+    return (int(match.group(1)), int(match.group(2) or 0)) if match else (99, 0)
 
 
 def waits(call, keys):
@@ -144,47 +132,13 @@ def must_be_free(call, config, key):
     """Failure when `key` is taken: Proxmox would replace what is there without a word."""
     if key in config:
         other = free(config, key)
-        raise Failure("%s of %s is taken: %s. Nothing was sent.%s" % (
-            key, call.subject, text.line(config[key], 200), " The next free one is %s." % other if other else ""))
+        raise Failure("%s has %s already: %s.%s" % (
+            call.subject, key, text.line(config[key], 200), " The next free one is %s." % other if other else ""))
 
 
 def must_be_there(call, config, key, pattern):
     """The value of `key`; Failure when it is not in the config. `pattern` (str): what keys of its kind look like."""
     if key not in config:
         others = sorted((k for k in config if re.fullmatch(pattern, k)), key=natural)
-        raise Failure("%s has no %s. Nothing was sent. It has: %s." % (call.subject, key, ", ".join(others) or "none"))
+        raise Failure("%s has no %s. It has: %s." % (call.subject, key, ", ".join(others) or "none"))
     return str(config[key])
-
-
-class Disk:
-    """A disk or mount point as the config has it: volid (or a path), size (bytes or None), and its other keys."""
-
-    def __init__(self, value):
-        parts = parse_property_string(value, "file")
-        self.volid = parts.get("file") or parts.get("volume") or ""
-        self.keys = parts
-        self.size = size_of(parts.get("size"))
-
-    @property
-    def storage(self):
-        """The storage id, or None for a path, "none" or "cdrom"."""
-        return self.volid.partition(":")[0] if ":" in self.volid and not self.volid.startswith("/") else None
-
-    @property
-    def cloudinit(self):
-        """Whether it is the drive that Proxmox makes for cloud-init."""
-        return "cloudinit" in self.volid and self.storage is not None
-
-    @property
-    def cdrom(self):
-        """Whether it is a CD drive."""
-        return self.keys.get("media") == "cdrom"
-
-    def __str__(self):
-        return "%s, %s" % (self.volid, text.size(self.size)) if self.size else self.volid
-
-
-def unused(config, volid):
-    """The unusedN that holds `volid`, or None."""
-    return next((key for key, value in config.items()
-                 if re.fullmatch(r"unused\d+", key) and Disk(str(value)).volid == volid), None)

@@ -122,7 +122,8 @@ class Host:
             return self._answer(other.result.mark + " " + other.result.text, other.result.data)
         except Refused as error:
             self.audit.refused(entry, arguments, error, self.settings, request, call and call.args)
-            return self._answer("\U0001f6ab Permission Denied: %s\n\n%s" % (error.headline, error))
+            return self._answer("\U0001f6ab Permission Denied: %s\n\n%s%s" % (
+                error.headline, error, _fate(entry, call, error)))
         except ArgumentProblems as error:
             return self._failure("%s was not called: %s" % (name, "an argument is wrong" if len(error.problems) == 1
                                                             else "%d arguments are wrong" % len(error.problems)), error)
@@ -131,7 +132,8 @@ class Host:
                 return self._plan(call)
             if isinstance(error, Declined):
                 self.audit.refused(entry, arguments, error, self.settings, request, call.args)
-            return self._failure(getattr(error, "headline", None) or _failed(entry, call), error)
+            return self._failure(getattr(error, "headline", None) or _failed(entry, call),
+                                 "%s%s" % (error, _fate(entry, call, error)))
         except Exception as error:
             import traceback
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
@@ -180,6 +182,12 @@ def _harmless(data):
         data = text.clean(scrub(data))
         return data, text.weight(data)
     return data, len(whole)
+
+
+def _fate(entry, call, error):
+    """The last line of a failure, of a tool that changes something: whether it did."""
+    sent = call is not None and call.writes or "othing was" in str(error)
+    return "\nNothing was sent." if entry["changes"] and not sent else ""
 
 
 def _failed(entry, call):

@@ -35,6 +35,9 @@ DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
     "proxmox_" + name for name in "get_overview get_guest_ips create_backup_vm create_backup_lxc list_backups "
                                   "list_guests_without_backup".split())
 
+#: What any shell would act upon; refused in a command unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
+FORBIDDEN = ";&|`$(){}[]<>\n\r"
+
 _MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
 
 #: word of PROXMOX_TOOLSETS -> whether it takes in an entry of the surface; other words are names of toolsets.
@@ -302,7 +305,6 @@ class Guard:
             self._judge(call, call.tool.changes, named, vars(call.args))
 
     def _command(self, command):
-        from tools.agent import FORBIDDEN
         listed = self.settings.allowed_commands
         plain = not any(c in FORBIDDEN for c in command)
         if command not in listed and not (plain and any(fnmatchcase(command, one) for one in listed)):

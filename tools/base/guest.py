@@ -1,0 +1,309 @@
+"""One guest as Proxmox tells it: its name and state, its disks and network devices, what waits for its restart, and
+what of it may be shown.
+
+Each of these is read here and nowhere else, so that no two tools tell the same guest in two ways.
+"""
+import re
+from collections import Counter
+from urllib.parse import unquote
+
+from tools.base.failures import Failure
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import DISK_KEYS, FORMATS, natural, on, owner_of, parse_property_string, size_of
+from tools.pve.scrub import is_secret
+from tools.pve.waiting import wait_for
+
+# ------------------------------------------------------------------------------------------------------- name and state
+
+
+def name(told):
+    """The name in a guest's status, config or row (None when it has none): a container's config says hostname."""
+    return told.get("name") or told.get("hostname")
+
+
+def named(call, told):
+    """"VM 100 (web01)"; `told` as for `name`."""
+    return text.called(call.subject, name(told))
+
+
+def look(call):
+    """The guest's status/current (dict); {} when the token may change the guest and not look at it (no VM.Audit)."""
+    try:
+        return call.get("./status/current")
+    except PveError as error:
+        if error.status == 403:
+            return {}
+        raise
+
+
+def glance(call):
+    """As `look`, after a change: whatever stands in the way, it is {}, for the change itself has been made."""
+    try:
+        return call.get("./status/current")
+    except PveError:
+        return {}
+
+
+def begun(call):
+    """status/current of a guest whose start is a task of its own, begun by the task that has ended (PVE::API2::Qemu,
+    vm_start in a worker; nothing waits for it): once it runs, or as it is some seconds later."""
+    return wait_for(lambda: glance(call), lambda state: not is_off(state), 15, call.sleep, call.host.clock,
+                    pauses=(1, 2, 3, 4, 5))
+
+
+def afterwards(call, outcome, started):
+    """(status/current, the sentence about it) after a task that made the guest anew; ({}, None) when it is not known.
+
+    started: whether the guest was to be started with it.
+    """
+    state = (begun if started else glance)(call) if outcome.upid and outcome.ok else {}
+    if not state:
+        return state, None
+    note = "It is %s now." % condition(state)
+    if started and not is_on(state):
+        note += " It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why." % call.args.vmid
+    return state, note
+
+
+def condition(state):
+    """What a status/current says the guest is: running, stopped, paused, hibernated, io-error ...; None if unknown."""
+    if state.get("status") == "stopped" and state.get("lock") == "suspended":
+        return "hibernated"
+    status = state.get("status")
+    if status == "running":
+        status = state.get("qmpstatus", status)
+    return status and text.line(status)
+
+
+def is_on(state):
+    return state.get("status") == "running"
+
+
+def is_off(state):
+    return state.get("status") == "stopped"
+
+
+def is_awake(state):
+    return condition(state) == "running"
+
+
+def is_paused(state):
+    return condition(state) == "paused"
+
+
+def is_hibernated(state):
+    return condition(state) == "hibernated"
+
+
+def counts_as(row):
+    """What a row of /cluster/resources is counted as: "template", else its status (a paused VM is running there)."""
+    return "template" if on(row.get("template")) else str(row.get("status") or "unknown")
+
+
+def by_state(rows):
+    """{state: how many} of the rows of guests, the usual states first."""
+    counts = Counter(map(counts_as, rows))
+    order = [key for key in ("running", "stopped", "unknown", "template") if key in counts]
+    return {key: counts[key] for key in order + sorted(set(counts) - set(order))}
+
+
+def counted(counts, most=30):
+    """Counts by state as text, "9 running, 3 stopped"; of more than `most` the largest."""
+    pairs = list(counts.items()) if len(counts) <= most else Counter(counts).most_common(most)
+    words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
+    return ", ".join(words + (["%d more" % (len(counts) - most)] if len(counts) > most else []))
+
+
+# ------------------------------------------------------------------------------------------------- disks, mount points
+
+class Disk:
+    """A disk, mount point or drive as its option of a config tells it.
+
+    key: "scsi0"; volid: its volume, or a path, or "none"; size: bytes or None; options: its other keys, as text.
+    """
+
+    def __init__(self, key, value):
+        parts = parse_property_string(str(value), "file")
+        self.key, self.volid = key, parts.pop("file", None) or parts.pop("volume", None) or ""
+        self.size, self.options = size_of(parts.get("size")), parts
+
+    @property
+    def storage(self):
+        """The storage's id, or None for a path, "none" or "cdrom"."""
+        return self.volid.partition(":")[0] if ":" in self.volid and not self.volid.startswith("/") else None
+
+    @property
+    def cdrom(self):
+        """Whether it is a CD drive; that of cloud-init is one too."""
+        return self.options.get("media") == "cdrom"
+
+    @property
+    def cloudinit(self):
+        """Whether it is the drive that Proxmox makes for cloud-init."""
+        return "cloudinit" in self.volid and self.storage is not None
+
+    @property
+    def owner(self):
+        """The vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"."""
+        return owner_of("x:" + re.split("[:/]", self.volid)[-1])
+
+    def goes_with(self, vmid):
+        """Whether deleting the guest deletes it. CD images, bind mounts, devices and volumes of another guest stay
+        (PVE::QemuServer::destroy_vm, PVE::LXC::destroy)."""
+        return self.storage is not None and (self.cloudinit or not self.cdrom) and self.owner in (None, vmid)
+
+    @property
+    def use(self):
+        """What it is there for, in a word or two."""
+        for series, use in (("unused", "unused"), ("efidisk", "EFI"), ("tpmstate", "TPM")):
+            if self.key.startswith(series):
+                return use
+        if self.cdrom:
+            return "cloud-init" if self.cloudinit else "CD (empty)" if self.volid == "none" else "CD"
+        container = self.key == "rootfs" or self.key.startswith("mp")
+        if self.volid.startswith("/"):
+            return "bind mount" if container and not self.volid.startswith("/dev/") else "device"
+        return "disk" if not container else "root" if self.key == "rootfs" else "mount point"
+
+    def __str__(self):
+        return "%s, %s" % (self.volid, text.size(self.size)) if self.size else self.volid
+
+
+def disks(kind, config):
+    """The Disks of a config, CD drives and bind mounts too; mp2 before mp10. kind: qemu or lxc."""
+    return [Disk(key, config[key]) for key in sorted(config, key=natural) if re.fullmatch(DISK_KEYS[kind], key)]
+
+
+def unused(config, volid):
+    """The unusedN that holds `volid`, or None."""
+    return next((disk.key for disk in disks("qemu", config) if disk.use == "unused" and disk.volid == volid), None)
+
+
+def at_stake(call):
+    """(status/current, volumes [str], names of snapshots, digest of the config): what is lost when the guest is.
+
+    Failure when it is protected; whether it may run is for the caller to say.
+    """
+    config, state = call.config(), call.get("./status/current")
+    snapshots = [entry["name"] for entry in call.get("./snapshot") if entry.get("name") != "current"]
+    if on(config.get("protection")):
+        raise Failure("%s is protected (protection: 1 in its config). Switch the protection off first, "
+                      "if that is meant (protection=0 in its config)." % named(call, state))
+    volumes = ["%s %s%s" % (disk.key, disk.volid, " (%s)" % disk.options["size"] if disk.options.get("size") else "")
+               for disk in disks(call.kind, config) if disk.goes_with(call.args.vmid)]
+    return state, volumes, snapshots, config.get("digest")
+
+
+def loss(volumes, snapshots):
+    """"its disks scsi0 ... and its snapshots a, b", of what `at_stake` found."""
+    parts = ["its disks %s" % ", ".join(volumes) if volumes else "no disk"]
+    if snapshots:
+        parts.append("its snapshot%s %s" % ("s" if len(snapshots) > 1 else "", text.line(", ".join(snapshots), 400)))
+    return " and ".join(parts)
+
+
+# ------------------------------------------------------------------------------------------------------ network devices
+
+#: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.
+MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er",
+          "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
+_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+
+
+def nic(value):
+    """The keys (dict, in their order) of a network device's property string; the model and the MAC address of a VM's,
+    which are `virtio=MAC` there, as "model" and "macaddr"."""
+    found = {}
+    for key, part in parse_property_string(str(value), "model").items():
+        if key in MODELS or key not in ("macaddr", "hwaddr") and _MAC.fullmatch(part or ""):
+            found["model"], found["macaddr"] = key, part
+        else:
+            found[key] = part
+    return found
+
+
+def mac(value):
+    """The MAC address in a network device's property string, or None."""
+    found = nic(value)
+    return found.get("macaddr") or found.get("hwaddr")
+
+
+def nics(config):
+    """{"net0": property string} of a config."""
+    return {key: str(config[key]) for key in sorted(config, key=natural) if FORMATS["net"].pattern.fullmatch(key)}
+
+
+def check_cidr(key, value, words):
+    """Failure when `value` is no address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
+    import ipaddress
+    version, example = (4, "192.168.1.100/24") if key == "ip" else (6, "fd00::10/64")
+    address, slash, bits = value.partition("/")
+    try:
+        known = ipaddress.ip_address(address).version == version and "%" not in address
+    except ValueError:
+        known = False
+    if known and not slash:
+        raise Failure("The address %s=%s has no prefix: write it as %s/%s." % (
+            key, value, value, example.partition("/")[2]))
+    if not known or not bits.isdigit() or not bits.isascii() or not 8 <= int(bits) <= (32 if version == 4 else 128):
+        raise Failure("The address %s=%r is neither an IPv%d address with prefix (%s) nor %s." % (
+            key, value[:60], version, example, " or ".join(words)))
+
+
+def check_gateway(key, value, version):
+    """Failure when `value` is not an IP address of that version; `key` is gw or gw6."""
+    import ipaddress
+    try:
+        if ipaddress.ip_address(value).version == version and "%" not in value:
+            return
+    except ValueError:
+        pass
+    raise Failure("The gateway %s=%r is not an IPv%d address." % (key, value[:60], version))
+
+
+# ------------------------------------------------------------------------------- what waits for a restart, what is shown
+
+def pending(entries):
+    """(config, waiting) of the entries of ./pending: {key: value} with the changes that wait applied, and those
+    changes, {key: {"now": value, "then": value}}; `now` is missing when it is set anew, `then` when it is removed."""
+    config, waiting = {}, {}
+    for entry in entries or ():
+        key, now = entry.get("key"), entry.get("value")
+        if "pending" in entry or entry.get("delete"):
+            change = waiting[key] = {} if now is None else {"now": now}
+            if "pending" in entry:
+                change["then"] = now = entry["pending"]
+        if not entry.get("delete"):
+            config[key] = now
+    return config, waiting
+
+
+def changes(waiting):
+    """The changes of `pending` as rows that may be shown: [{key, now, then}], with removed=True in place of then."""
+    rows = []
+    for key in sorted(waiting, key=natural):
+        row = {"key": key, **{when: shown(key, value) for when, value in waiting[key].items()}}
+        rows.append(row if "then" in row else dict(row, removed=True))
+    return rows
+
+
+def shown(key, value):
+    """The value of a config's option as it may be shown: no secret (a container's env often holds some), keys of ssh
+    shortened."""
+    if is_secret(key):
+        return "(set, not shown)"
+    if key == "sshkeys":
+        return ssh_keys(value)
+    if key == "env":
+        return [entry.split("=", 1)[0] + "=***" for entry in re.split("[\0\n]", str(value)) if entry]
+    return value.rstrip("\n") if isinstance(value, str) else value
+
+
+def ssh_keys(value):
+    """The keys of a config's sshkeys (percent-encoded), each without its middle: "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
+    keys = []
+    for entry in unquote(str(value)).splitlines():
+        words = entry.split()
+        keys.append(" ".join(word if len(word) < 40 else "%s...%s" % (word[:8], word[-8:]) for word in words))
+    return [key for key in keys if key]

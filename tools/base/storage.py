@@ -1,0 +1,105 @@
+"""Storages as several tools tell them: how full they are, which may take what, and how large a new volume is to be."""
+from tools.base.answers import Table, data_only
+from tools.base.failures import Failure
+from tools.pve import text
+from tools.pve.formats import on, parse_size
+from tools.pve.text import Column
+
+SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
+
+
+def space(used, total):
+    """A Column's text: "2 GiB of 4 GiB (50 %)" of two keys, the total alone when nothing is known to be used."""
+    def show(row):
+        if row.get(total) and used in row:
+            return text.used_of(row[used], row[total])
+        return text.size(row[total]) if row.get(total) else "-"
+    return show
+
+
+def _place(row):
+    return row.get("node") or "shared by " + ", ".join(row.get("nodes", []))
+
+
+def _state(row):
+    return row["state"] + (", but not on " + ", ".join(row["not_on"]) if row.get("not_on") else "")
+
+
+STORAGES = Table("storage", Column("storage"), Column("node", text=_place), Column("type"),
+                 Column("state", text=_state), Column("used", "used", "bytes", space("used", "total")),
+                 Column("avail", "free", "bytes"), Column("content", kind="list"), *data_only("bytes", "total"),
+                 *data_only("fraction", "used_fraction"),
+                 *data_only("bool", "shared", "enabled", "active"), *data_only("list", "nodes", "not_on"))
+
+
+def of_cluster(rows):
+    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node."""
+    single, shared = [], {}
+    for row in rows:
+        total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
+        here = {"storage": row.get("storage"), "node": row.get("node"), "type": row.get("plugintype"),
+                "content": row.get("content"), "shared": on(row.get("shared")),
+                "active": row.get("status") == "available"}
+        here["state"] = "available" if here["active"] else str(row.get("status") or "unknown")
+        if total:
+            here.update(total=total, used=used, avail=max(0, total - used), used_fraction=round(used / total, 4))
+        if not here["shared"]:
+            single.append(here)
+            continue
+        one = shared.setdefault(here["storage"], dict(here, nodes=[], not_on=[], node=None))
+        one["nodes" if here["active"] else "not_on"].append(str(here["node"]))
+        if here["active"] and (not one["active"] or total > one.get("total", 0)):
+            one.update(here, node=None)             # figures of a node that reaches it
+    for one in shared.values():
+        if not one["nodes"]:
+            one["nodes"], one["not_on"] = one["not_on"], None
+        one["nodes"].sort()
+    return _sorted(STORAGES.data(single + list(shared.values())))
+
+
+def of_node(rows, node):
+    """Normalised rows (STORAGES) of /nodes/{node}/storage."""
+    return _sorted(STORAGES.data([_of_node(row, node) for row in rows]))
+
+
+def _of_node(row, node):
+    row = dict(row, node=node)
+    row.update(shared=on(row.get("shared")), enabled=on(row.get("enabled", 1)), active=on(row.get("active")))
+    row["state"] = "disabled" if not row["enabled"] else "available" if row["active"] else "unreachable"
+    total = text.normal("bytes", row.get("total"))
+    if not total:
+        for key in ("total", "used", "avail", "used_fraction"):
+            row.pop(key, None)
+    elif row.get("used_fraction") is None:
+        row["used_fraction"] = (text.normal("bytes", row.get("used")) or 0) / total
+    return row
+
+
+def _sorted(rows):
+    return sorted(rows, key=lambda row: (row.get("storage", ""), row.get("node", "")))
+
+
+def usable(call, content):
+    """({name: entry} of the node's storages that take `content` and can be reached, names of those that cannot)."""
+    found, lost = {}, []
+    for entry in call.get("/nodes/{node}/storage", content=content, enabled=True) or []:
+        if on(entry.get("active", 1)):
+            found[entry["storage"]] = entry
+        else:
+            lost.append(entry["storage"])
+    return found, sorted(lost)
+
+
+def volume_size(row):
+    """Bytes of a raw volume of a storage's content, or None; since 9.2 some have an approximate size only."""
+    return text.normal("bytes", row.get("size", row.get("approximate-size")))
+
+
+def new_size(given):
+    """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; Failure when it has a +, Misfit when it is none."""
+    grows, size = parse_size(given)
+    if grows:
+        raise Failure("A new volume is not grown: leave the + out of size=%s." % given)
+    if size < SMALLEST:
+        raise Failure("A size of %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)." % given)
+    return size
