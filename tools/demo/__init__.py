@@ -15,7 +15,7 @@ from urllib3.response import HTTPResponse
 
 from tools.demo import viewer, wire, world
 from tools.demo.access import ALL_PRIVILEGES
-from tools.demo.model import Refused, World
+from tools.demo.model import Refusal, World
 from tools.demo.table import TABLE
 
 _API = "/api2/json"
@@ -91,7 +91,7 @@ class DemoCluster(BaseAdapter):
                 return self._handle(verb, target, headers, body)
             except wire.Plain as error:
                 return wire.plain(error)
-            except Refused as error:
+            except Refusal as error:
                 return wire.refusal(error, (self.world.major, self.world.minor) >= (8, 3))
 
     def _handle(self, verb, target, headers, body):
@@ -111,21 +111,21 @@ class DemoCluster(BaseAdapter):
         params, uploaded = wire.read_parameters(verb, parts[2:], query, headers, body)
         route, values = TABLE.find(verb, parts[2:])
         if route is None:
-            raise Refused(501, "Method '%s %s' not implemented" % (verb, relative))
+            raise Refusal(501, "Method '%s %s' not implemented" % (verb, relative))
         wire.check_conflicts(values, params)
         self.world.tasks.advance()
-        call = wire.Call(self.world, self._rights(user), user, dict(params, **values), route)
+        call = wire.ApiCall(self.world, self._rights(user), user, dict(params, **values), route)
         call.check(route.check)
         if route.proxy:
             self._reach(call.node)
         elif call.node is not None and call.node not in self.world.nodes:
-            raise Refused(500, "no such cluster node '%s'" % call.node)
+            raise Refusal(500, "no such cluster node '%s'" % call.node)
         call.p = wire.check_call(route, values, params)
         if "node" in call.p:
             call.p["node"] = call.node
         call.uploaded = uploaded
         if verb != "GET" and not self.world.quorate:
-            raise Refused(500, "cluster not ready - no quorum?")
+            raise Refusal(500, "cluster not ready - no quorum?")
         data = route.handler(call)
         if isinstance(data, wire.Extra):
             return wire.reply(data.data, data.more)
@@ -134,7 +134,7 @@ class DemoCluster(BaseAdapter):
     def _record(self, verb, relative, query, headers, body, parts):
         try:
             params = wire.read_parameters(verb, parts[2:], query, headers, body)[0]
-        except (wire.Plain, Refused):
+        except (wire.Plain, Refusal):
             params = {}
         self.requests.append((verb, relative, params))
         if len(self.requests) > self.LONGEST_RECORD:
@@ -182,7 +182,7 @@ class DemoCluster(BaseAdapter):
     def _reach(self, node):
         """What pveproxy says when it has to ask another node: unknown, or down (595)."""
         if node not in self.world.nodes:
-            raise Refused(500,
+            raise Refusal(500,
                           "hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known"
                           % (node, node))
         if node in self.offline:

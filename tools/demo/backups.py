@@ -5,7 +5,7 @@ import time
 from tools.demo import drives, retention
 from tools.demo import world as start
 from tools.demo.guests import agent_enabled, ha_of
-from tools.demo.model import GIB, MIB, Refused, bad, die, disk_rule
+from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import array, boolean, enum, integer, parse_properties, split_list, string
 from tools.demo.wire import ALL, Route, perm
@@ -78,7 +78,7 @@ def vzdump(call):
         storage = world.online_storage(name, call.node)
         if "backup" not in storage.content:
             die("can't use storage '%s' for backups - wrong content type" % name)
-    except Refused as error:
+    except Refusal as error:
         die("could not get storage information for '%s': %s" % (name, error.text))
     keep = retention.parse(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
     words = " ".join(["vzdump"] + [str(vmid) for vmid in ids] + ["--%s %s" % (
@@ -102,7 +102,7 @@ def vzdump(call):
             begun = world.t
             try:
                 yield from _backup(call, task, vmid, storage, keep)
-            except Refused as error:
+            except Refusal as error:
                 failed += 1
                 task.say("ERROR: Backup of VM %d failed - %s" % (vmid, error.text.strip()))
                 task.say("INFO: Failed at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
@@ -187,7 +187,7 @@ def _backup(call, task, vmid, storage, keep):
             volume.protected = True
         if p.get("remove", True):
             _prune(world, task, guest, storage, keep, p)
-    except Refused:
+    except Refusal:
         guest.conf.pop("lock", None)
         raise
     finally:

@@ -2,8 +2,9 @@
 import re
 
 from tools.demo import drives, options
-from tools.demo.model import Refused, bad, die, disk_rule
-from tools.demo.rules import boolean, integer, lookup, parse_properties, split_list, string
+from tools.demo.model import Refusal, bad, die, disk_rule
+from tools.demo.rules import boolean, integer, parse_properties, split_list, string
+from tools.pve.jsonschema import spec_of
 from tools.demo.wire import VM, Route, forbid, perm_any
 
 #: Options of a running VM that need no restart (qemu-server's fast_plug_option and those it can set live).
@@ -36,7 +37,7 @@ def _wishes(call, kind):
         for key in keys:
             if key in values:
                 bad(**{name: "you can't use '-%s' and '-%s %s' at the same time" % (key, name, key)})
-            if lookup(known, key) is None:
+            if spec_of(known, key) is None:
                 bad(**{name: "unknown option '%s'" % key})
     for key in deletes:
         if key in reverts:
@@ -118,7 +119,7 @@ def change_vm(call):
         _plan(world, guest, values, deletes, bool(call.p.get("force")), say, warn)
         errors = apply_vm(world, guest) if guest.running else apply_pending(world, guest)
         if errors:
-            raise Refused(400, "Parameter verification failed.\n", errors)
+            raise Refusal(400, "Parameter verification failed.\n", errors)
 
     if call.route.verb == "PUT":
         work(lambda line: None, lambda line: None)
@@ -217,7 +218,7 @@ def apply_pending(world, guest):
     for key, value in list(guest.pending.items()):
         try:
             _settle(world, guest, key, value)
-        except Refused as error:
+        except Refusal as error:
             errors[key] = "unable to apply pending change %s : %s\n" % (key, error.text)
     return errors
 
@@ -229,7 +230,7 @@ def _settle(world, guest, key, value):
             guest.conf.pop(key)
             try:
                 drives.detach(world, guest, key, old, key in guest.forced)
-            except Refused:
+            except Refusal:
                 guest.conf[key] = old
                 raise
     guest.pending.pop(key, None)
@@ -275,7 +276,7 @@ def apply_vm(world, guest):
         if live:
             try:
                 _settle(world, guest, key, value)
-            except Refused as error:
+            except Refusal as error:
                 errors[key] = "hotplug problem - %s\n" % error.text
     return errors
 
@@ -362,7 +363,7 @@ def change_container(call):
         return None
     errors = _apply_container(world, guest)
     if errors:
-        raise Refused(400, "Parameter verification failed.\n", errors)
+        raise Refusal(400, "Parameter verification failed.\n", errors)
     return None
 
 

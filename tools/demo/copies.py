@@ -4,7 +4,7 @@ import re
 from tools.demo import change, disks, drives
 from tools.demo.create import _unique
 from tools.demo.guests import ha_of
-from tools.demo.model import GIB, MIB, Guest, Refused, bad, die, disk_rule, size_text
+from tools.demo.model import GIB, MIB, Guest, Refusal, bad, die, disk_rule, size_text
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import boolean, enum, integer, number, parse_properties, split_list, string
 from tools.demo.wire import VM, Route, perm
@@ -85,7 +85,7 @@ def clone(call):
                 _carry(world, new, target)
             new.filled = guest.filled
             done = True
-        except Refused as error:
+        except Refusal as error:
             for volid in made:
                 world.free(volid, new.node)
             if world.guests.get(newid) is not new:
@@ -323,7 +323,7 @@ def moving(world, guest, target, task, with_disks, mapping):
 
     try:
         yield from _move(world, guest, target, log, with_disks, mapping)
-    except Refused as error:
+    except Refusal as error:
         log("ERROR: migration aborted (duration %s): %s" % (duration(), error.text.strip()))
         die("migration aborted")
     log("migration finished successfully (duration %s)" % duration())

@@ -2,7 +2,7 @@
 import re
 
 from tools.demo import options
-from tools.demo.model import GIB, KIB, MIB, Refused, bad, die, disk_rule, size_bytes, size_text
+from tools.demo.model import GIB, KIB, MIB, Refusal, bad, die, disk_rule, size_bytes, size_text
 from tools.demo.rules import parse_properties
 from tools.demo.wire import forbid
 
@@ -143,7 +143,7 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
         call.need("/vms/%s" % owner, "VM.Config.Disk")
         call.need(path, "Datastore.Audit")
     if content not in ("images", "iso"):
-        raise Refused(400, "Parameter verification failed.\n", {key: "content type needs to be 'images' or 'iso'"})
+        raise Refusal(400, "Parameter verification failed.\n", {key: "content type needs to be 'images' or 'iso'"})
 
 
 def make_drive(world, guest, key, text, say, default_storage=None, made=None):

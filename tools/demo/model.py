@@ -15,7 +15,7 @@ from tools.demo.rules import parse_properties, split_list
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
 
-class Refused(Exception):
+class Refusal(Exception):
     """What Proxmox answers instead of doing it: .status (HTTP), .text (its message, whole), .errors (dict or None)."""
 
     def __init__(self, status, text, errors=None):
@@ -25,12 +25,12 @@ class Refused(Exception):
 
 def die(text):
     """Perl's die in an API method: status 500, or the error a task ends with."""
-    raise Refused(500, text)
+    raise Refusal(500, text)
 
 
 def bad(**errors):
     """raise_param_exc: status 400 with `errors` (parameter -> text; "_" in a name stands for "-")."""
-    raise Refused(400, "Parameter verification failed.", {key.replace("_", "-"): text for key, text in errors.items()})
+    raise Refusal(400, "Parameter verification failed.", {key.replace("_", "-"): text for key, text in errors.items()})
 
 
 def wave(t, seed, base, swing=0.3):

@@ -1,18 +1,14 @@
-"""How Proxmox checks parameters: types, formats, ranges, property strings, and the words it refuses them with.
+"""How Proxmox checks parameters: rules written down, and the words it refuses them with (tools.pve.jsonschema checks).
 
 A parameter's rule is a dict in the shape of Proxmox's own API schema (type, format, minimum, enum, optional ...), so
-the same dict checks a request and describes it in the API viewer's file. The order of the checks and the texts are
-those of PVE::JSONSchema (check_prop, check_type, parse_property_string).
+the same dict checks a request and describes it in the API viewer's file. The texts are those of PVE::JSONSchema.
 """
 import ipaddress
 import re
 
 from tools.pve.formats import LAST_INDEX
-
-
-class Invalid(ValueError):
-    """A value that its format does not allow; the text is Proxmox's."""
-
+from tools.pve.jsonschema import (FORMATS, V4, V6, Checker, Problem, is_cidr, is_ip, read_property_string, spec_of,
+                                  split_list, text_of)
 
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 MISSING = "property is missing and it is not optional"
@@ -72,119 +68,62 @@ def properties(table):
 # ------------------------------------------------------------------------------------------------------------ formats
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?"
-_USER = r"[^\s:/]+"
-_REALM = r"[A-Za-z][A-Za-z0-9.\-_]+"
 
 
-def _regex(pattern, text, flags=0):
+def _like(pattern, flags=0):
     compiled = re.compile(r"(?:%s)\Z" % pattern, flags | re.ASCII)
-
-    def check(value):
-        if not compiled.match(value):
-            raise Invalid(text.replace("{}", value))
-    return check
+    return lambda value: compiled.match(value)
 
 
-def _must(test, text):
-    def check(value):
-        if not test(value):
-            raise Invalid(text.replace("{}", value))
-    return check
+def _one_of(words):
+    return words.split().__contains__
 
 
-def _is_ip(value, version=None):
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return "%" not in value and version in (None, address.version)
-
-
-def _is_cidr(value, version=None):
-    address, slash, bits = value.partition("/")
-    if not slash or not bits.isdigit() or int(bits) < 8 or not _is_ip(address, version):
-        return False
-    return int(bits) <= (128 if ":" in address else 32)
-
-
-def _storage_id(value):
-    if len(value) < 2:
-        raise Invalid("storage ID '%s' cannot be shorter than 2 characters" % value)
-    if not re.match(r"[a-z][a-z0-9\-_.]*[a-z0-9]\Z", value, re.I | re.A):
-        raise Invalid("storage ID '%s' contains illegal characters" % value)
-
-
-def _volume_or(*words):
-    def check(value):
-        if value not in words and not value.startswith("/"):
-            FORMATS["pve-volume-id"](value)
-    return check
-
-
-def _startup(value):
+def _is_startup(value):
     parts = [part for part in value.split(",") if part.strip()]
-    if not parts or value == "0" or not all(re.match(r"(?:(?:order=)?|up=|down=)\d+\Z", part) for part in parts):
-        raise Invalid("unable to parse startup options")
+    return parts and value != "0" and all(re.match(r"(?:(?:order=)?|up=|down=)\d+\Z", part) for part in parts)
 
 
-def _user_id(value):
-    if len(value) < 3:
-        raise Invalid("user name '%s' is too short" % value)
-    if len(value) > 64:
-        raise Invalid("user name '%s' is too long (%d > 64)" % (value, len(value)))
-    if not re.match(r"%s@%s\Z" % (_USER, _REALM), value):
-        raise Invalid("value '%s' does not look like a valid user name" % value)
-
-
-def _pool_id(value):
-    if value.count("/") > 2:
-        raise Invalid("pool name '%s' nested too deeply (max levels = 3)" % value)
-    if not re.match(r"[A-Za-z0-9.\-_]+(?:/[A-Za-z0-9.\-_]+){0,2}\Z", value):
-        raise Invalid("pool name '%s' contains invalid characters" % value)
-
-
-def _hotplug(value):
-    for word in () if value in ("0", "1") else split_list(value):
-        if word not in ("network", "disk", "cpu", "memory", "usb", "cloudinit"):
-            raise Invalid("invalid hotplug feature '%s'" % word)
-
-
-def _boot_device(value):
+def _is_boot_device(value):
     match = re.match(r"(ide|sata|scsi|virtio|net|usb|hostpci)(\d+)\Z", value)
-    if not match or int(match.group(2)) > LAST_INDEX[match.group(1)]:
-        raise Invalid("invalid boot device '%s'" % value)
+    return match and int(match.group(2)) <= LAST_INDEX[match.group(1)]
 
 
-_SERVICES = ("ssh http https domain smtp submission imap imaps pop3 pop3s ntp ldap ldaps mysql postgresql ftp telnet "
-             "snmp syslog rsync nfs sunrpc microsoft-ds kerberos").split()
-_PROTOCOLS = ("1 2 4 6 17 41 47 50 51 58 89 112 132 tcp udp icmp ipv6-icmp igmp esp ah gre sctp ospf vrrp ip ipv6 dccp "
-              "udplite").split()
-_ICMP = ("any echo-reply echo-request destination-unreachable network-unreachable host-unreachable port-unreachable "
-         "time-exceeded parameter-problem redirect source-quench router-advertisement router-solicitation "
-         "timestamp-request timestamp-reply packet-too-big neighbor-solicitation neighbor-advertisement").split()
+_is_service = _one_of("ssh http https domain smtp submission imap imaps pop3 pop3s ntp ldap ldaps mysql postgresql ftp "
+                      "telnet snmp syslog rsync nfs sunrpc microsoft-ds kerberos")
+_is_protocol = _one_of("0 1 2 4 6 17 41 47 50 51 58 89 112 132 tcp udp icmp ipv6-icmp igmp esp ah gre sctp ospf vrrp "
+                       "ip ipv6 dccp udplite")
+_is_icmp_type = _one_of(
+    "any echo-reply echo-request destination-unreachable network-unreachable host-unreachable port-unreachable "
+    "time-exceeded parameter-problem redirect source-quench router-advertisement router-solicitation timestamp-request "
+    "timestamp-reply packet-too-big neighbor-solicitation neighbor-advertisement")
+_is_hotplug = _one_of("network disk cpu memory usb cloudinit")
 
 
-def _ports(value):
+def _ports_problem(value):
+    """What is wrong with the ports of a firewall rule; None: nothing."""
     parts = value.split(",") if value else []
     if "" in parts:
-        raise Invalid("extraneous commas in list")
+        return "extraneous commas in list"
     for part in parts:
         ends = part.split(":")
-        if len(ends) > 2 or not (all(end.isdigit() for end in ends) or part in _SERVICES):
-            raise Invalid("invalid port '%s'" % part)
+        if len(ends) > 2 or not (all(end.isdigit() for end in ends) or _is_service(part)):
+            return "invalid port '%s'" % part
         for end in ends:
             if end.isdigit() and int(end) > 65535:
-                raise Invalid("invalid port '%s'" % end)
+                return "invalid port '%s'" % end
         if len(ends) == 2 and int(ends[0]) > int(ends[1]):
-            raise Invalid("backwards range '%s' not allowed, did you mean '%s:%s'?" % (part, ends[1], ends[0]))
+            return "backwards range '%s' not allowed, did you mean '%s:%s'?" % (part, ends[1], ends[0])
+    return None
 
 
-def _firewall_address(value):
+def _address_problem(value):
+    """What is wrong with source or dest of a firewall rule; None: nothing."""
     if re.match(r"\+\S+\Z", value) or re.match(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+\Z", value):
-        return
+        return None
     parts = value.split(",") if value else []
     if "" in parts:
-        raise Invalid("extraneous commas in list")
+        return "extraneous commas in list"
     for part in parts:
         try:
             if "-" in part:
@@ -193,141 +132,114 @@ def _firewall_address(value):
             else:
                 ipaddress.ip_network(part)
         except ValueError as error:
-            raise Invalid("invalid IP address: %s" % error) from None
+            return "invalid IP address: %s" % error
+    return None
 
 
-def _ip_or_cidr(value):
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise Invalid("value does not look like a valid IP address or CIDR network") from None
+def _storage_id_words(value):
+    return "storage ID '%s' %s" % (value, "cannot be shorter than 2 characters" if len(value) < 2
+                                   else "contains illegal characters")
 
 
-def _lxc_path(value):
-    if re.search(r"/\.\.?/|/\.\.?\Z|\A\.\./", value):
-        raise Invalid("%s contains illegal character sequences" % value)
+def _user_id_words(value):
+    if len(value) < 3:
+        return "user name '%s' is too short" % value
+    if len(value) > 64:
+        return "user name '%s' is too long (%d > 64)" % (value, len(value))
+    return "value '%s' does not look like a valid user name" % value
 
 
-def _storage_pair(value):
-    if value != "1":
-        for part in value.split(":") if re.match(r"[^:]+:[^:]+\Z", value) else [value]:
-            try:
-                _storage_id(part)
-            except Invalid as error:
-                raise Invalid("entry '%s' contains invalid ID - %s\n\n" % (value, error)) from None
+def _storage_pair_words(value):
+    parts = value.split(":") if re.match(r"[^:]+:[^:]+\Z", value) else [value]
+    wrong = next(part for part in parts if not FORMATS["pve-storage-id"][0](part))
+    return "entry '%s' contains invalid ID - %s\n\n" % (value, _storage_id_words(wrong))
 
 
-def _calendar(value):
-    if not re.match(r"[A-Za-z0-9 ,./:*~-]+\Z", value):
-        raise Invalid("invalid calendar event '%s' - unable to parse calendar event\n" % value)
-
-
-_CONTENT = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none")
-_NOT_IP = "value does not look like a valid %s address"
-
-#: name -> check(value): the formats that a rule can name. "-list" of each is a list of them, "-opt" may be empty.
-FORMATS = {
-    "CIDR": _must(_is_cidr, "value does not look like a valid CIDR network"),
-    "IPorCIDR": _ip_or_cidr,
-    "IPorCIDRorAlias": lambda v: None if re.match(r"(dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+\Z", v) else _ip_or_cidr(v),
-    "address": _must(lambda v: v != "0" and (_is_ip(v) or re.match(r"(?:%s\.)*%s\Z" % (_LABEL, _LABEL), v)),
-                     "value does not look like a valid address: {}"),
-    "disk-size": _regex(r"\d+(\.\d+)?([KMGT](iB)?)?", "value does not look like a valid disk size: {}"),
-    "dns-name": _regex(r"(?:%s\.)*%s" % (_LABEL, _LABEL), "value does not look like a valid DNS name"),
-    "ip": _must(_is_ip, _NOT_IP % "IP"),
-    "ipv4": _must(lambda v: _is_ip(v, 4), _NOT_IP % "IPv4"),
-    "ipv6": _must(lambda v: _is_ip(v, 6), _NOT_IP % "IPv6"),
-    "lxc-ip-with-ll-iface": _must(_is_ip, _NOT_IP % "IP"),
-    "mac-addr": _regex(r"[a-f0-9][02468ace](:[a-f0-9]{2}){5}", "value does not look like a valid unicast MAC address",
-                       re.I),
-    "email-or-username": _regex(r"[\w+\-~]+(\.[\w+\-~]+)*(@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*)?",
-                                "value does not look like a valid email address or user name"),
-    "email": _regex(r"[\w+\-~]+(\.[\w+\-~]+)*@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*",
-                    "value does not look like a valid email address"),
-    "pve-bridge-id": _regex(r"[-_.\w]+", "invalid bridge ID '{}'"),
-    "pve-calendar-event": _calendar,
-    "pve-configid": _regex(r"[a-z][a-z0-9_-]+", "invalid configuration ID '{}'", re.I),
-    "pve-cpuset": _regex(r"\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*", "unable to parse cpuset option"),
-    "pve-ct-timezone": _regex(
-        r"host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)(?:/[\w+-]+)+",
-        "invalid time zone '{}'"),
-    "pve-day-of-week": _regex("mon|tue|wed|thu|fri|sat|sun", "invalid day '{}'"),
-    "pve-fw-addr-spec": _firewall_address,
-    "pve-fw-dport-spec": _ports, "pve-fw-sport-spec": _ports,
-    "pve-fw-icmp-type-spec": _must(lambda v: not v or v in _ICMP, "invalid icmp-type value '{}'"),
-    "pve-fw-protocol-spec": _must(lambda v: v in ("", "0") or v in _PROTOCOLS,
-                                  "unknown protocol '{}'"),
-    "pve-groupid": _regex(r"[A-Za-z0-9.\-_]+", "group name '{}' contains invalid characters"),
-    "pve-ha-resource-id": _regex(r"[a-z]+:\S+", "value does not look like a valid ha resource id"),
-    "pve-ha-resource-or-vm-id": _regex(r"[a-z]+:\S+|\d+", "value does not look like a valid ha resource id"),
-    "pve-ha-node": _regex(_LABEL + r"(:\d+)?", "value does not look like a valid ha node"),
-    "pve-hotplug-features": _hotplug,
-    "pve-iface": _regex(r"[a-z][a-z0-9_]{1,20}([:.]\d+)?", "invalid network interface name '{}'", re.I),
-    "pve-ipv4-config": _must(lambda v: v in ("dhcp", "manual") or _is_cidr(v, 4),
-                             "value does not look like a valid ipv4 network configuration"),
-    "pve-ipv6-config": _must(lambda v: v in ("auto", "dhcp", "manual") or _is_cidr(v, 6),
-                             "value does not look like a valid ipv6 network configuration"),
-    "pve-lxc-dev-string": _must(lambda v: v.startswith("/dev/"), "{} is not a valid device path"),
-    "pve-lxc-mp-string": _lxc_path,
-    "pve-node": _regex(_LABEL, "value does not look like a valid node name"),
-    "pve-phys-bits": _must(lambda v: v == "host" or (v.isdigit() and 8 <= int(v) <= 64),
-                           "value must be an integer between 8 and 64 or 'host'"),
-    "pve-poolid": _pool_id,
-    "pve-priv": _regex(r"[A-Z][A-Za-z.]+", "invalid privilege '{}'"),
-    "pve-qm-bootdev": _boot_device,
-    "pve-qm-bootdisk": _regex(r"(ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0", "invalid boot disk '{}'"),
-    "pve-realm": _regex(_REALM, "value does not look like a valid realm"),
-    "pve-replication-job-id": _regex(r"[1-9]\d{2,8}-\d+", "invalid replication job id '{}'"),
-    "pve-roleid": _regex(r"[A-Za-z0-9.\-_]+", "role name '{}' contains invalid characters"),
-    "pve-sdn-vnet-id": _regex("[a-z][a-z0-9]*", "vnet ID '{}' contains illegal characters", re.I),
-    "pve-sdn-zone-id": _regex("[a-z][a-z0-9]*", "zone ID '{}' contains illegal characters", re.I),
-    "pve-startup-order": _startup,
-    "pve-storage-content": _must(_CONTENT.__contains__, "invalid content type '{}'"),
-    "pve-storage-id": _storage_id,
-    "pve-tag": _regex(r"[a-z0-9_][a-z0-9_\-+.]*", "invalid characters in tag", re.I),
-    "pve-task-status-type": _regex(r"ok|error|warning|unknown", "invalid status '{}'", re.I),
-    "pve-tokenid": _regex(r"%s@%s![A-Za-z][A-Za-z0-9.\-_]+" % (_USER, _REALM),
-                          "value '{}' does not look like a valid token ID"),
-    "pve-userid": _user_id,
-    "pve-vmid": _regex(r"[1-9][0-9]{2,8}", "value does not look like a valid VM ID"),
-    "pve-volume-id": _regex(r"[a-z][a-z0-9\-_.]*[a-z0-9]:.+", "unable to parse volume ID '{}'", re.I),
-    "pve-volume-id-or-absolute-path": _volume_or(),
-    "pve-volume-id-or-qm-path": _volume_or("none", "cdrom"),
-    "storage-pair": _storage_pair,
-    "urlencoded": _regex(r"[-%a-zA-Z0-9_.!~*'()]*", "invalid urlencoded string: {}"),
+_UNLIKE = "value does not look like a valid "
+#: name -> what Proxmox says of a value that has not the format (a text in which {} is the value, or a function of it)
+_SAID = {
+    "CIDR": _UNLIKE + "CIDR network", "IPorCIDR": _UNLIKE + "IP address or CIDR network",
+    "IPorCIDRorAlias": _UNLIKE + "IP address or CIDR network", "address": _UNLIKE + "address: {}",
+    "disk-size": _UNLIKE + "disk size: {}", "dns-name": _UNLIKE + "DNS name", "email": _UNLIKE + "email address",
+    "ip": _UNLIKE + "IP address", "ipv4": _UNLIKE + "IPv4 address", "ipv6": _UNLIKE + "IPv6 address",
+    "mac-addr": _UNLIKE + "unicast MAC address", "pve-bridge-id": "invalid bridge ID '{}'",
+    "pve-configid": "invalid configuration ID '{}'", "pve-groupid": "group name '{}' contains invalid characters",
+    "pve-ha-resource-id": _UNLIKE + "ha resource id", "pve-ha-resource-or-vm-id": _UNLIKE + "ha resource id",
+    "pve-iface": "invalid network interface name '{}'", "pve-node": _UNLIKE + "node name",
+    "pve-poolid": lambda value: ("pool name '%s' nested too deeply (max levels = 3)" if value.count("/") > 2
+                                 else "pool name '%s' contains invalid characters") % value,
+    "pve-realm": _UNLIKE + "realm", "pve-replication-job-id": "invalid replication job id '{}'",
+    "pve-roleid": "role name '{}' contains invalid characters",
+    "pve-sdn-vnet-id": "vnet ID '{}' contains illegal characters",
+    "pve-sdn-zone-id": "zone ID '{}' contains illegal characters", "pve-storage-id": _storage_id_words,
+    "pve-tag": "invalid characters in tag", "pve-tokenid": "value '{}' does not look like a valid token ID",
+    "pve-userid": _user_id_words, "pve-vmid": _UNLIKE + "VM ID", "pve-volume-id": "unable to parse volume ID '{}'",
+    "pve-volume-id-or-absolute-path": "unable to parse volume ID '{}'",
+    "pve-volume-id-or-qm-path": "unable to parse volume ID '{}'", "storage-pair": _storage_pair_words,
 }
-
-
-def split_list(text):
-    """list of the words of a Proxmox list: separated by commas, semicolons, blanks or NULs."""
-    if "\0" in text:
-        return text.rstrip("\0").split("\0")
-    return re.sub(r"[,;]", " ", text).split()
+#: name -> (function(value) -> whether it has the format, what Proxmox says if not): those that the port leaves to it
+_MORE = {
+    "lxc-ip-with-ll-iface": (is_ip, _UNLIKE + "IP address"),
+    "email-or-username": (_like(r"[\w+\-~]+(\.[\w+\-~]+)*(@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*)?"),
+                          _UNLIKE + "email address or user name"),
+    "pve-calendar-event": (_like(r"[A-Za-z0-9 ,./:*~-]+"),
+                           "invalid calendar event '{}' - unable to parse calendar event\n"),
+    "pve-cpuset": (_like(r"\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*"), "unable to parse cpuset option"),
+    "pve-ct-timezone": (_like("host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|"
+                              r"Pacific)(?:/[\w+-]+)+"), "invalid time zone '{}'"),
+    "pve-day-of-week": (_one_of("mon tue wed thu fri sat sun"), "invalid day '{}'"),
+    "pve-fw-addr-spec": (lambda value: _address_problem(value) is None, _address_problem),
+    "pve-fw-dport-spec": (lambda value: _ports_problem(value) is None, _ports_problem),
+    "pve-fw-sport-spec": (lambda value: _ports_problem(value) is None, _ports_problem),
+    "pve-fw-icmp-type-spec": (lambda value: not value or _is_icmp_type(value), "invalid icmp-type value '{}'"),
+    "pve-fw-protocol-spec": (lambda value: not value or _is_protocol(value), "unknown protocol '{}'"),
+    "pve-ha-node": (_like(_LABEL + r"(:\d+)?"), _UNLIKE + "ha node"),
+    "pve-hotplug-features": (
+        lambda value: value in ("0", "1") or all(map(_is_hotplug, split_list(value))),
+        lambda value: "invalid hotplug feature '%s'" % next(w for w in split_list(value) if not _is_hotplug(w))),
+    "pve-ipv4-config": (lambda value: value in ("dhcp", "manual") or is_cidr(value, V4),
+                        _UNLIKE + "ipv4 network configuration"),
+    "pve-ipv6-config": (lambda value: value in ("auto", "dhcp", "manual") or is_cidr(value, V6),
+                        _UNLIKE + "ipv6 network configuration"),
+    "pve-lxc-dev-string": (lambda value: value.startswith("/dev/"), "{} is not a valid device path"),
+    "pve-lxc-mp-string": (lambda value: not re.search(r"/\.\.?/|/\.\.?\Z|\A\.\./", value),
+                          "{} contains illegal character sequences"),
+    "pve-phys-bits": (lambda value: value == "host" or value.isdigit() and 8 <= int(value) <= 64,
+                      "value must be an integer between 8 and 64 or 'host'"),
+    "pve-priv": (_like("[A-Z][A-Za-z.]+"), "invalid privilege '{}'"),
+    "pve-qm-bootdev": (_is_boot_device, "invalid boot device '{}'"),
+    "pve-qm-bootdisk": (_like(r"(ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0"), "invalid boot disk '{}'"),
+    "pve-startup-order": (_is_startup, "unable to parse startup options"),
+    "pve-storage-content": (_one_of("images rootdir vztmpl iso backup snippets import none"),
+                            "invalid content type '{}'"),
+    "pve-task-status-type": (_like("ok|error|warning|unknown", re.I), "invalid status '{}'"),
+    "urlencoded": (_like(r"[-%a-zA-Z0-9_.!~*'()]*"), "invalid urlencoded string: {}"),
+}
 
 
 # -------------------------------------------------------------------------------------------------------- the checking
 
-_NUMBER = re.compile(r"[+-]?(\d+\.\d+|\d+\.|\.\d+|\d+)([eE][+-]?\d+)?\n?\Z", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d+\n?\Z", re.ASCII)
+class _Checker(Checker):
+    """The port's checks, and those that a registered format makes of a property string as a whole."""
+
+    def _check_properties(self, name, keys, text):
+        found = super()._check_properties(name, keys, text)
+        if found:
+            return found
+        values, words = read_property_string(keys, text)[0], None
+        if "cputype" in keys:
+            model = values.get("cputype")
+            if not model:
+                words = "CPU is missing cputype"
+            elif not re.match(r"[A-Za-z][A-Za-z0-9._-]*\Z", model):
+                words = "Built-in cputype '%s' is not defined (missing 'custom-' prefix?)" % model
+        elif values.get("keep-all") == "1" and any(int(values[key]) for key in values if key != "keep-all"):
+            words = "keep-all cannot be set together with other options."
+        return [Problem("verify", name, words)] if words else []
 
 
-def text_of(value):
-    """How Perl prints a JSON scalar."""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def lookup(rules, key):
-    """The rule of a parameter called `key`, numbered ones ("net0" by "net[n]") included, or None."""
-    if key in rules:
-        return rules[key]
-    match = re.match(r"(.*?)(0|[1-9]\d*)\Z", key)
-    if match and int(match.group(2)) <= LAST_INDEX.get(match.group(1), 9999):
-        return rules.get(match.group(1) + "[n]")
-    return None
+CHECKER = _Checker({**{name: test for name, (test, _) in FORMATS.items() if name in _SAID},
+                    **{name: test for name, (test, _) in _MORE.items()}})
 
 
 def check_parameters(rules, values):
@@ -335,182 +247,76 @@ def check_parameters(rules, values):
 
     In the checked values numbers are int or float, booleans bool, texts str, arrays list; what was not given is absent.
     """
-    values = dict(values)
-    for key, value in values.items():
-        rule = lookup(rules, key) or {}
-        if isinstance(value, list) and rule.get("type") == "string" and str(rule.get("format", "")).endswith("-list"):
-            values[key] = ",".join(map(text_of, value))
-        elif rule.get("type") == "array" and value and value != "0" and not isinstance(value, (list, dict)):
-            values[key] = [value]
-    errors = {}
-    _check_object("", rules, values, errors)
-    typed = {}
-    for key, value in values.items():
-        if value is not None and key not in errors:
-            typed[key] = _typed(value, lookup(rules, key) or {})
-    return typed, errors
+    errors = _errors(CHECKER.check_object(rules, values))
+    return {key: _typed(value, spec_of(rules, key)) for key, value in values.items()
+            if value is not None and key not in errors}, errors
 
 
 def _typed(value, rule):
     kind = rule.get("type")
-    if kind == "integer":
-        return int(text_of(value))
-    if kind == "number":
-        number_ = float(text_of(value))
-        return int(number_) if number_.is_integer() else number_
-    if kind == "boolean":
-        return text_of(value) == "1"
-    if isinstance(value, (list, dict)):
-        return value
-    return text_of(value)
-
-
-def _add(errors, path, text):
-    errors[path] = errors[path] + "\\n" + text if path in errors else text
-
-
-def _check_object(path, rules, values, errors):
-    """PVE::JSONSchema::check_object: required, known, requires; the value of each."""
-    for key, rule in rules.items():
-        if rule.get("alias") and values.get(key) is not None:
-            values[rule["alias"]] = values.pop(key)
-    names = [key for key in rules if not key.endswith("[n]")]
-    names += [key for key in values if key not in rules and lookup(rules, key)]
-    for key in names:
-        _check_value(values.get(key), lookup(rules, key), path + "." + key if path else key, errors)
-    for key in values:
-        where = path + "." + key if path else key
-        rule = lookup(rules, key)
-        if rule is None:
-            _add(errors, where, UNKNOWN)
-        elif isinstance(rule.get("requires"), str) and values.get(rule["requires"]) is None:
-            _add(errors, path + "." + rule["requires"] if path else rule["requires"],
-                 "missing property required by '%s'" % where)
-
-
-def _check_value(value, rule, path, errors):
-    if rule.get("alias"):
-        return
-    if value is None:
-        if not rule.get("optional"):
-            _add(errors, path, MISSING)
-        return
-    problem = _type_problem(value, rule.get("type"))
-    if problem:
-        return _add(errors, path, problem)
+    if kind == "array":
+        return value if isinstance(value, list) else [value]
     if isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_value(item, rule.get("items") or {}, "%s[%d]" % (path, index), errors)
-        return
-    if isinstance(value, dict):
-        return
+        return ",".join(map(text_of, value))
     text = text_of(value)
-    try:
-        check_format(rule.get("format"), text, path)
-    except Invalid as error:
-        return _add(errors, path, "invalid format - %s%s" % (error, "" if str(error).endswith("\n\n") else "\n"))
-    problem = _value_problem(text, rule)
-    if problem:
-        _add(errors, path, problem)
+    if kind == "number":
+        return int(float(text)) if float(text).is_integer() else float(text)
+    return int(text) if kind == "integer" else text == "1" if kind == "boolean" else text
 
 
-def _type_problem(value, kind):
-    if kind in (None, "any"):
-        return None
-    if kind in ("array", "object"):
-        return None if isinstance(value, list if kind == "array" else dict) else "type check ('%s') failed" % kind
-    if isinstance(value, bool) and kind == "boolean":
-        return None
-    reference = {list: "ARRAY", dict: "HASH", bool: "JSON::PP::Boolean"}.get(type(value))
-    if reference:
-        return "type check ('%s') failed - got %s" % (kind, reference)
-    text = text_of(value)
-    good = {"boolean": text in ("0", "1"), "integer": _INTEGER.match(text), "number": _NUMBER.match(text)}
-    return None if good.get(kind, True) else "type check ('%s') failed - got '%s'" % (kind, text)
+def parse_properties(rules, text):
+    """dict of a property string read by `rules` (key -> rule), numbers and booleans as text."""
+    return read_property_string(rules, text)[0]
 
 
-def _value_problem(text, rule):
-    pattern = rule.get("pattern")
-    if pattern and not re.match(r"(?:%s)$" % pattern, text, re.ASCII):
-        return "value does not match the regex pattern"
-    if len(text) > rule.get("maxLength", len(text)):
-        return "value may only be %d characters long" % rule["maxLength"]
-    if len(text) < rule.get("minLength", 0):
-        return "value must be at least %d characters long" % rule["minLength"]
-    if _NUMBER.match(text):
-        if "maximum" in rule and float(text) > rule["maximum"]:
-            return "value must have a maximum value of %s" % text_of(rule["maximum"])
-        if "minimum" in rule and float(text) < rule["minimum"]:
-            return "value must have a minimum value of %s" % text_of(rule["minimum"])
-    if rule.get("enum") and text not in rule["enum"]:
-        return "value '%s' does not have a value in the enumeration '%s'" % (text, ", ".join(rule["enum"]))
-    return None
-
-
-def check_format(name, text, path=""):
-    """Raise Invalid unless `text` has the format `name`: a name of FORMATS, with -list or -opt, or a dict of rules."""
-    if not name:
-        return
-    if isinstance(name, dict):
-        values = parse_properties(name, text, path)
-        if "cputype" in name:
-            model = values.get("cputype")
-            if not model:
-                raise Invalid("CPU is missing cputype")
-            if not re.match(r"[A-Za-z][A-Za-z0-9._-]*\Z", model):
-                raise Invalid("Built-in cputype '%s' is not defined (missing 'custom-' prefix?)" % model)
-        if values.get("keep-all") == "1" and any(int(values[key]) for key in values if key != "keep-all"):
-            raise Invalid("keep-all cannot be set together with other options.")
-    elif name in FORMATS:
-        FORMATS[name](text)
-    elif name.endswith("-list"):
-        for item in split_list(text):
-            FORMATS[name[:-5]](item)
-    elif name.endswith("-opt"):
-        if text not in ("", "0"):
-            FORMATS[name[:-4]](text)
-
-
-def parse_properties(rules, text, path=""):
-    """dict of a property string checked by `rules` (key -> rule), numbers and booleans as text; raises Invalid.
-
-    The aliases of PVE::JSONSchema::parse_property_string are honoured: a key with `alias` stands for another one, and
-    `keyAlias` names the key that keeps the word used (virtio=MAC is model=virtio, macaddr=MAC).
-    """
-    values = {}
-    default = next((key for key, rule in rules.items() if rule.get("default_key")), None)
-    bare = False
-    for part in text.split(","):
-        if not part.strip():
-            continue
-        match = re.match(r"([^=]+)=(.+)\n?\Z", part)
-        if match:
-            key, value = match.groups()
-            if key in values:
-                raise Invalid("duplicate key in comma-separated list property: %s" % key)
-            rule = rules.get(key, {})
-            if rule.get("alias"):
-                if rule.get("keyAlias"):
-                    if rule["keyAlias"] in values:
-                        raise Invalid("key alias '%s' is already defined" % rule["keyAlias"])
-                    values[rule["keyAlias"]] = key
-                key = rule["alias"]
-                if key in values:
-                    raise Invalid("key '%s' is already defined (via alias)" % key)
-        elif "=" in part:
-            raise Invalid("missing key in comma-separated list property")
-        else:
-            if not default:
-                raise Invalid("value without key, but schema does not define a default key")
-            if bare or default in values:
-                raise Invalid("duplicate key in comma-separated list property: %s" % default)
-            bare, key, value = True, default, part
-        if rules.get(key, {}).get("type") == "boolean":
-            word = value.lower()
-            value = "1" if word in ("1", "on", "yes", "true") else "0" if word in ("0", "off", "no", "false") else value
-        values[key] = value
+def _errors(problems, path=""):
+    """{path of a parameter or key: what Proxmox says}; of an unknown name or a missing other one last."""
     errors = {}
-    _check_object(path, rules, values, errors)
-    if errors:
-        raise Invalid("format error\n" + "\n".join("%s: %s" % item for item in sorted(errors.items())))
-    return values
+    for problem in sorted(problems, key=lambda problem: problem.rule in ("unknown", "requires")):
+        where = path + str(problem.name) + ("" if problem.index is None else "[%d]" % problem.index)
+        words = _WORDS[problem.rule](problem, where)
+        where = path + problem.value if problem.rule == "requires" else where
+        errors[where] = errors[where] + "\\n" + words if where in errors else words
+    return errors
+
+
+def _of_type(problem, _):
+    reference = {list: "ARRAY", dict: "HASH", bool: "JSON::PP::Boolean"}.get(type(problem.value))
+    return "type check ('%s') failed - got %s" % (problem.spec.get("type"), reference or "'%s'" % problem.value)
+
+
+def _of_format(problem, _):
+    name = problem.spec["format"]
+    said = _MORE[name][1] if name in _MORE else _SAID[name]
+    words = said.replace("{}", problem.value[0]) if isinstance(said, str) else said(problem.value[0])
+    return "invalid format - %s%s" % (words, "" if words.endswith("\n\n") else "\n")
+
+
+def _of_properties(problem, where):
+    """Perl's die at the first thing that cannot be read, or the errors of all keys."""
+    unread = [inner for inner in problem.inner if inner.rule in ("empty", "nameless", "said", "twice")]
+    words = _WORDS[unread[0].rule](unread[0], where) if unread else "format error\n" + "\n".join(
+        "%s: %s" % error for error in sorted(_errors(problem.inner, where + ".").items()))
+    return "invalid format - %s\n" % words
+
+
+#: rule of a Problem -> function(Problem, its path) -> Proxmox's words
+_WORDS = {
+    "unknown": lambda p, _: UNKNOWN,
+    "missing": lambda p, _: MISSING,
+    "requires": lambda p, where: "missing property required by '%s'" % where,
+    "type": _of_type, "format": _of_format, "properties": _of_properties,
+    "verify": lambda p, _: "invalid format - %s\n" % p.value,
+    "pattern": lambda p, _: "value does not match the regex pattern",
+    "maxLength": lambda p, _: "value may only be %d characters long" % p.spec["maxLength"],
+    "minLength": lambda p, _: "value must be at least %d characters long" % p.spec["minLength"],
+    "maximum": lambda p, _: "value must have a maximum value of %s" % text_of(p.spec["maximum"]),
+    "minimum": lambda p, _: "value must have a minimum value of %s" % text_of(p.spec["minimum"]),
+    "enum": lambda p, _: "value '%s' does not have a value in the enumeration '%s'" % (
+        p.value, ", ".join(p.spec["enum"])),
+    "empty": lambda p, _: "missing key in comma-separated list property",
+    "nameless": lambda p, _: "value without key, but schema does not define a default key",
+    "said": lambda p, _: "key alias '%s' is already defined" % p.value,
+    "twice": lambda p, _: ("duplicate key in comma-separated list property: %s" if p.value == p.name else
+                           "key '%s' is already defined (via alias)") % p.name,
+}

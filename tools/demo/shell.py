@@ -8,7 +8,7 @@ import time
 from tools.demo.model import GIB, MIB
 
 
-class Result:
+class Output:
     """What a command did: .out and .err (bytes), .code, .seconds it took, .ends if the shell ends with it."""
 
     ends = False
@@ -31,7 +31,7 @@ class Shell:
     # ---- programs started by the agent
 
     def start(self, argv, stdin=b""):
-        """Result of a program, or None when there is no such program (the agent then fails as a whole)."""
+        """Output of a program, or None when there is no such program (the agent then fails as a whole)."""
         program = argv[0].rpartition("/")[2]
         if self.windows:
             if program.lower() not in ("cmd.exe", "cmd", "powershell.exe", "powershell"):
@@ -55,10 +55,10 @@ class Shell:
                    "get-date": time.strftime("%A, %B %d, %Y %H:%M:%S", time.gmtime(self.world.t))}
         word = line.strip().lower()
         if word.startswith("echo "):
-            return Result(line.strip()[5:] + "\r\n")
+            return Output(line.strip()[5:] + "\r\n")
         if word in answers:
-            return Result(answers[word] + "\r\n")
-        return Result(b"", "'%s' is not recognized as an internal or external command,\r\noperable program or batch "
+            return Output(answers[word] + "\r\n")
+        return Output(b"", "'%s' is not recognized as an internal or external command,\r\noperable program or batch "
                       "file.\r\n"
                       % line.split(" ")[0], 1)
 
@@ -73,7 +73,7 @@ class Shell:
             args[0] = "-c"
         if args[:1] == ["-c"]:
             if len(args) < 2:
-                return Result(b"", "sh: 0: -c requires an argument\n", 2)
+                return Output(b"", "sh: 0: -c requires an argument\n", 2)
             before, self.arguments = self.arguments, args[2:] or ["sh"]
             try:
                 return self.run(args[1], stdin)
@@ -82,17 +82,17 @@ class Shell:
         if args and not args[0].startswith("-"):
             content = self.read(args[0])
             if content is None:
-                return Result(b"", "sh: 0: cannot open %s: No such file\n" % args[0], 2)
+                return Output(b"", "sh: 0: cannot open %s: No such file\n" % args[0], 2)
             return self.run(content.decode("utf-8", "replace"), stdin)
         return self.run(stdin.decode("utf-8", "replace"), b"")
 
     def run(self, text, stdin=b""):
-        """Result of a script: commands joined by newlines, ; && || and |, with > >> and 2>&1."""
-        total = Result()
+        """Output of a script: commands joined by newlines, ; && || and |, with > >> and 2>&1."""
+        total = Output()
         try:
             tokens = _split(text)
         except ValueError:
-            return Result(b"", "sh: 1: Syntax error: Unterminated quoted string\n", 2)
+            return Output(b"", "sh: 1: Syntax error: Unterminated quoted string\n", 2)
         code, before = 0, None
         for words, joint in _statements(tokens):
             if (before == "&&" and code != 0) or (before == "||" and code == 0):
@@ -132,7 +132,7 @@ class Shell:
             kind, word = words.pop(0)
             if kind == "op" and word in (">", ">>", "<"):
                 if not words:
-                    return Result(b"", "sh: 1: Syntax error: newline unexpected\n", 2)
+                    return Output(b"", "sh: 1: Syntax error: newline unexpected\n", 2)
                 name = self._expand(*words.pop(0), stdin=stdin)
                 if word == "<":
                     stdin = self.read(name) or b""
@@ -145,7 +145,7 @@ class Shell:
             else:
                 argv.append(self._expand(kind, word, stdin))
         if not argv:
-            return Result()
+            return Output()
         result = self._call(argv, stdin)
         if merge == "2>&1":
             result.out, result.err = result.out + result.err, b""
@@ -184,16 +184,16 @@ class Shell:
             result.ends = True
             return result
         if name == "exit":
-            result = Result(b"", b"", int(argv[1]) if argv[1:] and argv[1].isdigit() else 0)
+            result = Output(b"", b"", int(argv[1]) if argv[1:] and argv[1].isdigit() else 0)
             result.ends = True
             return result
         if name in ("cd", "export", "set", ":", "umask"):
-            return Result()
+            return Output()
         if name in ("sh", "bash"):
             return self.script(argv[1:], stdin)
         command = self._command(name)
         if command is None:
-            return Result(b"", "sh: 1: %s: not found\n" % argv[0], 127)
+            return Output(b"", "sh: 1: %s: not found\n" % argv[0], 127)
         return command(argv[1:], stdin)
 
     def _command(self, name):
@@ -221,30 +221,30 @@ class Shell:
     # ---- commands
 
     def do_true(self, args, stdin):
-        return Result()
+        return Output()
 
     def do_false(self, args, stdin):
-        return Result(code=1)
+        return Output(code=1)
 
     def do_sleep(self, args, stdin):
         try:
-            return Result(seconds=float((args or ["0"])[0].rstrip("s")))
+            return Output(seconds=float((args or ["0"])[0].rstrip("s")))
         except ValueError:
-            return Result(b"", "sleep: invalid time interval '%s'\n" % args[0], 1)
+            return Output(b"", "sleep: invalid time interval '%s'\n" % args[0], 1)
 
     def do_echo(self, args, stdin):
         newline = args[:1] != ["-n"]
-        return Result(" ".join(args if newline else args[1:]) + ("\n" if newline else ""))
+        return Output(" ".join(args if newline else args[1:]) + ("\n" if newline else ""))
 
     def do_printf(self, args, stdin):
         text = (args or [""])[0].replace("\\n", "\n").replace("\\t", "\t").replace("%%", "%")
         for value in args[1:]:
             text = re.sub(r"%[sd]", lambda match: value, text, count=1)
-        return Result(text)
+        return Output(text)
 
     def do_cat(self, args, stdin):
         if not args or args == ["-"]:
-            return Result(stdin)
+            return Output(stdin)
         out, err = b"", ""
         for name in args:
             content = self.read(name)
@@ -252,48 +252,48 @@ class Shell:
                 err += "cat: %s: No such file or directory\n" % name
             else:
                 out += content
-        return Result(out, err, 1 if err else 0)
+        return Output(out, err, 1 if err else 0)
 
     def do_hostname(self, args, stdin):
         if args[:1] == ["-I"]:
             from tools.demo.guests import addresses_of
-            return Result(" ".join(a.partition("/")[0] for _, found in addresses_of(self.guest) for a in found) + " \n")
-        return Result(self.guest.name + "\n")
+            return Output(" ".join(a.partition("/")[0] for _, found in addresses_of(self.guest) for a in found) + " \n")
+        return Output(self.guest.name + "\n")
 
     def do_hostnamectl(self, args, stdin):
-        return Result(" Static hostname: %s\nOperating System: %s\n" % (
+        return Output(" Static hostname: %s\nOperating System: %s\n" % (
             self.guest.name, self.os.get("pretty-name", "Linux")))
 
     def do_uname(self, args, stdin):
         release = self.os.get("kernel-release", "6.12.0")
         if args[:1] == ["-a"]:
-            return Result("Linux %s %s %s x86_64 GNU/Linux\n" % (self.guest.name, release,
+            return Output("Linux %s %s %s x86_64 GNU/Linux\n" % (self.guest.name, release,
                                                                  self.os.get("kernel-version", "#1 SMP")))
-        return Result({"-r": release, "-m": "x86_64", "-n": self.guest.name}.get((args or [""])[0], "Linux") + "\n")
+        return Output({"-r": release, "-m": "x86_64", "-n": self.guest.name}.get((args or [""])[0], "Linux") + "\n")
 
     def do_uptime(self, args, stdin):
         seconds = int(self.world.t - self.guest.since)
         days, rest = seconds // 86400, seconds % 86400
         if args[:1] == ["-p"]:
-            return Result("up %d days, %d hours, %d minutes\n" % (days, rest // 3600, rest % 3600 // 60))
-        return Result(" %s up %d days, %2d:%02d,  0 users,  load average: 0.12, 0.09, 0.05\n" % (
+            return Output("up %d days, %d hours, %d minutes\n" % (days, rest // 3600, rest % 3600 // 60))
+        return Output(" %s up %d days, %2d:%02d,  0 users,  load average: 0.12, 0.09, 0.05\n" % (
             time.strftime("%H:%M:%S", time.gmtime(self.world.t)), days, rest // 3600, rest % 3600 // 60))
 
     def do_date(self, args, stdin):
         form = next((arg[1:] for arg in args if arg.startswith("+")), "%a %b %d %H:%M:%S UTC %Y")
-        return Result(time.strftime(form.replace("%s", str(int(self.world.t))), time.gmtime(self.world.t)) + "\n")
+        return Output(time.strftime(form.replace("%s", str(int(self.world.t))), time.gmtime(self.world.t)) + "\n")
 
     def do_whoami(self, args, stdin):
-        return Result("root\n")
+        return Output("root\n")
 
     def do_id(self, args, stdin):
-        return Result("uid=0(root) gid=0(root) groups=0(root)\n")
+        return Output("uid=0(root) gid=0(root) groups=0(root)\n")
 
     def do_pwd(self, args, stdin):
-        return Result("/\n")
+        return Output("/\n")
 
     def do_env(self, args, stdin):
-        return Result("HOME=/root\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nUSER=root\n")
+        return Output("HOME=/root\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nUSER=root\n")
 
     def do_df(self, args, stdin):
         size = 32 * GIB
@@ -305,13 +305,13 @@ class Shell:
             shown = ["%.0fG" % (v / GIB) if v >= GIB else "%.0fM" % (v / MIB)
                      for v in values] if human else [str(v >> 10) for v in values]
             out += "%-15s %5s %5s %5s %3d%% %s\n" % (name, shown[0], shown[1], shown[2], 100 * used // total, place)
-        return Result(out)
+        return Output(out)
 
     def do_free(self, args, stdin):
         total, used = self.guest.memory >> 10, int(self.guest.memory * self.guest.mem) >> 10
         if args[:1] in (["-m"], ["-h"]):
             total, used = total >> 10, used >> 10
-        return Result("               total        used        free\nMem:     %11d %11d %11d\nSwap:    %11d %11d %11d\n"
+        return Output("               total        used        free\nMem:     %11d %11d %11d\nSwap:    %11d %11d %11d\n"
                       % (total, used, total - used, 0, 0, 0))
 
     def do_ls(self, args, stdin):
@@ -333,68 +333,68 @@ class Shell:
                 out += name + "\n"
             else:
                 err += "ls: cannot access '%s': No such file or directory\n" % name
-        return Result(out, err, 2 if err else 0)
+        return Output(out, err, 2 if err else 0)
 
     def do_test(self, args, stdin):
         args = [arg for arg in args if arg != "]"]
         if args[:1] in (["-e"], ["-f"], ["-r"]):
-            return Result(code=0 if self.read(args[1]) is not None else 1)
+            return Output(code=0 if self.read(args[1]) is not None else 1)
         if args[:1] == ["-d"]:
-            return Result(code=0 if args[1].rstrip("/") in ("", "/etc", "/root", "/tmp", "/home", "/var") else 1)
+            return Output(code=0 if args[1].rstrip("/") in ("", "/etc", "/root", "/tmp", "/home", "/var") else 1)
         if len(args) == 3 and args[1] in ("=", "=="):
-            return Result(code=0 if args[0] == args[2] else 1)
-        return Result(code=0 if args and args[0] else 1)
+            return Output(code=0 if args[0] == args[2] else 1)
+        return Output(code=0 if args and args[0] else 1)
 
     def do_touch(self, args, stdin):
         for name in args:
             self.files.setdefault(name, b"")
-        return Result()
+        return Output()
 
     def do_rm(self, args, stdin):
         err = ""
         for name in [arg for arg in args if not arg.startswith("-")]:
             if self.files.pop(name, None) is None and "-f" not in args and "-rf" not in args:
                 err += "rm: cannot remove '%s': No such file or directory\n" % name
-        return Result(b"", err, 1 if err else 0)
+        return Output(b"", err, 1 if err else 0)
 
     def do_mkdir(self, args, stdin):
-        return Result()
+        return Output()
 
     def do_tee(self, args, stdin):
         for name in args:
             self.files[name] = stdin
-        return Result(stdin)
+        return Output(stdin)
 
     def do_head(self, args, stdin):
-        return Result(b"".join(stdin.splitlines(True)[:_count(args)]))
+        return Output(b"".join(stdin.splitlines(True)[:_count(args)]))
 
     def do_tail(self, args, stdin):
-        return Result(b"".join(stdin.splitlines(True)[-_count(args):]))
+        return Output(b"".join(stdin.splitlines(True)[-_count(args):]))
 
     def do_wc(self, args, stdin):
-        return Result("%d\n" % (stdin.count(b"\n") if "-l" in args else len(stdin) if "-c" in args
+        return Output("%d\n" % (stdin.count(b"\n") if "-l" in args else len(stdin) if "-c" in args
                                 else len(stdin.split())))
 
     def do_sort(self, args, stdin):
-        return Result(b"".join(sorted(stdin.splitlines(True), reverse="-r" in args)))
+        return Output(b"".join(sorted(stdin.splitlines(True), reverse="-r" in args)))
 
     def do_grep(self, args, stdin):
         words = [arg for arg in args if not arg.startswith("-")]
         if not words:
-            return Result(b"", "Usage: grep [OPTION]... PATTERNS [FILE]...\n", 2)
+            return Output(b"", "Usage: grep [OPTION]... PATTERNS [FILE]...\n", 2)
         data = b"".join(self.read(name) or b"" for name in words[1:]) if words[1:] else stdin
         found = [line for line in data.splitlines(True) if words[0].encode() in line]
-        return Result(b"".join(found), code=0 if found else 1)
+        return Output(b"".join(found), code=0 if found else 1)
 
     def do_systemctl(self, args, stdin):
         if args[:1] == ["is-active"]:
-            return Result("active\n")
+            return Output("active\n")
         if args[:1] == ["status"]:
-            return Result("● %s - demo service\n     Active: active (running)\n" % (args[1:] or ["system"])[0])
-        return Result()
+            return Output("● %s - demo service\n     Active: active (running)\n" % (args[1:] or ["system"])[0])
+        return Output()
 
     def do_seq(self, args, stdin):
-        return Result("".join("%d\n" % number for number in range(1, int((args or ["0"])[-1]) + 1)))
+        return Output("".join("%d\n" % number for number in range(1, int((args or ["0"])[-1]) + 1)))
 
 
 def _count(args):

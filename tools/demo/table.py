@@ -2,7 +2,7 @@
 from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes,
                         power, snapshots, storage, tasklist)
 from tools.demo.rules import string
-from tools.demo.wire import ALL, NODE, ROOT, Route, Table, perm, perm_any
+from tools.demo.wire import ALL, NODE, ROOT, Route, Routes, perm, perm_any
 
 MODULES = (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power,
            snapshots, storage,
@@ -55,4 +55,4 @@ def _all():
                            template in _REMOTE) for template, check, key in _INDEXES]
 
 
-TABLE = Table(_all())
+TABLE = Routes(_all())

@@ -2,11 +2,11 @@
 
 A worker is a generator: what it yields is how many seconds pass before it goes on. It is caught up with the clock at
 every request, in order of time over all tasks, so a task that waits for a lock or for another task really waits. A
-Refused that leaves the worker is the task's error, as a die in a Proxmox worker is.
+Refusal that leaves the worker is the task's error, as a die in a Proxmox worker is.
 """
 import heapq
 
-from tools.demo.model import Refused, bad
+from tools.demo.model import Refusal, bad
 from tools.pve.formats import parse_upid
 
 
@@ -115,7 +115,7 @@ class Tasks:
             seconds = next(task.worker)
         except StopIteration:
             return self._finish(task, "WARNINGS: %d" % task.warnings if task.warnings else "OK")
-        except Refused as error:
+        except Refusal as error:
             return self._finish(task, error_text(error))
         self._push(self.world.t + max(0.0, seconds), task)
 
@@ -147,7 +147,7 @@ class Tasks:
 
 
 def error_text(error):
-    """A Refused as a task's error: PVE::Exception puts its code in front and its `errors` behind."""
+    """A Refusal as a task's error: PVE::Exception puts its code in front and its `errors` behind."""
     text = error.text.strip()
     if error.status != 500:
         text = "%d %s" % (error.status, text)

@@ -22,7 +22,7 @@ _made = {}
 
 
 def tree(table):
-    """The list of Proxmox's API tree for `table` (wire.Table)."""
+    """The list of Proxmox's API tree for `table` (wire.Routes)."""
     root = {}
     for (verb, template), route in sorted(table.routes.items()):
         if template == "/":

@@ -8,7 +8,7 @@ import re
 from email.utils import formatdate
 from urllib.parse import unquote, unquote_plus
 
-from tools.demo.model import Refused
+from tools.demo.model import Refusal
 from tools.demo.rules import check_parameters, integer, properties, string
 
 LARGEST_FORM = 512 * 1024
@@ -67,7 +67,7 @@ class Route:
         self.proxy = proxy and self.template.startswith("/nodes/{node}/")
 
 
-class Table:
+class Routes:
     """All routes, found by path."""
 
     def __init__(self, routes):
@@ -107,7 +107,7 @@ class Table:
         return route, dict(zip(re.findall(r"\{(\w+)\}", route.template), values))
 
 
-class Call:
+class ApiCall:
     """What a handler gets: .world .p (checked parameters) .user (whole token id) .node; and the checks it asks for."""
 
     def __init__(self, world, rights, user, params, route=None):
@@ -162,7 +162,7 @@ class Call:
                     self._check(part)
                     if rule[0] == "or":
                         return
-                except Refused:
+                except Refusal:
                     if rule[0] == "and":
                         raise
             if rule[0] == "or":
@@ -187,7 +187,7 @@ class Call:
 
 def forbid(what):
     """raise_perm_exc: 403."""
-    raise Refused(403, "Permission check failed" + (" (%s)" % what if what else "") + "\n")
+    raise Refusal(403, "Permission check failed" + (" (%s)" % what if what else "") + "\n")
 
 
 # ------------------------------------------------------------------------------------------------------- request parts
@@ -266,10 +266,10 @@ def read_parameters(verb, parts, query, headers, body):
             try:
                 params = json.loads(body.decode("utf-8"))
             except ValueError:
-                raise Refused(500, "malformed JSON string, neither tag, array, object, number, string or atom, at "
+                raise Refusal(500, "malformed JSON string, neither tag, array, object, number, string or atom, at "
                               'character offset 0 (before "(end of string)")\n') from None
             if not isinstance(params, dict):
-                raise Refused(500, "Not a HASH reference\n")
+                raise Refusal(500, "Not a HASH reference\n")
         elif body and kind not in ("", "application/x-www-form-urlencoded"):
             raise Plain(506, "upload 'Content-Type '%s' not implemented" % kind)
         else:
@@ -298,7 +298,7 @@ def reply(data, more=None):
 
 
 def refusal(error, whole=True):
-    """(status, reason, headers, body) of a Refused: the reason phrase is the message's first line.
+    """(status, reason, headers, body) of a Refusal: the reason phrase is the message's first line.
 
     The message itself is in the body since pve-http-server 5.2.0 (PVE 8.3): `whole`.
     """
@@ -322,18 +322,18 @@ def split_path(path):
 
 
 def check_call(route, path_values, params):
-    """The checked parameters of a call; Refused 400 with `errors`."""
+    """The checked parameters of a call; Refusal 400 with `errors`."""
     values = dict(params)
     values.update(path_values)
     typed, errors = check_parameters(route.rules, values)
     if errors:
-        raise Refused(400, "Parameter verification failed.\n", errors)
+        raise Refusal(400, "Parameter verification failed.\n", errors)
     return typed
 
 
 def check_conflicts(path_values, params):
-    """Refused 400 for a parameter that is in the path too, with another value."""
+    """Refusal 400 for a parameter that is in the path too, with another value."""
     clash = {key: "duplicate parameter (already defined in URI) with conflicting values!"
              for key, value in params.items() if key in path_values and str(value) != path_values[key]}
     if clash:
-        raise Refused(400, "Parameter verification failed.\n", clash)
+        raise Refusal(400, "Parameter verification failed.\n", clash)

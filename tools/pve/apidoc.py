@@ -13,10 +13,11 @@ import time
 import zlib
 from urllib.parse import quote, unquote
 
-from tools.pve import apicheck, apisearch
-from tools.pve.apicheck import keys_of, last_index, limits, line_of, required, runs, sentence, shorten
+from tools.pve import apisearch, apiwords
+from tools.pve.apiwords import limits, line_of, runs, sentence, shorten
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on
+from tools.pve.jsonschema import base_of, flatten, keys_of, last_index, required
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -47,7 +48,7 @@ class Endpoint:
 
     def __init__(self, line, method):
         self.verb, self.path, self.text, self._line = method["verb"], method["path"], method["text"], line
-        properties, _ = apicheck.flatten(method["parameters"])
+        properties, _ = flatten(method["parameters"])
         self.required = tuple(name for name, spec in properties.items() if required(spec) and name not in self.in_path)
 
     def __str__(self):
@@ -230,7 +231,7 @@ class ApiDoc:
         options are cut first, then the keys of property strings, then all but the names; "shortened" then says so.
         """
         info = endpoint.info
-        properties, _ = apicheck.flatten(info["parameters"])
+        properties, _ = flatten(info["parameters"])
         result = {"endpoint": str(endpoint), "description": shorten(info.get("description") or "", 600),
                   "privilege": _privilege(info)}
         if endpoint.in_path:
@@ -239,9 +240,9 @@ class ApiDoc:
         names = sorted((n for n in properties if n not in endpoint.in_path),
                        key=lambda n: (not required(properties[n]), n))
         if only:
-            bases = {name: apicheck.base_of(properties, name) for name in only}
+            bases = {name: base_of(properties, name) for name in only}
             result["parameters"] = {n: _described(n, properties[n], 1000, 300) for n in names if n in bases.values()}
-            unknown = [apicheck.unknown_name(name, properties, endpoint) for name, base in bases.items() if not base]
+            unknown = [apiwords.unknown_name(name, properties, endpoint) for name, base in bases.items() if not base]
             if unknown:
                 result["unknown"] = unknown
             return result
@@ -263,7 +264,7 @@ class ApiDoc:
         `ids`: the path's values (name -> str); `parameters`: name -> value as it will be sent in a form (bool as 1/0,
         None and "" not at all, a list as repeated keys). No secret is quoted.
         """
-        return apicheck.check(endpoint, endpoint.info["parameters"], ids, parameters)
+        return apiwords.check(endpoint, endpoint.info["parameters"], ids, parameters)
 
 
 def verb_of(text):
@@ -329,7 +330,7 @@ def _resemblance(parts, template, known):
                 fit = 0.5
             else:
                 if (given, wanted) not in known:
-                    known[given, wanted] = apicheck.likeness(given.lower(), wanted)
+                    known[given, wanted] = apiwords.likeness(given.lower(), wanted)
                 fit = known[given, wanted]
             row.append(max(above[number] + fit, above[number + 1] - 0.3, row[number] - 0.3))
     return row[-1]

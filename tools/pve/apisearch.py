@@ -3,7 +3,7 @@ import re
 from array import array
 from math import log
 
-from tools.pve import apicheck
+from tools.pve.jsonschema import flatten, required
 
 #: What is read as one word.
 _PHRASES = (
@@ -240,7 +240,7 @@ class Index:
         return found
 
     def _add(self, number, method):
-        specs, _ = apicheck.flatten(method["parameters"])
+        specs, _ = flatten(method["parameters"])
         about = method["description"]
         parts = [part for part in method["path"].split("/") if part]
         fixed = [part for part in parts if not part.startswith("{")]
@@ -250,7 +250,7 @@ class Index:
         texts += [(" ".join(map(str, spec["enum"])), 0.5) for spec in specs.values()
                   if spec.get("enum") and len(spec["enum"]) <= 50]      # longer ones number disks
         texts.append((about[160:], 0.5))
-        texts += [(name, 1.4 if apicheck.required(spec) else 0.9) for name, spec in specs.items()]
+        texts += [(name, 1.4 if required(spec) else 0.9) for name, spec in specs.items()]
         texts.append((" ".join(method["returns"].get("columns", ())), 0.7))
         texts.append((about[:160], 1.4 + 0.6 * min(1, 8.0 / (1 + len(self._words(about[:160]))))))
         texts.append((_ALSO.get(method["verb"] + " " + method["path"], ""), 1.8))
