@@ -161,8 +161,10 @@ def test_plain_http_is_refused(pki):
 
 
 def test_adapter_takes_no_http_url(pki):
-    adapter = tls.adapter(SimpleNamespace(ssl_mode="insecure"), Log())
     import requests
+
+    from tools.pve.adapter import Adapter
+    adapter = Adapter(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()))
     request = requests.Request("GET", "http://127.0.0.1:8006/x").prepare()
     with pytest.raises(tls.NotSent, match="http"):
         adapter.send(request, timeout=(1, 1))
@@ -210,6 +212,16 @@ def test_verify_sends_nothing_while_it_fetches_the_certificate(pki):
         it.close()
         it.request("GET", "/version")
         assert server.connections == 4
+
+
+def test_verify_refuses_a_host_that_shows_two_certificates_at_first_use(pki):
+    others = ["self-other", "self"]
+    with Faulty(*pki.leaf("self")) as server:
+        def log(level, event, **fields):                # between the look at the certificate and the request
+            server.use(*pki.leaf(others[0]))
+            others.reverse()
+        refused(server, "two different certificates", pki.fingerprint("self"), pki.fingerprint("self-other"),
+                "PROXMOX_FINGERPRINT", ssl_mode="verify", log=log)
 
 
 def test_verify_keeps_the_pin_in_the_state_directory(pki, tmp_path):

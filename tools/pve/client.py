@@ -1,7 +1,7 @@
 """Talks to the Proxmox VE API: one request in, one Reply or one PveError out.
 
 Every request of the program goes through `Client.request`. It sends a `requests.PreparedRequest` straight through the
-adapter mounted on a small `requests` session (see tls.py), so no proxy, .netrc, cookie or redirect is ever looked at.
+adapter mounted on a small `requests` session (adapter.py), so no proxy, .netrc, cookie or redirect is ever looked at.
 
 Rules, and where they come from:
 * parameters of GET and DELETE go into the query, those of POST and PUT into a form body (pve-http-server, AnyEvent.pm:
@@ -15,9 +15,11 @@ Rules, and where they come from:
 (advice.py) at the first one. Importing this is cheap.
 """
 
+import json
 import re
 import threading
 import time
+from collections import namedtuple
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.formats import label
@@ -124,13 +126,11 @@ class _Host:
         self.url = "https://%s:%d" % (bracketed, port)
 
 
-class _Answer:
-    """A complete HTTP answer: status, reason, headers, body, host (_Host)."""
-
-    __slots__ = ("status", "reason", "headers", "body", "host")
-
-    def __init__(self, status, reason, headers, body, host):
-        self.status, self.reason, self.headers, self.body, self.host = status, reason, headers, body, host
+#: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
+#: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout.
+_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout")
+#: A complete HTTP answer: status (int), reason, headers, body (bytes), host (_Host).
+_Answer = namedtuple("_Answer", "status reason headers body host")
 
 
 class _Broken(Exception):
@@ -184,13 +184,19 @@ class Client:
 
         path: below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or
         a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45)."""
-        target, body = self._target(verb, path, params)
+        target, body = _target(verb, path, params)
         if self._limiter is not None:
             self._limiter.take(verb != "GET")
-        answer = self._exchange(verb, path, target, body, cancelled, timeout, MAX_BODY)
+        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout)
+        answer = self._exchange(sending)
         if answer.status >= 300:
-            raise self._refusal(verb, path, answer)
-        return self._reply(verb, path, answer)
+            raise self._refusal(sending, answer)
+        tree = _tree(answer.body)
+        if "data" not in tree:
+            raise _no_proxmox(sending, answer)
+        data = tree.pop("data")
+        tree.pop("success", None)
+        return Reply(data, tree)
 
     def fetch(self, path, limit, cancelled=None, since=None):
         """A static page outside /api2 (apidoc.js), without the token: (status, headers, bytes), at most limit bytes.
@@ -198,31 +204,24 @@ class Client:
         since: a Last-Modified that the host gave; the status is 304, without a page, when it is still that one."""
         if not _STATIC.fullmatch(path) or path.startswith("/api2"):
             raise PveError("%r is not the path of a static page." % path, outcome="unsent")
-        static = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+        headers = dict(_HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"})
         if since and re.fullmatch("[ -~]+", since):
-            static["If-Modified-Since"] = since
-        answer = self._exchange("GET", path, path, None, cancelled, None, limit, static)
-        if answer.status >= 300 and not (answer.status == 304 and "If-Modified-Since" in static):
-            raise self._refusal("GET", path, answer)
+            headers["If-Modified-Since"] = since
+        sending = _Sending("GET", path, path, None, headers, limit, cancelled, None)
+        answer = self._exchange(sending)
+        if answer.status >= 300 and not (answer.status == 304 and "If-Modified-Since" in headers):
+            raise self._refusal(sending, answer)
         return answer.status, dict(answer.headers.items()), answer.body
 
     # ---- before sending
 
     def _start(self):
         """Make the session, once. requests is imported here."""
-        if self._session is not None:
-            return
         with self._ready:
             if self._session is not None:
                 return
             requests = import_requests()
-            adapter = self._adapter
-            if adapter is None:
-                from tools.pve import tls
-                try:
-                    adapter = tls.adapter(self._settings, self._log)
-                except tls.Unusable as error:
-                    raise PveError(str(error), outcome="unsent") from None
+            adapter = self._adapter or _trusting(self._settings, self._log)
             from http.cookiejar import DefaultCookiePolicy
             session = requests.Session()
             session.trust_env = False
@@ -232,7 +231,6 @@ class Client:
             self._prepared = requests.PreparedRequest
             self._read_headers = self._sign(requests, {})
             self._write_headers = self._sign(requests, {"Content-Type": _FORM})
-            self._static_headers = requests.structures.CaseInsensitiveDict(_HEADERS)
             self._session = session
 
     def _sign(self, requests, more):
@@ -240,144 +238,100 @@ class Client:
         request.headers = requests.structures.CaseInsensitiveDict(dict(_HEADERS, **more))
         return self._auth(request).headers
 
-    def _target(self, verb, path, params):
-        """The request target (path and query) and the body, bytes or None. Refuses what would not arrive unchanged."""
-        if verb not in _VERBS:
-            raise PveError("%r is not a method of the Proxmox API." % verb, outcome="unsent")
-        if not _PATH.fullmatch(path):
-            raise _bad_path(path)
-        if "%" in path:
-            _check_encoded(path)
-        target = BASE + path if path != "/" else BASE
-        pairs = _pairs(params) if params else ()
-        if _VERBS[verb]:
-            return target, urlencode(pairs, quote_via=quote).encode("ascii") if pairs else b""
-        return (target + "?" + urlencode(pairs, quote_via=quote) if pairs else target), None
-
     # ---- sending
 
-    def _exchange(self, verb, path, target, body, cancelled, timeout, limit, static=None):
-        """The answer to one request, whatever its status; repeats a read. PveError when there is none."""
-        self._start()
-        reading = verb == "GET"
-        deadline = self._clock() + (timeout or TOTAL_SECONDS)
-        quiet = timeout or READ_SECONDS
-        attempt = 0
+    def _exchange(self, sending):
+        """The _Answer to one request, whatever its status; PveError when there is none, Cancelled.
+
+        A host that cannot be connected to is stepped over, and the one that answers is kept; a read is repeated."""
+        if self._session is None:
+            self._start()
+        deadline = self._clock() + (sending.timeout or TOTAL_SECONDS)
+        repeats = 0
         while True:
-            answer = fault = None
-            self._enter(cancelled)
+            self._enter(sending.cancelled)
             try:
-                first = self._current + (1 if attempt > 1 else 0)      # the second repeat asks another host
-                answer = self._try_hosts(first, verb, target, body, quiet, deadline, limit, static)
-            except _Broken as broken:
-                fault = broken
+                answer = fault = None
+                first = self._current + (1 if repeats > 1 else 0)       # the second repeat asks another host
+                for index in range(first, first + len(self._hosts)):
+                    host = self._hosts[index % len(self._hosts)]
+                    try:
+                        answer = self._once(sending, host, deadline)
+                        break
+                    except _Broken as broken:
+                        if fault is not None and not broken.sent and broken.kind != "certificate":
+                            broken.detail = "%s; before that %s: %s" % (broken.detail, fault.host.label, fault.detail)
+                        fault = broken
+                        if broken.sent or broken.kind == "certificate":
+                            break
             finally:
                 self._slots.release()
-            if not reading:
-                break
-            pause = self._pause_before_repeat(attempt, answer, fault)
+            if answer is not None and answer.host is not self._hosts[self._current]:
+                self._current = index % len(self._hosts)
+                self._log("warning", "host", using=host.label)
+            if answer is not None and (sending.verb != "GET" or answer.status not in RETRY_STATUS):
+                return answer
+            pause = _pause_before(repeats, answer, fault) if sending.verb == "GET" else None
             if pause is None or self._clock() + pause >= deadline:
-                break
-            attempt += 1
-            self._log("info", "retry", path=path, attempt=attempt,
-                      reason=fault.kind if fault is not None else answer.status)
+                if answer is None:
+                    raise _no_answer(sending, fault) from None
+                return answer
+            repeats += 1
+            self._log("info", "retry", path=sending.path, attempt=repeats,
+                      reason=fault.kind if answer is None else answer.status)
             if pause:
-                self._wait(pause, cancelled)
-        if fault is not None:
-            raise self._no_answer(verb, path, fault) from None
-        return answer
+                self._wait(pause, sending.cancelled)
 
-    @staticmethod
-    def _pause_before_repeat(attempt, answer, fault):
-        """Seconds to wait before a read is sent again, or None: do not."""
-        if fault is not None:
-            most = FAULTS[fault.kind][0]
-            if fault.kind == "closed" and attempt == 0:
-                return 0.0      # a kept connection the server had just closed
-        else:
-            most = RETRY_STATUS.get(answer.status, 0)
-            if answer.status == 596 and "timed out" in (answer.reason or ""):
-                most = 0        # took longer than 30 s already
-        return RETRY_PAUSES[attempt] if attempt < most else None
-
-    def _try_hosts(self, first, verb, target, body, quiet, deadline, limit, static):
-        """Send once; when a host cannot be connected to, to the next one. The one that answers is kept."""
-        fault = None
-        for step in range(len(self._hosts)):
-            index = (first + step) % len(self._hosts)
-            try:
-                answer = self._once(self._hosts[index], verb, target, body, quiet, deadline, limit, static)
-            except _Broken as broken:
-                if broken.sent or broken.kind == "certificate":
-                    raise
-                if fault is not None:
-                    broken.detail = "%s; before that %s: %s" % (broken.detail, fault.host.label, fault.detail)
-                fault = broken
-                continue
-            if index != self._current:
-                self._current = index
-                self._log("warning", "host", using=self._hosts[index].label)
-            return answer
-        raise fault
-
-    def _once(self, host, verb, target, body, quiet, deadline, limit, static):
-        """One request on the wire. Returns an _Answer or raises _Broken."""
+    def _once(self, sending, host, deadline):
+        """The _Answer of one host to one request on the wire; _Broken when there is none."""
         left = deadline - self._clock()
         if left <= 0:
             raise _Broken("timeout", host, "no time left", sent=False)
         request = self._prepared()
-        request.method = verb
-        request.url = host.url + target
-        request.body = body
+        request.method, request.url, request.body = sending.verb, host.url + sending.target, sending.body
         request.hooks = {"response": []}
         request.seconds = left
-        if static:
-            request.headers = self._static_headers.copy()
-            request.headers.update(static)
-        elif body is None:
+        if sending.headers is not None:
+            request.headers = sending.headers
+        elif sending.body is None:
             request.headers = self._read_headers
         else:
             request.headers = self._write_headers.copy()
-            request.headers["Content-Length"] = str(len(body))
-        if request.path_url != target:
-            raise PveError("The path %r would not reach Proxmox as it is; nothing was sent." % target,
+            request.headers["Content-Length"] = str(len(sending.body))
+        if request.path_url != sending.target:
+            raise PveError("The path %r would not reach Proxmox as it is; nothing was sent." % sending.target,
                            outcome="unsent")
         response = None
-        done = False
         try:
-            response = self._send(request, stream=True, timeout=(min(CONNECT_SECONDS, left), min(quiet, left)),
-                                  verify=True, cert=None, proxies={})
-            content = self._read(response, host, deadline, limit, static)
-            done = True
-            return _Answer(response.status_code, response.reason, response.headers, content, host)
-        except (_Broken, PveError):
-            raise
-        except Exception as error:
-            raise _broken(error, host) from None
-        finally:
-            if response is not None and not done:
+            response = self._send(request, stream=True, verify=True, cert=None, proxies={}, timeout=(
+                min(CONNECT_SECONDS, left), min(sending.timeout or READ_SECONDS, left)))
+            body = self._read(sending, response, host, deadline)
+        except BaseException as error:
+            if response is not None:
                 _close(response)
+            if not isinstance(error, Exception) or isinstance(error, _Broken):
+                raise
+            raise _broken(error, host) from None
+        return _Answer(response.status_code, response.reason, response.headers, body, host)
 
-    def _read(self, response, host, deadline, limit, static):
+    def _read(self, sending, response, host, deadline):
         """The whole body, bytes; within the deadline, at most limit bytes, as long as Content-Length says."""
+        limit = sending.limit
         headers = response.headers
         coding = headers.get("Content-Encoding", "identity").strip().lower()
         inflate = None
         if coding not in ("", "identity"):
-            if not static or coding != "gzip":
+            if sending.headers is None or coding != "gzip":
                 raise _Broken("encoded", host, coding)
             import zlib
             inflate = zlib.decompressobj(31)
-        raw = response.raw
-        if raw is None:         # a double that set the content only
-            return response.content
         announced = headers.get("Content-Length")
         announced = int(announced) if announced and announced.isdigit() and response.status_code != 304 else None
         if announced is not None and announced > limit:
             raise _Broken("large", host, "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
         while True:
-            chunk = raw.read(65536)
+            chunk = response.raw.read(65536)
             if not chunk:
                 break
             wire += len(chunk)
@@ -398,19 +352,13 @@ class Client:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _enter(self, cancelled):
-        """Take one of the slots; gives up when cancelled."""
+        """Take one of the slots; Cancelled while it waits for one."""
+        taken = self._slots.acquire(blocking=cancelled is None)
+        while not taken and not cancelled.is_set():
+            taken = self._slots.acquire(timeout=0.1)
         if cancelled is not None and cancelled.is_set():
-            raise Cancelled("cancelled before it was sent")
-        if self._slots.acquire(blocking=False):
-            return
-        if cancelled is None:
-            self._slots.acquire()
-            return
-        while not self._slots.acquire(timeout=0.1):
-            if cancelled.is_set():
-                raise Cancelled("cancelled before it was sent")
-        if cancelled.is_set():
-            self._slots.release()
+            if taken:
+                self._slots.release()
             raise Cancelled("cancelled before it was sent")
 
     def _wait(self, seconds, cancelled):
@@ -421,26 +369,11 @@ class Client:
         else:
             time.sleep(seconds)
 
-    # ---- after the answer
+    # ---- a refusal
 
-    def _reply(self, verb, path, answer):
-        import json
-        try:
-            tree = json.loads(answer.body.decode("utf-8", "replace"), parse_constant=_no_number)
-        except (ValueError, RecursionError):
-            tree = None
-        if not isinstance(tree, dict) or "data" not in tree:
-            kind = answer.headers.get("Content-Type", "").split(";")[0].strip()[:60] or "unknown content"
-            what = "an empty page" if not answer.body.strip() else "%s instead of JSON" % kind
-            raise self._unusable(verb, path, "%s answered %s %s with %s." % (answer.host.label, verb, path, what),
-                                 _NO_PROXMOX, answer.status)
-        data = tree.pop("data")
-        tree.pop("success", None)
-        return Reply(data, tree)
-
-    def _refusal(self, verb, path, answer):
+    def _refusal(self, sending, answer):
         """The PveError for a status of 300 and more."""
-        status = answer.status
+        verb, path, status = sending.verb, sending.path, answer.status
         if status < 400:
             where = _plain(answer.headers.get("Location", ""), 200) or "another place"
             return PveError("%s answered %s %s with a redirect (%d) to %s, which is not followed. Set PROXMOX_HOST and "
@@ -459,22 +392,58 @@ class Client:
             lines.append(advice.find_out(verb, path))
         return PveError("\n".join(lines), status=status, errors=errors, outcome=outcome)
 
-    def _no_answer(self, verb, path, fault):
-        """The PveError for a request that got no complete answer."""
-        _, what, hint = FAULTS[fault.kind]
-        if fault.kind == "certificate":     # says everything itself
-            return PveError(fault.detail, outcome="unsent")
-        detail = " (%s)" % _plain(fault.detail, 300) if fault.detail else ""
-        message = what.format(host=fault.host.label, detail=detail)
-        if not fault.sent:
-            return PveError("%s Nothing was sent. %s" % (message, hint), outcome="unsent")
-        return self._unusable(verb, path, message, hint)
 
-    def _unusable(self, verb, path, message, hint, status=None):
-        if verb == "GET":
-            return PveError("%s %s" % (message, hint), status=status, outcome="unsent")
-        from tools.pve import advice
-        return PveError("%s %s\n%s" % (message, hint, advice.find_out(verb, path)), status=status, outcome="unknown")
+def _no_answer(sending, fault):
+    """The PveError for a request that got no complete answer."""
+    _, what, hint = FAULTS[fault.kind]
+    if fault.kind == "certificate":     # says everything itself
+        return PveError(fault.detail, outcome="unsent")
+    detail = " (%s)" % _plain(fault.detail, 300) if fault.detail else ""
+    message = what.format(host=fault.host.label, detail=detail)
+    if not fault.sent:
+        return PveError("%s Nothing was sent. %s" % (message, hint), outcome="unsent")
+    return _unusable(sending, message, hint)
+
+
+def _no_proxmox(sending, answer):
+    """The PveError for an answer that is not one of the API."""
+    kind = answer.headers.get("Content-Type", "").split(";")[0].strip()[:60] or "unknown content"
+    what = "%s instead of JSON" % kind if answer.body.strip() else "an empty page"
+    return _unusable(sending, "%s answered %s %s with %s." % (answer.host.label, sending.verb, sending.path, what),
+                     "Is this really a Proxmox VE host (port 8006), or a reverse proxy or login page in front of it? "
+                     "Check PROXMOX_HOST and PROXMOX_PORT.", answer.status)
+
+
+def _unusable(sending, message, hint, status=None):
+    """The PveError for a request that was sent and whose answer says nothing: of a write, the outcome is unknown."""
+    if sending.verb == "GET":
+        return PveError("%s %s" % (message, hint), status=status, outcome="unsent")
+    from tools.pve import advice
+    return PveError("%s %s\n%s" % (message, hint, advice.find_out(sending.verb, sending.path)), status=status,
+                    outcome="unknown")
+
+
+def _pause_before(repeats, answer, fault):
+    """Seconds to wait before a read is sent again after so many repeats, or None: do not. answer or fault is None."""
+    if answer is not None:
+        most = RETRY_STATUS[answer.status]
+        if answer.status == 596 and "timed out" in (answer.reason or ""):
+            most = 0            # took longer than 30 s already
+    else:
+        most = FAULTS[fault.kind][0]
+        if fault.kind == "closed" and repeats == 0:
+            return 0.0          # a kept connection the server had just closed
+    return RETRY_PAUSES[repeats] if repeats < most else None
+
+
+def _trusting(settings, log):
+    """The adapter that checks certificates as the settings say; PveError when they cannot be used."""
+    from tools.pve import tls
+    from tools.pve.adapter import Adapter
+    try:
+        return Adapter(tls.trust_of(settings, log))
+    except tls.Unusable as error:
+        raise PveError(str(error), outcome="unsent") from None
 
 
 def _close(response):
@@ -491,19 +460,27 @@ def _no_log(level, event, **fields):
 
 # ---- parameters and paths --------------------------------------------------------------------------------------------
 
-def _bad_path(path):
-    return PveError("The path %r is not one of the Proxmox API (below /api2/json); nothing was sent." % path[:200],
-                    outcome="unsent")
+def _target(verb, path, params):
+    """The request target (path and query) and the body, bytes or None. Refuses what would not arrive unchanged."""
+    if verb not in _VERBS:
+        raise PveError("%r is not a method of the Proxmox API." % verb, outcome="unsent")
+    if not _PATH.fullmatch(path) or "%" in path and not _decodes_well(path):
+        raise PveError("The path %r is not one of the Proxmox API (below /api2/json); nothing was sent." % path[:200],
+                       outcome="unsent")
+    target = BASE + path if path != "/" else BASE
+    query = urlencode(_pairs(params), quote_via=quote) if params else ""
+    if _VERBS[verb]:
+        return target, query.encode("ascii")
+    return (target + "?" + query if query else target), None
 
 
-def _check_encoded(path):
-    """pveproxy decodes the whole path before it splits it, so look at it as pveproxy will (AnyEvent.pm)."""
+def _decodes_well(path):
+    """Whether nothing in a path is hidden by its %XX: pveproxy decodes it whole before it splits it (AnyEvent.pm)."""
     decoded = unquote_to_bytes(path)
     parts = decoded.split(b"/")[1:]
     before = path.partition("/content/")[0]
-    if (b"" in parts or b"." in parts or b".." in parts or "%2F" in before or any(c < 32 or c == 127 for c in decoded)
-            or b"\\" in decoded):
-        raise _bad_path(path)
+    return not (b"" in parts or b"." in parts or b".." in parts or b"\\" in decoded or "%2F" in before
+                or any(c < 32 or c == 127 for c in decoded))
 
 
 def _pairs(params):
@@ -527,14 +504,6 @@ def _pairs(params):
     return pairs
 
 
-_NO_PROXMOX = ("Is this really a Proxmox VE host (port 8006), or a reverse proxy or login page in front of it? Check "
-               "PROXMOX_HOST and PROXMOX_PORT.")
-
-
-def _no_number(name):
-    """NaN and Infinity, which are no JSON, as null."""
-
-
 # ---- what Proxmox said -----------------------------------------------------------------------------------------------
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -546,15 +515,21 @@ def _plain(text, most=2000):
     return text if len(text) <= most else text[:most] + " ..."
 
 
+_decode = json.JSONDecoder(parse_constant=lambda name: None).decode      # NaN and Infinity, which are no JSON, as null
+
+
+def _tree(body):
+    """The JSON object (dict) of a body, {} where it is none."""
+    try:
+        tree = _decode(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
 def _words(answer):
-    """(message, errors) of an answer: body "message", else the reason phrase, else the status."""
-    import json
-    tree = {}
-    if answer.body[:1] == b"{":
-        try:
-            tree = json.loads(answer.body.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            pass
+    """(message, errors) of a refusal: "message" of the body, else the reason phrase; {parameter: text}."""
+    tree = _tree(answer.body)
     message = tree.get("message") if isinstance(tree.get("message"), str) else ""
     if not message.strip():
         message = answer.reason or ""

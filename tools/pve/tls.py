@@ -1,4 +1,4 @@
-"""Whom the client trusts: the adapter for each SSL mode, and a look at a host's certificate.
+"""Whom the client trusts in each SSL mode, how a TLS socket is opened, and a look at a host's certificate.
 
 Modes, from `mode_of(settings)`; a fingerprint or a CA file always wins over PROXMOX_SSL_MODE:
 * fingerprint: exactly the certificate(s) whose SHA-256 was given; names and dates are not looked at, as Proxmox's own
@@ -9,8 +9,7 @@ Modes, from `mode_of(settings)`; a fingerprint or a CA file always wins over PRO
 * verify: as strict, and a certificate no CA vouches for is trusted on first use and pinned.
 * insecure: nothing checked.
 
-The peer is accepted or refused in `connect`, before the first byte of the request; everything that fails there is
-NotSent. Works with urllib3 1.26 and 2 and needs nothing of their TLS code.
+The peer is accepted or refused before the first byte of the request is sent; everything that fails there is NotSent.
 """
 
 import hashlib
@@ -24,8 +23,6 @@ import time
 from tools.pve.formats import label
 
 PINS_FILE = "tls-pins"          # in the state directory; lines "host:port AA:BB:..."
-IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
-SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
 _PARTIAL_CHAIN = 0x80000        # X509_V_FLAG_PARTIAL_CHAIN; ssl names it from Python 3.10 on
 _SYSTEM = "system"              # in place of a pin: the system's CAs vouched for this host
 
@@ -106,11 +103,16 @@ def _system_context():
 _now = threading.local()        # .until: time.monotonic() of the deadline of the request this thread is sending
 
 
+def answer_within(seconds):
+    """Whatever this thread reads from now on has to arrive within so many seconds, all in all."""
+    _now.until = time.monotonic() + seconds
+
+
 class _Socket(ssl.SSLSocket):
     """A TLS socket on which a whole answer, headers included, has one deadline: drips cannot stretch it."""
 
     def recv_into(self, buffer, nbytes=None, flags=0):
-        until = getattr(_now, "until", None)        # of the request this thread is sending
+        until = getattr(_now, "until", None)
         if until is not None:
             left = until - time.monotonic()
             if left <= 0:
@@ -124,17 +126,19 @@ class _Socket(ssl.SSLSocket):
 # wrap(plain, host, port, dial) returns the accepted TLS socket over the connected socket `plain`, or raises NotSent;
 # dial() makes another plain connection to the same place.
 
+def _seen(context, plain, host):
+    """(TLS socket, fingerprint of the certificate that was shown), whatever it is."""
+    sock = context.wrap_socket(plain, server_hostname=host)
+    return sock, fingerprint(sock.getpeercert(True) or b"")
+
+
 class _Chain:
     """A certificate that a CA of the context vouches for, and the right name."""
 
     def __init__(self, context, hint):
-        self._make = context if callable(context) else None
-        self._context = None if self._make else context
-        self._hint = hint
+        self._context, self._hint = context, hint
 
     def wrap(self, plain, host, port, dial):
-        if self._context is None:
-            self._context = self._make()
         try:
             return self._context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
@@ -150,8 +154,7 @@ class _Pinned:
         self._context = _context(False)
 
     def wrap(self, plain, host, port, dial):
-        sock = self._context.wrap_socket(plain, server_hostname=host)
-        seen = fingerprint(sock.getpeercert(True) or b"")
+        sock, seen = _seen(self._context, plain, host)
         if seen not in self._pins:
             sock.close()
             raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
@@ -186,8 +189,7 @@ class _FirstUse:
         place = label(host, port)
         pin = self._pins.get(place)
         if pin is not None and pin != _SYSTEM:
-            sock = self._open.wrap_socket(plain, server_hostname=host)
-            seen = fingerprint(sock.getpeercert(True) or b"")
+            sock, seen = _seen(self._open, plain, host)
             if seen == pin:
                 return sock
             sock.close()
@@ -214,8 +216,7 @@ class _FirstUse:
 
     def _first(self, place, host, dial, reason):
         """The first contact: the certificate is fetched without sending anything, told, pinned and required."""
-        probe = self._open.wrap_socket(dial(), server_hostname=host)
-        pin = fingerprint(probe.getpeercert(True) or b"")
+        probe, pin = _seen(self._open, dial(), host)
         probe.close()
         with self._lock:
             pin = self._pins.setdefault(place, pin)     # another thread may have been first
@@ -224,8 +225,7 @@ class _FirstUse:
                           "now on; this first contact is unauthenticated. Compare with `pvenode cert info` on the node "
                           "and pin it: PROXMOX_FINGERPRINT=%s" % (place, reason, pin))
         self._save()
-        sock = self._open.wrap_socket(dial(), server_hostname=host)
-        seen = fingerprint(sock.getpeercert(True) or b"")
+        sock, seen = _seen(self._open, dial(), host)
         if seen != pin:
             sock.close()
             raise NotSent("certificate", "%s showed two different certificates, %s and %s. The token was not sent. Set "
@@ -297,7 +297,7 @@ def _write_pins(state_dir, pins, log):
             % (path, error.strerror))
 
 
-# ---- the adapter -----------------------------------------------------------------------------------------------------
+# ---- the mode --------------------------------------------------------------------------------------------------------
 
 def mode_of(settings):
     """fingerprint, ca_file, strict, verify or insecure: what really applies."""
@@ -333,105 +333,7 @@ def trust_of(settings, log):
     return _Anything()
 
 
-def adapter(settings, log):
-    """The requests adapter for these settings. Imports requests and urllib3."""
-    return _classes()(trust_of(settings, log))
-
-
-_made = None
-
-
-def _classes():
-    """The adapter class; made late because its base classes are imported late."""
-    global _made
-    if _made is not None:
-        return _made
-    from requests import Response
-    from requests.adapters import BaseAdapter
-    from urllib3.connection import HTTPSConnection
-    from urllib3.connectionpool import HTTPSConnectionPool
-    from urllib3.util.retry import Retry
-    from urllib3.util.timeout import Timeout
-
-    class Connection(HTTPSConnection):
-        """connect() is all ours: what fails in it is NotSent."""
-
-        trust = None
-        idle_since = None
-
-        def connect(self):
-            host, port, seconds = self.host, self.port, self.timeout
-            self.sock = open_tls(self.trust, host, port, seconds)
-            self.sock.settimeout(SEND_SECONDS)
-            self.is_verified = True         # by trust; else urllib3 warns
-
-    class Pool(HTTPSConnectionPool):
-        """Kept connections; one that was idle for as long as pveproxy keeps them is opened anew."""
-
-        ConnectionCls = Connection
-
-        def _get_conn(self, timeout=None):
-            connection = super()._get_conn(timeout)
-            if connection.idle_since is not None and time.monotonic() - connection.idle_since > IDLE_SECONDS:
-                connection.close()
-            elif connection.sock is not None:
-                connection.sock.settimeout(SEND_SECONDS)
-            return connection
-
-        def _put_conn(self, connection):
-            if connection is not None:
-                connection.idle_since = time.monotonic()
-            super()._put_conn(connection)
-
-    class Adapter(BaseAdapter):
-        """One pool per host; sends a prepared request as it is. request.seconds: deadline for the whole answer."""
-
-        def __init__(self, trust):
-            BaseAdapter.__init__(self)
-            self._connection = type("TrustedConnection", (Connection,), {"trust": trust})
-            self._pools = {}
-            self._never = Retry(False, redirect=False)
-            self._lock = threading.Lock()
-
-        def _pool(self, url):
-            origin = url[:url.index("/", 8)]
-            pool = self._pools.get(origin)
-            if pool is None:
-                if not origin.startswith("https://"):
-                    raise NotSent("plain", "http:// is refused")
-                host, _, port = origin[8:].rpartition(":")
-                host = host.strip("[]").replace("%25", "%")
-                with self._lock:
-                    pool = self._pools.get(origin)
-                    if pool is None:
-                        pool = Pool(host, int(port), maxsize=4, block=False)
-                        pool.ConnectionCls = self._connection
-                        self._pools[origin] = pool
-            return pool
-
-        def send(self, request, stream=True, timeout=None, verify=True, cert=None, proxies=None):
-            connect, read = timeout
-            _now.until = time.monotonic() + getattr(request, "seconds", read)
-            raw = self._pool(request.url).urlopen(
-                request.method, request.path_url, body=request.body, headers=request.headers, retries=self._never,
-                redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
-                timeout=Timeout(connect=connect, read=read))
-            response = Response()
-            response.status_code = raw.status
-            response.reason = raw.reason
-            response.headers = raw.headers
-            response.raw = raw
-            response.url = request.url
-            return response
-
-        def close(self):
-            for pool in list(self._pools.values()):
-                pool.close()
-            self._pools.clear()
-
-    _made = Adapter
-    return _made
-
+# ---- sockets ---------------------------------------------------------------------------------------------------------
 
 def dial(host, port, seconds):
     """A connected TCP socket; NotSent when there is none within the seconds (for each address of the name)."""

@@ -1,0 +1,102 @@
+"""The requests adapter for Proxmox: TLS to whom `trust` accepts, connections kept as long as pveproxy keeps them.
+
+A module of its own because requests and urllib3, from which its classes inherit, are imported with it. It works with
+urllib3 1.26 and 2 and needs nothing of their TLS code.
+"""
+import threading
+import time
+
+from requests import Response
+from requests.adapters import BaseAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.util.retry import Retry
+from urllib3.util.timeout import Timeout
+
+from tools.pve.tls import NotSent, answer_within, open_tls
+
+IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
+SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
+_NEVER = Retry(False, redirect=False)
+
+
+class _Connection(HTTPSConnection):
+    """connect() is all ours: what fails in it is NotSent."""
+
+    trust = idle_since = None
+
+    def connect(self):
+        self.sock = open_tls(self.trust, self.host, self.port, self.timeout)
+        self.sock.settimeout(SEND_SECONDS)
+        self.is_verified = True         # by trust; else urllib3 warns
+
+
+class _Pool(HTTPSConnectionPool):
+    """Kept connections to one host; one that was idle for as long as pveproxy keeps them is opened anew."""
+
+    ConnectionCls = _Connection
+
+    def __init__(self, host, port, trust):
+        HTTPSConnectionPool.__init__(self, host, port, maxsize=4, block=False)
+        self._trust = trust
+
+    def _new_conn(self):
+        connection = super()._new_conn()
+        connection.trust = self._trust
+        return connection
+
+    def _get_conn(self, timeout=None):
+        connection = super()._get_conn(timeout)
+        if connection.idle_since is not None and time.monotonic() - connection.idle_since > IDLE_SECONDS:
+            connection.close()
+        elif connection.sock is not None:
+            connection.sock.settimeout(SEND_SECONDS)
+        return connection
+
+    def _put_conn(self, connection):
+        if connection is not None:
+            connection.idle_since = time.monotonic()
+        super()._put_conn(connection)
+
+
+class Adapter(BaseAdapter):
+    """Sends a prepared request as it is, once. trust: see tls.trust_of."""
+
+    def __init__(self, trust):
+        BaseAdapter.__init__(self)
+        self._trust = trust
+        self._pools = {}                # "https://pve1:8006" -> _Pool
+        self._lock = threading.Lock()
+
+    def send(self, request, stream=True, timeout=None, verify=True, cert=None, proxies=None):
+        """The Response, its body not yet read. timeout: (seconds to connect, seconds of silence).
+
+        request.seconds: float, what is left for the whole answer. NotSent, or an exception of urllib3 or http.client;
+        verify, cert and proxies are not looked at."""
+        connect, read = timeout
+        answer_within(getattr(request, "seconds", read))
+        origin = request.url[:request.url.index("/", 8)]
+        pool = self._pools.get(origin) or self._pool(origin)
+        raw = pool.urlopen(
+            request.method, request.path_url, body=request.body, headers=request.headers, retries=_NEVER,
+            redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
+            timeout=Timeout(connect=connect, read=read))
+        response = Response()
+        response.status_code, response.reason, response.headers = raw.status, raw.reason, raw.headers
+        response.raw, response.url = raw, request.url
+        return response
+
+    def _pool(self, origin):
+        if not origin.startswith("https://"):
+            raise NotSent("plain", "http:// is refused")
+        host, _, port = origin[8:].rpartition(":")
+        with self._lock:
+            if origin not in self._pools:
+                self._pools[origin] = _Pool(host.strip("[]").replace("%25", "%"), int(port), self._trust)
+            return self._pools[origin]
+
+    def close(self):
+        """Close the kept connections; new ones can be opened."""
+        for pool in list(self._pools.values()):
+            pool.close()
+        self._pools.clear()
