@@ -1,6 +1,4 @@
 """Test support: a Host on the demo cluster with a clock that only moves when somebody waits."""
-import copy
-import functools
 import json
 import os
 import sys
@@ -8,18 +6,11 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import tools.mcp.run  # noqa: E402
-from tools.base.failures import Declined
+from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.mcp.run import Host, NoConsent  # noqa: E402
 from tools.policy.settings import Settings  # noqa: E402
-from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
-
-#: Read once in a test run, for all the Hosts there are: tools.json, and the demo cluster's API schema.
-tools.mcp.run.surface = functools.lru_cache(maxsize=None)(tools.mcp.run.surface)
-_parse = functools.lru_cache(maxsize=2)(ApiDoc.parse)
-ApiDoc.parse = staticmethod(lambda text: copy.copy(_parse(text)))
 
 
 class Clock:

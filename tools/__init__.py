@@ -3,6 +3,7 @@
 What a client is told of the tools (names, schemas) comes out of tools.json, one line a tool, so that listing them
 imports no toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it against the rows.
 """
+import functools
 import json
 import os
 from importlib import import_module
@@ -39,8 +40,12 @@ def generate():
     return "".join(line + "\n" for line in lines)
 
 
+@functools.lru_cache(maxsize=None)
 def surface():
-    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, as this is."""
+    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, as this is.
+
+    Read once and the same for everybody: nobody changes them.
+    """
     data = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), SURFACE))
     return [json.loads(line) for line in data.decode("ascii").splitlines()]
 

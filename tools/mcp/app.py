@@ -57,12 +57,8 @@ class App:
         if self._tools is None:
             from tools.policy.guard import Guard
             guard = Guard(self.settings)
-            entries = [entry for entry in surface() if guard.listed(entry)]
-            if self.settings.confirm == "token":
-                for entry in entries:
-                    if entry["changes"]:
-                        entry["tool"]["inputSchema"].setdefault("properties", {})["confirm_token"] = TOKEN_ARGUMENT
-            self._tools = [entry["tool"] for entry in entries]
+            self._tools = [_with_token(entry["tool"]) if entry["changes"] and self.settings.confirm == "token"
+                           else entry["tool"] for entry in surface() if guard.listed(entry)]
         return self._tools
 
     def call_tool(self, request, name, arguments):
@@ -140,6 +136,13 @@ class App:
             return self._completer.complete(ref, argument["name"], argument["value"], context)
         except ValueError as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
+
+
+def _with_token(definition):
+    """The definition of a tool, with the argument that takes the token of a confirmation."""
+    schema = definition["inputSchema"]
+    properties = dict(schema.get("properties", {}), confirm_token=TOKEN_ARGUMENT)
+    return dict(definition, inputSchema=dict(schema, properties=properties))
 
 
 def _uncancelled(function, *arguments):
