@@ -1,7 +1,44 @@
-"""The toolsets and their rows. A toolset is a file here that ends in its TOOLS, imported when a tool of it is called.
+"""The tools there are, and the guide to the code: how it is laid out, how a tool is declared, how to add one.
 
-What a client is told of the tools (names, schemas) comes out of tools.json, one line a tool, so that listing them
-imports no toolset. `python3 proxmox_mcp.py tools --write` makes it anew; a test holds it against the rows.
+How it is laid out. Imports go downwards in this list, never up; no toolset imports another.
+
+    proxmox_mcp.py   starts it, nothing more
+    tools/mcp/       MCP and the command line: reading and writing lines, the protocol, running a call, asking the user
+    tools/*.py       the toolsets, one file each and nothing else; their names are words of PROXMOX_TOOLSETS
+    tools/base/      what toolsets are made of: the row, its arguments, the call, answers, failures, guests as they are
+    tools/policy/    what may be done: the table of endpoints, the guard, the audit log, the settings
+    tools/pve/       Proxmox itself: client, TLS, tasks, formats, the schema of its API; nothing of MCP or policy
+    tools/demo/      the demo cluster, beside pve; a .pyz has it only when it was packed with --demo
+    tests/           a test file for each of these, and the cases of each tool
+
+How a tool is declared. A toolset's file ends in TOOLS, where a row is the whole truth about a tool:
+
+    "proxmox_get_node_dns":   Tool("GET /nodes/{node}/dns", BASIC, NodeArgs, returns=DNS),
+    "proxmox_wake_node":      Tool("POST /nodes/{node}/wakeonlan", ELEVATED, NodeArgs, says="{node} woken"),
+    "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add_network),
+
+* The endpoint: arguments that it names in {braces} go into its path, the others are sent as parameters.
+* The tier: BASIC reads; ELEVATED changes, or reads what not everybody should; DESTRUCTIVE may lose something.
+* The arguments are a dataclass. Its docstring is the description that the model reads ({guest}: VM or container); what
+  many tools take (Guest, NodeArgs, Waiting, Paged) is in base/row.
+* Without a handler a GET is shaped as `returns` says, and a change is sent, its task followed, and told as `says`. A
+  handler is for the rest: it reads what it needs with call.get, sends with call.send and follows with call.follow.
+* Which privileges a token needs, whether something may be lost and whom it reaches follow from the endpoint's line in
+  policy/endpoints, unless the row says more. A test refuses a row whose endpoint is not there.
+
+To add a tool:
+
+1. Its row, and a dataclass above it if its arguments are new.
+2. Its case in CASES of tests/test_TOOLSET.py: the arguments, and the requests that they become.
+3. A route in tools/demo if the demo cluster does not know the endpoint.
+4. What follows from the rows, each held against them by a test:
+
+       python3 proxmox_mcp.py tools --write                what a client is told (tools.json)
+       python3 proxmox_mcp.py tools > tests/tools.txt      the list of tools
+       python3 tests/readme.py                             the tables of the README
+
+Listing the tools imports no toolset: it comes out of tools.json, one line a tool. A toolset is imported when one of its
+tools is called.
 """
 import functools
 import json
