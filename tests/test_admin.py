@@ -247,8 +247,8 @@ def test_what_is_no_task(upid, words):
 def test_tasks_within_the_bounds():
     bench = Bench()
     upid = running(bench)["upid"]
-    for chosen, words in (({"protected_guests": ("104",)}, "guest 104 is protected"),
-                          ({"allowed_nodes": ("pve2",)}, "node pve1"),
+    for chosen, words in (({"protected_guests": ("104",)}, "Guest 104 is protected"),
+                          ({"allowed_nodes": ("pve2",)}, "Node pve1"),
                           ({"dry_run": True}, "nothing was sent"), ({"read_only": True}, "PROXMOX_READ_ONLY")):
         other = Bench(cluster=bench.cluster, **chosen)
         assert words in other.run("proxmox_cancel_task", upid=upid).text and other.sent(reads=False) == []

@@ -11,6 +11,7 @@ from tools.mcp import consent as confirm
 from tools.mcp.app import App
 from tools.mcp.consent import LIFETIME, Consent, Signer
 from tools.mcp.engine import LATEST_LEGACY
+from tools.mcp.run import NoConsent
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
@@ -207,7 +208,7 @@ def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
     text = said(result)
     assert result["isError"] and "structuredContent" not in result
     assert text.startswith("\u274c Error: Delete VM was not confirmed\n\n")
-    assert words in text and "Nothing was changed" in text
+    assert words in text and "Nothing was sent." in text
     assert "PROXMOX_CONFIRM=token" in text and desk.changes() == []
 
 
@@ -228,10 +229,7 @@ def test_a_target_that_changed_meanwhile_is_left_alone(desk):
 
 def test_a_target_that_is_gone_meanwhile_is_not_asked_for_twice(desk):
     desk.ask()
-    other = desk.bench.host.consent.mode
-    desk.bench.host.consent.mode = "off"
-    desk.bench.host.run("proxmox_delete_vm", {"vmid": 107})
-    desk.bench.host.consent.mode = other
+    desk.bench.host.run("proxmox_delete_vm", {"vmid": 107}, consent=NoConsent())
     result = desk.answer(yes())
     assert result["isError"] and desk.changes() == [DONE]
 

@@ -185,7 +185,7 @@ def test_what_is_no_change_of_a_backup(arguments, words):
 def test_backups_of_guests_out_of_bounds():
     bench = Bench(protected_guests=("100",))
     answer = bench.run("proxmox_update_backup", node="pve1", volume=OLD, protected=False)
-    assert answer.failed and "guest 100 is protected" in answer.text and bench.sent() == []
+    assert answer.failed and "Guest 100 is protected" in answer.text and bench.sent() == []
     bench = Bench(allowed_guests=("200-299",))
     answer = ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas"))
     assert {row.get("vmid") for row in answer.data["items"]} == {201, None}

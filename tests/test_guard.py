@@ -6,7 +6,15 @@ import pytest
 
 import tools
 from support import Bench, Clock, settings
-from tools.policy.guard import DAILY, MINIMAL, MISSION, Guard, Guests, Limiter, Named, changes
+from tools.base.call import Call
+from tools.base.failures import Refused
+from tools.base.row import BASIC, NodeArgs, Tool
+from tools.mcp.run import Nobody
+from tools.policy.endpoints import changes
+from tools.policy.guard import Guard, Guests
+from tools.policy.rate import Limiter
+from tools.policy.reach import Reach
+from tools.policy.selection import DAILY, MINIMAL, MISSION, Selection
 from tools.pve.client import PveError
 
 ENTRIES = tools.surface()
@@ -15,8 +23,19 @@ NAMES = [entry["name"] for entry in ENTRIES]
 
 def listed(**chosen):
     """Names of the tools that exist with these settings."""
-    guard = Guard(settings(**chosen))
-    return [entry["name"] for entry in ENTRIES if guard.listed(entry)]
+    selection = Selection(settings(**chosen))
+    return [entry["name"] for entry in ENTRIES if selection.hidden_by(entry) is None]
+
+
+def judged(chosen, verb, path, params={}, rows={}):
+    """The Refusal of a request with these settings, or None."""
+    return Guard(settings(**chosen)).judge(Reach(verb, path, params), rows)
+
+
+def a_call(**chosen):
+    """A Call of nothing in particular."""
+    host = Bench(**chosen).host
+    return Call(host, "proxmox_x", Tool("GET /x", BASIC, NodeArgs), NodeArgs(), Nobody())
 
 
 def refused(answer, *words):
@@ -56,8 +75,8 @@ def test_which_tools_there_are(chosen, expected):
 
 
 def test_words_that_match_no_tool_are_told():
-    guard = Guard(settings(tools=("proxmox_get_vm", "get_*"), disabled_tools=("start_*", "*_nothing")))
-    assert guard.warnings(NAMES) == ["PROXMOX_TOOLS: no tool is called proxmox_get_vm (did you mean proxmox_get_vms?).",
+    selection = Selection(settings(tools=("proxmox_get_vm", "get_*"), disabled_tools=("start_*", "*_nothing")))
+    assert selection.warnings(NAMES) == ["PROXMOX_TOOLS: no tool is called proxmox_get_vm (did you mean proxmox_get_vms?).",
                                      "PROXMOX_DISABLED_TOOLS: no tool is called *_nothing."]
     logged = []
     Bench(tools=("nope",), log=lambda level, event, **fields: logged.append((level, event)))
@@ -150,14 +169,14 @@ TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
      {"target": "local:vm-101-disk-0", "target_node": "pve3"},
      "pve1 pve3", [100, 101])])
 def test_nodes_and_guests_that_a_request_names(verb, path, params, nodes, guests):
-    named = Named(verb, path, params)
+    named = Reach(verb, path, params)
     assert (" ".join(sorted(named.nodes)), sorted(named.guests)) == (nodes, guests)
 
 
 # ----------------------------------------------------------------------------------------------------------------
 # bounds
 
-OUT = "guest 101 is out of bounds"
+OUT = "Guest 101 is out of bounds"
 #: (settings, tool, arguments, words of the refusal, reads that may come before it)
 BOUNDS = [
     ({"allowed_guests": ("100", "200-209")}, "proxmox_start_vm", {"vmid": 101}, OUT, 0),
@@ -175,26 +194,26 @@ BOUNDS = [
     ({"allowed_guests": ("tag:web",)}, "proxmox_start_vm", {"vmid": 101}, OUT, 1),
     ({"allowed_guests": ("pool:lab",)}, "proxmox_get_vm_status", {"vmid": 101}, OUT, 1),
     ({"allowed_guests": ("tag:web", "pool:lab")}, "proxmox_clone_vm", {"vmid": 100, "newid": 101}, OUT, 1),
-    ({"allowed_guests": ("pool:lab",)}, "proxmox_clone_vm", {"vmid": 107, "newid": 140}, "guest 140 is out of bounds",
+    ({"allowed_guests": ("pool:lab",)}, "proxmox_clone_vm", {"vmid": 107, "newid": 140}, "Guest 140 is out of bounds",
      1),
-    ({"protected_guests": ("101",)}, "proxmox_start_vm", {"vmid": 101}, "guest 101 is protected", 0),
-    ({"protected_guests": ("tag:db",)}, "proxmox_stop_vm", {"vmid": 101}, "guest 101 is protected", 1),
-    ({"protected_guests": ("pool:production",)}, "proxmox_delete_vm", {"vmid": 101}, "guest 101 is protected", 1),
+    ({"protected_guests": ("101",)}, "proxmox_start_vm", {"vmid": 101}, "Guest 101 is protected", 0),
+    ({"protected_guests": ("tag:db",)}, "proxmox_stop_vm", {"vmid": 101}, "Guest 101 is protected", 1),
+    ({"protected_guests": ("pool:production",)}, "proxmox_delete_vm", {"vmid": 101}, "Guest 101 is protected", 1),
     ({"protected_guests": ("101",)}, "proxmox_delete_backup",
      {"node": "pve1", "storage": "local", "volume": "local:backup/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst"},
      "is protected", 0),
     ({"protected_guests": ("101",)}, "proxmox_execute_vm_command", {"vmid": 101, "command": "id"}, "is protected", 0),
     ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "rm -rf /x"},
-     "the command 'rm -rf /x' is out of bounds", 0),
+     "The command 'rm -rf /x' is out of bounds", 0),
     ({"allowed_commands": ("df *", "uptime"), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
      {"vmid": 100, "command": "df -h; rm -rf /x"}, "is out of bounds", 0),
     ({"allowed_commands": ("df *",), "ssh_enabled": True}, "proxmox_execute_lxc_command",
      {"vmid": 200, "node": "pve1", "command": "ls"}, "is out of bounds", 0),
-    ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "node pve2 is out of bounds", 0),
-    ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "node localhost is out of bounds", 0),
-    ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm", {"vmid": 102, "node": "pve2"}, "node pve2 is out of bounds", 0),
+    ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "Node pve2 is out of bounds", 0),
+    ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "Node localhost is out of bounds", 0),
+    ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm", {"vmid": 102, "node": "pve2"}, "Node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_task", {"upid": TASK % ("qmstart", "101")},
-     "node pve2 is out of bounds", 0),
+     "Node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_clone_vm", {"vmid": 9000, "node": "pve1", "newid": 140, "target": "pve2"},
      "pve2 is out", 0)]
 
@@ -203,7 +222,7 @@ BOUNDS = [
 def test_out_of_bounds_is_refused_before_the_tool_sends_anything(chosen, tool, arguments, says, reads):
     bench = Bench(**chosen)
     setting = "PROXMOX_" + next(iter(chosen)).upper()
-    assert refused(bench.run(tool, **arguments), says, setting, "Nothing was changed")
+    assert refused(bench.run(tool, **arguments), says, setting, "Nothing was sent.")
     assert bench.sent() == ["GET /cluster/resources type=vm"] * reads
 
 
@@ -258,37 +277,33 @@ def test_a_guest_of_another_node_is_not_there_for_a_server_of_one_node():
     ("DELETE", "/cluster/backup/backup-1234", {})])
 @pytest.mark.parametrize("chosen", [{"allowed_guests": ("100",)}, {"protected_guests": ("109",)}])
 def test_what_reaches_guests_without_naming_them_is_refused(chosen, verb, path, params):
-    with pytest.raises(Exception, match="limits what may be changed") as error:
-        Guard(settings(**chosen)).request(None, verb, path, params)
-    assert "does not name" in error.value.headline
+    refusal = judged(chosen, verb, path, params)
+    assert "limits what may be changed" in refusal.reason and "does not name" in refusal.headline
 
 
 def test_changes_that_name_no_guest_under_allowed_guests():
-    guard = Guard(settings(allowed_guests=("100",)))
-    for verb, path in (("PUT", "/nodes/pve1/network"), ("DELETE", "/storage/local"),
-                       ("PUT", "/nodes/pve1/disks/wipedisk"),
-                       ("POST", "/access/users"), ("DELETE", "/nodes/pve1/storage/local/content/local:iso/a.iso")):
-        with pytest.raises(Exception, match="PROXMOX_ALLOWED_GUESTS"):
-            guard.request(None, verb, path, {})
+    chosen = {"allowed_guests": ("100",)}
+    for verb, path in (("PUT", "/nodes/pve1/network"), ("DELETE", "/storage/local"), ("DELETE", "/unknown/to/us"),
+                       ("PUT", "/nodes/pve1/disks/wipedisk"), ("PUT", "/access/acl")):
+        assert "PROXMOX_ALLOWED_GUESTS" in judged(chosen, verb, path).reason
     for verb, path in (("POST", "/nodes/pve1/aplinfo"), ("POST", "/nodes/pve1/storage/local/download-url"),
                        ("GET", "/storage")):
-        guard.request(None, verb, path, {})
+        assert judged(chosen, verb, path) is None
 
 
 def test_a_percent_encoded_path_is_read_as_pveproxy_reads_it():
-    guard = Guard(settings(allowed_guests=("100",), allowed_nodes=("pve1",)))
+    call = a_call(allowed_guests=("100",), allowed_nodes=("pve1",))
     for path in ("/nodes/pve1/qemu/%31%30%31/config", "/nodes/pve%32/qemu/100/config", "/%6eodes/pve2/status",
                  "/nodes/pve1/%71emu/101/config"):
-        with pytest.raises(Exception, match="PROXMOX_ALLOWED"):
-            guard.request(None, "GET", path, {})
-    read_only = Guard(settings(read_only=True))
-    with pytest.raises(Exception, match="PROXMOX_READ_ONLY"):
-        read_only.request(None, "GET", "/nodes/pve1/qemu/100/%76ncwebsocket", {})
+        with pytest.raises(Refused, match="PROXMOX_ALLOWED"):
+            call.permit("GET", path, {})
+    with pytest.raises(Refused, match="PROXMOX_READ_ONLY"):
+        a_call(read_only=True).permit("GET", "/nodes/pve1/qemu/100/%76ncwebsocket", {})
 
 
 def test_read_only_stops_the_request_too():
-    with pytest.raises(Exception, match="PROXMOX_READ_ONLY=true"):
-        Guard(settings(read_only=True)).request(None, "POST", "/nodes/pve1/qemu/100/status/start", {})
+    with pytest.raises(Refused, match="PROXMOX_READ_ONLY=true"):
+        a_call(read_only=True).permit("POST", "/nodes/pve1/qemu/100/status/start", {})
 
 
 # -------------------------------------------------------------------------------------------------------- what is shown
@@ -330,20 +345,17 @@ ROWS = [({"vmid": 100}, True), ({"vmid": "101"}, False), ({"vmid": 0}, True), ({
 
 @pytest.mark.parametrize("row, shown", ROWS)
 def test_rows_of_any_reply(row, shown):
-    class Call:
-        hidden = 0
-    call, guard = Call(), Guard(settings(allowed_guests=("100",), allowed_nodes=("pve1",)))
-    assert guard.visible(call, [row]) == ([row] if shown else []) and call.hidden == (not shown)
-    assert guard.visible(call, {"members": [row], "name": "x"}) == {"members": [row] if shown else [], "name": "x"}
+    guard = Guard(settings(allowed_guests=("100",), allowed_nodes=("pve1",)))
+    kept = [row] if shown else []
+    assert guard.shown([row], {}) == (kept, 1 - len(kept))
+    assert guard.shown({"members": [row], "name": "x"}, {}) == ({"members": kept, "name": "x"}, 1 - len(kept))
 
 
 def test_rows_without_pool_and_tags_are_looked_up_and_those_of_no_guest_hidden():
-    class Call:
-        def everything(self):
-            return EVERYTHING
-    EVERYTHING = [{"vmid": 100 + n, "id": "qemu/%d" % (100 + n), "tags": "a;b" if n % 2 else ""} for n in range(50)]
-    shown = Guard(settings(allowed_guests=("tag:a",))).visible(Call(), [{"vmid": 100 + n} for n in range(60)])
-    assert [row["vmid"] for row in shown] == list(range(101, 150, 2))
+    guard = Guard(settings(allowed_guests=("tag:a",)))
+    rows = {100 + n: {"vmid": 100 + n, "id": "qemu/%d" % (100 + n), "tags": "a;b" if n % 2 else ""} for n in range(50)}
+    shown, hidden = guard.shown([{"vmid": 100 + n} for n in range(60)], rows)
+    assert guard.rows_to_show and [row["vmid"] for row in shown] == list(range(101, 150, 2)) and hidden == 35
 
 
 @pytest.mark.parametrize("tool, arguments", [

@@ -4,7 +4,7 @@ import pytest
 from support import Asked, Bench
 from tools.base.failures import Failure, explained
 from tools.lifecycle import EXPLAINED
-from tools.mcp.run import Request
+from tools.mcp.run import Nobody
 from tools.pve.client import Cancelled
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -296,7 +296,7 @@ def test_a_task_that_outlasts_the_wait():
     assert len(writes(bench)) == 1
 
 
-class Impatient(Request):
+class Impatient(Nobody):
     """A client that cancels when it hears of progress for the first time."""
     wants_progress = True
 

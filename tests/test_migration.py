@@ -172,4 +172,4 @@ def test_a_dry_run_checks_and_sends_nothing():
 def test_the_target_is_held_against_the_bounds():
     bench = Bench(allowed_nodes=("pve1",))
     answer = bench.run("proxmox_migrate_vm", vmid=100, target="pve2")
-    assert answer.failed and "node pve2 is out of bounds" in answer.text and bench.sent() == []
+    assert answer.failed and "Node pve2 is out of bounds" in answer.text and bench.sent() == []

@@ -99,10 +99,10 @@ def test_what_is_refused_with_nothing_sent(tool, arguments, words):
     assert bench.sent(reads=False) == []
 
 
-def test_what_cannot_be_said_in_a_property_string_is_refused_before_anything_is_read():
+def test_what_cannot_be_said_in_a_property_string_is_refused_before_anything_is_sent():
     bench = Bench()
     bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr0", model="virtio=BC:24:11:00:00:01")
-    assert bench.sent() == []
+    assert bench.sent() == ["GET /cluster/resources type=vm"]
 
 
 @pytest.mark.parametrize("stored, change, expected", [

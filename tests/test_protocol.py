@@ -10,7 +10,7 @@ import pytest
 from engine import INFO, PATIENCE, TableApp, Talk, said, tool
 from tools.mcp import engine
 from tools.mcp.engine import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
-                              VERSION_KEY, Cancelled, RpcError)
+                              VERSION_KEY, RpcError, Withdrawn)
 from tools.mcp.wire import LONGEST_LINE, TooLong
 
 FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [],
@@ -37,7 +37,7 @@ class Gate:
         self.begun.set()
         while not self.open.wait(0.005):
             if request.cancelled.is_set():
-                raise Cancelled()
+                raise Withdrawn()
         return said("through")
 
 

@@ -8,15 +8,15 @@ from support import Bench
 from tools.mcp import resources
 from tools.mcp.app import App
 from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, Missing
-from tools.mcp.run import Request
+from tools.mcp.run import Nobody
 
 
 def listed(bench):
-    return resources.listed(bench.host, Request())
+    return resources.listed(bench.host, Nobody())
 
 
 def read(bench, uri):
-    contents = resources.read(bench.host, Request(), uri)
+    contents = resources.read(bench.host, Nobody(), uri)
     assert len(contents) == 1 and contents[0]["uri"] == uri and contents[0]["mimeType"] == "application/json"
     return json.loads(contents[0]["text"])
 
@@ -91,7 +91,7 @@ MISSING = ["", "pve://", "pve://nope", "pve://cluster", "pve://cluster/status/",
 def test_what_does_not_exist_is_missing(uri):
     bench = Bench()
     with pytest.raises(Missing):
-        resources.read(bench.host, Request(), uri)
+        resources.read(bench.host, Nobody(), uri)
     assert not any(".." in path or "%" in path for _, path, _ in bench.cluster.requests)
 
 
@@ -99,7 +99,7 @@ def test_what_does_not_answer_has_failed():
     bench = Bench(offline=("pve3",))
     assert "pve://node/pve3/status" in uris(bench)                          # it is there, only down
     with pytest.raises(Failed, match="pve3"):
-        resources.read(bench.host, Request(), "pve://guest/107/config")
+        resources.read(bench.host, Nobody(), "pve://guest/107/config")
     assert read(bench, "pve://guest/100/config")["name"] == "web01"
 
 
@@ -120,7 +120,7 @@ def test_tools_that_are_switched_off_take_their_resources_along():
     assert "pve://guest/203/config" in found and "pve://guest/100/status" in found
     assert not any(uri.startswith(("pve://cluster", "pve://node")) for uri in found)
     with pytest.raises(Failed, match="switched off"):
-        resources.read(bench.host, Request(), "pve://guest/100/config")
+        resources.read(bench.host, Nobody(), "pve://guest/100/config")
 
 
 @pytest.mark.parametrize("limits, hidden, shown", [
@@ -134,7 +134,7 @@ def test_guardrails_hold(limits, hidden, shown):
     for uri in hidden:
         assert uri not in found
         with pytest.raises(Missing):
-            resources.read(bench.host, Request(), uri)
+            resources.read(bench.host, Nobody(), uri)
 
 
 def test_a_big_cluster_is_listed_in_part_and_read_in_full():

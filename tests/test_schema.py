@@ -17,16 +17,16 @@ class Base:
 @dataclass
 class Example(Base):
     """Example."""
-    disk: Annotated[str, Arg("a disk", format="drive", also=("drive",))] = REQUIRED
-    cores: Annotated[Optional[int], Arg(least=1, most=128)] = None
-    mode: Annotated[str, Arg(choices=("snapshot", "stop"))] = "snapshot"
+    disk: Annotated[str, Arg("a disk", format="drive", aliases=("drive",))] = REQUIRED
+    cores: Annotated[Optional[int], Arg(minimum=1, maximum=128)] = None
+    mode: Annotated[str, Arg(enum=("snapshot", "stop"))] = "snapshot"
     full: Optional[bool] = None
-    password: Annotated[Optional[str], Arg(secret=True, least=5)] = None
+    password: Annotated[Optional[str], Arg(secret=True, min_length=5)] = None
     tags: Optional[List[str]] = None
     tag: Annotated[Optional[int], Arg(null=0)] = None
     params: Optional[dict] = None
     ratio: Optional[float] = None
-    wait: Annotated[Optional[int], Arg(switch=(None, 0))] = None
+    wait: Annotated[Optional[int], Arg(booleans=(None, 0))] = None
 
 
 def test_the_schema():

@@ -5,7 +5,7 @@ from test_cluster import AUDITOR, canned
 import support
 from tools import tasks
 from tools.base.failures import Failure
-from tools.mcp.run import Request
+from tools.mcp.run import Nobody
 
 
 def past(bench, lines=3, **facts):
@@ -85,7 +85,7 @@ def test_a_running_task_and_waiting_for_it():
     answer = bench.run("proxmox_get_task", upid=upid, wait=5)
     assert "still running after 5 s of waiting" in answer.text
     heard = []
-    request = Request()
+    request = Nobody()
     request.wants_progress, request.progress = True, lambda percent, message: heard.append(message)
     answer = bench.run("proxmox_get_task", request, upid=upid, wait=60)
     assert answer.text.startswith("\u2705 ") and answer.data["log"][-2:] == ["done", "TASK OK"] and heard

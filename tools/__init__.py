@@ -66,14 +66,16 @@ def all_rows():
 
 
 def generate():
-    """The text of tools.json: a JSON object a line, with name, toolset, tier, endpoint, changes and the MCP definition.
+    """The text of tools.json: a JSON object a line, with name, toolset, tier, endpoint, changes, needs and the MCP
+    definition.
     """
     from tools.base.row import definition
     lines = []
     for toolset, name, tool in all_rows():
-        lines.append(json.dumps({"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint,
-                                 "changes": tool.changes, "tool": definition(name, tool)},
-                                separators=(",", ":"), ensure_ascii=True))
+        entry = {"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint, "changes": tool.changes}
+        if tool.needs is not None:
+            entry["needs"] = tool.needs
+        lines.append(json.dumps(dict(entry, tool=definition(name, tool)), separators=(",", ":"), ensure_ascii=True))
     return "".join(line + "\n" for line in lines)
 
 

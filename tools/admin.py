@@ -3,7 +3,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Later, Table, data_only
+from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.lists import pattern, without_backup
 from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
@@ -60,7 +60,7 @@ class Pools(Paged):
 @dataclass
 class Permissions(Paged):
     """What this token may do: privileges by path."""
-    path: Annotated[Optional[str], Arg("such as /vms/100", most=300)] = None
+    path: Annotated[Optional[str], Arg("such as /vms/100", max_length=300)] = None
 
 
 @dataclass
@@ -79,7 +79,7 @@ JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), C
 
 def list_not_backed_up(call):
     """Proxmox's own list where the token may call it (on some versions only root@pam may), else made from the jobs."""
-    guests, note = {str(row.get("vmid")): row for row in call.resources()}, None
+    guests, note = {str(row.get("vmid")): row for row in call.guests()}, None
     try:
         rows = [dict(guests.get(str(row.get("vmid")), {}), **row) for row in call.get(call.tool.path) or []]
     except PveError as error:
@@ -96,14 +96,14 @@ def list_not_backed_up(call):
         "Every guest%s is in a backup job" % where)
     if not guests:
         headline, note = "No guest is listed", "The token may not see any (VM.Audit on /vms)."
-    return call.listing(Later(rows, GUESTS.data), headline, note, "node")
+    return result(call, rows, headline, note, "node")
 
 
 def list_backup_jobs(call):
     rows = [_job(job) for job in call.get("/cluster/backup") or []]
     off = sum(row["enabled"] == 0 for row in rows)
     headline = text.plural(len(rows), "backup job") + (", %d switched off" % off if off else "")
-    return call.listing(Later(rows, JOBS.data), headline)
+    return result(call, rows, headline)
 
 
 def _job(job):
@@ -129,7 +129,7 @@ UPDATES = Table("update", Column("package"), Column("old", "installed"), Column(
 def list_services(call):
     rows = sorted(call.get("/nodes/{node}/services") or [], key=lambda row: str(row.get("service")))
     failed = [str(row["service"]) for row in rows if "failed" in (row.get("state"), row.get("active-state"))]
-    return call.answer(rows, "%s on node %s, %s" % (
+    return result(call, rows, "%s on node %s, %s" % (
         text.plural(len(rows), "service"), call.args.node,
         "FAILED: " + text.line(", ".join(failed), 400) if failed else "none failed"))
 
@@ -149,7 +149,7 @@ def list_updates(call):
             "It is up to date, or the list of packages was not fetched lately (POST /nodes/%s/apt/update does that)."
             % call.args.node)
     headline = "%s on node %s" % (text.plural(len(rows), "update"), call.args.node)
-    return call.listing(Later(rows, UPDATES.data), headline, note, "name")
+    return result(call, rows, headline, note, "name")
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
@@ -176,7 +176,7 @@ def get_cluster_log(call):
         note = "None of %s fits." % text.plural(seen, "entry") if seen else (
             "Without Sys.Syslog on / only the token's own entries are listed.")
     headline = "%s of the cluster's log" % text.plural(len(rows), "entry")
-    return call.listing(Later(rows, LOG.data), headline, note, "node, user")
+    return result(call, rows, headline, note, "node, user")
 
 
 def get_ha_status(call):
@@ -187,12 +187,12 @@ def get_ha_status(call):
     lost = any(row.get("type") == "quorum" and str(row.get("quorate", 1)) == "0" for row in rows)
     headline = "HA: " + text.plural(sum(states.values()), "resource") + "".join(
         ", %d %s" % (count, text.line(state)) for state, count in sorted(states.items()))
-    return call.listing(Later(rows, HA.data), headline + (", NO QUORUM" if lost else ""),
+    return result(call, rows, headline + (", NO QUORUM" if lost else ""),
                         None if states else "No guest is managed by HA.", "node")
 
 
 def list_pools(call):
-    counts = Counter(str(row["pool"]) for row in call.resources() if row.get("pool"))
+    counts = Counter(str(row["pool"]) for row in call.guests() if row.get("pool"))
     rows = [dict(row, guests=counts[str(row.get("poolid"))]) for row in call.get("/pools") or []]
     seen = len(rows)
     if call.args.name:
@@ -203,7 +203,7 @@ def list_pools(call):
     if not rows:
         note = "None of %s fits." % text.plural(seen, "pool") if seen else (
             "There is none, or the token lacks Pool.Audit on /pool.")
-    return call.listing(Later(rows, POOLS.data), None, note, "name")
+    return result(call, rows, None, note, "name")
 
 
 def get_permissions(call):
@@ -220,7 +220,7 @@ def get_permissions(call):
                      "acl modify / --tokens '%s' --roles PVEAuditor" % (
                          " on " + text.line(call.args.path) if call.args.path else "", token))
     count = text.plural(sum(row["total"] for row in rows), "path")
-    return call.listing(rows, "%s may act on %s" % (token, count), "\n".join(notes), "path")
+    return result(call, rows, "%s may act on %s" % (token, count), "\n".join(notes), "path")
 
 
 def _paths(row, most):
@@ -253,7 +253,7 @@ def cancel_task(call):
         task, how = {}, "was told to stop; whether it has ended could not be read"
     says = "The task %s %s" % (subject, how)
     note = "A stopped clone, backup or migration may leave a lock on the guest; its next change then says so."
-    return call.finish(None, says, note, upid=call.args.upid, task_status=task.get("status"),
+    return result(call, call.follow(None), says, note, upid=call.args.upid, task_status=task.get("status"),
                        task_exitstatus=task.get("exitstatus"))
 
 

@@ -28,9 +28,9 @@ PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 @dataclass
 class Execute(Guest):
     """Run a command in a VM (guest agent) and return its output."""
-    command: Annotated[str, Arg(least=1, most=LONGEST_SCRIPT)] = REQUIRED
-    type: Annotated[str, Arg(choices=("qemu", "lxc"))] = "qemu"
-    timeout: Annotated[int, Arg(least=1, most=3600)] = 30
+    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
+    type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
+    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
 
 
 _GONE = re.compile(r"(?i)parameter 'pid'|PID \d+ does not exist")
@@ -90,7 +90,7 @@ def on_windows(call):
     except PveError as error:
         if error.status != 500 or not re.search(r"(?i)agent error|qga command", str(error)):
             raise
-        return str(call.config().get("ostype", "")).startswith("w")
+        return str(call.get("./config").get("ostype", "")).startswith("w")
     return isinstance(result, dict) and result.get("id") == "mswindows"
 
 
@@ -131,7 +131,7 @@ def _told(call, pid, state, seconds):
     return Result("%s after %s (pid %s): %s\n%sIt was not stopped, and it shows its output only at its end. Do not "
                   "repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (
                       says % call.subject, text.duration(seconds), pid, text.line(call.args.command, 200),
-                      "" if known else "It was started, then its state could not be read. ", call.base, pid),
+                      "" if known else "It was started, then its state could not be read. ", call.path("."), pid),
                   {"vmid": call.args.vmid, "pid": pid, "status": "running" if known else "unknown"}, "\u23f3")
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote, unquote
 
-from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.answers import Facts, Table, data_only, result
 from tools.base.failures import Failure, Refused
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg
-from tools.policy import guard
+from tools.policy import endpoints
+from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.client import PveError
@@ -30,26 +31,26 @@ from tools.pve.text import Column
 @dataclass
 class Search:
     """Find Proxmox API endpoints by plain words, for what no other tool does."""
-    words: Annotated[str, Arg(least=1, most=300, also=("query", "q"))] = REQUIRED
-    verb: Annotated[Optional[str], Arg(also=("method",))] = None
+    words: Annotated[str, Arg(min_length=1, max_length=300, aliases=("query", "q"))] = REQUIRED
+    verb: Annotated[Optional[str], Arg(aliases=("method",))] = None
     prefix: Annotated[Optional[str], Arg("of the path")] = None
-    limit: Annotated[int, Arg(least=1, most=50)] = 8
+    limit: Annotated[int, Arg(minimum=1, maximum=50)] = 8
 
 
 @dataclass
 class Describe:
     """Parameters, privilege and result of an API endpoint on this host."""
-    endpoint: Annotated[str, Arg("POST /pools", least=1, most=1000, also=("path",))] = REQUIRED
-    verb: Annotated[Optional[str], Arg(also=("method",))] = None
-    parameters: Annotated[Optional[List[str]], Arg("some, in full", also=("parameter",))] = None
+    endpoint: Annotated[str, Arg("POST /pools", min_length=1, max_length=1000, aliases=("path",))] = REQUIRED
+    verb: Annotated[Optional[str], Arg(aliases=("method",))] = None
+    parameters: Annotated[Optional[List[str]], Arg("some, in full", aliases=("parameter",))] = None
 
 
 @dataclass
 class ApiCall(Paged):
     """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
-    verb: Annotated[str, Arg("GET, POST, PUT or DELETE", least=1, also=("method",))] = REQUIRED
-    path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", least=1, most=2000, also=("endpoint",))] = REQUIRED
-    parameters: Annotated[Optional[dict], Arg(also=("params",))] = None
+    verb: Annotated[str, Arg("GET, POST, PUT or DELETE", min_length=1, aliases=("method",))] = REQUIRED
+    path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", min_length=1, max_length=2000, aliases=("endpoint",))] = REQUIRED
+    parameters: Annotated[Optional[dict], Arg(aliases=("params",))] = None
     fields: Annotated[Optional[List[str]], Arg("of the answer")] = None
     wait: Wait = None
 
@@ -100,7 +101,7 @@ def api_search(call):
                                        ", English ones as in Proxmox's documentation")
         if call.host.settings.demo:
             note += " The demo cluster knows a part of the API only; a real host knows all of its own."
-    return call.listing(rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
+    return result(call, rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
 
 
 # ----------------------------------------------------------------------------------------------------------- describe
@@ -118,7 +119,7 @@ def api_describe(call):
     for one in verbs:
         endpoint = _find(doc, one, path)[0]
         found.append(doc.describe(endpoint, args.parameters or (), _ROOM // len(verbs)))
-    return call.answer(found[0] if len(found) == 1 else {"endpoints": found}, None, "\n\n".join(map(_told, found)))
+    return result(call, found[0] if len(found) == 1 else {"endpoints": found}, None, "\n\n".join(map(_told, found)))
 
 
 def _has(doc, verb, path):
@@ -178,19 +179,6 @@ def _parameter(name, spec):
 CALLED = Facts(*data_only("text", "request", "status", "upid", "node", "type", "exitstatus", "shortened"),
                *data_only("any", "items", "data", "warnings"), *data_only("int", "total", "offset"))
 
-#: (pattern of "VERB /path", why it is never sent): answers that are secrets, and what this program cannot do.
-_NEVER = (
-    (r"POST /access/(?:ticket|vncticket|openid/.*)"
-     r"|(?:POST|PUT) /access/(?:tfa|users/[^/]+/token/[^/]+|password)(?:/.*)?",
-     "it hands out a secret (a ticket, a password or a token's value), which must not pass through a model; use the "
-     "web interface or pveum on a node"),
-    (r"POST /nodes/[^/]+/(?:(?:qemu|lxc)/\d+/)?(?:(?:vnc|term|spice)(?:proxy|shell)|mtunnel)|GET /.*websocket",
-     "it opens a console, whose ticket is a secret; use the web interface"),
-    (r"POST /nodes/[^/]+/storage/[^/]+/upload",
-     "it uploads a file, which cannot be done here; proxmox_download_url lets the node fetch one"),
-)
-#: Commands: allowed only where the refused characters of proxmox_execute_vm_command are allowed too.
-_COMMANDS = re.compile(r"POST /nodes/[^/]+/(?:execute|(?:qemu|lxc)/\d+/(?:monitor|agent/exec))")
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
 _NO_VMID = r"/(?:qemu|lxc)/(?![1-9][0-9]{2,8}(?:/|\Z))"
@@ -200,7 +188,7 @@ _PARAMETER_NAME = re.compile(r"(?!(?:ids|verb)\Z)[A-Za-z][A-Za-z0-9_-]{0,99}", r
 def api_call(call):
     args = call.args
     verb, path = _named(args.path, args.verb)
-    call.host.guard.permit(verb, path)
+    _refuse_change(call, verb, path)
     parameters = {name: _value(name, value) for name, value in (args.parameters or {}).items() if value is not None}
     endpoint, note = None, None
     try:
@@ -213,8 +201,8 @@ def api_call(call):
         endpoint, path = _checked(doc, verb, path, parameters)
     plain = unquote(path)
     _refuse(call, verb, plain)
-    call.host.guard.permit(verb, plain)
-    if guard.changes(verb, plain):
+    _refuse_change(call, verb, plain)
+    if endpoints.changes(verb, plain):
         return _change(call, doc, verb, path, parameters, note)
     return _read(call, doc, endpoint, path, parameters, note)
 
@@ -266,20 +254,21 @@ def _unchecked(path, parameters):
     return quote(path, safe="/:@!+,=~")
 
 
+def _refuse_change(call, verb, path):
+    """Refused when a request changes something and this server may not."""
+    refusal = call.host.guard.change(verb, path)
+    if refusal is not None:
+        raise Refused(refusal.reason, refusal.headline)
+
+
 def _refuse(call, verb, plain):
-    """Refused or Failure for the few requests that are never sent."""
-    request = "%s %s" % (verb, plain)
-    for pattern, why in _NEVER:
-        if re.fullmatch(pattern, request):
-            raise Failure("%s is never sent: %s." % (request, why))
-    settings = call.host.settings
-    if _COMMANDS.fullmatch(request) and settings.allowed_commands:
-        raise Refused("PROXMOX_ALLOWED_COMMANDS is set; proxmox_execute_vm_command runs what it lists.",
-                      "%s runs any command" % request)
-    if _COMMANDS.fullmatch(request) and not settings.allow_unsafe_commands:
+    """Refused for the requests that are never sent, and for those that run any command where that is not allowed."""
+    request, why, settings = "%s %s" % (verb, plain), endpoints.never(verb, plain), call.host.settings
+    if why:
+        raise Refused("It is never sent: %s." % why, request)
+    if endpoints.find(verb, plain).command and not (settings.allowed_commands or settings.allow_unsafe_commands):
         raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
-                      "proxmox_execute_vm_command runs a plain command in a VM without.",
-                      "%s runs any command" % request)
+                      "proxmox_execute_vm_command runs a plain command in a VM without.", "%s runs any command" % request)
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -295,7 +284,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     if isinstance(data, dict):
         return _object(call, request, masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
-    return call.answer({"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
+    return result(call, {"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
 
 
 #: Keys that tell what a row is about: shown first.
@@ -306,29 +295,42 @@ _COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows who
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
     plain = not all(isinstance(row, dict) for row in data)
-    rows = Later(data, (lambda part: [{"value": masked(row)} for row in part]) if plain else masked)
-    counts = Counter(key for row in rows[:_LOOK_AT] for key, value in row.items() if value not in (None, "", [], {}))
+    wanted = None if plain else call.args.fields
+
+    def ready(rows):
+        if plain:
+            return [{"value": masked(row)} for row in rows]
+        return [row if wanted is None else {key: value for key, value in row.items() if key in wanted}
+                for row in masked(rows)]
+    counts = Counter(key for row in masked(data[:_LOOK_AT]) for key, value in ({"value": row} if plain else row).items()
+                     if value not in (None, "", [], {}))
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
-    if call.args.fields and not plain:
-        unknown = [key for key in call.args.fields if data and key not in counts]
+    if wanted:
+        unknown = [key for key in wanted if data and key not in counts]
         if unknown:
             notes.append("No row has %s. Keys: %s." % (
                 ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
-        rows = Later(data, lambda part: [{key: value for key, value in row.items() if key in call.args.fields}
-                                         for row in masked(part)])
-        keys = [key for key in call.args.fields if key in counts]
+        keys = [key for key in wanted if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
     if not data and endpoint is not None:
         notes.append("An empty list may mean that the token may not see what is there. It takes: %s." % text.line(
             doc.describe(endpoint, ("-",))["privilege"], 400))
     total = text.normal("int", extra.get("total"))
-    if total is not None and total > len(rows):
+    if total is not None and total > len(data):
         notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) get others." % total)
-    shape = Table("row", *[_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
-    headline = "%s: %s" % (request, text.plural(len(rows), "line" if plain else "row"))
+    shape = _Rows(ready, [_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
+    headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
     narrow = "fields, or the endpoint's own parameters"
-    return call.listing(rows, headline, "\n".join(notes), narrow, shape, request=request)
+    return result(call, data, headline, "\n".join(notes), narrow, shape, request=request)
+
+
+class _Rows(Table):
+    """Rows with any keys: all of them are in the data. ready: function of raw rows -> those that may be shown."""
+
+    def __init__(self, ready, columns):
+        super().__init__("row", *columns)
+        self.data = ready
 
 
 def _column(key, wide):
@@ -349,7 +351,7 @@ def _object(call, request, data, notes):
         body = text.cut(body, text.BUDGET // 3)
         found["shortened"] = "too long for one answer"
         notes.append("It was shortened; fields=KEY,KEY shows some keys alone. All keys: %s." % _keys(data))
-    return call.answer(found, request, "\n".join([body or "(an empty object)"] + notes))
+    return result(call, found, request, "\n".join([body or "(an empty object)"] + notes))
 
 
 def _keys(data):
@@ -370,28 +372,28 @@ def _plain(value):
 def _change(call, doc, verb, path, parameters, note):
     plain = unquote(path)
     request = "%s %s" % (verb, plain)
-    call.host.guard.request(call, verb, path, parameters)               # before anything about it is read and asked
-    if guard.destroys(verb, plain, parameters):
+    call.permit(verb, path, parameters)                 # before anything about it is read and asked
+    if endpoints.effect(verb, plain, parameters) == endpoints.LOSES:
         call.confirm(lambda: _doomed(call, doc, verb, path, parameters))
     answer = call.send(path, verb=verb, **parameters)
     if call.planned:
         return None
     if parse_upid(answer):
-        return call.finish(answer, request + ": done", note, request=request)
+        return result(call, call.follow(answer), request + ": done", note, request=request)
     says = request + ": done"
     if answer not in (None, ""):
         says += ", Proxmox answered " + text.line(_plain(masked(answer)), 2000)
-    return call.finish(None, says, note, request=request, data=masked(answer))
+    return result(call, call.follow(None), says, note, request=request, data=masked(answer))
 
 
 def _doomed(call, doc, verb, path, parameters):
     """(question, what must still be true): the request, the guests it names, and what stands at its path now."""
     plain = unquote(path)
     shown = ", ".join("%s=%s" % (name, text.line(_plain(value), 100))
-                      for name, value in call.host.audit.scrubbed(parameters, call).items())
+                      for name, value in call.host.audit.masked(parameters).items())
     parts, found = ["Send %s %s%s to Proxmox?" % (verb, plain, " with " + shown if shown else "")], {}
-    named = guard.Named(verb, plain, parameters)
-    guests = {str(row.get("vmid")): row for row in call.everything()} if named.guests else {}
+    named = Reach(verb, plain, parameters)
+    guests = {str(row.get("vmid")): row for row in call.all_guests()} if named.guests else {}
     for vmid in map(str, sorted(named.guests)[:10]):
         row = guests.get(vmid)
         found[vmid] = row and row.get("name")
@@ -407,7 +409,7 @@ def _doomed(call, doc, verb, path, parameters):
 
 def _now(call, doc, path, parameters):
     """What a GET of the same path says (dict), or None: no such endpoint, a mere directory, a list of several."""
-    if doc is None or guard.changes("GET", unquote(path)):
+    if doc is None or endpoints.changes("GET", unquote(path)):
         return None
     try:
         endpoint, ids = doc.find("GET", path)
@@ -423,7 +425,8 @@ def _now(call, doc, path, parameters):
 
 
 TOOLS = {
-    "proxmox_api_search": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Search, api_search, FOUND),
-    "proxmox_api_describe": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Describe, api_describe, DESCRIBED),
-    "proxmox_api_call": Tool("ANY /{path}", DESTRUCTIVE, ApiCall, api_call, CALLED),
+    "proxmox_api_search": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Search, api_search, FOUND, needs=()),
+    "proxmox_api_describe": Tool("GET /pve-docs/api-viewer/apidoc.js", BASIC, Describe, api_describe, DESCRIBED,
+                                 needs=()),
+    "proxmox_api_call": Tool("ANY /{path}", DESTRUCTIVE, ApiCall, api_call, CALLED, needs=()),
 }

@@ -3,7 +3,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table
+from tools.base.answers import Table, result
 from tools.base.call import NAMES
 from tools.base.edit import act
 from tools.base.failures import Failure, explained
@@ -24,11 +24,11 @@ AnyStorage = Annotated[Optional[str], Arg(format="storage")]
 class CreateBackup(Waiting):
     """Back up a {guest}."""
     storage: AnyStorage = None
-    mode: Annotated[str, Arg(choices=("snapshot", "suspend", "stop"))] = "snapshot"
-    compress: Annotated[str, Arg(choices=("zstd", "none", "lzo", "gzip"))] = "zstd"
-    notes: Annotated[Optional[str], Arg(also=("notes-template",))] = None
+    mode: Annotated[str, Arg(enum=("snapshot", "suspend", "stop"))] = "snapshot"
+    compress: Annotated[str, Arg(enum=("zstd", "none", "lzo", "gzip"))] = "zstd"
+    notes: Annotated[Optional[str], Arg(aliases=("notes-template",))] = None
     protected: Flag = None
-    prune: Annotated[Flag, Arg("then prune old ones", also=("remove",))] = None
+    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",))] = None
 
 
 @dataclass
@@ -42,7 +42,7 @@ class ListBackups(Paged, NodeArgs):
 class Restore(OnNode):
     """Restore a backup as {guest} vmid."""
     vmid: Vmid = REQUIRED
-    archive: Annotated[str, Arg("volid", format="volid", also=("volid", "volume", "backup"))] = REQUIRED
+    archive: Annotated[str, Arg("volid", format="volid", aliases=("volid", "volume", "backup"))] = REQUIRED
     storage: AnyStorage = None
     force: Annotated[Flag, Arg("overwrite")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
@@ -53,7 +53,7 @@ class Restore(OnNode):
 class DeleteBackup(OnNode):
     """Delete a backup."""
     storage: Annotated[str, Arg(format="storage")] = REQUIRED
-    volume: Annotated[str, Arg("volid", format="volid", also=("volid", "archive", "backup"))] = REQUIRED
+    volume: Annotated[str, Arg("volid", format="volid", aliases=("volid", "archive", "backup"))] = REQUIRED
 
 
 BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
@@ -146,7 +146,7 @@ def list_backups(call):
     if rows:
         head += ", %s" % text.size(sum(row.get("size", 0) for row in rows))
     notes = ["Not read: %s." % "; ".join(missed)] if missed else []
-    return call.listing(rows, head, "\n".join(notes if rows else notes + [UNSEEN]), "storage, vmid",
+    return result(call, rows, head, "\n".join(notes if rows else notes + [UNSEEN]), "storage, vmid",
                         **({"not_read": missed} if missed else {}))
 
 
@@ -166,13 +166,13 @@ def create(call):
         answer = call.send(**params)
         if answer is not None and parse_upid(answer) is None:
             _refuse_wrong_node(call)        # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
-        outcome = call.done(answer)
+        outcome = call.follow(answer)
     except (PveError, Failure) as error:
         raise explained(call, error, EXPLAINED) from None
     found, note = {"storage": storage, "name": state.get("name")}, None
     if outcome.upid and outcome.ok:
         found, note = _result(call, storage, parse_upid(outcome.upid).starttime, before, found)
-    return call.tell(outcome, "%s backed up to %s" % (named(call, state), storage), note, **found)
+    return result(call, outcome, "%s backed up to %s" % (named(call, state), storage), note, **found)
 
 
 def _result(call, storage, started, before, found):
@@ -245,7 +245,7 @@ def restore(call):
     if kind not in (call.kind, None):
         raise Failure("The archive %s is a backup of a %s. Use proxmox_restore_backup_%s." % (
             archive, NAMES[kind], "lxc" if kind == "lxc" else "vm"))
-    guests = {int(row["vmid"]): row for row in call.resources() if row.get("vmid")}
+    guests = {int(row["vmid"]): row for row in call.guests() if row.get("vmid")}
     storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
@@ -258,7 +258,7 @@ def restore(call):
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)
-    return call.tell(outcome, "%s restored on %s from %s" % (named(call, state), call.node, archive), " ".join(notes),
+    return result(call, outcome, "%s restored on %s from %s" % (named(call, state), call.node, archive), " ".join(notes),
                      archive=archive, storage=storage, name=state.get("name"), state=condition(state),
                      overwritten=True if vmid in guests else None)
 
@@ -314,16 +314,19 @@ def delete(call):
                 dict(facts(entry), was=about(entry)))
     found = call.confirm(describe)
     outcome = act(call, EXPLAINED)
-    return call.tell(outcome, "backup %s deleted (%s)" % (call.args.volume, found["was"]),
+    return result(call, outcome, "backup %s deleted (%s)" % (call.args.volume, found["was"]),
                      **{key: value for key, value in found.items() if key != "was"})
 
 
 _CONTENT = "/nodes/{node}/storage/{storage}/content"
+_NEEDS = ("/storage Datastore.AllocateSpace", "/vms VM.Backup")
 TOOLS = {
     "proxmox_create_backup_vm": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
     "proxmox_create_backup_lxc": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
-    "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS),
-    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore),
-    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore),
-    "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, delete),
+    "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
+    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore,
+                                      needs=("/vms VM.Allocate",) + _NEEDS),
+    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore,
+                                       needs=("/vms VM.Allocate",) + _NEEDS),
+    "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, delete, needs=_NEEDS),
 }

@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base.answers import result
 from tools.base.edit import act, change
 from tools.base.failures import Failure
 from tools.base.guest import is_on, name, named
@@ -16,19 +17,19 @@ from tools.pve.formats import on
 class Clone(Waiting):
     """Clone a {guest}."""
     newid: Annotated[int, Arg(format="vmid")] = REQUIRED
-    hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     full: Annotated[Optional[bool], Arg("false = linked")] = None
     snapname: Annotated[Optional[str], Arg(format="snapname")] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
-    pool: Annotated[Optional[str], Arg(format="pool", rare=True)] = None
-    description: Annotated[Optional[str], Arg(rare=True)] = None
+    pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
+    description: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
 class CloneVm(Clone):
     """Clone a {guest}."""
-    format: Annotated[Optional[str], Arg(rare=True)] = None
+    format: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
@@ -46,7 +47,7 @@ class ResizeVm(Guest):
     memory: Annotated[Optional[int], Arg("MiB")] = None
     cores: Optional[int] = None
     sockets: Optional[int] = None
-    balloon: Annotated[Optional[int], Arg(rare=True)] = None
+    balloon: Annotated[Optional[int], Arg(published=False)] = None
     cpulimit: Optional[float] = None
 
 
@@ -82,7 +83,7 @@ def clone(call):
         named(call, source), text.called(str(args.newid), got),
         " on node %s" % args.target if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
-    return call.tell(outcome, says, newid=args.newid, name=got, full=not linked)
+    return result(call, outcome, says, newid=args.newid, name=got, full=not linked)
 
 
 def _name(call):
@@ -115,7 +116,7 @@ def resize(call):
         old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
         parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
     waiting = sorted(done.waiting.intersection(wanted))
-    return call.tell(done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted),
+    return result(call, done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted),
                      pending=waiting or None, **wanted)
 
 
@@ -133,9 +134,10 @@ def _amount(call, key, value):
     return text.size(int(number) * 1048576) if key in ("memory", "swap", "balloon") else number
 
 
+_SIZE = ("/vms VM.Config.CPU", "/vms VM.Config.Memory")
 TOOLS = {
     "proxmox_clone_vm": Tool("POST /nodes/{node}/qemu/{vmid}/clone", ELEVATED, CloneVm, clone),
     "proxmox_clone_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/clone", ELEVATED, Clone, clone),
-    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize),
-    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize),
+    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize, needs=_SIZE),
+    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize, needs=_SIZE),
 }

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Facts, Table, data_only
+from tools.base.answers import Facts, Table, data_only, result
 from tools.base.guest import by_state, counted
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
 from tools.base.schema import Arg
@@ -71,7 +71,7 @@ def get_nodes(call):
     note = None
     if any(row["node"] in online and "maxmem" not in row for row in nodes):
         note = "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
-    return call.answer([_node(row) for row in nodes], _online([row["node"] for row in nodes], online), note)
+    return result(call, [_node(row) for row in nodes], _online([row["node"] for row in nodes], online), note)
 
 
 def _loads(row):
@@ -121,7 +121,7 @@ def get_node_status(call):
     loads = [text.normal("number", load) for load in reply.get("loadavg") or []]
     found["loadavg"] = loads if loads and None not in loads else None
     found["ksm_shared"] = found["ksm_shared"] or None
-    return call.answer(found, "Node " + call.args.node)
+    return result(call, found, "Node " + call.args.node)
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
@@ -162,7 +162,7 @@ def get_cluster_status(call):
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
     lines = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), note or ""]
-    return call.answer(facts, _headline(cluster, members, online, note), "\n".join(lines).rstrip("\n"))
+    return result(call, facts, _headline(cluster, members, online, note), "\n".join(lines).rstrip("\n"))
 
 
 def _members(status, resources):
@@ -235,8 +235,8 @@ def get_next_vmid(call):
     except PveError as error:
         if "already exists" not in error.errors.get("vmid", ""):
             raise
-        return call.answer({"vmid": vmid, "free": False}, "vmid %d is taken." % vmid)
-    return call.answer({"vmid": free, "free": True},
+        return result(call, {"vmid": vmid, "free": False}, "vmid %d is taken." % vmid)
+    return result(call, {"vmid": free, "free": True},
                        "vmid %s is free; it is not reserved and may be taken by the time it is used." % text.line(free))
 
 

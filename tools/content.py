@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 from urllib.parse import unquote, urlsplit
 
-from tools.base.answers import Later, Table
+from tools.base.answers import Table, result
 from tools.base.failures import Failure
 from tools.base.lists import pattern
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
@@ -22,7 +22,7 @@ _KINDS = ("images", "rootdir", "iso", "vztmpl", "backup", "snippets", "import")
 class Content(NodeArgs, Paged):
     """List the volumes on a storage: disks, ISOs, templates, backups."""
     storage: Storage = REQUIRED
-    content: Annotated[Optional[str], Arg(choices=_KINDS)] = None
+    content: Annotated[Optional[str], Arg(enum=_KINDS)] = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     name: Annotated[Optional[str], Arg("part, or a pattern with *")] = None
 
@@ -31,13 +31,13 @@ class Content(NodeArgs, Paged):
 class DownloadUrl(OnNode):
     """Let a node download an ISO, container template or disk image from a URL."""
     storage: Storage = REQUIRED
-    url: Annotated[str, Arg(least=10, most=2000)] = REQUIRED
-    content: Annotated[Optional[str], Arg(choices=("iso", "vztmpl", "import"))] = None
-    filename: Annotated[Optional[str], Arg(least=1, most=255)] = None
+    url: Annotated[str, Arg(min_length=10, max_length=2000)] = REQUIRED
+    content: Annotated[Optional[str], Arg(enum=("iso", "vztmpl", "import"))] = None
+    filename: Annotated[Optional[str], Arg(min_length=1, max_length=255)] = None
     checksum: Optional[str] = None
     checksum_algorithm: Annotated[Optional[str], Arg(
-        choices=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"), also=("checksum-algorithm",))] = None
-    verify_certificates: Annotated[Optional[bool], Arg(also=("verify-certificates",))] = None
+        enum=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"), aliases=("checksum-algorithm",))] = None
+    verify_certificates: Annotated[Optional[bool], Arg(aliases=("verify-certificates",))] = None
 
 
 @dataclass
@@ -50,14 +50,14 @@ class Appliances(NodeArgs, Paged):
 class DownloadAppliance(OnNode):
     """Download a container template that proxmox_list_appliances names."""
     storage: Storage = REQUIRED
-    template: Annotated[str, Arg(least=1, most=255)] = REQUIRED
+    template: Annotated[str, Arg(min_length=1, max_length=255)] = REQUIRED
 
 
 @dataclass
 class UpdateBackup(NodeArgs):
     """Protect a backup from deletion, or change its notes."""
-    volume: Annotated[str, Arg("volid", format="volid", also=("volid", "archive"))] = REQUIRED
-    notes: Annotated[Optional[str], Arg(least=1, most=60000)] = None
+    volume: Annotated[str, Arg("volid", format="volid", aliases=("volid", "archive"))] = REQUIRED
+    notes: Annotated[Optional[str], Arg(min_length=1, max_length=60000)] = None
     protected: Optional[bool] = None
 
 
@@ -65,7 +65,7 @@ class UpdateBackup(NodeArgs):
 
 VOLUMES = Table("volume", Column("volid", kind="long"), Column("content"), Column("format"),
                 Column("size", kind="bytes"), Column("ctime", "made", "time"), Column("vmid", kind="int"),
-                Column("protected", kind="bool"), Column("notes"))
+                Column("protected", kind="bool"), Column("notes"), each=lambda row: dict(row, size=volume_size(row)))
 
 
 def list_content(call):
@@ -83,8 +83,7 @@ def list_content(call):
                 "the guest, backups Datastore.AllocateSpace and VM.Backup." % args.storage)
     elif not rows:
         note = "None of %s fits %s." % (text.plural(seen, "volume"), text.line(args.name))
-    listed = Later(rows, lambda part: VOLUMES.data([dict(row, size=volume_size(row)) for row in part]))
-    return call.listing(listed, "%s on %s, %s in all" % (
+    return result(call, rows, "%s on %s, %s in all" % (
         text.plural(len(rows), "volume"), args.storage, text.size(total)), note, "content, vmid, name")
 
 
@@ -108,11 +107,11 @@ def download_url(call):
                       % text.line(name))
     if bool(args.checksum) != bool(args.checksum_algorithm):
         raise Failure("The arguments checksum and checksum_algorithm belong together.")
-    outcome = call.done(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
+    outcome = call.follow(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
         "checksum-algorithm": args.checksum_algorithm, "verify-certificates": args.verify_certificates}))
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
     volid = "%s:%s/%s" % (args.storage, content, stored)
-    return call.tell(outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
+    return result(call, outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
                      "Its volid: %s" % text.line(volid, 300), volid=volid)
 
 
@@ -144,15 +143,15 @@ def list_appliances(call):
     if not rows:
         note = "None of %s fits %s." % (text.plural(seen, "template"), text.line(call.args.name)) if seen else (
             "On the node, `pveam update` gets the list.")
-    return call.listing(Later(rows, APPLIANCES.data), None, note, "name")
+    return result(call, rows, None, note, "name")
 
 
 def download_appliance(call):
     args = call.args
-    outcome = call.done(call.send(storage=args.storage, template=args.template))
+    outcome = call.follow(call.send(storage=args.storage, template=args.template))
     volid = "%s:vztmpl/%s" % (args.storage, args.template.rsplit("/", 1)[-1])
     says = "Template %s was downloaded to %s on %s" % (text.line(args.template), args.storage, args.node)
-    return call.tell(outcome, says, "For proxmox_create_lxc: ostemplate=%s" % text.line(volid, 300), volid=volid)
+    return result(call, outcome, says, "For proxmox_create_lxc: ostemplate=%s" % text.line(volid, 300), volid=volid)
 
 
 # -------------------------------------------------------------------------------------------------------------- backups
@@ -171,7 +170,7 @@ def update_backup(call):
         said.append("is protected now" if args.protected else "is not protected any more")
     if args.notes is not None:
         said.append("has new notes")
-    return call.finish(answer, "Backup %s %s" % (text.line(args.volume, 200), " and ".join(said)), volid=args.volume)
+    return result(call, call.follow(answer), "Backup %s %s" % (text.line(args.volume, 200), " and ".join(said)), volid=args.volume)
 
 
 TOOLS = {
@@ -182,5 +181,5 @@ TOOLS = {
     "proxmox_list_appliances": Tool("GET /nodes/{node}/aplinfo", BASIC, Appliances, list_appliances, APPLIANCES),
     "proxmox_download_appliance": Tool("POST /nodes/{node}/aplinfo", ELEVATED, DownloadAppliance, download_appliance),
     "proxmox_update_backup": Tool("PUT /nodes/{node}/storage/{storage}/content/{volume}", ELEVATED, UpdateBackup,
-                                  update_backup),
+                                  update_backup, needs=("/storage Datastore.AllocateSpace", "/vms VM.Backup")),
 }

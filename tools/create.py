@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 from urllib.parse import quote
 
-from tools.base.answers import Table
+from tools.base.answers import Table, result
 from tools.base.edit import act, release
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, check_cidr, check_gateway, is_on
@@ -36,11 +36,11 @@ class _New(OnNode):
     cores: Optional[int] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     bridge: Annotated[Optional[str], Arg("default vmbr0", format="bridge")] = None
-    tag: Annotated[Optional[int], Arg(null=0, also=("vlan",))] = None
-    net0: Annotated[Optional[str], Arg(rare=True)] = None
+    tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
+    net0: Annotated[Optional[str], Arg(published=False)] = None
     tags: Optional[str] = None
-    pool: Annotated[Optional[str], Arg(format="pool", rare=True)] = None
-    onboot: Annotated[Optional[bool], Arg(rare=True)] = None
+    pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
+    onboot: Annotated[Optional[bool], Arg(published=False)] = None
     start: Optional[bool] = None
 
 
@@ -48,34 +48,34 @@ class _New(OnNode):
 class CreateLxc(_New):
     """Create a container."""
     ostemplate: Annotated[str, Arg("volid", format="volid")] = REQUIRED
-    hostname: Annotated[Optional[str], Arg(format="dnsname", also=("name",))] = None
-    password: Annotated[Optional[str], Arg(least=5, secret=True)] = None
-    ssh_public_keys: Annotated[Optional[str], Arg(also=("ssh-public-keys", "sshkeys"))] = None
-    rootfs_size: Annotated[str, Arg("GiB", also=("rootfs",))] = "8"
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
+    password: Annotated[Optional[str], Arg(min_length=5, secret=True)] = None
+    ssh_public_keys: Annotated[Optional[str], Arg(aliases=("ssh-public-keys", "sshkeys"))] = None
+    rootfs_size: Annotated[str, Arg("GiB", aliases=("rootfs",))] = "8"
     swap: Optional[int] = None
     ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
     gw: Optional[str] = None
-    nameserver: Annotated[Optional[str], Arg(rare=True)] = None
+    nameserver: Annotated[Optional[str], Arg(published=False)] = None
     unprivileged: bool = True
-    features: Annotated[Optional[str], Arg(rare=True)] = None
+    features: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
 class CreateVm(_New):
     """Create a VM."""
-    name: Annotated[Optional[str], Arg(format="dnsname", also=("hostname",))] = None
+    name: Annotated[Optional[str], Arg(format="dnsname", aliases=("hostname",))] = None
     sockets: Optional[int] = None
     disk_size: Annotated[Optional[str], Arg("GiB, default 8")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
     ostype: str = "l26"
-    bios: Annotated[Optional[str], Arg(rare=True)] = None
-    machine: Annotated[Optional[str], Arg(rare=True)] = None
-    cpu: Annotated[Optional[str], Arg(rare=True)] = None
+    bios: Annotated[Optional[str], Arg(published=False)] = None
+    machine: Annotated[Optional[str], Arg(published=False)] = None
+    cpu: Annotated[Optional[str], Arg(published=False)] = None
     agent: Optional[bool] = None
-    import_from: Annotated[Optional[str], Arg("image volid", format="volid", also=("import-from",))] = None
+    import_from: Annotated[Optional[str], Arg("image volid", format="volid", aliases=("import-from",))] = None
     ciuser: Optional[str] = None
     cipassword: Annotated[Optional[str], Arg(secret=True)] = None
-    sshkeys: Annotated[Optional[str], Arg(also=("ssh_public_keys",))] = None
+    sshkeys: Annotated[Optional[str], Arg(aliases=("ssh_public_keys",))] = None
     ipconfig0: Annotated[Optional[str], Arg("ip=dhcp")] = None
 
 
@@ -105,7 +105,7 @@ def list_templates(call):
                          ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
                          "" if names else " for templates (content vztmpl)", call.node))
     rows.sort(key=lambda row: str(row.get("volid")))
-    return call.listing(call.tool.returns.data(rows), note="\n".join(notes) or None, narrow="storage")
+    return result(call, call.tool.returns.data(rows), note="\n".join(notes) or None, narrow="storage")
 
 
 # ------------------------------------------------------------------------------------------------------- what both need
@@ -146,7 +146,7 @@ def _created(call, params, says, notes, **found):
         says = says.replace(" created on", " created and started on", 1) if running else says
         if not running:
             notes.insert(0, note)
-    return call.tell(outcome, says, "\n".join(filter(None, notes)) or None, **found)
+    return result(call, outcome, says, "\n".join(filter(None, notes)) or None, **found)
 
 
 # ----------------------------------------------------------------------------------------------------------- containers

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
@@ -19,10 +20,10 @@ from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
 
 VmDrive = Annotated[str, Arg("scsi1", format="drive")]
 VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
-CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", also=("volume",))]
+CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", aliases=("volume",))]
 Size = Annotated[str, Arg("GiB")]
 NewSize = Annotated[str, Arg("+10G or 50G")]
-Destroy = Annotated[bool, Arg(also=("force",))]
+Destroy = Annotated[bool, Arg(aliases=("force",))]
 DeleteSource = Annotated[bool, Arg("the source")]
 
 
@@ -32,11 +33,11 @@ class AddDisk(Waiting):
     disk: VmDrive = REQUIRED
     storage: Storage = REQUIRED
     size: Size = REQUIRED
-    format: Annotated[Optional[str], Arg(rare=True)] = None
+    format: Annotated[Optional[str], Arg(published=False)] = None
     ssd: Optional[bool] = None
     discard: Optional[bool] = None
     iothread: Optional[bool] = None
-    cache: Annotated[Optional[str], Arg(rare=True)] = None
+    cache: Annotated[Optional[str], Arg(published=False)] = None
     backup: Optional[bool] = None
 
 
@@ -85,7 +86,7 @@ class MoveDiskVm(Waiting):
     disk: Annotated[str, Arg("scsi1", format="vmdisk")] = REQUIRED
     storage: Storage = REQUIRED
     delete: DeleteSource = True
-    format: Annotated[Optional[str], Arg(rare=True)] = None
+    format: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
@@ -136,7 +137,7 @@ def _added(call, done, key, size, what, note, **found):
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
     notes = "\n".join(filter(None, (done.note(call, [key]), note))) or None
-    return call.tell(done.outcome, says, notes, volid=disk.volid or None, size=disk.size or size,
+    return result(call, done.outcome, says, notes, volid=disk.volid or None, size=disk.size or size,
                      pending=[key] if key in done.waiting else None, **dict({"disk": key}, **found))
 
 
@@ -164,7 +165,7 @@ def grow(call):
         if size < disk.size:
             raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
                 key, call.subject, text.size(disk.size), text.size(size))) from None
-        return call.finish(None, "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
+        return result(call, call.follow(None), "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
                            disk=key, size=size, volid=disk.volid, changed=False)
     disk, new = Disk(key, done.before[key]), Disk(key, done.config.get(key, "")).size
     old, wanted = disk.size, (disk.size or 0) + size if grows else size
@@ -178,10 +179,10 @@ def grow(call):
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
         note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
-    result = call.tell(done.outcome, says, note, disk=key, size=new or wanted or None, volid=disk.volid)
+    told = result(call, done.outcome, says, note, disk=key, size=new or wanted or None, volid=disk.volid)
     if left:
-        result.mark = "\u26a0"
-    return result
+        told.mark = "\u26a0"
+    return told
 
 
 def _left_small(call, outcome):
@@ -264,12 +265,12 @@ def remove_mp(call):
     found = call.confirm(describe)
     first = sent(call, {"delete": key, "digest": found["digest"]})
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
-        call.send(delete=free(call.config(), "unused0"))
+        call.send(delete=free(call.get("./config"), "unused0"))
         return None
     if key in first.waiting or not first.known:
         return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
     try:
-        config = call.config()
+        config = call.get("./config")
     except PveError:                                    # the mount point is gone from the config all the same
         config = {}
     left = unused(config, found["volid"])
@@ -294,7 +295,7 @@ def _detach(call, key, table=()):
 
 def _doomed(call, key):
     """(question, found) for a volume that is about to be destroyed, read now."""
-    config = call.config()
+    config = call.get("./config")
     disk = _disk(call, config, key)
     if disk.storage is None or disk.cdrom and not disk.cloudinit:
         raise Failure("There is no volume to destroy: %s of %s is %s. Leave destroy out to take it out of the config."
@@ -338,7 +339,7 @@ def _detached(call, done, key, disk, more=None):
         elif not disk.cdrom and done.known:
             notes.append("What it pointed to on the node is untouched.")
     notes.append(more)
-    return call.tell(done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key,
+    return result(call, done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key,
                      volid=disk.volid, unused=where, pending=[key] if key in done.waiting else None)
 
 
@@ -355,7 +356,7 @@ def _destroyed(call, done, key, found):
                           what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
-    return call.tell(done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
+    return result(call, done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
                      pending=[key] if key in done.waiting else None,
                      destroyed=(key not in done.waiting) if done.known else None)
 
@@ -394,16 +395,20 @@ def move_disk(call):
             note = "The source could not be deleted: it is still there as %s." % left
     elif done.known:
         note = "The source was deleted." if args.delete else "The source is kept on its storage."
-    return call.tell(done.outcome, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
+    return result(call, done.outcome, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
 
 
+_NEW = ("/vms VM.Config.Disk", "/storage Datastore.AllocateSpace")
 TOOLS = {
-    "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk),
-    "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint),
+    "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk, needs=_NEW),
+    "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint,
+                                       needs=_NEW),
     "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, GrowVm, grow, repeats=False),
     "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, GrowLxc, grow, repeats=False),
-    "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk),
-    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp),
+    "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk,
+                                   needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
+    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp,
+                                          needs=("/vms VM.Config.Disk",)),
     "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk),
     "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk),
 }

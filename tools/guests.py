@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import guest, storage
-from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.answers import Facts, Table, data_only, result
 from tools.base.lists import pattern
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
@@ -22,8 +22,8 @@ from tools.pve.text import Column
 class Vms(Paged):
     """List VMs and containers of the whole cluster, with filters."""
     node: AnyNode = None
-    type: Annotated[str, Arg(choices=("qemu", "lxc", "all"))] = "all"
-    status: Annotated[Optional[str], Arg(choices=("running", "stopped", "unknown"))] = None
+    type: Annotated[str, Arg(enum=("qemu", "lxc", "all"))] = "all"
+    status: Annotated[Optional[str], Arg(enum=("running", "stopped", "unknown"))] = None
     pool: Optional[str] = None
     tag: Optional[str] = None
     name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
@@ -33,7 +33,7 @@ class Vms(Paged):
 @dataclass
 class VmStatus(Guest):
     """Current state of a VM or container: CPU, memory, traffic, uptime, HA, lock."""
-    type: Annotated[Optional[str], Arg(choices=("qemu", "lxc"))] = None
+    type: Annotated[Optional[str], Arg(enum=("qemu", "lxc"))] = None
 
 
 @dataclass
@@ -76,7 +76,8 @@ GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type
                Column("mem", "memory", "bytes", space("mem", "maxmem")),
                Column("disk", "disk", "bytes", space("disk", "maxdisk")), Column("uptime", kind="seconds"),
                Column("tags", kind="list"), Column("pool"), Column("lock"), Column("hastate", "HA"),
-               *data_only("number", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk"), *data_only("bool", "template"))
+               *data_only("number", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk"), *data_only("bool", "template"),
+               each=lambda row: _guest(row))
 
 
 def _guest(row):
@@ -113,7 +114,7 @@ _NODES = 25                     # how many are counted in the text
 
 
 def get_vms(call):
-    args, rows = call.args, call.resources()
+    args, rows = call.args, call.guests()
     everything = rows
     for name, (value, fits) in _FILTERS.items():
         wanted = getattr(args, name)
@@ -146,7 +147,7 @@ def get_vms(call):
         lost = sorted({str(row.get("node")) for row in rows if guest.counts_as(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
-    return call.listing(Later(rows, lambda part: GUESTS.data(map(_guest, part))), headline, "\n".join(notes),
+    return result(call, rows, headline, "\n".join(notes),
                         "node, type, status, pool, tag, name", by_status=states, by_node=nodes)
 
 
@@ -204,30 +205,28 @@ STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "ty
 
 def get_vm_status(call):
     args = call.args
-    now = dict(_current(call), vmid=args.vmid, type=args.type, node=call.node)
+    now = dict(_current(call), vmid=args.vmid, type=call.kind, node=call.node)
     if now.get("status") != "running":
         for key in ("cpu", "mem", "uptime", "netin", "netout", "diskread", "diskwrite", "swap", "balloon", "memhost"):
             now.pop(key, None)
-    if args.type == "qemu" or not now.get("disk"):
+    if call.kind == "qemu" or not now.get("disk"):
         now.pop("disk", None)                       # Proxmox cannot see into a VM's disk and says 0
     ha = now.get("ha")
     now["ha"] = dict(ha, managed=on(ha.get("managed"))) if isinstance(ha, dict) else None
-    return call.answer(now, "%s: %s" % (_who(call, now.get("name")), _status(now)))
+    return result(call, now, "%s: %s" % (_who(call, now.get("name")), _status(now)))
 
 
 def _current(call):
     """The guest's status/current. Without a type it is taken for a VM; only when it is none it is looked up."""
-    args = call.args
-    if args.type is None and args.node is not None:
-        args.type = "qemu"
+    if call.kind is None:
+        call.kind = "qemu"
         try:
             return call.get("./status/current")
         except PveError:
-            args.type = None
-            if call.guest()["type"] == "qemu":
+            call.kind = None
+            call.locate()
+            if call.kind == "qemu":
                 raise
-    if args.type is None:
-        args.type = str(call.guest()["type"])       # the same request tells the node
     return call.get("./status/current")
 
 
@@ -260,7 +259,7 @@ def get_storage(call):
         notes.append("Where the state is unknown, the node is offline or does not reach the storage.")
     headline = text.plural(len(rows), "storage") + (" for " + text.line(content) if content else "")
     headline += " on node " + node if node else " (a local one is another on each node)"
-    return call.listing(rows, headline, "\n".join(notes), "node, content")
+    return result(call, rows, headline, "\n".join(notes), "node, content")
 
 
 # ---------------------------------------------------------------------------------------------- configuration of guests
@@ -409,7 +408,7 @@ def get_config(call):
     headline = _who(call, guest.name(data))
     if args.snapshot:
         headline += ", as saved in snapshot " + args.snapshot
-    return call.answer(data, headline, "\n".join(parts))
+    return result(call, data, headline, "\n".join(parts))
 
 
 TOOLS = {

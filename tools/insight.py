@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import guest
-from tools.base.answers import Facts, Table, data_only
+from tools.base.answers import Facts, Table, data_only, result
 from tools.base.command import ask_agent
 from tools.base.failures import Failure
 from tools.base.lists import task_subject, without_backup
@@ -40,7 +40,7 @@ class History:
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     node: AnyNode = None
     storage: Annotated[Optional[str], Arg("with node", format="storage")] = None
-    timeframe: Annotated[str, Arg(choices=("hour", "day", "week", "month", "year"))] = "day"
+    timeframe: Annotated[str, Arg(enum=("hour", "day", "week", "month", "year"))] = "day"
 
 
 @dataclass
@@ -87,7 +87,7 @@ def get_overview(call):
             bare, lambda row: "%s (%s)" % (row["vmid"], text.line(row.get("name") or "-", 30))))
     if not resources:
         notes.append("Nothing is listed: the token may lack all privileges (proxmox_get_permissions).")
-    return call.answer(data, "The cluster at a glance\n" + "\n".join(lines), "\n".join(notes))
+    return result(call, data, "The cluster at a glance\n" + "\n".join(lines), "\n".join(notes))
 
 
 def _some(rows, show):
@@ -165,7 +165,7 @@ def get_guest_ips(call):
                  if not address.startswith(_LOCAL)]
     note = None if rows else "A container has none while it does not run." if row["type"] == "lxc" else (
         "The agent names no interface.")
-    return call.listing(IPS.data(rows), "%s (%s): %s" % (whose, text.line(row.get("name") or "-"), text.line(
+    return result(call, IPS.data(rows), "%s (%s): %s" % (whose, text.line(row.get("name") or "-"), text.line(
         ", ".join(reachable), 400) or "no address beyond its own host"), note)
 
 
@@ -188,7 +188,7 @@ def get_vm_guest_info(call):
     try:
         mounted = ask_agent(call, "get-fsinfo") or []
     except PveError as error:
-        return call.answer(facts, call.subject, "File systems: %s" % error)
+        return result(call, facts, call.subject, "File systems: %s" % error)
     systems = sorted(map(_filesystem, mounted), key=lambda row: row["mountpoint"])
     lines = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
         row.get("used"), row.get("total"))) for row in systems[:50]]
@@ -196,7 +196,7 @@ def get_vm_guest_info(call):
         lines.append("... and %d more" % (len(systems) - 50))
     facts.update(filesystems=systems[:50], total=len(systems))
     note = "\n".join(["File systems:"] + lines) if lines else "It names no file system."
-    return call.answer(facts, call.subject, note)
+    return result(call, facts, call.subject, note)
 
 
 def _filesystem(entry):
@@ -248,7 +248,7 @@ def get_history(call):
         path, whose = "/nodes/{node}/rrddata", "node %s" % args.node
     rows = [row for row in call.get(path, ids, timeframe=args.timeframe, cf="AVERAGE") or [] if len(row) > 1]
     if not rows:
-        return call.answer({"timeframe": args.timeframe, "metrics": []},
+        return result(call, {"timeframe": args.timeframe, "metrics": []},
                            "There is no history of %s in the last %s." % (whose, args.timeframe))
     metrics, lines = [], []
     for key, heading, show, whole in METRICS:
@@ -259,7 +259,7 @@ def get_history(call):
                 heading, chart(metric["points"], metric.get("total")), show(metric["average"]), show(metric["maximum"]),
                 show(metric["last"]), " of %s" % show(metric["total"]) if "total" in metric else ""))
     facts = {"timeframe": args.timeframe, "from": rows[0].get("time"), "to": rows[-1].get("time"), "metrics": metrics}
-    return call.answer(facts, "History of %s, the last %s" % (whose, args.timeframe), "\n".join(lines))
+    return result(call, facts, "History of %s, the last %s" % (whose, args.timeframe), "\n".join(lines))
 
 
 def _metric(rows, key, whole):
@@ -309,7 +309,7 @@ def get_pending(call):
     rows = PENDING.data([{key: ", ".join(map(str, value)) if isinstance(value, list) else value
                           for key, value in change.items()} for change in guest.changes(guest.pending(entries)[1])])
     count = "No change waits" if not rows else "1 change waits" if len(rows) == 1 else "%d changes wait" % len(rows)
-    return call.listing(rows, "%s for a restart of guest %s (%s)" % (
+    return result(call, rows, "%s for a restart of guest %s (%s)" % (
         count, call.args.vmid, text.line(row.get("name") or "-")))
 
 

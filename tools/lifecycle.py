@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Result
+from tools.base.answers import Result, result
 from tools.base.edit import act, release
 from tools.base.failures import Failure, explained
 from tools.base.guest import (at_stake, condition, glance, is_awake, is_hibernated, is_off, is_on, is_paused, look,
@@ -26,19 +26,19 @@ Flag = Optional[bool]
 @dataclass
 class StartVm(Waiting):
     """Start a VM."""
-    timeout: Annotated[Optional[int], Arg(rare=True)] = None
+    timeout: Annotated[Optional[int], Arg(published=False)] = None
 
 
 @dataclass
 class StartLxc(Waiting):
     """Start a container."""
-    debug: Annotated[Flag, Arg(rare=True)] = None
+    debug: Annotated[Flag, Arg(published=False)] = None
 
 
 @dataclass
 class StopLxc(Waiting):
     """Cut the power of a {guest}; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg(also=("overrule-shutdown",), rare=True)] = None      # ends a shutdown task
+    overrule_shutdown: Annotated[Flag, Arg(aliases=("overrule-shutdown",), published=False)] = None      # ends a shutdown task
 
 
 @dataclass
@@ -51,7 +51,7 @@ class StopVm(StopLxc):
 class Shutdown(Waiting):
     """Shut down a {guest} cleanly."""
     timeout: Timeout = None
-    force_stop: Annotated[Flag, Arg("then stop hard", also=("forceStop",))] = None
+    force_stop: Annotated[Flag, Arg("then stop hard", aliases=("forceStop",))] = None
 
 
 @dataclass
@@ -70,7 +70,7 @@ class RebootLxc(Waiting):
 class Pause(Waiting):
     """Pause a VM, memory kept."""
     todisk: Annotated[Flag, Arg("hibernate")] = None
-    statestorage: Annotated[Optional[str], Arg(format="storage", rare=True)] = None
+    statestorage: Annotated[Optional[str], Arg(format="storage", published=False)] = None
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Resume(Waiting):
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
     purge: Annotated[Flag, Arg("also from jobs and HA")] = None
-    destroy_unreferenced_disks: Annotated[Flag, Arg(also=("destroy-unreferenced-disks",), rare=True)] = None
+    destroy_unreferenced_disks: Annotated[Flag, Arg(aliases=("destroy-unreferenced-disks",), published=False)] = None
 
 
 @dataclass
@@ -136,7 +136,7 @@ def carry_out(call, says, wished, state, again=False, **params):
     """
     started = call.host.clock()
     try:
-        outcome = call.done(call.send(**params))
+        outcome = call.follow(call.send(**params))
     except (PveError, Failure) as error:
         if not again and re.search(r"already running|not running", str(error)):
             state = glance(call)
@@ -145,18 +145,18 @@ def carry_out(call, says, wished, state, again=False, **params):
         raise explained(call, error, EXPLAINED) from None
     says = "%s %s" % (named(call, state), says)
     if outcome.upid is None or not outcome.ok:              # a dry run, or its end was not seen
-        return call.tell(outcome, says, name=state.get("name"))
+        return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
     left = call.wait_limit - (call.host.clock() - started) if by_ha or again else 0
     now = wait_for(lambda: glance(call), wished, left, call.sleep, call.host.clock, lambda state: call.progress(
         None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read")), (0, 1, 1.5, 2.25, 3))
     if wished(now):
-        return call.tell(outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
+        return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                          changed=True, ha=by_ha or None, **_data(call, now))
     if by_ha or again:
         return _not_yet(call, outcome, now, by_ha, named(call, state))
     if not now:
-        return call.tell(outcome, says, "What it is in now could not be read.", changed=True, name=state.get("name"))
+        return result(call, outcome, says, "What it is in now could not be read.", changed=True, name=state.get("name"))
     raise Failure("The task %s ended with %s, but %s is %s now: it changed again by itself, or somebody changed it. "
                   "proxmox_list_tasks vmid=%s shows what happened.\nUPID: %s" % (
                       outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid,
@@ -293,7 +293,7 @@ def delete(call):
     note = "Gone: %s. Its backups stay%s." % (
         loss(found["disks"], found["snapshots"]),
         "" if call.args.purge else ", and backup jobs go on naming it (purge=true takes it out of them)")
-    return call.tell(outcome, "%s on %s deleted" % (found["who"], call.node), note, name=found["name"],
+    return result(call, outcome, "%s on %s deleted" % (found["who"], call.node), note, name=found["name"],
                      disks=found["disks"], snapshots=found["snapshots"] or None, changed=True if outcome.ok else None)
 
 

@@ -3,6 +3,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base.answers import result
 from tools.base.failures import Failure
 from tools.base.row import ELEVATED, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
@@ -16,9 +17,9 @@ from tools.pve.waiting import wait_for
 @dataclass
 class _Migrate(Waiting):
     """(moving one guest)"""
-    target: Annotated[str, Arg("node", format="node", also=("target_node",))] = REQUIRED
-    targetstorage: Annotated[Optional[str], Arg("or old:new pairs", also=("target_storage",))] = None
-    bwlimit: Annotated[Optional[int], Arg("KiB/s", least=0)] = None
+    target: Annotated[str, Arg("node", format="node", aliases=("target_node",))] = REQUIRED
+    targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",))] = None
+    bwlimit: Annotated[Optional[int], Arg("KiB/s", minimum=0)] = None
 
 
 @dataclass
@@ -105,15 +106,15 @@ def _reason(one):
 
 def _moved(call, answer, how, check):
     """The Result, with the node that the guest is on afterwards (HA files a request first and moves it later)."""
-    outcome, target, source = call.done(answer), call.args.target, call.node
+    outcome, target, source = call.follow(answer), call.args.target, call.node
     others = [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
     note = "HA rules move %s along." % ", ".join(others) if others else None
     if outcome.ok and outcome.type == "hamigrate":
         if not _arrives(call):
             note = "HA moves it; it is still on %s. proxmox_get_vms tells where it is." % source
-            return call.tell(outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
+            return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
                              note, target=target)
-    return call.tell(outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
+    return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
 
 
 def _arrives(call):

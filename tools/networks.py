@@ -3,6 +3,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base.answers import result
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
 from tools.base.guest import MODELS, check_cidr, check_gateway, nic, nics
@@ -16,12 +17,12 @@ Bridge = Annotated[str, Arg(format="bridge")]
 Ip = Annotated[Optional[str], Arg("CIDR or dhcp", null="")]
 Ip6 = Annotated[Optional[str], Arg(null="")]
 Gw = Annotated[Optional[str], Arg(null="")]
-Mac = Annotated[Optional[str], Arg(format="mac", also=("mac", "hwaddr"))]
-Hwaddr = Annotated[Optional[str], Arg(format="mac", also=("mac", "macaddr"))]
-Tag = Annotated[Optional[int], Arg(null=0, also=("vlan",))]
-NewTag = Annotated[Optional[int], Arg("0 = none", null=0, also=("vlan",))]
+Mac = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "hwaddr"))]
+Hwaddr = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "macaddr"))]
+Tag = Annotated[Optional[int], Arg(null=0, aliases=("vlan",))]
+NewTag = Annotated[Optional[int], Arg("0 = none", null=0, aliases=("vlan",))]
 Rate = Annotated[Optional[float], Arg(null=0)]        # MB/s
-Mtu = Annotated[Optional[int], Arg(null=0, rare=True)]
+Mtu = Annotated[Optional[int], Arg(null=0, published=False)]
 
 
 @dataclass
@@ -48,7 +49,7 @@ class AddNetworkLxc(Guest):
     gw6: Gw = None
     tag: Tag = None
     firewall: Optional[bool] = None
-    name: Annotated[Optional[str], Arg(rare=True)] = None
+    name: Annotated[Optional[str], Arg(published=False)] = None
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
@@ -65,7 +66,7 @@ class UpdateNetworkVm(Waiting):
     macaddr: Mac = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Annotated[Optional[bool], Arg(rare=True)] = None
+    link_down: Annotated[Optional[bool], Arg(published=False)] = None
 
 
 @dataclass
@@ -79,11 +80,11 @@ class UpdateNetworkLxc(Guest):
     gw6: Gw = None
     tag: NewTag = None
     firewall: Optional[bool] = None
-    name: Annotated[Optional[str], Arg(rare=True)] = None
+    name: Annotated[Optional[str], Arg(published=False)] = None
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Annotated[Optional[bool], Arg(rare=True)] = None
+    link_down: Annotated[Optional[bool], Arg(published=False)] = None
 
 
 @dataclass
@@ -120,7 +121,7 @@ def add(call):
     done = change(call, work_out)
     value = done.config.get(net)
     says = "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "")
-    return call.tell(done.outcome, says, done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
+    return result(call, done.outcome, says, done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
 
 
 def update(call):
@@ -140,7 +141,7 @@ def update(call):
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     before, value = str(done.before[net]), done.config.get(net)
-    return call.tell(done.outcome, "%s: %s changed from %s%s" % (
+    return result(call, done.outcome, "%s: %s changed from %s%s" % (
         call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else ""),
         done.note(call, [net]), net=net, value=value, before=before, pending=_pending(done, net))
 
@@ -153,7 +154,7 @@ def remove(call):
         return {"delete": net}
     done = change(call, work_out)
     before = str(done.before[net])
-    return call.tell(done.outcome, "%s: %s %s (it was %s)" % (
+    return result(call, done.outcome, "%s: %s %s (it was %s)" % (
         call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before, 200)),
         done.note(call, [net]), net=net, before=before, pending=_pending(done, net))
 
@@ -224,11 +225,16 @@ def _free_name(config):
     return next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)
 
 
+_NEEDS = ("/vms VM.Config.Network", "/sdn SDN.Use")
 TOOLS = {
-    "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add),
-    "proxmox_add_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddNetworkLxc, add),
-    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update),
-    "proxmox_update_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, UpdateNetworkLxc, update),
-    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove),
-    "proxmox_remove_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, RemoveNetworkLxc, remove),
+    "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add, needs=_NEEDS),
+    "proxmox_add_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddNetworkLxc, add, needs=_NEEDS),
+    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update,
+                                      needs=_NEEDS),
+    "proxmox_update_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, UpdateNetworkLxc, update,
+                                       needs=_NEEDS),
+    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove,
+                                      needs=_NEEDS),
+    "proxmox_remove_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, RemoveNetworkLxc, remove,
+                                       needs=_NEEDS),
 }

@@ -3,7 +3,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Facts, Table, data_only
+from tools.base.answers import Facts, Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.row import BASIC, NodeArgs, Tool
 from tools.base.schema import REQUIRED, Arg
@@ -18,7 +18,7 @@ from tools.pve.text import Column
 @dataclass
 class Disks(NodeArgs):
     """List the physical disks of a node: size, model, use, health, wear."""
-    type: Annotated[Optional[str], Arg(choices=("unused", "journal_disks"))] = None
+    type: Annotated[Optional[str], Arg(enum=("unused", "journal_disks"))] = None
     include_partitions: Optional[bool] = None
     skip_smart: Annotated[Optional[bool], Arg("faster, without health")] = None
 
@@ -44,7 +44,7 @@ class Zfs(NodeArgs):
 @dataclass
 class Network(NodeArgs):
     """List the network interfaces of a node, and changes not applied yet."""
-    type: Annotated[Optional[str], Arg(choices=(
+    type: Annotated[Optional[str], Arg(enum=(
         "bridge", "bond", "eth", "alias", "vlan", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort", "any_bridge",
         "any_local_bridge"))] = None
 
@@ -98,7 +98,7 @@ def get_node_disks(call):
                      "not mean healthy." % text.plural(unknown, "disk"))
     kinds = {"unused": " that nothing uses", "journal_disks": " fit for journals"}
     headline = "%s%s on node %s" % (text.plural(len(disks), "disk"), kinds.get(args.type, ""), args.node)
-    return call.listing(disks, headline, "\n".join(notes), "type")
+    return result(call, disks, headline, "\n".join(notes), "type")
 
 
 ATTRIBUTES = Table("attribute", Column("id", kind="int"), Column("name"), Column("value", kind="int"),
@@ -142,7 +142,7 @@ def get_node_disk_smart(call):
         notes.append(text.table(ATTRIBUTES.columns, attributes))
     if output:
         notes.append(text.quoted(output, 4000))
-    return call.answer(found, "SMART of %s on node %s" % (args.disk, args.node), "\n".join(notes))
+    return result(call, found, "SMART of %s on node %s" % (args.disk, args.node), "\n".join(notes))
 
 
 # ------------------------------------------------------------------------------------------------------------------ LVM
@@ -194,7 +194,7 @@ def get_node_lvm(call):
         except PveError as error:                   # the volume groups are worth telling all the same
             notes.append("Thin pools could not be read: %s" % error)
     headline = "%s on node %s" % (text.plural(len(groups), "LVM volume group"), call.args.node)
-    return call.listing(groups, headline, "\n".join(notes), **more)
+    return result(call, groups, headline, "\n".join(notes), **more)
 
 
 def _thin(pools):
@@ -228,7 +228,7 @@ def get_node_zfs(call):
     except PveError as error:
         if "zfsutils-linux not installed" not in str(error):
             raise
-        return call.listing([], "No ZFS on node %s (zfsutils-linux is not installed)" % node)
+        return result(call, [], "No ZFS on node %s (zfsutils-linux is not installed)" % node)
     pools, notes = ZFS.data(sorted(rows, key=lambda row: str(row.get("name")))), []
     sick = [row for row in pools if row.get("health") != "ONLINE"]
     for row in sick[:_LOOK_AT]:
@@ -248,7 +248,7 @@ def get_node_zfs(call):
         notes.append("There is no ZFS pool on this node.")
     headline = "%s on node %s%s" % (text.plural(len(pools), "ZFS pool"), node,
                                     ", %d not ONLINE" % len(sick) if sick else "")
-    return call.listing(pools, headline, "\n".join(notes))
+    return result(call, pools, headline, "\n".join(notes))
 
 
 _SAID = ("status", "action", "scan", "errors")
@@ -338,7 +338,7 @@ def get_node_network(call):
         notes.append("Bridges are listed only with SDN.Audit or SDN.Use on /sdn/zones/localnetwork.")
     headline = "%s%s on node %s" % (text.plural(len(rows), "interface"), " of type " + args.type if args.type else "",
                                     args.node)
-    return call.listing(rows, headline, "\n".join(notes), "type", **more)
+    return result(call, rows, headline, "\n".join(notes), "type", **more)
 
 
 def get_network_iface(call):
@@ -355,7 +355,7 @@ def get_network_iface(call):
     known = {column.key for column in _INTERFACE}
     rest = ["%s=%s" % (key, ", ".join(map(str, value)) if isinstance(value, list) else value)
             for key, value in sorted(row.items()) if key not in known and value is not None]
-    return call.answer(row, "Interface %s of node %s" % (args.iface, args.node),
+    return result(call, row, "Interface %s of node %s" % (args.iface, args.node),
                        "Other options: " + text.line("; ".join(rest), 1000) if rest else None)
 
 
@@ -364,7 +364,7 @@ DNS = Facts(Column("search", "search domain"), *[Column("dns%d" % n, "DNS server
 
 def get_node_dns(call):
     found = {key: value for key, value in (call.get("/nodes/{node}/dns") or {}).items() if value}
-    return call.answer(found, "DNS of node %s" % call.args.node,
+    return result(call, found, "DNS of node %s" % call.args.node,
                        None if any(key.startswith("dns") for key in found) else "No DNS server is set.")
 
 

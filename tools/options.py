@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote
 
-from tools.base.answers import Result
+from tools.base.answers import Result, result
 from tools.base.edit import change
 from tools.base.failures import Failure, explained
 from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, shown, unused
@@ -81,7 +81,7 @@ def update_config(call):
         if left:
             notes.append("The volume of %s is not destroyed: %s is %s now." % (key, text.line(volid, 200), left))
     note = "\n".join(filter(None, notes))
-    return call.tell(after.outcome, "%s: %s" % (call.subject, ", ".join(done)), note or None, was=was or None,
+    return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)), note or None, was=was or None,
                      waiting=sorted(after.waiting.intersection(touched)) or None)
 
 
@@ -137,7 +137,7 @@ def _fitting(call, config, options, deleted):
 
 
 def _doomed(call, keys):
-    config = call.config()
+    config = call.get("./config")
     volumes = {key: str(config[key]) for key in keys if key in config}
     listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(volumes.items()))
     return "Destroy the unused %s of %s on node %s for good: %s?" % (
@@ -148,10 +148,10 @@ def _doomed(call, keys):
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset
 
 def regenerate_cloudinit(call):
-    if not any(disk.cloudinit for disk in disks("qemu", call.config())):
+    if not any(disk.cloudinit for disk in disks("qemu", call.get("./config"))):
         raise Failure("VM %s has no cloud-init drive. proxmox_update_vm_config adds one: option "
                       "ide2, value STORAGE:cloudinit." % call.args.vmid)
-    return call.finish(call.send(), "The cloud-init drive of VM %s was made anew" % call.args.vmid,
+    return result(call, call.follow(call.send()), "The cloud-init drive of VM %s was made anew" % call.args.vmid,
                        "The guest reads it at its next start.")
 
 
@@ -180,7 +180,7 @@ def make_template(call):
             return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
                           "vmid=%s shows how it ends." % (text.capital(who), call.args.vmid),
                           {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
-    return call.finish(answer, "%s is a template now" % who)
+    return result(call, call.follow(answer), "%s is a template now" % who)
 
 
 def _conversions(call):
@@ -198,7 +198,7 @@ def reset(call):
         return ("Reset %s on node %s hard? What it has not written to its disks is lost." % (
             named(call, state), call.node), {"name": state.get("name"), "pid": state.get("pid")})
     found = call.confirm(target)
-    return call.finish(call.send(), "%s was reset" % named(call, found))
+    return result(call, call.follow(call.send()), "%s was reset" % named(call, found))
 
 
 TOOLS = {

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table
+from tools.base.answers import Table, result
 from tools.base.edit import act
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
@@ -105,7 +105,7 @@ def list_snapshots(call):
     if entries:
         head = "%s of %s; its present state descends from %s" % (
             text.plural(len(entries), "snapshot"), call.subject, text.line(here) if here else "none of them")
-    return call.listing(call.tool.returns.data(entries), text.capital(head), current=here)
+    return result(call, call.tool.returns.data(entries), text.capital(head), current=here)
 
 
 # ---------------------------------------------------------------------------------------------------------- creating
@@ -121,12 +121,12 @@ def create(call):
     note = vmstate = None
     if with_memory and outcome.upid and outcome.ok:
         vmstate, note = _has_memory(call)
-    return call.tell(outcome, "snapshot %s of %s taken" % (name, call.subject), note, snapname=name, vmstate=vmstate)
+    return result(call, outcome, "snapshot %s of %s taken" % (name, call.subject), note, snapname=name, vmstate=vmstate)
 
 
 def _why_not(call):
     """Why a guest has no snapshot feature: Proxmox does not say which disk it is, so all are named."""
-    config = call.config()
+    config = call.get("./config")
     if on(config.get("template")):
         return "it is a template"
     listed = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in disks(call.kind, config)]
@@ -186,7 +186,7 @@ def rollback(call):
     state, note = afterwards(call, outcome, call.args.start)
     if state and not is_on(state) and not call.args.start:
         note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
-    return call.tell(outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
+    return result(call, outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
                      snapname=call.args.snapname, name=found["name"], state=condition(state))
 
 
@@ -205,7 +205,7 @@ def delete(call):
                 {"name": guest.get("name"), "snaptime": entry.get("snaptime"), "who": who})
     found = call.confirm(describe)
     outcome = act(call, EXPLAINED, force=call.args.force or None)
-    return call.tell(outcome, "snapshot %s of %s deleted" % (call.args.snapname, found["who"]),
+    return result(call, outcome, "snapshot %s of %s deleted" % (call.args.snapname, found["who"]),
                      snapname=call.args.snapname, name=found["name"])
 
 

@@ -21,7 +21,7 @@ from typing import Annotated
 
 from tools.base.answers import Result
 from tools.base.command import EXECUTED, LONGEST_SCRIPT, STDERR, STDOUT, confirm, ended, split
-from tools.base.failures import Failure, Instead, Refused
+from tools.base.failures import EarlyResult, Failure, Refused
 from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
@@ -38,8 +38,8 @@ LOOK, DRAIN = 0.1, 1.0                                  # seconds: between looks
 @dataclass
 class ExecuteLxc(Guest):
     """Run a command in a container (ssh to its node, pct exec) and return its output."""
-    command: Annotated[str, Arg(least=1, most=LONGEST_SCRIPT)] = REQUIRED
-    timeout: Annotated[int, Arg(least=1, most=3600)] = 30
+    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
+    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
 
 
 def execute(call):
@@ -59,7 +59,7 @@ def execute(call):
     if not (_is_root() if local else settings.ssh_user == "root"):
         inner = ["sudo", "-n"] + inner                  # pct is for root only
     if settings.dry_run:
-        raise Instead(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
+        raise EarlyResult(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
             call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
     confirm(call)
     call.host.limiter.take(True)
@@ -252,5 +252,5 @@ def _kill(process):
 
 TOOLS = {
     "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED,
-                                        destroys=True),
+                                        destroys=True, needs=("/vms VM.Audit",)),
 }

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Facts, Later, Table, data_only
+from tools.base.answers import Facts, Page, Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.lists import task_subject
 from tools.base.row import BASIC, AnyNode, Paged, Tool, Wait
@@ -24,7 +24,7 @@ class OneTask:
     """State of a task and the end of its log; `wait` follows it first."""
     upid: Annotated[str, Arg(format="upid")] = REQUIRED
     wait: Wait = None
-    lines: Annotated[int, Arg("of the log's end", least=0, most=500)] = 20
+    lines: Annotated[int, Arg("of the log's end", minimum=0, maximum=500)] = 20
 
 
 @dataclass
@@ -54,7 +54,7 @@ def get_task(call):
     args, ids = call.args, {"node": parse_upid(call.args.upid).node}
     task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     if task.get("status") == "running" and args.wait:
-        call.wait(args.upid)
+        call.follow(args.upid, check=False)
         task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
     log, total = _log_end(call, ids) if args.lines else ([], None)
     running = task.get("status") == "running"
@@ -72,9 +72,9 @@ def get_task(call):
     if log:
         note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
                                text.quoted("\n".join(log), 8000, end=True))
-    result = call.answer(found, "Task %s %s" % (task_subject(task), headline), note)
-    result.mark = mark
-    return result
+    told = result(call, found, "Task %s %s" % (task_subject(task), headline), note)
+    told.mark = mark
+    return told
 
 
 def _log_end(call, ids):
@@ -93,7 +93,7 @@ def _log_end(call, ids):
 TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
               Column("type"), Column("id"),
               Column("exitstatus", "result", text=lambda r: r.get("exitstatus", r["status"])), Column("user", "by"),
-              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"))
+              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"), each=lambda row: _task(row))
 
 
 def _task(row):
@@ -131,19 +131,6 @@ def epoch(words):
 _SILENT = (595, 596, 597, 599)  # another node did not answer
 
 
-class _Window:
-    """One page that Proxmox cut itself, as Call.listing needs it: as long as the whole, holding the page."""
-
-    def __init__(self, rows, total):
-        self.rows, self.total = rows, total
-
-    def __len__(self):
-        return self.total
-
-    def __getitem__(self, part):
-        return self.rows
-
-
 def list_tasks(call):
     args, notes, found = call.args, [], None
     since = epoch(args.since) if args.since else None
@@ -167,23 +154,23 @@ def list_tasks(call):
             if total and total > args.offset + args.limit:
                 notes.append("There may be more from offset=%d on." % (args.offset + args.limit))
             total = args.offset + len(rows)
-        listed = _Window(TASKS.data(map(_task, rows)), total)
+        listed = Page(rows, total)
         if args.vmid and not args.node:
             notes.append("Of node %s, where guest %d is now; with node= those that ran elsewhere." % (node, args.vmid))
     else:
         rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
         rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
-        listed = Later(rows, lambda part: TASKS.data(map(_task, part)))
+        listed, total = rows, len(rows)
         if args.vmid or args.type or args.errors or since:
             notes.append("Searched: the latest tasks of each node, all that Proxmox lists for the cluster. With node= "
                          "the whole history of that node is searched.")
-    headline = "%s of %s" % (text.plural(len(listed), "task"), "node " + node if found else "all nodes")
-    if rows and len(rows) == len(listed):
+    headline = "%s of %s" % (text.plural(total, "task"), "node " + node if found else "all nodes")
+    if rows and len(rows) == total:
         headline += ": %d running, %d failed" % (sum(not row.get("endtime") for row in rows), sum(
             bool(row.get("endtime")) and not succeeded(row.get("status")) for row in rows))
     if not rows:
         notes.append("Without Sys.Audit on /nodes/NODE only the token's own tasks are listed.")
-    return call.listing(listed, headline, "\n".join(notes), "node, vmid, type, errors, since")
+    return result(call, listed, headline, "\n".join(notes), "node, vmid, type, errors, since")
 
 
 def _fits(row, args, since):

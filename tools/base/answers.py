@@ -1,6 +1,9 @@
-"""What a tool returns: Result, the shapes of its data (Facts, Table), and the words for the end of a task."""
+"""What a tool returns: the shapes of its data (Facts, Table), and `result`, the one ending of a handler."""
 from tools.pve import text
+from tools.pve.task import Outcome
 from tools.pve.text import Column
+
+DEFAULT_LIMIT = 50              # rows of a page where the tool has a `limit`; without one, four times as many
 
 
 class Result:
@@ -35,10 +38,13 @@ class Facts:
 
 
 class Table:
-    """A list of objects, shown as a table of `columns`; noun: what one row is ("guest")."""
+    """A list of objects, shown as a table of `columns`.
 
-    def __init__(self, noun, *columns):
-        self.noun, self.columns = noun, columns
+    noun: what one row is ("guest"); each: function of a raw row -> the row whose columns are shown.
+    """
+
+    def __init__(self, noun, *columns, each=None):
+        self.noun, self.columns, self._each = noun, columns, each
 
     def schema(self):
         items = {"type": "object", "properties": _column_schema(self.columns)}
@@ -49,7 +55,7 @@ class Table:
     def data(self, source):
         """The normalised rows of a reply's list."""
         rows = []
-        for entry in source:
+        for entry in source if self._each is None else map(self._each, source):
             row = {}
             for column in self.columns:
                 column.normalise(entry, row)
@@ -57,20 +63,11 @@ class Table:
         return rows
 
 
-class Later:
-    """Raw rows that are made ready only when they are shown: what Call.listing needs of a list, for long ones.
+class Page:
+    """Rows that Proxmox cut to the page asked for, and how many there are in all."""
 
-    data: function of some raw rows (list) -> the normalised ones (list), such as a Table's data.
-    """
-
-    def __init__(self, rows, data):
-        self.rows, self._data = rows, data
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, part):
-        return self._data(self.rows[part])
+    def __init__(self, rows, total):
+        self.rows, self.total = rows, total
 
 
 def data_only(kind, *keys):
@@ -95,20 +92,77 @@ TASK = Facts(Column("upid"), Column("node"), Column("type"), Column("status"), C
              Column("duration", kind="seconds"), Column("warnings", kind="list"), Column("vmid", kind="int"), more=True)
 
 
-def running_text(says, outcome):
+# -------------------------------------------------------------------------------------------- the ending of a handler
+
+def result(call, content, headline=None, note=None, narrow=None, shape=None, **more):
+    """The Result of a call. content is one of
+
+    an Outcome  of a change: `headline` is the sentence without its full stop (default: the guest and the row's `says`)
+    a list, or a Page  of raw rows, made ready as the Table `shape` says (default: the row's `returns`); one page of it
+                is shown, as much as fits, and what was left out is said; `narrow`: arguments that make the list shorter
+    a dict      of facts, made ready as the Facts `shape` says
+
+    note: what else the reader should know; more: what the tool itself knows, added to the data.
+    """
+    if isinstance(content, Outcome):
+        return _ended(call, content, headline, note, more)
+    shape = shape or call.tool.returns
+    if isinstance(shape, Table):
+        return _listed(call, content if content is not None else [], shape, headline, note, narrow, more)
+    facts = dict(shape.data(content or {}), **more)
+    return Result(_lines(headline, text.block(shape.columns, facts), note), facts)
+
+
+def _lines(*parts):
+    return "\n".join(part for part in parts if part)
+
+
+def _listed(call, rows, shape, headline, note, narrow, more):
+    limit, offset = getattr(call.args, "limit", DEFAULT_LIMIT * 4), getattr(call.args, "offset", 0)
+    cut = isinstance(rows, Page)
+    total, page = (rows.total, rows.rows) if cut else (len(rows), rows[offset:offset + limit])
+    page = shape.data(page)
+    while True:
+        body, data = text.table(shape.columns, page), dict(more, items=page, total=total)
+        size = text.weight(body) + text.weight(data)
+        if size <= text.BUDGET or len(page) < 2:
+            break
+        page = page[:max(1, int(len(page) * 0.95 * text.BUDGET / size))]
+    shown = None
+    if len(page) < total:
+        data["offset"], rest = offset, offset + len(page)
+        shown = "Shown: %d to %d of %s.%s%s" % (
+            offset + 1, rest, text.plural(total, shape.noun),
+            " The next page: offset=%d." % rest if rest < total and hasattr(call.args, "offset") else "",
+            " To narrow: %s." % narrow if narrow else "")
+    return Result(_lines(headline or text.plural(total, shape.noun), body if page else None, shown, note), data)
+
+
+def _ended(call, outcome, says, note, more):
+    """The Result of an Outcome that is no failure."""
+    about_guest = hasattr(call.args, "vmid")
+    says = says or "%s: done" % call.subject
+    data = {"status": outcome.status}
+    for key in ("upid", "node", "type", "exitstatus", "duration", "warnings"):
+        if getattr(outcome, key) not in (None, []):
+            data[key] = getattr(outcome, key)
+    if about_guest:
+        data["vmid"] = call.args.vmid
+    data.update({key: value for key, value in more.items() if value is not None})
+    if outcome.upid and not outcome.ok:
+        return Result(_running(says, outcome), data, mark="\u23f3")
+    took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
+    warnings = "The task ended with %s:\n%s" % (
+        text.plural(len(outcome.warnings), "warning"), text.quoted("\n".join(outcome.warnings))) if (
+            outcome.warnings) else None
+    return Result(_lines("%s%s." % (text.capital(says), took), warnings, note), data)
+
+
+def _running(says, outcome):
     """What to say of a task whose end was not seen."""
-    ask = "Ask on with proxmox_get_task upid=%s (wait=60 follows it)." % outcome.upid
+    ask = "proxmox_get_task upid=%s tells how it goes on (wait=60 follows it)." % outcome.upid
     if outcome.status == "unknown":
         why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
         return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read%s; it "
                 "goes on in Proxmox. Do not repeat the call. %s" % (says, why, ask))
-    return "Still running in Proxmox, not yet done: %s.\n%s" % (says, ask)
-
-
-def task_failure(outcome):
-    """Why a task failed: its exit status and the telling lines of its log."""
-    lines = ["The task %s failed: %s" % (outcome.type, text.line(outcome.exitstatus or "unknown", 1000))]
-    if outcome.log:
-        lines.append(text.quoted("\n".join(outcome.log), end=True))
-    lines.append("UPID: %s" % outcome.upid)
-    return "\n".join(lines)
+    return "Still running in Proxmox, not done yet: %s.\n%s" % (says, ask)

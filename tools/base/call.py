@@ -1,100 +1,86 @@
-"""One call of a tool, as its handler sees it."""
-import re
+"""One call of a tool, as its handler sees it: who, where, get, send, follow.
 
-from tools.base.answers import Result, Table, running_text, task_failure
-from tools.base.failures import Failure
-from tools.base.row import DEFAULT_LIMIT, NOT_PARAMETERS
-from tools.base.schema import fields
+A handler reads with `get`, changes with `send`, waits for a task with `follow`, asks with `confirm`, and ends in
+`tools.base.answers.result`.
+"""
+import re
+from urllib.parse import unquote
+
+from tools.base.answers import result
+from tools.base.failures import Failure, Refused, task_failure
+from tools.base.row import NOT_PARAMETERS, title
+from tools.base.schema import fields, secrets
+from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import fill, parse_upid
-from tools.pve.scrub import scrub
+from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
 NAMES = {"qemu": "VM", "lxc": "container"}
-
-
-def send(call):
-    """The handler of a row without one: its arguments are the parameters of its endpoint."""
-    if call.tool.verb == "GET":
-        return call.answer(call.get(call.tool.path, **call.parameters()))
-    return call.finish(call.send(**call.parameters()))
+_SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
 
 class Call:
-    """One call of a tool: its arguments, Proxmox, the user, and how to answer. A handler needs nothing else.
+    """One call of a tool. A handler needs nothing else.
 
-    host      what is shared by all calls: settings, client, guard, audit, consent, clock() and sleep(event, seconds)
-    request   the MCP request: cancelled (threading.Event), progress(percent or None, message)
+    host      what all calls share: settings, client, guard, audit, clock() and sleep(event, seconds)
+    request   who asks: cancelled (threading.Event), wants_progress, progress(percent or None, message)
+    consent   asks the user: ask(call, describe)
+    node      the node it is about: the argument, or where its guest is (see `locate`); None when neither says it
+    kind      "qemu" or "lxc": of the row's endpoint or name, else of the argument `type`; None when none says it
+    planned   (verb, path, params) of the changes that a dry run did not send
+    outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
+    hidden    how many rows the guardrails took out of what was read
     """
 
-    def __init__(self, host, name, tool, args, request):
+    def __init__(self, host, name, tool, args, request, consent=None):
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
-        self.planned = []               # (verb, path, params) of a dry run
-        self.writes = 0                 # changes sent
-        self.hidden = 0                 # rows that the guardrails took out of what was read
-        self.made = {}                  # vmid -> pool and tags of guests that this call makes, for the guardrails
-        self._everything = None
-        self._resources = None
-        self._node = getattr(args, "node", None)
-        self._audit = None
+        self.consent = consent
+        self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
+        if self.kind is None and getattr(args, "type", None) in NAMES:
+            self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
+        self.planned, self.outcomes, self.hidden = [], [], 0
+        self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
+        self._made = {}                                 # vmid -> row of the guests that this call makes
+        self._noted = None                              # the audit log's entry of the last change
 
-    # -- where
-
-    @property
-    def kind(self):
-        """"qemu" or "lxc": of the endpoint, else of the argument `type`; None when neither says it."""
-        for kind in ("qemu", "lxc"):
-            if "/%s/" % kind in self.tool.path or self.tool.path.endswith("/" + kind):
-                return kind
-        if self.name.endswith(("_vm", "_lxc")):
-            return "lxc" if self.name.endswith("_lxc") else "qemu"
-        kind = getattr(self.args, "type", None)
-        return kind if kind in NAMES else None          # elsewhere `type` is something else: a task's, a storage's
-
-    @property
-    def node(self):
-        """The node of this call: the argument, or where the guest is (one request to /cluster/resources)."""
-        if self._node is None and getattr(self.args, "vmid", None):
-            self._node = self.guest()["node"]
-        return self._node
-
-    @property
-    def base(self):
-        """The path of the guest: "/nodes/pve1/qemu/100"."""
-        return fill("/nodes/{node}/{kind}/{vmid}", {"node": self.node, "kind": self.kind, "vmid": self.args.vmid})
+    # -- who and where
 
     @property
     def subject(self):
-        """"VM 100" or "container 101"."""
-        return "%s %s" % (NAMES.get(self.kind, "guest"), self.args.vmid)
+        """"VM 100", "container 101"; "node pve1" of a call that is about no guest; else "the cluster"."""
+        vmid = getattr(self.args, "vmid", None)
+        if vmid is None:
+            return "node %s" % self.node if self.node else "the cluster"
+        return "%s %s" % (NAMES.get(self.kind, "guest"), vmid)
 
-    def resources(self):
-        """All guests the token may see, as /cluster/resources?type=vm tells; one request a call."""
-        if self._resources is None:
-            self._resources = self.host.guard.visible(self, self.everything())
-        return self._resources
+    def guests(self):
+        """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call."""
+        if self._guests is None:
+            self._guests = self._shown(self.all_guests())
+        return self._guests
 
-    def everything(self):
-        """As `resources`, with the guests that the guardrails hide: for the guardrails themselves."""
-        if self._everything is None:
-            self._everything = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
+    def all_guests(self):
+        """As `guests`, with those that the guardrails hide: only to decide and to warn, never to show."""
+        if self._all_guests is None:
+            self._all_guests = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
                                                         cancelled=self.request.cancelled).data or []
-        return self._everything
+        return self._all_guests
 
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
-        self._resources = self._everything = None
+        self._guests = self._all_guests = None
 
     def entry(self, vmid):
-        """The /cluster/resources entry of a guest; None when there is none that may be seen."""
-        return next((row for row in self.resources() if str(row.get("vmid")) == str(vmid)), None)
+        """The row of a guest in `guests`; None when there is none that may be seen."""
+        return next((row for row in self.guests() if str(row.get("vmid")) == str(vmid)), None)
 
     def guest(self):
-        """The `entry` of this call's guest; PveError when there is none or it is of the other type."""
+        """The row of this call's guest; PveError when there is none or it is of the other type."""
         vmid = self.args.vmid
         row = self.entry(vmid)
         if row is None:
@@ -106,22 +92,18 @@ class Call:
                 " (or type=%s)" % row.get("type") if hasattr(self.args, "type") else ""))
         return row
 
-    # -- Proxmox
+    def locate(self):
+        """Find out where this call's guest is, and of which type: sets node and kind. PveError as `guest` does."""
+        row = self.guest()
+        self.node, self.kind = row["node"], self.kind or str(row["type"])
 
     def path(self, template, ids=None):
         """`template` with the ids of this call filled in, each checked; a "." at the start is the guest's path."""
         if template.startswith("."):
-            return self.base + fill(template[1:], self._ids(template, ids))
-        return fill(template, self._ids(template, ids))
+            template = "/nodes/{node}/{kind}/{vmid}" + template[1:]
+        return fill(template, {**vars(self.args), "node": self.node, "kind": self.kind, **(ids or {})})
 
-    def _ids(self, template, ids):
-        known = dict(vars(self.args))
-        if "{node}" in template:
-            known["node"] = self.node
-        if "{kind}" in template:
-            known["kind"] = self.kind
-        known.update(ids or {})
-        return known
+    # -- Proxmox
 
     def get(self, template, /, ids=None, **params):
         """The data of a GET. `template` as in `path`; params are its query."""
@@ -130,12 +112,13 @@ class Call:
     def reply(self, template, /, ids=None, **params):
         """The Reply of a GET, with .extra (total, changes)."""
         path = self.path(template, ids)
-        self.host.guard.request(self, "GET", path, params)
+        if self.host.guard.bounded or self.host.settings.read_only:
+            self.permit("GET", path, params)
         try:
             reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
             raise self._explain(error) from None
-        reply.data = self.host.guard.visible(self, reply.data)
+        reply.data = self._shown(reply.data)
         return reply
 
     def send(self, template=None, /, ids=None, verb=None, **params):
@@ -144,63 +127,101 @@ class Call:
             template, verb = self.tool.path, verb or self.tool.verb
         path, verb = self.path(template, ids), verb or "POST"
         params = {key: value for key, value in params.items() if value is not None}
-        self.host.guard.request(self, verb, path, params)
+        self.permit(verb, path, params)
         if self.host.settings.dry_run:
             self.planned.append((verb, path, params))
             return None
+        audit, outcome, data, said = self.host.audit, "unknown", None, None
         self.request.writing = True
         try:
-            return self._send(verb, path, params)
+            self._noted = audit.begin(self, verb, path, params, secrets(self.args))
+            try:
+                data = self.host.client.request(verb, path, params, cancelled=self.request.cancelled).data
+                outcome = "accepted"
+            except PveError as error:
+                outcome, said = error.outcome, str(error)
+                raise
+            except BaseException as error:              # Cancelled comes before it is sent; of others nobody knows
+                outcome, said = "unsent" if isinstance(error, Cancelled) else "unknown", type(error).__name__
+                raise
+            finally:
+                self.outcomes.append(outcome)
+                audit.end(self._noted, outcome, data if outcome == "accepted" and parse_upid(data) else None, said)
         except PveError as error:
             raise self._explain(error) from None
         finally:
             self.request.writing = False
+        return data
 
-    def _send(self, verb, path, params):
-        """`send`, with its intent and its outcome in the audit log."""
-        audit = self.host.audit
-        self._audit = audit.begin(self, verb, path, params)
-        self.writes += 1
-        try:
-            data = self.host.client.request(verb, path, params, cancelled=self.request.cancelled).data
-        except PveError as error:
-            audit.end(self._audit, error.outcome, error=str(error))
-            raise
-        except BaseException as error:                  # Cancelled comes before it is sent; of others nobody knows
-            audit.end(self._audit, "unsent" if isinstance(error, Cancelled) else "unknown", error=type(error).__name__)
-            raise
-        audit.end(self._audit, "accepted", upid=data if parse_upid(data) else None)
+    def judge_arguments(self):
+        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds."""
+        guard, command = self.host.guard, getattr(self.args, "command", None)
+        refusal = guard.command(command) if command is not None else None
+        if refusal is None and guard.bounded:
+            known, template = dict(vars(self.args)), self.tool.path
+            if "prune" in known:
+                known["remove"] = bool(known.pop("prune"))      # as vzdump calls it, whose default is yes
+            path = re.sub(r"\{(\w+)\}", lambda match: str(known.get(match.group(1)) or "-"),
+                          template.replace("{kind}", "qemu").replace("{type}", "qemu"))
+            reach = Reach(self.tool.verb, path, {name: value for name, value in known.items()
+                                                 if "{%s}" % name not in template})
+            reach.nodes.discard("-")
+            reach.everyone = False                      # what the requests themselves say is looked at then
+            refusal = self._judged(reach)
+        if refusal is not None:
+            raise Refused(refusal.reason, refusal.headline)
+
+    def permit(self, verb, path, params):
+        """Refused when the guardrails do not let a request pass. Nothing is sent but, at most, a look at the guests."""
+        guard = self.host.guard
+        if "%" in path:                                 # as pveproxy does it: the whole path, before it is split
+            path = unquote(path)
+        refusal = guard.change(verb, path)
+        if refusal is None and not hasattr(self.args, "command"):       # that was judged with the arguments
+            refusal = guard.runs(verb, path, params)
+        if refusal is None and guard.bounded:
+            refusal = self._judged(Reach(verb, path, params))
+        if refusal is not None:
+            raise Refused(refusal.reason, refusal.headline)
+
+    def _judged(self, reach):
+        """The guard's Refusal of a Reach, or None; it is given the guests' rows where it needs them."""
+        rows = self._rows_by_id() if self.host.guard.wants_rows(reach) else {}
+        self._made.update(reach.new_rows(rows))
+        return self.host.guard.judge(reach, rows, self._made)
+
+    def _rows_by_id(self):
+        return {int(row["vmid"]): row for row in self.all_guests() if str(row.get("vmid") or "").isdigit()}
+
+    def _shown(self, data):
+        """`data` without what the guardrails hide."""
+        guard = self.host.guard
+        if not guard.hides or data is None:
+            return data
+        data, hidden = guard.shown(data, {**self._rows_by_id(), **self._made} if guard.rows_to_show else {})
+        self.hidden += hidden
         return data
 
     def _explain(self, error):
         """`error` itself, or the one that names the right node or type of the guest that was asked for."""
-        wanted = getattr(self.args, "node", None)
-        vmid = getattr(self.args, "vmid", None)
+        wanted, vmid = getattr(self.args, "node", None), getattr(self.args, "vmid", None)
         if vmid and wanted and _MISSING_GUEST.search(str(error)):
             row = self.guest()
             if row["node"] != wanted:
-                return PveError("%s is on node %s, not on %s. Call again with node=%s, or leave node "
-                                "out." % (self.subject, row["node"], wanted, row["node"]))
+                return PveError("%s is on node %s, not on %s. Call again with node=%s or leave node out." % (
+                    text.capital(self.subject), row["node"], wanted, row["node"]), outcome=error.outcome)
         elif wanted and _MISSING_NODE.search(str(error)):
-            names = sorted(str(n.get("node")) for n in self.get("/nodes"))
+            names = sorted(str(row.get("node")) for row in self.get("/nodes"))
             if wanted not in names:
-                return PveError("There is no node %s in this cluster. Its nodes: %s." % (wanted, ", ".join(names)))
+                return PveError("There is no node %s in this cluster. Its nodes: %s." % (wanted, ", ".join(names)),
+                                outcome=error.outcome)
         return error
-
-    def config(self, **params):
-        """The guest's config (dict) with pending changes applied, its digest included."""
-        return self.get("./config", **params)
-
-    def pending(self):
-        """Keys of the guest's config that wait for a restart: {key: new value, or None when it will be deleted}."""
-        return {entry["key"]: entry.get("pending") for entry in self.get("./pending")
-                if "pending" in entry or entry.get("delete")}
 
     def parameters(self):
         """The arguments given, as Proxmox's parameters: those of the path, `wait` and the page left out."""
-        in_path = set(re.findall(r"\{(\w+)\}", self.tool.path)) | NOT_PARAMETERS
+        left_out = set(re.findall(r"\{(\w+)\}", self.tool.path)) | NOT_PARAMETERS
         return {field.name: getattr(self.args, field.name) for field in fields(type(self.args))
-                if field.name not in in_path and getattr(self.args, field.name) is not None}
+                if field.name not in left_out and getattr(self.args, field.name) is not None}
 
     # -- waiting and asking
 
@@ -210,42 +231,39 @@ class Call:
         wait = getattr(self.args, "wait", None)
         return self.host.settings.task_wait if wait is None else wait
 
-    def sleep(self, seconds):
-        """Wait so many seconds; raises Cancelled at once when the client cancels the call."""
-        self.host.sleep(self.request.cancelled, seconds)
+    def follow(self, answer, check=True):
+        """The Outcome of what `send` gave back: of a task (a UPID) followed for `wait_limit` seconds at most.
 
-    def wait(self, upid):
-        """Follow a task to its end, for `wait_limit` seconds at most; its Outcome."""
-        if self.host.settings.dry_run:
+        Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
+        """
+        if answer is None or answer == "" or self.host.settings.dry_run:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
+        if parse_upid(answer) is None:
+            if answer == "OK":                          # vzdump, of guests of another node
+                raise Failure("Proxmox answered 'OK' and started no task: nothing was done.")
+            self.outcomes.append("unknown")
+            raise Failure("Proxmox answered %r and started no task." % str(answer)[:80])
 
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
         report = self.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, upid, self.wait_limit, self.sleep, self.host.clock, report)
+            outcome = follow(request, answer, self.wait_limit, self.sleep, self.host.clock, report)
         except Cancelled:
-            self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=upid)
+            self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise
-        self.host.audit.task(self._audit, outcome)
+        self.host.audit.task(self._noted, outcome)
+        if check and outcome.failed:
+            raise Failure(task_failure(outcome))
         return outcome
+
+    def sleep(self, seconds):
+        """Wait so many seconds; raises Cancelled at once when the client cancels the call."""
+        self.host.sleep(self.request.cancelled, seconds)
 
     def progress(self, percent, message):
         """Tell the client how far it is: percent (0..100 or None), message (str, a line of a task's log say)."""
         self.request.progress(percent, text.line(scrub(message), 500))
-
-    def done(self, answer):
-        """The Outcome of what `send` gave back, a task followed to its end; Failure when it failed or none began."""
-        if answer is None or answer == "" or self.host.settings.dry_run:
-            return Outcome(upid=None, status="stopped", exitstatus="OK")
-        if parse_upid(answer) is None:
-            raise Failure("Proxmox answered %r and started no task: %s" % (
-                str(answer)[:80], "nothing was done." if answer == "OK" else       # vzdump, of guests of another node
-                "whether anything was done is not known. Look at the target before you repeat the call."))
-        outcome = self.wait(answer)
-        if outcome.failed:
-            raise Failure(task_failure(outcome))
-        return outcome
 
     def confirm(self, describe, strict=False):
         """Ask the user before something is lost; returns `found`.
@@ -261,76 +279,21 @@ class Call:
 
         def shown():
             question, found = describe()
-            return text.line(scrub(question), 4000), found
-        return self.host.consent.ask(self, shown)
+            return text.line(scrub_ours(question), 4000), found
+        return self.consent.ask(self, shown)
 
-    # -- answering
 
-    def answer(self, data, headline=None, note=None, **more):
-        """The Result of a reading tool: `data` as its row's `returns` says; `more` is added to the data."""
-        shape = self.tool.returns
-        if isinstance(shape, Table):
-            return self.listing(shape.data(data or []), headline, note, **more)
-        facts = shape.data(data or {})
-        facts.update(more)
-        parts = [headline, text.block(shape.columns, facts), note]
-        return Result("\n".join(part for part in parts if part), facts)
+def without_handler(call):
+    """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
 
-    def listing(self, rows, headline=None, note=None, narrow=None, shape=None, **more):
-        """The Result of normalised rows: one page of them, as many as fit, and what was left out is said.
-
-        headline: default "12 guests"; narrow: arguments that would make the list shorter (text); shape: a Table other
-        than the row's `returns`; more: added to the data.
-        """
-        shape = shape or self.tool.returns
-        limit, offset = getattr(self.args, "limit", DEFAULT_LIMIT * 4), getattr(self.args, "offset", 0)
-        page = rows[offset:offset + limit]
-        while len(page) > 1:
-            body, data = text.table(shape.columns, page), dict(more, items=page, total=len(rows))
-            size = text.weight(body) + text.weight(data)
-            if size <= text.BUDGET:
-                break
-            page = page[:max(1, int(len(page) * 0.95 * text.BUDGET / size))]
-        body, data = text.table(shape.columns, page), dict(more, items=page, total=len(rows))
-        parts = [headline or text.plural(len(rows), shape.noun)]
-        if page:
-            parts.append(body)
-        if len(page) < len(rows):
-            data["offset"] = offset
-            rest = offset + len(page)
-            parts.append("Shown: %d to %d of %s.%s%s" % (
-                offset + 1, rest, text.plural(len(rows), shape.noun),
-                " The next page: offset=%d." % rest if rest < len(rows) and hasattr(self.args, "offset") else "",
-                " To narrow: %s." % narrow if narrow else ""))
-        if note:
-            parts.append(note)
-        return Result("\n".join(parts), data)
-
-    def finish(self, answer, says=None, note=None, **found):
-        """The Result of a change: `answer` is what `send` gave back, a task is followed to its end.
-
-        says: the sentence without its full stop (default: the subject and the row's `says`); note: what else the reader
-        should know; found: what the tool itself knows, added to the data.
-        """
-        return self.tell(self.done(answer), says, note, **found)
-
-    def tell(self, outcome, says=None, note=None, **found):
-        """The Result of an Outcome that did not fail."""
-        says = says or ("%s %s" % (self.subject, self.tool.says) if hasattr(self.args, "vmid") else self.tool.says)
-        data = {"status": outcome.status}
-        for key in ("upid", "node", "type", "exitstatus", "duration", "warnings"):
-            if getattr(outcome, key) not in (None, []):
-                data[key] = getattr(outcome, key)
-        if hasattr(self.args, "vmid"):
-            data["vmid"] = self.args.vmid
-        data.update({key: value for key, value in found.items() if value is not None})
-        if outcome.upid and not outcome.ok:
-            return Result(running_text(says, outcome), data, mark="\u23f3")
-        took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
-        lines = ["%s%s." % (text.capital(says), took)]
-        if outcome.warnings:
-            lines.append("The task ended with %s:" % text.plural(len(outcome.warnings), "warning"))
-            lines.append(text.quoted("\n".join(outcome.warnings)))
-        if note:
-            lines.append(note)
-        return Result("\n".join(lines), data)
+    A change is followed to its end where Proxmox answers with a task; what may lose something asks first.
+    """
+    tool, says = call.tool, call.tool.says
+    if says is not None:
+        says = says.format(**dict(vars(call.args), subject=call.subject, node=call.node))
+    if not tool.changes:
+        return result(call, call.get(tool.path, **call.parameters()), says)
+    if tool.destroys:
+        call.confirm(lambda: ("%s of %s%s?" % (title(call.name), call.subject,
+                                               " on node %s" % call.node if call.node else ""), {}))
+    return result(call, call.follow(call.send(**call.parameters())), says)

@@ -45,7 +45,7 @@ def change(call, work_out, table=()):
     Proxmox has refused before doing anything: it is read and worked out once more. `table` is for `explained`.
     """
     for last in (False, True):
-        config = call.config()
+        config = call.get("./config")
         params = dict(work_out(config), digest=config.get("digest"))
         try:
             done = sent(call, params, table)
@@ -59,7 +59,7 @@ def change(call, work_out, table=()):
 def act(call, table=(), **params):
     """The Outcome of the row's request, its task followed; a failure is explained by `table` (`failures.explained`)."""
     try:
-        return call.done(call.send(**params))
+        return call.follow(call.send(**params))
     except (PveError, Failure) as error:
         raise explained(call, error, table) from None
 

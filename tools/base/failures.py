@@ -20,7 +20,7 @@ class Declined(Failure):
     """The user was asked and did not say yes."""
 
 
-class Instead(Exception):
+class EarlyResult(Exception):
     """Ends a handler early with another Result (a question to the model, say): .result."""
 
     def __init__(self, result):
@@ -45,3 +45,12 @@ def explained(call, error, table):
     if sentence and not isinstance(error, Refused):
         error.args = ("%s\n%s" % (said, sentence),)
     return error
+
+
+def task_failure(outcome):
+    """Why a task failed: its exit status and the telling lines of its log."""
+    lines = ["The task %s failed: %s" % (outcome.type, text.line(outcome.exitstatus or "unknown", 1000))]
+    if outcome.log:
+        lines.append(text.quoted("\n".join(outcome.log), end=True))
+    lines.append("UPID: %s" % outcome.upid)
+    return "\n".join(lines)

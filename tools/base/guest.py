@@ -185,7 +185,7 @@ def at_stake(call):
 
     Failure when it is protected; whether it may run is for the caller to say.
     """
-    config, state = call.config(), call.get("./status/current")
+    config, state = call.get("./config"), call.get("./status/current")
     snapshots = [entry["name"] for entry in call.get("./snapshot") if entry.get("name") != "current"]
     if on(config.get("protection")):
         raise Failure("%s is protected (protection: 1 in its config). Switch the protection off first, "

@@ -1,8 +1,9 @@
 """One row of a toolset's table: Tool, its tier, what a client is told of it, and the arguments that many share."""
+import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import TASK
+from tools.base.answers import DEFAULT_LIMIT, TASK
 from tools.base.schema import REQUIRED, Arg, input_schema
 from tools.pve import text
 
@@ -20,18 +21,23 @@ class Tool:
     args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
     handler    function(call) -> Result; without one the arguments are sent as parameters
     returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
-    says       what a change is told as, after the guest's name ("started")
+    says       how the answer begins, with {subject} (VM 100), {node} and the arguments in it: "{subject} started"
     repeats    bool: calling it twice with the same arguments does no more than calling it once (idempotentHint)
     destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
+    needs      tuple of str "ACL PATH PRIVILEGE|OTHER": what a token needs, where it is not what the endpoint needs
+
+    kind       "qemu" or "lxc" where the endpoint is of one of them, else None
     """
 
-    __slots__ = ("endpoint", "verb", "path", "tier", "args", "handler", "returns", "says", "repeats", "changes",
-                 "destroys")
+    __slots__ = ("endpoint", "verb", "path", "kind", "tier", "args", "handler", "returns", "says", "repeats", "changes",
+                 "destroys", "needs")
 
-    def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says="done", repeats=None,
-                 destroys=None):
+    def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says=None, repeats=None, destroys=None,
+                 needs=None):
         self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
-        self.tier, self.args, self.handler = tier, args, handler
+        kind = re.search(r"/(qemu|lxc)(?:/|\Z)", self.path)
+        self.kind = kind.group(1) if kind else None
+        self.tier, self.args, self.handler, self.needs = tier, args, handler, needs
         self.returns, self.says = returns, says
         self.changes = self.verb != "GET" or tier == DESTRUCTIVE
         self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
@@ -69,8 +75,8 @@ Node = Annotated[str, Arg(format="node")]
 AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
 Storage = Annotated[str, Arg(format="storage")]
-Snapname = Annotated[str, Arg(format="snapname", also=("name", "snapshot"))]
-Wait = Annotated[Optional[int], Arg(least=0, most=3600, switch=(None, 0))]
+Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
+Wait = Annotated[Optional[int], Arg(minimum=0, maximum=3600, booleans=(None, 0))]
 
 
 @dataclass
@@ -98,14 +104,11 @@ class OnNode(NodeArgs):
     wait: Wait = None
 
 
-DEFAULT_LIMIT = 50
-
-
 @dataclass
 class Paged:
     """(a list that is shown in pages)"""
-    limit: Annotated[int, Arg(least=1, most=1000)] = DEFAULT_LIMIT
-    offset: Annotated[int, Arg(least=0)] = 0
+    limit: Annotated[int, Arg(minimum=1, maximum=1000)] = DEFAULT_LIMIT
+    offset: Annotated[int, Arg(minimum=0)] = 0
 
 
 #: Arguments that are never parameters: they say where, or how long to wait.

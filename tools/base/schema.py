@@ -5,6 +5,7 @@ import re
 import typing
 
 from tools.pve.formats import misfit
+from tools.pve.scrub import is_secret
 
 
 class _Required:
@@ -17,25 +18,30 @@ class _Required:
 REQUIRED = _Required()
 
 
+#: How long a text and a list may be where the argument does not say it: more is refused before anything looks at it.
+MAX_LENGTH, MAX_ITEMS = 10000, 500
+
+
 class Arg:
     """What an argument's type does not say; goes into typing.Annotated, so it is hashable.
 
     text       str: its description for the model; short, with the unit
     format     str: a key of tools.pve.formats.FORMATS that the value must match
-    least, most    int: limits of a number, or of the length of a text
-    choices    tuple: the values allowed
-    also       tuple of str: other names that are accepted but not shown
+    minimum, maximum            limits of a number
+    min_length, max_length      limits of the length of a text (at most MAX_LENGTH unless said), or of a list
+    enum       tuple: the values allowed
+    aliases    tuple of str: other names that are accepted but not shown
     secret     bool: never repeated in an answer, a log or the audit log
     null       what an explicit JSON null means (default: as if the argument were not given)
-    switch     (what true means, what false means), for a number that is taken for a switch; None: not given
-    rare       bool: accepted and in the README, but not published to models, which would pay for it in every session
+    booleans   (what true means, what false means), for a number that may be given so; None: not given
+    published  bool: False for what is accepted and in the README, but not told to models, which would pay for it
     """
 
-    def __init__(self, text="", format=None, least=None, most=None, choices=None, also=(), secret=False, null=None,
-                 switch=None, rare=False):
-        self.text, self.format, self.least, self.most = text, format, least, most
-        self.choices, self.also, self.secret, self.null, self.rare = choices, tuple(also), secret, null, rare
-        self.switch = switch
+    def __init__(self, text="", format=None, minimum=None, maximum=None, min_length=None, max_length=None, enum=None,
+                 aliases=(), secret=False, null=None, booleans=None, published=True):
+        self.text, self.format, self.enum, self.aliases = text, format, enum, tuple(aliases)
+        self.minimum, self.maximum, self.min_length, self.max_length = minimum, maximum, min_length, max_length
+        self.secret, self.null, self.booleans, self.published = secret, null, booleans, published
 
 
 class ArgumentProblems(ValueError):
@@ -85,13 +91,13 @@ def input_schema(cls):
     are words."""
     properties, required = {}, []
     for field in fields(cls):
-        if field.arg.rare:
+        if not field.arg.published:
             continue
         arg, entry = field.arg, {"type": _JSON_TYPES[field.type]}
         if field.type is list:
             entry["items"] = {"type": "string"}
-        if arg.choices:
-            entry["enum"] = list(arg.choices)
+        if arg.enum:
+            entry["enum"] = list(arg.enum)
         if field.default is not None and field.type is str:
             entry["default"] = field.default
         if arg.text:
@@ -111,7 +117,7 @@ def input_schema(cls):
 def parse(cls, arguments):
     """An instance of the arguments dataclass `cls` from a JSON object; ArgumentProblems lists all that is wrong."""
     known = {field.name: field for field in fields(cls)}
-    names = {other: field.name for field in known.values() for other in field.arg.also}
+    names = {other: field.name for field in known.values() for other in field.arg.aliases}
     values, problems = {}, []
     for given, value in arguments.items():
         name = names.get(given, given)
@@ -122,8 +128,9 @@ def parse(cls, arguments):
         elif value is None:
             if known[name].arg.null is not None:
                 values[name] = known[name].arg.null
-        elif isinstance(value, bool) and known[name].arg.switch:
-            values[name] = known[name].arg.switch[not value]
+        elif isinstance(value, bool) and known[name].arg.booleans:
+            if_true, if_false = known[name].arg.booleans
+            values[name] = if_true if value else if_false
         elif value == "" and _unset(known[name]):
             pass
         else:
@@ -136,9 +143,34 @@ def parse(cls, arguments):
         if field.required and field.name not in values:
             problems.append("%s: missing%s" % (field.name, " (%s)" % field.arg.text if field.arg.text else ""))
         values.setdefault(field.name, field.default)
+    if not problems:
+        args = cls(**values)
+        problems = ["%s: the same text stands in %s, where it would be shown. Choose another secret" % pair
+                    for pair in _shown_secrets(args)]
     if problems:
         raise ArgumentProblems(problems)
-    return cls(**values)
+    return args
+
+
+def _shown_secrets(args):
+    """(name of a secret argument, name of another one that holds the same text): what is shown of the other would give
+    the secret away, or be blanked with it."""
+    for name, secret in secrets(args).items():
+        for other, part in _texts(vars(args)):
+            if other != name and len(secret) > 3 and secret in part:
+                yield name, other
+
+
+def _texts(values):
+    """(name, text) of all texts in a dict of arguments, those inside objects and lists too."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _texts(value)
+            yield from ((key, key) for key in value)
+        elif isinstance(value, list):
+            yield from ((name, str(part)) for part in value)
+        elif isinstance(value, str):
+            yield name, value
 
 
 def _unset(field):
@@ -148,7 +180,7 @@ def _unset(field):
     """
     arg = field.arg
     return not (field.required or arg.format) and arg.null is None and (
-        field.type in (int, float, bool) or bool(arg.choices))
+        field.type in (int, float, bool) or bool(arg.enum))
 
 
 def _unknown(name, known):
@@ -170,23 +202,32 @@ def check(field, value):
         raise ValueError("%s is not a whole number%s" % (_show(value), (
             " (proxmox_get_vms tells the VMID of a guest by its name)" if isinstance(value, str) else "")))
     value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
-    if arg.choices and value not in arg.choices:
-        if isinstance(value, str) and value.lower() in arg.choices:
+    if arg.enum and value not in arg.enum:
+        if isinstance(value, str) and value.lower() in arg.enum:
             value = value.lower()
         else:
-            raise ValueError("%s is not one of %s" % (_show(value), ", ".join(map(str, arg.choices))))
+            raise ValueError("%s is not one of %s" % (_show(value), ", ".join(map(str, arg.enum))))
+    _within_limits(arg, value)
     if arg.format:
         for part in value if isinstance(value, list) else [value]:
             problem = misfit(arg.format, str(part))
             if problem:
                 raise ValueError("%s %s" % (_show(part), problem))
-    measure = value if isinstance(value, (int, float)) else len(value)
-    what = "" if isinstance(value, (int, float)) else " characters long" if isinstance(value, str) else " entries long"
-    if arg.least is not None and measure < arg.least:
-        raise ValueError("must be at least %s%s" % (arg.least, what))
-    if arg.most is not None and measure > arg.most:
-        raise ValueError("must be at most %s%s" % (arg.most, what))
     return value
+
+
+def _within_limits(arg, value):
+    """ValueError when a number is too small or large, a text or a list too short or long."""
+    if isinstance(value, (int, float)):
+        measure, low, high, what = value, arg.minimum, arg.maximum, ""
+    elif isinstance(value, str):
+        measure, low, high, what = len(value), arg.min_length, arg.max_length or MAX_LENGTH, " characters long"
+    else:
+        measure, low, high, what = len(value), arg.min_length, arg.max_length or MAX_ITEMS, " entries long"
+    if low is not None and measure < low:
+        raise ValueError("must be at least %s%s" % (low, what))
+    if high is not None and measure > high:
+        raise ValueError("must be at most %s%s" % (high, what))
 
 
 def _show(value):
@@ -252,3 +293,17 @@ def _object(value, show):
 
 
 _CONVERT = {str: _string, int: _integer, float: _number, bool: _boolean, list: _list, dict: _object}
+
+
+def secrets(args):
+    """{name: value} of the arguments of a call that are secret and were given: marked so, or called so inside an
+    object."""
+    found = {}
+    for field in fields(type(args)):
+        value = getattr(args, field.name)
+        if field.arg.secret and value:
+            found[field.name] = value
+        elif field.type is dict:
+            found.update((name, str(part)) for name, part in (value or {}).items()
+                         if is_secret(name) and isinstance(part, (str, int, float)))
+    return found

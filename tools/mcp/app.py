@@ -7,7 +7,7 @@ import sys
 import threading
 
 from tools import RENAMED, surface
-from tools.mcp.engine import INTERNAL, INVALID_PARAMS, Cancelled, NotFound, RpcError
+from tools.mcp.engine import INTERNAL, INVALID_PARAMS, NotFound, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
 TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}
@@ -55,24 +55,25 @@ class App:
     def tools(self):
         """The definitions of the tools that are switched on."""
         if self._tools is None:
-            from tools.policy.guard import Guard
-            guard = Guard(self.settings)
+            from tools.policy.selection import Selection
+            selection = Selection(self.settings)
             self._tools = [_with_token(entry["tool"]) if entry["changes"] and self.settings.confirm == "token"
-                           else entry["tool"] for entry in surface() if guard.listed(entry)]
+                           else entry["tool"] for entry in surface() if selection.hidden_by(entry) is None]
         return self._tools
 
     def call_tool(self, request, name, arguments):
         """The result (dict) of tools/call."""
-        from tools.mcp.run import UnknownTool
+        from tools.base.failures import Failure
         host = self.host
-        host.consent.check_state(request)
         entry = host.entries.get(RENAMED.get(name, name))
-        if self.settings.confirm == "token" and entry and entry["changes"]:
+        if entry is None:
+            raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
+        if self.settings.confirm == "token" and entry["changes"]:
             arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
         try:
-            answer = _uncancelled(host.run, name, arguments, request)
-        except UnknownTool:
-            raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100]) from None
+            answer = host.run(name, arguments, request, host.consent.of(request, entry["changes"]))
+        except Failure as error:                        # of `of`
+            answer = host.failed(entry, error)
         result = {"content": [{"type": "text", "text": answer.text}], "isError": answer.failed}
         if not answer.failed:
             result["structuredContent"] = answer.data
@@ -98,10 +99,11 @@ class App:
     def _read(self, function, *arguments):
         from tools.mcp import resources
         from tools.mcp.run import UNREADABLE
+        from tools.pve.client import Cancelled
         from tools.pve.scrub import scrub
         from tools.pve.text import visible
         try:
-            return _uncancelled(function, *arguments)
+            return function(*arguments)
         except resources.Missing:
             raise NotFound() from None
         except resources.Failed as error:
@@ -143,12 +145,3 @@ def _with_token(definition):
     schema = definition["inputSchema"]
     properties = dict(schema.get("properties", {}), confirm_token=TOKEN_ARGUMENT)
     return dict(definition, inputSchema=dict(schema, properties=properties))
-
-
-def _uncancelled(function, *arguments):
-    """function(*arguments), with the client's way of saying that it was cancelled turned into the engine's."""
-    from tools.pve.client import Cancelled as Stopped
-    try:
-        return function(*arguments)
-    except Stopped:
-        raise Cancelled() from None

@@ -7,7 +7,8 @@ import json
 import re
 
 from tools import surface
-from tools.policy.guard import MISSION, Guard
+from tools.policy import endpoints
+from tools.policy.selection import MISSION, Selection
 from tools.policy.settings import VARIABLES, Settings
 from tools.pve import text
 from tools.pve.advice import ROLES
@@ -16,80 +17,6 @@ from tools.pve.formats import label
 from tools.pve.scrub import scrub
 
 ROLE = "ProxmoxMCP"                     # the role that the printed pveum lines make
-
-_G = r"/nodes/{node}/(?:qemu|lxc|{type}|{kind})/{vmid}"
-_SPACE, _BRIDGE = "/storage Datastore.AllocateSpace", "/sdn SDN.Use"
-_ANY_STORAGE = "/storage Datastore.Audit|Datastore.AllocateSpace"
-
-#: What a tool needs: (pattern of "name VERB path", "ACL path PRIVILEGE|OTHER" ...). The first that fits counts. Of
-#: several privileges with | any one does. From the `permissions` of Proxmox's API schema and, where that says "in
-#: words", its code (proxmox-ve: API2/Qemu.pm, API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
-NEEDS = [(re.compile(pattern), tuple(needs)) for pattern, *needs in (
-    (r"\w+ GET /(nodes|version|cluster/nextid|access/permissions|nodes/{node}/aplinfo)",),
-    (r"proxmox_api_\w+ .*",),                           # the page takes no login; a call what its endpoint takes
-    (r"\w+ GET /cluster/resources", "/vms VM.Audit"),
-    (r"\w+ GET /nodes/{node}/disks/list", "/nodes Sys.Audit"),
-    (r"\w+ GET /nodes/{node}/disks/.*", "/ Sys.Audit"),
-    (r"\w+ GET /nodes/{node}/network",),
-    (r"\w+ (GET|DELETE) /(nodes/{node}/tasks.*|cluster/tasks|cluster/log)",),      # its own tasks: always
-    (r"proxmox_list_backups .*", _SPACE, "/vms VM.Backup"),
-    (r"\w+ GET /nodes/{node}/storage.*", _ANY_STORAGE),
-    (r"\w+ (DELETE|PUT) /nodes/{node}/storage/{storage}/content/{volume}", _SPACE, "/vms VM.Backup"),
-    (r"\w+ POST /nodes/{node}/vzdump", "/vms VM.Backup", _SPACE),
-    (r"proxmox_restore_\w+ .*", "/vms VM.Allocate", "/vms VM.Backup", _SPACE),
-    (r"\w+ POST /nodes/{node}/lxc", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
-     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", _SPACE,
-     "/storage Datastore.Audit", _BRIDGE),
-    (r"\w+ POST /nodes/{node}/qemu", "/vms VM.Allocate", "/vms VM.Config.Disk", "/vms VM.Config.CPU",
-     "/vms VM.Config.Memory", "/vms VM.Config.Network", "/vms VM.Config.Options", "/vms VM.Config.HWType",
-     "/vms VM.Config.Cloudinit", _SPACE, "/storage Datastore.Audit", _BRIDGE),
-    (r"\w+ (GET|POST|PUT) " + _G + r"/agent/(exec|file-write|exec-status|set-user-password).*",
-     "/vms VM.GuestAgent.Unrestricted|VM.Monitor"),
-    (r"\w+ \w+ " + _G + r"/agent/file-read", "/vms VM.GuestAgent.FileRead|VM.GuestAgent.Unrestricted|VM.Monitor"),
-    (r"\w+ \w+ " + _G + r"/agent.*", "/vms VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted|VM.Monitor"),
-    (r"\w+ GET " + _G + r".*", "/vms VM.Audit"),
-    (r"\w+ POST " + _G + r"/status/.*", "/vms VM.PowerMgmt"),
-    (r"\w+ POST " + _G + r"/clone", "/vms VM.Clone", "/vms VM.Allocate", _SPACE, _BRIDGE),
-    (r"\w+ POST " + _G + r"/snapshot/{snapname}/rollback", "/vms VM.Snapshot|VM.Snapshot.Rollback"),
-    (r"\w+ \w+ " + _G + r"/snapshot.*", "/vms VM.Snapshot"),
-    (r"\w+ POST " + _G + r"/migrate", "/vms VM.Migrate"),
-    (r"\w+ POST " + _G + r"/template", "/vms VM.Allocate"),
-    (r"\w+ PUT " + _G + r"/resize", "/vms VM.Config.Disk", _SPACE),
-    (r"\w+ POST " + _G + r"/move_\w+", "/vms VM.Config.Disk", _SPACE),
-    (r"\w+_network_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Network", _BRIDGE),
-    (r"\w+_resize_\w+ \w+ " + _G + r"/config", "/vms VM.Config.CPU", "/vms VM.Config.Memory"),
-    (r"\w+_add_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk", _SPACE),
-    (r"proxmox_remove_disk_vm .*", "/vms VM.Config.Disk", "/vms VM.Config.CDROM"),      # a CD drive is one too
-    (r"\w+_(disk|mountpoint)_\w+ \w+ " + _G + r"/config", "/vms VM.Config.Disk"),
-    (r"\w+ \w+ " + _G + r"/config", "/vms VM.Config.Options|VM.Config.CPU|VM.Config.Memory|VM.Config.Network"
-     "|VM.Config.Disk|VM.Config.HWType|VM.Config.Cloudinit|VM.Config.CDROM"),
-    (r"\w+ POST " + _G + r"/exec", "/vms VM.Audit"),                  # goes through ssh
-    (r"\w+ \w+ " + _G + r"/cloudinit", "/vms VM.Config.Cloudinit"),
-    (r"\w+ \w+ " + _G + r"/firewall.*", "/vms VM.Config.Network"),
-    (r"\w+ DELETE " + _G, "/vms VM.Allocate"),
-    (r"\w+ \w+ " + _G + r".*", "/vms VM.Config.Options"),
-    (r"\w+ POST /nodes/{node}/storage/{storage}/download-url", "/storage Datastore.AllocateTemplate",
-     "/nodes Sys.AccessNetwork|Sys.Modify"),
-    (r"\w+ POST /nodes/{node}/(storage/{storage}/(upload|oci-registry-pull)|aplinfo)",
-     "/storage Datastore.AllocateTemplate"),
-    (r"\w+ (POST|PUT|DELETE) /nodes/{node}/storage/.*", "/storage Datastore.Allocate"),
-    (r"\w+ GET /nodes/{node}/(journal|syslog)", "/nodes Sys.Syslog"),
-    (r"\w+ GET /nodes/{node}/apt/(update|changelog)", "/nodes Sys.Modify"),
-    (r"\w+ GET /nodes/{node}/.*", "/nodes Sys.Audit"),
-    (r"\w+ POST /nodes/{node}/status", "/nodes Sys.PowerMgmt"),
-    (r"\w+ \w+ /nodes/{node}/.*", "/nodes Sys.Modify"),
-    (r"\w+ GET /pools.*", "/pool Pool.Audit"),
-    (r"\w+ \w+ /pools.*", "/pool Pool.Allocate"),
-    (r"\w+ GET /storage.*", "/storage Datastore.Allocate|Datastore.Audit"),
-    (r"\w+ \w+ /storage.*", "/storage Datastore.Allocate"),
-    (r"\w+ GET /access/.*", "/access Sys.Audit"),
-    (r"\w+ \w+ /access/.*", "/access Permissions.Modify|User.Modify"),
-    (r"\w+ (POST|PUT|DELETE) /cluster/ha/.*", "/ Sys.Console"),
-    (r"\w+ GET /cluster/sdn.*", "/sdn SDN.Audit"),
-    (r"\w+ \w+ /cluster/sdn.*", "/sdn SDN.Allocate"),
-    (r"\w+ GET /cluster.*", "/ Sys.Audit"),
-    (r"\w+ \w+ /cluster.*", "/ Sys.Modify"),
-)]
 
 #: Privileges that not every release knows: pattern -> (first, last) major version (pve-access-control,
 #: AccessControl.pm).
@@ -108,14 +35,15 @@ def exists(privilege, release):
 def needs(entry, release):
     """[(ACL path, [privileges, any of which does])] of a tool (an entry of the surface) on a release; None: not
     known."""
-    wanted = "%s %s" % (entry["name"], entry["endpoint"])
-    found = next((row for pattern, row in NEEDS if pattern.fullmatch(wanted)), None)
-    if found is None:
+    wanted = entry.get("needs")
+    if wanted is None:
+        wanted = endpoints.find(*entry["endpoint"].split(" ", 1)).privileges
+    if wanted is None:
         return None
-    if "{vmid}" in entry["endpoint"] and "/vms VM.Audit" not in found:
-        found = ("/vms VM.Audit",) + found              # the guest is looked up, and most tools read it first
+    if "{vmid}" in entry["endpoint"] and "/vms VM.Audit" not in wanted:
+        wanted = ("/vms VM.Audit",) + tuple(wanted)     # the guest is looked up, and most tools read it first
     result = []
-    for need in found:
+    for need in wanted:
         path, _, privileges = need.partition(" ")
         known = [privilege for privilege in privileges.split("|") if exists(privilege, release)]
         if known:
@@ -137,7 +65,7 @@ def holds(permissions, path, privileges):
                   if path != "/" and one.startswith(below) and any(privilege in held for privilege in privileges))
 
 
-def tool_status(entry, permissions, release, guard):
+def tool_status(entry, permissions, release, selection):
     """How a tool would fare: {name, status works|partly|lacks|off|unknown, missing [str], where [str], why}."""
     status = {"name": entry["name"], "status": "works", "missing": [], "where": []}
     wanted = needs(entry, release)
@@ -153,7 +81,7 @@ def tool_status(entry, permissions, release, guard):
         status["status"] = "lacks"
     elif status["where"]:
         status["status"] = "partly"
-    off = guard.off(entry)
+    off = selection.off(entry)
     if off:
         status["off"] = off
     return status
@@ -216,7 +144,7 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
             "no certificate was accepted" if looked else "no host can be reached"))
     if settings.audit_log:
         from tools.policy.audit import Audit
-        problem = Audit(settings.audit_log, scrub).problem()
+        problem = Audit(settings.audit_log).problem()
         walk.step("audit", not problem, problem or "%s can be written." % settings.audit_log)
     report = scrub(walk.report)
     if as_json:
@@ -287,14 +215,14 @@ def _ask(walk, settings, client):
     else:
         walk.step("privileges", False, "The token has no privilege at all. A token made with privilege separation (the "
                   "default) starts with none, whatever its user may do.")
-    entries, guard = surface(), Guard(settings)
-    walk.report["tools"] = [tool_status(entry, permissions, release, guard) for entry in entries]
+    entries, selection = surface(), Selection(settings)
+    walk.report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
     walk.report["settings"] = _limits(settings)
     walk.report["grants"] = grants(entries, release, settings.user, settings.token_id)
     walk.report["beyond_auditor"] = sorted(
         entry["name"] for entry in entries if not entry["changes"] and any(
             not AUDITOR.intersection(privileges) for _, privileges in needs(entry, release) or ()))
-    for sentence in guard.warnings([entry["name"] for entry in entries]):
+    for sentence in selection.warnings([entry["name"] for entry in entries]):
         walk.step("settings", None, sentence)
 
 

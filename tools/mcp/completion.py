@@ -6,7 +6,7 @@ all who wait for it, nobody waits longer than PATIENCE, and whatever fails compl
 import threading
 
 from tools.mcp import prompts, resources
-from tools.mcp.run import Request
+from tools.mcp.run import Nobody
 from tools.pve.formats import fits
 
 KEPT = 5.0              # seconds
@@ -69,7 +69,7 @@ class Completer:
 
     def _ask(self, answer, path, ids, params):
         try:
-            rows = resources.opened(self._host, Request()).get(path, ids, **params)
+            rows = resources.opened(self._host, Nobody()).get(path, ids, **params)
             answer.rows = [row for row in rows if isinstance(row, dict)]
         except Exception as error:                  # no rows then; a thread has nobody to tell but the log
             self._host.log("debug", "completion failed", path=path, error=str(error))

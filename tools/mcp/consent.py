@@ -13,7 +13,7 @@ import threading
 import time
 
 from tools.base.answers import Result
-from tools.base.failures import Declined, Failure, Instead, Refused
+from tools.base.failures import Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
 from tools.mcp.engine import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 
@@ -47,11 +47,11 @@ class Signer:
             return payload if self._clock() <= payload["exp"] and payload["nonce"] not in self._used else None
 
     def use(self, payload):
-        """Mark a seal as used; False when it was already (of two at the same time one gets True)."""
+        """Mark a seal as used; False when it was already (of two at the same time one gets True) or has expired."""
         with self._lock:
             now = self._clock()
             self._used = {nonce: end for nonce, end in self._used.items() if end >= now}
-            if payload["nonce"] in self._used:
+            if payload["nonce"] in self._used or now > payload["exp"]:
                 return False
             self._used[payload["nonce"]] = payload["exp"]
             return True
@@ -63,87 +63,94 @@ def digest(value):
 
 
 class Consent:
-    """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it. call.request is the tools/call that needs it."""
+    """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
 
     def __init__(self, mode, signer=None):
         self.mode, self.signer = mode, signer or Signer()
 
-    def check_state(self, request):
-        """Refuse a retry whose requestState is not ours, too old, used, or for another call; nothing was sent yet."""
-        if request.state is not None and self._opened(request.state, request) is None:
+    def of(self, request, changes=True):
+        """What asks for one tools/call, before anything of it is sent. changes: whether its tool takes a confirm_token.
+
+        RpcError for a requestState that is not ours, too old, used, or for another call; Failure for such a token.
+        """
+        arguments = request.params.get("arguments") or {}
+        token = arguments.get(TOKEN) if changes and self.mode == "token" else None
+        held = request.state if token is None else token
+        sealed = None if held is None else self._opened(held, request)
+        if sealed is None and token is not None:
+            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, was "
+                          "used, or is older than %d minutes. Call without it to get a new one." % (LIFETIME // 60))
+        if sealed is None and held is not None:
             raise _bad_state()
+        return _Asking(self, request, sealed)
 
-    def ask(self, call, describe):
-        """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
-        if self.mode == "token":
-            return self._token(call, describe)
-        if self.mode != "off" and call.request.supports("elicitation"):
-            return (self._ask_modern if call.request.modern else self._ask_legacy)(call, describe)
-        if self.mode == "always":
-            raise _cannot_ask(call)
-        return describe()[1]
-
-    # -- questions
-
-    def _ask_legacy(self, call, describe):
-        """A real request to the client while the call waits; the target is read again when the answer is there."""
-        question, found = describe()
-        _settle(call, call.request.ask(_form(call, question))["confirm"])
-        call.forget()
-        if digest(describe()[1]) != digest(found):
-            raise _changed("the user was asked")
-        return found
-
-    def _ask_modern(self, call, describe):
-        """The first call ends with the question; the retry with the answer is a call of its own and reads anew."""
-        request = call.request
-        sealed = self._opened(request.state, request)
-        if request.state is not None and sealed is None:        # it expired or was used since check_state
-            raise _bad_state()
-        question, found = describe()
-        if sealed is None:
-            request.responses = {}                              # an answer to no question of ours
-            request.ask(_form(call, question), self._sealed(call, found))
-        if sealed["found"] != digest(found):
-            raise _changed("the user was asked")
-        answer = request.ask(_form(call, question), request.state)["confirm"]
-        if not self.signer.use(sealed):
-            raise _bad_state()
-        _settle(call, answer)
-        return found
-
-    # -- tokens
-
-    def _token(self, call, describe):
-        """Two calls for any client: the first answers with the plan and a token, the second carries it."""
-        given = (call.request.params.get("arguments") or {}).get(TOKEN)
-        if given is None:
-            question, found = describe()
-            token = self._sealed(call, found)
-            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
-                    "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
-            raise Instead(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question}, "\u2753"))
-        sealed = self._opened(given, call.request)
-        if sealed is None:
-            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, "
-                          "was used, or is older than %d minutes. Nothing was sent. Call without it to get a new one."
-                          % (LIFETIME // 60))
-        found = describe()[1]
-        if sealed["found"] != digest(found):
-            raise _changed("the confirm_token was given")
-        if not self.signer.use(sealed):
-            raise Failure("The confirm_token was used already. Nothing was done; call without it to get a new one.")
-        return found
-
-    # -- seals
-
-    def _sealed(self, call, found):
-        return self.signer.seal(dict(_bound(call.request), found=digest(found)))
+    def sealed(self, request, found):
+        """A seal (text) on what was found, good for this very tools/call."""
+        return self.signer.seal(dict(_bound(request), found=digest(found)))
 
     def _opened(self, sealed, request):
         """The payload of a seal that is good for this very tools/call, or None."""
         payload = self.signer.open(sealed)
         return payload if payload and all(payload[key] == value for key, value in _bound(request).items()) else None
+
+
+class _Asking:
+    """Asks for one tools/call; sealed: the payload of the requestState or token that it came with, or None."""
+
+    def __init__(self, consent, request, sealed):
+        self.consent, self.request, self.sealed = consent, request, sealed
+
+    def ask(self, call, describe):
+        """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
+        mode = self.consent.mode
+        if mode == "token":
+            return self._token(call, describe)
+        if mode != "off" and self.request.supports("elicitation"):
+            return (self._modern if self.request.modern else self._legacy)(call, describe)
+        if mode == "always":
+            raise _cannot_ask(call)
+        return describe()[1]
+
+    def _legacy(self, call, describe):
+        """A real request to the client while the call waits; the target is read again when the answer is there."""
+        question, found = describe()
+        _settle(call, self.request.ask(_form(call, question))["confirm"])
+        call.forget()
+        if digest(describe()[1]) != digest(found):
+            raise _changed("the user was asked")
+        return found
+
+    def _modern(self, call, describe):
+        """The first call ends with the question; the retry with the answer is a call of its own and reads anew."""
+        request, sealed = self.request, self.sealed
+        question, found = describe()
+        if sealed is None:
+            request.responses = {}                              # an answer to no question of ours
+            request.ask(_form(call, question), self.consent.sealed(request, found))
+        if sealed["found"] != digest(found):
+            raise _changed("the user was asked")
+        answer = request.ask(_form(call, question), request.state)["confirm"]
+        if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
+            raise _bad_state()
+        _settle(call, answer)
+        return found
+
+    def _token(self, call, describe):
+        """Two calls for any client: the first answers with the plan and a token, the second carries it."""
+        sealed = self.sealed
+        if sealed is None:
+            question, found = describe()
+            token = self.consent.sealed(self.request, found)
+            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
+                    "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
+            raise EarlyResult(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question},
+                                     "\u2753"))
+        found = describe()[1]
+        if sealed["found"] != digest(found):
+            raise _changed("the confirm_token was given")
+        if not self.consent.signer.use(sealed):
+            raise Failure("The confirm_token was used already. Call without it to get a new one.")
+        return found
 
 
 def _bound(request):
@@ -175,13 +182,13 @@ def _settle(call, answer):
     if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
         return
     why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
-    raise Declined("%s\nNothing was changed. If you saw no dialog, your client does not show it; the operator can set "
+    raise Declined("%s\nIf you saw no dialog, your client does not show it; the operator can set "
                    "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
                    "%s was not confirmed" % title(call.name))
 
 
 def _changed(since):
-    return Failure("The target changed since %s. Nothing was done; look at it and call again." % since)
+    return Failure("The target changed since %s. Look at it and call again." % since)
 
 
 def _bad_state():
@@ -191,7 +198,7 @@ def _bad_state():
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
     text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form "
-            "elicitation). Nothing was done. The operator can set PROXMOX_CONFIRM=token or auto.")
+            "elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal

@@ -59,8 +59,8 @@ class NotFound(LookupError):
     """A resource that does not exist."""
 
 
-class Cancelled(Exception):
-    """The client cancelled the request: nothing more is sent for it."""
+class Withdrawn(Exception):
+    """The client cancelled the request while its user was asked."""
 
 
 # ------------------------------------------------------------------------------------------------------------- requests
@@ -71,8 +71,8 @@ class Request:
     cancelled is a threading.Event; writing is true while a change is on its way to Proxmox (the call says so).
     """
 
-    #: Exceptions that are the protocol's affair: a call lets them pass.
-    aside = (RpcError, InputRequired, Cancelled)
+    #: Exceptions by which `ask` ends, but for an answer: a call lets them pass.
+    asks = (RpcError, InputRequired, Withdrawn)
 
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
@@ -243,12 +243,12 @@ class Server:
     def ask_client(self, request, method, params):
         """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given.
 
-        Cancelled when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
+        Withdrawn when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
         is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
         """
         while self.clock() < self._asking_from and not self._closed:
             if request.cancelled.wait(0.02):
-                raise Cancelled()
+                raise Withdrawn()
         question = _Question()
         with self._lock:
             if self._closed:
@@ -258,7 +258,7 @@ class Server:
             self._asked[ask_id] = request.question = question
         try:
             if request.cancelled.is_set():
-                raise Cancelled()
+                raise Withdrawn()
             self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
             end = self.clock() + ANSWER_WITHIN
             while not question.answered.wait(min(STILL_ASKING, max(0.0, end - self.clock()))) and self.clock() < end:
@@ -271,7 +271,7 @@ class Server:
             self.send({"jsonrpc": "2.0", "method": "notifications/cancelled",
                        "params": {"requestId": ask_id, "reason": "no longer needed"}})
         if request.cancelled.is_set():
-            raise Cancelled()
+            raise Withdrawn()
         return question.result
 
     # -- input
@@ -407,15 +407,14 @@ class Server:
             except InputRequired as question:
                 result = self._question(question)
             return encode({"jsonrpc": "2.0", "id": request.id, "result": result})
-        except Cancelled:
-            return None
         except RpcError as error:
             return _error(request.id, error.code, str(error), error.data)
-        except Exception as error:                          # a mistake of ours, or a result that JSON cannot say
-            if not request.cancelled.is_set():
-                import traceback
-                self.log("error", "internal error", method=request.method, error=repr(error),
-                         traceback=traceback.format_exc())
+        except Exception as error:
+            if request.cancelled.is_set():                  # however what served it was ended by that
+                return None
+            import traceback  # a mistake of ours, or a result that JSON cannot say
+            self.log("error", "internal error", method=request.method, error=repr(error),
+                     traceback=traceback.format_exc())
             return _error(request.id, INTERNAL, "Internal error")
 
     def _finished(self, row, request, result):

@@ -137,11 +137,8 @@ def _tool(host, resource, kind):
     """The name of the tool that answers for a resource: switched on, and its tier allowed; None when there is none."""
     for name in resource.tools:
         name = name(kind) if callable(name) else name
-        try:
-            host.guard.admit(host.entries[name])
+        if host.selection.off(host.entries[name]) is None:
             return name
-        except (KeyError, Refused):
-            continue
     return None
 
 

@@ -4,14 +4,17 @@ import threading
 import time
 
 from tools import RENAMED, find, surface
-from tools.base.call import Call, send
-from tools.base.failures import Declined, Failure, Instead, Refused
+from tools.base.answers import Result
+from tools.base.call import Call, without_handler
+from tools.base.failures import Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
-from tools.base.schema import ArgumentProblems, parse
-from tools.policy.audit import Audit, secrets
-from tools.policy.guard import Guard, Limiter
+from tools.base.schema import ArgumentProblems, parse, secrets
+from tools.policy.audit import Audit
+from tools.policy.guard import Guard
+from tools.policy.rate import Limiter
+from tools.policy.selection import Selection
 from tools.pve import text
-from tools.pve.client import Cancelled, Client, PveError, import_requests
+from tools.pve.client import Cancelled, Client, PveError
 from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 
@@ -20,15 +23,11 @@ UNREADABLE = "Proxmox answered with something that this tool cannot read, or the
 
 
 def demo_adapter(settings):
-    """What takes the network's place: the demo cluster when the settings ask for it, else None."""
-    if not settings.demo:
-        return None
-    try:
-        import_requests()
-    except PveError:
-        return object()         # never looked at: the client says at its first request that requests is missing
-    from tools.demo import DemoCluster
-    return DemoCluster()
+    """What makes the demo cluster, which takes the network's place, when the settings ask for it; else None."""
+    def demo_cluster():
+        from tools.demo import DemoCluster
+        return DemoCluster()
+    return demo_cluster if settings.demo else None
 
 
 class UnknownTool(LookupError):
@@ -44,13 +43,13 @@ class Answer:
         self.text, self.data, self.failed = text, data, failed
 
 
-class Request:
-    """Who asks, as a call sees it; an MCP request has the same attributes. This is nobody: no progress, no question."""
+class Nobody:
+    """Who asks, where nobody does: no progress, no question. A request of MCP has the same attributes."""
 
-    #: Exceptions that are the asker's own affair (a question to the user, say): a call lets them pass.
-    aside = ()
     #: Whether progress() reaches anybody; where not, no log is read for it.
     wants_progress = False
+    #: Exceptions by which it asks its user: a call lets them pass.
+    asks = ()
 
     def __init__(self):
         self.cancelled = threading.Event()
@@ -78,15 +77,14 @@ class Host:
     def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait):
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep = clock, sleep
-        self.guard, self.limiter = Guard(settings), Limiter(settings, clock)
+        self.selection, self.guard, self.limiter = Selection(settings), Guard(settings), Limiter(settings, clock)
         self.client = Client(settings, adapter=adapter, log=self.log, limiter=self.limiter, clock=clock,
                              sleep=None if sleep is wait else lambda seconds: sleep(threading.Event(), seconds))
-        self.audit = Audit(settings.audit_log, scrub, self.log)
+        self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
         self._apidoc = None
-        self._surface = {entry["name"]: entry for entry in surface()}
-        self.entries = {name: entry for name, entry in self._surface.items() if self.guard.listed(entry)}
-        for sentence in self.guard.warnings(self._surface):
+        self.entries = {entry["name"]: entry for entry in surface()}
+        for sentence in self.selection.warnings(self.entries):
             self.log("warning", sentence)
 
     def apidoc(self, cancelled=None):
@@ -97,72 +95,79 @@ class Host:
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None):
-        """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it."""
-        request = request or Request()
-        entry = self._surface.get(RENAMED.get(name, name))
+    def run(self, name, arguments, request=None, consent=None):
+        """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it.
+
+        request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's).
+        """
+        request = request or Nobody()
+        entry = self.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise UnknownTool(name)
         call = None
         try:
-            self.guard.admit(entry)
+            refusal = self.selection.refusal(entry)
+            if refusal is not None:
+                raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
-            call = Call(self, entry["name"], tool, parse(tool.args, arguments), request)
-            hide_here(secrets(call.args).values())
-            self.guard.arguments(call)
-            result = (tool.handler or send)(call)
-            if call.planned:
+            args = parse(tool.args, arguments)
+            hide_here(secrets(args).values())
+            call = Call(self, entry["name"], tool, args, request, consent or self.consent)
+            call.judge_arguments()
+            if call.node is None and "{node}" in tool.path and getattr(args, "vmid", None) is not None:
+                call.locate()
+            result = (tool.handler or without_handler)(call)
+            return self._plan(call) if call.planned else self._answered(result)
+        except EarlyResult as early:
+            return self._answered(early.result)
+        except (Failure, PveError, Misfit) as error:
+            if call is not None and call.planned and not isinstance(error, Refused):
                 return self._plan(call)
-            return self._answer(result.mark + " " + result.text, result.data)
+            if isinstance(error, (Refused, Declined)):
+                self.audit.refused(entry, arguments, error, self.settings, request, call and call.args)
+            if isinstance(error, Refused):
+                return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True))
+            fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
+            return self._failed("\u274c Error", getattr(error, "headline", None) or _what_failed(entry, call), error, fate)
+        except ArgumentProblems as error:
+            count = len(error.problems)
+            return self._failed("\u274c Error", "%s was not called: %s" % (
+                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error)
         except Cancelled:
             raise
-        except request.aside:
+        except request.asks:
             raise
-        except Instead as other:
-            return self._answer(other.result.mark + " " + other.result.text, other.result.data)
-        except Refused as error:
-            self.audit.refused(entry, arguments, error, self.settings, request, call and call.args)
-            return self._answer("\U0001f6ab Permission Denied: %s\n\n%s%s" % (
-                error.headline, error, _fate(entry, call, error)))
-        except ArgumentProblems as error:
-            return self._failure("%s was not called: %s" % (name, "an argument is wrong" if len(error.problems) == 1
-                                                            else "%d arguments are wrong" % len(error.problems)), error)
-        except (PveError, Failure, Misfit) as error:
-            if call is not None and call.planned:
-                return self._plan(call)
-            if isinstance(error, Declined):
-                self.audit.refused(entry, arguments, error, self.settings, request, call.args)
-            return self._failure(getattr(error, "headline", None) or _failed(entry, call),
-                                 "%s%s" % (error, _fate(entry, call, error)))
         except Exception as error:
             import traceback
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
                      traceback=traceback.format_exc())
-            changed = "Nothing was changed." if call is None or not call.writes else (
-                "A change was sent before that: look at the target before you repeat the call.")
-            return self._failure(_failed(entry, call), "%s (%s; the server's log on stderr has the details). %s" % (
-                UNREADABLE, type(error).__name__, changed))
+            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; the server's log on stderr has the "
+                                "details)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
         finally:
             hide_here(())
 
-    def _failure(self, headline, reason):
-        return self._answer("\u274c Error: %s\n\n%s" % (headline, reason))
+    def failed(self, entry, error):
+        """The Answer for a Failure before anything was looked at."""
+        return self._failed("\u274c Error", _what_failed(entry, None), error, _fate(entry, None, refused=True))
 
     def _plan(self, call):
-        requests = [{"method": verb, "path": "/api2/json" + path, "parameters": self.audit.scrubbed(params, call)}
-                    for verb, path, params in call.planned]
+        requests = [{"method": verb, "path": "/api2/json" + path,
+                     "parameters": self.audit.masked(params, secrets(call.args))} for verb, path, params in call.planned]
         lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
-        return self._answer("\u2705 " + "\n".join(lines), {"status": "dry-run", "requests": requests})
+        return self._answered(Result("\n".join(lines), {"status": "dry-run", "requests": requests}))
 
-    def _answer(self, body, data=None):
+    def _failed(self, kind, headline, reason, fate=""):
+        """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
+        body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
+        return Answer(text.fit(body, text.CAP // 4), failed=True)
+
+    def _answered(self, result):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
-        body = text.visible(scrub(body))
-        if data is None:
-            return Answer(text.fit(body, text.CAP // 4), failed=True)
-        data, weight = _harmless(data)
+        body = text.visible(scrub("%s %s" % (result.mark, result.text)))
+        data, weight = _harmless(result.data)
         room = text.CAP - weight
         if room < 2000:
             data, room = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
@@ -184,13 +189,7 @@ def _harmless(data):
     return data, len(whole)
 
 
-def _fate(entry, call, error):
-    """The last line of a failure, of a tool that changes something: whether it did."""
-    sent = call is not None and call.writes or "othing was" in str(error)
-    return "\nNothing was sent." if entry["changes"] and not sent else ""
-
-
-def _failed(entry, call):
+def _what_failed(entry, call):
     """"Start VM failed for VM 100", as far as it is known."""
     whose = ""
     if call is not None and getattr(call.args, "vmid", None):
@@ -198,3 +197,13 @@ def _failed(entry, call):
     elif call is not None and getattr(call.args, "node", None):
         whose = " on node %s" % call.args.node
     return "%s failed%s" % (title(entry["name"]), whose)
+
+
+def _fate(entry, call, refused=False, broken=False):
+    """What became of the changes of a call that failed, as a sentence: the one place that says it."""
+    outcomes = set(call.outcomes if call is not None else ()) - {"unsent"}
+    if "unknown" in outcomes:
+        return "What happened is not known: look at the target before you repeat the call."
+    if broken and outcomes:
+        return "A change was sent before that: look at the target before you repeat the call."
+    return "Nothing was sent." if not outcomes and (refused or entry["changes"]) else ""

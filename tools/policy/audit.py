@@ -14,9 +14,8 @@ import stat
 import threading
 import time
 
-from tools.base.schema import fields
 from tools.pve.client import PveError
-from tools.pve.scrub import is_secret
+from tools.pve.scrub import is_secret, scrub, scrub_ours
 from tools.pve.text import cut, stamp
 
 try:
@@ -48,32 +47,35 @@ class Entry:
 
 
 class Audit:
-    """Writes to `path` (str), or nowhere when it is None. scrub(value) takes secrets out of anything JSON.
+    """Writes to `path` (str), or nowhere when it is None.
 
     log(level, event, **fields): told when an outcome could not be noted. now() gives epoch seconds, sleep(seconds)
     waits.
     """
 
-    def __init__(self, path, scrub, log=None, now=time.time, sleep=time.sleep):
-        self.path, self.scrub = path, scrub
+    def __init__(self, path, log=None, now=time.time, sleep=time.sleep):
+        self.path = path
         self._log, self._now, self._sleep = log or (lambda level, event, **fields: None), now, sleep
         self._lock = threading.Lock()
         self._open_entries = set()          # without an outcome yet
 
     # -- what a call notes
 
-    def begin(self, call, verb, path, params):
-        """Note the intent; PveError when the log cannot be written. Returns what `end` and `task` want."""
+    def begin(self, call, verb, path, params, hidden=()):
+        """Note the intent; PveError when the log cannot be written. Returns what `end` and `task` want.
+
+        call: who does it (name, args, request, host.settings); hidden: names of its arguments that are secret.
+        """
         if self.path is None:
             return None
         node, vmid = _target(path, params, call.args)
         line = dict(event="intent", **self._who(call.name, call.host.settings, call.request))
-        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, parameters=self.scrubbed(params, call),
-                    arguments=self.scrubbed(vars(call.args), call))
+        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, parameters=self.masked(params, hidden),
+                    arguments=self.masked(vars(call.args), hidden))
         try:
             entry = Entry(self._append(line), call.name, node, vmid)
         except Unwritable as error:
-            raise PveError("%s, so nothing may be changed; nothing was sent. Make it writable, or unset "
+            raise PveError("%s, so nothing may be changed. Make it writable, or unset "
                            "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
         self._open_entries.add(entry)
         return entry
@@ -84,7 +86,7 @@ class Audit:
             self._open_entries.remove(entry)
         except KeyError:                    # None, or `close` was first
             return
-        self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(error))
+        self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(scrub(error)))
 
     def close(self):
         """The process ends: what has no outcome yet has an unknown one. Never raises."""
@@ -108,15 +110,16 @@ class Audit:
                  for name, value in list(arguments.items())[:50]}
         node, vmid = _target("", {}, args or _Plain(shown))
         line = dict(event="refused", **self._who(entry["name"], settings, request))
-        line.update(node=node, vmid=vmid, arguments=self._clean(shown), outcome="refused",
+        line.update(node=node, vmid=vmid, arguments=self.masked(shown), outcome="refused",
                     error=_cut(getattr(error, "headline", None) or str(error)))
         self._try(line)
 
-    def scrubbed(self, params, call):
-        """`params` (dict) without None, with the values of secret arguments and parameters as ***, long texts cut."""
-        hidden = secrets(call.args)
-        return self._clean({name: "***" if name in hidden or value in hidden.values() else value
-                            for name, value in params.items() if value is not None})
+    @staticmethod
+    def masked(params, hidden=()):
+        """`params` (dict) without None, secrets as *** (by their names: a value that a caller calls a secret must not
+        blank what stands elsewhere), long texts cut. hidden: names of arguments that are secret."""
+        return scrub_ours({name: "***" if name in hidden else _value(name, value)
+                           for name, value in params.items() if value is not None})
 
     def problem(self):
         """Why the log cannot be written, in a sentence; None when it can, or there is none. Makes the file."""
@@ -145,11 +148,8 @@ class Audit:
         try:
             self._append(line)
         except Unwritable as error:             # what is done is done; the next change is refused
-            line = json.dumps(self.scrub(line), default=str)
+            line = json.dumps(scrub(line), default=str)
             self._log("error", "audit", message="%s; not noted: %s" % (error, line))
-
-    def _clean(self, shown):
-        return self.scrub({name: _value(name, value) for name, value in shown.items()})
 
     def _append(self, line):
         """Write one line; its seq. Unwritable when that is not possible."""
@@ -167,7 +167,7 @@ class Audit:
                 os.close(handle)                # and the lock with it
 
     def _encode(self, line, seq, prev):
-        line = dict({"seq": seq, "time": stamp(self._now())}, **self.scrub(line))
+        line = dict({"seq": seq, "time": stamp(self._now())}, **scrub_ours(line))
         for key in ("", "parameters", "arguments", "error"):
             if key in line:
                 line[key] = "(too long)"
@@ -243,20 +243,6 @@ class Audit:
                 pass
             raise OSError(28, "no space left on device")
         os.fsync(handle)
-
-
-def secrets(args):
-    """{name: value} of the arguments of a call that are secret and were given: marked so, or called so inside an
-    object."""
-    found = {}
-    for field in fields(type(args)):
-        value = getattr(args, field.name)
-        if field.arg.secret and value:
-            found[field.name] = value
-        elif field.type is dict:
-            found.update({name: str(part) for name, part in (value or {}).items()
-                          if is_secret(name) and isinstance(part, (str, int, float)) and len(str(part)) > 4})
-    return found
 
 
 def _given(value, schema, checked):

@@ -145,7 +145,8 @@ class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
-    fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one (demo, tests).
+    fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or what makes
+    it (demo, tests).
     log(level, event, **fields). limiter.take(changing) may raise PveError. clock() and sleep(seconds): for tests.
     """
 
@@ -221,7 +222,8 @@ class Client:
             if self._session is not None:
                 return
             requests = import_requests()
-            adapter = self._adapter or _trusting(self._settings, self._log)
+            adapter = self._adapter() if callable(self._adapter) else (
+                self._adapter or _trusting(self._settings, self._log))
             from http.cookiejar import DefaultCookiePolicy
             session = requests.Session()
             session.trust_env = False

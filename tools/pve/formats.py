@@ -224,7 +224,7 @@ def parse_upid(text):
     return Upid(**fields)
 
 
-_OWNER = (r"(?:^|/)(?:vm|base|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
+_OWNER = (r"(?:^|/)(?:vm|base|basevol|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
           r"|^([0-9]+)/")
 
 

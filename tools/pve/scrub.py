@@ -96,20 +96,29 @@ def hide_here(secrets):
 
 
 def scrub(value):
-    """A text, or every text in a list, tuple or dict, with registered secrets, token headers and tickets as ***."""
+    """A text, or every text in a list, tuple or dict, with registered secrets, those of this thread's call, token
+    headers and tickets as ***."""
+    return _scrub(value, getattr(_here, "forms", ()))
+
+
+def scrub_ours(value):
+    """As `scrub`, but for the secrets of this thread's call: for questions and records, where a caller must not be able
+    to blank a text by calling it a password. What they show of arguments is masked by name."""
+    return _scrub(value, ())
+
+
+def _scrub(value, more):
     if isinstance(value, str):
-        for form in _forms:
-            if form in value:
-                value = value.replace(form, _MASK)
-        for form in getattr(_here, "forms", ()):
-            if form in value:
-                value = value.replace(form, _MASK)
+        for forms in (_forms, more):
+            for form in forms:
+                if form in value:
+                    value = value.replace(form, _MASK)
         if "PVE" in value:
             for pattern, replacement in _TOKEN_PATTERNS:
                 value = pattern.sub(replacement, value)
         return value
     if isinstance(value, dict):
-        return {scrub(key): item if type(item) is int else scrub(item) for key, item in value.items()}
+        return {_scrub(key, more): item if type(item) is int else _scrub(item, more) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [scrub(item) for item in value]
+        return [_scrub(item, more) for item in value]
     return value

@@ -1,0 +1,167 @@
+"""Whom a request to Proxmox reaches: the guests and nodes that its path and parameters name, and what it does not name.
+
+Guests, nodes, volumes and tasks are looked for wherever Proxmox takes one: in the path, as newid, target, vmid lists,
+volume ids, UPIDs, HA and replication ids. What is reached without being named is said by the table of endpoints.
+"""
+import re
+
+from tools.policy import endpoints
+from tools.pve.formats import on, owner_of, parse_upid
+
+_NODE_IN_PATH = re.compile(r"/nodes/([^/]+)")
+_GUEST_IN_PATH = re.compile(
+    r"/(?:qemu|lxc|vms)/([0-9]+)(?=/|\Z)|/ha/resources/(?:(?:vm|ct):)?([0-9]+)|/replication/([0-9]+)-")
+_TASK_IN_PATH = re.compile(r"/tasks/(UPID:[^/]+)")
+_VOLUME_IN_PATH = re.compile(r"/storage/[^/]+/content/(.+)")
+_CREATES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)")
+_NAMED_IN_ACL = re.compile(r"/(?:vms/([0-9]+)|nodes/([^/]+))\Z")
+_TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100", "100@local" (imgdel)
+_SID = re.compile(r"(?:\b(?:vm|ct):|\A)([0-9]+)\b")
+
+_GUESTS = {"vmid", "vmids", "newid", "target-vmid", "vms", "guest", "guests"}
+_NODES = {"node", "nodes", "node-list", "target", "target-node", "check-node", "node-id", "exitnodes"}
+_SIDS = {"sid", "resource", "resources"}
+_READ_VOLUMES = {"archive", "ostemplate", "iso", "cdrom"}
+_VOLUMES = re.compile(r"archive|ostemplate|iso|cdrom|volid|volume|volumes|image|import-from"
+                      r"|(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp|rootfs|unused)\d*")
+#: Where `target` is not a node: a name in the matchers, a volume of a copy.
+_OTHER_TARGETS = re.compile(r"/cluster/(?:notifications|sdn|metrics)|/storage|/nodes/[^/]+/storage/[^/]+/content/")
+#: What makes a request that names guests reach others too (vzdump, backup jobs).
+_MORE_GUESTS = ("all", "pool", "exclude")
+#: Parts of a volume's name that are no guest's: images of installers, templates, snippets.
+_OF_NOBODY = re.compile(r"(?:[^:]+:)?(?:iso|vztmpl|snippets|import)/")
+
+#: How a guest is named: it is new (made by this request), only read by a request that changes another, or changed.
+NEW, READ, CHANGED = "new", "read", "changed"
+
+
+class Reach:
+    """What a request names and reaches. verb, path (below /api2/json, decoded), params (dict).
+
+    effect     endpoints.READS, ADDS, CHANGES or LOSES
+    nodes      set of names
+    guests     {vmid: NEW, READ or CHANGED}
+    everyone   bool: it may reach guests that it does not name
+    """
+
+    def __init__(self, verb, path, params):
+        self.verb, self.path, self.params = verb, path, params
+        self.nodes, self.guests = set(), {}
+        self._unowned = False                               # it names a volume whose owner cannot be told
+        self._in_path()
+        for name, value in params.items():
+            if value is not None:
+                self._parameter(name.replace("_", "-"), value)
+        endpoint, self.effect = endpoints.find(verb, path), endpoints.effect(verb, path, params)
+        if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot" and self.effect != endpoints.LOSES:
+            self.guests = {vmid: READ for vmid in self.guests}          # the guest goes on undisturbed
+        self.everyone = self.effect != endpoints.READS and (
+            endpoint.reach in (endpoints.EVERYBODY, endpoints.NODE)
+            or endpoint.reach == endpoints.GUEST and not self.guests
+            or endpoint.reach == endpoints.LISTED and (
+                not self.guests or any(on(params.get(name)) or (name != "all" and params.get(name))
+                                       for name in _MORE_GUESTS))
+            or self._unowned)
+
+    @property
+    def changes(self):
+        """Whether it can change something."""
+        return self.effect != endpoints.READS
+
+    def new_rows(self, rows):
+        """{vmid: row} of the guests that it makes, as far as the request tells pool and tags; rows: those there are."""
+        made = {}
+        for vmid, how in self.guests.items():
+            if how == NEW and vmid not in rows:
+                # a clone has its source's tags too
+                sources = [other for other, way in self.guests.items() if way == READ] if "newid" in self.params else []
+                tags = [self.params.get("tags")] + [rows.get(source, {}).get("tags") for source in sources]
+                made[vmid] = {"vmid": vmid, "pool": self.params.get("pool"),
+                              "node": self.params.get("target") or next(iter(self.nodes), None),
+                              "tags": ";".join(str(tag) for tag in tags if tag)}
+        return made
+
+    # -- what it names
+
+    def _add(self, vmid, how=CHANGED):
+        vmid = int(vmid)
+        if how == CHANGED or vmid not in self.guests:
+            self.guests[vmid] = how
+
+    def _in_path(self):
+        self.nodes.update(_NODE_IN_PATH.findall(self.path))
+        how = READ if self.path.endswith("/clone") else CHANGED
+        for groups in _GUEST_IN_PATH.findall(self.path):
+            self._add(next(group for group in groups if group), how)
+        for upid in _TASK_IN_PATH.findall(self.path):
+            self._task(upid)
+        for volume in _VOLUME_IN_PATH.findall(self.path):
+            self._volume(volume, CHANGED if self.verb != "GET" else READ)
+
+    def _parameter(self, name, value):
+        values = [str(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
+        parts = [part for one in values for part in re.split(r"[,;\s\0]+", one) if part]
+        if name in _GUESTS:
+            new = name == "newid" or (name == "vmid" and _CREATES.fullmatch(self.path))
+            for number in re.findall(r"[0-9]{3,9}", " ".join(parts)):
+                self._add(number, NEW if new else CHANGED)
+        elif name in _NODES and not (name == "target" and _OTHER_TARGETS.match(self.path)):
+            self.nodes.update(re.sub(r":\d+\Z", "", part) for part in parts)        # HA groups: "pve1:2"
+        elif name == "source" and self.path.startswith("/cluster/replication"):
+            self.nodes.update(parts)
+        elif name in _SIDS or (name == "id" and "/replication" in self.path):
+            for part in parts:
+                for vmid in _SID.findall(part):
+                    self._add(vmid)
+        elif name == "upid":
+            for part in parts:
+                self._task(part)
+        elif name == "path":
+            for vmid, node in (_NAMED_IN_ACL.match(one).groups() for one in values if _NAMED_IN_ACL.match(one)):
+                if vmid:
+                    self._add(vmid)
+                else:
+                    self.nodes.add(node)
+        elif _VOLUMES.fullmatch(name) or (name == "target" and "/content/" in self.path):
+            for part in parts:
+                how = READ if name in _READ_VOLUMES or part.startswith("import-from=") else CHANGED
+                self._volume(part, how)
+
+    def _task(self, upid):
+        task = parse_upid(upid)
+        if task is not None:
+            self.nodes.add(task.node)
+            if _TASK_ID.match(task.id):
+                self._add(_TASK_ID.match(task.id).group(1))
+
+    def _volume(self, volume, how):
+        key, equals, value = volume.partition("=")
+        if equals and key not in ("import-from", "file", "volume"):
+            return                                      # another key of a property string
+        volume = value if equals else volume
+        vmid = owner_of(volume if ":" in volume else ":" + volume)          # a path, or a name in a storage's content
+        if vmid is not None and vmid >= 100:
+            self._add(vmid, how)
+
+
+def guests_of_row(row):
+    """vmids (list of int) that a row of any list of Proxmox's is about; empty when it names none."""
+    for key in ("vmid", "guest"):
+        found = [int(part) for part in re.split(r"[,;\s]+", str(row.get(key) or "")) if part.isascii()
+                 and part.isdigit()]
+        if any(found):
+            return found
+    if row.get("sid"):
+        return [int(vmid) for vmid in _SID.findall(str(row["sid"]))]
+    task = parse_upid(row.get("upid"))
+    if task is not None:
+        match = _TASK_ID.match(task.id)
+        return [int(match.group(1))] if match else []
+    owner = owner_of(str(row.get("volid") or ""))
+    return [owner] if owner is not None and owner >= 100 else []
+
+
+def node_of_row(row):
+    """The node that a row of any list of Proxmox's is about, or None."""
+    task = parse_upid(row.get("upid"))
+    return row.get("node") or (row.get("name") if row.get("type") == "node" else None) or (task and task.node)

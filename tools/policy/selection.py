@@ -1,0 +1,107 @@
+"""Which tools this server has: PROXMOX_TOOLSETS, _TOOLS, _DISABLED_TOOLS, _READ_ONLY and _ALLOW_ELEVATED.
+
+Looked at before anything of a tool is imported, so an `entry` here is a line of tools.json (a dict).
+"""
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from tools import RENAMED
+
+#: The tools of the original task, in its order: what PROXMOX_TOOLSETS=mission means.
+MISSION = tuple("proxmox_" + name for name in """
+    get_nodes get_node_status get_cluster_status get_next_vmid get_vms get_vm_status get_storage get_vm_config
+    get_lxc_config start_lxc start_vm stop_lxc stop_vm shutdown_lxc shutdown_vm reboot_lxc reboot_vm pause_vm resume_vm
+    delete_lxc delete_vm clone_lxc clone_vm resize_lxc resize_vm create_snapshot_lxc create_snapshot_vm
+    list_snapshots_lxc list_snapshots_vm rollback_snapshot_lxc rollback_snapshot_vm delete_snapshot_lxc
+    delete_snapshot_vm create_backup_lxc create_backup_vm list_backups restore_backup_lxc restore_backup_vm
+    delete_backup add_disk_vm add_mountpoint_lxc resize_disk_vm resize_disk_lxc remove_disk_vm remove_mountpoint_lxc
+    move_disk_vm move_disk_lxc add_network_vm add_network_lxc update_network_vm update_network_lxc remove_network_vm
+    remove_network_lxc execute_vm_command list_templates create_lxc create_vm get_node_disks get_node_disk_smart
+    get_node_lvm get_node_zfs get_node_network get_node_dns get_network_iface
+    """.split())
+
+#: A few reads, a task's end, and the three tools that reach everything, for clients that pay for tools:
+#: PROXMOX_TOOLSETS=minimal.
+MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api_search api_describe api_call".split())
+
+#: Toolsets and tools for every day, for clients that take 40 tools at most: PROXMOX_TOOLSETS=daily.
+DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
+    "proxmox_" + name for name in "get_overview get_guest_ips create_backup_vm create_backup_lxc list_backups "
+                                  "list_guests_without_backup".split())
+
+_MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
+
+#: word of PROXMOX_TOOLSETS -> whether it takes in an entry of the surface; other words are names of toolsets.
+_PRESETS = {"all": lambda entry: True,
+            "mission": lambda entry: entry["name"] in _MISSION,
+            "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
+            "readonly": lambda entry: not entry["changes"],
+            "minimal": lambda entry: entry["name"] in _MINIMAL}
+
+
+class Refusal(NamedTuple):
+    """Why something is not allowed here: headline (str, what is refused), reason (str, by which setting)."""
+
+    headline: str
+    reason: str
+
+
+class Selection:
+    """The tools of one Settings."""
+
+    def __init__(self, settings):
+        self._settings = settings
+        self._former = {new: old for old, new in RENAMED.items()}
+
+    def hidden_by(self, entry):
+        """The variable that hides a tool altogether, or None."""
+        settings = self._settings
+        if settings.read_only and entry["changes"]:
+            return "PROXMOX_READ_ONLY"
+        if settings.toolsets != ("all",) and not any(
+                _PRESETS[word](entry) if word in _PRESETS else word == entry["toolset"] for word in settings.toolsets):
+            return "PROXMOX_TOOLSETS"
+        if settings.tools and not self._matches(settings.tools, entry["name"]):
+            return "PROXMOX_TOOLS"
+        if settings.disabled_tools and self._matches(settings.disabled_tools, entry["name"]):
+            return "PROXMOX_DISABLED_TOOLS"
+        return None
+
+    def off(self, entry):
+        """The setting (variable, or variable=value) that keeps a tool from being used, or None."""
+        variable = self.hidden_by(entry)
+        if variable is None and entry["tier"] != "basic" and not self._settings.allow_elevated and not (
+                entry["endpoint"].startswith("ANY ")):      # what a call of any endpoint needs depends on the call
+            return "PROXMOX_ALLOW_ELEVATED=false"
+        return variable
+
+    def refusal(self, entry):
+        """The Refusal of a call of a tool, or None."""
+        variable = self.off(entry)
+        if variable is None:
+            return None
+        if variable == "PROXMOX_READ_ONLY":
+            return Refusal("%s changes something and this server only reads" % entry["name"],
+                           "PROXMOX_READ_ONLY=true is set; it beats every other setting.")
+        if variable == "PROXMOX_ALLOW_ELEVATED=false":
+            return Refusal("%s is an elevated tool and they are switched off" % entry["name"],
+                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
+        return Refusal("%s is switched off on this server" % entry["name"],
+                       "%s in the server's environment leaves it out." % variable)
+
+    def _matches(self, words, name):
+        names = (name, name[len("proxmox_"):], self._former.get(name, name))
+        return any(fnmatchcase(one, word) for word in words for one in names)
+
+    def warnings(self, names):
+        """Sentences on words of PROXMOX_TOOLS and PROXMOX_DISABLED_TOOLS that match none of the names of all tools."""
+        found = []
+        for variable, words in (("PROXMOX_TOOLS", self._settings.tools),
+                                ("PROXMOX_DISABLED_TOOLS", self._settings.disabled_tools)):
+            for word in words:
+                if not any(self._matches((word,), name) for name in names):
+                    import difflib
+                    near = difflib.get_close_matches(word, names, 1, 0.7)
+                    found.append("%s: no tool is called %s%s." % (
+                        variable, word, " (did you mean %s?)" % near[0] if near else ""))
+        return found
