@@ -685,14 +685,5 @@ def test_nothing_runs_code_starts_programs_or_listens(path):
             raise AssertionError("%s:%d: print writes into the protocol" % (path, node.lineno))
 
 
-def test_proxmox_knows_nothing_of_mcp():
-    """Imports go one way: tools/pve imports nothing from outside itself."""
-    for path in _sources():
-        if os.sep + os.path.join("tools", "pve") + os.sep in path:
-            with open(path, encoding="utf-8") as stream:
-                for found in re.findall(r"^\s*(?:from|import) (tools[\w.]*)", stream.read(), re.MULTILINE):
-                    assert found.startswith("tools.pve"), (path, found)
-
-
 def test_a_refusal_is_no_error_of_the_program():
     assert issubclass(Refused, Failure)

@@ -1,0 +1,99 @@
+"""The house: a file in tools/ is a toolset, what it stands on has a floor with a name, and imports go one way.
+
+    mcp -> the registry (tools/__init__.py) -> toolsets -> base -> policy -> pve        demo -> pve
+
+An import inside a function counts like any other, and so does a text that is a module's name (sys.modules[...]).
+"""
+import ast
+import functools
+import os
+
+import tools
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tools.__file__)))
+#: From below to above.
+FLOORS = ("pve", "policy", "base", "toolsets", "registry", "mcp", "start")
+#: (module, what it imports from above), until it does so no longer.
+KNOWN = {
+    ("tools.policy.selection", "tools"),
+    ("tools.policy.settings", "tools"),
+    ("tools.policy.settings", "tools.demo"),
+}
+
+
+@functools.lru_cache(maxsize=None)
+def modules():
+    """Every module of the program: name -> tree."""
+    paths = [os.path.join(ROOT, "proxmox_mcp.py")]
+    for folder, _, names in os.walk(os.path.join(ROOT, "tools")):
+        paths += [os.path.join(folder, name) for name in names if name.endswith(".py")]
+    found = {}
+    for path in paths:
+        name = os.path.relpath(path, ROOT)[:-3].replace(os.sep, ".")
+        with open(path, encoding="utf-8") as stream:
+            found[name[:-len(".__init__")] if name.endswith(".__init__") else name] = ast.parse(stream.read())
+    return found
+
+
+def imported(name):
+    """What a module imports of the program: [(module, whether in a function)]."""
+    tree, found = modules()[name], []
+    late = {inner for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))
+            for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        named = []
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            within = [node.module + "." + alias.name for alias in node.names]
+            named = [one if one in modules() else node.module for one in within]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("tools."):
+            named = [node.value]
+        found += [(one, node in late) for one in named if one in modules()]
+    return found
+
+
+def floor(name):
+    parts = name.split(".")
+    if parts[0] != "tools":
+        return "start"
+    return "registry" if len(parts) == 1 else "toolsets" if parts[1] in tools.TOOLSETS else parts[1]
+
+
+def wrong(name, other, late):
+    """Whether an import goes against the direction."""
+    here, there = floor(name), floor(other)
+    if "demo" in (here, there):
+        lazily = late and name in ("tools.mcp.run", "tools.mcp.app")
+        return not (there == "pve" or here == there or lazily)
+    if here == there:
+        return here == "toolsets"
+    return FLOORS.index(here) < FLOORS.index(there)
+
+
+def test_imports_go_one_way():
+    assert {(name, other) for name in modules() for other, late in imported(name) if wrong(name, other, late)} == KNOWN
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    ways = {name: {other for other, _ in imported(name)} - {name} for name in modules()}
+    while ways:
+        ends = {name for name, others in ways.items() if not others & set(ways)}
+        assert ends, sorted(ways)
+        ways = {name: others for name, others in ways.items() if name not in ends}
+
+
+def test_the_direction_is_looked_at_where_it_matters():
+    found = {(floor(name), floor(other)) for name in modules() for other, _ in imported(name)}
+    assert {("start", "mcp"), ("mcp", "registry"), ("mcp", "base"), ("toolsets", "base"), ("toolsets", "pve"),
+            ("base", "policy"), ("base", "pve"), ("policy", "pve"), ("demo", "pve"), ("mcp", "demo")} <= found
+    assert ("tools.ssh", True) in imported("tools.mcp.app") and ("tools.pve.text", False) in imported("tools.guests")
+    assert wrong("tools.guests", "tools.nodes", True) and wrong("tools.mcp.cli", "tools.demo", True)
+    assert wrong("tools.pve.client", "tools.policy.guard", True) and wrong("tools.demo", "tools.policy.guard", False)
+    assert wrong("tools.mcp.run", "tools.demo", False) and not wrong("tools.mcp.run", "tools.demo", True)
+
+
+def test_a_file_in_tools_is_a_toolset():
+    found = set(os.listdir(os.path.join(ROOT, "tools"))) - {"__pycache__"}
+    assert found == {toolset + ".py" for toolset in tools.TOOLSETS} | {
+        "__init__.py", tools.SURFACE, "base", "policy", "mcp", "pve", "demo"}
