@@ -57,7 +57,7 @@ def test_guests_without_backup_where_only_root_may_ask():
     answering(bench, "/cluster/backup-info/not-backed-up", (403, "Permission check failed (user != root@pam)"))
     answer = ok(bench.run("proxmox_list_guests_without_backup"))
     assert items(answer, "vmid") == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
-    assert "Proxmox's own list is for root@pam only" in answer.text
+    assert "Proxmox shows its own list to root@pam only" in answer.text
     assert bench.sent() == [FIND, "GET /cluster/backup"] or "GET /cluster/backup" in bench.sent()
     answering(bench, "/cluster/backup-info/not-backed-up", (500, "boom"))
     assert bench.run("proxmox_list_guests_without_backup").failed
@@ -97,10 +97,10 @@ def test_updates():
     assert {"package": "pve-manager", "old": "9.1.1", "new": "9.1.4", "origin": "Proxmox",
             "title": "Proxmox Virtual Environment Management Tools"} in answer.data["items"]
     assert items(Bench().run("proxmox_list_updates", node="pve1", name="qemu*"), "package") == ["qemu-server"]
-    assert "None of 5 updates fits." in ok(Bench().run("proxmox_list_updates", node="pve1", name="zzz")).text
+    assert "None of 5 updates fits zzz." in ok(Bench().run("proxmox_list_updates", node="pve1", name="zzz")).text
     bench = Bench()
     answering(bench, "/nodes/pve1/apt/update", [])
-    assert "was not fetched lately" in ok(bench.run("proxmox_list_updates", node="pve1")).text
+    assert "was not refreshed lately" in ok(bench.run("proxmox_list_updates", node="pve1")).text
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
@@ -136,7 +136,7 @@ def test_pools():
     answer = ok(Bench().run("proxmox_list_pools"))
     assert answer.data["items"] == [{"poolid": "lab", "guests": 2},
                                     {"poolid": "production", "guests": 4, "comment": "what customers see"}]
-    assert "None of 2 pools fits." in ok(Bench().run("proxmox_list_pools", name="zzz")).text
+    assert "None of 2 pools fits zzz." in ok(Bench().run("proxmox_list_pools", name="zzz")).text
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
     assert "lacks Pool.Audit" in ok(bench.run("proxmox_list_pools")).text
 
@@ -204,11 +204,11 @@ def test_a_running_task_is_stopped_after_a_yes():
     bench = Bench(consent=consent)
     upid = running(bench)["upid"]
     assert bench.run("proxmox_cancel_task", upid=upid).failed and bench.sent(reads=False) == []
-    assert "Stop the running task vzdump of 104 on node pve1, begun by root@pam" in consent.question
+    assert "Stop the running task vzdump of 104 on node pve1, started by root@pam" in consent.question
     assert upid in consent.question
     consent.yes = True
     answer = ok(bench.run("proxmox_cancel_task", upid=upid))
-    assert "The task vzdump of 104 on node pve1 was stopped." in answer.text and "may leave a lock" in answer.text
+    assert "The task vzdump of 104 on node pve1 was stopped." in answer.text and "may leave the guest locked" in answer.text
     assert answer.data["upid"] == upid and answer.data["task_status"] == "stopped"
     answer = bench.run("proxmox_cancel_task", upid=upid)
     assert answer.failed and "The task vzdump of 104 on node pve1 is over" in answer.text

@@ -160,7 +160,7 @@ def test_without_the_page_calls_go_unchecked_and_say_so():
     bench = Bench(cluster=Bare())
     answer = ok(bench.run(CALL, verb="GET", path="/pools"))
     assert bench.sent() == ["GET /version", "GET /pools"] and answer.data["total"] == 2
-    assert "Sent without a check against the host's API schema, which cannot be had" in answer.text
+    assert "Sent without a check against the host's API schema, which cannot be read" in answer.text
     answer = ok(bench.run(CALL, verb="POST", path="/pools", parameters={"poolid": "web"}))
     assert bench.sent() == ["POST /pools poolid=web"] and "Sent without a check" in answer.text
     answer = bench.run(CALL, verb="POST", path="/pools", parameters={"pool": "web"})

@@ -167,7 +167,7 @@ def test_a_guest_that_was_to_start_is_looked_at():
         return reply
     bench.host.client.request = still
     answer = bench.run("proxmox_create_vm", node="pve1", vmid=301, storage="local-lvm", start=True, wait=60)
-    assert "started on" not in answer.text and "is not running (yet)" in answer.text and answer.data["running"] is False
+    assert "started on" not in answer.text and "is not running yet" in answer.text and answer.data["running"] is False
 
 
 def test_a_creation_that_outlasts_the_wait_is_not_told_as_done():

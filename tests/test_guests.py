@@ -128,13 +128,13 @@ def test_ten_thousand_guests_fit():
         assert bench.sent() == [ALL] and weight(answer) <= 25000 and answer.data["items"]
     assert len(answer.data["items"]) == 50 and answer.data["total"] == 10000
     assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nBy node: node01 500, ")
-    assert "The next page: offset=50. To narrow: node, type, status, pool, tag, name." in answer.text
+    assert "The next page: offset=50. To narrow: node, type, status, pool, tag, name, template." in answer.text
 
 
 def test_only_what_is_shown_is_normalised(monkeypatch):
     shape, seen = guests.GUESTS, []
-    each = shape._each
-    monkeypatch.setattr(shape, "_each", lambda row: seen.append(row["vmid"]) or each(row))
+    each = shape.each
+    monkeypatch.setattr(shape, "each", lambda row: seen.append(row["vmid"]) or each(row))
     support.Bench(guests=10000).run("proxmox_get_vms", limit=3, offset=10)
     assert len(seen) == 3
 
@@ -298,7 +298,7 @@ def test_pending_changes_are_said_and_secrets_are_not():
     assert answer.data["pending"] == [
         {"key": "cores", "now": 2, "then": 4}, {"key": "memory", "now": "4096", "then": "8192"},
         {"key": "net0", "now": "virtio=BC:24:11:00:01:50,bridge=vmbr0,firewall=1", "removed": True}]
-    assert "Waits for a restart of the guest (the values above have it already):\n  cores: 2 -> 4\n" in answer.text
+    assert "Waits for a restart of the guest (the values above include it):\n  cores: 2 -> 4\n" in answer.text
     assert "-> (removed)" in answer.text and "memory: 8 GiB" in answer.text
     assert "***" not in answer.text and "cipassword=(set, not shown)" in answer.text
     assert answer.data["cloud_init"]["sshkeys"] == ["ssh-ed25519 AAAAC3Nz...DemoDemo admin@example"]

@@ -157,7 +157,7 @@ def test_an_old_agent_knows_less():
     answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
     assert "/m049 (ext4): -" in answer.text and "... and 20 more" in answer.text and answer.data["total"] == 70
     answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": []})
-    assert "It names no file system." in ok(bench.run("proxmox_get_vm_guest_info", vmid=100)).text
+    assert "The agent reports no file systems." in ok(bench.run("proxmox_get_vm_guest_info", vmid=100)).text
 
 
 # -------------------------------------------------------------------------------------------------------------- history
@@ -216,10 +216,10 @@ def test_pending_changes():
     pending(bench)
     bench.cluster.world.guests[100].pending["cipassword"] = "**********"
     answer = ok(bench.run("proxmox_get_pending", vmid=100))
-    assert "3 changes wait for a restart of guest 100 (web01)" in answer.text
+    assert "3 changes waiting for a restart of VM 100" in answer.text
     assert {"key": "cores", "now": "4", "then": "8"} in answer.data["items"]
     assert next(row for row in answer.data["items"] if row["key"] == "net1")["removed"] is True
-    assert "No change waits for a restart of guest 101" in ok(bench.run("proxmox_get_pending", vmid=101)).text
+    assert "0 changes waiting for a restart of VM 101" in ok(bench.run("proxmox_get_pending", vmid=101)).text
     assert bench.run("proxmox_get_pending", vmid=999).failed
 
 

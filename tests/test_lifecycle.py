@@ -2,10 +2,11 @@
 import pytest
 
 from support import Asked, Bench
-from tools.base.failures import Failure, explained
+from tools.base.failures import TaskFailure, explained
 from tools.lifecycle import EXPLAINED
 from tools.mcp.run import Nobody
 from tools.pve.client import Cancelled
+from tools.pve.task import Outcome
 
 RESOURCES = "GET /cluster/resources type=vm"
 V107, C203, V100, C200 = "/nodes/pve3/qemu/107", "/nodes/pve3/lxc/203", "/nodes/pve1/qemu/100", "/nodes/pve1/lxc/200"
@@ -253,17 +254,16 @@ def test_a_guest_that_does_not_react_goes_on_and_that_is_said():
     guest_of(bench, 100).guest["deaf"] = True
     answer = bench.run("proxmox_shutdown_vm", vmid=100, wait=300)
     assert answer.failed and "got timeout" in answer.text, answer.text
-    assert "runs on" in answer.text and "guest agent" in answer.text and "ACPI" in answer.text
+    assert "keeps running" in answer.text and "guest agent" in answer.text and "ACPI" in answer.text
     assert "proxmox_stop_vm" in answer.text
     assert guest_of(bench, 100).running
 
 
 def test_the_lock_after_a_stop_is_explained():
-    class Call:
-        kind, host = "qemu", Bench().host
-    said = "The task qmstart failed: can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
-    text = str(explained(Call, Failure(said), EXPLAINED))
-    assert text.startswith(said) and "a guest for up to 30 s after a stop" in text and "then try again" in text
+    failure = TaskFailure(Outcome("UPID:x", type="qmstart", status="stopped", exitstatus="can't lock file "
+                                  "'/var/lock/qemu-server/lock-100.conf' - got timeout"))
+    text = explained(failure, EXPLAINED, "qemu", "root@pam!demo")
+    assert text.startswith(str(failure)) and "a guest for up to 30 s after a stop" in text and "then try again" in text
 
 
 # ------------------------------------------------------------------------------------------------------------------ HA

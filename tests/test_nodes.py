@@ -40,7 +40,7 @@ def with_answers(tool, answers, **arguments):
 def test_disks():
     answer = run("proxmox_get_node_disks", node="pve2")
     assert answer.text.startswith("\u2705 5 disks on node pve2\nDISK ")
-    assert "/dev/sdd fails by SMART (FAILED!): back up" in answer.text
+    assert "/dev/sdd is failing, says SMART (FAILED!): back up" in answer.text
     free = [row["devpath"] for row in answer.data["items"] if "used" not in row]
     assert free == ["/dev/sde"] and "free" in answer.text
     answer = run("proxmox_get_node_disks", node="pve3")

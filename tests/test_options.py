@@ -251,7 +251,7 @@ def test_a_dry_run_of_options():
 def test_cloud_init_is_made_anew_where_there_is_a_drive():
     bench = Bench()
     bench.cluster.world.guests[105].conf["ciuser"] = "someone"
-    assert "made anew" in ok(bench.run("proxmox_regenerate_cloudinit_vm", vmid=105)).text
+    assert "made again" in ok(bench.run("proxmox_regenerate_cloudinit_vm", vmid=105)).text
     assert bench.cluster.world.guests[105].guest["cloudinit"]["ciuser"] == "someone"
     answer = bench.run("proxmox_regenerate_cloudinit_vm", vmid=100)
     assert answer.failed and "has no cloud-init drive" in answer.text and bench.sent(reads=False) == []

@@ -10,8 +10,8 @@ RESOURCES = "GET /cluster/resources type=vm"
 V100, V107, C202, C203 = "/nodes/pve1/qemu/100", "/nodes/pve3/qemu/107", "/nodes/pve2/lxc/202", "/nodes/pve3/lxc/203"
 
 
-def _create(path, params):
-    return ["GET %s/feature feature=snapshot" % path, "POST %s/snapshot %s" % (path, params)]
+def _create(path, params, *looks):
+    return ["GET %s/feature feature=snapshot" % path, *looks, "POST %s/snapshot %s" % (path, params)]
 
 
 def _rollback(path, name, params=""):
@@ -27,7 +27,7 @@ CASES = [
     ("proxmox_create_snapshot_vm", {"node": "pve1", "vmid": 100, "snapname": "now", "description": "a & b = c"},
      _create(V100, "description=a & b = c snapname=now")),
     ("proxmox_create_snapshot_vm", {"node": "pve1", "vmid": 100, "name": "now", "vmstate": True, "wait": 600},
-     _create(V100, "snapname=now vmstate=1") + ["GET %s/snapshot" % V100]),
+     _create(V100, "snapname=now vmstate=1", "GET %s/status/current" % V100)),
     ("proxmox_create_snapshot_lxc", {"node": "pve3", "vmid": 203, "snapname": "now", "description": "x"},
      _create(C203, "description=x snapname=now")),
     ("proxmox_rollback_snapshot_vm", {"node": "pve1", "vmid": 100, "snapname": "fresh-install", "wait": 600},
@@ -53,12 +53,12 @@ def test_the_list_is_a_tree_and_says_where_the_guest_stands():
     assert [row["name"] for row in answer.data["items"]] == ["fresh-install", "before-upgrade"]
     assert answer.data["items"][1]["parent"] == "fresh-install" and answer.data["items"][1]["vmstate"] is True
     assert "\u2514\u2500 before-upgrade" in answer.text and "You are here" not in answer.text
-    assert answer.data["current"] == "before-upgrade" and answer.data["total"] == 2
+    assert [row["name"] for row in answer.data["items"] if row.get("current")] == ["before-upgrade"] and answer.data["total"] == 2
 
 
 def test_no_snapshots():
     answer = Bench().run("proxmox_list_snapshots_vm", vmid=107)
-    assert not answer.failed and "VM 107 has no snapshots" in answer.text and answer.data["items"] == []
+    assert not answer.failed and "0 snapshots of VM 107" in answer.text and answer.data["items"] == []
 
 
 def test_the_tree_keeps_branches_together_and_loses_none():
@@ -73,7 +73,7 @@ def test_a_broken_snapshot_is_shown_as_such():
     bench = Bench()
     meddle_state(bench, 203, "clean", "delete")
     answer = bench.run("proxmox_list_snapshots_lxc", vmid=203)
-    assert answer.data["items"][0]["snapstate"] == "delete" and "BROKEN OR IN WORK" in answer.text
+    assert answer.data["items"][0]["snapstate"] == "delete" and "INCOMPLETE" in answer.text
 
 
 def meddle_state(bench, vmid, name, state):
@@ -117,14 +117,14 @@ def test_an_incomplete_snapshot_is_not_rolled_back_to():
 
 @pytest.mark.parametrize("tool, arguments, parts", [
     ("proxmox_rollback_snapshot_vm", {"vmid": 100, "snapname": "fresh-install"},
-     ["Set VM 100 (web01) on node pve1 back to snapshot fresh-install (taken 2025-10-03", "\"after the installation\"",
+     ["Roll VM 100 (web01) on node pve1 back to snapshot fresh-install (taken 2025-10-03", "\"after the installation\"",
       "is lost",
       "It is running and is stopped hard; it stays stopped (start=true starts it again)",
       "Newer snapshots exist (before-upgrade)"]),
     ("proxmox_rollback_snapshot_vm", {"vmid": 100, "snapname": "fresh-install", "start": True},
      ["then it is started again"]),
     ("proxmox_rollback_snapshot_vm", {"vmid": 100, "snapname": "before-upgrade"},
-     ["goes on from the memory in the snapshot"]),
+     ["continues from the memory in the snapshot"]),
     ("proxmox_delete_snapshot_lxc", {"vmid": 202, "snapname": "weekly-1"},
      ["Delete snapshot weekly-1 of container 202 (files) on node pve2"]),
 ])
@@ -147,8 +147,8 @@ def test_create_takes_it():
     assert answer.data["snapname"] == "now" and answer.data["type"] == "qmsnapshot"
 
 
-@pytest.mark.parametrize("vmid, says, vmstate", [(100, "Its memory is in it.", True),
-                                                 (107, "the VM was not running", False)])
+@pytest.mark.parametrize("vmid, says, vmstate", [(100, ", with its memory", True),
+                                                 (107, ", without its memory: the VM is not running", False)])
 def test_memory_is_said_to_be_in_it_only_if_it_is(vmid, says, vmstate):
     answer = Bench().run("proxmox_create_snapshot_vm", vmid=vmid, snapname="now", vmstate=True, wait=600)
     assert says in answer.text and answer.data["vmstate"] is vmstate
@@ -178,7 +178,7 @@ def test_a_guest_that_does_not_start_after_a_rollback():
     guest_of(bench, 203).snapshots["clean"]["conf"]["net0"] = "name=eth0,bridge=vmbr9"
     answer = bench.run("proxmox_rollback_snapshot_lxc", vmid=203, snapname="clean", start=True, wait=600)
     assert not answer.failed and answer.data["state"] == "stopped"
-    assert "It was to be started and is not running (yet): proxmox_list_tasks vmid=203 shows why." in answer.text
+    assert "It should have started and is not running yet: proxmox_list_tasks vmid=203 shows why." in answer.text
 
 
 def test_zfs_only_goes_back_to_the_newest():

@@ -14,7 +14,7 @@ from tools.base.answers import Result
 from tools.base.command import (AGENT, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT,
                                 ask_agent, confirm, ended, not_run, plain, split)
 from tools.base.edit import release
-from tools.base.failures import Failure, explained
+from tools.base.failures import Failure
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -53,15 +53,12 @@ def execute(call):
     confirm(call)
     if release(call) < (8, 0):                          # there one string that is split at NULs (format string-alist)
         params["command"] = "\0".join(params["command"])
-    try:
-        started = call.send(**params)
-    except PveError as error:
-        raise explained(call, error, AGENT) from None
+    started = call.send(**params)
     if call.planned:
         return None
     began, pid = call.host.clock(), started.get("pid") if isinstance(started, dict) else None
     if pid is None:
-        raise Failure("Proxmox answered without the number of a process: whether the command runs is not known.")
+        raise Failure("Proxmox answered without a process id: whether the command runs is not known.")
     return _told(call, pid, _end(call, pid), call.host.clock() - began)
 
 
@@ -107,9 +104,9 @@ def _end(call, pid):
                 return error
             if _GONE.search(str(error)):
                 raise Failure("The command was started (pid %s) and has ended, but its result is lost: the agent gives "
-                              "it out once, and that answer did not arrive. Do not repeat it unseen." % pid) from None
-            raise Failure("The command was started (pid %s), then the agent could no longer be asked: whether and how "
-                          "it ended is not known.\n%s" % (pid, error)) from None
+                              "it out once, and that answer did not arrive. Look before you repeat it." % pid) from None
+            raise Failure("The command was started (pid %s), then the agent stopped answering: whether and how it "
+                          "ended is not known.\n%s" % (pid, error)) from None
     return wait_for(look, _ended, call.args.timeout, call.sleep, call.host.clock,
                     lambda found: call.progress(None, "the command runs in %s" % call.subject), PAUSES)
 
@@ -146,5 +143,6 @@ def repaired(output):
 
 TOOLS = {
     "proxmox_execute_vm_command":
-        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True),
+        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True,
+             explains=AGENT),
 }

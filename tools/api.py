@@ -49,7 +49,8 @@ class Describe:
 class ApiCall(Paged):
     """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
     verb: Annotated[str, Arg("GET, POST, PUT or DELETE", min_length=1, aliases=("method",))] = REQUIRED
-    path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", min_length=1, max_length=2000, aliases=("endpoint",))] = REQUIRED
+    path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", min_length=1, max_length=2000,
+                             aliases=("endpoint",))] = REQUIRED
     parameters: Annotated[Optional[dict], Arg(aliases=("params",))] = None
     fields: Annotated[Optional[List[str]], Arg("of the answer")] = None
     wait: Wait = None
@@ -58,10 +59,10 @@ class ApiCall(Paged):
 # --------------------------------------------------------------------------------------------------- the host's schema
 
 _NOT_HAD = (
-    "The API schema of this host cannot be had, so endpoints can be neither searched nor described: %s\nIt is the page "
-    "/pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to "
+    "The API schema of this host cannot be read, so endpoints can be neither searched nor described: %s\nIt is the "
+    "page /pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to "
     "let it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
-    "(https://pve.proxmox.com/pve-docs/api-viewer/) tells paths and parameters.")
+    "(https://pve.proxmox.com/pve-docs/api-viewer/) shows paths and parameters.")
 
 
 def _schema(call):
@@ -100,7 +101,7 @@ def api_search(call):
         note = "Try other words%s." % (", or leave verb and prefix out" if verb or args.prefix else
                                        ", English ones as in Proxmox's documentation")
         if call.host.settings.demo:
-            note += " The demo cluster knows a part of the API only; a real host knows all of its own."
+            note += " The demo cluster knows only a part of the API; a real host knows all of it."
     return result(call, rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
 
 
@@ -194,7 +195,7 @@ def api_call(call):
     try:
         doc = call.host.apidoc(call.request.cancelled)
     except (PveError, ValueError) as error:
-        doc, note = None, "Sent without a check against the host's API schema, which cannot be had: %s" % (
+        doc, note = None, "Sent without a check against the host's API schema, which cannot be read: %s" % (
             str(error).split("\n")[0])
         path = _unchecked(path, parameters)
     if doc is not None:
@@ -268,7 +269,8 @@ def _refuse(call, verb, plain):
         raise Refused("It is never sent: %s." % why, request)
     if endpoints.find(verb, plain).command and not (settings.allowed_commands or settings.allow_unsafe_commands):
         raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
-                      "proxmox_execute_vm_command runs a plain command in a VM without.", "%s runs any command" % request)
+                      "proxmox_execute_vm_command runs a plain command in a VM without it.",
+                      "%s runs any command" % request)
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -314,15 +316,14 @@ def _list(call, doc, endpoint, request, data, extra, notes):
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
     if not data and endpoint is not None:
-        notes.append("An empty list may mean that the token may not see what is there. It takes: %s." % text.line(
+        notes.append("An empty list may mean that the token may not see what is there. It needs: %s." % text.line(
             doc.describe(endpoint, ("-",))["privilege"], 400))
     total = text.normal("int", extra.get("total"))
     if total is not None and total > len(data):
-        notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) get others." % total)
+        notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) reach the rest." % total)
     shape = _Rows(ready, [_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
     headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
-    narrow = "fields, or the endpoint's own parameters"
-    return result(call, data, headline, "\n".join(notes), narrow, shape, request=request)
+    return result(call, data, headline, "\n".join(notes), shape, request=request)
 
 
 class _Rows(Table):
@@ -350,7 +351,7 @@ def _object(call, request, data, notes):
         found["data"] = text.smaller(data, text.BUDGET // 2)
         body = text.cut(body, text.BUDGET // 3)
         found["shortened"] = "too long for one answer"
-        notes.append("It was shortened; fields=KEY,KEY shows some keys alone. All keys: %s." % _keys(data))
+        notes.append("It was shortened; fields=KEY,KEY shows only some keys. All keys: %s." % _keys(data))
     return result(call, found, request, "\n".join([body or "(an empty object)"] + notes))
 
 

@@ -5,9 +5,8 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Table, result
 from tools.base.call import NAMES
-from tools.base.edit import act
-from tools.base.failures import Failure, explained
-from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, named
+from tools.base.failures import Failure
+from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, name, named
 from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import usable, volume_size
@@ -63,11 +62,11 @@ BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int
 
 EXPLAINED = (
     (r"max backup limit",
-     "Nothing was removed, for that was not asked: delete old backups (proxmox_delete_backup), or use prune=true."),
+     "Nothing was removed, as that was not asked for: delete old backups (proxmox_delete_backup), or use prune=true."),
     (r"(?:lzop|zstd|pigz|gzip).*exit code 127",
      "The node lacks the program for this; use compress=zstd, which is always there."),
     (r"remove protected volume",
-     "Take its protection off first, if that is meant (proxmox_update_backup protected=false)."),
+     "Take its protection off first, if that is intended (proxmox_update_backup protected=false)."),
     (r"vm is running|overwrite running container|CT \d+ is running", "Stop it first (proxmox_stop_{kind})."),
     (r"does not support container directories",
      "Give a storage that takes container disks (content rootdir); proxmox_get_storage shows them."),
@@ -146,8 +145,8 @@ def list_backups(call):
     if rows:
         head += ", %s" % text.size(sum(row.get("size", 0) for row in rows))
     notes = ["Not read: %s." % "; ".join(missed)] if missed else []
-    return result(call, rows, head, "\n".join(notes if rows else notes + [UNSEEN]), "storage, vmid",
-                        **({"not_read": missed} if missed else {}))
+    return result(call, rows, head, "\n".join(notes if rows else notes + [UNSEEN]),
+                  **({"not_read": missed} if missed else {}))
 
 
 # ------------------------------------------------------------------------------------------------------- backing up
@@ -162,17 +161,14 @@ def create(call):
     if call.args.notes:
         # One line: PVE::VZDump turns \n and \\ back, and fills in {{guestname}} {{node}} {{vmid}} {{cluster}}.
         params["notes-template"] = re.sub(r"\r\n?|\n", r"\\n", call.args.notes.replace("\\", "\\\\"))
-    try:
-        answer = call.send(**params)
-        if answer is not None and parse_upid(answer) is None:
-            _refuse_wrong_node(call)        # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
-        outcome = call.follow(answer)
-    except (PveError, Failure) as error:
-        raise explained(call, error, EXPLAINED) from None
+    answer = call.send(**params)
+    if answer is not None and parse_upid(answer) is None:
+        _refuse_wrong_node(call)            # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
+    outcome = call.follow(answer)
     found, note = {"storage": storage, "name": state.get("name")}, None
     if outcome.upid and outcome.ok:
         found, note = _result(call, storage, parse_upid(outcome.upid).starttime, before, found)
-    return result(call, outcome, "%s backed up to %s" % (named(call, state), storage), note, **found)
+    return result(call, outcome, None, note, **found)
 
 
 def _result(call, storage, started, before, found):
@@ -251,16 +247,15 @@ def restore(call):
     if vmid in guests:
         call.confirm(lambda: _overwrite(call, guests[vmid], entry))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
-    outcome = act(call, EXPLAINED, vmid=vmid, storage=storage, unique=call.args.unique or None,
-                  start=call.args.start or None, **params)
+    outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
+                                    start=call.args.start or None, **params))
     state, note = afterwards(call, outcome, call.args.start)
     notes = [note] if note else []
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)
-    return result(call, outcome, "%s restored on %s from %s" % (named(call, state), call.node, archive), " ".join(notes),
-                     archive=archive, storage=storage, name=state.get("name"), state=condition(state),
-                     overwritten=True if vmid in guests else None)
+    return result(call, outcome, None, " ".join(notes), archive=archive, storage=storage, name=name(state),
+                  state=condition(state), overwritten=True if vmid in guests else None)
 
 
 def _overwrite(call, taken, entry):
@@ -304,29 +299,31 @@ def _root_storage(call):
 
 # --------------------------------------------------------------------------------------------------------- deleting
 
-def delete(call):
+def _deleting(call):
+    """Ask before a backup is deleted; what it was."""
     def describe():
         entry = the_backup(call, call.args.storage, call.args.volume)
         if on(entry.get("protected")):
             raise Failure("The backup %s is protected (%s). Take its protection off first, if that is meant "
                           "(proxmox_update_backup protected=false)." % (call.args.volume, about(entry)))
-        return ("Delete the backup %s (%s) for good?" % (call.args.volume, about(entry)),
-                dict(facts(entry), was=about(entry)))
-    found = call.confirm(describe)
-    outcome = act(call, EXPLAINED)
-    return result(call, outcome, "backup %s deleted (%s)" % (call.args.volume, found["was"]),
-                     **{key: value for key, value in found.items() if key != "was"})
+        return "Delete the backup %s (%s) for good?" % (call.args.volume, about(entry)), dict(
+            facts(entry), was=about(entry))
+    return call.confirm(describe)
 
 
 _CONTENT = "/nodes/{node}/storage/{storage}/content"
 _NEEDS = ("/storage Datastore.AllocateSpace", "/vms VM.Backup")
+_BACKED_UP, _RESTORED = "{subject} backed up to {storage}", "{subject} restored on {node} from {archive}"
 TOOLS = {
-    "proxmox_create_backup_vm": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
-    "proxmox_create_backup_lxc": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create),
+    "proxmox_create_backup_vm": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create, says=_BACKED_UP,
+                                     explains=EXPLAINED),
+    "proxmox_create_backup_lxc": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create, says=_BACKED_UP,
+                                      explains=EXPLAINED),
     "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
-    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore,
-                                      needs=("/vms VM.Allocate",) + _NEEDS),
-    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore,
-                                       needs=("/vms VM.Allocate",) + _NEEDS),
-    "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, delete, needs=_NEEDS),
+    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore, says=_RESTORED,
+                                      explains=EXPLAINED, needs=("/vms VM.Allocate",) + _NEEDS),
+    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore, says=_RESTORED,
+                                       explains=EXPLAINED, needs=("/vms VM.Allocate",) + _NEEDS),
+    "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, first=_deleting,
+                                  says="backup {volume} deleted ({was})", explains=EXPLAINED, needs=_NEEDS),
 }

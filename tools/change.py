@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import result
-from tools.base.edit import act, change
+from tools.base.edit import change
 from tools.base.failures import Failure
 from tools.base.guest import is_on, name, named
 from tools.base.row import ELEVATED, Guest, Tool, Waiting
@@ -53,7 +53,7 @@ class ResizeVm(Guest):
 
 _CLONE_HINTS = (
     (r"(?i)linked clone feature",
-     "A linked clone needs a template (or a snapshot on a storage that can); leave full out."),
+     "A linked clone needs a template (or a snapshot on a storage that supports it); leave full out."),
     (r"(?i)full clone feature",
      "This storage cannot copy the volume as it is now: shut the guest down and clone it without snapname, or clone a "
      "snapshot."),
@@ -77,7 +77,7 @@ def clone(call):
     params = dict(call.parameters(), newid=args.newid)
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
-    outcome = act(call, _CLONE_HINTS, **params)
+    outcome = call.follow(call.send(**params))
     got = args.hostname or (_name(call) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone" % (
         named(call, source), text.called(str(args.newid), got),
@@ -110,7 +110,7 @@ def resize(call):
     def work_out(config):
         before.update(config)
         return wanted
-    done = change(call, work_out, _RESIZE_HINTS)
+    done = change(call, work_out)
     parts = []
     for key, value in wanted.items():
         old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
@@ -136,8 +136,10 @@ def _amount(call, key, value):
 
 _SIZE = ("/vms VM.Config.CPU", "/vms VM.Config.Memory")
 TOOLS = {
-    "proxmox_clone_vm": Tool("POST /nodes/{node}/qemu/{vmid}/clone", ELEVATED, CloneVm, clone),
-    "proxmox_clone_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/clone", ELEVATED, Clone, clone),
-    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize, needs=_SIZE),
-    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize, needs=_SIZE),
+    "proxmox_clone_vm": Tool("POST /nodes/{node}/qemu/{vmid}/clone", ELEVATED, CloneVm, clone, explains=_CLONE_HINTS),
+    "proxmox_clone_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/clone", ELEVATED, Clone, clone, explains=_CLONE_HINTS),
+    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize, needs=_SIZE,
+                              explains=_RESIZE_HINTS),
+    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize, needs=_SIZE,
+                               explains=_RESIZE_HINTS),
 }

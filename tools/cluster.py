@@ -46,10 +46,6 @@ def _cpu(row):
 _LOAD = [Column("cpu", "CPU", "fraction", _cpu), Column("mem", "memory", "bytes", space("mem", "maxmem")),
          *data_only("int", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk")]
 _DISK = Column("disk", "root disk", "bytes", space("disk", "maxdisk"))
-NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
-              *data_only("text", "level", "ssl_fingerprint"))
-
-
 def _node(row):
     """A raw node without what is empty, and without the figures of one that is down."""
     stale = () if row.get("status") == "online" else ("cpu", "mem", "disk", "uptime")
@@ -57,21 +53,25 @@ def _node(row):
 
 
 def _online(names, online):
-    """"3 nodes, 2 online (offline: pve3)"; `online` is the set of those that are."""
+    """", 2 online (offline: pve3)", as it follows the number of nodes; `online` is the set of those that are."""
     lost = [name for name in names if name not in online]
     if not lost:
-        return text.plural(len(names), "node") + (", all online" if len(names) > 1 else ", online")
-    return "%s, %d online (offline: %s)" % (text.plural(len(names), "node"), len(names) - len(lost),
-                                            text.line(", ".join(lost), 400))
+        return ", all online" if len(names) > 1 else ", online"
+    return ", %d online (offline: %s)" % (len(names) - len(lost), text.line(", ".join(lost), 400))
 
 
-def get_nodes(call):
-    nodes = sorted(call.get("/nodes") or [], key=lambda row: row["node"])
-    online = {row["node"] for row in nodes if row.get("status") == "online"}
-    note = None
-    if any(row["node"] in online and "maxmem" not in row for row in nodes):
-        note = "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
-    return result(call, [_node(row) for row in nodes], _online([row["node"] for row in nodes], online), note)
+def _up(rows):
+    return {row["node"] for row in rows if row.get("status") == "online"}
+
+
+def _of_nodes(rows, call):
+    if any(row["node"] in _up(rows) and "maxmem" not in row for row in rows):
+        yield "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
+
+
+NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
+              *data_only("text", "level", "ssl_fingerprint"), each=_node, sort=("node",), notes=_of_nodes,
+              summary=lambda rows: _online([row["node"] for row in rows], _up(rows)))
 
 
 def _loads(row):
@@ -87,15 +87,6 @@ def _processor(row):
 def _boot(row):
     return str(row.get("boot_mode", "-")) + (", secure boot" if row.get("secureboot") else "")
 
-
-NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", "memory available", "bytes"),
-                    Column("swap", "swap", "bytes", space("swap", "maxswap")), _DISK, Column("uptime", kind="seconds"),
-                    Column("loadavg", "load (1, 5, 15 min)", "any", _loads),
-                    Column("wait", "waiting for I/O", "fraction"),
-                    Column("ksm_shared", "shared by KSM", "bytes"), Column("cpu_model", "processor", text=_processor),
-                    Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=_boot),
-                    *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"), *data_only("number", "mhz"),
-                    *data_only("bool", "secureboot"))
 
 #: what our data calls it -> where it is in the reply of /nodes/{node}/status
 _WHERE = {
@@ -113,15 +104,21 @@ def _within(reply, path):
     return reply
 
 
-def get_node_status(call):
-    reply = call.get("/nodes/{node}/status") or {}
+def _status(reply):
     found = {key: _within(reply, path) for key, path in _WHERE.items()}
-    found["node"] = call.args.node
-    found["kernel"] = _within(reply, ("current-kernel", "release")) or reply.get("kversion")
     loads = [text.normal("number", load) for load in reply.get("loadavg") or []]
-    found["loadavg"] = loads if loads and None not in loads else None
-    found["ksm_shared"] = found["ksm_shared"] or None
-    return result(call, found, "Node " + call.args.node)
+    return dict(found, kernel=_within(reply, ("current-kernel", "release")) or reply.get("kversion"),
+                loadavg=loads if loads and None not in loads else None, ksm_shared=found["ksm_shared"] or None)
+
+
+NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", "memory available", "bytes"),
+                    Column("swap", "swap", "bytes", space("swap", "maxswap")), _DISK, Column("uptime", kind="seconds"),
+                    Column("loadavg", "load (1, 5, 15 min)", "any", _loads),
+                    Column("wait", "waiting for I/O", "fraction"),
+                    Column("ksm_shared", "shared by KSM", "bytes"), Column("cpu_model", "processor", text=_processor),
+                    Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=_boot),
+                    *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"), *data_only("number", "mhz"),
+                    *data_only("bool", "secureboot"), each=_status)
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
@@ -185,7 +182,7 @@ def _missing(row, online):
 
 
 def _headline(cluster, members, online, note):
-    nodes = _online([row["node"] for row in members], online)
+    nodes = text.plural(len(members), "node") + _online([row["node"] for row in members], online)
     if cluster is None:
         return nodes if note else "A single node, no cluster: " + nodes
     quorum = "quorate" if on(cluster.get("quorate")) else \
@@ -241,8 +238,9 @@ def get_next_vmid(call):
 
 
 TOOLS = {
-    "proxmox_get_nodes": Tool("GET /nodes", BASIC, Nodes, get_nodes, NODES),
-    "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeStatus, get_node_status, NODE_STATUS),
+    "proxmox_get_nodes": Tool("GET /nodes", BASIC, Nodes, returns=NODES),
+    "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeStatus, returns=NODE_STATUS,
+                                    says="Node {node}"),
     "proxmox_get_cluster_status": Tool("GET /cluster/status", BASIC, ClusterStatus, get_cluster_status, STATUS),
     "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NextVmid, get_next_vmid, NEXT),
 }

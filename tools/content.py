@@ -6,7 +6,6 @@ from urllib.parse import unquote, urlsplit
 
 from tools.base.answers import Table, result
 from tools.base.failures import Failure
-from tools.base.lists import pattern
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import volume_size
@@ -36,8 +35,8 @@ class DownloadUrl(OnNode):
     filename: Annotated[Optional[str], Arg(min_length=1, max_length=255)] = None
     checksum: Optional[str] = None
     checksum_algorithm: Annotated[Optional[str], Arg(
-        enum=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"), aliases=("checksum-algorithm",))] = None
-    verify_certificates: Annotated[Optional[bool], Arg(aliases=("verify-certificates",))] = None
+        enum=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"), parameter="checksum-algorithm")] = None
+    verify_certificates: Annotated[Optional[bool], Arg(parameter="verify-certificates")] = None
 
 
 @dataclass
@@ -63,28 +62,14 @@ class UpdateBackup(NodeArgs):
 
 # -------------------------------------------------------------------------------------------------------------- listing
 
-VOLUMES = Table("volume", Column("volid", kind="long"), Column("content"), Column("format"),
-                Column("size", kind="bytes"), Column("ctime", "made", "time"), Column("vmid", kind="int"),
-                Column("protected", kind="bool"), Column("notes"), each=lambda row: dict(row, size=volume_size(row)))
-
-
-def list_content(call):
-    args = call.args
-    rows = call.get("/nodes/{node}/storage/{storage}/content", content=args.content, vmid=args.vmid) or []
-    seen = len(rows)
-    if args.name:
-        fits = pattern(args.name)
-        rows = [row for row in rows if fits(row.get("volid")) or fits(str(row.get("volid")).partition(":")[2])]
-    rows = sorted(rows, key=lambda row: (str(row.get("content")), str(row.get("volid"))))
-    total = sum(volume_size(row) or 0 for row in rows)
-    note = None
-    if not seen:
-        note = ("Nothing, or the token may not see it: disks need Datastore.Audit on /storage/%s and VM.Config.Disk on "
-                "the guest, backups Datastore.AllocateSpace and VM.Backup." % args.storage)
-    elif not rows:
-        note = "None of %s fits %s." % (text.plural(seen, "volume"), text.line(args.name))
-    return result(call, rows, "%s on %s, %s in all" % (
-        text.plural(len(rows), "volume"), args.storage, text.size(total)), note, "content, vmid, name")
+VOLUMES = Table(
+    "volume", Column("volid", kind="long"), Column("content"), Column("format"), Column("size", kind="bytes"),
+    Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"), Column("notes"),
+    each=lambda row: dict(row, size=volume_size(row)), sort=("content", "volid"),
+    search=lambda row: [row.get("volid"), str(row.get("volid")).partition(":")[2]],
+    summary=lambda rows: ", %s in all" % text.size(sum(volume_size(row) or 0 for row in rows)),
+    empty="Nothing, or the token may not see it: disks need Datastore.Audit on /storage/{storage} and VM.Config.Disk "
+          "on the guest, backups Datastore.AllocateSpace and VM.Backup.")
 
 
 # ---------------------------------------------------------------------------------------------------------- downloading
@@ -107,8 +92,7 @@ def download_url(call):
                       % text.line(name))
     if bool(args.checksum) != bool(args.checksum_algorithm):
         raise Failure("The arguments checksum and checksum_algorithm belong together.")
-    outcome = call.follow(call.send(url=args.url, content=content, filename=name, checksum=args.checksum, **{
-        "checksum-algorithm": args.checksum_algorithm, "verify-certificates": args.verify_certificates}))
+    outcome = call.follow(call.send(**dict(call.parameters(), content=content, filename=name)))
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
     volid = "%s:%s/%s" % (args.storage, content, stored)
     return result(call, outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
@@ -128,30 +112,17 @@ def _file_of(url):
     return unquote(parts.path.rsplit("/", 1)[-1])
 
 
-APPLIANCES = Table("template", Column("template", kind="long"), Column("os", "OS"), Column("version"),
-                   Column("section"), Column("headline"))
+APPLIANCES = Table(
+    "template", Column("template", kind="long"), Column("os", "OS"), Column("version"), Column("section"),
+    Column("headline"), sort=("section", "template"),
+    search=lambda row: [row.get("template"), row.get("headline")],
+    notes=lambda rows, call: ["proxmox_download_appliance takes one."] if rows else [],
+    empty="On the node, `pveam update` gets the list.")
 
 
-def list_appliances(call):
-    rows = call.get("/nodes/{node}/aplinfo") or []
-    seen = len(rows)
-    if call.args.name:
-        fits = pattern(call.args.name)
-        rows = [row for row in rows if fits(row.get("template")) or fits(row.get("headline"))]
-    rows = sorted(rows, key=lambda row: (str(row.get("section")), str(row.get("template"))))
-    note = "proxmox_download_appliance takes one."
-    if not rows:
-        note = "None of %s fits %s." % (text.plural(seen, "template"), text.line(call.args.name)) if seen else (
-            "On the node, `pveam update` gets the list.")
-    return result(call, rows, None, note, "name")
-
-
-def download_appliance(call):
-    args = call.args
-    outcome = call.follow(call.send(storage=args.storage, template=args.template))
-    volid = "%s:vztmpl/%s" % (args.storage, args.template.rsplit("/", 1)[-1])
-    says = "Template %s was downloaded to %s on %s" % (text.line(args.template), args.storage, args.node)
-    return result(call, outcome, says, "For proxmox_create_lxc: ostemplate=%s" % text.line(volid, 300), volid=volid)
+def _volid(call):
+    """What a template is on its storage."""
+    return {"volid": "%s:vztmpl/%s" % (call.args.storage, call.args.template.rsplit("/", 1)[-1])}
 
 
 # -------------------------------------------------------------------------------------------------------------- backups
@@ -159,27 +130,29 @@ def download_appliance(call):
 def update_backup(call):
     args = call.args
     storage, _, name = args.volume.partition(":")
-    if not re.match(r"backup/", name):
+    if not name.startswith("backup/"):
         raise Failure("The volume %s is not a backup." % text.line(args.volume, 200))
     if args.notes is None and args.protected is None:
         raise Failure("Say what to change: notes or protected.")
-    params = {"notes": args.notes, "protected": args.protected}
-    answer = call.send(call.tool.path, {"storage": storage}, "PUT", **params)
+    answer = call.send(call.tool.path, {"storage": storage}, "PUT", **call.parameters())
     said = []
     if args.protected is not None:
         said.append("is protected now" if args.protected else "is not protected any more")
     if args.notes is not None:
         said.append("has new notes")
-    return result(call, call.follow(answer), "Backup %s %s" % (text.line(args.volume, 200), " and ".join(said)), volid=args.volume)
+    return result(call, call.follow(answer), "backup %s %s" % (text.line(args.volume, 200), " and ".join(said)),
+                  volid=args.volume)
 
 
 TOOLS = {
-    "proxmox_list_storage_content": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Content, list_content,
-                                         VOLUMES),
+    "proxmox_list_storage_content": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Content, returns=VOLUMES,
+                                         says="{count} on {storage}"),
     "proxmox_download_url": Tool("POST /nodes/{node}/storage/{storage}/download-url", ELEVATED, DownloadUrl,
                                  download_url),
-    "proxmox_list_appliances": Tool("GET /nodes/{node}/aplinfo", BASIC, Appliances, list_appliances, APPLIANCES),
-    "proxmox_download_appliance": Tool("POST /nodes/{node}/aplinfo", ELEVATED, DownloadAppliance, download_appliance),
+    "proxmox_list_appliances": Tool("GET /nodes/{node}/aplinfo", BASIC, Appliances, returns=APPLIANCES),
+    "proxmox_download_appliance": Tool("POST /nodes/{node}/aplinfo", ELEVATED, DownloadAppliance, first=_volid,
+                                       says="template {template} was downloaded to {storage} on {node}; "
+                                            "for proxmox_create_lxc: ostemplate={volid}"),
     "proxmox_update_backup": Tool("PUT /nodes/{node}/storage/{storage}/content/{volume}", ELEVATED, UpdateBackup,
                                   update_backup, needs=("/storage Datastore.AllocateSpace", "/vms VM.Backup")),
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 from urllib.parse import quote
 
 from tools.base.answers import Table, result
-from tools.base.edit import act, release
+from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, check_cidr, check_gateway, is_on
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
@@ -50,7 +50,7 @@ class CreateLxc(_New):
     ostemplate: Annotated[str, Arg("volid", format="volid")] = REQUIRED
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     password: Annotated[Optional[str], Arg(min_length=5, secret=True)] = None
-    ssh_public_keys: Annotated[Optional[str], Arg(aliases=("ssh-public-keys", "sshkeys"))] = None
+    ssh_public_keys: Annotated[Optional[str], Arg(parameter="ssh-public-keys", aliases=("sshkeys",))] = None
     rootfs_size: Annotated[str, Arg("GiB", aliases=("rootfs",))] = "8"
     swap: Optional[int] = None
     ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
@@ -105,7 +105,7 @@ def list_templates(call):
                          ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
                          "" if names else " for templates (content vztmpl)", call.node))
     rows.sort(key=lambda row: str(row.get("volid")))
-    return result(call, call.tool.returns.data(rows), note="\n".join(notes) or None, narrow="storage")
+    return result(call, call.tool.returns.data(rows), note="\n".join(notes) or None)
 
 
 # ------------------------------------------------------------------------------------------------------- what both need
@@ -139,7 +139,7 @@ def _one_way(call, *names):
 
 def _created(call, params, says, notes, **found):
     """Send the creation, follow its task, see whether the guest starts if it was to, and tell it."""
-    outcome = act(call, _HINTS, **params)
+    outcome = call.follow(call.send(**params))
     if call.args.start and outcome.ok:
         state, note = afterwards(call, outcome, True)
         found["running"] = running = not outcome.upid or is_on(state)
@@ -166,12 +166,8 @@ def create_lxc(call):
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     storage = storage_for(call, "rootdir")
-    params = {
-        "vmid": args.vmid, "ostemplate": args.ostemplate, "hostname": args.hostname, "password": args.password,
-        "ssh-public-keys": args.ssh_public_keys, "memory": args.memory, "swap": args.swap, "cores": args.cores,
-        "storage": storage, "rootfs": "%s:%s" % (storage, gib(size)), "net0": net0, "nameserver": args.nameserver,
-        "unprivileged": args.unprivileged, "features": features or None, "tags": args.tags, "pool": args.pool,
-        "onboot": args.onboot, "start": args.start}
+    params = dict(call.parameters(), storage=storage, rootfs="%s:%s" % (storage, gib(size)), net0=net0,
+                  features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
     notes = []
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
@@ -197,18 +193,15 @@ def create_vm(call):
                                          "firewall": True}, "model")
     win11 = args.ostype == "win11"
     bios = args.bios or ("ovmf" if win11 else None)
-    params = {
-        "vmid": args.vmid, "name": args.name, "memory": args.memory, "cores": args.cores or 1,
-        "sockets": args.sockets or 1, "cpu": args.cpu or _cpu(call), "ostype": args.ostype,
-        "scsihw": "virtio-scsi-single", "scsi0": disk, "net0": net0,
-        "ide2": property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
-        "bios": bios, "machine": args.machine or ("q35" if win11 else None), "agent": args.agent,
-        "efidisk0": "%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
-        "tpmstate0": "%s:1,version=v2.0" % storage if win11 else None,
-        "ciuser": args.ciuser, "cipassword": args.cipassword, "ipconfig0": args.ipconfig0,
-        "sshkeys": quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,      # format urlencoded
-        "tags": args.tags, "pool": args.pool, "onboot": args.onboot, "start": args.start}
-    if any(params[key] for key in ("ciuser", "cipassword", "ipconfig0", "sshkeys")):
+    params = dict(
+        call.parameters(), cores=args.cores or 1, sockets=args.sockets or 1, cpu=args.cpu or _cpu(call), scsi0=disk,
+        scsihw="virtio-scsi-single", net0=net0, bios=bios, machine=args.machine or ("q35" if win11 else None),
+        ide2=property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
+        efidisk0="%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
+        tpmstate0="%s:1,version=v2.0" % storage if win11 else None,
+        sshkeys=quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,         # format urlencoded
+        **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from")))
+    if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
         params["ide0"] = "%s:cloudinit" % storage
     notes = []
     if re.match(r"w", args.ostype):
@@ -227,6 +220,6 @@ def _cpu(call):
 TOOLS = {
     "proxmox_list_templates":
         Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, Templates, list_templates, TEMPLATES),
-    "proxmox_create_lxc": Tool("POST /nodes/{node}/lxc", ELEVATED, CreateLxc, create_lxc),
-    "proxmox_create_vm": Tool("POST /nodes/{node}/qemu", ELEVATED, CreateVm, create_vm),
+    "proxmox_create_lxc": Tool("POST /nodes/{node}/lxc", ELEVATED, CreateLxc, create_lxc, explains=_HINTS),
+    "proxmox_create_vm": Tool("POST /nodes/{node}/qemu", ELEVATED, CreateVm, create_vm, explains=_HINTS),
 }

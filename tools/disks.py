@@ -145,7 +145,7 @@ def _added(call, done, key, size, what, note, **found):
 
 _RESIZE_HINTS = (
     (r"shrinking disks is not supported|unable to shrink",
-     "Its real size is more than its config says; disks only grow."),
+     "Its real size is more than its config says, and disks only grow."),
     (r"snapshot", "Before Proxmox VE 8 a disk with snapshots cannot be grown; delete them first."),
 )
 
@@ -159,19 +159,19 @@ def grow(call):
             raise _Unchanged(disk)
         return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
     try:
-        done = change(call, work_out, _RESIZE_HINTS)
+        done = change(call, work_out)
     except _Unchanged as found:
         disk = found.disk
         if size < disk.size:
             raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
                 key, call.subject, text.size(disk.size), text.size(size))) from None
-        return result(call, call.follow(None), "%s: %s has %s already; nothing was sent" % (call.subject, key, text.size(size)),
-                           disk=key, size=size, volid=disk.volid, changed=False)
+        return result(call, call.follow(None), "%s: %s has %s already; nothing was sent" % (
+            call.subject, key, text.size(size)), disk=key, size=size, volid=disk.volid, changed=False)
     disk, new = Disk(key, done.before[key]), Disk(key, done.config.get(key, "")).size
     old, wanted = disk.size, (disk.size or 0) + size if grows else size
     now = text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size)
     says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "", now)
-    note = "Partitions and file systems inside are to be grown by the guest itself." if call.kind == "qemu" else None
+    note = "Partitions and file systems inside have to be grown by the guest itself." if call.kind == "qemu" else None
     if new and old and new <= old:
         raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
                       "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
@@ -241,10 +241,10 @@ def remove_disk(call):
     """Detaching keeps the volume as unusedN; destroying (force=1, or deleting an unusedN) asks first."""
     key = call.args.disk
     if not call.args.destroy and not key.startswith("unused"):
-        return _detach(call, key, _REMOVE_HINTS)
+        return _detach(call, key)
     found = call.confirm(lambda: _doomed(call, key))
     params = {"delete": key, "force": None if key.startswith("unused") else True, "digest": found["digest"]}
-    return _destroyed(call, sent(call, params, _REMOVE_HINTS), key, found)
+    return _destroyed(call, sent(call, params), key, found)
 
 
 def remove_mp(call):
@@ -252,7 +252,7 @@ def remove_mp(call):
     key, destroy = call.args.mp, call.args.destroy
     if key.startswith("unused"):
         found = call.confirm(lambda: _doomed(call, key))
-        return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}, _REMOVE_HINTS), key, found)
+        return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}), key, found)
     if not destroy:
         return _detach(call, key)
 
@@ -277,19 +277,19 @@ def remove_mp(call):
     if left is None:
         return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
     try:
-        done = sent(call, {"delete": left, "digest": config.get("digest")}, _REMOVE_HINTS)
+        done = sent(call, {"delete": left, "digest": config.get("digest")})
     except (PveError, Failure) as error:
         raise Failure("The mount point %s was detached and its volume %s is %s now, but it could not be destroyed: "
-                      "%s" % (key, found["volid"], left, error)) from None
+                      "%s" % (key, found["volid"], left, call.explained(error))) from None
     return _destroyed(call, done, key, found)
 
 
-def _detach(call, key, table=()):
-    """Take a disk out of the config. `table` is for `explained`."""
+def _detach(call, key):
+    """Take a disk out of the config."""
     def work_out(config):
         _disk(call, config, key)
         return {"delete": key}
-    done = change(call, work_out, table)
+    done = change(call, work_out)
     return _detached(call, done, key, Disk(key, done.before[key]))
 
 
@@ -333,7 +333,7 @@ def _detached(call, done, key, disk, more=None):
             says += ", not destroyed"
             notes.append("Its data is kept as %s; removing %s destroys it." % (where, where))
         elif disk.cloudinit:
-            notes.append("The cloud-init drive was deleted with it; Proxmox makes it anew when one is added.")
+            notes.append("The cloud-init drive was deleted with it; Proxmox makes a new one when it is added again.")
         elif disk.storage and not disk.cdrom and done.known:
             notes.append("No unused volume names it: it belongs to another guest, or a snapshot keeps it.")
         elif not disk.cdrom and done.known:
@@ -383,7 +383,7 @@ def move_disk(call):
                 " Give a format to convert it there." if call.kind == "qemu" else ""))
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
                 "format": getattr(args, "format", None)}
-    done = change(call, work_out, _MOVE_HINTS)
+    done = change(call, work_out)
     disk = Disk(args.disk, done.before[args.disk])
     volid, left = Disk(args.disk, done.config.get(args.disk, "")).volid or None, unused(done.config, disk.volid)
     says = "%s: %s (%s) moved to %s%s" % (call.subject, args.disk, disk, args.storage,
@@ -403,12 +403,18 @@ TOOLS = {
     "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk, needs=_NEW),
     "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint,
                                        needs=_NEW),
-    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, GrowVm, grow, repeats=False),
-    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, GrowLxc, grow, repeats=False),
+    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, GrowVm, grow, repeats=False,
+                                   explains=_RESIZE_HINTS),
+    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, GrowLxc, grow, repeats=False,
+                                   explains=_RESIZE_HINTS),
     "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk,
+                                   explains=_REMOVE_HINTS,
                                    needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
     "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp,
+                                          explains=_REMOVE_HINTS,
                                           needs=("/vms VM.Config.Disk",)),
-    "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk),
-    "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk),
+    "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk,
+                                 explains=_MOVE_HINTS),
+    "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk,
+                                  explains=_MOVE_HINTS),
 }

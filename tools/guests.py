@@ -148,7 +148,7 @@ def get_vms(call):
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
     return result(call, rows, headline, "\n".join(notes),
-                        "node, type, status, pool, tag, name", by_status=states, by_node=nodes)
+                  by_status=states, by_node=nodes)
 
 
 def _nothing(args, rows):
@@ -258,8 +258,8 @@ def get_storage(call):
     if any(row["state"] == "unknown" or row.get("not_on") for row in rows):
         notes.append("Where the state is unknown, the node is offline or does not reach the storage.")
     headline = text.plural(len(rows), "storage") + (" for " + text.line(content) if content else "")
-    headline += " on node " + node if node else " (a local one is another on each node)"
-    return result(call, rows, headline, "\n".join(notes), "node, content")
+    headline += " on node " + node if node else " (a local storage is a different one on each node)"
+    return result(call, rows, headline, "\n".join(notes))
 
 
 # ---------------------------------------------------------------------------------------------- configuration of guests
@@ -401,7 +401,7 @@ def get_config(call):
         parts.append("Other options: " + text.line(_pairs(others, "; "), 1500))
     if pending:
         parts.append("Waits for a restart of the guest (%s):" % (
-            "not in the values above" if args.current else "the values above have it already"))
+            "not in the values above" if args.current else "the values above include it"))
         parts.extend(map(_change, pending))
     if data.get("description"):
         parts.append("Description:\n" + text.quoted(data["description"], 2000))

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 from tools.base import guest
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.command import ask_agent
+from tools.base.command import AGENT, ask_agent
 from tools.base.failures import Failure
 from tools.base.lists import task_subject, without_backup
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
@@ -26,12 +26,12 @@ class Overview:
 
 @dataclass
 class Ips(Guest):
-    """IP addresses of a VM (by its agent) or a container."""
+    """IP addresses of a VM (from its guest agent) or a container."""
 
 
 @dataclass
 class GuestInfo(Guest):
-    """What a VM's agent tells: OS, host name, file systems and how full they are."""
+    """What a VM's guest agent reports: OS, host name, file systems and how full they are."""
 
 
 @dataclass
@@ -153,20 +153,16 @@ _LOCAL = ("127.", "::1/", "fe80:", "169.254.")
 
 
 def get_guest_ips(call):
-    row = call.guest()
-    ids = {"kind": row["type"]}
-    whose = "%s %s" % ("VM" if row["type"] == "qemu" else "Container", call.args.vmid)
-    if row["type"] == "qemu":
-        found = ask_agent(call, "network-get-interfaces") or []
+    name = call.guest().get("name")
+    if call.kind == "qemu":
+        found, why = ask_agent(call, "network-get-interfaces") or [], "The agent reports no interfaces."
     else:
-        found = call.get("/nodes/{node}/{kind}/{vmid}/interfaces", ids) or []
+        found, why = call.get("./interfaces") or [], "A container has none while it does not run."
     rows = [_interface(entry) for entry in found]
     reachable = [address.split("/")[0] for one in rows for address in one["addresses"]
                  if not address.startswith(_LOCAL)]
-    note = None if rows else "A container has none while it does not run." if row["type"] == "lxc" else (
-        "The agent names no interface.")
-    return result(call, IPS.data(rows), "%s (%s): %s" % (whose, text.line(row.get("name") or "-"), text.line(
-        ", ".join(reachable), 400) or "no address beyond its own host"), note)
+    return result(call, rows, "%s: %s" % (text.capital(text.called(call.subject, name)), text.line(
+        ", ".join(reachable), 400) or "no address beyond its own host"), None if rows else why)
 
 
 def _interface(entry):
@@ -188,15 +184,15 @@ def get_vm_guest_info(call):
     try:
         mounted = ask_agent(call, "get-fsinfo") or []
     except PveError as error:
-        return result(call, facts, call.subject, "File systems: %s" % error)
+        return result(call, facts, note="File systems: %s" % call.explained(error))
     systems = sorted(map(_filesystem, mounted), key=lambda row: row["mountpoint"])
     lines = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
         row.get("used"), row.get("total"))) for row in systems[:50]]
     if len(systems) > 50:
         lines.append("... and %d more" % (len(systems) - 50))
     facts.update(filesystems=systems[:50], total=len(systems))
-    note = "\n".join(["File systems:"] + lines) if lines else "It names no file system."
-    return result(call, facts, call.subject, note)
+    note = "\n".join(["File systems:"] + lines) if lines else "The agent reports no file systems."
+    return result(call, facts, note=note)
 
 
 def _filesystem(entry):
@@ -239,7 +235,7 @@ def get_history(call):
         raise Failure("Say whose history: vmid, or node, or node and storage.")
     if args.vmid:
         row = call.guest()
-        ids = {"kind": row["type"], "node": row["node"]}
+        ids = {"node": row["node"]}
         path = "/nodes/{node}/{kind}/{vmid}/rrddata"
         whose = "guest %s (%s)" % (args.vmid, text.line(row.get("name") or "-"))
     elif args.storage:
@@ -299,25 +295,22 @@ def chart(points, top=None):
 
 # -------------------------------------------------------------------------------------------------------------- pending
 
+def _waiting(entries):
+    return [{key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in change.items()}
+            for change in guest.changes(guest.pending(entries)[1])]
+
+
 PENDING = Table("change", Column("key", "option"), Column("now", kind="long"),
-                Column("then", "after a restart", "long"), Column("removed", kind="bool"))
-
-
-def get_pending(call):
-    row = call.guest()
-    entries = call.get("/nodes/{node}/{kind}/{vmid}/pending", {"kind": row["type"]}) or []
-    rows = PENDING.data([{key: ", ".join(map(str, value)) if isinstance(value, list) else value
-                          for key, value in change.items()} for change in guest.changes(guest.pending(entries)[1])])
-    count = "No change waits" if not rows else "1 change waits" if len(rows) == 1 else "%d changes wait" % len(rows)
-    return result(call, rows, "%s for a restart of guest %s (%s)" % (
-        count, call.args.vmid, text.line(row.get("name") or "-")))
+                Column("then", "after a restart", "long"), Column("removed", kind="bool"), rows=_waiting)
 
 
 TOOLS = {
     "proxmox_get_overview": Tool("GET /cluster/resources", BASIC, Overview, get_overview, OVERVIEW),
-    "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS),
+    "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS,
+                                  explains=AGENT),
     "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo,
-                                      get_vm_guest_info, INFO),
+                                      get_vm_guest_info, INFO, "{subject}", explains=AGENT),
     "proxmox_get_history": Tool("GET /nodes/{node}/{kind}/{vmid}/rrddata", BASIC, History, get_history, HISTORY),
-    "proxmox_get_pending": Tool("GET /nodes/{node}/{kind}/{vmid}/pending", BASIC, Pending, get_pending, PENDING),
+    "proxmox_get_pending": Tool("GET /nodes/{node}/{kind}/{vmid}/pending", BASIC, Pending, returns=PENDING,
+                                says="{count} waiting for a restart of {subject}"),
 }

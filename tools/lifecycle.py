@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Result, result
-from tools.base.edit import act, release
-from tools.base.failures import Failure, explained
+from tools.base.edit import release
+from tools.base.failures import Failure, TaskFailure
 from tools.base.guest import (at_stake, condition, glance, is_awake, is_hibernated, is_off, is_on, is_paused, look,
                               loss, name, named)
 from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting
@@ -38,7 +38,7 @@ class StartLxc(Waiting):
 @dataclass
 class StopLxc(Waiting):
     """Cut the power of a {guest}; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg(aliases=("overrule-shutdown",), published=False)] = None      # ends a shutdown task
+    overrule_shutdown: Annotated[Flag, Arg(parameter="overrule-shutdown", published=False)] = None   # ends one's task
 
 
 @dataclass
@@ -51,7 +51,7 @@ class StopVm(StopLxc):
 class Shutdown(Waiting):
     """Shut down a {guest} cleanly."""
     timeout: Timeout = None
-    force_stop: Annotated[Flag, Arg("then stop hard", aliases=("forceStop",))] = None
+    force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop")] = None
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Resume(Waiting):
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
     purge: Annotated[Flag, Arg("also from jobs and HA")] = None
-    destroy_unreferenced_disks: Annotated[Flag, Arg(aliases=("destroy-unreferenced-disks",), published=False)] = None
+    destroy_unreferenced_disks: Annotated[Flag, Arg(parameter="destroy-unreferenced-disks", published=False)] = None
 
 
 @dataclass
@@ -118,8 +118,8 @@ def _data(call, state, **more):
 
 EXPLAINED = (
     (r"powerdown failed|container did not stop",
-     "It did not shut down in time and runs on. A VM needs the guest agent (running inside, agent: 1 in its options) "
-     "or a system that reacts to the ACPI power button; a larger timeout may help. proxmox_stop_{kind} ends it hard."),
+     "It did not shut down in time and keeps running. A VM needs the guest agent (running inside, agent: 1 in its "
+     "options) or a system that reacts to the ACPI power button; a larger timeout may help. proxmox_stop_{kind} ends it hard."),
     (r"not running", "proxmox_start_{kind} starts it."),
     (r"is paused - cannot shutdown", "Resume it first (proxmox_resume_vm), or cut its power (proxmox_stop_{kind})."),
     (r"a template", "A template is only there to be cloned: proxmox_clone_{kind}."),
@@ -128,22 +128,21 @@ EXPLAINED = (
 )
 
 
-def carry_out(call, says, wished, state, again=False, **params):
+def carry_out(call, wished, state, again=False, says=None):
     """Send the row's request, follow its task, read what the guest is in and tell it.
 
-    says: "started"; wished: predicate of the state it is to reach; state: what it was in before; again: it is to go
-    through another state first (reboot), so that being as wished before means nothing.
+    wished: predicate of the state it is to reach; state: what it was in before; again: it is to go through another
+    state first (reboot), so that being as wished before means nothing; says: the headline, where it is not the row's.
     """
-    started = call.host.clock()
+    started, who = call.host.clock(), named(call, state)
     try:
-        outcome = call.follow(call.send(**params))
-    except (PveError, Failure) as error:
+        outcome = call.follow(call.send(**_given(call)))
+    except (PveError, TaskFailure) as error:
         if not again and re.search(r"already running|not running", str(error)):
             state = glance(call)
             if wished(state):
                 return unchanged(call, state)
-        raise explained(call, error, EXPLAINED) from None
-    says = "%s %s" % (named(call, state), says)
+        raise
     if outcome.upid is None or not outcome.ok:              # a dry run, or its end was not seen
         return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
@@ -152,23 +151,22 @@ def carry_out(call, says, wished, state, again=False, **params):
         None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read")), (0, 1, 1.5, 2.25, 3))
     if wished(now):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
-                         changed=True, ha=by_ha or None, **_data(call, now))
+                      changed=True, ha=by_ha or None, **_data(call, now))
     if by_ha or again:
-        return _not_yet(call, outcome, now, by_ha, named(call, state))
+        return _not_yet(call, outcome, now, by_ha, who)
     if not now:
-        return result(call, outcome, says, "What it is in now could not be read.", changed=True, name=state.get("name"))
+        return result(call, outcome, says, "Its state could not be read since.", changed=True, name=state.get("name"))
     raise Failure("The task %s ended with %s, but %s is %s now: it changed again by itself, or somebody changed it. "
                   "proxmox_list_tasks vmid=%s shows what happened.\nUPID: %s" % (
-                      outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid,
-                      outcome.upid))
+                      outcome.type, outcome.exitstatus, who, condition(now), call.args.vmid, outcome.upid))
 
 
 def _not_yet(call, outcome, state, by_ha, who):
-    why = ("It is managed by HA, which was given the request and carries it out in its own time" if by_ha else
+    why = ("HA manages it, has the request and carries it out in its own time" if by_ha else
            "It was shut down, and Proxmox starts it again")
     data = _data(call, state, ha=by_ha or None)
     data.update(upid=outcome.upid, type=outcome.type, status=outcome.status, exitstatus=outcome.exitstatus)
-    return Result("Not yet seen to be done: %s is %s. %s. Ask proxmox_get_vm_status later; do not repeat the call."
+    return Result("Not confirmed yet: %s is %s. %s. Look at proxmox_get_vm_status later; do not repeat the call."
                   % (who, condition(state) or "in a state that could not be read", why), data, mark="\u23f3")
 
 
@@ -181,7 +179,7 @@ def start(call):
             named(call, state), condition(state)))
     if settled(state, is_on):
         return unchanged(call, state)
-    return carry_out(call, "started", is_on, state, **_given(call, "timeout", "debug"))
+    return carry_out(call, is_on, state)
 
 
 def stop(call):
@@ -191,8 +189,7 @@ def stop(call):
     if call.args.overrule_shutdown:
         _refuse_before(call, (8, 2), "overrule_shutdown")
     _confirm_power_cut(call, state, "Cut the power of %s on node %s?")
-    return carry_out(call, "stopped hard", is_off, state,
-                     **_given(call, "timeout", overrule_shutdown="overrule-shutdown"))
+    return carry_out(call, is_off, state)
 
 
 def shutdown(call):
@@ -203,7 +200,7 @@ def shutdown(call):
         _confirm_power_cut(call, state, "Shut down %s on node %s, and cut its power if it does not react in time?")
     else:
         _refuse_paused(call, state)
-    return carry_out(call, "shut down", is_off, state, **_given(call, "timeout", force_stop="forceStop"))
+    return carry_out(call, is_off, state)
 
 
 def reboot(call):
@@ -212,7 +209,7 @@ def reboot(call):
         raise Failure("%s is %s, so it cannot be rebooted. %s starts it." % (
             named(call, state), condition(state), call.name.replace("reboot", "start")))
     _refuse_paused(call, state)
-    return carry_out(call, "rebooted", is_on, state, again=True, **_given(call, "timeout"))
+    return carry_out(call, is_on, state, again=True)
 
 
 def pause(call):
@@ -224,7 +221,7 @@ def pause(call):
         return unchanged(call, state)
     if is_off(state):
         raise Failure("%s is %s, so it cannot be paused." % (named(call, state), condition(state)))
-    return carry_out(call, says, wished, state, **_given(call, "todisk", "statestorage"))
+    return carry_out(call, wished, state, says="%s %s" % (named(call, state), says))
 
 
 def resume(call):
@@ -234,7 +231,7 @@ def resume(call):
     if condition(state) == "stopped":
         raise Failure("%s is stopped, neither paused nor hibernated. proxmox_start_vm starts it."
                       % named(call, state))
-    return carry_out(call, "resumed", is_awake, state)
+    return carry_out(call, is_awake, state)
 
 
 def _refuse_paused(call, state):
@@ -252,11 +249,9 @@ def _refuse_before(call, wanted, argument):
             (argument,) + wanted + now))
 
 
-def _given(call, *same, **other):
-    """The arguments of those names that were given, as parameters; name="other" renames one. False is not sent."""
-    names = dict({name: name for name in same}, **other)
-    return {parameter: getattr(call.args, name) for name, parameter in names.items()
-            if getattr(call.args, name, None) not in (None, False)}
+def _given(call):
+    """The parameters of the arguments given; what is false is not sent, for older versions do not know them all."""
+    return {name: value for name, value in call.parameters().items() if value is not False}
 
 
 def _confirm_power_cut(call, state, question):
@@ -286,29 +281,34 @@ def delete(call):
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
         return (question + (" It is running and is killed first." if is_on(state) else ""),
-                {"name": state.get("name"), "digest": digest, "who": who, "disks": disks, "snapshots": snapshots})
+                {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
     found = call.confirm(describe)
-    outcome = act(call, EXPLAINED, **_given(call, "purge", "force",
-                                            destroy_unreferenced_disks="destroy-unreferenced-disks"))
+    outcome = call.follow(call.send(**_given(call)))
     note = "Gone: %s. Its backups stay%s." % (
         loss(found["disks"], found["snapshots"]),
         "" if call.args.purge else ", and backup jobs go on naming it (purge=true takes it out of them)")
-    return result(call, outcome, "%s on %s deleted" % (found["who"], call.node), note, name=found["name"],
-                     disks=found["disks"], snapshots=found["snapshots"] or None, changed=True if outcome.ok else None)
+    return result(call, outcome, None, note, name=found["name"], disks=found["disks"],
+                  snapshots=found["snapshots"] or None, changed=True if outcome.ok else None)
+
+
+def _power(endpoint, tier, args, handler, says, repeats=True):
+    return Tool(endpoint, tier, args, handler, says=says, repeats=repeats, explains=EXPLAINED)
 
 
 _VM, _LXC = "/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}"
 TOOLS = {
-    "proxmox_start_vm": Tool("POST %s/status/start" % _VM, ELEVATED, StartVm, start, repeats=True),
-    "proxmox_start_lxc": Tool("POST %s/status/start" % _LXC, ELEVATED, StartLxc, start, repeats=True),
-    "proxmox_stop_vm": Tool("POST %s/status/stop" % _VM, DESTRUCTIVE, StopVm, stop, repeats=True),
-    "proxmox_stop_lxc": Tool("POST %s/status/stop" % _LXC, DESTRUCTIVE, StopLxc, stop, repeats=True),
-    "proxmox_shutdown_vm": Tool("POST %s/status/shutdown" % _VM, ELEVATED, Shutdown, shutdown, repeats=True),
-    "proxmox_shutdown_lxc": Tool("POST %s/status/shutdown" % _LXC, ELEVATED, Shutdown, shutdown, repeats=True),
-    "proxmox_reboot_vm": Tool("POST %s/status/reboot" % _VM, ELEVATED, RebootVm, reboot),
-    "proxmox_reboot_lxc": Tool("POST %s/status/reboot" % _LXC, ELEVATED, RebootLxc, reboot),
-    "proxmox_pause_vm": Tool("POST %s/status/suspend" % _VM, ELEVATED, Pause, pause, repeats=True),
-    "proxmox_resume_vm": Tool("POST %s/status/resume" % _VM, ELEVATED, Resume, resume, repeats=True),
-    "proxmox_delete_vm": Tool("DELETE " + _VM, DESTRUCTIVE, DeleteVm, delete),
-    "proxmox_delete_lxc": Tool("DELETE " + _LXC, DESTRUCTIVE, DeleteLxc, delete),
+    "proxmox_start_vm": _power("POST %s/status/start" % _VM, ELEVATED, StartVm, start, "{subject} started"),
+    "proxmox_start_lxc": _power("POST %s/status/start" % _LXC, ELEVATED, StartLxc, start, "{subject} started"),
+    "proxmox_stop_vm": _power("POST %s/status/stop" % _VM, DESTRUCTIVE, StopVm, stop, "{subject} stopped hard"),
+    "proxmox_stop_lxc": _power("POST %s/status/stop" % _LXC, DESTRUCTIVE, StopLxc, stop, "{subject} stopped hard"),
+    "proxmox_shutdown_vm": _power("POST %s/status/shutdown" % _VM, ELEVATED, Shutdown, shutdown, "{subject} shut down"),
+    "proxmox_shutdown_lxc": _power("POST %s/status/shutdown" % _LXC, ELEVATED, Shutdown, shutdown,
+                                   "{subject} shut down"),
+    "proxmox_reboot_vm": _power("POST %s/status/reboot" % _VM, ELEVATED, RebootVm, reboot, "{subject} rebooted", False),
+    "proxmox_reboot_lxc": _power("POST %s/status/reboot" % _LXC, ELEVATED, RebootLxc, reboot, "{subject} rebooted",
+                                 False),
+    "proxmox_pause_vm": _power("POST %s/status/suspend" % _VM, ELEVATED, Pause, pause, "{subject} paused"),
+    "proxmox_resume_vm": _power("POST %s/status/resume" % _VM, ELEVATED, Resume, resume, "{subject} resumed"),
+    "proxmox_delete_vm": _power("DELETE " + _VM, DESTRUCTIVE, DeleteVm, delete, "{subject} on {node} deleted", None),
+    "proxmox_delete_lxc": _power("DELETE " + _LXC, DESTRUCTIVE, DeleteLxc, delete, "{subject} on {node} deleted", None),
 }

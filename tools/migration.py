@@ -127,7 +127,8 @@ def _arrives(call):
             return None
     return call.args.target == wait_for(
         node, lambda found: found == call.args.target, call.wait_limit, call.sleep, call.host.clock,
-        lambda found: call.progress(None, "%s is on %s" % (call.subject, found or "a node that cannot be read")), (0, 2))
+        lambda found: call.progress(None, "%s is on %s" % (call.subject, found or "a node that cannot be read")),
+        (0, 2))
 
 
 TOOLS = {

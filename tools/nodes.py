@@ -19,15 +19,15 @@ from tools.pve.text import Column
 class Disks(NodeArgs):
     """List the physical disks of a node: size, model, use, health, wear."""
     type: Annotated[Optional[str], Arg(enum=("unused", "journal_disks"))] = None
-    include_partitions: Optional[bool] = None
-    skip_smart: Annotated[Optional[bool], Arg("faster, without health")] = None
+    include_partitions: Annotated[Optional[bool], Arg(parameter="include-partitions")] = None
+    skip_smart: Annotated[Optional[bool], Arg("faster, without health", parameter="skipsmart")] = None
 
 
 @dataclass
 class Smart(NodeArgs):
     """SMART health of one disk of a node."""
     disk: Annotated[str, Arg("such as /dev/sda", format="device")] = REQUIRED
-    health_only: Optional[bool] = None
+    health_only: Annotated[Optional[bool], Arg(parameter="healthonly")] = None
 
 
 @dataclass
@@ -62,11 +62,6 @@ class Dns(NodeArgs):
 
 # ---------------------------------------------------------------------------------------------------------------- disks
 
-DISKS = Table("disk", Column("devpath", "disk"), Column("type"), Column("size", kind="bytes"), Column("model"),
-              Column("serial"), Column("used", "use", text=lambda r: r.get("used") or "free"), Column("health"),
-              Column("wearout", "life left", "percent"), Column("parent"), Column("osdid", "OSD", "int"),
-              *data_only("text", "vendor", "wwn", "by_id_link"), *data_only("int", "rpm"),
-              *data_only("bool", "mounted", "gpt"))
 _HEALTHY = ("PASSED", "OK", "UNKNOWN")
 _WORN = 10                      # percent of its life that is left
 
@@ -77,35 +72,32 @@ def _disk(row):
     return {key: value for key, value in row.items() if key == "type" or str(value) not in ("N/A", "-1", "unknown", "")}
 
 
-def get_node_disks(call):
-    args = call.args
-    rows = call.get("/nodes/{node}/disks/list", type=args.type, skipsmart=args.skip_smart,
-                    **{"include-partitions": args.include_partitions}) or []
-    disks = DISKS.data([_disk(row) for row in sorted(rows, key=lambda row: str(row.get("devpath")))])
-    notes = []
+def _of_disks(rows, call):
+    disks = DISKS.data(rows)
     for row in disks:
         device = text.line(row.get("devpath"))
         if row.get("health", "UNKNOWN") not in _HEALTHY:
-            notes.append("%s fails by SMART (%s): back up what is on it and replace it."
-                         % (device, text.line(row["health"])))
+            yield "%s is failing, says SMART (%s): back up what is on it and replace it." % (
+                device, text.line(row["health"]))
         if row.get("wearout", 100) <= _WORN:
-            notes.append("%s is worn: %g %% of its life is left." % (device, row["wearout"]))
+            yield "%s is worn: %g %% of its life is left." % (device, row["wearout"])
     unknown = sum(row.get("health") == "UNKNOWN" for row in disks)
-    if args.skip_smart:
-        notes.append("Health was not asked for (skip_smart).")
+    if call.args.skip_smart:
+        yield "Health was not asked for (skip_smart)."
     elif unknown:
-        notes.append("UNKNOWN (%s): SMART could not be read, as with RAID controllers, USB and virtual disks; it does "
-                     "not mean healthy." % text.plural(unknown, "disk"))
-    kinds = {"unused": " that nothing uses", "journal_disks": " fit for journals"}
-    headline = "%s%s on node %s" % (text.plural(len(disks), "disk"), kinds.get(args.type, ""), args.node)
-    return result(call, disks, headline, "\n".join(notes), "type")
+        yield ("UNKNOWN (%s): SMART could not be read, as with RAID controllers, USB and virtual disks; it does not "
+               "mean healthy." % text.plural(unknown, "disk"))
 
+
+DISKS = Table("disk", Column("devpath", "disk"), Column("type"), Column("size", kind="bytes"), Column("model"),
+              Column("serial"), Column("used", "use", text=lambda r: r.get("used") or "free"), Column("health"),
+              Column("wearout", "life left", "percent"), Column("parent"), Column("osdid", "OSD", "int"),
+              *data_only("text", "vendor", "wwn", "by_id_link"), *data_only("int", "rpm"),
+              *data_only("bool", "mounted", "gpt"), each=_disk, sort=("devpath",), notes=_of_disks)
 
 ATTRIBUTES = Table("attribute", Column("id", kind="int"), Column("name"), Column("value", kind="int"),
                    Column("worst", kind="int"), Column("threshold", kind="int"), Column("fail", "failing"),
                    Column("raw"))
-SMART = Facts(Column("health"), Column("wearout", "life left", "percent"),
-              *data_only("text", "node", "disk", "type", "text"), *data_only("any", "attributes"))
 #: Attributes whose raw value above 0 tells of a dying disk (ids of SMART).
 _TELLING = {5: "reallocated sectors", 187: "uncorrectable errors", 188: "command timeouts", 197: "pending sectors",
             198: "uncorrectable sectors"}
@@ -119,30 +111,33 @@ def _attribute(row):
     return row
 
 
-def get_node_disk_smart(call):
-    args = call.args
-    found = dict(call.get("/nodes/{node}/disks/smart", disk=args.disk, healthonly=args.health_only) or {})
-    attributes = ATTRIBUTES.data(map(_attribute, found.get("attributes") or []))
-    output = str(found.get("text") or "").strip()               # NVMe and SAS: what smartctl printed
-    found.update(node=args.node, disk=args.disk, health=str(found.get("health") or "UNKNOWN"), text=output or None,
-                 attributes=attributes or None)
-    notes = []
+def _smart(reply):
+    """`text` is what smartctl printed, of NVMe and SAS; the others have attributes."""
+    return dict(reply, health=str(reply.get("health") or "UNKNOWN"), text=str(reply.get("text") or "").strip() or None,
+                attributes=ATTRIBUTES.data(map(_attribute, reply.get("attributes") or [])) or None)
+
+
+def _of_smart(found, call):
     if found["health"] == "UNKNOWN":
-        notes.append("SMART could not be read: smartctl failed, or the disk has none, as behind RAID controllers, on "
-                     "USB and in virtual machines. It does not mean healthy.")
+        yield ("SMART could not be read: smartctl failed, or the disk has none, as behind RAID controllers, on USB and "
+               "in virtual machines. It does not mean healthy.")
     elif found["health"] not in _HEALTHY:
-        notes.append("The disk says that it is failing: back up what is on it and replace it.")
-    for row in attributes:
+        yield "The disk says that it is failing: back up what is on it and replace it."
+    for row in found.get("attributes", ()):
         count = re.match(r"[0-9]+", row.get("raw", ""))
         if row.get("fail"):
-            notes.append("%s failing: %s." % (text.line(row.get("name")), text.line(row["fail"])))
+            yield "%s failing: %s." % (text.line(row.get("name")), text.line(row["fail"]))
         elif row.get("id") in _TELLING and count and int(count.group()):
-            notes.append("Worth watching: %s %s." % (count.group(), _TELLING[row["id"]]))
-    if attributes:
-        notes.append(text.table(ATTRIBUTES.columns, attributes))
-    if output:
-        notes.append(text.quoted(output, 4000))
-    return result(call, found, "SMART of %s on node %s" % (args.disk, args.node), "\n".join(notes))
+            yield "Worth watching: %s %s." % (count.group(), _TELLING[row["id"]])
+    if "attributes" in found:
+        yield text.table(ATTRIBUTES.columns, found["attributes"])
+    if "text" in found:
+        yield text.quoted(found["text"], 4000)
+
+
+SMART = Facts(Column("health"), Column("wearout", "life left", "percent"),
+              *data_only("text", "node", "disk", "type", "text"), *data_only("any", "attributes"),
+              each=_smart, notes=_of_smart)
 
 
 # ------------------------------------------------------------------------------------------------------------------ LVM
@@ -165,7 +160,7 @@ def _volumes(row):
     return ", ".join("%s (%s)" % (pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"
 
 
-LVM = Table("volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
+LVM = Table("LVM volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
             Column("used_fraction", "used", "fraction"), Column("lvcount", "logical volumes", "int"),
             Column("pvs", "physical volumes", "any", _volumes))
 _PV = Table("physical volume", Column("name"), *data_only("bytes", "size", "free"))
@@ -193,8 +188,7 @@ def get_node_lvm(call):
             notes.extend(_thin(pools))
         except PveError as error:                   # the volume groups are worth telling all the same
             notes.append("Thin pools could not be read: %s" % error)
-    headline = "%s on node %s" % (text.plural(len(groups), "LVM volume group"), call.args.node)
-    return result(call, groups, headline, "\n".join(notes), **more)
+    return result(call, groups, note="\n".join(notes), **more)
 
 
 def _thin(pools):
@@ -214,10 +208,15 @@ def _dedup(row):
     return "%.2fx" % row["dedup"] if "dedup" in row else "-"
 
 
+def _not_online(rows):
+    sick = sum(row.get("health") != "ONLINE" for row in rows)
+    return ", %d not ONLINE" % sick if sick else ""
+
+
 ZFS = Table("ZFS pool", Column("name"), Column("health", "state"), Column("size", kind="bytes"),
             Column("alloc", "allocated", "bytes", _share("alloc", "size")), Column("free", kind="bytes"),
             Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number", _dedup),
-            *data_only("any", "details"))
+            *data_only("any", "details"), summary=_not_online)
 _LOOK_AT = 5                    # pools whose details are fetched
 
 
@@ -246,9 +245,7 @@ def get_node_zfs(call):
             notes.append("Pool %s is nearly full: ZFS slows down then, and fails when it is." % row.get("name"))
     if not pools:
         notes.append("There is no ZFS pool on this node.")
-    headline = "%s on node %s%s" % (text.plural(len(pools), "ZFS pool"), node,
-                                    ", %d not ONLINE" % len(sick) if sick else "")
-    return result(call, pools, headline, "\n".join(notes))
+    return result(call, pools, note="\n".join(notes))
 
 
 _SAID = ("status", "action", "scan", "errors")
@@ -309,8 +306,6 @@ _INTERFACE = [Column("iface"), Column("type"), Column("active", kind="bool"), Co
                          "bond_mode", "bridge_stp", "vlan-raw-device"),
               *data_only("bool", "exists", "bridge_vlan_aware"), *data_only("int", "vlan-id"),
               *data_only("list", "slaves", "ovs_ports", "ovs_bonds", "altnames")]
-NETWORK = Table("interface", *_INTERFACE)
-IFACE = Facts(*_INTERFACE, more=True)
 
 
 def _iface(row):
@@ -321,59 +316,68 @@ def _iface(row):
     return row
 
 
+def _of_iface(found, call):
+    known = {column.key for column in _INTERFACE}
+    rest = ["%s=%s" % (key, ", ".join(map(str, value)) if isinstance(value, list) else value)
+            for key, value in sorted(found.items()) if key not in known]
+    if rest:
+        yield "Other options: " + text.line("; ".join(rest), 1000)
+
+
+NETWORK = Table("interface", *_INTERFACE, each=_iface, sort=("iface",))
+IFACE = Facts(*_INTERFACE, more=True, each=_iface, notes=_of_iface)
+
+
 def get_node_network(call):
     args = call.args
     local = args.type == "any_local_bridge"             # unknown to Proxmox VE 7, so it is picked here
     reply = call.reply("/nodes/{node}/network", type=None if local else args.type)
-    rows = NETWORK.data([_iface(row) for row in sorted(reply.data or [], key=lambda row: str(row.get("iface")))
-                         if not local or row.get("type") in ("bridge", "OVSBridge")])
+    bridges = [row for row in reply.data or [] if row.get("type") in ("bridge", "OVSBridge")]
     notes, more = [], {}
     if reply.extra.get("changes"):
         more["changes"] = str(reply.extra["changes"])
         notes.append("NOT YET APPLIED: the list shows the new configuration, and not all of it is in effect. What "
                      "differs (Apply Configuration in the web interface, or a reboot, puts it into effect):")
         notes.append(text.quoted(more["changes"], 4000))
-    if args.type in (None, "bridge", "any_bridge", "any_local_bridge") and not any(
-            row.get("type") in ("bridge", "OVSBridge") for row in rows):
+    if args.type in (None, "bridge", "any_bridge", "any_local_bridge") and not bridges:
         notes.append("Bridges are listed only with SDN.Audit or SDN.Use on /sdn/zones/localnetwork.")
-    headline = "%s%s on node %s" % (text.plural(len(rows), "interface"), " of type " + args.type if args.type else "",
-                                    args.node)
-    return result(call, rows, headline, "\n".join(notes), "type", **more)
+    return result(call, bridges if local else reply.data, note="\n".join(notes), **more)
 
 
 def get_network_iface(call):
     args = call.args
     try:
-        reply = call.get("/nodes/{node}/network/{iface}") or {}
+        reply = call.get("/nodes/{node}/network/{iface}")
     except PveError as error:
         if "does not exist" not in error.errors.get("iface", ""):
             raise
         names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network") or [])
         raise Failure("There is no interface %s on node %s. It has: %s." % (
             args.iface, args.node, text.line(", ".join(names), 1000) or "none")) from None
-    row = dict(_iface(reply), iface=args.iface)     # Proxmox leaves the name out here
-    known = {column.key for column in _INTERFACE}
-    rest = ["%s=%s" % (key, ", ".join(map(str, value)) if isinstance(value, list) else value)
-            for key, value in sorted(row.items()) if key not in known and value is not None]
-    return result(call, row, "Interface %s of node %s" % (args.iface, args.node),
-                       "Other options: " + text.line("; ".join(rest), 1000) if rest else None)
+    return result(call, reply)
 
 
-DNS = Facts(Column("search", "search domain"), *[Column("dns%d" % n, "DNS server %d" % n) for n in (1, 2, 3)])
+def _of_dns(found, call):
+    if not any(key.startswith("dns") for key in found):
+        yield "No DNS server is set."
 
 
-def get_node_dns(call):
-    found = {key: value for key, value in (call.get("/nodes/{node}/dns") or {}).items() if value}
-    return result(call, found, "DNS of node %s" % call.args.node,
-                       None if any(key.startswith("dns") for key in found) else "No DNS server is set.")
+DNS = Facts(Column("search", "search domain"), *[Column("dns%d" % n, "DNS server %d" % n) for n in (1, 2, 3)],
+            each=lambda reply: {key: value for key, value in reply.items() if value}, notes=_of_dns)
 
 
 TOOLS = {
-    "proxmox_get_node_disks": Tool("GET /nodes/{node}/disks/list", BASIC, Disks, get_node_disks, DISKS),
-    "proxmox_get_node_disk_smart": Tool("GET /nodes/{node}/disks/smart", BASIC, Smart, get_node_disk_smart, SMART),
-    "proxmox_get_node_lvm": Tool("GET /nodes/{node}/disks/lvm", BASIC, Lvm, get_node_lvm, LVM),
-    "proxmox_get_node_zfs": Tool("GET /nodes/{node}/disks/zfs", BASIC, Zfs, get_node_zfs, ZFS),
-    "proxmox_get_node_network": Tool("GET /nodes/{node}/network", BASIC, Network, get_node_network, NETWORK),
-    "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, Dns, get_node_dns, DNS),
-    "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, get_network_iface, IFACE),
+    "proxmox_get_node_disks": Tool("GET /nodes/{node}/disks/list", BASIC, Disks, returns=DISKS,
+                                   says="{count} on node {node}"),
+    "proxmox_get_node_disk_smart": Tool("GET /nodes/{node}/disks/smart", BASIC, Smart, returns=SMART,
+                                        says="SMART of {disk} on node {node}"),
+    "proxmox_get_node_lvm": Tool("GET /nodes/{node}/disks/lvm", BASIC, Lvm, get_node_lvm, LVM,
+                                 "{count} on node {node}"),
+    "proxmox_get_node_zfs": Tool("GET /nodes/{node}/disks/zfs", BASIC, Zfs, get_node_zfs, ZFS,
+                                 "{count} on node {node}"),
+    "proxmox_get_node_network": Tool("GET /nodes/{node}/network", BASIC, Network, get_node_network, NETWORK,
+                                     "{count} on node {node}"),
+    "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, Dns, returns=DNS, says="DNS of node {node}"),
+    "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, get_network_iface, IFACE,
+                                      "Interface {iface} of node {node}"),
 }

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from tools.base.answers import Result, result
 from tools.base.edit import change
-from tools.base.failures import Failure, explained
+from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, shown, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
@@ -27,7 +27,7 @@ class UpdateConfig(Waiting):
 
 @dataclass
 class Cloudinit(Guest):
-    """Make a VM's cloud-init drive anew after its options were changed."""
+    """Make a VM's cloud-init drive again after its options were changed."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ def _plain(key, value):
     if isinstance(value, dict) and value and not any(isinstance(part, (dict, list)) for part in value.values()):
         return property_string(value)
     if not isinstance(value, (str, int, float)) or value == "":
-        hint = "; to take an option out name it in delete" if value in (None, "") else ""
+        hint = "; to remove an option, name it in delete" if value in (None, "") else ""
         raise Failure("The option %s must be a text, a number, true or false, or an object of them%s."
                       % (key[:40], hint))
     if key == "sshkeys" and re.search(r"\s", str(value)):
@@ -142,20 +142,21 @@ def _doomed(call, keys):
     listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(volumes.items()))
     return "Destroy the unused %s of %s on node %s for good: %s?" % (
         "volumes" if len(volumes) > 1 else "volume", named(call, config), call.node,
-        listed or "none of them is there"), volumes
+        listed or "none of them is there any more"), volumes
 
 
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset
 
-def regenerate_cloudinit(call):
+def _has_drive(call):
+    """Failure when the VM has no cloud-init drive: Proxmox would do nothing without a word."""
     if not any(disk.cloudinit for disk in disks("qemu", call.get("./config"))):
-        raise Failure("VM %s has no cloud-init drive. proxmox_update_vm_config adds one: option "
-                      "ide2, value STORAGE:cloudinit." % call.args.vmid)
-    return result(call, call.follow(call.send()), "The cloud-init drive of VM %s was made anew" % call.args.vmid,
-                       "The guest reads it at its next start.")
+        raise Failure("VM %s has no cloud-init drive. proxmox_update_vm_config adds one: option ide2, value "
+                      "STORAGE:cloudinit." % call.args.vmid)
+    return {}
 
 
-def make_template(call):
+def _ask_for_template(call):
+    """Ask before a guest becomes a template; its name."""
     def target():
         state = call.get("./status/current")
         if on(state.get("template")):
@@ -165,22 +166,24 @@ def make_template(call):
                 call.subject, text.line(state.get("status"))))
         return ("Turn %s on node %s into a template? It can never be started again, only cloned." % (
             named(call, state), call.node), {"name": state.get("name")})
-    who = named(call, call.confirm(target))
-    before = _conversions(call) if call.kind == "lxc" else ()
+    return call.confirm(target)
+
+
+def template_lxc(call):
+    """Proxmox forks a worker for it and answers null (PVE::API2::LXC, template): its task is looked for."""
+    found, before = _ask_for_template(call), _conversions(call)
+    call.send()
+    if call.planned:
+        return None
     try:
-        answer = call.send()
-    except PveError as error:
-        raise explained(call, error, ((r"snapshots", "Delete its snapshots first."),)) from None
-    if call.kind == "lxc" and not call.planned:         # it forks a worker and answers null (PVE::API2::LXC, template)
-        try:
-            answer = next((upid for upid in _conversions(call) if upid not in before), None)
-        except PveError:
-            answer = None
-        if answer is None:
-            return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
-                          "vmid=%s shows how it ends." % (text.capital(who), call.args.vmid),
-                          {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
-    return result(call, call.follow(answer), "%s is a template now" % who)
+        upid = next((upid for upid in _conversions(call) if upid not in before), None)
+    except PveError:
+        upid = None
+    if upid is None:
+        return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
+                      "vmid=%s shows how it ends." % (text.capital(named(call, found)), call.args.vmid),
+                      {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
+    return result(call, call.follow(upid), **found)
 
 
 def _conversions(call):
@@ -189,24 +192,29 @@ def _conversions(call):
     return [row.get("upid") for row in rows or []]
 
 
-def reset(call):
+def _ask_for_reset(call):
+    """Ask before a VM is reset; its name."""
     def target():
         state = call.get("./status/current")
         if not is_on(state):
-            raise Failure("VM %s is %s, so there is nothing to reset." % (
-                call.args.vmid, state.get("status")))
+            raise Failure("VM %s is %s, so there is nothing to reset." % (call.args.vmid, state.get("status")))
         return ("Reset %s on node %s hard? What it has not written to its disks is lost." % (
             named(call, state), call.node), {"name": state.get("name"), "pid": state.get("pid")})
-    found = call.confirm(target)
-    return result(call, call.follow(call.send()), "%s was reset" % named(call, found))
+    return {"name": call.confirm(target)["name"]}
 
 
+_HINTS = ((r"snapshots", "Delete its snapshots first."),)
+_TEMPLATE = "{subject} is a template now"
 TOOLS = {
     "proxmox_update_vm_config": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
     "proxmox_update_lxc_config": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
-    "proxmox_regenerate_cloudinit_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/cloudinit", ELEVATED, Cloudinit,
-                                            regenerate_cloudinit),
-    "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template, make_template),
-    "proxmox_template_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/template", DESTRUCTIVE, Template, make_template),
-    "proxmox_reset_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/reset", DESTRUCTIVE, Reset, reset),
+    "proxmox_regenerate_cloudinit_vm": Tool(
+        "PUT /nodes/{node}/qemu/{vmid}/cloudinit", ELEVATED, Cloudinit, first=_has_drive,
+        says="the cloud-init drive of {subject} was made again; the guest reads it at its next start"),
+    "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template, says=_TEMPLATE,
+                                first=_ask_for_template, explains=_HINTS),
+    "proxmox_template_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/template", DESTRUCTIVE, Template, template_lxc,
+                                 says=_TEMPLATE, explains=_HINTS),
+    "proxmox_reset_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/reset", DESTRUCTIVE, Reset, first=_ask_for_reset,
+                             says="{subject} was reset"),
 }

@@ -2,14 +2,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table, result
-from tools.base.edit import act
+from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Tool, Waiting
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import on
 from tools.pve.text import Column
 
@@ -49,24 +47,13 @@ class DeleteSnapshot(Waiting):
 #: Names that Proxmox keeps for itself (PVE::API2::Qemu, PVE::API2::LXC::Snapshot).
 RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "vzdump")}
 
-
-def _branch(row):
-    depth = row.get("depth", 0)
-    return ("\u2514%s " % ("\u2500" * depth) if depth else "") + row["name"]
-
-
-SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "taken", "time"),
-                  Column("vmstate", "with memory", "bool"), Column("parent", shown=False),
-                  Column("depth", kind="int", shown=False), Column("snapstate", "broken or in work"),
-                  Column("description", kind="long"))
-
 EXPLAINED = (
     (r"is not most recent snapshot",
      "ZFS can only go back to the newest snapshot: delete the newer ones first, or clone the guest from this one."),
     (r"snapshot feature is not available",
      "A disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts)."),
     (r"snapshot name '.*' already used", "Choose another name, or delete that snapshot first."),
-    (r"migration lock", "A replication of this guest runs; try again when it has ended."),
+    (r"migration lock", "A replication of this guest is running; try again when it has ended."),
     (r"incomplete snapshot", "The snapshot was never completed; delete it (force=true)."),
     (r"a template", "A template cannot be snapshotted; clone it (proxmox_clone_{kind})."),
 )
@@ -92,36 +79,47 @@ def tree(entries):
     return found + [dict(entry, depth=0) for entry in entries if entry["name"] not in reached]    # parents in a ring
 
 
-def read(call):
-    """(snapshots [dict] in tree order, name of the one the guest stands on or None). `current` is no snapshot."""
-    entries = call.get("./snapshot")
+def _tree(entries):
+    """The snapshots of a guest as a tree. The entry "current" is none; it tells which one the guest stands on."""
     here = next((entry.get("parent") for entry in entries if entry.get("name") == "current"), None)
-    return tree([entry for entry in entries if entry.get("name") != "current"]), here
+    return [dict(entry, current=True) if entry["name"] == here else entry
+            for entry in tree([entry for entry in entries if entry.get("name") != "current"])]
 
 
-def list_snapshots(call):
-    entries, here = read(call)
-    head = "%s has no snapshots" % call.subject
-    if entries:
-        head = "%s of %s; its present state descends from %s" % (
-            text.plural(len(entries), "snapshot"), call.subject, text.line(here) if here else "none of them")
-    return result(call, call.tool.returns.data(entries), text.capital(head), current=here)
+def read(call):
+    """The snapshots (dicts) of the guest, in tree order."""
+    return _tree(call.get("./snapshot"))
+
+
+def _branch(row):
+    depth = row.get("depth", 0)
+    return ("\u2514%s " % ("\u2500" * depth) if depth else "") + row["name"]
+
+
+def _descent(rows):
+    here = next((text.line(row["name"]) for row in rows if row.get("current")), "none of them")
+    return "; its present state descends from %s" % here if rows else ""
+
+
+SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "taken", "time"),
+                  Column("vmstate", "with memory", "bool"), Column("parent", shown=False),
+                  Column("depth", kind="int", shown=False), Column("snapstate", "incomplete"),
+                  Column("description", kind="long"), *data_only("bool", "current"), rows=_tree, summary=_descent)
 
 
 # ---------------------------------------------------------------------------------------------------------- creating
 
-def create(call):
-    name = call.args.snapname
+def _can_be_taken(call):
+    """Failure when the guest cannot be snapshotted, or not under this name; whether its memory will be in it."""
+    name, found = call.args.snapname, {"snapname": call.args.snapname, "memory": None}
     if name in RESERVED[call.kind]:
         raise Failure("\"%s\" is a name that Proxmox keeps for itself. Choose another one." % name)
-    if not call.get("./feature", feature="snapshot").get("hasFeature"):
+    if not on(call.get("./feature", feature="snapshot").get("hasFeature")):
         raise Failure("%s cannot be snapshotted: %s." % (call.subject, _why_not(call)))
-    with_memory = getattr(call.args, "vmstate", None) or None
-    outcome = act(call, EXPLAINED, snapname=name, description=call.args.description, vmstate=with_memory)
-    note = vmstate = None
-    if with_memory and outcome.upid and outcome.ok:
-        vmstate, note = _has_memory(call)
-    return result(call, outcome, "snapshot %s of %s taken" % (name, call.subject), note, snapname=name, vmstate=vmstate)
+    if getattr(call.args, "vmstate", None):             # of a stopped VM Proxmox keeps none
+        found["vmstate"] = is_on(call.get("./status/current"))
+        found["memory"] = ", with its memory" if found["vmstate"] else ", without its memory: the VM is not running"
+    return found
 
 
 def _why_not(call):
@@ -134,21 +132,11 @@ def _why_not(call):
             "Its disks: %s" % (", ".join(listed) or "none"))
 
 
-def _has_memory(call):
-    """(whether the snapshot just taken holds the memory, that in words): of a stopped VM Proxmox keeps none."""
-    try:
-        taken = next((entry for entry in read(call)[0] if entry["name"] == call.args.snapname), {})
-    except PveError:
-        return None, "Whether its memory is in it could not be read."
-    found = on(taken.get("vmstate"))
-    return found, "Its memory is in it." if found else "Its memory is not in it: the VM was not running."
-
-
 # ------------------------------------------------------------------------------------------------- rollback, deletion
 
 def _wanted(call):
     """(entry, all entries) of the snapshot asked for; Failure when there is none."""
-    entries = read(call)[0]
+    entries = read(call)
     entry = next((one for one in entries if one["name"] == call.args.snapname), None)
     if entry is None:
         raise Failure("%s has no snapshot %s. %s" % (
@@ -168,55 +156,61 @@ def rollback(call):
     def describe():
         entry, entries = _wanted(call)
         if entry.get("snapstate"):
-            raise Failure("Snapshot %s is incomplete (%s): nothing can be set back to it. Delete it "
+            raise Failure("Snapshot %s is incomplete (%s): nothing can be rolled back to it. Delete it "
                           "with force=true." % (entry["name"], entry["snapstate"]))
         state = call.get("./status/current")
-        lines = ["Set %s on node %s back to snapshot %s%s? All that changed in its disks and config since then is lost."
+        lines = ["Roll %s on node %s back to snapshot %s%s? What changed in its disks and config since then is lost."
                  % (named(call, state), call.node, entry["name"], _taken(entry))]
         if is_on(state):
             lines.append("It is %s and is stopped hard; %s." % (condition(state), _afterwards(call, entry)))
         newer = [other["name"] for other in entries if _when(other) > _when(entry)]
         if newer:
-            lines.append("Newer snapshots exist (%s): on ZFS only the newest can be gone back to."
+            lines.append("Newer snapshots exist (%s): ZFS can only roll back to the newest."
                          % text.line(", ".join(newer), 400))
-        return " ".join(lines), {"name": state.get("name"), "status": state.get("status"), "who": named(call, state),
+        return " ".join(lines), {"name": state.get("name"), "status": state.get("status"),
                                  "snaptime": entry.get("snaptime")}
     found = call.confirm(describe)
-    outcome = act(call, EXPLAINED, start=call.args.start or None)
+    outcome = call.follow(call.send(start=call.args.start or None))
     state, note = afterwards(call, outcome, call.args.start)
     if state and not is_on(state) and not call.args.start:
         note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
-    return result(call, outcome, "%s set back to snapshot %s" % (found["who"], call.args.snapname), note,
-                     snapname=call.args.snapname, name=found["name"], state=condition(state))
+    return result(call, outcome, None, note, snapname=call.args.snapname, name=found["name"], state=condition(state))
 
 
 def _afterwards(call, entry):
     if on(entry.get("vmstate")):
-        return "then it goes on from the memory in the snapshot"
+        return "then it continues from the memory in the snapshot"
     return "then it is started again" if call.args.start else "it stays stopped (start=true starts it again)"
 
 
-def delete(call):
+def _deleting(call):
+    """Ask before a snapshot is deleted; what it was."""
     def describe():
         entry, guest = _wanted(call)[0], call.guest()
-        who = named(call, guest)
         return ("Delete snapshot %s of %s on node %s%s? The guest stays as it is, but cannot go back to it any more."
-                % (entry["name"], who, call.node, _taken(entry)),
-                {"name": guest.get("name"), "snaptime": entry.get("snaptime"), "who": who})
-    found = call.confirm(describe)
-    outcome = act(call, EXPLAINED, force=call.args.force or None)
-    return result(call, outcome, "snapshot %s of %s deleted" % (call.args.snapname, found["who"]),
-                     snapname=call.args.snapname, name=found["name"])
+                % (entry["name"], named(call, guest), call.node, _taken(entry)),
+                {"name": guest.get("name"), "snaptime": entry.get("snaptime")})
+    return dict(call.confirm(describe), snapname=call.args.snapname)
 
 
 _VM, _LXC = "/nodes/{node}/qemu/{vmid}/snapshot", "/nodes/{node}/lxc/{vmid}/snapshot"
+_TAKEN, _ROLLED_BACK = "snapshot {snapname} of {subject} taken{memory}", "{subject} rolled back to snapshot {snapname}"
+_DELETED = "snapshot {snapname} of {subject} deleted"
 TOOLS = {
-    "proxmox_list_snapshots_vm": Tool("GET " + _VM, BASIC, ListSnapshots, list_snapshots, SNAPSHOTS),
-    "proxmox_list_snapshots_lxc": Tool("GET " + _LXC, BASIC, ListSnapshots, list_snapshots, SNAPSHOTS),
-    "proxmox_create_snapshot_vm": Tool("POST " + _VM, ELEVATED, CreateSnapshotVm, create),
-    "proxmox_create_snapshot_lxc": Tool("POST " + _LXC, ELEVATED, CreateSnapshot, create),
-    "proxmox_rollback_snapshot_vm": Tool("POST %s/{snapname}/rollback" % _VM, DESTRUCTIVE, Rollback, rollback),
-    "proxmox_rollback_snapshot_lxc": Tool("POST %s/{snapname}/rollback" % _LXC, DESTRUCTIVE, Rollback, rollback),
-    "proxmox_delete_snapshot_vm": Tool("DELETE %s/{snapname}" % _VM, DESTRUCTIVE, DeleteSnapshot, delete),
-    "proxmox_delete_snapshot_lxc": Tool("DELETE %s/{snapname}" % _LXC, DESTRUCTIVE, DeleteSnapshot, delete),
+    "proxmox_list_snapshots_vm": Tool("GET " + _VM, BASIC, ListSnapshots, returns=SNAPSHOTS,
+                                      says="{count} of {subject}"),
+    "proxmox_list_snapshots_lxc": Tool("GET " + _LXC, BASIC, ListSnapshots, returns=SNAPSHOTS,
+                                       says="{count} of {subject}"),
+    "proxmox_create_snapshot_vm": Tool("POST " + _VM, ELEVATED, CreateSnapshotVm, says=_TAKEN, first=_can_be_taken,
+                                       explains=EXPLAINED),
+    "proxmox_create_snapshot_lxc": Tool("POST " + _LXC, ELEVATED, CreateSnapshot, says=_TAKEN, first=_can_be_taken,
+                                        explains=EXPLAINED),
+    "proxmox_rollback_snapshot_vm": Tool("POST %s/{snapname}/rollback" % _VM, DESTRUCTIVE, Rollback, rollback,
+                                         says=_ROLLED_BACK, explains=EXPLAINED),
+    "proxmox_rollback_snapshot_lxc": Tool("POST %s/{snapname}/rollback" % _LXC, DESTRUCTIVE, Rollback, rollback,
+                                          says=_ROLLED_BACK, explains=EXPLAINED),
+    "proxmox_delete_snapshot_vm": Tool("DELETE %s/{snapname}" % _VM, DESTRUCTIVE, DeleteSnapshot, says=_DELETED,
+                                       first=_deleting, explains=EXPLAINED),
+    "proxmox_delete_snapshot_lxc": Tool("DELETE %s/{snapname}" % _LXC, DESTRUCTIVE, DeleteSnapshot, says=_DELETED,
+                                        first=_deleting, explains=EXPLAINED),
 }

@@ -88,13 +88,14 @@ def _noted(call, command, remote):
             said = "".join("\n%s so far:\n%s" % (name, text.quoted(part, most, end=True)) for name, part, most in (
                 ("stdout", done.stdout, STDOUT), ("stderr", done.stderr, STDERR)) if part)
             raise Failure("The command was started and did not end within %d seconds. The connection was cut; it may "
-                          "go on in the container. Do not repeat it unseen.%s" % (call.args.timeout, said))
+                          "go on in the container.%s" % (call.args.timeout, said))
         outcome = "accepted"
         return done
     except OSError as error:
         outcome = "unsent"
         raise Failure("The program %s cannot be started: %s." % (command[0], error.strerror or error)) from None
     finally:
+        call.outcomes.append(outcome)
         audit.end(entry, outcome)
 
 

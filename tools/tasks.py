@@ -93,7 +93,8 @@ def _log_end(call, ids):
 TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
               Column("type"), Column("id"),
               Column("exitstatus", "result", text=lambda r: r.get("exitstatus", r["status"])), Column("user", "by"),
-              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"), each=lambda row: _task(row))
+              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"),
+              each=lambda row: _task(row))
 
 
 def _task(row):
@@ -156,21 +157,22 @@ def list_tasks(call):
             total = args.offset + len(rows)
         listed = Page(rows, total)
         if args.vmid and not args.node:
-            notes.append("Of node %s, where guest %d is now; with node= those that ran elsewhere." % (node, args.vmid))
+            notes.append("Only those on node %s, where guest %d is now; node= lists those that ran elsewhere." % (
+                node, args.vmid))
     else:
         rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
         rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
         listed, total = rows, len(rows)
         if args.vmid or args.type or args.errors or since:
-            notes.append("Searched: the latest tasks of each node, all that Proxmox lists for the cluster. With node= "
-                         "the whole history of that node is searched.")
+            notes.append("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. "
+                         "With node= the whole history of that node is searched.")
     headline = "%s of %s" % (text.plural(total, "task"), "node " + node if found else "all nodes")
     if rows and len(rows) == total:
         headline += ": %d running, %d failed" % (sum(not row.get("endtime") for row in rows), sum(
             bool(row.get("endtime")) and not succeeded(row.get("status")) for row in rows))
     if not rows:
         notes.append("Without Sys.Audit on /nodes/NODE only the token's own tasks are listed.")
-    return result(call, listed, headline, "\n".join(notes), "node, vmid, type, errors, since")
+    return result(call, listed, headline, "\n".join(notes))
 
 
 def _fits(row, args, since):

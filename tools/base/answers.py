@@ -1,4 +1,6 @@
 """What a tool returns: the shapes of its data (Facts, Table), and `result`, the one ending of a handler."""
+from tools.base.lists import pattern
+from tools.base.schema import fields
 from tools.pve import text
 from tools.pve.task import Outcome
 from tools.pve.text import Column
@@ -18,10 +20,15 @@ class Result:
 # ----------------------------------------------------------------------------------------------- what a tool returns
 
 class Facts:
-    """An object, shown as "heading: value" lines. Keys beyond the columns stay in the data when `more` is true."""
+    """An object, shown as "heading: value" lines. Columns that it lacks are taken from the node and required arguments.
 
-    def __init__(self, *columns, more=False):
-        self.columns, self.more = columns, more
+    more     bool: whether keys beyond the columns stay in the data
+    each     function of the reply's object -> the one whose columns are shown
+    notes    function(facts, call) -> sentences to say below them
+    """
+
+    def __init__(self, *columns, more=False, each=None, notes=None):
+        self.columns, self.more, self.each, self.notes = columns, more, each, notes
 
     def schema(self):
         return {"type": "object", "properties": _column_schema(self.columns)}
@@ -36,15 +43,36 @@ class Facts:
             data.update((key, value) for key, value in source.items() if key not in known and value is not None)
         return data
 
+    def result(self, call, found, headline, note, more):
+        """The Result of an object as Proxmox sent it."""
+        found = self.each(found or {}) if self.each else dict(found or {})
+        known = {field.name: getattr(call.args, field.name) for field in fields(type(call.args)) if field.required}
+        known["node"] = call.node
+        found.update({column.key: known.get(column.key) for column in self.columns if found.get(column.key) is None})
+        data = dict(self.data(found), **more)
+        notes = list(self.notes(data, call)) if self.notes else []
+        return Result(_lines(headline or _said(call), text.block(self.columns, data), *notes, note), data)
+
 
 class Table:
-    """A list of objects, shown as a table of `columns`.
+    """A list of objects, shown as a table of `columns`, a page of it at a time.
 
-    noun: what one row is ("guest"); each: function of a raw row -> the row whose columns are shown.
+    noun     what one row is ("guest")
+    each     function of a raw row -> the row whose columns are shown; of the rows of the page only
+    rows     function of what Proxmox sent -> the raw rows, where that is not a list of them
+    sort     keys that the raw rows are sorted by, as text; or a function of one
+    search   function of a raw row -> texts, in one of which the argument `name` must be found (`lists.pattern`)
+    same     arguments that must be what a raw row has under their name, if it has anything
+    summary  function of the raw rows -> what the headline says after their number
+    notes    function(raw rows, call) -> sentences to say below them
+    empty    the sentence about a list that holds nothing at all; in braces as in a row's `says`
     """
 
-    def __init__(self, noun, *columns, each=None):
-        self.noun, self.columns, self._each = noun, columns, each
+    def __init__(self, noun, *columns, each=None, rows=None, sort=None, search=None, same=(), summary=None, notes=None,
+                 empty=None):
+        self.noun, self.columns, self.each, self.rows, self.sort = noun, columns, each, rows, sort
+        self.search, self.same, self.summary, self.notes, self.empty = search, same, summary, notes, empty
+        self.filters = set(same) | ({"name"} if search else set())
 
     def schema(self):
         items = {"type": "object", "properties": _column_schema(self.columns)}
@@ -53,14 +81,57 @@ class Table:
                 "required": ["items", "total"]}
 
     def data(self, source):
-        """The normalised rows of a reply's list."""
+        """The normalised rows of raw ones."""
         rows = []
-        for entry in source if self._each is None else map(self._each, source):
+        for entry in source if self.each is None else map(self.each, source):
             row = {}
             for column in self.columns:
                 column.normalise(entry, row)
             rows.append(row)
         return rows
+
+    def chosen(self, found, args):
+        """(raw rows that fit the arguments, in order; how many there were)."""
+        rows = self.rows(found) if self.rows else found or []
+        total = len(rows)
+        for name in self.same:
+            wanted = getattr(args, name)
+            if wanted is not None:
+                rows = [row for row in rows if row.get(name) in (None, wanted)]
+        if self.search and args.name is not None:
+            fits = pattern(args.name)
+            rows = [row for row in rows if any(map(fits, self.search(row)))]
+        if self.sort:
+            by = self.sort if callable(self.sort) else lambda row: [str(row.get(key) or "") for key in self.sort]
+            rows = sorted(rows, key=by)
+        return rows, total
+
+    def result(self, call, found, headline, note, more):
+        """The Result of a list as Proxmox sent it, or of a Page: one page, as much as fits, and what was left out."""
+        offset = getattr(call.args, "offset", 0)
+        if isinstance(found, Page):
+            rows, seen, total = found.rows, found.total, found.total
+            page = self.data(rows)
+        else:
+            rows, seen = self.chosen(found, call.args)
+            total, page = len(rows), self.data(rows[offset:offset + getattr(call.args, "limit", DEFAULT_LIMIT * 4)])
+        while True:
+            body, data = text.table(self.columns, page), dict(more, items=page, total=total)
+            size = text.weight(body) + text.weight(data)
+            if size <= text.BUDGET or len(page) < 2:
+                break
+            page = page[:max(1, int(len(page) * 0.95 * text.BUDGET / size))]
+        count = text.plural(total, self.noun)
+        notes = list(self.notes(rows, call)) if self.notes else []
+        if len(page) < total:
+            data["offset"] = offset
+            notes.insert(0, _left_out(call, offset, offset + len(page), count, total))
+        if not total:
+            wanted = " " + text.line(call.args.name) if self.search and call.args.name else ""
+            notes.append("None of %s fits%s." % (text.plural(seen, self.noun), wanted) if seen else
+                         _said(call, self.empty) if self.empty else None)
+        headline = (headline or _said(call, count=count) or count) + (self.summary(rows) if self.summary else "")
+        return Result(_lines(headline, body if page else None, *notes, note), data)
 
 
 class Page:
@@ -94,54 +165,50 @@ TASK = Facts(Column("upid"), Column("node"), Column("type"), Column("status"), C
 
 # -------------------------------------------------------------------------------------------- the ending of a handler
 
-def result(call, content, headline=None, note=None, narrow=None, shape=None, **more):
+def result(call, content, headline=None, note=None, shape=None, **more):
     """The Result of a call. content is one of
 
-    an Outcome  of a change: `headline` is the sentence without its full stop (default: the guest and the row's `says`)
-    a list, or a Page  of raw rows, made ready as the Table `shape` says (default: the row's `returns`); one page of it
-                is shown, as much as fits, and what was left out is said; `narrow`: arguments that make the list shorter
-    a dict      of facts, made ready as the Facts `shape` says
+    an Outcome  of a change; `headline` is the sentence without its full stop
+    a list, or a Page  of raw rows, shown as the Table `shape` says (default: the row's `returns`)
+    a dict      of facts, shown as the Facts `shape` says
 
-    note: what else the reader should know; more: what the tool itself knows, added to the data.
+    headline: default what the row `says`; note: what else the reader should know; more: what the tool itself knows,
+    added to the data; of it `name` is that of the guest.
     """
     if isinstance(content, Outcome):
         return _ended(call, content, headline, note, more)
-    shape = shape or call.tool.returns
-    if isinstance(shape, Table):
-        return _listed(call, content if content is not None else [], shape, headline, note, narrow, more)
-    facts = dict(shape.data(content or {}), **more)
-    return Result(_lines(headline, text.block(shape.columns, facts), note), facts)
+    return (shape or call.tool.returns).result(call, content, headline, note, more)
 
 
 def _lines(*parts):
     return "\n".join(part for part in parts if part)
 
 
-def _listed(call, rows, shape, headline, note, narrow, more):
-    limit, offset = getattr(call.args, "limit", DEFAULT_LIMIT * 4), getattr(call.args, "offset", 0)
-    cut = isinstance(rows, Page)
-    total, page = (rows.total, rows.rows) if cut else (len(rows), rows[offset:offset + limit])
-    page = shape.data(page)
-    while True:
-        body, data = text.table(shape.columns, page), dict(more, items=page, total=total)
-        size = text.weight(body) + text.weight(data)
-        if size <= text.BUDGET or len(page) < 2:
-            break
-        page = page[:max(1, int(len(page) * 0.95 * text.BUDGET / size))]
-    shown = None
-    if len(page) < total:
-        data["offset"], rest = offset, offset + len(page)
-        shown = "Shown: %d to %d of %s.%s%s" % (
-            offset + 1, rest, text.plural(total, shape.noun),
-            " The next page: offset=%d." % rest if rest < total and hasattr(call.args, "offset") else "",
-            " To narrow: %s." % narrow if narrow else "")
-    return Result(_lines(headline or text.plural(total, shape.noun), body if page else None, shown, note), data)
+def _said(call, template=None, **found):
+    """`template`, default the row's `says`, with what is known put in; None when there is none."""
+    template = template or call.tool.says
+    if template is None:
+        return None
+    words = {**vars(call.args), "node": call.node, "token": call.host.settings.token_id,
+             "subject": text.called(call.subject, found.get("name")), **found}
+    return template.format(**{key: "" if value is None else text.line(value, 200)
+                              for key, value in words.items()})
+
+
+def _left_out(call, offset, rest, count, total):
+    """Which rows of a list are shown, and how to get the others."""
+    paged = hasattr(call.args, "offset")
+    narrow = ", ".join(field.name for field in fields(type(call.args)) if not field.required and field.name not in (
+        "limit", "offset", "wait"))
+    return "Shown: %d to %d of %s.%s%s" % (
+        offset + 1, rest, count, " The next page: offset=%d." % rest if rest < total and paged else "",
+        " To narrow: %s." % narrow if narrow else "")
 
 
 def _ended(call, outcome, says, note, more):
     """The Result of an Outcome that is no failure."""
     about_guest = hasattr(call.args, "vmid")
-    says = says or "%s: done" % call.subject
+    says = says or _said(call, **more) or "%s: done" % call.subject
     data = {"status": outcome.status}
     for key in ("upid", "node", "type", "exitstatus", "duration", "warnings"):
         if getattr(outcome, key) not in (None, []):

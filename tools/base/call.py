@@ -7,9 +7,9 @@ import re
 from urllib.parse import unquote
 
 from tools.base.answers import result
-from tools.base.failures import Failure, Refused, task_failure
-from tools.base.row import NOT_PARAMETERS, title
-from tools.base.schema import fields, secrets
+from tools.base.failures import Failure, Refused, TaskFailure, explained
+from tools.base.row import title
+from tools.base.schema import secrets
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
@@ -218,10 +218,13 @@ class Call:
         return error
 
     def parameters(self):
-        """The arguments given, as Proxmox's parameters: those of the path, `wait` and the page left out."""
-        left_out = set(re.findall(r"\{(\w+)\}", self.tool.path)) | NOT_PARAMETERS
-        return {field.name: getattr(self.args, field.name) for field in fields(type(self.args))
-                if field.name not in left_out and getattr(self.args, field.name) is not None}
+        """The arguments given, as Proxmox's parameters, and those that the row always sends."""
+        given = {field.parameter: getattr(self.args, field.name) for field in self.tool.parameters()}
+        return {**{name: value for name, value in given.items() if value is not None}, **self.tool.fixed}
+
+    def explained(self, error):
+        """str(error) of an error of Proxmox's, with what the row knows of its meaning."""
+        return explained(error, self.tool.explains, self.kind, self.host.settings.token_id)
 
     # -- waiting and asking
 
@@ -254,7 +257,7 @@ class Call:
             raise
         self.host.audit.task(self._noted, outcome)
         if check and outcome.failed:
-            raise Failure(task_failure(outcome))
+            raise TaskFailure(outcome)
         return outcome
 
     def sleep(self, seconds):
@@ -286,14 +289,16 @@ class Call:
 def without_handler(call):
     """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
 
-    A change is followed to its end where Proxmox answers with a task; what may lose something asks first.
+    A change is followed to its end where Proxmox answers with a task. Before it `first` is done; without one, what may
+    lose something asks.
     """
-    tool, says = call.tool, call.tool.says
-    if says is not None:
-        says = says.format(**dict(vars(call.args), subject=call.subject, node=call.node))
+    tool = call.tool
     if not tool.changes:
-        return result(call, call.get(tool.path, **call.parameters()), says)
-    if tool.destroys:
-        call.confirm(lambda: ("%s of %s%s?" % (title(call.name), call.subject,
-                                               " on node %s" % call.node if call.node else ""), {}))
-    return result(call, call.follow(call.send(**call.parameters())), says)
+        return result(call, call.get(tool.path, **call.parameters()))
+    if tool.first is not None:
+        found = tool.first(call)
+    elif tool.destroys:
+        found = call.confirm(lambda: ("%s of %s?" % (title(call.name), call.subject), {}))
+    else:
+        found = {}
+    return result(call, call.follow(call.send(**call.parameters())), **found)

@@ -2,10 +2,9 @@
 import shlex
 
 from tools.base.answers import Facts, Result
-from tools.base.failures import Failure, explained
+from tools.base.failures import Failure
 from tools.policy.guard import FORBIDDEN
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.text import Column
 
 #: And what one kind of shell acts upon: a backslash is part of a path on Windows, where %NAME% is replaced, ^ quotes.
@@ -101,9 +100,6 @@ AGENT = (
 
 
 def ask_agent(call, command):
-    """What a command of a VM's guest agent results in, "get-osinfo" say; PveError explains why there is no answer."""
-    try:
-        found = call.get("/nodes/{node}/qemu/{vmid}/agent/" + command)
-    except PveError as error:
-        raise explained(call, error, AGENT) from None
+    """What a command of a VM's guest agent results in, "get-osinfo" say."""
+    found = call.get("/nodes/{node}/qemu/{vmid}/agent/" + command)
     return found.get("result") if isinstance(found, dict) else None

@@ -6,7 +6,7 @@ then either hot-plugged or left pending until a restart (qemu-server and pve-con
 """
 import re
 
-from tools.base.failures import Failure, explained
+from tools.base.failures import Failure, TaskFailure
 from tools.base.guest import pending
 from tools.pve import text
 from tools.pve.client import PveError
@@ -38,17 +38,17 @@ class After:
         return "Whether it is in effect or waits for a restart could not be read."
 
 
-def change(call, work_out, table=()):
+def change(call, work_out):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
 
     work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
-    Proxmox has refused before doing anything: it is read and worked out once more. `table` is for `explained`.
+    Proxmox has refused before doing anything: it is read and worked out once more.
     """
     for last in (False, True):
         config = call.get("./config")
         params = dict(work_out(config), digest=config.get("digest"))
         try:
-            done = sent(call, params, table)
+            done = sent(call, params)
             done.before = config
             return done
         except PveError as error:
@@ -56,19 +56,11 @@ def change(call, work_out, table=()):
                 raise
 
 
-def act(call, table=(), **params):
-    """The Outcome of the row's request, its task followed; a failure is explained by `table` (`failures.explained`)."""
+def sent(call, params):
+    """The After of the row's request with `params`, sent once and followed."""
     try:
-        return call.follow(call.send(**params))
-    except (PveError, Failure) as error:
-        raise explained(call, error, table) from None
-
-
-def sent(call, params, table=()):
-    """The After of the row's request with `params`, sent once and followed. `table` is for `explained`."""
-    try:
-        outcome = act(call, table, **params)
-    except (PveError, Failure) as error:
+        outcome = call.follow(call.send(**params))
+    except (PveError, TaskFailure) as error:
         if "hotplug" in str(error):
             return _not_plugged(call, error, params)
         raise
@@ -98,7 +90,7 @@ def _not_plugged(call, error, params):
     if not made or not problems or keys.intersection(key for key, _ in problems):
         left = ", ".join(sorted(keys & set(waiting)))
         stays = ("\nThe running guest could not take it, but it is in the config and waits for the next start, which "
-                 "may fail for the same reason; take it out again if it is not meant: %s." % left)
+                 "may fail for the same reason; take it out again if that is not wanted: %s." % left)
         raise Failure("%s%s" % (error, stays if left else "")) from None
     said = "; ".join(sorted({"%s: %s" % (key, text.line(words, 300)) for key, words in problems}))
     return After(Outcome(None, status="stopped"), config, waiting,

@@ -28,29 +28,27 @@ class EarlyResult(Exception):
         self.result = result
 
 
-def explained(call, error, table):
-    """`error` (PveError or Failure) with what its words mean and what can be done, from the first row of `table`,
-    (pattern, sentence), whose pattern is in them; {kind} in a sentence is vm or lxc.
+class TaskFailure(Failure):
+    """A task that ended badly: its exit status, and the telling lines of its log."""
+
+    def __init__(self, outcome):
+        lines = ["The task %s failed: %s" % (outcome.type, text.line(outcome.exitstatus or "unknown", 1000))]
+        if outcome.log:
+            lines.append(text.quoted("\n".join(outcome.log), end=True))
+        super().__init__("\n".join(lines + ["UPID: %s" % outcome.upid]))
+
+
+def explained(error, table, kind, token_id):
+    """What an error of Proxmox's (PveError, TaskFailure) means and what can be done about it, as a text after its own
+    words: from the first row of `table`, (pattern, sentence), whose pattern is in them; {kind} in it is vm or lxc.
 
     For the end of a task that is in no row: what tools.pve.advice knows of any request. A refused one says it already.
     """
-    said, sentence = str(error), ""
-    for pattern, words in table:
+    said = str(error)
+    for pattern, sentence in table:
         if re.search(pattern, said):
-            sentence = words.replace("{kind}", "lxc" if call.kind == "lxc" else "vm")
-            break
-    else:
-        if type(error) is Failure:
-            sentence = advice.hint(None, said.split("\n")[0], call.host.settings.token_id)[0]
-    if sentence and not isinstance(error, Refused):
-        error.args = ("%s\n%s" % (said, sentence),)
-    return error
-
-
-def task_failure(outcome):
-    """Why a task failed: its exit status and the telling lines of its log."""
-    lines = ["The task %s failed: %s" % (outcome.type, text.line(outcome.exitstatus or "unknown", 1000))]
-    if outcome.log:
-        lines.append(text.quoted("\n".join(outcome.log), end=True))
-    lines.append("UPID: %s" % outcome.upid)
-    return "\n".join(lines)
+            return "%s\n%s" % (said, sentence.replace("{kind}", "lxc" if kind == "lxc" else "vm"))
+    if isinstance(error, TaskFailure):
+        hint = advice.hint(None, said.split("\n")[0], token_id)[0]
+        return "%s\n%s" % (said, hint) if hint else said
+    return said

@@ -62,7 +62,7 @@ def afterwards(call, outcome, started):
         return state, None
     note = "It is %s now." % condition(state)
     if started and not is_on(state):
-        note += " It was to be started and is not running (yet): proxmox_list_tasks vmid=%s shows why." % call.args.vmid
+        note += " It should have started and is not running yet: proxmox_list_tasks vmid=%s shows why." % call.args.vmid
     return state, note
 
 
@@ -189,7 +189,7 @@ def at_stake(call):
     snapshots = [entry["name"] for entry in call.get("./snapshot") if entry.get("name") != "current"]
     if on(config.get("protection")):
         raise Failure("%s is protected (protection: 1 in its config). Switch the protection off first, "
-                      "if that is meant (protection=0 in its config)." % named(call, state))
+                      "if that is intended (protection=0 in its config)." % named(call, state))
     volumes = ["%s %s%s" % (disk.key, disk.volid, " (%s)" % disk.options["size"] if disk.options.get("size") else "")
                for disk in disks(call.kind, config) if disk.goes_with(call.args.vmid)]
     return state, volumes, snapshots, config.get("digest")
@@ -262,7 +262,7 @@ def check_gateway(key, value, version):
     raise Failure("The gateway %s=%r is not an IPv%d address." % (key, value[:60], version))
 
 
-# ------------------------------------------------------------------------------- what waits for a restart, what is shown
+# ------------------------------------------------------------------------------ what waits for a restart, what is shown
 
 def pending(entries):
     """(config, waiting) of the entries of ./pending: {key: value} with the changes that wait applied, and those

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import DEFAULT_LIMIT, TASK
-from tools.base.schema import REQUIRED, Arg, input_schema
+from tools.base.schema import REQUIRED, Arg, fields, input_schema
 from tools.pve import text
 
 #: BASIC is always allowed; ELEVATED needs PROXMOX_ALLOW_ELEVATED; DESTRUCTIVE needs it too and may ask the user first.
@@ -21,7 +21,12 @@ class Tool:
     args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
     handler    function(call) -> Result; without one the arguments are sent as parameters
     returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
-    says       how the answer begins, with {subject} (VM 100), {node} and the arguments in it: "{subject} started"
+    says       how the answer begins: "{subject} started". In braces: {subject}, a guest with its name where that is
+               known, {node}, {token}, {count} of a list ("3 disks"), and any argument or what the tool found
+    first      function(call) -> dict: what a change without a handler does before it is sent, to refuse (Failure) or to
+               ask (call.confirm); what it found is added to the data
+    fixed      dict of parameters that are always sent
+    explains   (pattern, sentence) rows, what Proxmox's words mean here (`failures.explained`)
     repeats    bool: calling it twice with the same arguments does no more than calling it once (idempotentHint)
     destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
     needs      tuple of str "ACL PATH PRIVILEGE|OTHER": what a token needs, where it is not what the endpoint needs
@@ -30,18 +35,25 @@ class Tool:
     """
 
     __slots__ = ("endpoint", "verb", "path", "kind", "tier", "args", "handler", "returns", "says", "repeats", "changes",
-                 "destroys", "needs")
+                 "destroys", "needs", "first", "fixed", "explains")
 
     def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says=None, repeats=None, destroys=None,
-                 needs=None):
+                 needs=None, first=None, fixed=None, explains=()):
         self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
         kind = re.search(r"/(qemu|lxc)(?:/|\Z)", self.path)
         self.kind = kind.group(1) if kind else None
         self.tier, self.args, self.handler, self.needs = tier, args, handler, needs
-        self.returns, self.says = returns, says
+        self.returns, self.says, self.first, self.fixed, self.explains = returns, says, first, fixed or {}, explains
         self.changes = self.verb != "GET" or tier == DESTRUCTIVE
         self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
         self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
+
+    def parameters(self):
+        """The Fields of the arguments that are parameters: not those of the path, of the page, or that the answer is
+        filtered by."""
+        path = set(re.findall(r"\{(\w+)\}", self.path))
+        left_out = path | {"node", "wait", "limit", "offset"} | getattr(self.returns, "filters", frozenset())
+        return [field for field in fields(self.args) if field.name not in left_out]
 
 
 _WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",

@@ -34,14 +34,17 @@ class Arg:
     secret     bool: never repeated in an answer, a log or the audit log
     null       what an explicit JSON null means (default: as if the argument were not given)
     booleans   (what true means, what false means), for a number that may be given so; None: not given
+    parameter  str: its name to Proxmox where that is another; it is accepted too
     published  bool: False for what is accepted and in the README, but not told to models, which would pay for it
     """
 
     def __init__(self, text="", format=None, minimum=None, maximum=None, min_length=None, max_length=None, enum=None,
-                 aliases=(), secret=False, null=None, booleans=None, published=True):
+                 aliases=(), secret=False, null=None, booleans=None, parameter=None, published=True):
         self.text, self.format, self.enum, self.aliases = text, format, enum, tuple(aliases)
         self.minimum, self.maximum, self.min_length, self.max_length = minimum, maximum, min_length, max_length
-        self.secret, self.null, self.booleans, self.published = secret, null, booleans, published
+        self.secret, self.null, self.booleans, self.parameter = secret, null, booleans, parameter
+        self.aliases += (parameter,) if parameter else ()
+        self.published = published
 
 
 class ArgumentProblems(ValueError):
@@ -55,7 +58,7 @@ class ArgumentProblems(ValueError):
 class Field:
     """One argument: name, type (str, int, float, bool, list, dict), Arg, whether required, default."""
 
-    __slots__ = ("name", "type", "arg", "required", "default")
+    __slots__ = ("name", "type", "arg", "required", "default", "parameter")
 
     def __init__(self, name, hint, default):
         self.name, self.arg = name, Arg()
@@ -68,6 +71,7 @@ class Field:
         self.type = typing.get_origin(hint) or hint
         self.required = default is REQUIRED
         self.default = None if self.required else default
+        self.parameter = self.arg.parameter or name
 
 
 _fields = {}

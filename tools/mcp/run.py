@@ -6,7 +6,7 @@ import time
 from tools import RENAMED, find, surface
 from tools.base.answers import Result
 from tools.base.call import Call, without_handler
-from tools.base.failures import Declined, EarlyResult, Failure, Refused
+from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, parse, secrets
 from tools.policy.audit import Audit
@@ -114,7 +114,8 @@ class Host:
             hide_here(secrets(args).values())
             call = Call(self, entry["name"], tool, args, request, consent or self.consent)
             call.judge_arguments()
-            if call.node is None and "{node}" in tool.path and getattr(args, "vmid", None) is not None:
+            unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
+            if unknown and getattr(args, "vmid", None) is not None:
                 call.locate()
             result = (tool.handler or without_handler)(call)
             return self._plan(call) if call.planned else self._answered(result)
@@ -128,7 +129,8 @@ class Host:
             if isinstance(error, Refused):
                 return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True))
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
-            return self._failed("\u274c Error", getattr(error, "headline", None) or _what_failed(entry, call), error, fate)
+            said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
+            return self._failed("\u274c Error", getattr(error, "headline", None) or _what_failed(entry, call), said, fate)
         except ArgumentProblems as error:
             count = len(error.problems)
             return self._failed("\u274c Error", "%s was not called: %s" % (
