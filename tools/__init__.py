@@ -72,7 +72,8 @@ def generate():
     from tools.base.row import definition
     lines = []
     for toolset, name, tool in all_rows():
-        entry = {"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint, "changes": tool.changes}
+        entry = {"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint,
+                 "changes": tool.changes}
         if tool.needs is not None:
             entry["needs"] = tool.needs
         lines.append(json.dumps(dict(entry, tool=definition(name, tool)), separators=(",", ":"), ensure_ascii=True))
