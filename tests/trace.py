@@ -1,6 +1,6 @@
 """How one call flows: files, changes of file, function calls, and how deep the first request to Proxmox is sent from.
 
-    python3 tests/trace.py proxmox_start_vm '{"vmid": 103}'          # --list shows every call; --ask confirms (modern era)
+    python3 tests/trace.py proxmox_start_vm '{"vmid": 107}'     # --list: every call; --ask: confirm (modern era)
 
 The call goes through the whole program, from its line on stdin to its answer, on the demo cluster; what the demo and
 the standard library do is not counted, nor is what only runs once in a process (the call is made twice, on two guests'
@@ -23,17 +23,20 @@ class Trace:
         self.calls, self.first = [], None
 
     def __call__(self, frame, event, _):
-        name = frame.f_code.co_filename
+        name, function = frame.f_code.co_filename, frame.f_code.co_name
         if event != "call":
             return
-        if name.startswith(TOOLS) and "demo" not in name[len(TOOLS):]:
-            self.calls.append((name[len(TOOLS):], frame.f_code.co_name))
-        elif self.first is None and frame.f_code.co_name == "send" and name.endswith(("sessions.py", "demo/__init__.py")):
-            depth = 0
-            while frame is not None:
-                depth += frame.f_code.co_filename.startswith(TOOLS)
-                frame = frame.f_back
-            self.first = depth
+        if not name.startswith(TOOLS):
+            return
+        stack = []
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(TOOLS):
+                stack.append(frame.f_code.co_filename[len(TOOLS):])
+            frame = frame.f_back
+        if not any("demo" in place for place in stack):
+            self.calls.append((stack[0], function))
+        elif self.first is None:
+            self.first = len([place for place in stack if "demo" not in place])
 
     def figures(self):
         files = [name for name, _ in self.calls]
