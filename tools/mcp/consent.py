@@ -78,8 +78,8 @@ class Consent:
         held = request.state if token is None else token
         sealed = None if held is None else self._opened(held, request)
         if sealed is None and token is not None:
-            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, was "
-                          "used, or is older than %d minutes. Call without it to get a new one." % (LIFETIME // 60))
+            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, "
+                          "was used, or is older than %d minutes. Call without it to get a new one." % (LIFETIME // 60))
         if sealed is None and held is not None:
             raise _bad_state()
         return _Asking(self, request, sealed)

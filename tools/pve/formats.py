@@ -6,6 +6,7 @@ a path.
 """
 import re
 from collections import namedtuple
+from functools import cached_property, lru_cache
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"        # of a DNS name; the name of a node is one
 _STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
@@ -30,16 +31,12 @@ class Format:
     """A format: its rule in words, an example, and `pattern`, which the whole value must match (compiled at first use).
     """
 
-    __slots__ = ("source", "words", "example", "_pattern")
-
     def __init__(self, source, words, example):
-        self.source, self.words, self.example, self._pattern = source, words, example, None
+        self.source, self.words, self.example = source, words, example
 
-    @property
+    @cached_property
     def pattern(self):
-        if self._pattern is None:
-            self._pattern = re.compile(self.source, re.ASCII)
-        return self._pattern
+        return re.compile(self.source, re.ASCII)
 
 
 #: name -> (pattern that the whole value must match, the rule in words, an example).
@@ -88,6 +85,7 @@ def fits(name, value):
     return FORMATS[name].pattern.fullmatch(value) is not None
 
 
+@lru_cache(maxsize=500)
 def misfit(name, value):
     """What is wrong with the str `value` as a `name`, in words, or None when it fits."""
     known = FORMATS[name]
@@ -105,21 +103,17 @@ def fill(template, ids):
     Every id is checked against the format of its name; Misfit says which one is wrong. The volume id of a storage
     content path may hold slashes; a UPID its colons; nothing else needs encoding once it has been checked.
     """
-    def one(match):
-        name = match.group(1)
-        value = str(ids[name])
+    parts = re.split(_PARAMETER, template)          # text, name, text, name ...
+    for place in range(1, len(parts), 2):
+        name, value = parts[place], str(ids[parts[place]])
         problem = misfit(_SAME.get(name, name), value)
         if problem:
             raise Misfit("%s %r %s" % (name, value[:80], problem))
-        return _quote(value)
-    return re.sub(_PARAMETER, one, template)
-
-
-def _quote(value):
-    if value.isascii() and value.isalnum():         # most are; the other way takes ten times as long
-        return value
-    from urllib.parse import quote
-    return quote(value, safe=":/@!+,=~")
+        if not (value.isascii() and value.isalnum()):           # most are
+            from urllib.parse import quote
+            value = quote(value, safe=":/@!+,=~")
+        parts[place] = value
+    return "".join(parts)
 
 
 def on(value):
