@@ -7,7 +7,7 @@ from tools.base.answers import Table, result
 from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, name, named
-from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting
+from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import usable, volume_size
 from tools.pve import text
@@ -313,17 +313,13 @@ def _deleting(call):
 
 _CONTENT = "/nodes/{node}/storage/{storage}/content"
 _NEEDS = ("/storage Datastore.AllocateSpace", "/vms VM.Backup")
-_BACKED_UP, _RESTORED = "{subject} backed up to {storage}", "{subject} restored on {node} from {archive}"
 TOOLS = {
-    "proxmox_create_backup_vm": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create, says=_BACKED_UP,
-                                     explains=EXPLAINED),
-    "proxmox_create_backup_lxc": Tool("POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create, says=_BACKED_UP,
-                                      explains=EXPLAINED),
+    **both("create_backup", "POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create,
+           says="{subject} backed up to {storage}", explains=EXPLAINED),
     "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
-    "proxmox_restore_backup_vm": Tool("POST /nodes/{node}/qemu", DESTRUCTIVE, Restore, restore, says=_RESTORED,
-                                      explains=EXPLAINED, needs=("/vms VM.Allocate",) + _NEEDS),
-    "proxmox_restore_backup_lxc": Tool("POST /nodes/{node}/lxc", DESTRUCTIVE, Restore, restore, says=_RESTORED,
-                                       explains=EXPLAINED, needs=("/vms VM.Allocate",) + _NEEDS),
+    **both("restore_backup", ("POST /nodes/{node}/qemu", "POST /nodes/{node}/lxc"), DESTRUCTIVE, Restore, restore,
+           says="{subject} restored on {node} from {archive}", explains=EXPLAINED,
+           needs=("/vms VM.Allocate",) + _NEEDS),
     "proxmox_delete_backup": Tool("DELETE %s/{volume}" % _CONTENT, DESTRUCTIVE, DeleteBackup, first=_deleting,
                                   says="backup {volume} deleted ({was})", explains=EXPLAINED, needs=_NEEDS),
 }

@@ -6,7 +6,7 @@ from tools.base.answers import result
 from tools.base.edit import change
 from tools.base.failures import Failure
 from tools.base.guest import is_on, name, named
-from tools.base.row import ELEVATED, Guest, Tool, Waiting
+from tools.base.row import ELEVATED, Guest, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
@@ -134,12 +134,8 @@ def _amount(call, key, value):
     return text.size(int(number) * 1048576) if key in ("memory", "swap", "balloon") else number
 
 
-_SIZE = ("/vms VM.Config.CPU", "/vms VM.Config.Memory")
 TOOLS = {
-    "proxmox_clone_vm": Tool("POST /nodes/{node}/qemu/{vmid}/clone", ELEVATED, CloneVm, clone, explains=_CLONE_HINTS),
-    "proxmox_clone_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/clone", ELEVATED, Clone, clone, explains=_CLONE_HINTS),
-    "proxmox_resize_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/config", ELEVATED, ResizeVm, resize, needs=_SIZE,
-                              explains=_RESIZE_HINTS),
-    "proxmox_resize_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, ResizeLxc, resize, needs=_SIZE,
-                               explains=_RESIZE_HINTS),
+    **both("clone", "POST {guest}/clone", ELEVATED, (CloneVm, Clone), clone, explains=_CLONE_HINTS),
+    **both("resize", "PUT {guest}/config", ELEVATED, (ResizeVm, ResizeLxc), resize, explains=_RESIZE_HINTS,
+           needs=("/vms VM.Config.CPU", "/vms VM.Config.Memory")),
 }

@@ -11,7 +11,7 @@ from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import new_size, volume_size
 from tools.pve import text
@@ -398,23 +398,17 @@ def move_disk(call):
     return result(call, done.outcome, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
 
 
-_NEW = ("/vms VM.Config.Disk", "/storage Datastore.AllocateSpace")
+_NEW = {"needs": ("/vms VM.Config.Disk", "/storage Datastore.AllocateSpace")}
 TOOLS = {
-    "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk, needs=_NEW),
+    "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk, **_NEW),
     "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint,
-                                       needs=_NEW),
-    "proxmox_resize_disk_vm": Tool("PUT /nodes/{node}/qemu/{vmid}/resize", ELEVATED, GrowVm, grow, repeats=False,
-                                   explains=_RESIZE_HINTS),
-    "proxmox_resize_disk_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/resize", ELEVATED, GrowLxc, grow, repeats=False,
-                                   explains=_RESIZE_HINTS),
+                                       **_NEW),
+    **both("resize_disk", "PUT {guest}/resize", ELEVATED, (GrowVm, GrowLxc), grow, repeats=False,
+           explains=_RESIZE_HINTS),
     "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk,
-                                   explains=_REMOVE_HINTS,
-                                   needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
+                                   explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
     "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp,
-                                          explains=_REMOVE_HINTS,
-                                          needs=("/vms VM.Config.Disk",)),
-    "proxmox_move_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/move_disk", ELEVATED, MoveDiskVm, move_disk,
-                                 explains=_MOVE_HINTS),
-    "proxmox_move_disk_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/move_volume", ELEVATED, MoveDiskLxc, move_disk,
-                                  explains=_MOVE_HINTS),
+                                          explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk",)),
+    **both("move_disk", ("POST {guest}/move_disk", "POST {guest}/move_volume"), ELEVATED, (MoveDiskVm, MoveDiskLxc),
+           move_disk, explains=_MOVE_HINTS),
 }

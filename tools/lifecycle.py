@@ -13,7 +13,7 @@ from tools.base.edit import release
 from tools.base.failures import Failure, TaskFailure
 from tools.base.guest import (at_stake, condition, glance, is_awake, is_hibernated, is_off, is_on, is_paused, look,
                               loss, name, named)
-from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting
+from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
@@ -291,24 +291,18 @@ def delete(call):
                   snapshots=found["snapshots"] or None, changed=True if outcome.ok else None)
 
 
-def _power(endpoint, tier, args, handler, says, repeats=True):
-    return Tool(endpoint, tier, args, handler, says=says, repeats=repeats, explains=EXPLAINED)
-
-
-_VM, _LXC = "/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}"
+_KNOWN = {"repeats": True, "explains": EXPLAINED}
 TOOLS = {
-    "proxmox_start_vm": _power("POST %s/status/start" % _VM, ELEVATED, StartVm, start, "{subject} started"),
-    "proxmox_start_lxc": _power("POST %s/status/start" % _LXC, ELEVATED, StartLxc, start, "{subject} started"),
-    "proxmox_stop_vm": _power("POST %s/status/stop" % _VM, DESTRUCTIVE, StopVm, stop, "{subject} stopped hard"),
-    "proxmox_stop_lxc": _power("POST %s/status/stop" % _LXC, DESTRUCTIVE, StopLxc, stop, "{subject} stopped hard"),
-    "proxmox_shutdown_vm": _power("POST %s/status/shutdown" % _VM, ELEVATED, Shutdown, shutdown, "{subject} shut down"),
-    "proxmox_shutdown_lxc": _power("POST %s/status/shutdown" % _LXC, ELEVATED, Shutdown, shutdown,
-                                   "{subject} shut down"),
-    "proxmox_reboot_vm": _power("POST %s/status/reboot" % _VM, ELEVATED, RebootVm, reboot, "{subject} rebooted", False),
-    "proxmox_reboot_lxc": _power("POST %s/status/reboot" % _LXC, ELEVATED, RebootLxc, reboot, "{subject} rebooted",
-                                 False),
-    "proxmox_pause_vm": _power("POST %s/status/suspend" % _VM, ELEVATED, Pause, pause, "{subject} paused"),
-    "proxmox_resume_vm": _power("POST %s/status/resume" % _VM, ELEVATED, Resume, resume, "{subject} resumed"),
-    "proxmox_delete_vm": _power("DELETE " + _VM, DESTRUCTIVE, DeleteVm, delete, "{subject} on {node} deleted", None),
-    "proxmox_delete_lxc": _power("DELETE " + _LXC, DESTRUCTIVE, DeleteLxc, delete, "{subject} on {node} deleted", None),
+    **both("start", "POST {guest}/status/start", ELEVATED, (StartVm, StartLxc), start, says="{subject} started", **_KNOWN),
+    **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, (StopVm, StopLxc), stop, says="{subject} stopped hard",
+           **_KNOWN),
+    **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, shutdown, says="{subject} shut down", **_KNOWN),
+    **both("reboot", "POST {guest}/status/reboot", ELEVATED, (RebootVm, RebootLxc), reboot, says="{subject} rebooted",
+           explains=EXPLAINED),
+    "proxmox_pause_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/suspend", ELEVATED, Pause, pause,
+                             says="{subject} paused", **_KNOWN),
+    "proxmox_resume_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/resume", ELEVATED, Resume, resume,
+                              says="{subject} resumed", **_KNOWN),
+    **both("delete", "DELETE {guest}", DESTRUCTIVE, (DeleteVm, DeleteLxc), delete, says="{subject} on {node} deleted",
+           explains=EXPLAINED),
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 from tools.base.answers import result
 from tools.base.failures import Failure
-from tools.base.row import ELEVATED, Tool, Waiting
+from tools.base.row import ELEVATED, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
@@ -131,8 +131,5 @@ def _arrives(call):
         (0, 2))
 
 
-TOOLS = {
-    "proxmox_migrate_vm": Tool("POST /nodes/{node}/qemu/{vmid}/migrate", ELEVATED, MigrateVm, migrate_vm, repeats=True),
-    "proxmox_migrate_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/migrate", ELEVATED, MigrateLxc, migrate_lxc,
-                                repeats=True),
-}
+TOOLS = both("migrate", "POST {guest}/migrate", ELEVATED, (MigrateVm, MigrateLxc), (migrate_vm, migrate_lxc),
+             repeats=True)

@@ -7,7 +7,7 @@ from tools.base.answers import result
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
 from tools.base.guest import MODELS, check_cidr, check_gateway, nic, nics
-from tools.base.row import ELEVATED, Guest, Tool, Waiting
+from tools.base.row import ELEVATED, Guest, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import property_string
@@ -225,16 +225,10 @@ def _free_name(config):
     return next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)
 
 
-_NEEDS = ("/vms VM.Config.Network", "/sdn SDN.Use")
+_CONFIG = ("POST {guest}/config", "PUT {guest}/config")
+_NEEDS = {"needs": ("/vms VM.Config.Network", "/sdn SDN.Use")}
 TOOLS = {
-    "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add, needs=_NEEDS),
-    "proxmox_add_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddNetworkLxc, add, needs=_NEEDS),
-    "proxmox_update_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, UpdateNetworkVm, update,
-                                      needs=_NEEDS),
-    "proxmox_update_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, UpdateNetworkLxc, update,
-                                       needs=_NEEDS),
-    "proxmox_remove_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, RemoveNetworkVm, remove,
-                                      needs=_NEEDS),
-    "proxmox_remove_network_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, RemoveNetworkLxc, remove,
-                                       needs=_NEEDS),
+    **both("add_network", _CONFIG, ELEVATED, (AddNetworkVm, AddNetworkLxc), add, **_NEEDS),
+    **both("update_network", _CONFIG, ELEVATED, (UpdateNetworkVm, UpdateNetworkLxc), update, **_NEEDS),
+    **both("remove_network", _CONFIG, ELEVATED, (RemoveNetworkVm, RemoveNetworkLxc), remove, **_NEEDS),
 }

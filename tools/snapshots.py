@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Tool, Waiting
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import on
@@ -193,24 +193,13 @@ def _deleting(call):
     return dict(call.confirm(describe), snapname=call.args.snapname)
 
 
-_VM, _LXC = "/nodes/{node}/qemu/{vmid}/snapshot", "/nodes/{node}/lxc/{vmid}/snapshot"
-_TAKEN, _ROLLED_BACK = "snapshot {snapname} of {subject} taken{memory}", "{subject} rolled back to snapshot {snapname}"
-_DELETED = "snapshot {snapname} of {subject} deleted"
 TOOLS = {
-    "proxmox_list_snapshots_vm": Tool("GET " + _VM, BASIC, ListSnapshots, returns=SNAPSHOTS,
-                                      says="{count} of {subject}"),
-    "proxmox_list_snapshots_lxc": Tool("GET " + _LXC, BASIC, ListSnapshots, returns=SNAPSHOTS,
-                                       says="{count} of {subject}"),
-    "proxmox_create_snapshot_vm": Tool("POST " + _VM, ELEVATED, CreateSnapshotVm, says=_TAKEN, first=_can_be_taken,
-                                       explains=EXPLAINED),
-    "proxmox_create_snapshot_lxc": Tool("POST " + _LXC, ELEVATED, CreateSnapshot, says=_TAKEN, first=_can_be_taken,
-                                        explains=EXPLAINED),
-    "proxmox_rollback_snapshot_vm": Tool("POST %s/{snapname}/rollback" % _VM, DESTRUCTIVE, Rollback, rollback,
-                                         says=_ROLLED_BACK, explains=EXPLAINED),
-    "proxmox_rollback_snapshot_lxc": Tool("POST %s/{snapname}/rollback" % _LXC, DESTRUCTIVE, Rollback, rollback,
-                                          says=_ROLLED_BACK, explains=EXPLAINED),
-    "proxmox_delete_snapshot_vm": Tool("DELETE %s/{snapname}" % _VM, DESTRUCTIVE, DeleteSnapshot, says=_DELETED,
-                                       first=_deleting, explains=EXPLAINED),
-    "proxmox_delete_snapshot_lxc": Tool("DELETE %s/{snapname}" % _LXC, DESTRUCTIVE, DeleteSnapshot, says=_DELETED,
-                                        first=_deleting, explains=EXPLAINED),
+    **both("list_snapshots", "GET {guest}/snapshot", BASIC, ListSnapshots, returns=SNAPSHOTS,
+           says="{count} of {subject}"),
+    **both("create_snapshot", "POST {guest}/snapshot", ELEVATED, (CreateSnapshotVm, CreateSnapshot),
+           first=_can_be_taken, says="snapshot {snapname} of {subject} taken{memory}", explains=EXPLAINED),
+    **both("rollback_snapshot", "POST {guest}/snapshot/{snapname}/rollback", DESTRUCTIVE, Rollback, rollback,
+           says="{subject} rolled back to snapshot {snapname}", explains=EXPLAINED),
+    **both("delete_snapshot", "DELETE {guest}/snapshot/{snapname}", DESTRUCTIVE, DeleteSnapshot, first=_deleting,
+           says="snapshot {snapname} of {subject} deleted", explains=EXPLAINED),
 }

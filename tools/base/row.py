@@ -56,6 +56,19 @@ class Tool:
         return [field for field in fields(self.args) if field.name not in left_out]
 
 
+def both(name, endpoint, tier, args, *rest, **more):
+    """The rows of a tool and its twin: {"proxmox_NAME_vm": Tool, "proxmox_NAME_lxc": Tool}.
+
+    {guest} in the endpoint is the guest's path; a tuple among endpoint, args and handler has one for each of the two.
+    """
+    rows = {}
+    for number, (suffix, kind) in enumerate((("vm", "qemu"), ("lxc", "lxc"))):
+        own, *others = [one[number] if isinstance(one, tuple) else one for one in (endpoint, args) + rest]
+        own = own.replace("{guest}", "/nodes/{node}/%s/{vmid}" % kind)
+        rows["proxmox_%s_%s" % (name, suffix)] = Tool(own, tier, *others, **more)
+    return rows
+
+
 _WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",
           "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS",
           "rrd": "RRD", "mountpoint": "mount point"}
