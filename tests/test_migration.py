@@ -58,7 +58,7 @@ def test_the_guest_is_there_afterwards(tool, arguments, words):
     ("proxmox_migrate_vm", {"vmid": 101, "target": "pve3", "with_local_disks": True},
      ["cannot be moved to pve3 (unavailable storages: tank)"]),
     ("proxmox_migrate_vm", {"vmid": 100, "target": "nope"}, ["nope"]),
-    ("proxmox_migrate_lxc", {"vmid": 200, "target": "pve2"}, ["Container 200 runs", "restart=true"]),
+    ("proxmox_migrate_lxc", {"vmid": 200, "target": "pve2"}, ["Container 200 is running", "restart=true"]),
     ("proxmox_migrate_lxc", {"vmid": 100, "target": "pve2"}, ["Guest 100 is a VM"])])
 def test_what_cannot_be_moved_is_refused_before_anything_is_sent(tool, arguments, words):
     bench = Bench()

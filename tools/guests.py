@@ -99,15 +99,18 @@ def _tags(row):
     return [tag for tag in re.split(r"[;,\s]+", str(row.get("tags") or "").lower()) if tag]
 
 
-#: filter -> (what the raw guest has there, whether a guest that has it matches the argument's value)
-_FILTERS = {
-    "node": (lambda row: row.get("node"), lambda has, wanted: has == wanted),
-    "type": (lambda row: row.get("type"), lambda has, wanted: has == wanted),
-    "status": (lambda row: row.get("status") or "unknown", lambda has, wanted: has == wanted),
-    "pool": (lambda row: row.get("pool"), lambda has, wanted: has == wanted),
-    "tag": (_tags, lambda has, wanted: wanted.lower() in has),
-    "template": (lambda row: on(row.get("template")), lambda has, wanted: has == wanted),
-}
+def _fits(name, wanted):
+    """A test for raw guests: whether one has what the argument `name` asks for."""
+    if name == "name":
+        fits = pattern(wanted)
+        return lambda row: fits(row.get("name"))
+    if name == "tag":
+        return lambda row: wanted.lower() in _tags(row)
+    if name == "template":
+        return lambda row: on(row.get("template")) == wanted
+    if name == "status":
+        return lambda row: (row.get("status") or "unknown") == wanted
+    return lambda row: row.get(name) == wanted
 
 
 _NODES = 25                     # how many are counted in the text
@@ -116,13 +119,10 @@ _NODES = 25                     # how many are counted in the text
 def get_vms(call):
     args, rows = call.args, call.guests()
     everything = rows
-    for name, (value, fits) in _FILTERS.items():
+    for name in ("node", "type", "status", "pool", "tag", "template", "name"):
         wanted = getattr(args, name)
         if wanted is not None and (name, wanted) != ("type", "all"):
-            rows = [row for row in rows if fits(value(row), wanted)]
-    if args.name is not None:
-        fits = pattern(args.name)
-        rows = [row for row in rows if fits(row.get("name"))]
+            rows = list(filter(_fits(name, wanted), rows))
     rows = sorted(rows, key=lambda row: int(row["vmid"]))
     states, nodes = guest.by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
     headline = text.plural(len(rows), "guest")
@@ -147,23 +147,18 @@ def get_vms(call):
         lost = sorted({str(row.get("node")) for row in rows if guest.counts_as(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
-    return result(call, rows, headline, "\n".join(notes),
-                  by_status=states, by_node=nodes)
+    return result(call, rows, headline, "\n".join(notes), by_status=states, by_node=nodes)
 
 
 def _nothing(args, rows):
     """Why no guest matched: how many there are, and for each filter that fits none of them the values in use."""
     yield "The cluster has %s that this token may see; none matches." % text.plural(len(rows), "guest")
     for name in ("node", "pool", "tag"):
-        value, fits = _FILTERS[name]
         wanted = getattr(args, name)
-        if wanted is not None and not any(fits(value(row), wanted) for row in rows):
-            known = set()
-            for row in rows:
-                has = value(row)
-                known.update(has if isinstance(has, list) else [has] if has else [])
-            known = text.line(", ".join(sorted(known)) or "none", 400)
-            yield "%s=%s fits no guest. In use: %s." % (name, text.line(wanted), known)
+        if wanted is not None and not any(map(_fits(name, wanted), rows)):
+            known = {tag for row in rows for tag in (_tags(row) if name == "tag" else [row.get(name)]) if tag}
+            yield "%s=%s fits no guest. In use: %s." % (
+                name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
 
 
 # -------------------------------------------------------------------------------------------------------- one guest now

@@ -5,10 +5,12 @@ from typing import Annotated, Optional
 
 from tools.base.answers import result
 from tools.base.failures import Failure
+from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 from tools.pve.waiting import wait_for
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -25,12 +27,14 @@ class _Migrate(Waiting):
 @dataclass
 class MigrateVm(_Migrate):
     """Move a VM to another node, live when it runs."""
-    with_local_disks: Annotated[Optional[bool], Arg("copy disks on local storage")] = None
+    with_local_disks: Annotated[Optional[bool], Arg("copy disks on local storage", parameter="with-local-disks")] = None
 
 
 @dataclass
 class MigrateLxc(_Migrate):
     """Move a container to another node; a running one only with restart."""
+    targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",),
+                                                parameter="target-storage")] = None
     restart: Annotated[Optional[bool], Arg("shut down, move, start")] = None
 
 
@@ -44,42 +48,38 @@ def migrate_vm(call):
     _elsewhere(call)
     check = call.get("./migrate", target=args.target)
     _allowed(call, check.get("not_allowed_nodes"), check.get("allowed_nodes"))
-    running = bool(int(check.get("running") or 0))
     if check.get("local_resources"):
         raise Failure("VM %s uses devices of its node (%s) and cannot be moved." % (
             args.vmid, ", ".join(text.line(key) for key in check["local_resources"])))
+    running = on(check.get("running"))
     local = [disk for disk in check.get("local_disks") or [] if not _CLOUD_INIT.search(str(disk.get("volid")))]
-    discs = [str(disk["volid"]) for disk in local if int(disk.get("cdrom") or 0)]
-    disks = [disk for disk in local if not int(disk.get("cdrom") or 0)]
-    if discs:
+    images = [text.line(disk["volid"]) for disk in local if on(disk.get("cdrom"))]
+    if images:
         raise Failure("A CD image on local storage is in the VM: %s. Take it out first (proxmox_update_vm_config, the "
-                      "drive's option to none,media=cdrom)." % ", ".join(map(text.line, discs)))
-    if running and disks and not args.with_local_disks:
-        listed = ", ".join("%s (%s)" % (text.line(disk["volid"]), text.size(disk.get("size") or 0)) for disk in disks)
+                      "drive's option to none,media=cdrom)." % ", ".join(images))
+    if running and local and not args.with_local_disks:
+        listed = ", ".join("%s (%s)" % (text.line(disk["volid"]), text.size(disk.get("size") or 0)) for disk in local)
         raise Failure("Disks on local storage would have to be copied while the VM runs: %s. Call again with "
                       "with_local_disks=true (and targetstorage when the node has no storage of that name)." % listed)
-    answer = call.send(target=args.target, online=running or None, targetstorage=args.targetstorage,
-                       bwlimit=args.bwlimit, **{"with-local-disks": True if running and disks else None})
-    return _moved(call, answer, " live" if running else "", check)
+    params = dict(call.parameters(), online=running or None)
+    params["with-local-disks"] = True if running and local else None
+    return _moved(call, params, " live" if running else "", check)
 
 
 def migrate_lxc(call):
-    args = call.args
     _elsewhere(call)
     try:
-        check = call.get("./migrate", target=args.target)
-        running = bool(int(check.get("running") or 0))
+        check = call.get("./migrate", target=call.args.target)
+        running = on(check.get("running"))
         _allowed(call, check.get("not-allowed-nodes"), check.get("allowed-nodes"))
     except PveError as error:
         if error.status != 501:                                     # before 9 there is no such check for containers
             raise
-        check, running = {}, call.get("./status/current").get("status") == "running"
-    if running and not args.restart:
-        raise Failure("Container %s runs, and containers cannot be moved live. Call again with restart=true: it is "
-                      "shut down, moved and started." % args.vmid)
-    answer = call.send(target=args.target, restart=running or None, bwlimit=args.bwlimit,
-                       **{"target-storage": args.targetstorage})
-    return _moved(call, answer, " with a restart" if running else "", check)
+        check, running = {}, is_on(call.get("./status/current"))
+    if running and not call.args.restart:
+        raise Failure("Container %s is running, and containers cannot be moved live. Call again with restart=true: it "
+                      "is shut down, moved and started." % call.args.vmid)
+    return _moved(call, dict(call.parameters(), restart=running or None), " with a restart" if running else "", check)
 
 
 def _elsewhere(call):
@@ -104,16 +104,14 @@ def _reason(one):
     return "%s (%s)" % (one.get("sid"), one.get("cause")) if isinstance(one, dict) else one
 
 
-def _moved(call, answer, how, check):
-    """The Result, with the node that the guest is on afterwards (HA files a request first and moves it later)."""
-    outcome, target, source = call.follow(answer), call.args.target, call.node
+def _moved(call, params, how, check):
+    """Send it; the Result, with the node that the guest is on afterwards (HA files a request and moves it later)."""
+    outcome, target, source = call.follow(call.send(**params)), call.args.target, call.node
     others = [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
     note = "HA rules move %s along." % ", ".join(others) if others else None
-    if outcome.ok and outcome.type == "hamigrate":
-        if not _arrives(call):
-            note = "HA moves it; it is still on %s. proxmox_get_vms tells where it is." % source
-            return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
-                             note, target=target)
+    if outcome.ok and outcome.type == "hamigrate" and not _arrives(call):
+        return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
+                      "HA moves it; it is still on %s. proxmox_get_vms shows where it is." % source, target=target)
     return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
 
 
