@@ -13,6 +13,7 @@ from tools.base.schema import Arg
 from tools.base.storage import of_cluster
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 from tools.pve.task import succeeded
 from tools.pve.text import Column
 
@@ -73,21 +74,79 @@ def get_overview(call):
     status, tasks = read("/cluster/status", "The state of the cluster"), read("/cluster/tasks", "Tasks")
     jobs = read("/cluster/backup", "Backup jobs")
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
-    data, lines = {"guests": guest.by_state(guests)}, []
-    lines.extend(_cluster(status, data))
-    lines.extend(_nodes([row for row in resources if row.get("type") == "node"], data))
-    lines.append("Guests: %s%s" % ("{:,}".format(len(guests)), ": " + guest.counted(data["guests"]) if guests else ""))
-    lines.append(_full([row for row in resources if row.get("type") == "storage"], data))
-    lines.extend(_failed(tasks, data) if tasks is not None else ())
-    if jobs is not None:
-        bare = without_backup(guests, jobs)
-        data.update(guests_without_backup=[int(row["vmid"]) for row in bare[:_KEPT]],
-                    guests_without_backup_total=len(bare))
-        lines.append("Guests in no backup job: " + _some(
-            bare, lambda row: "%s (%s)" % (row["vmid"], text.line(row.get("name") or "-", 30))))
+    data, lines = {}, ["The cluster at a glance"]
+    for known, said in (_cluster(status or []), _nodes([row for row in resources if row.get("type") == "node"]),
+                        _guests(guests), _full([row for row in resources if row.get("type") == "storage"]),
+                        _failed(tasks), _bare(guests, jobs)):
+        data.update(known)
+        lines.extend(said)
     if not resources:
         notes.append("Nothing is listed: the token may lack all privileges (proxmox_get_permissions).")
-    return result(call, data, "The cluster at a glance\n" + "\n".join(lines), "\n".join(notes))
+    return result(call, data, "\n".join(lines), "\n".join(notes))
+
+
+# Each of these gives what is in the data, and the lines about it.
+
+def _cluster(status):
+    cluster = next((row for row in status if row.get("type") == "cluster"), None)
+    if cluster is None:
+        return {}, ["A single node, no cluster"] if status else []
+    quorate = on(cluster.get("quorate"))
+    return {"cluster": cluster.get("name"), "quorate": quorate}, ["Cluster %s: %s" % (
+        text.line(cluster.get("name")), "quorate" if quorate else "NO QUORUM, so nothing can be changed")]
+
+
+def _nodes(rows):
+    rows = sorted(NODES.data(rows), key=lambda row: (row.get("status") == "online", row.get("node", "")))
+    lines = []
+    for row in rows[:_MOST]:
+        words = "Node %s: %s" % (text.line(row.get("node")), row.get("status"))
+        if row.get("maxmem") and row.get("maxcpu") and "cpu" in row:
+            words += ", CPU %s of %s, memory %s" % (text.percent(row["cpu"]), text.plural(row["maxcpu"], "core"),
+                                                    text.used_of(row.get("mem"), row["maxmem"]))
+        lines.append(words)
+    if len(rows) > _MOST:
+        lines.append("... and %s, %d of all not online" % (text.plural(len(rows) - _MOST, "node"), sum(
+            row.get("status") != "online" for row in rows)))
+    return {"nodes": rows[:_KEPT]}, lines
+
+
+def _guests(guests):
+    states = guest.by_state(guests)
+    return {"guests": states}, ["Guests: {:,}".format(len(guests)) + (": " + guest.counted(states) if guests else "")]
+
+
+def _full(rows):
+    full = sorted((row for row in of_cluster(rows) if row.get("used_fraction", 0) >= FULL),
+                  key=lambda row: -row["used_fraction"])
+    kept = [{key: row[key] for key in ("storage", "node", "used_fraction", "avail") if key in row}
+            for row in full[:_KEPT]]
+    return {"storages": kept}, ["Storages over %d %% full: %s" % (FULL * 100, _some(full, lambda row: "%s%s %s" % (
+        text.line(row["storage"]), " on " + text.line(row["node"]) if row.get("node") else "",
+        text.percent(row["used_fraction"]))))]
+
+
+def _failed(tasks):
+    if tasks is None:
+        return {}, []
+    since = time.time() - DAY
+    failed = [row for row in FAILED.data(tasks) if row.get("endtime", 0) >= since and not succeeded(row.get("status"))]
+    lines = ["Failed tasks of the last day: %s among the latest of each node" % (
+        "{:,}".format(len(failed)) if failed else "none")]
+    lines.extend("  %s: %s" % (task_subject(row), text.line(row.get("status", "unknown"), 120)) for row in failed[:5])
+    if len(failed) > 5:
+        lines.append("  proxmox_list_tasks errors=true lists them all")
+    return {"failed_tasks": failed[:_MOST], "failed_tasks_total": len(failed)}, lines
+
+
+def _bare(guests, jobs):
+    if jobs is None:
+        return {}, []
+    bare = without_backup(guests, jobs)
+    return ({"guests_without_backup": [int(row["vmid"]) for row in bare[:_KEPT]],
+             "guests_without_backup_total": len(bare)},
+            ["Guests in no backup job: " + _some(bare, lambda row: "%s (%s)" % (
+                row["vmid"], text.line(row.get("name") or "-", 30)))])
 
 
 def _some(rows, show):
@@ -96,52 +155,6 @@ def _some(rows, show):
         return "none"
     more = " and {:,} more".format(len(rows) - _MOST) if len(rows) > _MOST else ""
     return "{:,}: {}{}".format(len(rows), ", ".join(map(show, rows[:_MOST])), more)
-
-
-def _cluster(status, data):
-    cluster = next((row for row in status or [] if row.get("type") == "cluster"), None)
-    if cluster:
-        data.update(cluster=cluster.get("name"), quorate=bool(int(cluster.get("quorate") or 0)))
-        yield "Cluster %s: %s" % (text.line(cluster.get("name")), "quorate" if data["quorate"] else
-                                  "NO QUORUM, so nothing can be changed")
-    elif status:
-        yield "A single node, no cluster"
-
-
-def _nodes(rows, data):
-    rows = sorted(NODES.data(rows), key=lambda row: (row.get("status") == "online", row.get("node", "")))
-    data["nodes"] = rows[:_KEPT]
-    for row in rows[:_MOST]:
-        words = "Node %s: %s" % (text.line(row.get("node")), row.get("status"))
-        if row.get("maxmem") and row.get("maxcpu") and "cpu" in row:
-            words += ", CPU %s of %s, memory %s" % (text.percent(row["cpu"]), text.plural(row["maxcpu"], "core"),
-                                                    text.used_of(row.get("mem"), row["maxmem"]))
-        yield words
-    if len(rows) > _MOST:
-        yield "... and %s, %d of all not online" % (text.plural(len(rows) - _MOST, "node"), sum(
-            row.get("status") != "online" for row in rows))
-
-
-def _full(rows, data):
-    full = sorted((row for row in of_cluster(rows) if row.get("used_fraction", 0) >= FULL),
-                  key=lambda row: -row["used_fraction"])
-    data["storages"] = [{key: row[key] for key in ("storage", "node", "used_fraction", "avail") if key in row}
-                        for row in full[:_KEPT]]
-    return "Storages over %d %% full: %s" % (FULL * 100, _some(full, lambda row: "%s%s %s" % (
-        text.line(row["storage"]), " on " + text.line(row["node"]) if row.get("node") else "",
-        text.percent(row["used_fraction"]))))
-
-
-def _failed(tasks, data):
-    since = time.time() - DAY
-    failed = [row for row in FAILED.data(tasks) if row.get("endtime", 0) >= since and not succeeded(row.get("status"))]
-    data.update(failed_tasks=failed[:_MOST], failed_tasks_total=len(failed))
-    yield "Failed tasks of the last day: %s among the latest of each node" % (
-        "{:,}".format(len(failed)) if failed else "none")
-    for row in failed[:5]:
-        yield "  %s: %s" % (task_subject(row), text.line(row.get("status", "unknown"), 120))
-    if len(failed) > 5:
-        yield "  proxmox_list_tasks errors=true lists them all"
 
 
 # ------------------------------------------------------------------------------------------------------- inside a guest

@@ -17,6 +17,7 @@ from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import on
 from tools.pve.waiting import wait_for
 
 Timeout = Optional[int]                           # seconds
@@ -100,7 +101,7 @@ _HA_ASKED = {is_on: ("started", "enabled"), is_off: ("stopped", "disabled")}
 def settled(state, wished):
     """Whether nothing is left to do: the guest is as `wished`, and HA, if it manages the guest, was asked for that."""
     ha = state.get("ha") or {}
-    asked = _HA_ASKED.get(wished) if ha.get("managed") else None
+    asked = _HA_ASKED.get(wished) if on(ha.get("managed")) else None
     return wished(state) and (asked is None or ha.get("state") in asked)
 
 
@@ -276,7 +277,7 @@ def delete(call):
             raise Failure("%s is running. Shut it down first (%s)%s." % (
                 who, call.name.replace("delete", "shutdown"),
                 ", or force=true kills it" if call.kind == "lxc" else ""))
-        if (state.get("ha") or {}).get("managed") and not call.args.purge:
+        if on((state.get("ha") or {}).get("managed")) and not call.args.purge:
             raise Failure("%s is managed by HA. With purge=true it is taken out of HA, and out of backup and "
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
