@@ -70,7 +70,7 @@ def test_the_intent_is_on_disk_before_the_request_leaves(path, monkeypatch):
 
 def test_a_refusal_of_proxmox_is_an_outcome(path):
     bench = Bench(audit_log=path, tokens={"root@pam!demo": {"value": None, "acl": {"/": ["VM.Audit"]}}})
-    assert bench.run("proxmox_start_vm", vmid=107).failed
+    assert "Proxmox refused POST" in bench.run("proxmox_start_vm", vmid=107).text
     outcome = lines(path)[-1]
     assert outcome["outcome"] == "refused" and "VM.PowerMgmt" in outcome["error"]
 

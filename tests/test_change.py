@@ -196,7 +196,7 @@ def test_only_a_refusal_is_repeated():
         sent.append(path)
         raise PveError("the connection broke: checksum mismatch", outcome="unknown")
     sent, bench.host.client.request = [], broken
-    assert bench.run("proxmox_resize_vm", vmid=107, memory=4096).failed
+    assert "the connection broke: checksum mismatch" in bench.run("proxmox_resize_vm", vmid=107, memory=4096).text
     assert len(sent) == 1
 
 

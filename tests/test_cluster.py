@@ -124,7 +124,8 @@ def test_cluster_status_without_the_right_says_what_it_can():
 
 def test_a_failure_that_is_no_403_is_told():
     bench = canned(support.Bench(), status=PveError("broken", status=500))
-    assert bench.run("proxmox_get_cluster_status").failed
+    answer = bench.run("proxmox_get_cluster_status")
+    assert answer.failed and "broken" in answer.text
 
 
 def test_a_single_node_is_no_cluster():
@@ -158,5 +159,5 @@ def test_next_vmid(vmid, free, says):
 
 
 def test_next_vmid_refuses_what_is_no_vmid():
-    assert run("proxmox_get_next_vmid", vmid="abc").failed
-    assert run("proxmox_get_next_vmid", vmid=99).failed
+    assert "'abc' is not a whole number" in run("proxmox_get_next_vmid", vmid="abc").text
+    assert "99 is not a guest's number from 100 to 999999999" in run("proxmox_get_next_vmid", vmid=99).text

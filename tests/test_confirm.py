@@ -113,7 +113,7 @@ def test_modes(mode, version, capabilities, kind):
             assert answer["error"]["data"] == {"requiredCapabilities": {"elicitation": {}}}
         else:
             assert answer["result"]["isError"] and text.startswith("\U0001f6ab Permission Denied: ")
-        assert expected != "refuses" or "PROXMOX_CONFIRM=always" in text and "PROXMOX_CONFIRM=token" in text
+        assert ("PROXMOX_CONFIRM=always" in text and "PROXMOX_CONFIRM=token" in text) == (expected == "refuses")
     assert desk.changes() == ([DONE] if expected == "does" else [])
 
 

@@ -164,7 +164,8 @@ def test_a_backup_is_protected_and_noted():
                           notes="gr\u00fc\u00dfe\nzwei"))
     assert "Backup %s is protected now and has new notes." % OLD in answer.text and answer.data["volid"] == OLD
     assert on(bench, "nas")[OLD].protected and on(bench, "nas")[OLD].notes == "gr\u00fc\u00dfe\nzwei"
-    assert bench.run("proxmox_delete_backup", node="pve1", storage="nas", volume=OLD).failed
+    answer = bench.run("proxmox_delete_backup", node="pve1", storage="nas", volume=OLD)
+    assert answer.failed and "proxmox_update_backup protected=false" in answer.text
     assert "is not protected any more" in ok(bench.run("proxmox_update_backup", node="pve1", volume=OLD,
                                                        protected=False)).text
     assert not on(bench, "nas")[OLD].protected

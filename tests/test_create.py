@@ -192,7 +192,7 @@ def test_the_storage_is_found_when_it_is_left_out():
     bench = Bench()
     bench.cluster.world.storages.pop("local-lvm")
     bench.run("proxmox_create_vm", node="pve1", vmid=300)
-    assert "scsi0=san:8" in bench.sent(reads=False)[0] or "scsi0=nas:8" in bench.sent(reads=False)[0]
+    assert " scsi0=nas:8," in bench.sent(reads=False)[0]
 
 
 def test_proxmox_7_gets_no_cpu_type_it_does_not_know():

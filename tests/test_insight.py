@@ -220,7 +220,7 @@ def test_pending_changes():
     assert {"key": "cores", "now": "4", "then": "8"} in answer.data["items"]
     assert next(row for row in answer.data["items"] if row["key"] == "net1")["removed"] is True
     assert "0 changes waiting for a restart of VM 101" in ok(bench.run("proxmox_get_pending", vmid=101)).text
-    assert bench.run("proxmox_get_pending", vmid=999).failed
+    assert "There is no guest 999 in this cluster" in bench.run("proxmox_get_pending", vmid=999).text
 
 
 @pytest.mark.parametrize("tool", ["proxmox_get_overview"])
