@@ -145,7 +145,8 @@ class Session:
 def seconds_of(command):
     """How long a whole command takes."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                   timeout=60)
     return time.perf_counter() - start
 
 
@@ -189,7 +190,7 @@ def memory_of_calls(command, env):
     code = ("import requests, sys\n"
             "sys.stdout.write(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])")
     try:
-        base = int(subprocess.check_output([sys.executable, "-c", code])) / 1024.0
+        base = int(subprocess.check_output([sys.executable, "-c", code], timeout=60)) / 1024.0
     except (OSError, subprocess.CalledProcessError, StopIteration):
         return
     with Session(command, env) as session:
@@ -268,7 +269,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         packed = os.path.join(folder, "proxmox-mcp.pyz")
-        subprocess.run([sys.executable, PROGRAM, "pack", packed], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, PROGRAM, "pack", packed], check=True, stdout=subprocess.DEVNULL, timeout=60)
         checkout = [sys.executable, "-I", PROGRAM]
         bare = os.path.join(folder, "bare.py")
         with open(bare, "w", encoding="ascii") as stream:

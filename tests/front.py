@@ -23,7 +23,7 @@ def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
                    "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
-                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
     return cert, key
 
 

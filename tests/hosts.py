@@ -84,7 +84,8 @@ def try_suite(suite, folder):
         command = ["debootstrap", "--variant=minbase", "--include=" + PACKAGES]
         if source is UBUNTU:
             command.append("--keyring=" + UBUNTU_KEYS if os.path.exists(UBUNTU_KEYS) else "--no-check-gpg")
-        done = subprocess.run(command + [suite, root, *source], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(command + [suite, root, *source], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=1800)
         if done.returncode:
             return {"error": "debootstrap: " + done.stdout.decode("utf-8", "replace").strip().split("\n")[-1]}
     inside = os.path.join(root, "proxmox-test")
@@ -99,12 +100,12 @@ def try_suite(suite, folder):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(source, target)
     subprocess.run([sys.executable, os.path.join(ROOT, "proxmox_mcp.py"), "pack",
-                    os.path.join(inside, "proxmox-mcp.pyz")], check=True, stdout=subprocess.DEVNULL)
+                    os.path.join(inside, "proxmox-mcp.pyz")], check=True, stdout=subprocess.DEVNULL, timeout=60)
     with open(os.path.join(inside, "run.py"), "w", encoding="utf-8") as stream:
         stream.write(INSIDE)
     start = "ip link set lo up && exec chroot \"$0\" python3 -B /proxmox-test/run.py"
     done = subprocess.run(["unshare", "-n", "sh", "-c", start, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, timeout=600)
     shutil.rmtree(inside, ignore_errors=True)
     try:
         return json.loads(done.stdout.decode("utf-8").strip().split("\n")[-1])

@@ -170,9 +170,9 @@ _SHELLS = [shell for shell in (["sh"], ["dash"], ["bash"], ["busybox", "sh"]) if
 def test_a_shell_hands_on_each_word_as_it_is(shell, command):
     sent = parameters(command, split(command), False)
     ran = subprocess.run(shell + sent["command"][1:], input=sent.get("input-data", "").encode("latin-1"),
-                         stdout=subprocess.PIPE)
+                         stdout=subprocess.PIPE, timeout=60)
     words = split(command)
-    asked = subprocess.run(words, stdout=subprocess.PIPE)
+    asked = subprocess.run(words, stdout=subprocess.PIPE, timeout=60)
     assert ran.stdout == asked.stdout and ran.returncode == asked.returncode == 0
 
 
@@ -182,7 +182,7 @@ def test_a_shell_hands_on_each_word_as_it_is(shell, command):
 def test_a_missing_program_is_exit_code_127(shell, command):
     sent = parameters(command, split(command), False)
     ran = subprocess.run(shell + sent["command"][1:], input=sent.get("input-data", "").encode("latin-1"),
-                         stderr=subprocess.PIPE)
+                         stderr=subprocess.PIPE, timeout=60)
     assert ran.returncode == 127 and b"not found" in ran.stderr
 
 

@@ -297,7 +297,8 @@ def test_processes_share_one_file(path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join()
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     report = verify(path)
     assert report.ok and report.lines == 45 and report.last_seq == 45
 

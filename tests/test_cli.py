@@ -137,7 +137,7 @@ def test_ways_to_start(how, tmp_path):
                "module": ["-m", "proxmox_mcp"]}[how]
     env = dict(os.environ, PYTHONPATH=ROOT) if how == "module" else dict(os.environ)
     done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=env, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+                          stderr=subprocess.PIPE, timeout=60)
     assert b"proxmox_get_vms" in done.stdout, done.stderr
 
 
@@ -145,7 +145,7 @@ def test_ways_to_start(how, tmp_path):
 def test_a_demo_without_requests_says_what_is_missing(arguments, tmp_path):
     (tmp_path / "requests.py").write_text("raise ImportError('none here')")
     done = subprocess.run([sys.executable, PROGRAM, "--demo", *arguments], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+                          stderr=subprocess.STDOUT, env=dict(os.environ, PYTHONPATH=str(tmp_path)), timeout=60)
     assert done.returncode == 1 and b"apt install python3-requests" in done.stdout and b"Traceback" not in done.stdout
 
 
@@ -164,7 +164,7 @@ def test_client_configuration_runs_here_and_holds_no_secret(client):
         (servers,) = json.loads(text).values()
         words = servers["proxmox"]["command"]
         words = words if isinstance(words, list) else [words] + servers["proxmox"]["args"]
-        assert subprocess.run(words + ["--version"], stdout=subprocess.DEVNULL).returncode == 0
+        assert subprocess.run(words + ["--version"], stdout=subprocess.DEVNULL, timeout=60).returncode == 0
     assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"},
                                                   with_secret=True)[1]
 

@@ -97,3 +97,15 @@ def test_a_file_in_tools_is_a_toolset():
     found = set(os.listdir(os.path.join(ROOT, "tools"))) - {"__pycache__"}
     assert found == {toolset + ".py" for toolset in tools.TOOLSETS} | {
         "__init__.py", tools.SURFACE, "base", "policy", "mcp", "pve", "demo"}
+
+
+def test_a_test_that_starts_a_program_ends():
+    here = os.path.dirname(os.path.abspath(__file__))
+    for name in os.listdir(here):
+        if name.endswith(".py"):
+            with open(os.path.join(here, name), encoding="utf-8") as stream:
+                tree = ast.parse(stream.read())
+            for node in ast.walk(tree):
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                if called in ("subprocess.run", "subprocess.call", "subprocess.check_call", "subprocess.check_output"):
+                    assert "timeout" in {keyword.arg for keyword in node.keywords}, (name, node.lineno)

@@ -149,7 +149,8 @@ def run(*arguments):
     sys.stdout.write("stray write\\n")
     sys.__stdout__.flush()
     os.write(1, b"stray bytes\\n")
-    subprocess.run([sys.executable, "-c", "import sys; print('stray child', repr(sys.stdin.read()))"])
+    subprocess.run([sys.executable, "-c", "import sys; print('stray child', repr(sys.stdin.read()))"],
+                   timeout=60)
     return real(*arguments)
 Host.run = run
 sys.exit(proxmox_mcp.main(["--demo"]))
