@@ -60,8 +60,8 @@ class ApiCall(Paged):
 
 _NOT_HAD = (
     "The API schema of this host cannot be read, so endpoints can be neither searched nor described: %s\nIt is the "
-    "page /pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has to "
-    "let it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
+    "page /pve-docs/api-viewer/apidoc.js of the Proxmox host, served without login; a reverse proxy in front of it has "
+    "to let it through. proxmox_api_call works all the same, unchecked; Proxmox's API viewer "
     "(https://pve.proxmox.com/pve-docs/api-viewer/) shows paths and parameters.")
 
 
@@ -286,7 +286,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     if isinstance(data, dict):
         return _object(call, request, masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
-    return result(call, {"request": request, "data": data}, request + "\n" + shown, "\n".join(notes))
+    return result(call, {"request": request, "data": data}, request + "\n" + shown, notes)
 
 
 #: Keys that tell what a row is about: shown first.
@@ -323,7 +323,7 @@ def _list(call, doc, endpoint, request, data, extra, notes):
         notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) reach the rest." % total)
     shape = _Rows(ready, [_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
     headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
-    return result(call, data, headline, "\n".join(notes), shape, request=request)
+    return result(call, data, headline, notes, shape, request=request)
 
 
 class _Rows(Table):

@@ -145,7 +145,7 @@ def list_backups(call):
     if rows:
         head += ", %s" % text.size(sum(row.get("size", 0) for row in rows))
     notes = ["Not read: %s." % "; ".join(missed)] if missed else []
-    return result(call, rows, head, "\n".join(notes if rows else notes + [UNSEEN]),
+    return result(call, rows, head, notes if rows else notes + [UNSEEN],
                   **({"not_read": missed} if missed else {}))
 
 
@@ -254,7 +254,7 @@ def restore(call):
     if source in guests and source != vmid and not call.args.unique:
         notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
                      "(unique=true restores with new ones)." % source)
-    return result(call, outcome, None, " ".join(notes), archive=archive, storage=storage, name=name(state),
+    return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
                   state=condition(state), overwritten=True if vmid in guests else None)
 
 

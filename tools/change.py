@@ -117,7 +117,7 @@ def resize(call):
         parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
     waiting = sorted(done.waiting.intersection(wanted))
     return result(call, done.outcome, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted),
-                     pending=waiting or None, **wanted)
+                  pending=waiting or None, **wanted)
 
 
 def _amount(call, key, value):

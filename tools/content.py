@@ -96,7 +96,7 @@ def download_url(call):
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
     volid = "%s:%s/%s" % (args.storage, content, stored)
     return result(call, outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
-                     "Its volid: %s" % text.line(volid, 300), volid=volid)
+                  "Its volid: %s" % text.line(volid, 300), volid=volid)
 
 
 def _file_of(url):

@@ -105,7 +105,7 @@ def list_templates(call):
                          ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
                          "" if names else " for templates (content vztmpl)", call.node))
     rows.sort(key=lambda row: str(row.get("volid")))
-    return result(call, call.tool.returns.data(rows), note="\n".join(notes) or None)
+    return result(call, call.tool.returns.data(rows), note=notes)
 
 
 # ------------------------------------------------------------------------------------------------------- what both need
@@ -146,7 +146,7 @@ def _created(call, params, says, notes, **found):
         says = says.replace(" created on", " created and started on", 1) if running else says
         if not running:
             notes.insert(0, note)
-    return result(call, outcome, says, "\n".join(filter(None, notes)) or None, **found)
+    return result(call, outcome, says, notes, **found)
 
 
 # ----------------------------------------------------------------------------------------------------------- containers

@@ -136,9 +136,8 @@ def _added(call, done, key, size, what, note, **found):
     disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
-    notes = "\n".join(filter(None, (done.note(call, [key]), note))) or None
-    return result(call, done.outcome, says, notes, volid=disk.volid or None, size=disk.size or size,
-                     pending=[key] if key in done.waiting else None, **dict({"disk": key}, **found))
+    return result(call, done.outcome, says, [done.note(call, [key]), note], volid=disk.volid or None,
+                  size=disk.size or size, pending=[key] if key in done.waiting else None, **{"disk": key, **found})
 
 
 # -------------------------------------------------------------------------------------------------------------- growing
@@ -179,10 +178,8 @@ def grow(call):
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
         note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
-    told = result(call, done.outcome, says, note, disk=key, size=new or wanted or None, volid=disk.volid)
-    if left:
-        told.mark = "\u26a0"
-    return told
+    return result(call, done.outcome, says, note, mark="\u26a0" if left else None, disk=key,
+                  size=new or wanted or None, volid=disk.volid)
 
 
 def _left_small(call, outcome):
@@ -339,8 +336,8 @@ def _detached(call, done, key, disk, more=None):
         elif not disk.cdrom and done.known:
             notes.append("What it pointed to on the node is untouched.")
     notes.append(more)
-    return result(call, done.outcome, says, "\n".join(note for note in notes if note) or None, disk=key,
-                     volid=disk.volid, unused=where, pending=[key] if key in done.waiting else None)
+    return result(call, done.outcome, says, notes, disk=key, volid=disk.volid, unused=where,
+                  pending=[key] if key in done.waiting else None)
 
 
 def _destroyed(call, done, key, found):
@@ -357,8 +354,8 @@ def _destroyed(call, done, key, found):
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
     return result(call, done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
-                     pending=[key] if key in done.waiting else None,
-                     destroyed=(key not in done.waiting) if done.known else None)
+                  pending=[key] if key in done.waiting else None,
+                  destroyed=(key not in done.waiting) if done.known else None)
 
 
 # --------------------------------------------------------------------------------------------------------------- moving

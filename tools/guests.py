@@ -147,7 +147,7 @@ def get_vms(call):
         lost = sorted({str(row.get("node")) for row in rows if guest.counts_as(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
-    return result(call, rows, headline, "\n".join(notes), by_status=states, by_node=nodes)
+    return result(call, rows, headline, notes, by_status=states, by_node=nodes)
 
 
 def _nothing(args, rows):
@@ -254,7 +254,7 @@ def get_storage(call):
         notes.append("Where the state is unknown, the node is offline or does not reach the storage.")
     headline = text.plural(len(rows), "storage") + (" for " + text.line(content) if content else "")
     headline += " on node " + node if node else " (a local storage is a different one on each node)"
-    return result(call, rows, headline, "\n".join(notes))
+    return result(call, rows, headline, notes)
 
 
 # ---------------------------------------------------------------------------------------------- configuration of guests

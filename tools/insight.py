@@ -82,7 +82,7 @@ def get_overview(call):
         lines.extend(said)
     if not resources:
         notes.append("Nothing is listed: the token may lack all privileges (proxmox_get_permissions).")
-    return result(call, data, "\n".join(lines), "\n".join(notes))
+    return result(call, data, "\n".join(lines), notes)
 
 
 # Each of these gives what is in the data, and the lines about it.

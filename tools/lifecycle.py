@@ -120,7 +120,8 @@ def _data(call, state, **more):
 EXPLAINED = (
     (r"powerdown failed|container did not stop",
      "It did not shut down in time and keeps running. A VM needs the guest agent (running inside, agent: 1 in its "
-     "options) or a system that reacts to the ACPI power button; a larger timeout may help. proxmox_stop_{kind} ends it hard."),
+     "options) or a system that reacts to the ACPI power button; a larger timeout may help. proxmox_stop_{kind} "
+     "ends it hard."),
     (r"not running", "proxmox_start_{kind} starts it."),
     (r"is paused - cannot shutdown", "Resume it first (proxmox_resume_vm), or cut its power (proxmox_stop_{kind})."),
     (r"a template", "A template is only there to be cloned: proxmox_clone_{kind}."),
@@ -294,10 +295,12 @@ def delete(call):
 
 _KNOWN = {"repeats": True, "explains": EXPLAINED}
 TOOLS = {
-    **both("start", "POST {guest}/status/start", ELEVATED, (StartVm, StartLxc), start, says="{subject} started", **_KNOWN),
+    **both("start", "POST {guest}/status/start", ELEVATED, (StartVm, StartLxc), start, says="{subject} started",
+           **_KNOWN),
     **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, (StopVm, StopLxc), stop, says="{subject} stopped hard",
            **_KNOWN),
-    **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, shutdown, says="{subject} shut down", **_KNOWN),
+    **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, shutdown, says="{subject} shut down",
+           **_KNOWN),
     **both("reboot", "POST {guest}/status/reboot", ELEVATED, (RebootVm, RebootLxc), reboot, says="{subject} rebooted",
            explains=EXPLAINED),
     "proxmox_pause_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/suspend", ELEVATED, Pause, pause,

@@ -188,7 +188,7 @@ def get_node_lvm(call):
             notes.extend(_thin(pools))
         except PveError as error:                   # the volume groups are worth telling all the same
             notes.append("Thin pools could not be read: %s" % error)
-    return result(call, groups, note="\n".join(notes), **more)
+    return result(call, groups, note=notes, **more)
 
 
 def _thin(pools):
@@ -245,7 +245,7 @@ def get_node_zfs(call):
             notes.append("Pool %s is nearly full: ZFS slows down then, and fails when it is." % row.get("name"))
     if not pools:
         notes.append("There is no ZFS pool on this node.")
-    return result(call, pools, note="\n".join(notes))
+    return result(call, pools, note=notes)
 
 
 _SAID = ("status", "action", "scan", "errors")
@@ -341,7 +341,7 @@ def get_node_network(call):
         notes.append(text.quoted(more["changes"], 4000))
     if args.type in (None, "bridge", "any_bridge", "any_local_bridge") and not bridges:
         notes.append("Bridges are listed only with SDN.Audit or SDN.Use on /sdn/zones/localnetwork.")
-    return result(call, bridges if local else reply.data, note="\n".join(notes), **more)
+    return result(call, bridges if local else reply.data, note=notes, **more)
 
 
 def get_network_iface(call):

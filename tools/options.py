@@ -60,8 +60,7 @@ def update_config(call):
         waiting = pending(call.get("./pending"))[1]
         idle = [key for key in reverted if key not in waiting]
         if idle:
-            raise Failure("No change of %s waits for a restart, so there is nothing to revert." % (
-                ", ".join(idle)))
+            raise Failure("No change of %s waits for a restart, so there is nothing to revert." % ", ".join(idle))
 
     def work_out(config):
         _fitting(call, config, options, deleted)
@@ -69,20 +68,23 @@ def update_config(call):
             raise Failure("The configuration has changed meanwhile. Look at it and call again.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out)
-    before, touched = after.before, list(options) + deleted
-    was = {key: shown(key, str(before[key])) for key in touched if key in before}
+    touched = list(options) + deleted
+    was = {key: shown(key, str(after.before[key])) for key in touched if key in after.before}
     done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
             + ["%s deleted (was %s)" % (key, _said(was[key])) for key in deleted]
             + ["%s reverted" % key for key in reverted])
-    notes = [after.note(call, touched)]
+    return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)),
+                  [after.note(call, touched), *_left_over(after, deleted)], was=was or None,
+                  waiting=sorted(after.waiting.intersection(touched)) or None)
+
+
+def _left_over(after, deleted):
+    """What is said of volumes whose option was deleted: Proxmox keeps them."""
     for key in filter(_VOLUME.fullmatch, deleted):
-        volid = Disk(key, before[key]).volid
-        left = unused(after.config, volid)
+        disk = Disk(key, after.before[key])
+        left = unused(after.config, disk.volid)
         if left:
-            notes.append("The volume of %s is not destroyed: %s is %s now." % (key, text.line(volid, 200), left))
-    note = "\n".join(filter(None, notes))
-    return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)), note or None, was=was or None,
-                     waiting=sorted(after.waiting.intersection(touched)) or None)
+            yield "The volume of %s is not destroyed: %s is %s now." % (key, text.line(disk.volid, 200), left)
 
 
 def _said(value):

@@ -72,9 +72,7 @@ def get_task(call):
     if log:
         note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
                                text.quoted("\n".join(log), 8000, end=True))
-    told = result(call, found, "Task %s %s" % (task_subject(task), headline), note)
-    told.mark = mark
-    return told
+    return result(call, found, "Task %s %s" % (task_subject(task), headline), note, mark=mark)
 
 
 def _log_end(call, ids):
@@ -133,46 +131,48 @@ _SILENT = (595, 596, 597, 599)  # another node did not answer
 
 
 def list_tasks(call):
-    args, notes, found = call.args, [], None
+    args, node = call.args, call.args.node
     since = epoch(args.since) if args.since else None
-    node = args.node
     if node is None and args.vmid:                  # its history is on its node; a deleted guest's may be anywhere
-        guest = call.entry(args.vmid)
-        node = guest["node"] if guest else None
-    if node:
-        try:
-            found = call.reply("/nodes/{node}/tasks", {"node": node}, source="all", start=args.offset or None,
-                               limit=args.limit, vmid=args.vmid, typefilter=args.type, errors=args.errors or None,
-                               since=since)
-        except PveError as error:
-            if args.node or error.status not in _SILENT:
-                raise
-            notes.append("Node %s, where guest %d is, does not answer." % (node, args.vmid))
-    if found:
-        rows = found.data or []
-        total = text.normal("int", found.extra.get("total"))
-        if total is None or call.hidden:            # the guardrails took some out: their number is not that of Proxmox
-            if total and total > args.offset + args.limit:
-                notes.append("There may be more from offset=%d on." % (args.offset + args.limit))
-            total = args.offset + len(rows)
-        listed = Page(rows, total)
-        if args.vmid and not args.node:
-            notes.append("Only those on node %s, where guest %d is now; node= lists those that ran elsewhere." % (
-                node, args.vmid))
-    else:
-        rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
-        rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
-        listed, total = rows, len(rows)
-        if args.vmid or args.type or args.errors or since:
-            notes.append("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. "
-                         "With node= the whole history of that node is searched.")
-    headline = "%s of %s" % (text.plural(total, "task"), "node " + node if found else "all nodes")
+        node = (call.entry(args.vmid) or {}).get("node")
+    try:
+        listed, note = _of_node(call, node, since) if node else _of_cluster(call, since)
+    except PveError as error:
+        if args.node or not node or error.status not in _SILENT:
+            raise
+        listed, note = _of_cluster(call, since)
+        note, node = "Node %s, where guest %d is, does not answer.\n%s" % (node, args.vmid, note), None
+    rows, total = (listed.rows, listed.total) if node else (listed, len(listed))
+    headline = "%s of %s" % (text.plural(total, "task"), "node " + node if node else "all nodes")
     if rows and len(rows) == total:
         headline += ": %d running, %d failed" % (sum(not row.get("endtime") for row in rows), sum(
             bool(row.get("endtime")) and not succeeded(row.get("status")) for row in rows))
-    if not rows:
-        notes.append("Without Sys.Audit on /nodes/NODE only the token's own tasks are listed.")
-    return result(call, listed, headline, "\n".join(notes))
+    empty = None if rows else "Without Sys.Audit on /nodes/NODE only the token's own tasks are listed."
+    return result(call, listed, headline, [note, empty])
+
+
+def _of_node(call, node, since):
+    """(Page of a node's tasks, what to say of it): Proxmox filters them, and cuts the page."""
+    args, note = call.args, None
+    found = call.reply("/nodes/{node}/tasks", {"node": node}, source="all", start=args.offset or None, limit=args.limit,
+                       vmid=args.vmid, typefilter=args.type, errors=args.errors or None, since=since)
+    rows, total = found.data or [], text.normal("int", found.extra.get("total"))
+    if args.vmid and not args.node:
+        note = "Only those on node %s, where guest %d is now; node= lists those that ran elsewhere." % (node, args.vmid)
+    if total is None or call.hidden:                # the guardrails took some out: their number is not that of Proxmox
+        if total and total > args.offset + args.limit:
+            note = "There may be more from offset=%d on." % (args.offset + args.limit)
+        total = args.offset + len(rows)
+    return Page(rows, total), note
+
+
+def _of_cluster(call, since):
+    """(rows of /cluster/tasks that fit the arguments, what to say of them)."""
+    args = call.args
+    rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
+    rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
+    return rows, ("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. With node= "
+                  "the whole history of that node is searched." if args.vmid or args.type or args.errors or since else None)
 
 
 def _fits(row, args, since):

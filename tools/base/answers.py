@@ -165,19 +165,25 @@ TASK = Facts(Column("upid"), Column("node"), Column("type"), Column("status"), C
 
 # -------------------------------------------------------------------------------------------- the ending of a handler
 
-def result(call, content, headline=None, note=None, shape=None, **more):
+def result(call, content, headline=None, note=None, shape=None, mark=None, **more):
     """The Result of a call. content is one of
 
     an Outcome  of a change; `headline` is the sentence without its full stop
     a list, or a Page  of raw rows, shown as the Table `shape` says (default: the row's `returns`)
     a dict      of facts, shown as the Facts `shape` says
 
-    headline: default what the row `says`; note: what else the reader should know; more: what the tool itself knows,
-    added to the data; of it `name` is that of the guest.
+    headline: default what the row `says`; note: what else the reader should know (str, or a list of them, or None in
+    it); mark: the first character, if not the usual one; more: what the tool itself knows, added to the data, of which
+    `name` is that of the guest.
     """
+    if isinstance(note, list):
+        note = _lines(*note)
     if isinstance(content, Outcome):
-        return _ended(call, content, headline, note, more)
-    return (shape or call.tool.returns).result(call, content, headline, note, more)
+        made = _ended(call, content, headline, note, more)
+    else:
+        made = (shape or call.tool.returns).result(call, content, headline, note, more)
+    made.mark = mark or made.mark
+    return made
 
 
 def _lines(*parts):
