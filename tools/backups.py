@@ -9,7 +9,7 @@ from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, name, named
 from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import usable, volume_size
+from tools.base.storage import contents, usable
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of, parse_upid
@@ -55,11 +55,6 @@ class DeleteBackup(OnNode):
     volume: Annotated[str, Arg("volid", format="volid", aliases=("volid", "archive", "backup"))] = REQUIRED
 
 
-BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
-                Column("guest", text=lambda row: NAMES.get(row.get("guest"), "-")), Column("ctime", "made", "time"),
-                Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
-                Column("encrypted", kind="bool"), Column("verified"), Column("notes"))
-
 EXPLAINED = (
     (r"max backup limit",
      "Nothing was removed, as that was not asked for: delete old backups (proxmox_delete_backup), or use prune=true."),
@@ -80,10 +75,10 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 # ---------------------------------------------------------------------------------------------------------- reading
 
 def backups_on(call, storage, vmid=None):
-    """The backups (dicts of Proxmox) on a storage as its node sees it; those of one guest with `vmid`."""
-    entries = call.get("/nodes/{node}/storage/{storage}/content", {"storage": storage}, content="backup", vmid=vmid)
-    return [dict(entry, size=volume_size(entry)) for entry in entries if entry.get("content", "backup") == "backup"
-            and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))]
+    """What `contents` says of the backups on one storage of the node, or of all; those of one guest with `vmid`."""
+    names, entries, notes = contents(call, "backup", storage, vmid=vmid)
+    return names, [entry for entry in entries if entry.get("content", "backup") == "backup"
+                   and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))], notes
 
 
 #: format of a PBS backup and marks in the names of the others -> what it is a backup of.
@@ -108,6 +103,13 @@ def tidy(entry):
                 verified=verification.get("state") if isinstance(verification, dict) else None)
 
 
+BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
+                Column("guest", text=lambda row: NAMES.get(row.get("guest"), "-")), Column("ctime", "made", "time"),
+                Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
+                Column("encrypted", kind="bool"), Column("verified"), Column("notes"), each=tidy,
+                sort=lambda entry: (-(text.normal("number", entry.get("ctime")) or 0), str(entry.get("volid"))))
+
+
 def facts(entry):
     """What is told of one backup: volid, size (bytes), ctime."""
     return {"volid": entry["volid"], "size": entry["size"], "ctime": text.normal("time", entry.get("ctime"))}
@@ -125,28 +127,15 @@ def about(entry):
 
 
 def list_backups(call):
-    vmid, missed = call.args.vmid, []
-    if call.args.storage:
-        storages, entries = [call.args.storage], backups_on(call, call.args.storage, vmid)
-    else:
-        found, lost = usable(call, "backup")
-        storages, entries, missed = [], [], ["%s (not reachable)" % name for name in lost]
-        for storage in sorted(found):
-            try:
-                entries.extend(backups_on(call, storage, vmid))
-                storages.append(storage)
-            except PveError as error:               # one storage that fails is told, and hides no other
-                missed.append("%s (%s)" % (storage, text.line(str(error).split("\n")[0], 200)))
-    rows = call.tool.returns.data(tidy(entry) for entry in entries)
-    rows.sort(key=lambda row: (-row.get("ctime", 0), row.get("volid", "")))
+    vmid = call.args.vmid
+    names, entries, notes = backups_on(call, call.args.storage, vmid)
     head = "%s%s on %s (%s)" % (
-        text.plural(len(rows), "backup") if rows else "No backups", " of guest %s" % vmid if vmid else "", call.node,
-        ", ".join(storages) or "no storage for backups that can be read")
-    if rows:
-        head += ", %s" % text.size(sum(row.get("size", 0) for row in rows))
-    notes = ["Not read: %s." % "; ".join(missed)] if missed else []
-    return result(call, rows, head, notes if rows else notes + [UNSEEN],
-                  **({"not_read": missed} if missed else {}))
+        text.plural(len(entries), "backup") if entries else "No backups", " of guest %s" % vmid if vmid else "",
+        call.node, ", ".join(names) or "no storage for backups that can be read")
+    if entries:
+        head += ", %s" % text.size(sum(entry["size"] or 0 for entry in entries))
+    return result(call, entries, head, notes if entries else notes + [UNSEEN],
+                  **({"not_read": notes} if notes else {}))
 
 
 # ------------------------------------------------------------------------------------------------------- backing up
@@ -174,7 +163,7 @@ def create(call):
 def _result(call, storage, started, before, found):
     """(found, note) with the archive that was made, and what pruning removed."""
     try:
-        now = backups_on(call, storage, call.args.vmid)
+        now = backups_on(call, storage, call.args.vmid)[1]
     except PveError:
         now = []
     new = [entry for entry in now if float(entry.get("ctime") or 0) >= started]
@@ -201,7 +190,7 @@ def _backup_storage(call):
 
 
 def _before_pruning(call, state, storage):
-    entries = backups_on(call, storage, call.args.vmid)
+    entries = backups_on(call, storage, call.args.vmid)[1]
     kept = sum(on(entry.get("protected")) for entry in entries)
     return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
             "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
@@ -227,7 +216,7 @@ def the_backup(call, storage, volid):
     if not name.startswith("backup/"):
         raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them."
                       % volid)
-    entry = next((one for one in backups_on(call, storage, owner_of(volid)) if one.get("volid") == volid), None)
+    entry = next((one for one in backups_on(call, storage, owner_of(volid))[1] if one.get("volid") == volid), None)
     if entry is None:
         raise Failure("There is no backup %s on node %s, or this token may not see it. "
                       "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
@@ -304,7 +293,7 @@ def _deleting(call):
     def describe():
         entry = the_backup(call, call.args.storage, call.args.volume)
         if on(entry.get("protected")):
-            raise Failure("The backup %s is protected (%s). Take its protection off first, if that is meant "
+            raise Failure("The backup %s is protected (%s). Take its protection off first, if that is intended "
                           "(proxmox_update_backup protected=false)." % (call.args.volume, about(entry)))
         return "Delete the backup %s (%s) for good?" % (call.args.volume, about(entry)), dict(
             facts(entry), was=about(entry))

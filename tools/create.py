@@ -15,9 +15,8 @@ from tools.base.failures import Failure
 from tools.base.guest import afterwards, check_cidr, check_gateway, is_on
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import new_size, usable
+from tools.base.storage import contents, new_size, usable
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import gib, property_string
 from tools.pve.text import Column
 
@@ -82,30 +81,17 @@ class CreateVm(_New):
 # ----------------------------------------------------------------------------------------------------------- templates
 
 TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind="bytes"), Column("format"),
-                  Column("ctime", "created", "time"), Column("storage", shown=False))
+                  Column("ctime", "created", "time"), Column("storage", shown=False), sort=("volid",))
 
 
 def list_templates(call):
-    names, problems, rows = [call.args.storage], [], []
-    if call.args.storage is None:
-        names = list(usable(call, "vztmpl")[0])
-    for name in names:
-        try:
-            found = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": name}, content="vztmpl")
-        except PveError as error:
-            if len(names) == 1:
-                raise
-            problems.append("%s could not be read: %s" % (name, text.line(error, 300)))
-            continue
-        rows.extend(dict(row, storage=name) for row in found)
-    notes = problems
+    names, rows, notes = contents(call, "vztmpl", call.args.storage)
     if not rows:
-        notes.append("None on %s%s. To get one, on the node: pveam update, pveam available, pveam download STORAGE "
-                     "NAME; or POST /nodes/%s/aplinfo (storage, template)." % (
-                         ", ".join(names) or "any storage that the token may see (Datastore.Audit)",
-                         "" if names else " for templates (content vztmpl)", call.node))
-    rows.sort(key=lambda row: str(row.get("volid")))
-    return result(call, call.tool.returns.data(rows), note=notes)
+        notes.append("None on %s. To get one, on the node: pveam update, pveam available, pveam download STORAGE NAME; or "
+                     "POST /nodes/%s/aplinfo (storage, template)." % (
+                         ", ".join(names) or "any storage for templates (content vztmpl) that the token may see "
+                                             "(Datastore.Audit)", call.node))
+    return result(call, rows, note=notes)
 
 
 # ------------------------------------------------------------------------------------------------------- what both need

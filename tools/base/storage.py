@@ -2,6 +2,7 @@
 from tools.base.answers import Table, data_only
 from tools.base.failures import Failure
 from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import on, parse_size
 from tools.pve.text import Column
 
@@ -88,6 +89,24 @@ def usable(call, content):
         else:
             lost.append(entry["storage"])
     return found, sorted(lost)
+
+
+def contents(call, content, only=None, **params):
+    """(names of the storages, raw volumes of that content on them, what could not be read) of one storage of the node,
+    or of all that take it."""
+    found, lost = ((only,), ()) if only else usable(call, content)
+    names, volumes, missed = [], [], ["%s (not reachable)" % name for name in lost]
+    for name in sorted(found):
+        try:
+            rows = call.get("/nodes/{node}/storage/{storage}/content", {"storage": name}, content=content, **params)
+        except PveError as error:                       # one storage that fails is told, and hides no other
+            if only:
+                raise
+            missed.append("%s (%s)" % (name, text.line(str(error).split("\n")[0], 200)))
+            continue
+        names.append(name)
+        volumes.extend(dict(row, storage=name, size=volume_size(row)) for row in rows or ())
+    return names, volumes, ["Not read: %s." % "; ".join(missed)] if missed else []
 
 
 def volume_size(row):
