@@ -2,10 +2,10 @@
 import base64
 import binascii
 
+from tools.demo import shell
 from tools.demo.guests import addresses_of, agent_enabled, mac_of
 from tools.demo.model import GIB, MIB, die
 from tools.demo.rules import array, boolean, enum, integer, string
-from tools.demo.shell import Shell
 from tools.demo.wire import VM, Plain, Route, perm, perm_any
 
 #: Seconds after a start until the agent answers.
@@ -47,7 +47,7 @@ def execute(call):
         die("Wide character in subroutine entry at /usr/share/perl5/PVE/QemuServer/Agent.pm line 231.")
     if guest.guest.get("no_exec"):
         die("Agent error: Command guest-exec has been disabled: the command is not allowed")
-    result = Shell(call.world, guest).start(argv, text.encode("latin-1"))
+    result = shell.start(call.world, guest, argv, text.encode("latin-1"))
     if result is None:
         raise Plain(596, "Broken pipe")
     pid = 1000 + call.world.count("agent pid")
@@ -105,7 +105,7 @@ def interfaces(call):
 def file_systems(call):
     """GET .../agent/get-fsinfo."""
     guest = _agent(call)
-    if Shell(call.world, guest).windows:
+    if shell.is_windows(guest):
         return {"result": [{"name": "\\\\?\\Volume{d0}\\", "mountpoint": "C:\\", "type": "NTFS",
                             "total-bytes": 63 * GIB,
                             "used-bytes": 41 * GIB, "disk": []}]}
@@ -181,7 +181,7 @@ def set_password(call):
 def read_file(call):
     """GET .../agent/file-read."""
     guest = _agent(call)
-    content = Shell(call.world, guest).read(call.p["file"])
+    content = shell.read(call.world, guest, call.p["file"])
     if content is None:
         die("Agent error: failed to open file '%s' (mode: 'r'): No such file or directory" % call.p["file"])
     start, count = call.p.get("offset", 0), call.p.get("count", 16 * MIB)
