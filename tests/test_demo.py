@@ -1,6 +1,5 @@
 """The demo cluster keeps to Proxmox: its wire, its words, its tasks, its rights. A table for each kind of behaviour."""
 import gzip
-import io
 import json
 import re
 import threading
@@ -10,9 +9,8 @@ import pytest
 import requests
 
 from front import Front
-from tools.demo import DemoCluster, drives
+from tools.demo import TABLE, DemoCluster, drives
 from tools.demo.access import ROLES
-from tools.demo.table import TABLE
 
 TOKEN = {"Authorization": "PVEAPIToken=root@pam!demo=secret"}
 FORM = dict(TOKEN, **{"Content-Type": "application/x-www-form-urlencoded"})
@@ -93,10 +91,11 @@ JSON = {"Content-Type": "application/json"}
     ("GET", "/api2/json/version", {"Authorization": "PVEAPIToken=root@pam!demo="}, b"", 401, "Authentication failed!",
      b""),
     ("GET", "/api2/json/version", {"Authorization": "PVEAPIToken root@pam!demo=%78"}, b"", 200, "OK", None),
-    ("GET", "/api2/json/access/domains", {"Authorization": ""}, b"", 200, "OK", None),
     ("HEAD", "/api2/json/version", {}, b"", 501, "method 'HEAD' not available", b""),
     ("PATCH", "/api2/json" + W + "/config", {}, b"", 501, "method 'PATCH' not available", b""),
     ("GET", "/api2/json/nope", {}, b"", 501, "Method 'GET /nope' not implemented", None),
+    ("GET", "/api2/json/cluster/firewall/groups", {}, b"", 501, "Method 'GET /cluster/firewall/groups' not implemented",
+     None),
     ("POST", "/api2/json/version", {}, b"", 501, "Method 'POST /version' not implemented", None),
     ("POST", "/api2/json/nodes/pve1/lxc/200/agent/exec", {}, b"command=ls", 501,
      "Method 'POST /nodes/pve1/lxc/200/agent/exec' not implemented", None),
@@ -153,20 +152,6 @@ def test_requests_are_recorded(demo):
     demo("PUT " + L + "/config", onboot=1)
     assert demo.cluster.requests == [("GET", "/cluster/resources", {"type": "vm"}), ("GET", "/version", {}),
                                      ("PUT", L + "/config", {"onboot": "1"})]
-
-
-def test_upload(demo):
-    def send(parts):
-        body = b"".join(b"--xx\r\nContent-Disposition: form-data; name=\"%s\"%s\r\n\r\n%s\r\n" % part for part in parts)
-        return demo.raw("POST", "/api2/json/nodes/pve1/storage/local/upload", body + b"--xx--\r\n",
-                        **{"Content-Type": "multipart/form-data; boundary=xx"})
-    content, file = (b"content", b"", b"iso"), (b"filename", b'; filename="new.iso"', b"data")
-    assert send([file, content])[0] == 400
-    assert send([content, (b"file", b'; filename="new.iso"', b"data")])[:2] == (
-        500, "wrong field name 'file' for file upload, expected 'filename'")
-    upid = json.loads(send([content, file])[3])["data"]
-    assert demo.wait(upid) == "OK"
-    assert "local:iso/new.iso" in [row["volid"] for row in demo("GET /nodes/pve1/storage/local/content", content="iso")]
 
 
 # ---------------------------------------------------------------------------------------------------- parameter checks
@@ -537,9 +522,6 @@ def test_a_backup_prunes_unless_told_otherwise(demo):
         return len(demo("GET /nodes/pve1/storage/nas/content", content="backup", vmid=100))
     assert count() == 4 and demo.run("POST /nodes/pve1/vzdump", vmid=100, storage="nas",
                                      remove=0) == "OK" and count() == 5
-    preview = {row["mark"] for row in demo("GET /nodes/pve1/storage/nas/prunebackups", vmid=100,
-                                           prune__backups="keep-last=1")}
-    assert preview == {"keep", "remove", "protected"}
     assert demo.run("POST /nodes/pve1/vzdump", vmid=100, storage="nas",
                     prune__backups="keep-last=1") == "OK" and count() == 2
     assert demo.run("POST /nodes/pve3/vzdump", vmid=203, storage="scratch", compress="zstd", remove=0) == "OK"
@@ -642,14 +624,11 @@ AUDITOR = {"/": ROLES["PVEAuditor"]}
     (AUDITOR, "POST " + W + "/status/start", {}, (403, "Permission check failed (/vms/100, VM.PowerMgmt)")),
     (AUDITOR, "POST /nodes/pve1/qemu", {"vmid": 300}, (403, "Permission check failed (/vms/300, VM.Allocate)")),
     (AUDITOR, "GET /nodes/pve1/apt/update", {}, (403, "Permission check failed (/nodes/pve1, Sys.Modify)")),
-    (AUDITOR, "GET /cluster/backup-info", {}, (403, "Permission check failed (user != root@pam)")),
     (AUDITOR, "POST " + W + "/clone", {"newid": 300}, (403, "Permission check failed (/vms/100, VM.Clone)")),
-    (AUDITOR, "GET /nodes/pve1/query-url-metadata", {"url": "https://x/y"}, (403, "Permission check failed")),
     (AUDITOR, "GET /nodes/pve1/storage/nas/content", {"content": "backup"}, []),
     (AUDITOR, "POST /nodes/pve1/vzdump", {"vmid": 100, "storage": "nas"},
      (403, "Permission check failed (/storage/nas, Datastore.AllocateSpace)")),
     ({}, "GET /cluster/resources", {"type": "vm"}, []),
-    ({}, "GET /nodes/pve1/qemu", {}, []),
     ({}, "GET /cluster/status", {}, (403, "Permission check failed (/, Sys.Audit)")),
     ({}, "GET " + W + "/config", {}, (403, "Permission check failed (/vms/100, VM.Audit)")),
     ({}, "GET /nodes/pve1/storage/nas/content", {},
@@ -702,19 +681,17 @@ def test_before_9_the_agent_takes_vm_monitor():
 
 VALUES = {"vmid": "100", "storage": "nas", "iface": "vmbr0", "name": "tank", "service": "sshd", "poolid": "lab",
           "pos": "0",
-          "userid": "root@pam", "roleid": "PVEAuditor", "id": "202-0", "zone": "office", "vnet": "vnet10",
-          "sid": "vm:104",
-          "group": "webserver", "volume": ISO}
+          "userid": "root@pam", "roleid": "PVEAuditor", "id": "202-0", "sid": "vm:104",
+          "volume": ISO}
 QUERIES = {"rrddata": {"timeframe": "hour"}, "smart": {"disk": "/dev/sda"},
-           "query-url-metadata": {"url": "https://x/a.iso"},
            "extractconfig": None, "feature": {"feature": "snapshot"}, "file-read": {"file": "/etc/hostname"},
-           "dump": {"type": "user"}, "exec-status": None}
+           "exec-status": None}
 
 
 def _reads(demo):
     for (verb, template), _ in sorted(TABLE.routes.items()):
         query = QUERIES.get(template.rpartition("/")[2], {})
-        if verb != "GET" or query is None or template in ("/cluster/ha/groups", "/cluster/backup-info"):
+        if verb != "GET" or query is None:
             continue
         node, values = "pve1" if "/qemu/" in template else "pve2", dict(VALUES)
         if "/lxc/" in template:
@@ -723,8 +700,6 @@ def _reads(demo):
             values["snapname"] = "fresh-install"
         if template.startswith("/cluster/backup/"):
             values["id"] = "backup-nightly"
-        if template.startswith("/cluster/firewall/ipset/"):
-            values["name"] = "blocked"
         values["upid"] = next(task.upid for task in demo.cluster.world.tasks.all.values() if task.node == node)
         path = re.sub(r"\{(\w+)\}", lambda match: dict(values, node=node)[match.group(1)], template)
         if path.endswith("/firewall/rules/0") and "/lxc/" in path:
@@ -743,7 +718,7 @@ def test_every_read_answers_and_is_the_same_in_two_clusters(demo):
         assert status == 200, (path, reason)
         assert other.raw("GET", target)[3] == body, path
         count += 1
-    assert count > 120
+    assert count > 75
 
 
 def test_values_move_with_the_clock(demo):
@@ -821,7 +796,7 @@ def test_the_schema_file_describes_exactly_the_table(demo):
                     assert rule.get("type") and "description" in rule, (node["path"], name)
             walk(node.get("children", []))
     walk(tree)
-    assert found == set(TABLE.routes) - {("GET", "/")}
+    assert found == set(TABLE.routes)
     packed = demo.cluster.handle("GET", "/pve-docs/api-viewer/apidoc.js", {"Accept-Encoding": "gzip, deflate"})
     assert packed[2]["Content-Encoding"] == "gzip" and gzip.decompress(packed[3]) == body and len(packed[3]) < len(
         body) / 5
@@ -874,9 +849,6 @@ def test_below_requests():
     assert (reply.status_code, reply.reason) == (500, "VM 100 is running - destroy failed")
     page = session.get("https://demo:8006/pve-docs/api-viewer/apidoc.js", stream=True)
     assert next(page.iter_content(5000)).startswith(b"const apiSchema = [")
-    reply = session.post("https://demo:8006/api2/json/nodes/pve1/storage/local/upload", data={"content": "iso"},
-                         files={"filename": ("up.iso", io.BytesIO(b"x" * 1000))})
-    assert reply.status_code == 200
     cluster.offline = {"pve2"}
     with pytest.raises(requests.ConnectionError):
         session.get("https://pve2:8006/api2/json/version")

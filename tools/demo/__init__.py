@@ -13,14 +13,14 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.response import HTTPResponse
 
-from tools.demo import viewer, wire, world
-from tools.demo.access import ALL_PRIVILEGES
+from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes,
+                        power, snapshots, storage, tasklist, viewer, wire, world)
 from tools.demo.model import Refusal, World
-from tools.demo.table import TABLE
 
-_API = "/api2/json"
 _TOKEN = re.compile(r"PVEAPIToken[=\s](.*)\Z")
-_OPEN = {("GET", "/access/domains")}
+TABLE = wire.Routes(row for module in (
+    access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power, snapshots,
+    storage, tasklist) for row in module.ROUTES)
 
 
 class DemoCluster(BaseAdapter):
@@ -43,7 +43,7 @@ class DemoCluster(BaseAdapter):
         self.world = World(clock, now, version)
         world.build(self.world, guests)
         self.world.offline = set(offline)
-        self.tokens = tokens or {"root@pam!demo": {"value": None, "acl": {"/": ALL_PRIVILEGES + ["VM.Monitor"]}}}
+        self.tokens = tokens or {"root@pam!demo": {"value": None, "acl": {"/": access.ALL_PRIVILEGES + ["VM.Monitor"]}}}
         self.requests = []
         self._lock = threading.RLock()
 
@@ -104,11 +104,11 @@ class DemoCluster(BaseAdapter):
         relative = "/" + "/".join(parts[2:])
         if parts[:1] != ["api2"]:
             raise wire.Plain(501, "no such file '%s'" % path)
-        self._record(verb, relative, query, headers, body, parts)
-        user = self._login(verb, relative, headers)
+        self._record(verb, relative, query, headers, body)
+        user = self._login(headers)
         if parts[1:2] != ["json"]:
             raise wire.Plain(501, "no formatter for uri %s, %s" % (relative, "".join(parts[1:2])))
-        params, uploaded = wire.read_parameters(verb, parts[2:], query, headers, body)
+        params = wire.read_parameters(verb, query, headers, body)
         route, values = TABLE.find(verb, parts[2:])
         if route is None:
             raise Refusal(501, "Method '%s %s' not implemented" % (verb, relative))
@@ -123,7 +123,6 @@ class DemoCluster(BaseAdapter):
         call.p = wire.check_call(route, values, params)
         if "node" in call.p:
             call.p["node"] = call.node
-        call.uploaded = uploaded
         if verb != "GET" and not self.world.quorate:
             raise Refusal(500, "cluster not ready - no quorum?")
         data = route.handler(call)
@@ -131,21 +130,19 @@ class DemoCluster(BaseAdapter):
             return wire.reply(data.data, data.more)
         return wire.reply(data)
 
-    def _record(self, verb, relative, query, headers, body, parts):
+    def _record(self, verb, relative, query, headers, body):
         try:
-            params = wire.read_parameters(verb, parts[2:], query, headers, body)[0]
+            params = wire.read_parameters(verb, query, headers, body)
         except (wire.Plain, Refusal):
             params = {}
         self.requests.append((verb, relative, params))
         if len(self.requests) > self.LONGEST_RECORD:
             del self.requests[:self.LONGEST_RECORD // 2]
 
-    def _login(self, verb, relative, headers):
+    def _login(self, headers):
         """The token's whole name, or 401 (no body, as pveproxy)."""
         match = _TOKEN.match(headers.get("authorization", ""))
         if not match:
-            if (verb, relative) in _OPEN:
-                return "nobody"
             raise wire.Plain(401, "No ticket")
         name, _, value = wire.unquote(match.group(1).split(";")[0]).partition("=")
         known = self.tokens.get(name)

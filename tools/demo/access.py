@@ -1,7 +1,7 @@
 """Who may do what: privileges, roles, users, permissions; and the pools."""
 from tools.demo.model import bad, die, words
 from tools.demo.rules import boolean, enum, string
-from tools.demo.wire import ALL, WORLD, Route, perm
+from tools.demo.wire import ALL, Route, perm
 
 ALL_PRIVILEGES = """
     Datastore.Allocate Datastore.AllocateSpace Datastore.AllocateTemplate Datastore.Audit Group.Allocate Mapping.Audit
@@ -111,11 +111,6 @@ def user(call):
     return facts
 
 
-def user_tokens(call):
-    """GET /access/users/{userid}/token."""
-    return [dict(token, tokenid=ident) for ident, token in _user(call).get("tokens", {}).items()]
-
-
 def groups(call):
     """GET /access/groups."""
     rows = []
@@ -124,11 +119,6 @@ def groups(call):
             members = [user for user, row in call.world.access["users"].items() if name in row.get("groups", [])]
             rows.append({"groupid": name, "comment": facts.get("comment", ""), "users": ",".join(members)})
     return rows
-
-
-def domains(call):
-    """GET /access/domains: no login needed."""
-    return [dict(row) for row in call.world.access["domains"]]
 
 
 def acl(call):
@@ -276,10 +266,7 @@ ROUTES = [
     Route("GET /access/users", users, ALL, "List users.", {
         "enabled": boolean("Only those enabled, or not."), "full": boolean("With groups and tokens.", default=0)}),
     Route("GET /access/users/{userid}", user, ["userid-group", ["User.Modify", "Sys.Audit"]], "A user."),
-    Route("GET /access/users/{userid}/token", user_tokens, ["or", ["userid-param", "self"], [
-        "userid-group", ["User.Modify"]]], "The API tokens of a user."),
     Route("GET /access/groups", groups, ALL, "List groups."),
-    Route("GET /access/domains", domains, WORLD, "List realms."),
     Route("GET /access/acl", acl, ALL, "List permissions."),
     Route("PUT /access/acl", change_acl, ["perm-modify", "{path}"], "Give or take permissions.", {
         "path*": string("On this path."), "roles*": string("These roles.", format="pve-roleid-list"),

@@ -5,7 +5,7 @@ import binascii
 from tools.demo import shell
 from tools.demo.guests import addresses_of, agent_enabled, mac_of
 from tools.demo.model import GIB, MIB, die
-from tools.demo.rules import array, boolean, enum, integer, string
+from tools.demo.rules import array, boolean, integer, string
 from tools.demo.wire import VM, Plain, Route, perm, perm_any
 
 #: Seconds after a start until the agent answers.
@@ -14,7 +14,7 @@ BOOT = 5.0
 
 def _agent(call):
     """The Guest, if its agent answers; else the text Proxmox has for it."""
-    guest = call.guest("qemu")
+    guest = call.guest()
     if not agent_enabled(guest):
         die("No QEMU guest agent configured")
     if not guest.running:
@@ -117,29 +117,10 @@ def file_systems(call):
          "disk": []}]}
 
 
-def users(call):
-    """GET .../agent/get-users."""
-    _agent(call)
-    return {"result": [{"user": "root", "login-time": call.world.t - 3600.5}]}
-
-
-def guest_time(call):
-    """GET .../agent/get-time: nanoseconds."""
-    _agent(call)
-    return {"result": int(call.world.t) * 10 ** 9}
-
-
 def timezone(call):
     """GET .../agent/get-timezone."""
     _agent(call)
     return {"result": {"zone": "UTC", "offset": 0}}
-
-
-def vcpus(call):
-    """GET .../agent/get-vcpus."""
-    guest = _agent(call)
-    return {"result": [{"logical-id": number, "online": True, "can-offline": bool(number)}
-                       for number in range(guest.cpus)]}
 
 
 def info(call):
@@ -156,18 +137,6 @@ def ping(call):
     """POST .../agent/ping."""
     _agent(call)
     return {"result": {}}
-
-
-def fs_trim(call):
-    """POST .../agent/fstrim."""
-    _agent(call)
-    return {"result": {"paths": [{"path": "/", "minimum": 0, "trimmed": 2147483648}]}}
-
-
-def freeze_status(call):
-    """POST .../agent/fsfreeze-status."""
-    _agent(call)
-    return {"result": "thawed"}
 
 
 def set_password(call):
@@ -215,66 +184,17 @@ def write_file(call):
 _CLOUD = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
 
 
-def cloud_init(call):
-    """GET .../cloudinit: the values, and those the drive does not have yet."""
-    guest = call.guest("qemu")
-    written = guest.guest.get("cloudinit")
-    rows = []
-    for key, value in sorted(guest.wanted().items()):
-        if key in _CLOUD or key.startswith("ipconfig"):
-            row = {"key": key, "value": str(value)}
-            if written is not None and written.get(key) != value:
-                row = {"key": key, "pending": str(value)}
-                if key in written:
-                    row["value"] = str(written[key])
-            rows.append(row)
-    return rows
-
-
 def regenerate(call):
     """PUT .../cloudinit: write the drive again."""
-    guest = call.guest("qemu")
+    guest = call.guest()
     if not any("cloudinit" in volid for _, _, volid in guest.disks()):
         die("no cloudinit drive configured")
     guest.guest["cloudinit"] = {key: value for key,
                                 value in guest.wanted().items() if key in _CLOUD or key.startswith("ipconfig")}
 
 
-def dump(call):
-    """GET .../cloudinit/dump."""
-    guest = call.guest("qemu")
-    conf = guest.wanted()
-    if call.p["type"] == "meta":
-        return "instance-id: %s\n" % str(conf.get("vmgenid", "0")).replace("-", "")
-    if call.p["type"] == "user":
-        lines = ["#cloud-config", "hostname: %s" % guest.name, "manage_etc_hosts: true", "fqdn: %s" % guest.name]
-        if conf.get("ciuser"):
-            lines.append("user: %s" % conf["ciuser"])
-        if conf.get("cipassword"):
-            lines.append("password: $5$demo$************************")
-        if conf.get("sshkeys"):
-            from urllib.parse import unquote
-            lines += ["ssh_authorized_keys:"] + ["  - %s" % key for key in unquote(conf["sshkeys"]).split("\n") if key]
-        lines += ["chpasswd:", "  expire: False", "users:", "  - default", "package_upgrade: true"]
-        return "\n".join(lines) + "\n"
-    lines = ["version: 1", "config:"]
-    for key in sorted(key for key in conf if key.startswith("ipconfig")):
-        values = dict(part.partition("=")[::2] for part in str(conf[key]).split(","))
-        lines += ["    - type: physical", "      name: eth%s" % key[8:],
-                  "      mac_address: '%s'" % mac_of(guest, int(key[8:])).lower(),
-                  "      subnets:"]
-        if values.get("ip") == "dhcp":
-            lines.append("      - type: dhcp4")
-        elif values.get("ip"):
-            lines += ["      - type: static", "        address: '%s'" % values["ip"].partition("/")[0]]
-            if values.get("gw"):
-                lines.append("        gateway: '%s'" % values["gw"])
-    return "\n".join(lines) + "\n"
-
-
 _AUDIT = perm_any(VM, "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
 _FREE = perm(VM, "VM.GuestAgent.Unrestricted")
-_SYSTEM = perm_any(VM, "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.Unrestricted")
 
 
 def _row(verb, name, handler, words, check=_AUDIT, params=None):
@@ -290,15 +210,9 @@ ROUTES = [
     _row("GET", "get-host-name", host_name, "The host name."),
     _row("GET", "network-get-interfaces", interfaces, "Network interfaces and addresses."),
     _row("GET", "get-fsinfo", file_systems, "File systems and their fill."),
-    _row("GET", "get-users", users, "Who is logged in."),
-    _row("GET", "get-time", guest_time, "The guest's time."),
     _row("GET", "get-timezone", timezone, "The guest's time zone."),
-    _row("GET", "get-vcpus", vcpus, "CPUs in the guest."),
     _row("GET", "info", info, "What the agent can do."),
     _row("POST", "ping", ping, "Whether the agent answers."),
-    _row("POST", "fstrim", fs_trim, "Trim the file systems.", _SYSTEM),
-    _row("POST", "fsfreeze-status", freeze_status, "Whether the file systems are frozen.", perm_any(
-        VM, "VM.GuestAgent.Audit", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.Unrestricted")),
     _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
         "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
         "crypted": boolean("It is a hash.", default=0)}),
@@ -311,10 +225,6 @@ ROUTES = [
          perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
              "file*": string("The file."), "content*": string("What to write.", maxLength=61440),
              "encode": boolean("The content is text, not base64.", default=1)}),
-    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit", cloud_init, perm(VM, "VM.Audit"),
-          "cloud-init values and what is not yet written."),
     Route("PUT /nodes/{node}/qemu/{vmid}/cloudinit", regenerate, perm(VM, "VM.Config.Cloudinit"),
           "Write the cloud-init drive again."),
-    Route("GET /nodes/{node}/qemu/{vmid}/cloudinit/dump", dump, perm(VM, "VM.Audit"), "What cloud-init is told.", {
-        "type*": enum("Which part.", "user network meta")}),
 ]

@@ -299,19 +299,6 @@ def _decimal(size):
     return "%.2fGB" % (size / GIB) if size >= GIB else "%dMB" % (size // MIB)
 
 
-def defaults(call):
-    """GET /nodes/{node}/vzdump/defaults."""
-    name = call.p.get("storage")
-    if name:
-        call.need_any("/storage/" + name, "Datastore.Audit", "Datastore.AllocateSpace")
-    row = {"mode": "snapshot", "compress": "0", "remove": 1, "ionice": 7, "lockwait": 180, "stopwait": 10, "zstd": 1,
-           "pigz": 0, "prune-backups": "keep-all=1", "notification-mode": "auto"}
-    if name:
-        row["storage"] = name
-        row["prune-backups"] = call.world.storage(name).conf.get("prune-backups", "keep-all=1")
-    return row
-
-
 def extract(call):
     """GET /nodes/{node}/vzdump/extractconfig."""
     volid = call.p["volume"]
@@ -467,8 +454,6 @@ _AUDIT, _MODIFY = perm("/", "Sys.Audit"), perm("/", "Sys.Modify")
 ROUTES = [
     Route("POST /nodes/{node}/vzdump", vzdump, ALL, "Back guests up.", dict(_COMMON, **{
         "job-id": string("Only for root.", maxLength=50, pattern=r"\S+")})),
-    Route("GET /nodes/{node}/vzdump/defaults", defaults, ALL, "What vzdump does unless told otherwise.",
-          {"storage": _STORAGE}),
     Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.",
           {"volume*": string("The backup.")}),
     Route("GET /cluster/backup", jobs, _AUDIT, "Backup jobs."),

@@ -4,8 +4,8 @@ import re
 from tools.demo import drives, options
 from tools.demo.model import Refusal, bad, die, disk_rule
 from tools.demo.rules import boolean, integer, parse_properties, split_list, string
-from tools.pve.jsonschema import spec_of
 from tools.demo.wire import VM, Route, forbid, perm_any
+from tools.pve.jsonschema import spec_of
 
 #: Options of a running VM that need no restart (qemu-server's fast_plug_option and those it can set live).
 LIVE_QEMU = set(
@@ -99,7 +99,7 @@ def change_vm(call):
     """PUT and POST .../qemu/{vmid}/config: at once, or as a task."""
     world = call.world
     values, deletes, reverts = _wishes(call, "qemu")
-    guest = call.guest("qemu")
+    guest = call.guest()
     _check_rights(call, "qemu", guest, values, deletes, reverts)
     for key in values:
         if disk_rule("qemu", key):
@@ -320,7 +320,7 @@ def change_container(call):
     """PUT .../lxc/{vmid}/config: always at once."""
     world = call.world
     values, deletes, reverts = _wishes(call, "lxc")
-    guest = call.guest("lxc")
+    guest = call.guest()
     _check_rights(call, "lxc", guest, values, deletes, reverts)
     for key in deletes:
         if key == "rootfs":

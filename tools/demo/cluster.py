@@ -1,7 +1,7 @@
 """The cluster as a whole: version, resources, status, next id, log, HA, backup jobs, replication, SDN."""
 from tools.demo import lists
 from tools.demo.model import bad, die
-from tools.demo.rules import boolean, enum, integer, string
+from tools.demo.rules import enum, integer, string
 from tools.demo.wire import ALL, Route, perm
 
 
@@ -85,18 +85,6 @@ def tasks(call):
     return rows[:25 * len(call.world.nodes)]
 
 
-def options(call):
-    """GET /cluster/options."""
-    return dict(call.world.datacenter)
-
-
-def config_nodes(call):
-    """GET /cluster/config/nodes."""
-    return [{"node": node.name, "name": node.name, "nodeid": str(node.number), "quorum_votes": "1",
-             "ring0_addr": node.ip}
-            for node in call.world.nodes.values()]
-
-
 # --------------------------------------------------------------------------------------------------------- replication
 
 def replication(call):
@@ -129,16 +117,6 @@ def _replication_job(call):
     return row
 
 
-def replication_log(call):
-    """GET /nodes/{node}/replication/{id}/log."""
-    job = _replication_job(call)
-    lines = ["%s: start replication job" % job["id"], "%s: guest => %s %d, running => 1" % (
-        job["id"], "VM" if job["vmtype"] == "qemu" else "CT", job["guest"])]
-    lines.append("%s: %s" % (job["id"], "end replication job with error: " + job["error"] if job.get("error")
-                             else "end replication job"))
-    return [{"n": number, "t": line} for number, line in enumerate(lines, 1)]
-
-
 def schedule_now(call):
     """POST /nodes/{node}/replication/{id}/schedule_now."""
     job = _replication_job(call)
@@ -151,12 +129,6 @@ def schedule_now(call):
 
 # ----------------------------------------------------------------------------------------------------------------- SDN
 
-def zones(call):
-    """GET /cluster/sdn/zones."""
-    return [dict(zone, digest="4b3f" * 10) for name, zone in call.world.sdn["zones"].items()
-            if name != "localnetwork" and call.may("/sdn/zones/" + name, "SDN.Audit", "SDN.Allocate")
-            and call.p.get("type") in (None, zone["type"])]
-
 
 def zone(call):
     """GET /cluster/sdn/zones/{zone}."""
@@ -166,36 +138,6 @@ def zone(call):
     return dict(found, digest="4b3f" * 10)
 
 
-def vnets(call):
-    """GET /cluster/sdn/vnets."""
-    return [dict(vnet, digest="4b3f" * 10) for name, vnet in call.world.sdn["vnets"].items()
-            if call.may("/sdn/zones/%s/%s" % (vnet["zone"], name), "SDN.Audit", "SDN.Allocate")]
-
-
-def vnet(call):
-    """GET /cluster/sdn/vnets/{vnet}."""
-    found = call.world.sdn["vnets"].get(call.p["vnet"])
-    if found is None:
-        die("sdn '%s' does not exist" % call.p["vnet"])
-    return dict(found, digest="4b3f" * 10)
-
-
-def subnets(call):
-    """GET /cluster/sdn/vnets/{vnet}/subnets."""
-    vnet(call)
-    return list(call.world.sdn["subnets"].get(call.p["vnet"], []))
-
-
-def node_zones(call):
-    """GET /nodes/{node}/sdn/zones."""
-    return [{"zone": name, "status": "available"} for name, zone_ in call.world.sdn["zones"].items()
-            if call.may("/sdn/zones/" + name, "SDN.Audit")
-            and call.node in zone_.get("nodes", call.node).split(",")]
-
-
-_ZONE = string("The zone.", format="pve-sdn-zone-id")
-_VNET = string("The vnet.", format="pve-sdn-vnet-id")
-_SHOW = {"pending": boolean("What is not yet applied."), "running": boolean("What is in force.")}
 _JOB = {"id": string("The job, such as 100-0.", format="pve-replication-job-id", pattern=r"[1-9][0-9]{2,8}-\d{1,9}")}
 _AUDIT = perm("/", "Sys.Audit")
 
@@ -208,21 +150,9 @@ ROUTES = [
         "vmid": integer("Check this one.", 100, 999999999, format="pve-vmid")}),
     Route("GET /cluster/log", log, ALL, "The cluster's log.", {"max": integer("At most so many.", 1)}),
     Route("GET /cluster/tasks", tasks, ALL, "Recent tasks of all nodes."),
-    Route("GET /cluster/options", options, _AUDIT, "Options of the datacenter."),
-    Route("GET /cluster/config/nodes", config_nodes, _AUDIT, "The nodes in corosync's configuration."),
     Route("GET /cluster/replication", replication, ALL, "Replication jobs."),
     Route("GET /nodes/{node}/replication", node_replication, ALL, "State of the replication jobs on this node.", {
         "guest": integer("Only this guest.", 100, 999999999, format="pve-vmid")}),
     Route("GET /nodes/{node}/replication/{id}/status", _replication_job, ALL, "State of a replication job.", _JOB),
-    Route("GET /nodes/{node}/replication/{id}/log", replication_log, ALL, "Log of a replication job.", dict(
-        _JOB, start=integer("From this line.", 0), limit=integer("At most so many lines.", 0))),
     Route("POST /nodes/{node}/replication/{id}/schedule_now", schedule_now, ALL, "Replicate now.", _JOB),
-    Route("GET /cluster/sdn/zones", zones, ALL, "SDN zones.", dict(
-        _SHOW, type=enum("Only these.", "evpn faucet qinq simple vlan vxlan"))),
-    Route("GET /cluster/sdn/zones/{zone}", zone, perm("/sdn/zones/{zone}", "SDN.Allocate"), "An SDN zone.",
-          dict(_SHOW, zone=_ZONE)),
-    Route("GET /cluster/sdn/vnets", vnets, ALL, "SDN vnets.", _SHOW),
-    Route("GET /cluster/sdn/vnets/{vnet}", vnet, ALL, "An SDN vnet.", dict(_SHOW, vnet=_VNET)),
-    Route("GET /cluster/sdn/vnets/{vnet}/subnets", subnets, ALL, "Subnets of a vnet.", dict(_SHOW, vnet=_VNET)),
-    Route("GET /nodes/{node}/sdn/zones", node_zones, ALL, "State of the SDN zones on this node."),
 ]

@@ -10,17 +10,12 @@ from tools.demo.rules import boolean, enum, integer, number, parse_properties, s
 from tools.demo.wire import VM, Route, perm
 from tools.demo.world import stamp
 
-
-def _kind(call):
-    return "qemu" if "/qemu/" in call.route.template else "lxc"
-
-
 # ---------------------------------------------------------------------------------------------------------------- clone
 
 def clone(call):
     """POST .../clone."""
-    kind, world, p = _kind(call), call.world, call.p
-    guest, newid, target = call.guest(kind), p["newid"], p.get("target") or call.node
+    kind, world, p = call.kind, call.world, call.p
+    guest, newid, target = call.guest(), p["newid"], p.get("target") or call.node
     if p.get("pool") is not None and p["pool"] not in world.pools:
         die("pool '%s' does not exist" % p["pool"])
     full = p.get("full", not guest.template)
@@ -176,8 +171,8 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
 
 def template(call):
     """POST .../template: a task, which is not named for a container."""
-    kind, world = _kind(call), call.world
-    guest = call.guest(kind)
+    kind, world = call.kind, call.world
+    guest = call.guest()
     only = call.p.get("disk")
     guest.check_lock()
     if guest.snapshots:
@@ -233,8 +228,8 @@ def _local_disks(world, guest):
 
 def precheck(call):
     """GET .../migrate."""
-    kind, world = _kind(call), call.world
-    guest = call.guest(kind)
+    kind, world = call.kind, call.world
+    guest = call.guest()
     target = call.p.get("target")
     if target is not None and target not in world.nodes:
         bad(target="no such cluster node '%s'" % target)
@@ -258,8 +253,8 @@ def precheck(call):
 
 def migrate(call):
     """POST .../migrate."""
-    kind, world, p = _kind(call), call.world, call.p
-    guest, target = call.guest(kind), p["target"]
+    kind, world, p = call.kind, call.world, call.p
+    guest, target = call.guest(), p["target"]
     if p.get("force"):
         bad(force="Only root may use this option.")
     if target == call.node:

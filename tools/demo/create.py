@@ -459,8 +459,8 @@ def _container_volumes(world, guest, saved, values, mounts, default, call, made)
 
 def delete(call):
     """DELETE .../qemu/{vmid} and .../lxc/{vmid}."""
-    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
-    guest, world = call.guest(kind), call.world
+    kind = call.kind
+    guest, world = call.guest(), call.world
     if call.p.get("skiplock"):
         bad(skiplock="Only root may use this option.")
     purge = call.p.get("purge")

@@ -37,8 +37,8 @@ def _set(guest, key, parts):
 
 def resize(call):
     """PUT .../resize."""
-    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
-    guest, world = call.guest(kind), call.world
+    kind = call.kind
+    guest, world = call.guest(), call.world
     key, wanted = call.p["disk"], call.p["size"]
     if call.p.get("skiplock"):
         bad(skiplock="Only root may use this option.")
@@ -155,7 +155,7 @@ def copy_volume(world, guest, volume, storage, fmt=None):
 
 def move_disk(call):
     """POST .../qemu/{vmid}/move_disk."""
-    world, guest = call.world, call.guest("qemu")
+    world, guest = call.world, call.guest()
     key = call.p["disk"]
     if call.p.get("target-vmid") is not None:
         return _reassign(call, guest, key)
@@ -259,7 +259,7 @@ def _reassign(call, guest, key):
 
 def move_volume(call):
     """POST .../lxc/{vmid}/move_volume."""
-    world, guest = call.world, call.guest("lxc")
+    world, guest = call.world, call.guest()
     key = call.p["volume"]
     if call.p.get("target-vmid") is not None:
         die("moving a volume to another container is not part of the demo")
@@ -308,18 +308,10 @@ def move_volume(call):
     return call.fork("move_volume", guest.vmid, worker)
 
 
-def unlink(call):
-    """PUT .../qemu/{vmid}/unlink: detach disks, or destroy them."""
-    from tools.demo.change import change_vm
-    call.p = dict(call.p, delete=call.p["idlist"])
-    call.p.pop("idlist")
-    return change_vm(call)
-
-
 def feature(call):
     """GET .../feature."""
-    kind = "qemu" if "/qemu/" in call.route.template else "lxc"
-    guest, world = call.guest(kind), call.world
+    kind = call.kind
+    guest, world = call.guest(), call.world
     wanted, conf = call.p["feature"], guest.conf
     if call.p.get("snapname"):
         if call.p["snapname"] not in guest.snapshots:
@@ -361,8 +353,6 @@ ROUTES = [
         "disk*": enum("The disk.", QEMU_DISKS), "size*": _SIZE, "digest": _DIGEST, "skiplock": _SKIP}),
     Route("PUT /nodes/{node}/lxc/{vmid}/resize", resize, perm_any(VM, "VM.Config.Disk"), "Grow a volume.", {
         "disk*": enum("The volume.", LXC_DISKS), "size*": _SIZE, "digest": _DIGEST}),
-    Route("PUT /nodes/{node}/qemu/{vmid}/unlink", unlink, _DISK, "Detach disks, or destroy them.", {
-        "idlist*": string("The disks.", format="pve-configid-list"), "force": boolean("Destroy them.")}),
     Route("POST /nodes/{node}/qemu/{vmid}/move_disk", move_disk, _DISK, "Move a disk to another storage or VM.", {
         "disk*": enum("The disk.", QEMU_DISKS + UNUSED), "storage": _STORAGE,
         "delete": boolean("Remove the old one.", default=0),

@@ -1,31 +1,20 @@
-"""Firewalls: rules and options of the cluster, nodes and guests; groups, aliases, sets and macros of the cluster."""
+"""Firewalls: rules and options of the cluster, nodes and guests. Groups and sets are there to be named in rules."""
 import hashlib
 import json
 
 from tools.demo.model import bad, die
 from tools.demo.rules import boolean, enum, integer, split_list, string
-from tools.demo.wire import ALL, NODE, VM, Route, perm
+from tools.demo.wire import NODE, VM, Route, perm
 
-_MACROS = {"DNS": "Domain Name System traffic (upd and tcp)", "HTTP": "Hypertext Transfer Protocol (WWW)",
-           "HTTPS": "Hypertext Transfer Protocol (WWW) over SSL", "MySQL": "MySQL server",
-           "NTP": "Network Time Protocol (ntpd)",
-           "Ping": "ICMP echo request", "PostgreSQL": "PostgreSQL server",
-           "RDP": "Microsoft Remote Desktop Protocol traffic",
-           "SMTP": "Simple Mail Transfer Protocol", "SSH": "Secure shell traffic",
-           "Web": "WWW traffic (HTTP and HTTPS)"}
+_MACROS = "dns http https mysql ntp ping postgresql rdp smtp ssh web".split()
 _LEVELS = "emerg alert crit err warning notice info debug nolog"
 
 
 def _place(call):
-    """The firewall dict a route is about: of a security group, a guest, a node or the cluster."""
+    """The firewall dict a route is about: of a guest, a node or the cluster."""
     world = call.world
-    if "group" in call.p and "/groups/" in call.route.template:
-        group = world.firewall["cluster"]["groups"].get(call.p["group"])
-        if group is None:
-            die("no such security group '%s'" % call.p["group"])
-        return group
     if "vmid" in call.p:
-        call.guest("qemu" if "/qemu/" in call.route.template else "lxc")
+        call.guest()
         return world.firewall.setdefault(call.p["vmid"], {"options": {}, "rules": []})
     if call.node:
         return world.firewall.setdefault(call.node, {"options": {}, "rules": []})
@@ -72,7 +61,7 @@ def _check_rule(call, found):
         return
     if found["action"].upper() not in ("ACCEPT", "DROP", "REJECT"):
         bad(action="invalid action '%s'" % found["action"])
-    if found.get("macro") and found["macro"].lower() not in [name.lower() for name in _MACROS]:
+    if found.get("macro") and found["macro"].lower() not in _MACROS:
         bad(macro="unknown macro '%s'" % found["macro"])
     for key in ("dport", "sport"):
         if found.get(key) and not found.get("proto") and not found.get("macro"):
@@ -134,117 +123,10 @@ def change_options(call):
             place["options"][key] = int(value) if isinstance(value, bool) else value
 
 
-def log(call):
-    """GET .../log."""
-    _place(call)
-    return [{"n": 1,
-             "t": "%s 6 PVEFW-HOST-IN 20/Nov/2025:10:21:07 +0100 policy DROP: IN=vmbr0 SRC=203.0.113.7 DST=10.0.0.11 "
-             "PROTO=TCP SPT=51234 DPT=22" % call.p.get("vmid", 0)}]
-
-
-def macros(call):
-    """GET /cluster/firewall/macros."""
-    return [{"macro": name, "descr": words} for name, words in sorted(_MACROS.items())]
-
-
-def groups(call):
-    """GET /cluster/firewall/groups."""
-    return [{"group": name, "comment": row.get("comment", ""), "digest": _digest(row)}
-            for name, row in call.world.firewall["cluster"]["groups"].items()]
-
-
-def add_group(call):
-    """POST /cluster/firewall/groups."""
-    known = call.world.firewall["cluster"]["groups"]
-    if call.p.get("rename"):
-        if call.p["rename"] not in known:
-            die("no such security group '%s'" % call.p["rename"])
-        known[call.p["group"]] = known.pop(call.p["rename"])
-    elif call.p["group"] in known:
-        bad(group="Security group '%s' already exists" % call.p["group"])
-    else:
-        known[call.p["group"]] = {"rules": []}
-    known[call.p["group"]]["comment"] = call.p.get("comment", "")
-
-
-def delete_group(call):
-    """DELETE /cluster/firewall/groups/{group}."""
-    if _place(call)["rules"]:
-        die("Security group '%s' is not empty" % call.p["group"])
-    del call.world.firewall["cluster"]["groups"][call.p["group"]]
-
-
-def aliases(call):
-    """GET /cluster/firewall/aliases."""
-    known = call.world.firewall["cluster"]["aliases"]
-    return [dict(row, name=name, ipversion=6 if ":" in row["cidr"] else 4, digest=_digest(known))
-            for name, row in known.items()]
-
-
-def add_alias(call):
-    """POST /cluster/firewall/aliases."""
-    known = call.world.firewall["cluster"]["aliases"]
-    if call.p["name"].lower() in known:
-        bad(name="alias '%s' already exists" % call.p["name"])
-    known[call.p["name"].lower()] = {"cidr": call.p["cidr"], "comment": call.p.get("comment", "")}
-
-
-def delete_alias(call):
-    """DELETE /cluster/firewall/aliases/{name}."""
-    call.world.firewall["cluster"]["aliases"].pop(call.p["name"].lower(), None)
-
-
-def sets(call):
-    """GET /cluster/firewall/ipset."""
-    return [{"name": name, "comment": row.get("comment", ""), "digest": _digest(row)}
-            for name, row in call.world.firewall["cluster"]["ipset"].items()]
-
-
-def _set(call):
-    found = call.world.firewall["cluster"]["ipset"].get(call.p["name"])
-    if found is None:
-        die("no such IPSet '%s'" % call.p["name"])
-    return found
-
-
-def set_entries(call):
-    """GET /cluster/firewall/ipset/{name}."""
-    found = _set(call)
-    return [dict(row, digest=_digest(found)) for row in found["entries"]]
-
-
-def add_set(call):
-    """POST /cluster/firewall/ipset."""
-    known = call.world.firewall["cluster"]["ipset"]
-    if call.p["name"] in known:
-        bad(name="IPSet '%s' already exists" % call.p["name"])
-    known[call.p["name"]] = {"comment": call.p.get("comment", ""), "entries": []}
-
-
-def add_entry(call):
-    """POST /cluster/firewall/ipset/{name}."""
-    found = _set(call)
-    if any(row["cidr"] == call.p["cidr"] for row in found["entries"]):
-        bad(cidr="address '%s' already exists" % call.p["cidr"])
-    row = {"cidr": call.p["cidr"]}
-    if call.p.get("comment"):
-        row["comment"] = call.p["comment"]
-    if call.p.get("nomatch"):
-        row["nomatch"] = 1
-    found["entries"].insert(0, row)
-
-
-def delete_set(call):
-    """DELETE /cluster/firewall/ipset/{name}."""
-    if _set(call)["entries"] and not call.p.get("force"):
-        die("IPSet '%s' is not empty" % call.p["name"])
-    del call.world.firewall["cluster"]["ipset"][call.p["name"]]
-
-
-_NAME = dict(pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", minLength=2)
 _RULE = {
     "type": enum("Direction, or group.", "in out forward group"),
-    "action": string("ACCEPT, DROP, REJECT or a group.", maxLength=20, **_NAME),
+    "action": string("ACCEPT, DROP, REJECT or a group.", maxLength=20,
+                     pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", minLength=2),
     "macro": string("A named service.", maxLength=128),
     "iface": string("Only on this card.", format="pve-iface", minLength=2, maxLength=20),
     "source": string("From.", format="pve-fw-addr-spec", maxLength=512),
@@ -260,9 +142,6 @@ _DELETE = {"delete": string("Options to remove.", format="pve-configid-list")}
 _NEW = {("%s*" % key if key in ("type", "action") else key): value for key, value in _RULE.items()}
 _NEW.update(_DIGEST, pos=integer("At this place.", 0))
 _CHANGED = dict(_RULE, **dict(_DIGEST, **dict(_DELETE, moveto=integer("To this place.", 0))))
-_LOGS = {"start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
-         "since": integer("From this epoch.", 0),
-         "until": integer("To this epoch.", 0)}
 _POLICY = "ACCEPT REJECT DROP"
 _GUEST = {"enable": boolean("In force.", default=0), "dhcp": boolean("Let DHCP through.", default=0),
           "macfilter": boolean("Only its MAC.", default=1),
@@ -279,10 +158,9 @@ _CLUSTER_OPTIONS = {"enable": integer("In force.", 0, default=0), "ebtables": bo
                     "policy_in": enum("The rest coming in.", _POLICY),
                     "policy_out": enum("The rest going out.", _POLICY),
                     "policy_forward": enum("The rest passing.", "ACCEPT DROP")}
-_GROUP = string("The security group.", maxLength=18, **_NAME)
 
 
-def _rows(path, read, write, whose, option_rules, log_right=None):
+def _rows(path, read, write, whose, option_rules):
     away = "{vmid}" not in path         # pveproxy answers for guests' rules itself, wherever the guest is
     return [
         Route("GET %s/rules" % path, rules, read, "Firewall rules of %s." % whose, None, away),
@@ -294,50 +172,12 @@ def _rows(path, read, write, whose, option_rules, log_right=None):
         Route("GET %s/options" % path, options, read, "Firewall options of %s." % whose),
         Route("PUT %s/options" % path, change_options, write, "Change firewall options of %s." % whose, dict(
             option_rules, **dict(_DIGEST, **_DELETE))),
-    ] + ([Route("GET %s/log" % path, log, log_right, "Firewall log of %s." % whose, _LOGS)] if log_right else [])
-
-
-_READ, _WRITE = perm("/", "Sys.Audit"), perm("/", "Sys.Modify")
-_CLUSTER = "/cluster/firewall"
-_IPSET = {"name": string("The set.", maxLength=64, **_NAME)}
-
-ROUTES = (
-    _rows(_CLUSTER, _READ, _WRITE, "the cluster", _CLUSTER_OPTIONS)
-    + _rows("/nodes/{node}/firewall", perm(NODE, "Sys.Audit"), perm(NODE, "Sys.Modify"), "a node", _NODE_OPTIONS,
-            perm(NODE, "Sys.Syslog"))
-    + _rows("/nodes/{node}/qemu/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a VM", _GUEST,
-            perm(VM, "VM.Console"))
-    + _rows("/nodes/{node}/lxc/{vmid}/firewall", perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network"), "a container",
-            _GUEST,
-            perm(VM, "VM.Console"))
-    + [
-        Route("GET %s/macros" % _CLUSTER, macros, ALL, "Named services."),
-        Route("GET %s/groups" % _CLUSTER, groups, ALL, "Security groups."),
-        Route("POST %s/groups" % _CLUSTER, add_group, _WRITE, "Make a security group.", dict(_DIGEST, **{
-            "group*": _GROUP, "comment": string("A comment."),
-            "rename": string("From this name.", maxLength=18, **_NAME)})),
-        Route("GET %s/groups/{group}" % _CLUSTER, rules, _READ, "Rules of a security group.", {"group": _GROUP}),
-        Route("POST %s/groups/{group}" % _CLUSTER, add_rule, _WRITE, "Add a rule to a security group.",
-              dict(_NEW, group=_GROUP)),
-        Route("DELETE %s/groups/{group}" % _CLUSTER, delete_group, _WRITE, "Remove an empty security group.",
-              {"group": _GROUP}),
-        Route("PUT %s/groups/{group}/{pos}" % _CLUSTER, change_rule, _WRITE, "Change a rule of a security group.",
-              dict(_CHANGED, group=_GROUP)),
-        Route("DELETE %s/groups/{group}/{pos}" % _CLUSTER, delete_rule, _WRITE, "Remove a rule of a security group.",
-              dict(_DIGEST, group=_GROUP)),
-        Route("GET %s/aliases" % _CLUSTER, aliases, _READ, "Named addresses."),
-        Route("POST %s/aliases" % _CLUSTER, add_alias, _WRITE, "Name an address.", {
-            "name*": string("Its name.", maxLength=64, **_NAME), "cidr*": string("The address.", format="IPorCIDR"),
-            "comment": string("A comment.")}),
-        Route("DELETE %s/aliases/{name}" % _CLUSTER, delete_alias, _WRITE, "Forget a name.", dict(_DIGEST, **_IPSET)),
-        Route("GET %s/ipset" % _CLUSTER, sets, _READ, "Sets of addresses."),
-        Route("POST %s/ipset" % _CLUSTER, add_set, _WRITE, "Make a set.", dict(_DIGEST, **{
-            "name*": _IPSET["name"], "comment": string("A comment.")})),
-        Route("GET %s/ipset/{name}" % _CLUSTER, set_entries, _READ, "Addresses in a set.", _IPSET),
-        Route("POST %s/ipset/{name}" % _CLUSTER, add_entry, _WRITE, "Add to a set.", dict(_IPSET, **{
-            "cidr*": string("The address.", format="IPorCIDRorAlias"), "comment": string("A comment."),
-            "nomatch": boolean("Not this.")})),
-        Route("DELETE %s/ipset/{name}" % _CLUSTER, delete_set, _WRITE, "Remove a set.",
-              dict(_IPSET, force=boolean("Even if not empty."))),
     ]
-)
+
+
+_READ, _WRITE = perm(VM, "VM.Audit"), perm(VM, "VM.Config.Network")
+ROUTES = (
+    _rows("/cluster/firewall", perm("/", "Sys.Audit"), perm("/", "Sys.Modify"), "the cluster", _CLUSTER_OPTIONS)
+    + _rows("/nodes/{node}/firewall", perm(NODE, "Sys.Audit"), perm(NODE, "Sys.Modify"), "a node", _NODE_OPTIONS)
+    + _rows("/nodes/{node}/qemu/{vmid}/firewall", _READ, _WRITE, "a VM", _GUEST)
+    + _rows("/nodes/{node}/lxc/{vmid}/firewall", _READ, _WRITE, "a container", _GUEST))

@@ -3,21 +3,7 @@ from tools.demo import lists
 from tools.demo.model import bad, die
 from tools.demo.options import AGENT
 from tools.demo.rules import boolean, enum, parse_properties, string
-from tools.demo.wire import ALL, VM, Route, perm
-
-
-def _kind(call):
-    return "qemu" if "/qemu" in call.route.template else "lxc"
-
-
-def guests(call):
-    """GET /nodes/{node}/qemu and /lxc."""
-    kind = _kind(call)
-    rows = []
-    for guest in call.world.guests.values():
-        if guest.node == call.node and guest.kind == kind and call.may("/vms/%d" % guest.vmid, "VM.Audit"):
-            rows.append(_list_row(call.world, guest, call.p.get("full")))
-    return rows
+from tools.demo.wire import VM, Route, perm
 
 
 def _list_row(world, guest, full=False):
@@ -49,7 +35,7 @@ def ha_of(world, guest):
 
 def current(call):
     """GET .../status/current."""
-    guest = call.guest(_kind(call))
+    guest = call.guest()
     row = _list_row(call.world, guest)
     resource = ha_of(call.world, guest)
     row["ha"] = {"managed": int(bool(resource))}
@@ -91,7 +77,7 @@ def _shown(guest, conf):
 
 def config(call):
     """GET .../config: what is pending applied, unless current=1; or of a snapshot."""
-    guest = call.guest(_kind(call))
+    guest = call.guest()
     if call.p.get("snapshot"):
         if call.p.get("current"):
             bad(snapshot="cannot use 'snapshot' parameter with 'current'",
@@ -120,7 +106,7 @@ def snapshot_conf(snapshot):
 
 def pending(call):
     """GET .../pending."""
-    guest = call.guest(_kind(call))
+    guest = call.guest()
     rows = []
     for key in list(guest.conf) + [key for key in guest.pending if key not in guest.conf]:
         row = {"key": key}
@@ -138,12 +124,12 @@ def pending(call):
 
 def rrddata(call):
     """GET .../rrddata."""
-    return lists.guest_series(call.world, call.guest(_kind(call)), call.p["timeframe"])
+    return lists.guest_series(call.world, call.guest(), call.p["timeframe"])
 
 
 def interfaces(call):
     """GET /nodes/{node}/lxc/{vmid}/interfaces."""
-    guest = call.guest("lxc")
+    guest = call.guest()
     if not guest.running:
         return None
     rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
@@ -197,8 +183,6 @@ def _both(endpoint, handler, check, words, params=None, proxy=True):
 
 
 ROUTES = [
-    Route("GET /nodes/{node}/qemu", guests, ALL, "VMs of the node.", {"full": boolean("With all values.")}),
-    Route("GET /nodes/{node}/lxc", guests, ALL, "Containers of the node."),
     Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT,
           "Network interfaces and addresses of a container."),
 ] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \

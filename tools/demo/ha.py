@@ -2,7 +2,6 @@
 import time
 
 from tools.demo import lists
-from tools.demo.copies import moving
 from tools.demo.model import bad, die
 from tools.demo.power import fulfil
 from tools.demo.rules import boolean, enum, integer, split_list, string
@@ -79,20 +78,6 @@ def remove(call):
     del call.world.ha["resources"][_resource(call)["sid"]]
 
 
-def migrate(call):
-    """POST /cluster/ha/resources/{sid}/migrate and /relocate: a wish, fulfilled later."""
-    row, world = _resource(call), call.world
-    target = call.p["node"]
-    guest = world.guests[int(row["sid"].partition(":")[2])]
-    if target not in world.nodes:
-        die("no such cluster node '%s'" % target)
-    if guest.node != target:
-        world.tasks.later(8.0, lambda: guest.node != target and world.tasks.fork(
-            guest.node, "qmigrate" if guest.kind == "qemu" else "vzmigrate", guest.vmid, "root@pam",
-            lambda task: moving(world, guest, target, task, True, None)))
-    return {"sid": row["sid"], "requested-node": target}
-
-
 def status(call):
     """GET /cluster/ha/status/current."""
     world = call.world
@@ -130,20 +115,12 @@ def rules(call):
             and (call.p.get("resource") is None or call.p["resource"] in split_list(row["resources"]))]
 
 
-def groups(call):
-    """GET /cluster/ha/groups: replaced by rules in 9."""
-    if int(call.world.version.split(".")[0]) >= 9:
-        die("cannot index groups: ha groups have been migrated to rules")
-    return [{"group": "prefer-pve1", "nodes": "pve1:2,pve2:1", "type": "group", "digest": "5b" * 20}]
-
-
 _AUDIT, _CONSOLE = perm("/", "Sys.Audit"), perm("/", "Sys.Console")
 _VALUES = {"comment": string("A comment.", maxLength=4096), "max_restart": integer("Restarts on a node.", 0, default=1),
            "max_relocate": integer("Moves to another node.", 0, default=1),
            "failback": boolean("Go back to the preferred node.", default=1),
            "state": enum("Wanted state.", "started stopped enabled disabled ignored", default="started"),
            "group": string("Before 9: its group.", format="pve-configid")}
-_TARGET = {"node*": string("To this node.", format="pve-node")}
 
 ROUTES = [
     Route("GET /cluster/ha/resources", resources, _AUDIT, "HA resources.", {"type": enum("Only these.", "ct vm")}),
@@ -155,11 +132,8 @@ ROUTES = [
         "digest": string("Expected digest.", maxLength=64)})),
     Route("DELETE /cluster/ha/resources/{sid}", remove, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
-    Route("POST /cluster/ha/resources/{sid}/migrate", migrate, _CONSOLE, "Ask for a migration.", _TARGET),
-    Route("POST /cluster/ha/resources/{sid}/relocate", migrate, _CONSOLE, "Ask for a relocation.", _TARGET),
     Route("GET /cluster/ha/status/current", status, _AUDIT, "State of HA."),
     Route("GET /cluster/ha/rules", rules, _AUDIT, "HA rules.", {
         "type": enum("Only these.", "node-affinity resource-affinity"),
         "resource": string("Only with this resource.")}),
-    Route("GET /cluster/ha/groups", groups, _AUDIT, "HA groups (before 9)."),
 ]

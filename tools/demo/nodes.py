@@ -5,7 +5,7 @@ import time
 from tools.demo import hardware, lists
 from tools.demo.model import GIB, MIB, bad, die, wave
 from tools.demo.rules import boolean, enum, integer, string
-from tools.demo.wire import ALL, NODE, Extra, Route, perm, perm_any
+from tools.demo.wire import ALL, NODE, Extra, Route, perm
 
 
 def nodes(call):
@@ -145,23 +145,6 @@ def zfs_pool(call):
     return hardware.ZFS_DETAIL[call.p["name"]]
 
 
-def directories(call):
-    """GET /nodes/{node}/disks/directory."""
-    if call.node != "pve3":
-        return []
-    return [{"path": "/mnt/scratch", "device": "/dev/disk/by-uuid/6f2c1c4e-0000-4000-8000-000000000003", "type": "ext4",
-             "options": "defaults", "unitfile": "/etc/systemd/system/mnt-scratch.mount"}]
-
-
-def pci(call):
-    """GET /nodes/{node}/hardware/pci."""
-    return [
-        {"id": "0000:01:00.0", "class": "0x020000", "vendor": "0x8086", "device": "0x1572", "iommugroup": 14,
-         "vendor_name": "Intel Corporation", "device_name": "Ethernet Controller X710 for 10GbE SFP+"},
-        {"id": "0000:41:00.0", "class": "0x030000", "vendor": "0x10de", "device": "0x1eb8", "iommugroup": 31,
-         "vendor_name": "NVIDIA Corporation", "device_name": "TU104GL [Tesla T4]"}]
-
-
 # ------------------------------------------------------------------------------------------------------------- network
 
 def network(call):
@@ -189,26 +172,6 @@ def interface(call):
         if row["iface"] == call.p["iface"]:
             return {key: value for key, value in row.items() if key != "iface"}
     bad(iface="interface does not exist")
-
-
-def apply_network(call):
-    """PUT /nodes/{node}/network: apply what is pending."""
-    def worker(task):
-        yield 3
-        facts = call.world.nodes[call.node].facts
-        facts["changes"] = None
-        for row in facts["network"]:
-            if row.get("autostart"):
-                row["active"] = row["exists"] = 1
-    return call.fork("srvreload", "networking", worker)
-
-
-def revert_network(call):
-    """DELETE /nodes/{node}/network: forget what is pending."""
-    facts = call.world.nodes[call.node].facts
-    if facts.get("changes"):
-        facts["changes"] = None
-        facts["network"] = [row for row in facts["network"] if row.get("exists")]
 
 
 def dns(call):
@@ -244,57 +207,6 @@ def updates(call):
     return rows
 
 
-def update_index(call):
-    """POST /nodes/{node}/apt/update."""
-    def worker(task):
-        task.say("starting apt-get update")
-        for line in ("Hit:1 http://deb.debian.org/debian trixie InRelease",
-                     "Get:2 http://security.debian.org/debian-security trixie-security InRelease [43.4 kB]",
-                     "Hit:3 http://download.proxmox.com/debian/pve trixie InRelease"):
-            yield 1
-            task.say(line)
-        yield 1
-        task.say("Fetched 43.4 kB in 1s (52.1 kB/s)\nReading package lists...")
-    return call.fork("aptupdate", "", worker)
-
-
-def versions(call):
-    """GET /nodes/{node}/apt/versions."""
-    rows = []
-    for package, version_ in hardware.VERSIONS:
-        row = {"Package": package, "Version": version_, "OldVersion": version_, "CurrentState": "Installed",
-               "Arch": "amd64",
-               "Origin": "Proxmox", "Section": "admin", "Priority": "optional", "Title": package,
-               "Description": package}
-        if package == "proxmox-ve":
-            row["RunningKernel"] = _kernel(call.world)
-        rows.append(row)
-    return rows
-
-
-def repositories(call):
-    """GET /nodes/{node}/apt/repositories."""
-    def source(uri, suite, component, enabled):
-        return {"Types": ["deb"], "URIs": [uri], "Suites": [suite], "Components": [component], "Enabled": enabled,
-                "FileType": "sources"}
-    return {
-        "digest": "c0" * 32, "errors": [],
-        "infos": [{"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "index": "0", "kind": "warning",
-                   "message": "The no-subscription repository is not recommended for production use!"}],
-        "files": [
-            {"path": "/etc/apt/sources.list.d/debian.sources", "file-type": "sources", "digest": [1], "repositories": [
-                source("http://deb.debian.org/debian", "trixie", "main", 1),
-                source("http://security.debian.org/debian-security", "trixie-security", "main", 1)]},
-            {"path": "/etc/apt/sources.list.d/pve-enterprise.sources", "file-type": "sources", "digest": [2],
-             "repositories": [
-                source("https://enterprise.proxmox.com/debian/pve", "trixie", "pve-enterprise", 0)]},
-            {"path": "/etc/apt/sources.list.d/pve-no-subscription.sources", "file-type": "sources", "digest": [3],
-             "repositories": [source("http://download.proxmox.com/debian/pve", "trixie", "pve-no-subscription", 1)]}],
-        "standard-repos": [{"handle": "enterprise", "name": "Enterprise", "status": 0},
-                           {"handle": "no-subscription", "name": "No-Subscription", "status": 1},
-                           {"handle": "test", "name": "Test"}]}
-
-
 def _service_row(call, name, words):
     state = call.world.nodes[call.node].facts.setdefault("services", {}).get(name, "running")
     if (name == "ksmtuned" and call.node == "pve3") or name in ("systemd-timesyncd", "pve-lxc-syscalld"):
@@ -306,24 +218,6 @@ def _service_row(call, name, words):
 def services(call):
     """GET /nodes/{node}/services."""
     return [_service_row(call, name, words) for name, words in hardware.SERVICES]
-
-
-def service_state(call):
-    """GET /nodes/{node}/services/{service}/state."""
-    return _service_row(call, call.p["service"], dict(hardware.SERVICES)[call.p["service"]])
-
-
-def service_command(call):
-    """POST /nodes/{node}/services/{service}/start and its kind."""
-    verb, name = call.route.template.rpartition("/")[2], call.p["service"]
-    done = {"start": "running", "stop": "dead", "restart": "running", "reload": "running"}[verb]
-
-    def worker(task):
-        task.say("%s service %s" % ({"start": "starting", "stop": "stopping", "restart": "restarting",
-                                     "reload": "reloading"}[verb], name))
-        yield 1.5
-        call.world.nodes[call.node].facts.setdefault("services", {})[name] = done
-    return call.fork("srv" + verb, name, worker)
 
 
 _SYSLOG = [
@@ -372,15 +266,6 @@ def syslog(call):
     return Extra(rows, total=len(lines))
 
 
-def journal(call):
-    """GET /nodes/{node}/journal: a cursor, the lines, a cursor."""
-    since, until = call.p.get("since", 0), call.p.get("until", call.world.t)
-    lines = [line for when, _, line in _log_lines(call) if since <= when <= until]
-    if call.p.get("lastentries"):
-        lines = lines[-call.p["lastentries"]:]
-    return ["s=demo;i=1;b=0"] + lines + ["s=demo;i=%x;b=0" % (len(lines) + 1)]
-
-
 def rrddata(call):
     """GET /nodes/{node}/rrddata."""
     return lists.node_series(call.world, call.world.nodes[call.node], call.p["timeframe"])
@@ -404,12 +289,6 @@ def certificates(call):
                  node.name + ".example.internal"]}]
 
 
-def subscription(call):
-    """GET /nodes/{node}/subscription."""
-    return {"status": "notfound", "message": "There is no subscription key", "serverid": "DE30" * 8,
-            "url": "https://www.proxmox.com/en/proxmox-virtual-environment/pricing"}
-
-
 def report(call):
     """GET /nodes/{node}/report."""
     node = call.world.nodes[call.node]
@@ -427,7 +306,6 @@ _FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)),
           "cf": enum("How values are joined.", "AVERAGE MAX")}
 _IFACES = ("bridge bond eth alias vlan fabric OVSBridge OVSBond OVSPort OVSIntPort vnet any_bridge any_local_bridge "
            "include_sdn")
-SERVICE = {"service": enum("The service.", sorted(name for name, _ in hardware.SERVICES))}
 _DATE = r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?"
 _IP = {"dns%d" % n: string("A DNS server.", format="ip") for n in (1, 2, 3)}
 
@@ -449,37 +327,18 @@ ROUTES = [
     Route("GET /nodes/{node}/disks/zfs", zfs, _ROOT_AUDIT, "ZFS pools."),
     Route("GET /nodes/{node}/disks/zfs/{name}", zfs_pool, _ROOT_AUDIT, "A ZFS pool in detail.", {
         "name": string("The pool.", format="pve-storage-id")}),
-    Route("GET /nodes/{node}/disks/directory", directories, _ROOT_AUDIT, "Directory storages made here."),
-    Route("GET /nodes/{node}/hardware/pci", pci, perm_any("/", "Sys.Audit", "Sys.Modify"), "PCI devices.", {
-        "verbose": boolean("With names.", default=1)}),
     Route("GET /nodes/{node}/network", network, ALL, "Network interfaces.", {"type": enum("Only these.", _IFACES)}),
     Route("GET /nodes/{node}/network/{iface}", interface, _AUDIT, "A network interface."),
-    Route("PUT /nodes/{node}/network", apply_network, _MODIFY, "Apply the pending network configuration."),
-    Route("DELETE /nodes/{node}/network", revert_network, _MODIFY, "Drop the pending network configuration."),
     Route("GET /nodes/{node}/dns", dns, _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
     Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),
     Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
-    Route("POST /nodes/{node}/apt/update", update_index, _MODIFY, "Read the package index again.", {
-        "notify": boolean("Send a notification.", default=0), "quiet": boolean("Less output.", default=0)}),
-    Route("GET /nodes/{node}/apt/versions", versions, _AUDIT, "Versions of the important packages."),
-    Route("GET /nodes/{node}/apt/repositories", repositories, _AUDIT, "Package repositories."),
     Route("GET /nodes/{node}/services", services, _AUDIT, "Services."),
-    Route("GET /nodes/{node}/services/{service}/state", service_state, _AUDIT, "State of a service.", SERVICE),
-    Route("POST /nodes/{node}/services/{service}/start", service_command, _MODIFY, "Start a service.", SERVICE),
-    Route("POST /nodes/{node}/services/{service}/stop", service_command, _MODIFY, "Stop a service.", SERVICE),
-    Route("POST /nodes/{node}/services/{service}/restart", service_command, _MODIFY, "Restart a service.", SERVICE),
-    Route("POST /nodes/{node}/services/{service}/reload", service_command, _MODIFY, "Reload a service.", SERVICE),
     Route("GET /nodes/{node}/syslog", syslog, perm(NODE, "Sys.Syslog"), "The system log.", {
         "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
         "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),
         "service": string("Only this service.", maxLength=128)}),
-    Route("GET /nodes/{node}/journal", journal, perm(NODE, "Sys.Syslog"), "The journal.", {
-        "since": integer("From this epoch.", 0), "until": integer("To this epoch.", 0),
-        "lastentries": integer("Only the last so many.", 0), "startcursor": string("After this cursor."),
-        "endcursor": string("Before this cursor.")}),
     Route("GET /nodes/{node}/certificates/info", certificates, ALL, "Its certificates."),
-    Route("GET /nodes/{node}/subscription", subscription, ALL, "Its subscription."),
     Route("GET /nodes/{node}/report", report, _AUDIT, "A report for support."),
 ]

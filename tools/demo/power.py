@@ -11,8 +11,8 @@ from tools.demo.wire import ALL, VM, Route, perm
 _NAMES = {"qemu": "qm", "lxc": "vz"}
 
 
-def _ready(call, kind):
-    guest = call.guest(kind)
+def _ready(call):
+    guest = call.guest()
     if call.p.get("skiplock"):
         bad(skiplock="Only root may use this option.")
     return guest
@@ -151,10 +151,10 @@ def fulfil(world, guest, resource):
 
 # ---- the API
 
-def start(call, kind):
+def start(call):
     """POST .../status/start."""
-    guest = _ready(call, kind)
-    if kind == "lxc" and guest.running:
+    guest = _ready(call)
+    if guest.kind == "lxc" and guest.running:
         die("CT %d already running" % guest.vmid)
     return begin(call, guest)
 
@@ -165,10 +165,10 @@ def begin(call, guest):
         _NAMES[guest.kind] + "start", guest.vmid, lambda task: starting(call.world, guest, task))
 
 
-def stop(call, kind):
+def stop(call):
     """POST .../status/stop."""
-    guest = _ready(call, kind)
-    if kind == "lxc" and not guest.running:
+    guest = _ready(call)
+    if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
     filed = _ha(call, guest, "stop")
     if filed:
@@ -178,17 +178,17 @@ def stop(call, kind):
         guest.check_lock()
         if call.p.get("overrule-shutdown"):
             for other in list(call.world.tasks.all.values()):
-                if other.running and other.type == _NAMES[kind] + "shutdown" and other.id == str(guest.vmid):
+                if other.running and other.type == _NAMES[guest.kind] + "shutdown" and other.id == str(guest.vmid):
                     task.say("overruled shutdown task %s" % other.upid)
                     call.world.tasks.kill(other)
         yield from stopping(call.world, guest)
-    return call.fork(_NAMES[kind] + "stop", guest.vmid, worker)
+    return call.fork(_NAMES[guest.kind] + "stop", guest.vmid, worker)
 
 
-def shutdown(call, kind):
+def shutdown(call):
     """POST .../status/shutdown."""
-    guest = _ready(call, kind)
-    if kind == "lxc" and not guest.running:
+    guest = _ready(call)
+    if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
     if guest.running and guest.paused and not call.p.get("forceStop"):
         die("VM is paused - cannot shutdown")
@@ -204,12 +204,12 @@ def shutdown(call, kind):
             yield from stopping(call.world, guest)
         else:
             yield from going_down(call.world, guest, task, patience, call.p.get("forceStop"))
-    return call.fork(_NAMES[kind] + "shutdown", guest.vmid, worker)
+    return call.fork(_NAMES[guest.kind] + "shutdown", guest.vmid, worker)
 
 
-def reboot(call, kind):
+def reboot(call):
     """POST .../status/reboot: shut down and start; a container is killed after the timeout, a VM is not."""
-    guest = _ready(call, kind)
+    guest = _ready(call)
     if not guest.running:
         die("VM %d not running" % guest.vmid)
     if guest.paused:
@@ -218,17 +218,17 @@ def reboot(call, kind):
 
     def worker(task):
         guest.check_lock()
-        if kind == "qemu":
+        if guest.kind == "qemu":
             task.say("Requesting reboot of VM %d%s" % (guest.vmid, " via guest agent" if agent_enabled(guest) else ""))
-        yield from going_down(call.world, guest, task, patience, kind == "lxc")
+        yield from going_down(call.world, guest, task, patience, guest.kind == "lxc")
         yield 2.0
         switch_on(call.world, guest)
-    return call.fork(_NAMES[kind] + "reboot", guest.vmid, worker)
+    return call.fork(_NAMES[guest.kind] + "reboot", guest.vmid, worker)
 
 
-def reset(call, kind):
+def reset(call):
     """POST .../status/reset."""
-    guest = _ready(call, kind)
+    guest = _ready(call)
     if not guest.running:
         die("VM %d not running" % guest.vmid)
 
@@ -238,9 +238,9 @@ def reset(call, kind):
     return call.fork("qmreset", guest.vmid, worker)
 
 
-def suspend(call, kind):
+def suspend(call):
     """POST .../status/suspend: pause, or save to disk and stop."""
-    guest = _ready(call, kind)
+    guest = _ready(call)
     world = call.world
     if not guest.running:
         die("VM %d not running" % guest.vmid)
@@ -279,9 +279,9 @@ def _state_storage(world, guest):
     return (shared or names or ["local"])[0]
 
 
-def resume(call, kind):
+def resume(call):
     """POST .../status/resume."""
-    guest = _ready(call, kind)
+    guest = _ready(call)
     suspended = guest.lock == "suspended"
     if not guest.running and not suspended:
         die("VM %d not running" % guest.vmid)
@@ -298,89 +298,39 @@ def resume(call, kind):
 
 # ---- many at once
 
-def _chosen(call, default):
-    given = call.p.get("vms") or []
-    ids = [int(word) for word in (split_list(given) if isinstance(given, str) else given)]
-    guests = [guest for guest in call.world.guests.values() if (guest.vmid in ids if ids else default(guest))]
-    if call.node:
-        guests = [guest for guest in guests if guest.node == call.node]
-    if ids:
-        for guest in guests:
-            call.need("/vms/%d" % guest.vmid, "VM.PowerMgmt")
-    else:
-        call.need("/", "VM.PowerMgmt")
-    return sorted(guests, key=lambda guest: guest.vmid)
+def stop_all(call):
+    """POST /nodes/{node}/stopall."""
+    ids, world = [int(word) for word in split_list(call.p.get("vms", ""))], call.world
+    guests = sorted((guest for guest in world.guests.values() if guest.node == call.node
+                     and (not ids or guest.vmid in ids)), key=lambda guest: guest.vmid)
+    for path in ["/vms/%d" % guest.vmid for guest in guests] if ids else ["/"]:
+        call.need(path, "VM.PowerMgmt")
+    force, patience = call.p.get("force-stop", True), call.p.get("timeout", 180)
 
-
-def _many(call, kind, guests, act, words):
     def worker(task):
-        for guest in guests:
-            task.say("%s %s %d" % (words, guest.what, guest.vmid))
-            child = call.world.tasks.all[act(guest)]
+        for guest in [guest for guest in guests if guest.running]:
+            task.say("Stopping %s %d" % (guest.what, guest.vmid))
+            child = world.tasks.all[world.tasks.fork(
+                guest.node, _NAMES[guest.kind] + "shutdown", guest.vmid, call.user,
+                lambda inner, guest=guest: going_down(world, guest, inner, patience, force))]
             while child.running:
                 yield 0.5
             if child.status != "OK":
                 task.warn("%s %d: %s" % (guest.what, guest.vmid, child.status))
         yield 0.2
-    return call.fork(kind, "", worker, node=call.node or call.world.local)
-
-
-def _child(call, guest, verb, worker):
-    name = {"start": "start", "stop": "shutdown", "suspend": "pause"}[verb]
-    return call.world.tasks.fork(guest.node, _NAMES[guest.kind] + name, guest.vmid, call.user, worker)
-
-
-def start_all(call):
-    """POST /nodes/{node}/startall and /cluster/bulk-action/guest/start."""
-    guests = [guest for guest in _chosen(call, lambda guest: guest.conf.get("onboot")) if not guest.running
-              and not guest.template]
-    return _many(call, "startall" if call.node else "bulkstart", guests, lambda guest: _child(
-        call, guest, "start", lambda task: starting(call.world, guest, task)), "Starting")
-
-
-def stop_all(call):
-    """POST /nodes/{node}/stopall and /cluster/bulk-action/guest/shutdown."""
-    guests = [guest for guest in _chosen(call, lambda guest: True) if guest.running]
-    force, patience = call.p.get("force-stop", True), call.p.get("timeout", 180)
-    return _many(call, "stopall" if call.node else "bulkshutdown", guests, lambda guest: _child(
-        call, guest, "stop", lambda task: going_down(call.world, guest, task, patience, force)), "Stopping")
-
-
-def suspend_all(call):
-    """POST /nodes/{node}/suspendall and /cluster/bulk-action/guest/suspend: VMs are paused."""
-    guests = [guest for guest in _chosen(call, lambda guest: True) if guest.running and guest.kind == "qemu"]
-
-    def pausing(guest):
-        def worker(task):
-            guest.check_lock()
-            yield 0.3
-            guest.paused = True
-        return worker
-    return _many(call, "suspendall" if call.node else "bulksuspend", guests,
-                 lambda guest: _child(call, guest, "suspend", pausing(guest)), "Suspending")
+    return call.fork("stopall", "", worker)
 
 
 _POWER = perm(VM, "VM.PowerMgmt")
 _SKIP = {"skiplock": boolean("Only for root.")}
 _TIMEOUT = {"timeout": integer("Seconds to wait.", 0)}
-_VMS = {"vms": string("These guests.", format="pve-vmid-list"), "max-workers": integer("So many at once.", 1, 64)}
-_BULK = {"vms": {"type": "array", "description": "These guests.", "optional": 1, "items": integer(
-    "A guest.", 100, 999999999, format="pve-vmid")},
-         "max-workers": integer("So many at once.", 1, 64)}
-
-
-def _as(handler, kind):
-    def bound(call):
-        return handler(call, kind)
-    bound.__name__ = handler.__name__
-    return bound
 
 
 def _rows(handler, verb, words, qemu, lxc=None):
     rows = []
     for kind, params in (("qemu", qemu), ("lxc", lxc)):
         if params is not None:
-            rows.append(Route("POST /nodes/{node}/%s/{vmid}/status/%s" % (kind, verb), _as(handler, kind), _POWER,
+            rows.append(Route("POST /nodes/{node}/%s/{vmid}/status/%s" % (kind, verb), handler, _POWER,
                               words % ("VM" if kind == "qemu" else "container"), params))
     return rows
 
@@ -403,16 +353,9 @@ ROUTES = (
         "statestorage": string("Where to save.", format="pve-storage-id", requires="todisk")}))
     + _rows(resume, "resume", "Go on with a paused or saved %s.", dict(_SKIP, nocheck=boolean("")))
     + [
-        Route("POST /nodes/{node}/startall", start_all, ALL, "Start guests of the node.", dict(
-            _VMS, force=boolean("Those without onboot too."))),
-        Route("POST /nodes/{node}/stopall", stop_all, ALL, "Shut down guests of the node.", dict(_VMS, **{
+        Route("POST /nodes/{node}/stopall", stop_all, ALL, "Shut down guests of the node.", {
+            "vms": string("These guests.", format="pve-vmid-list"), "max-workers": integer("So many at once.", 1, 64),
             "force-stop": boolean("Stop them after the timeout.", default=1),
-            "timeout": integer("Seconds to wait.", 0, 7200)})),
-        Route("POST /nodes/{node}/suspendall", suspend_all, ALL, "Pause VMs of the node.", _VMS),
-        Route("POST /cluster/bulk-action/guest/start", start_all, ALL, "Start guests.", dict(
-            _BULK, timeout=integer("Seconds to wait."))),
-        Route("POST /cluster/bulk-action/guest/shutdown", stop_all, ALL, "Shut down guests.", dict(_BULK, **{
-            "force-stop": boolean("Stop them after the timeout.", default=1), "timeout": integer("Seconds to wait.")})),
-        Route("POST /cluster/bulk-action/guest/suspend", suspend_all, ALL, "Pause VMs.", _BULK),
+            "timeout": integer("Seconds to wait.", 0, 7200)}),
     ]
 )

@@ -10,10 +10,6 @@ RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "pending", "vzdum
 _PREFIX = {"qemu": "qm", "lxc": "vz"}
 
 
-def _kind(call):
-    return "qemu" if "/qemu/" in call.route.template else "lxc"
-
-
 def _snapshot(guest, name):
     snapshot = guest.snapshots.get(name)
     if snapshot is None:
@@ -23,7 +19,7 @@ def _snapshot(guest, name):
 
 def snapshots(call):
     """GET .../snapshot: all, and "current"."""
-    guest = call.guest(_kind(call))
+    guest = call.guest()
     rows = []
     for name, snapshot in guest.snapshots.items():
         row = {"name": name, "description": snapshot.get("description", ""), "snaptime": snapshot["time"]}
@@ -42,12 +38,12 @@ def snapshots(call):
 
 def config(call):
     """GET .../snapshot/{snapname}/config."""
-    return snapshot_conf(_snapshot(call.guest(_kind(call)), call.p["snapname"]))
+    return snapshot_conf(_snapshot(call.guest(), call.p["snapname"]))
 
 
 def describe(call):
     """PUT .../snapshot/{snapname}/config."""
-    guest = call.guest(_kind(call))
+    guest = call.guest()
     guest.check_lock()
     snapshot = _snapshot(guest, call.p["snapname"])
     if "description" in call.p:
@@ -56,8 +52,8 @@ def describe(call):
 
 def create(call):
     """POST .../snapshot."""
-    kind, world = _kind(call), call.world
-    guest, name = call.guest(kind), call.p["snapname"]
+    kind, world = call.kind, call.world
+    guest, name = call.guest(), call.p["snapname"]
     if name in RESERVED[kind]:
         die("unable to use snapshot name '%s' (reserved name)" % name)
     with_memory = kind == "qemu" and call.p.get("vmstate") and guest.running
@@ -106,8 +102,8 @@ def create(call):
 
 def rollback(call):
     """POST .../snapshot/{snapname}/rollback."""
-    kind, world = _kind(call), call.world
-    guest, name = call.guest(kind), call.p["snapname"]
+    kind, world = call.kind, call.world
+    guest, name = call.guest(), call.p["snapname"]
     if call.p.get("start"):
         call.need("/vms/%d" % guest.vmid, "VM.PowerMgmt")
 
@@ -154,8 +150,8 @@ def rollback(call):
 
 def delete(call):
     """DELETE .../snapshot/{snapname}."""
-    kind, world = _kind(call), call.world
-    guest, name = call.guest(kind), call.p["snapname"]
+    kind, world = call.kind, call.world
+    guest, name = call.guest(), call.p["snapname"]
 
     def worker(task):
         if guest.template:

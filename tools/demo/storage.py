@@ -1,7 +1,7 @@
 """Storages and what lies on them: lists, volumes, notes, pruning, downloads, uploads, appliance templates."""
 import re
 
-from tools.demo import hardware, lists, retention
+from tools.demo import hardware, lists
 from tools.demo.model import MIB, Volume, bad, die
 from tools.demo.rules import boolean, enum, integer, split_list, string
 from tools.demo.wire import ALL, NODE, Route, forbid, perm, perm_any
@@ -223,58 +223,7 @@ def delete_volume(call):
     return upid
 
 
-def allocate(call):
-    """POST /nodes/{node}/storage/{storage}/content: an empty disk image."""
-    storage = call.world.online_storage(call.p["storage"], call.node)
-    match = re.match(r"(\d+(?:\.\d+)?)([MG])?\Z", call.p["size"])
-    size = int(float(match.group(1)) * {None: 1 << 10, "M": MIB, "G": MIB << 10}[match.group(2)])
-    name, vmid = call.p["filename"], call.p["vmid"]
-    stem = re.match(r"(?:vm|subvol)-%d-\S+\Z" % vmid, name.rpartition(".")[0] or name)
-    if not stem:
-        die("illegal name '%s' - should be 'vm-%d-*'" % (name, vmid))
-    volid = "%s:%s" % (storage.name, "%d/%s" % (vmid, name) if storage.files else name)
-    if volid in storage.at(call.node):
-        die("disk image '%s' already exists" % volid)
-    fmt = call.p.get("format") or (name.rpartition(".")[2] if storage.files and "." in name else "raw")
-    storage.at(call.node)[volid] = Volume(volid, "images", size, format=fmt, vmid=vmid, ctime=int(call.world.t),
-                                          used=4 * MIB if storage.thin else size)
-    return volid
-
-
 # ------------------------------------------------------------------------------------------------------------- pruning
-
-def _retention(call, storage):
-    text = call.p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1")
-    return retention.parse(text)
-
-
-def prune_preview(call):
-    """GET /nodes/{node}/storage/{storage}/prunebackups: what would go."""
-    storage = call.world.online_storage(call.p["storage"], call.node)
-    return [{"volid": volume.volid, "ctime": volume.ctime, "mark": mark, "type": volume.facts["subtype"],
-             "vmid": volume.vmid}
-            for volume, mark in retention.marks(storage, call.node, _retention(call, storage), call.p.get("vmid"),
-                                                call.p.get("type"))
-            if may_see(call, storage, volume)]
-
-
-def prune(call):
-    """DELETE /nodes/{node}/storage/{storage}/prunebackups."""
-    storage = call.world.online_storage(call.p["storage"], call.node)
-    if not call.may("/storage/" + storage.name, "Datastore.Allocate"):
-        if call.p.get("vmid") is None:
-            forbid("/storage/%s, Datastore.Allocate" % storage.name)
-        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
-        call.need("/vms/%d" % call.p["vmid"], "VM.Backup")
-    keep = _retention(call, storage)
-
-    def worker(task):
-        yield 1
-        for volume, mark in retention.marks(storage, call.node, keep, call.p.get("vmid"), call.p.get("type")):
-            if mark == "remove":
-                task.say("Removed volume '%s'" % volume.volid)
-                storage.at(call.node).pop(volume.volid, None)
-    return call.fork("prunebackups", "@" + storage.name, worker)
 
 
 # ----------------------------------------------------------------------------------------------- downloads and uploads
@@ -297,16 +246,6 @@ def _target(call, storage, kind, filename):
 def _size_of(url):
     """Bytes the demo pretends a file on the web has."""
     return 180 * MIB + sum(map(ord, url)) * 7919 % (900 * MIB)
-
-
-def url_metadata(call):
-    """GET /nodes/{node}/query-url-metadata."""
-    url = call.p["url"]
-    name = url.partition("?")[0].rpartition("/")[2]
-    if "missing" in url:
-        die("invalid server response: '404 Not Found'")
-    return {"filename": name, "size": _size_of(url), "mimetype": "application/x-iso9660-image" if name.endswith(".iso")
-            else "application/octet-stream"}
 
 
 def download(call):
@@ -341,20 +280,6 @@ def download(call):
         storage.at(call.node)[volid] = Volume(volid, kind, size, format=fmt, ctime=int(call.world.t))
         task.say("download of '%s' to '%s' finished" % (url, path))
     return call.fork("download", volid.partition("/")[2], worker)
-
-
-def upload(call):
-    """POST /nodes/{node}/storage/{storage}/upload (multipart)."""
-    storage = call.world.online_storage(call.p["storage"], call.node)
-    volid, fmt = _target(call, storage, call.p["content"], call.p["filename"])
-    size = call.uploaded
-
-    def worker(task):
-        task.say("starting file import from: /var/tmp/pveupload-0a1b2c\ntarget node: %s" % call.node)
-        yield 0.5
-        storage.at(call.node)[volid] = Volume(volid, call.p["content"], size, format=fmt, ctime=int(call.world.t))
-        task.say("finished file import successfully")
-    return call.fork("imgcopy", "", worker)
 
 
 def appliances(call):
@@ -397,9 +322,6 @@ def download_appliance(call):
 
 _NETWORK = ["or", perm("/", "Sys.Audit", "Sys.Modify"), perm(NODE, "Sys.AccessNetwork")]
 _TEMPLATE = perm("/storage/{storage}", "Datastore.AllocateTemplate")
-_PRUNE = {"prune-backups": string("What to keep, instead of the storage's rule.", format=retention.RULES),
-          "type": enum("Only backups of such guests.", "qemu lxc"),
-          "vmid": integer("Only backups of this guest.", 100, 999999999, format="pve-vmid")}
 _CHECKSUM = {"checksum": string("Expected checksum.", requires="checksum-algorithm"),
              "checksum-algorithm": enum("Its kind.", "md5 sha1 sha224 sha256 sha384 sha512", requires="checksum")}
 _STORAGE = string("The storage.", format="pve-storage-id")
@@ -422,21 +344,12 @@ ROUTES = [
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
-    Route("POST /nodes/{node}/storage/{storage}/content", allocate,
-          perm("/storage/{storage}", "Datastore.AllocateSpace"),
-          "Make a disk image.", {
-              "filename*": string("Its name."), "size*": string("Its size; KiB without M or G.", pattern=r"\d+[MG]?"),
-              "vmid*": integer("Whose it is.", 100, 999999999, format="pve-vmid"),
-              "format": enum("Its format.", "raw qcow2 subvol vmdk", requires="size")}),
     Route("GET /nodes/{node}/storage/{storage}/content/{volume}", volume_info, ALL, "Facts of a volume."),
     Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL,
           "Notes and protection of a backup.", {
               "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),
     Route("DELETE /nodes/{node}/storage/{storage}/content/{volume}", delete_volume, ALL, "Remove a volume.", {
         "delay": integer("Wait so many seconds for the end.", 1, 30)}),
-    Route("GET /nodes/{node}/storage/{storage}/prunebackups", prune_preview, _ANY, "What pruning would remove.",
-          _PRUNE),
-    Route("DELETE /nodes/{node}/storage/{storage}/prunebackups", prune, ALL, "Remove old backups.", _PRUNE),
     Route("POST /nodes/{node}/storage/{storage}/download-url", download, ["and", _TEMPLATE, _NETWORK],
           "Download a file.", dict(
         _CHECKSUM, **{"url*": string("From here.", pattern="https?://.*"),
@@ -444,13 +357,6 @@ ROUTES = [
                       "content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
                       "compression": string("Unpack with this."),
                       "verify-certificates": boolean("Check TLS.", default=1)})),
-    Route("POST /nodes/{node}/storage/{storage}/upload", upload, _TEMPLATE, "Upload a file.", dict(
-        _CHECKSUM, **{"content*": enum("What it is.", "iso vztmpl import", format="pve-storage-content"),
-                      "filename*": string("File name.", maxLength=255), "tmpfilename": string(
-                          "Where pveproxy put it.", pattern="/var/tmp/pveupload-[0-9a-f]+")})),
-    Route("GET /nodes/{node}/query-url-metadata", url_metadata, _NETWORK, "Name and size of a file on the web.", {
-        "url*": string("The address.", pattern="https?://.*"),
-        "verify-certificates": boolean("Check TLS.", default=1)}),
     Route("GET /nodes/{node}/aplinfo", appliances, ALL, "Templates for containers that can be downloaded."),
     Route("POST /nodes/{node}/aplinfo", download_appliance, _TEMPLATE, "Download a template for containers.", {
         "storage*": dict(_STORAGE), "template*": string("Its name.", maxLength=255)}),

@@ -15,7 +15,7 @@ LARGEST_FORM = 512 * 1024
 
 # --------------------------------------------------------------------------------------------------------------- rights
 
-ALL, WORLD, ROOT = {"user": "all"}, {"user": "world"}, None
+ALL, ROOT = {"user": "all"}, None
 
 
 def perm(path, *privileges):
@@ -116,9 +116,14 @@ class ApiCall:
         if self.node == "localhost":
             self.node = params["node"] = world.local
 
-    def guest(self, kind):
+    @property
+    def kind(self):
+        """"qemu" or "lxc": whom the route is about."""
+        return "lxc" if self.route.template.startswith("/nodes/{node}/lxc") else "qemu"
+
+    def guest(self):
         """The Guest of {node} and {vmid}."""
-        return self.world.guest(self.p["vmid"], kind, self.node)
+        return self.world.guest(self.p["vmid"], self.kind, self.node)
 
     def may(self, path, *privileges):
         """Whether one of `privileges` is held on `path`."""
@@ -149,7 +154,7 @@ class ApiCall:
 
     def check(self, rule):
         """Refuse with 403 unless `rule` (see Route) is met."""
-        if rule == ALL or rule == WORLD:
+        if rule == ALL:
             return
         if rule is None:
             forbid("user != root@pam")
@@ -166,10 +171,6 @@ class ApiCall:
                     if rule[0] == "and":
                         raise
             if rule[0] == "or":
-                forbid("")
-            return
-        if rule[0] == "userid-param":
-            if self.p.get("userid") != self.user:
                 forbid("")
             return
         if rule[0] == "userid-group":
@@ -222,45 +223,16 @@ def decode_form(text):
     return result
 
 
-def _upload(content_type, body):
-    """The fields of a file upload: content, checksum ... first, then the file, in a part named "filename"."""
-    boundary = re.search(r'boundary="?([^";]+)"?', content_type)
-    if not boundary:
-        raise Plain(501, "upload 'Content-Type '%s' not implemented" % content_type)
-    fields = {}
-    for part in body.split(b"--" + boundary.group(1).encode("latin-1"))[1:]:
-        head, _, data = part.lstrip(b"\r\n").partition(b"\r\n\r\n")
-        match = re.match(rb'Content-Disposition: form-data; name="([^"]*)"(?:; filename="([^"]+)")?', head)
-        if not match:
-            break
-        name = match.group(1).decode("latin-1")
-        if match.group(2) is not None:
-            if name != "filename":
-                raise Plain(500, "wrong field name '%s' for file upload, expected 'filename'" % name)
-            fields["filename"] = match.group(2).decode("utf-8", "replace").strip()
-            fields["tmpfilename"] = "/var/tmp/pveupload-0a1b2c"
-            return fields, len(data) - 2
-        if name not in ("content", "checksum", "checksum-algorithm"):
-            break
-        fields[name] = data.decode("utf-8", "replace").strip()
-    raise Plain(500, "upload failed")
-
-
-def read_parameters(verb, parts, query, headers, body):
-    """(parameters, size of an uploaded file or None) of a request; headers have lower-case names."""
+def read_parameters(verb, query, headers, body):
+    """The parameters of a request; headers have lower-case names."""
     if headers.get("transfer-encoding", "").lower() == "chunked":
         raise Plain(501, "chunked transfer encoding not supported")
     if body and verb in ("GET", "DELETE"):
         raise Plain(501, "Unexpected content for method '%s'" % verb)
-    content_type = headers.get("content-type", "")
-    kind = content_type.split(";")[0].strip().lower()
-    params, uploaded = {}, None
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    params = {}
     if verb in ("POST", "PUT"):
-        if verb == "POST" and len(parts) == 5 and parts[2] == "storage" and parts[4] == "upload":
-            if kind != "multipart/form-data":
-                raise Plain(501, "upload 'Content-Type '%s' not implemented" % kind)
-            params, uploaded = _upload(content_type, body)
-        elif len(body) > LARGEST_FORM:
+        if len(body) > LARGEST_FORM:
             raise Plain(501, "for data too large")
         elif kind == "application/json":
             try:
@@ -276,7 +248,7 @@ def read_parameters(verb, parts, query, headers, body):
             params = decode_form(body.decode("utf-8", "replace"))
     params.update(decode_form(query))
     params.pop("_dc", None)
-    return params, uploaded
+    return params
 
 
 # -------------------------------------------------------------------------------------------------------------- replies
