@@ -1,4 +1,4 @@
-"""The cluster as a whole: version, resources, status, next id, log, HA, backup jobs, replication, SDN."""
+"""The cluster as a whole: version, resources, status, next id, log, replication."""
 from tools.demo import lists
 from tools.demo.model import bad, die
 from tools.demo.rules import enum, integer, string
@@ -125,17 +125,6 @@ def schedule_now(call):
     stored["last_try"] = call.world.t
     if not stored.get("error"):
         stored["last_sync"] = call.world.t
-
-
-# ----------------------------------------------------------------------------------------------------------------- SDN
-
-
-def zone(call):
-    """GET /cluster/sdn/zones/{zone}."""
-    found = call.world.sdn["zones"].get(call.p["zone"])
-    if found is None or call.p["zone"] == "localnetwork":
-        die("sdn '%s' does not exist" % call.p["zone"])
-    return dict(found, digest="4b3f" * 10)
 
 
 _JOB = {"id": string("The job, such as 100-0.", format="pve-replication-job-id", pattern=r"[1-9][0-9]{2,8}-\d{1,9}")}
