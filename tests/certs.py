@@ -21,6 +21,7 @@ LEAFS = {
     "9": ("9", _LEAF % _NAMES + _IDENTIFIED + "keyUsage = critical, digitalSignature, keyEncipherment\n", "node", None),
     "renewed": ("9", _LEAF % _NAMES + _IDENTIFIED, "other", None),
     "wrong-name": ("9", _LEAF % "DNS:pve9,IP:192.0.2.9" + _IDENTIFIED, "node", None),
+    "no-name": ("9", "basicConstraints = CA:FALSE\n" + _IDENTIFIED, "node", None),
     "expired": ("9", _LEAF % _NAMES + _IDENTIFIED, "node", ("20200101000000Z", "20210101000000Z")),
     "rogue": ("rogue", _LEAF % _NAMES, "other", None),
     "self": (None, "basicConstraints = CA:FALSE\nsubjectAltName = %s\n" % _NAMES, "node", None),
@@ -82,7 +83,8 @@ class Pki:
         style, extensions, _, dates = LEAFS[name]
         certificate, key = self.leaf(name)
         config = self._config("leaf-" + name, extensions)
-        subject = "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=pve1.example.com"
+        subject = "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=" + (
+            "localhost" if name == "no-name" else "pve1.example.com")
         if style is None:
             self._openssl("req", "-batch", "-new", "-x509", "-days", "730", "-key", key, "-config", config,
                           "-extensions", "ext", "-subj", subject, "-out", certificate)

@@ -17,6 +17,7 @@ from faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import advice
 from tools.pve import client as client_module
 from tools.pve import scrub as scrub_module
+from tools.pve import tls
 from tools.pve.client import Cancelled, Client, PveError, TokenAuth
 from tools.pve.formats import fill
 from tools.pve.scrub import hide, scrub
@@ -203,6 +204,14 @@ def test_name_unknown(pki, server, monkeypatch):
         assert "pve1.invalid:8006 cannot be resolved" in str(error) and "DNS" in str(error)
 
 
+def test_a_connection_that_is_reset_before_it_can_be_used_is_told_as_a_handshake(pki, monkeypatch):
+    def reset(*args, **kwargs):
+        raise ConnectionResetError(104, "Connection reset by peer")
+    monkeypatch.setattr(tls.socket, "create_connection", reset)
+    error = failure(Client(settings(pki, 8006), sleep=lambda seconds: None), "POST")
+    assert error.outcome == "unsent" and "handshake" in str(error) and "DENY_FROM" in str(error)
+
+
 def test_no_answer_to_connect(pki, quick):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -224,18 +233,37 @@ def test_no_answer_to_connect(pki, quick):
 
 def test_limits_hold_without_patches():
     assert client_module.READ_SECONDS > 30 and client_module.CONNECT_SECONDS <= 10
-    assert client_module.TOTAL_SECONDS < 60
+    assert client_module.TOTAL_SECONDS < 60 and client_module.IN_FLIGHT <= 4
+
+
+@pytest.mark.parametrize("timeout, connect, read", [(None, 5.0, 38.0), (0.5, 0.5, 0.5), (20, 5.0, 20), (60, 5.0, 60)])
+def test_time_limits_of_one_attempt(timeout, connect, read, pki):
+    seen = []
+    client = Client(settings(pki, 8006), adapter=Stub(b'{"data":1}', seen=seen), clock=lambda: 0.0)
+    client.request("GET", "/version", timeout=timeout)
+    assert seen == [(connect, read)]
+
+
+def test_nothing_is_sent_when_the_time_is_over_before(pki, server):
+    times = iter([0.0, 45.0])
+    client = Client(settings(pki, server.port), clock=lambda: next(times))
+    error = failure(client, "POST")
+    assert error.outcome == "unsent" and "no time left" in str(error) and server.connections == 0
 
 
 class Stub:
     """An adapter without a network: gives a body from memory, or raises. Made where requests may be imported."""
 
-    def __new__(cls, body=b"", headers=(), error=None, each=None):
+    def __new__(cls, body=b"", headers=(), error=None, each=None, seen=None):
         import requests
 
         class Raw:
             def __init__(self):
                 self.rest = body
+
+            def close(self):
+                if seen is not None:
+                    seen.append("closed")
 
             def read(self, most):
                 if each is not None:
@@ -248,6 +276,8 @@ class Stub:
             def send(self, request, **kwargs):
                 if error is not None:
                     raise error
+                if seen is not None:
+                    seen.append(kwargs["timeout"])
                 response = requests.Response()
                 response.status_code, response.reason, response.raw = 200, "OK", Raw()
                 response.headers.update(headers)
@@ -271,10 +301,23 @@ def test_earlier_failure_of_the_caller_is_not_taken_for_the_cause(pki):
     assert failure(client, "POST").outcome == "unsent"
 
 
+def test_an_answer_that_is_not_read_to_its_end_is_closed(pki):
+    def broken():
+        raise problem
+    for problem in (ConnectionResetError(), KeyboardInterrupt()):
+        seen = []
+        client = Client(settings(pki, 8006), adapter=Stub(b"x", each=broken, seen=seen))
+        with pytest.raises(KeyboardInterrupt if isinstance(problem, KeyboardInterrupt) else PveError):
+            client.request("POST", START)
+        assert seen == [(5.0, 38.0), "closed"]
+
+
 def test_short_and_endless_bodies_of_any_adapter(pki):
     """urllib3 1.26 returns the torso of a body as success; and the deadline holds whatever reads."""
-    client = Client(settings(pki, 8006), adapter=Stub(b'{"data":1}', {"Content-Length": "12"}))
-    assert "10 of 12 bytes" in str(failure(client, "POST"))
+    client = Client(settings(pki, 8006), adapter=Stub(b'{"data":1}', {"Content-Length": "11"}))
+    assert "10 of 11 bytes" in str(failure(client, "POST"))
+    client = Client(settings(pki, 8006), adapter=Stub(b'{"data":1}', {"Content-Length": "9"}))
+    assert "10 of 9 bytes" in str(failure(client, "POST"))
     now = [0.0]
 
     def tick():
@@ -282,6 +325,15 @@ def test_short_and_endless_bodies_of_any_adapter(pki):
     client = Client(settings(pki, 8006), adapter=Stub(b" " * 1000, each=tick), clock=lambda: now[0])
     assert "did not end" in str(failure(client, "POST"))
     assert now[0] == client_module.TOTAL_SECONDS
+
+
+@pytest.mark.parametrize("status, requests", [
+    (400, 1), (401, 1), (403, 1), (500, 1), (501, 1), (502, 3), (503, 3), (504, 3), (595, 2), (596, 2), (597, 2),
+    (599, 2)])
+def test_which_answers_to_a_read_are_asked_for_again(status, requests, pki, server):
+    server.answer = _http("%d x" % status)
+    failure(connect(pki, server))
+    assert server.seen("GET") == requests
 
 
 def test_plain_requests_adapter_is_judged_alike(pki, server, quick):
@@ -433,6 +485,25 @@ def test_host_must_be_a_name(host, pki):
         Client(settings(pki, host=[(host, 8006)]))
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_port_must_be_one(port, pki):
+    with pytest.raises(PveError, match="PROXMOX_HOST"):
+        Client(settings(pki, host=[("pve1", port)]))
+
+
+@pytest.mark.parametrize("name, host", [("::1", "::1"), ("[::1]", "::1"), ("fe80::1%eth0", "fe80::1%eth0")])
+def test_where_a_connection_to_an_ipv6_host_goes(name, host, pki, monkeypatch):
+    from tools.pve import adapter
+    seen = []
+
+    def open_tls(trust, host, port, seconds):
+        seen.append((host, port))
+        raise tls.NotSent("refused", "connection refused")
+    monkeypatch.setattr(adapter, "open_tls", open_tls)
+    failure(Client(settings(pki, host=[(name, 8006)])), "POST")
+    assert seen == [(host, 8006)]
+
+
 def test_ipv6_host(pki):
     try:
         listener = Faulty(*pki.leaf("9"), address="::1")
@@ -559,9 +630,24 @@ def test_fetch_has_no_token_and_may_be_compressed(pki, server):
     with pytest.raises(PveError) as caught:
         client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
     assert caught.value.status == 404
+    before = len(server.requests)
     for path in ("/api2/json/version", "/../x", "x", "/a/../b", "/a b", "/.x"):
-        with pytest.raises(PveError):
+        with pytest.raises(PveError, match="is not the path of a static page"):
             client.fetch(path, 100)
+    assert len(server.requests) == before
+
+
+def test_fetch_takes_a_page_of_just_its_limit_and_no_more_of_the_wire(pki, server):
+    client, page, path = connect(pki, server), b"x" * 5000, "/pve-docs/api-viewer/apidoc.js"
+    server.answer = _http("200 OK", gzip.compress(page), "Content-Encoding: gzip\r\n")
+    assert client.fetch(path, 5000)[2] == page
+    with pytest.raises(PveError, match="too large"):
+        client.fetch(path, 4999)
+    # whatever stands behind the end of the compressed data counts too
+    server.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + (
+        gzip.compress(page) + b"\0" * 100000)
+    with pytest.raises(PveError, match="too large"):
+        client.fetch(path, 50000)
 
 
 def test_fetch_asks_whether_a_page_has_changed(pki, server):
@@ -569,6 +655,8 @@ def test_fetch_asks_whether_a_page_has_changed(pki, server):
     server.answer = _http("304 NOT MODIFIED", b"")
     status, _, body = client.fetch(page, 100, since="Sat, 01 Nov 2025 12:00:00 GMT")
     assert (status, body) == (304, b"")
+    server.answer = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3000000\r\n\r\n"      # of the page; RFC 9110, 8.6
+    assert client.fetch(page, 100, since="Sat, 01 Nov 2025 12:00:00 GMT")[::2] == (304, b"")
     assert server.requests[0][2]["if-modified-since"] == "Sat, 01 Nov 2025 12:00:00 GMT"
     with pytest.raises(PveError) as caught:
         client.fetch(page, 100, since="x\r\nAuthorization: y")
@@ -729,19 +817,32 @@ def test_cancelled_before_it_is_sent(pki, server):
     assert server.connections == 0
 
 
+def test_a_cancelled_request_gives_its_slot_back(pki, server):
+    client, cancelled = connect(pki, server), threading.Event()
+    cancelled.set()
+    for _ in range(client_module.IN_FLIGHT):
+        with pytest.raises(Cancelled):
+            client.request("GET", START, cancelled=cancelled)
+    later = threading.Thread(target=client.request, args=("GET", START), daemon=True)
+    later.start()
+    later.join(5)
+    assert not later.is_alive() and server.seen("GET") == 1
+
+
 def test_limiter_is_asked_once_a_request_and_may_refuse(pki, server):
     taken = []
 
     class Limiter:
         def take(self, changing):
             taken.append(changing)
-            if len(taken) > 2:
+            if len(taken) > 4:
                 raise PveError("too many requests; try again in 5 s", outcome="unsent")
     client = connect(pki, server, limiter=Limiter())
     client.request("GET", "/version")
-    client.request("POST", START)
+    for verb in ("POST", "PUT", "DELETE"):
+        client.request(verb, START)
     assert "5 s" in str(failure(client))
-    assert taken == [False, True, False] and len(server.requests) == 2
+    assert taken == [False, True, True, True, False] and len(server.requests) == 4
 
 
 def test_threads_share_one_client(pki, server):

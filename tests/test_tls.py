@@ -1,7 +1,9 @@
 """Whom the client trusts, in each SSL mode: who is refused never sees a request."""
 import os
+import socket
 import ssl
 import stat
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -96,6 +98,12 @@ def test_wrong_name_is_refused(pki):
         refused(server, "not for the name localhost", ca_file=pki.ca("9"), host="localhost")
         refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"), ssl_mode="verify")
         refused(server, "not for the address 127.0.0.1", ca_file=pki.ca("9"), ssl_mode="insecure")
+
+
+def test_a_common_name_is_no_name(pki):
+    """Where there is no subjectAltName, a name in the subject does not count (RFC 6125, 6.4.4)."""
+    with Faulty(*pki.leaf("no-name")) as server:
+        refused(server, "not for the name localhost", ca_file=pki.ca("9"), host="localhost")
 
 
 def test_expired_is_refused(pki):
@@ -251,13 +259,25 @@ def test_verify_with_a_state_directory_that_cannot_be_written(pki, tmp_path):
     assert sorted(set(log.events())) == ["tls_first_use", "tls_pins"]
 
 
+def test_verify_with_another_certificate_seen_by_another_request_at_first_use(pki):
+    with Faulty(*pki.leaf("self")) as server:
+        trust = tls.trust_of(SimpleNamespace(ssl_mode="verify"), Log())
+
+        def dial():                                     # meanwhile another thread has pinned what it saw
+            trust._pins.setdefault("127.0.0.1:%d" % server.port, pki.fingerprint("self-other"))
+            return tls.dial("127.0.0.1", server.port, 5)
+        with pytest.raises(tls.NotSent, match="two different certificates"):
+            trust.wrap(tls.dial("127.0.0.1", server.port, 5), "127.0.0.1", server.port, dial)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
-def test_verify_does_not_believe_pins_others_can_write(pki, tmp_path):
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_verify_does_not_believe_pins_others_can_write(mode, pki, tmp_path):
     path = tmp_path / tls.PINS_FILE
     log = Log()
     with Faulty(*pki.leaf("self")) as server:
         path.write_text("127.0.0.1:%d %s\n" % (server.port, pki.fingerprint("self-other")))
-        path.chmod(0o666)
+        path.chmod(mode)
         accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
     assert log.events() == ["tls_pins", "tls_first_use"]
 
@@ -276,12 +296,14 @@ def test_verify_prefers_the_system_store_and_does_not_fall_back_from_it(pki, mon
     with Faulty(*pki.leaf("9")) as server:
         it = client(server, ssl_mode="verify", log=log)
         it.request("GET", "/version")
-        assert log.events() == []
+        it.close()
+        it.request("GET", "/version")
+        assert log.events() == [] and server.connections == 2
         server.use(*pki.leaf("self"))
         it.close()
         with pytest.raises(PveError, match="vouched for by a CA of this system before"):
             it.request("GET", "/version")
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
 
 
 def test_verify_accepts_a_change_to_a_certificate_that_a_ca_vouches_for(pki, monkeypatch, tmp_path):
@@ -357,6 +379,54 @@ def test_no_descriptor_is_left_open(pki):
             if before is None:
                 before = len(os.listdir("/proc/self/fd"))
         assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+
+def test_a_socket_that_nobody_took_is_closed():
+    class Picky:
+        """Refuses before it looks."""
+
+        def wrap(self, plain, host, port, dial):
+            seen.append(plain)
+            seen.append(dial())
+            raise problem
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for problem, found in ((tls.NotSent("certificate", "no"), tls.NotSent), (ValueError("x"), tls.NotSent),
+                               (socket.timeout(), tls.NotSent), (KeyboardInterrupt(), KeyboardInterrupt)):
+            seen = []
+            with pytest.raises(found):
+                tls.open_tls(Picky(), "127.0.0.1", listener.getsockname()[1], 5)
+            assert [plain.fileno() for plain in seen] == [-1, -1]
+
+
+def test_what_is_read_has_one_deadline(pki):
+    with Faulty(*pki.leaf("9")) as server:
+        sock = tls.open_tls(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()), "127.0.0.1", server.port, 5)
+        with sock:
+            sock.settimeout(5)
+            tls.answer_within(0.05)
+            began = time.monotonic()
+            for _ in range(2):                          # while it waits, and once it is over
+                with pytest.raises(socket.timeout):
+                    sock.recv_into(bytearray(10))
+            assert time.monotonic() - began < 4
+            tls.answer_within(60)
+            sock.settimeout(0.05)
+            with pytest.raises(socket.timeout):         # silence has a limit of its own
+                sock.recv_into(bytearray(10))
+
+
+def test_a_request_has_half_a_minute_to_leave(pki):
+    with Faulty(*pki.leaf("9")) as server:
+        it = client(server, ssl_mode="insecure")
+        it.request("GET", "/version", timeout=2)
+        [pool] = it._session.get_adapter("https://x")._pools.values()
+        kept = pool._get_conn()
+        assert kept.sock.gettimeout() == 30
+        kept.close()
+        kept.connect()
+        assert kept.sock.gettimeout() == 30
+        kept.close()
 
 
 # ---- inspect ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tools.pve.tls import NotSent, answer_within, open_tls
 
 IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
 SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
-_NEVER = Retry(False, redirect=False)
+_NEVER = Retry(False)
 
 
 class _Connection(HTTPSConnection):
@@ -92,7 +92,7 @@ class Adapter(BaseAdapter):
         host, _, port = origin[8:].rpartition(":")
         with self._lock:
             if origin not in self._pools:
-                self._pools[origin] = _Pool(host.strip("[]").replace("%25", "%"), int(port), self._trust)
+                self._pools[origin] = _Pool(host, int(port), self._trust)
             return self._pools[origin]
 
     def close(self):

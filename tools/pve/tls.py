@@ -3,8 +3,8 @@
 Modes, from `mode_of(settings)`; a fingerprint or a CA file always wins over PROXMOX_SSL_MODE:
 * fingerprint: exactly the certificate(s) whose SHA-256 was given; names and dates are not looked at, as Proxmox's own
   clients do (PVE::APIClient, cached_fingerprints).
-* ca_file: only that CA, or that certificate; names checked. VERIFY_X509_STRICT is off, because the CA of every cluster
-  made before pve-cluster 9.1.1 lacks the key usage extension (Proxmox bug 6701) and lives ten years.
+* ca_file: only that CA, or that certificate; names checked. VERIFY_X509_STRICT is not set: the CA of every cluster made
+  before pve-cluster 9.1.1 lacks the key usage extension (Proxmox bug 6701) and lives ten years.
 * strict: the system's CAs (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE), names checked.
 * verify: as strict, and a certificate no CA vouches for is trusted on first use and pinned.
 * insecure: nothing checked.
@@ -55,7 +55,6 @@ def _context(checked):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _Socket
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if checked:
         context.hostname_checks_common_name = False
     else:
@@ -348,7 +347,7 @@ def dial(host, port, seconds):
         raise NotSent("connect", "%g s" % seconds) from None
     except ConnectionRefusedError:
         raise NotSent("refused", "connection refused") from None
-    except ConnectionResetError:
+    except ConnectionResetError:        # accepted and reset at once, as pveproxy does by ALLOW_FROM and DENY_FROM
         raise NotSent("tls", "connection reset") from None
     except OSError as error:
         raise NotSent("unreachable", error.strerror or type(error).__name__) from None
@@ -365,33 +364,24 @@ def open_tls(trust, host, port, seconds):
 
     try:
         return trust.wrap(another(), host, port, another)
-    except NotSent:
-        _close(opened)
-        raise
-    except socket.timeout:
-        _close(opened)
-        raise NotSent("tls", "no answer to it within %g s" % seconds) from None
-    except ssl.SSLError as error:
-        _close(opened)
-        reason = (error.reason or "").replace("_", " ").lower()
-        if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
-                            "UNKNOWN_PROTOCOL"):
-            raise NotSent("plain", reason) from None
-        raise NotSent("tls", reason or "closed by the other side") from None
-    except (OSError, ValueError) as error:
-        _close(opened)
-        raise NotSent("tls", getattr(error, "strerror", None) or type(error).__name__) from None
-    except BaseException:
-        _close(opened)
-        raise
-
-
-def _close(sockets):
-    for one in sockets:
-        try:
+    except BaseException as error:
+        for one in opened:
             one.close()
-        except OSError:
-            pass
+        if isinstance(error, NotSent) or not isinstance(error, (OSError, ValueError)):
+            raise
+        raise _not_sent(error, seconds) from None
+
+
+def _not_sent(error, seconds):
+    """The NotSent for an exception (OSError, ValueError) of a TLS handshake that had so many seconds."""
+    if isinstance(error, socket.timeout):
+        return NotSent("tls", "no answer to it within %g s" % seconds)
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").replace("_", " ").lower()
+        plain = error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG",
+                                 "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+        return NotSent("plain" if plain else "tls", reason or "closed by the other side")
+    return NotSent("tls", getattr(error, "strerror", None) or type(error).__name__)
 
 
 # X509_V_ERR_... (openssl/x509_vfy.h) -> words
