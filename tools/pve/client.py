@@ -145,8 +145,9 @@ class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
-    fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it (demo,
-    tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(seconds): for tests.
+    fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it
+    (demo, tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(seconds): for
+    tests.
     """
 
     def __init__(self, settings, adapter=None, log=None, limiter=None, clock=time.monotonic, sleep=None):

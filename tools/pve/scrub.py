@@ -1,4 +1,4 @@
-"""Keeps secrets out of everything that leaves: which names have one, `hide` registers one, `scrub` puts *** in its place.
+"""Keeps secrets out of everything that leaves: `is_secret` knows their names, `hide` registers one, `scrub` masks it.
 
 In a module of its own so that the log can use it before the client (and `requests`) is imported.
 """
@@ -10,12 +10,12 @@ _MASK = "***"
 
 # -------------------------------------------------------------------------------------------------------------- by name
 
-#: Parameters, options and arguments whose value is a secret (names of the API schema; `data`: the credentials of an ACME
-#: plugin, `keys`: a YubiKey's, `target-endpoint`: holds an API token) and some that only look like one.
+#: Parameters, options and arguments whose value is a secret (names of the API schema; `data`: the credentials of an
+#: ACME plugin, `keys`: a YubiKey's, `target-endpoint`: holds an API token), but for two that only look like one.
 _SECRET = re.compile(r"(?!(?:lock-token|(?:.*-)?(?:public|ssh)-key)\Z)(?:"
                      r".*(?:password|passphrase|passwd|secret|ticket|token|keyring|cookie|apikey|authkey|privatekey)"
                      r"|(?:.*-)?(?:key|otp|headers?)|totp|keys|token-?value|(?:input-)?data|target-endpoint)")
-_VALUES = {"value", "values", "Values", "pending", "old", "new"}       # what stands beside {"key": ...} or {"name": ...}
+_VALUES = {"value", "values", "Values", "pending", "old", "new"}       # what stands beside {"key": ...}, {"name": ...}
 
 
 @lru_cache(maxsize=2000)

@@ -11,8 +11,8 @@ def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES, later=
 
     It is looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the
     last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled); clock() -> seconds. report(what
-    look gave) is called while it goes on. pauses: seconds before each look; later: seconds between looks after PATIENCE.
-    Whatever look, done, sleep and report raise passes.
+    look gave) is called while it goes on. pauses: seconds before each look; later: between looks after PATIENCE. What
+    look, done, sleep and report raise passes.
     """
     began = told = clock()
     for pause in chain(pauses, repeat(pauses[-1])):
