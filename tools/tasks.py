@@ -171,8 +171,9 @@ def _of_cluster(call, since):
     args = call.args
     rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
     rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
-    return rows, ("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. With node= "
-                  "the whole history of that node is searched." if args.vmid or args.type or args.errors or since else None)
+    note = ("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. With node= the "
+            "whole history of that node is searched.")
+    return rows, note if args.vmid or args.type or args.errors or since else None
 
 
 def _fits(row, args, since):

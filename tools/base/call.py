@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from tools.base.answers import result
 from tools.base.failures import Failure, Refused, TaskFailure, explained
-from tools.base.row import title
-from tools.base.schema import secrets
+from tools.base.row import NOT_PARAMETERS, title
+from tools.base.schema import fields, secrets
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
@@ -218,8 +218,12 @@ class Call:
         return error
 
     def parameters(self):
-        """The arguments given, as Proxmox's parameters, and those that the row always sends."""
-        given = {field.parameter: getattr(self.args, field.name) for field in self.tool.parameters()}
+        """The arguments given, as Proxmox's parameters, and those that the row always sends; without those of the path,
+        of the page, and what the answer is filtered by."""
+        left_out = {*NOT_PARAMETERS, *re.findall(r"\{(\w+)\}", self.tool.path)}
+        left_out.update(getattr(self.tool.returns, "filters", ()))
+        given = {field.parameter: getattr(self.args, field.name) for field in fields(type(self.args))
+                 if field.name not in left_out}
         return {**{name: value for name, value in given.items() if value is not None}, **self.tool.fixed}
 
     def explained(self, error):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import DEFAULT_LIMIT, TASK
-from tools.base.schema import REQUIRED, Arg, fields, input_schema
+from tools.base.schema import REQUIRED, Arg, input_schema
 from tools.pve import text
 
 #: BASIC is always allowed; ELEVATED needs PROXMOX_ALLOW_ELEVATED; DESTRUCTIVE needs it too and may ask the user first.
@@ -47,13 +47,6 @@ class Tool:
         self.changes = self.verb != "GET" or tier == DESTRUCTIVE
         self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
         self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
-
-    def parameters(self):
-        """The Fields of the arguments that are parameters: not those of the path, of the page, or that the answer is
-        filtered by."""
-        path = set(re.findall(r"\{(\w+)\}", self.path))
-        left_out = path | {"node", "wait", "limit", "offset"} | getattr(self.returns, "filters", frozenset())
-        return [field for field in fields(self.args) if field.name not in left_out]
 
 
 def both(name, endpoint, tier, args, *rest, **more):
@@ -137,4 +130,4 @@ class Paged:
 
 
 #: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "vmid", "wait", "limit", "offset"}
+NOT_PARAMETERS = {"node", "wait", "limit", "offset"}
