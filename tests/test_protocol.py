@@ -84,7 +84,7 @@ ID_LESS = [
     (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', -32700),
     (b'{"jsonrpc":"2.0","id":' + b"9" * 30 + b',"method":"ping"}', -32700), (TooLong, -32700),
     (b'{"jsonrpc":"2.0","id":1.5,"method":"ping","params":{"a":NaN}}', -32700),
-    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1,"a":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
     (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + b"[" * 100000, -32700),
     (b'[{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}]', -32700),
     (b"1", -32600), (b"null", -32600), (b'"ping"', -32600), (b"{}", -32600), (b"[]", -32600), (b"[[]]", -32600),

@@ -217,7 +217,7 @@ def cancel_task(call):
         return ("Stop the running task %s, started by %s? What it was doing is left half done. (%s)" % (
             subject, text.line(upid.user), call.args.upid), {"status": "running"})
     call.confirm(target)
-    call.send("/nodes/{node}/tasks/{upid}", ids, "DELETE")
+    call.send(None, "DELETE /nodes/{node}/tasks/{upid}", ids)
     if call.planned:
         return None
     try:

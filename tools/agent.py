@@ -53,7 +53,7 @@ def execute(call):
     confirm(call)
     if release(call) < (8, 0):                          # there one string that is split at NULs (format string-alist)
         params["command"] = "\0".join(params["command"])
-    started = call.send(**params)
+    started = call.send(params)
     if call.planned:
         return None
     began, pid = call.host.clock(), started.get("pid") if isinstance(started, dict) else None

@@ -276,7 +276,7 @@ def _refuse(call, verb, plain):
 # ------------------------------------------------------------------------------------------------------------- reading
 
 def _read(call, doc, endpoint, path, parameters, note):
-    reply = call.reply(path, **parameters)
+    reply = call.reply(path, None, parameters)
     data, notes = reply.data, [note] if note else []
     request = "GET " + unquote(path)
     if isinstance(data, str) and "\n" in data.strip():
@@ -300,7 +300,7 @@ def _list(call, doc, endpoint, request, data, extra, notes):
     wanted = None if plain else call.args.fields
 
     def ready(rows):
-        if plain:
+        if plain:                                       # what a node or a guest says, never at the start of a line
             return [{"value": masked(row)} for row in rows]
         return [row if wanted is None else {key: value for key, value in row.items() if key in wanted}
                 for row in masked(rows)]
@@ -321,7 +321,7 @@ def _list(call, doc, endpoint, request, data, extra, notes):
     total = text.normal("int", extra.get("total"))
     if total is not None and total > len(data):
         notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) reach the rest." % total)
-    shape = _Rows(ready, [_column(key, len(keys) < 4) for key in keys[:_COLUMNS]])
+    shape = _Rows(ready, [_column(key, len(keys) < 4, "| " if plain else "") for key in keys[:_COLUMNS]])
     headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
     return result(call, data, headline, notes, shape, request=request)
 
@@ -334,8 +334,8 @@ class _Rows(Table):
         self.data = ready
 
 
-def _column(key, wide):
-    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: _plain(row.get(key)))
+def _column(key, wide, mark=""):
+    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: mark + _plain(row.get(key)))
 
 
 def _object(call, request, data, notes):
@@ -376,7 +376,7 @@ def _change(call, doc, verb, path, parameters, note):
     call.permit(verb, path, parameters)                 # before anything about it is read and asked
     if endpoints.effect(verb, plain, parameters) == endpoints.LOSES:
         call.confirm(lambda: _doomed(call, doc, verb, path, parameters))
-    answer = call.send(path, verb=verb, **parameters)
+    answer = call.send(parameters, "%s %s" % (verb, path))
     if call.planned:
         return None
     if parse_upid(answer):
@@ -418,7 +418,7 @@ def _now(call, doc, path, parameters):
         params = {name: value for name, value in parameters.items() if name in known}
         if endpoint.info.get("index") or doc.check(endpoint, ids, params):
             return None
-        data = call.get(path, **params)
+        data = call.get(path, None, params)
     except (ValueError, PveError):
         return None
     data = data[0] if isinstance(data, list) and len(data) == 1 else data

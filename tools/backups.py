@@ -150,7 +150,7 @@ def create(call):
     if call.args.notes:
         # One line: PVE::VZDump turns \n and \\ back, and fills in {{guestname}} {{node}} {{vmid}} {{cluster}}.
         params["notes-template"] = re.sub(r"\r\n?|\n", r"\\n", call.args.notes.replace("\\", "\\\\"))
-    answer = call.send(**params)
+    answer = call.send(params)
     if answer is not None and parse_upid(answer) is None:
         _refuse_wrong_node(call)            # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
     outcome = call.follow(answer)

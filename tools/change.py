@@ -77,7 +77,7 @@ def clone(call):
     params = dict(call.parameters(), newid=args.newid)
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
-    outcome = call.follow(call.send(**params))
+    outcome = call.follow(call.send(params))
     got = args.hostname or (_name(call) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone" % (
         named(call, source), text.called(str(args.newid), got),
@@ -89,7 +89,7 @@ def clone(call):
 def _name(call):
     """The name the clone has got, or None when it cannot be read."""
     try:
-        config = call.get("/nodes/{target}/{kind}/{newid}/config", ids={"target": call.args.target or call.node})
+        config = call.get("/nodes/{target}/{kind}/{newid}/config", {"target": call.args.target or call.node})
     except PveError:
         return None
     return name(config)

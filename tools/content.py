@@ -134,7 +134,7 @@ def update_backup(call):
         raise Failure("The volume %s is not a backup." % text.line(args.volume, 200))
     if args.notes is None and args.protected is None:
         raise Failure("Say what to change: notes or protected.")
-    answer = call.send(call.tool.path, {"storage": storage}, "PUT", **call.parameters())
+    answer = call.send(call.parameters(), None, {"storage": storage})
     said = []
     if args.protected is not None:
         said.append("is protected now" if args.protected else "is not protected any more")

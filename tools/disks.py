@@ -310,7 +310,7 @@ def _doomed(call, key):
 def _stored_size(call, volid):
     """Bytes of a volume as its storage tells (the config does not say it for unusedN), or None."""
     try:
-        rows = call.get("/nodes/{node}/storage/{storage}/content", ids={"storage": volid.partition(":")[0]},
+        rows = call.get("/nodes/{node}/storage/{storage}/content", {"storage": volid.partition(":")[0]},
                         vmid=call.args.vmid)
     except PveError:
         return None

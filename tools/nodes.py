@@ -232,7 +232,7 @@ def get_node_zfs(call):
     sick = [row for row in pools if row.get("health") != "ONLINE"]
     for row in sick[:_LOOK_AT]:
         try:
-            reply = call.get("/nodes/{node}/disks/zfs/{name}", ids={"name": row.get("name")}) or {}
+            reply = call.get("/nodes/{node}/disks/zfs/{name}", {"name": row.get("name")}) or {}
         except (PveError, ValueError) as error:     # the list of pools is worth telling all the same
             notes.append("Details of pool %s could not be read: %s" % (text.line(row.get("name")), error))
             continue

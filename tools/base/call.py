@@ -105,13 +105,13 @@ class Call:
 
     # -- Proxmox
 
-    def get(self, template, /, ids=None, **params):
-        """The data of a GET. `template` as in `path`; params are its query."""
-        return self.reply(template, ids, **params).data
+    def get(self, template, ids=None, query=None, /, **params):
+        """The data of a GET. `template` and `ids` as in `path`; query (dict) and params are its parameters."""
+        return self.reply(template, ids, query, **params).data
 
-    def reply(self, template, /, ids=None, **params):
+    def reply(self, template, ids=None, query=None, /, **params):
         """The Reply of a GET, with .extra (total, changes)."""
-        path = self.path(template, ids)
+        path, params = self.path(template, ids), dict(query or {}, **params)
         if self.host.guard.bounded or self.host.settings.read_only:
             self.permit("GET", path, params)
         try:
@@ -121,12 +121,14 @@ class Call:
         reply.data = self._shown(reply.data)
         return reply
 
-    def send(self, template=None, /, ids=None, verb=None, **params):
-        """The data of a request that changes something: the row's endpoint, or another one. Sent at most once."""
-        if template is None:
-            template, verb = self.tool.path, verb or self.tool.verb
-        path, verb = self.path(template, ids), verb or "POST"
-        params = {key: value for key, value in params.items() if value is not None}
+    def send(self, params=None, endpoint=None, ids=None, /, **more):
+        """The data of a request that changes something, sent at most once. params (dict) and more are its parameters.
+
+        endpoint: "VERB /path", where it is not the row's; `ids` as in `path`.
+        """
+        verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
+        path = self.path(template, ids)
+        params = {key: value for key, value in dict(params or {}, **more).items() if value is not None}
         self.permit(verb, path, params)
         if self.host.settings.dry_run:
             self.planned.append((verb, path, params))
@@ -136,7 +138,7 @@ class Call:
         try:
             self._noted = audit.begin(self, verb, path, params, secrets(self.args))
             try:
-                data = self.host.client.request(verb, path, params, cancelled=self.request.cancelled).data
+                data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True).data
                 outcome = "accepted"
             except PveError as error:
                 outcome, said = error.outcome, str(error)
@@ -298,11 +300,11 @@ def without_handler(call):
     """
     tool = call.tool
     if not tool.changes:
-        return result(call, call.get(tool.path, **call.parameters()))
+        return result(call, call.get(tool.path, None, call.parameters()))
     if tool.first is not None:
         found = tool.first(call)
     elif tool.destroys:
         found = call.confirm(lambda: ("%s of %s?" % (title(call.name), call.subject), {}))
     else:
         found = {}
-    return result(call, call.follow(call.send(**call.parameters())), **found)
+    return result(call, call.follow(call.send(call.parameters())), **found)

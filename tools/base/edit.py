@@ -59,7 +59,7 @@ def change(call, work_out):
 def sent(call, params):
     """The After of the row's request with `params`, sent once and followed."""
     try:
-        outcome = call.follow(call.send(**params))
+        outcome = call.follow(call.send(params))
     except (PveError, TaskFailure) as error:
         if "hotplug" in str(error):
             return _not_plugged(call, error, params)

@@ -151,7 +151,15 @@ def decode(line):
         raise BadLine("the line is not JSON") from None
 
 
-_lenient = json.JSONDecoder(object_pairs_hook=_object, parse_constant=lambda name: None,
+def _first(pairs):
+    """An object of which only what is said once is sure: an id that stands twice is none."""
+    result = {}
+    for key, value in pairs:
+        result[key] = None if key in result and key == "id" else result.get(key, value)
+    return result
+
+
+_lenient = json.JSONDecoder(object_pairs_hook=_first, parse_constant=lambda name: None,
                             parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else None,
                             parse_float=lambda digits: None)
 

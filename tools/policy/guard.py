@@ -7,7 +7,7 @@ import re
 from fnmatch import fnmatchcase
 
 from tools.policy import endpoints
-from tools.policy.reach import CHANGED, READ, guests_of_row, node_of_row
+from tools.policy.reach import CHANGED, READ, guests_of_row, is_sid, node_of_row
 from tools.policy.selection import Refusal
 from tools.policy.settings import guest_list
 
@@ -88,9 +88,9 @@ class Guard:
 
     def wants_rows(self, reach):
         """Whether `judge` needs the rows of /cluster/resources for this Reach."""
-        if not reach.guests:
+        if not reach.guests or (self._nodes and not reach.nodes <= self._nodes):     # a node is out: no matter where
             return False
-        if self._nodes and not reach.nodes:
+        if self._nodes and not reach.on_a_node:
             return True
         return any(guests.by_rows and not all(map(guests.by_number, reach.guests))
                    for guests in (self._allowed, self._protected))
@@ -109,7 +109,7 @@ class Guard:
             if self._allowed and not self._allowed.holds(vmid, {vmid: row}):
                 return Refusal("Guest %d is out of bounds" % vmid,
                                "PROXMOX_ALLOWED_GUESTS allows only %s." % self._allowed)
-            if self._nodes and not reach.nodes and row.get("node") not in self._nodes and (row or reach.changes):
+            if self._nodes and not reach.on_a_node and row.get("node") not in self._nodes and (row or reach.changes):
                 return self._out_of_nodes("Guest %d (on %s)" % (vmid, "node %s" % row["node"] if row.get("node") else
                                                                 "a node that is not known"))
             if reach.changes and how != READ and self._protected:
@@ -125,7 +125,7 @@ class Guard:
                 return Refusal("The request would reach guests that it does not name",
                                "%s limits what may be changed; name the guests." % (
                                    "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
-            if self._nodes and not reach.nodes:
+            if self._nodes and not reach.on_a_node:
                 return self._out_of_nodes("The whole cluster, which the request would reach,")
         return None
 
@@ -144,9 +144,10 @@ class Guard:
             kept = [row for row in data if not isinstance(row, dict) or self._shows(row, rows)]
             return kept, len(data) - len(kept)
         if isinstance(data, dict):
-            parts = {key: self.shown(value, rows) if isinstance(value, (list, dict)) else (value, 0)
-                     for key, value in data.items()}
-            return {key: part for key, (part, _) in parts.items()}, sum(gone for _, gone in parts.values())
+            kept = {key: self.shown(value, rows) if isinstance(value, (list, dict)) else (value, 0)
+                    for key, value in data.items() if not is_sid(key) or self._shows({"sid": key}, rows)}
+            return ({key: part for key, (part, _) in kept.items()},
+                    len(data) - len(kept) + sum(gone for _, gone in kept.values()))
         return data, 0
 
     def _shows(self, row, rows):

@@ -28,8 +28,9 @@ _VOLUMES = re.compile(r"archive|ostemplate|iso|cdrom|volid|volume|volumes|image|
 _OTHER_TARGETS = re.compile(r"/cluster/(?:notifications|sdn|metrics)|/storage|/nodes/[^/]+/storage/[^/]+/content/")
 #: What makes a request that names guests reach others too (vzdump, backup jobs).
 _MORE_GUESTS = ("all", "pool", "exclude")
-#: Parts of a volume's name that are no guest's: images of installers, templates, snippets.
-_OF_NOBODY = re.compile(r"(?:[^:]+:)?(?:iso|vztmpl|snippets|import)/")
+#: What stands in a volume's place and is no volume of a guest's: images of installers, templates, one that is made anew
+#: ("local-lvm:32"), the cloud-init drive, nothing, the host's own CD drive.
+_OF_NOBODY = re.compile(r"[^:/]+:(?:(?:iso|vztmpl|snippets|import)/.*|[0-9.]+|cloudinit)|none|cdrom|", re.DOTALL)
 
 #: How a guest is named: it is new (made by this request), only read by a request that changes another, or changed.
 NEW, READ, CHANGED = "new", "read", "changed"
@@ -57,11 +58,16 @@ class Reach:
             self.guests = {vmid: READ for vmid in self.guests}          # the guest goes on undisturbed
         self.everyone = self.effect != endpoints.READS and (
             endpoint.reach in (endpoints.EVERYBODY, endpoints.NODE)
-            or endpoint.reach == endpoints.GUEST and not self.guests
+            or endpoint.reach in (endpoints.GUEST, endpoints.VOLUME) and not self.guests
             or endpoint.reach == endpoints.LISTED and (
                 not self.guests or any(on(params.get(name)) or (name != "all" and params.get(name))
                                        for name in _MORE_GUESTS))
             or self._unowned)
+
+    @property
+    def on_a_node(self):
+        """Whether its path says on which node it acts, so that it reaches no other."""
+        return self.path.startswith("/nodes/") and not self.path.startswith("/nodes/-/")
 
     @property
     def changes(self):
@@ -142,6 +148,8 @@ class Reach:
         vmid = owner_of(volume if ":" in volume else ":" + volume)          # a path, or a name in a storage's content
         if vmid is not None and vmid >= 100:
             self._add(vmid, how)
+        elif not _OF_NOBODY.fullmatch(volume):
+            self._unowned = True
 
 
 def guests_of_row(row):
@@ -151,14 +159,25 @@ def guests_of_row(row):
                  and part.isdigit()]
         if any(found):
             return found
-    if row.get("sid"):
-        return [int(vmid) for vmid in _SID.findall(str(row["sid"]))]
+    for key in ("sid", "resources"):                    # of HA: "vm:100", "vm:100,ct:101"
+        if row.get(key):
+            return [int(vmid) for vmid in _SID.findall(str(row[key]))]
+    entry = _NAMED_IN_ACL.match(str(row.get("path") or ""))
+    if entry and entry.group(1):
+        return [int(entry.group(1))]
+    if row.get("type") in ("qemu", "lxc") and str(row.get("id") or "").isdigit():       # volumes of a backup job
+        return [int(row["id"])]
     task = parse_upid(row.get("upid"))
     if task is not None:
         match = _TASK_ID.match(task.id)
         return [int(match.group(1))] if match else []
     owner = owner_of(str(row.get("volid") or ""))
     return [owner] if owner is not None and owner >= 100 else []
+
+
+def is_sid(key):
+    """Whether a key of an answer is the id of an HA resource, "vm:100"."""
+    return re.fullmatch(r"(?:vm|ct):[0-9]+", str(key)) is not None
 
 
 def node_of_row(row):

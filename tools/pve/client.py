@@ -127,8 +127,9 @@ class _Host:
 
 
 #: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
-#: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout.
-_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout")
+#: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout,
+#: reads (bool: it may be sent again).
+_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout reads")
 #: A complete HTTP answer: status (int), reason, headers, body (bytes), host (_Host).
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
@@ -180,15 +181,17 @@ class Client:
         if self._session is not None:
             self._session.close()
 
-    def request(self, verb, path, params=None, cancelled=None, timeout=None):
+    def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False):
         """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop.
 
         path: below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or
-        a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45)."""
+        a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45).
+        acts: a GET that does more than read, so it is sent once, as a write is."""
         target, body = _target(verb, path, params)
         if self._limiter is not None:
-            self._limiter.take(verb != "GET")
-        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout)
+            self._limiter.take(acts or verb != "GET")
+        reads = verb == "GET" and not acts
+        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout, reads)
         answer = self._exchange(sending)
         if answer.status >= 300:
             raise self._refusal(sending, answer)
@@ -208,7 +211,7 @@ class Client:
         headers = dict(_HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"})
         if since and re.fullmatch("[ -~]+", since):
             headers["If-Modified-Since"] = since
-        sending = _Sending("GET", path, path, None, headers, limit, cancelled, None)
+        sending = _Sending("GET", path, path, None, headers, limit, cancelled, None, True)
         answer = self._exchange(sending)
         if answer.status >= 300 and not (answer.status == 304 and "If-Modified-Since" in headers):
             raise self._refusal(sending, answer)
@@ -271,9 +274,9 @@ class Client:
             if answer is not None and answer.host is not self._hosts[self._current]:
                 self._current = index % len(self._hosts)
                 self._log("warning", "host", using=host.label)
-            if answer is not None and (sending.verb != "GET" or answer.status not in RETRY_STATUS):
+            if answer is not None and not (sending.reads and answer.status in RETRY_STATUS):
                 return answer
-            pause = _pause_before(repeats, answer, fault) if sending.verb == "GET" else None
+            pause = _pause_before(repeats, answer, fault) if sending.reads else None
             if pause is None or self._clock() + pause >= deadline:
                 if answer is None:
                     raise _no_answer(sending, fault) from None
@@ -384,7 +387,7 @@ class Client:
         lines.extend("  %s: %s" % (key, text.replace("\n", "; ")) for key, text in errors.items())
         from tools.pve import advice
         hint, outcome = advice.hint(status, "\n".join([words] + list(errors.values())), self._token_id)
-        outcome = outcome if verb != "GET" else "refused"
+        outcome = "refused" if sending.reads else outcome
         if hint:
             lines.append(hint)
         if outcome == "unknown":
@@ -415,7 +418,7 @@ def _no_proxmox(sending, answer):
 
 def _unusable(sending, message, hint, status=None):
     """The PveError for a request that was sent and whose answer says nothing: of a write, the outcome is unknown."""
-    if sending.verb == "GET":
+    if sending.reads:
         return PveError("%s %s" % (message, hint), status=status, outcome="unsent")
     from tools.pve import advice
     return PveError("%s %s\n%s" % (message, hint, advice.find_out(sending.verb, sending.path)), status=status,

@@ -259,8 +259,10 @@ def _read_pins(state_dir, log):
     path = os.path.join(state_dir, PINS_FILE)
     try:
         with open(path, "rb") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o022:
-                log("warning", "tls_pins", message="%s can be written by others and is ignored: chmod 600" % path)
+            facts = os.fstat(file.fileno())
+            if os.name == "posix" and (facts.st_mode & 0o022 or facts.st_uid != os.getuid()):
+                log("warning", "tls_pins", message="%s can be written by others and is ignored: make it yours, chmod 600"
+                    % path)
                 return pins
             text = file.read(1 << 20).decode("utf-8", "replace")
     except FileNotFoundError:
