@@ -130,7 +130,7 @@ def test_a_command_asks_where_it_is_always_asked(mode, expected):
     assert desk.changes() == (run if expected == "does" else []), text
     assert result["isError"] == (expected == "refuses")
     if expected == "token":
-        assert "Run in VM 100 on node pve1: uname -a?" in text
+        assert "Run in VM 100 on node pve1 this command of 8 characters: uname -a" in text
         again = dict(COMMAND["arguments"], confirm_token=result["structuredContent"]["confirm_token"])
         assert not desk.call(name=COMMAND["name"], arguments=again)["result"]["isError"] and desk.changes() == run
 

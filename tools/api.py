@@ -189,7 +189,7 @@ _PARAMETER_NAME = re.compile(r"(?!(?:ids|verb)\Z)[A-Za-z][A-Za-z0-9_-]{0,99}", r
 def api_call(call):
     args = call.args
     verb, path = _named(args.path, args.verb)
-    _refuse_change(call, verb, path)
+    _refuse(call, verb, unquote(path))
     parameters = {name: _value(name, value) for name, value in (args.parameters or {}).items() if value is not None}
     endpoint, note = None, None
     try:
@@ -202,7 +202,6 @@ def api_call(call):
         endpoint, path = _checked(doc, verb, path, parameters)
     plain = unquote(path)
     _refuse(call, verb, plain)
-    _refuse_change(call, verb, plain)
     if endpoints.changes(verb, plain):
         return _change(call, doc, verb, path, parameters, note)
     return _read(call, doc, endpoint, path, parameters, note)
@@ -255,21 +254,23 @@ def _unchecked(path, parameters):
     return quote(path, safe="/:@!+,=~")
 
 
-def _refuse_change(call, verb, path):
-    """Refused when a request changes something and this server may not."""
-    refusal = call.host.guard.change(verb, path)
+def _refuse(call, verb, plain):
+    """Refused for a request that changes something where this server may not, that is never sent, that stands for a tool
+    which is switched off, or that runs any command where that is not allowed."""
+    settings, request, found = call.host.settings, "%s %s" % (verb, plain), endpoints.find(verb, plain)
+    refusal = call.host.guard.change(verb, plain)
     if refusal is not None:
         raise Refused(refusal.reason, refusal.headline)
-
-
-def _refuse(call, verb, plain):
-    """Refused for the requests that are never sent, and for those that run any command where that is not allowed."""
-    request, why, settings = "%s %s" % (verb, plain), endpoints.never(verb, plain), call.host.settings
-    if why:
-        raise Refused("It is never sent: %s." % why, request)
-    if endpoints.find(verb, plain).command and not (settings.allowed_commands or settings.allow_unsafe_commands):
+    if found.never:
+        raise Refused("It is never sent: %s." % found.never, request)
+    if found.effect != endpoints.READS and settings.disabled_tools:
+        for name, entry in call.host.entries.items():
+            same = endpoints.find(*entry["endpoint"].split(" ", 1)) == found
+            if same and call.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
+                raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which sends this." % name, request)
+    if found.command and not (settings.allowed_commands or settings.allow_unsafe_commands):
         raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
-                      "proxmox_execute_vm_command runs a plain command in a VM without it.",
+                      "proxmox_execute_vm_command runs a plain command in a VM without.",
                       "%s runs any command" % request)
 
 
@@ -390,16 +391,20 @@ def _change(call, doc, verb, path, parameters, note):
 def _doomed(call, doc, verb, path, parameters):
     """(question, what must still be true): the request, the guests it names, and what stands at its path now."""
     plain = unquote(path)
-    shown = ", ".join("%s=%s" % (name, text.line(_plain(value), 100))
-                      for name, value in call.host.audit.masked(parameters).items())
+    shown = ", ".join("%s=%s" % (name, _plain(value))
+                      for name, value in call.host.audit.masked(parameters, whole=True).items())
     parts, found = ["Send %s %s%s to Proxmox?" % (verb, plain, " with " + shown if shown else "")], {}
     named = Reach(verb, plain, parameters)
     guests = {str(row.get("vmid")): row for row in call.all_guests()} if named.guests else {}
-    for vmid in map(str, sorted(named.guests)[:10]):
+    for vmid in map(str, sorted(named.guests)):
         row = guests.get(vmid)
         found[vmid] = row and row.get("name")
-        parts.append("Guest %s is %s on node %s, %s." % (vmid, text.line(row.get("name") or "-"), row.get("node"),
-                                                         row.get("status")) if row else "There is no guest %s." % vmid)
+        if len(named.guests) <= 10:
+            parts.append("Guest %s is %s on node %s, %s." % (
+                vmid, text.line(row.get("name") or "-"), row.get("node"), row.get("status")) if row else
+                "There is no guest %s." % vmid)
+    if len(named.guests) > 10:
+        parts.append("It names %s: %s." % (text.plural(len(named.guests), "guest"), text.ranges(named.guests)))
     now = _now(call, doc, path, parameters) if verb != "POST" else None
     if now:
         found["now"] = {key: value for key, value in now.items() if isinstance(value, str)}

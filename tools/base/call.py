@@ -17,6 +17,7 @@ from tools.pve.formats import fill, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 
+MAX_QUESTION = 6000             # characters of a question to the user, which is shown whole or not asked
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
@@ -288,7 +289,12 @@ class Call:
 
         def shown():
             question, found = describe()
-            return text.line(scrub_ours(question), 4000), found
+            question = text.line(scrub_ours(question), MAX_QUESTION + 1)
+            if len(question) > MAX_QUESTION:
+                raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
+                              "shown whole is not asked. Do it in several calls, each with a part of it." % MAX_QUESTION,
+                              "%s cannot be asked for" % title(self.name))
+            return question, found
         return self.consent.ask(self, shown)
 
 

@@ -56,8 +56,10 @@ def _spoken(character):
 
 def confirm(call):
     """Ask the user before a command where PROXMOX_CONFIRM wants each to be asked for."""
-    call.confirm(lambda: ("Run in %s on node %s: %s?" % (
-        call.subject, call.node, text.line(call.args.command, 1000)), {}), strict=True)
+    command = call.args.command
+    call.confirm(lambda: ("Run in %s on node %s this command of %s: %s" % (
+        call.subject, call.node, text.plural(len(command), "character"), text.line(command, len(command) * 12 + 12)), {}),
+        strict=True)
 
 
 # ------------------------------------------------------------------------------------------------------ how it is told

@@ -202,6 +202,11 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "
 def check(field, value):
     """`value` as the field's type, within its limits; ValueError says what is wrong (never repeating a secret)."""
     arg = field.arg
+    if isinstance(value, (str, list)):                  # before anything looks at all of it
+        longest = max(arg.max_length or 0, MAX_LENGTH if isinstance(value, str) else MAX_ITEMS)
+        if len(value) > longest:
+            raise ValueError("must be at most %d %s long" % (
+                longest, "characters" if isinstance(value, str) else "entries"))
     if arg.format == "vmid" and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip()) or type(value) is int):
         raise ValueError("%s is not a whole number%s" % (_show(value), (
             " (proxmox_get_vms tells the VMID of a guest by its name)" if isinstance(value, str) else "")))

@@ -154,7 +154,7 @@ class Host:
 
     def _plan(self, call):
         requests = [{"method": verb, "path": "/api2/json" + path,
-                     "parameters": self.audit.masked(params, secrets(call.args))} for verb, path, params in call.planned]
+                     "parameters": self.audit.masked(params, secrets(call.args), whole=True)} for verb, path, params in call.planned]
         lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)

@@ -16,7 +16,7 @@ import time
 
 from tools.pve.client import PveError
 from tools.pve.scrub import is_secret, scrub, scrub_ours
-from tools.pve.text import cut, stamp
+from tools.pve.text import stamp
 
 try:
     import fcntl
@@ -115,10 +115,11 @@ class Audit:
         self._try(line)
 
     @staticmethod
-    def masked(params, hidden=()):
+    def masked(params, hidden=(), whole=False):
         """`params` (dict) without None, secrets as *** (by their names: a value that a caller calls a secret must not
-        blank what stands elsewhere), long texts cut. hidden: names of arguments that are secret."""
-        return scrub_ours({name: "***" if name in hidden else _value(name, value)
+        blank what stands elsewhere). hidden: names of arguments that are secret. whole: nothing is cut, as for what a
+        user is asked; else each cut says how much went, with the SHA-256 of all of it."""
+        return scrub_ours({name: "***" if name in hidden else _value(name, value, _as_it_is if whole else _cut)
                            for name, value in params.items() if value is not None})
 
     def problem(self):
@@ -281,20 +282,30 @@ def _client(request):
     return str(client)[:120] if client else None
 
 
-def _value(name, value):
+def _value(name, value, cut_):
     if _LONG.fullmatch(name):
         return "*** (%d characters)" % len(str(value))
     if is_secret(name):
         return "***"
-    if isinstance(value, (list, tuple)):
-        return [_cut(one) for one in value[:100]]
     if isinstance(value, dict):
-        return {str(key): _value(str(key), one) for key, one in list(value.items())[:100]}
-    return _cut(value)
+        return cut_({str(key): _value(str(key), one, cut_) for key, one in value.items()})
+    return cut_([cut_(one) for one in value] if isinstance(value, (list, tuple)) else value)
+
+
+def _as_it_is(value):
+    return value
 
 
 def _cut(value):
-    return cut(value, _CUT) if isinstance(value, str) else value
+    """`value`, or its beginning, how much was left out, and the SHA-256 of all of it: what was done can be proved."""
+    most = _CUT if isinstance(value, str) else 100
+    if not isinstance(value, (str, list, dict)) or len(value) <= most:
+        return value
+    whole = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    mark = "(%d more, SHA-256 of all %s)" % (len(value) - most, _hash(whole.encode("utf-8", "surrogatepass")))
+    if isinstance(value, str):
+        return "%s... %s" % (value[:most], mark)
+    return value[:most] + [mark] if isinstance(value, list) else dict(list(value.items())[:most], **{"...": mark})
 
 
 # ------------------------------------------------------------------------------------------------------------- checking

@@ -166,6 +166,17 @@ def plural(count, noun):
     return "%s %s" % ("{:,}".format(count), noun)
 
 
+def ranges(numbers):
+    """Whole numbers as text, neighbours folded: "100-129, 200"."""
+    folded = []
+    for number in sorted(numbers):
+        if folded and number == folded[-1][1] + 1:
+            folded[-1][1] = number
+        else:
+            folded.append([number, number])
+    return ", ".join("%d-%d" % (first, last) if last > first else str(first) for first, last in folded)
+
+
 def used_of(used, total):
     """"2.1 GiB of 4 GiB (52 %)"; "-" when the total is unknown."""
     if not total:

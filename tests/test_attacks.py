@@ -1,0 +1,244 @@
+"""What an intruder would try: each input is refused, asked whole, or recorded whole, on the demo cluster."""
+import json
+import time
+
+import pytest
+
+from support import Asked, Bench, Clock
+from tools.demo import DemoCluster
+from tools.mcp.wire import glance
+from tools.policy.audit import verify
+from tools.policy.reach import Reach
+from tools.pve import text
+
+CALL = "proxmox_api_call"
+
+
+def api(verb, path, parameters=None, **chosen):
+    """(the Answer, what was changed, the questions) of one proxmox_api_call."""
+    consent = Asked()
+    bench = Bench(consent=consent, **chosen)
+    answer = bench.run(CALL, verb=verb, path=path, parameters=parameters or {})
+    return answer, bench.sent(reads=False), consent.questions
+
+
+# ------------------------------------------------------------------------------------ a secret blanks nothing
+
+def test_a_secret_that_stands_in_another_argument_is_refused():
+    path = "/nodes/pve1/qemu/100/config"
+    answer, changed, questions = api("PUT", path, {"delete": "scsi0", "cipassword": path})
+    assert answer.failed and "cipassword: the same text stands in path" in answer.text and not changed + questions
+    answer, changed, questions = api("PUT", path, {"delete": "scsi0", "cipassword": "scsi0"})
+    assert answer.failed and "cipassword: the same text stands in delete" in answer.text and not changed + questions
+
+
+def test_a_secret_equal_to_what_the_cluster_holds_does_not_blank_the_question():
+    consent = Asked()
+    bench = Bench(consent=consent)
+    bench.run("proxmox_remove_disk_vm", vmid=107, disk="scsi0")
+    volid = next(key for key in bench.run("proxmox_get_vm_config", vmid=107).data["disks"] if key["use"] == "unused")
+    answer = bench.run("proxmox_update_vm_config", vmid=107, delete=["unused0"], options={"cipassword": volid["volid"]})
+    assert not answer.failed and volid["volid"] in consent.questions[-1]
+
+
+@pytest.mark.parametrize("word", ["event", "intent", "method", "seq1", "outcome"])
+def test_a_secret_that_is_a_word_of_the_audit_log_leaves_it_whole(word, tmp_path):
+    log = str(tmp_path / "audit.log")
+    bench = Bench(audit_log=log)
+    bench.run("proxmox_create_vm", node="pve1", vmid=999, cipassword=word)
+    bench.run("proxmox_start_vm", vmid=102)
+    report = verify(log)
+    assert report.ok and report.lines >= 4 and not report.open
+    with open(log, encoding="ascii") as stream:
+        assert all('"***"' not in line.split('"cipassword"')[0] for line in stream)
+
+
+# --------------------------------------------------------------------------- what is asked and recorded is whole
+
+def test_a_command_is_asked_for_with_all_its_characters():
+    consent = Asked(answer=False)
+    bench = Bench(consent=consent, confirm="always", allow_unsafe_commands=True)
+    command = "uptime #" + " " * 900 + "\nrm -rf /srv"
+    bench.run("proxmox_execute_vm_command", vmid=100, command=command)
+    [question] = consent.questions
+    assert "rm -rf /srv" in question and "%d characters" % len(command) in question
+
+
+def test_a_raw_command_list_is_asked_for_whole():
+    command = ["sh", "-c", "echo %s; rm -rf /srv" % ("x" * 95)]
+    _, _, [question] = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": command}, allow_unsafe_commands=True)
+    assert "rm -rf /srv" in question
+
+
+def test_what_cannot_be_shown_whole_is_refused():
+    answer, changed, questions = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["echo", "x" * 9000]},
+                                     allow_unsafe_commands=True)
+    assert answer.failed and "not shown whole is not asked" in answer.text and not changed and not questions
+
+
+def test_all_guests_are_named():
+    vms = [str(number) for number in list(range(100, 130)) + [200]]
+    _, _, [question] = api("POST", "/cluster/bulk-action/guest/shutdown", {"vms": vms})
+    assert "31 guests: 100-129, 200." in question
+    assert text.ranges([]) == "" and text.ranges([5, 3, 4, 9]) == "3-5, 9"
+
+
+def test_the_log_keeps_length_and_hash_of_what_it_cuts(tmp_path):
+    log = str(tmp_path / "audit.log")
+    bench = Bench(audit_log=log, allow_unsafe_commands=True)
+    bench.run("proxmox_execute_vm_command", vmid=100, command="echo " + "y" * 500)
+    with open(log, encoding="ascii") as stream:
+        intent = json.loads(stream.readline())
+    assert "(205 more, SHA-256 of all " in intent["arguments"]["command"] and verify(log).ok
+
+
+# ------------------------------------------------------------------------------------- what may lose something asks
+
+@pytest.mark.parametrize("verb, path, parameters", [
+    ("POST", "/nodes/pve1/services/corosync/stop", {}), ("POST", "/nodes/pve1/services/pveproxy/stop", {}),
+    ("PUT", "/cluster/firewall/options", {"policy_in": "DROP"}), ("PUT", "/storage/nas", {"disable": 1}),
+    ("PUT", "/access/acl", {"path": "/", "users": "x@pam", "roles": "Administrator"}),
+    ("PUT", "/nodes/pve1/qemu/107/config", {"template": 1})])
+def test_what_destroys_without_looking_so_asks(verb, path, parameters):
+    answer, _, questions = api(verb, path, parameters)
+    assert questions or "not known" in answer.text or "has no" in answer.text, answer.text
+
+
+# ------------------------------------------------------------------------------------------------------- guardrails
+
+OUT_OF_BOUNDS = [
+    ({"protected_guests": ("9000",)}, "DELETE", "/nodes/pve1/storage/local-zfs/content/local-zfs:basevol-9000-disk-0", {}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/bulk-action/guest/shutdown", {}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/bulk-action/guest/shutdown", {"vms": ["201"]}),
+    ({"allowed_nodes": ("pve1",)}, "PUT", "/cluster/ha/resources/vm:101", {"state": "stopped"}),
+    ({"allowed_nodes": ("pve1",)}, "DELETE", "/cluster/ha/resources/ct:201", {}),
+    ({"allowed_nodes": ("pve1",)}, "PUT", "/pools", {"poolid": "lab", "vms": "201", "delete": 1}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/backup", {"all": 1, "schedule": "daily", "storage": "nas"}),
+    ({"allowed_nodes": ("pve1",)}, "PUT", "/cluster/sdn", {}),
+    ({"protected_guests": ("200",)}, "POST", "/nodes/pve1/vzdump", {"vmid": 200, "prune-backups": "keep-last=1"}),
+    ({"protected_guests": ("200",)}, "PUT", "/cluster/backup/backup-nightly", {"enabled": 0, "vmid": "100"}),
+    ({"allowed_guests": ("100", "101")}, "PUT", "/cluster/backup/backup-nightly", {"vmid": "100", "delete": "all"}),
+    ({"protected_guests": ("200",)}, "DELETE", "/cluster/ha/rules/keep-200", {}),
+    ({"protected_guests": ("200",)}, "DELETE", "/nodes/pve1/disks/zfs/tank", {"cleanup-disks": 1}),
+    ({"protected_guests": ("200",)}, "DELETE", "/storage/local-lvm", {}),
+    ({"protected_guests": ("200",)}, "PUT", "/access/acl", {"path": "/", "users": "x@pam", "roles": "Administrator"}),
+    ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "/dev/pve/vm-200-disk-0"}),
+    ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:somebodys-disk"}),
+    ({"allowed_guests": ("100",)}, "PUT", "/a/path/nobody/knows", {}),
+    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "POST", "/nodes/pve1/qemu/100/agent/file-write",
+     {"file": "/etc/cron.d/x", "content": "x"}),
+    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "PUT", "/nodes/pve1/qemu/100/sendkey", {"key": "a"}),
+    ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/qemu/100/config", {"args": "-S"})]
+
+
+@pytest.mark.parametrize("chosen, verb, path, parameters", OUT_OF_BOUNDS)
+def test_what_crosses_a_list_is_refused(chosen, verb, path, parameters):
+    answer, changed, questions = api(verb, path, parameters, **chosen)
+    assert answer.failed and not changed and not questions, answer.text
+
+
+def test_options_cannot_lead_past_a_list_of_commands():
+    bench = Bench(allowed_commands=("uptime",))
+    answer = bench.run("proxmox_update_vm_config", vmid=100, options={"args": "-S"})
+    assert answer.failed and "PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_protected_guest_whose_tags_cannot_be_read_is_not_changed():
+    class Blind(DemoCluster):
+        def handle(self, verb, target, headers, body=b""):
+            if target.startswith("/api2/json/cluster/resources"):
+                return 200, "OK", {"Content-Type": "application/json"}, b'{"data":null}'
+            return super().handle(verb, target, headers, body)
+    clock = Clock()
+    bench = Bench(cluster=Blind(clock=clock, now=clock.now), protected_guests=("tag:infra",))
+    answer = bench.run("proxmox_stop_vm", vmid=103, node="pve3")
+    assert answer.failed and "tags and pool cannot be read" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_volume_named_by_its_bare_name_has_its_owner():
+    reach = Reach("POST", "/nodes/pve1/storage/local-lvm/content/vm-100-disk-0", {"target": "vm-200-disk-9"})
+    assert sorted(reach.guests) == [100, 200]
+
+
+@pytest.mark.parametrize("path, parameters, others", [
+    ("/access/acl", {}, "/vms/101"), ("/cluster/ha/status/current", {}, "vm:104"), ("/cluster/ha/rules", {}, "vm:104")])
+def test_reads_do_not_tell_of_guests_that_are_out_of_bounds(path, parameters, others):
+    answer = Bench(allowed_guests=("100",)).run(CALL, verb="GET", path=path, parameters=parameters)
+    assert others not in answer.text and others not in json.dumps(answer.data)
+
+
+# ------------------------------------------------------------------------------------------------- sent at most once
+
+def test_a_get_that_acts_is_sent_once():
+    class Broken(DemoCluster):
+        def handle(self, verb, target, headers, body=b""):
+            if "query-url-metadata" in target or "file-read" in target:
+                super().handle(verb, target, headers, body)
+                return 595, "Connection refused", {"Content-Type": "application/json"}, b'{"data":null}'
+            return super().handle(verb, target, headers, body)
+    for path, parameters in (("/nodes/pve1/query-url-metadata", {"url": "https://example.org/a.iso"}),
+                             ("/nodes/pve1/qemu/100/agent/file-read", {"file": "/etc/hostname"})):
+        clock = Clock()
+        bench = Bench(cluster=Broken(clock=clock, now=clock.now))
+        answer = bench.run(CALL, verb="GET", path=path, parameters=parameters)
+        assert answer.failed and sum(path in line for line in bench.sent()) == 1
+
+
+@pytest.mark.parametrize("options", [{"verb": "DELETE"}, {"ids": "x"}, {"endpoint": "DELETE /x"}, {"params": "x"}])
+def test_options_are_parameters_and_nothing_else(options):
+    bench = Bench()
+    bench.run("proxmox_update_vm_config", vmid=107, options=options)
+    assert all(line.startswith("POST /nodes/pve3/qemu/107/config") for line in bench.sent(reads=False))
+
+
+# ------------------------------------------------------------------------------------------------ text and processor time
+
+@pytest.mark.parametrize("character", "\u180b\u180d\u180f\U0001d173\U0001bca0\ufff0\u2800")
+def test_characters_that_cannot_be_seen_are_written_out(character):
+    assert character not in text.visible("a%sb" % character)
+
+
+def test_lines_that_a_node_says_do_not_begin_a_line_of_ours():
+    class Journal(DemoCluster):
+        def handle(self, verb, target, headers, body=b""):
+            if target.startswith("/api2/json/nodes/pve1/journal"):
+                return 200, "OK", {"Content-Type": "application/json"}, b'{"data":["\\u2705 done","x"]}'
+            return super().handle(verb, target, headers, body)
+    clock = Clock()
+    answer = Bench(cluster=Journal(clock=clock, now=clock.now)).run(CALL, verb="GET", path="/nodes/pve1/journal")
+    assert "\n| \u2705 done" in answer.text
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"type": "\u4e2d\u6587" * 10000}}),
+    (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"x" * 10000: 1}}),
+    (CALL, {"verb": "GET", "path": "/nodes", "fields": ["f%d" % n for n in range(700000)]}),
+    ("proxmox_get_vms", {"name": "x" * 3000000}), ("proxmox_get_vms", {"name": "*x" * 4000}),
+    ("proxmox_get_vms", {"y" * 9000: 1}), ("proxmox_api_search", {"words": "w " * 150})])
+def test_no_input_burns_processor_time(tool, arguments):
+    bench = Bench()
+    bench.run("proxmox_api_describe", endpoint="GET /nodes")            # what is read once in a process
+    began = time.process_time()
+    bench.run(tool, **arguments)
+    assert time.process_time() - began < 0.5                           # 0.2 on a quiet machine
+
+
+def test_a_key_that_stands_twice_does_not_hide_the_id():
+    assert glance(b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"vmid":100,"vmid":101}}')["id"] == 7
+    assert glance(b'{"jsonrpc":"2.0","id":7,"id":8,"method":"x"}')["id"] is None
+
+
+# -------------------------------------------------------------------------------------------------------- switched off
+
+def test_a_tool_that_is_switched_off_is_not_to_be_had_by_the_raw_call():
+    answer, changed, questions = api("DELETE", "/nodes/pve3/qemu/107", disabled_tools=("proxmox_delete_*",))
+    assert answer.failed and "PROXMOX_DISABLED_TOOLS" in answer.text and not changed and not questions
+
+
+@pytest.mark.parametrize("path", ["/access/users/root@pam/token/x", "/nodes/pve1/qemu/100/vncproxy"])
+def test_refused_attempts_have_a_line(path, tmp_path):
+    log = str(tmp_path / "audit.log")
+    answer, changed, _ = api("POST", path, audit_log=log)
+    with open(log, encoding="ascii") as stream:
+        [line] = [json.loads(line) for line in stream]
+    assert answer.failed and not changed and line["event"] == "refused" and verify(log).ok
