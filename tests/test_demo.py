@@ -871,3 +871,13 @@ def test_property_strings_are_printed_as_proxmox_prints_them():
                            "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1"),
                           ("model=e1000,macaddr=BC:24:11:00:00:01,tag=5", "e1000=BC:24:11:00:00:01,tag=5")):
         assert drives.print_net(drives.parse_net(text)) == printed
+
+
+@pytest.mark.parametrize("parameters", [{"machine": "pcfoo"}, {"usb0": "host=zzspice"}])
+def test_alternatives_of_a_pattern_are_matched_whole(parameters):
+    cluster = DemoCluster()
+    headers = {"Authorization": "PVEAPIToken=root@pam!demo=11111111-2222-3333-4444-555555555555"}
+    body = "&".join("%s=%s" % pair for pair in parameters.items()).encode()
+    status, _, _, content = cluster.handle("POST", "/api2/json/nodes/pve3/qemu/107/config", dict(
+        headers, **{"Content-Type": "application/x-www-form-urlencoded"}), body)
+    assert status == 400 and next(iter(parameters)).encode() in content

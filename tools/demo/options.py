@@ -87,7 +87,7 @@ BOOT = properties({":legacy": string("Old form.", pattern="[acdn]{1,4}"),
 MACHINE = properties({
     ":type": string(
         "Machine type.", maxLength=40,
-        pattern=r"pc|q35|virt|pc(-i440fx|-q35)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt-\d+(\.\d+)+(\+pve\d+)?"),
+        pattern=r"(pc|q35|virt|pc(-i440fx|-q35)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt-\d+(\.\d+)+(\+pve\d+)?)"),
     "viommu": enum("A virtual IOMMU.", "intel virtio"), "aw-bits": number("Address width of it.", 32, 64),
     "enable-s3": boolean("Suspend to RAM."), "enable-s4": boolean("Suspend to disk.")})
 IPCONFIG = properties({
@@ -107,8 +107,8 @@ HOSTPCI = properties({
     "mdev": string("", pattern=r"[^/\.:]+"), "romfile": string("", pattern="[^,;]+"),
     "legacy-igd": boolean("", default=0)})
 USB = properties({":host": string("Device, port or spice.",
-                                  pattern=r"(0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}|\d+\-\d+(\.\d+)*|"
-                                  "[Ss][Pp][Ii][Cc][Ee]"), "mapping": string("", format="pve-configid"),
+                                  pattern=r"((0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}|\d+\-\d+(\.\d+)*|"
+                                  "[Ss][Pp][Ii][Cc][Ee])"), "mapping": string("", format="pve-configid"),
                   "usb3": boolean("", default=0)})
 VGA = properties({":type": enum("Kind of display.",
                                 "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std "
