@@ -22,22 +22,17 @@ _NOT_ADMIN = ("Sys.Modify Sys.PowerMgmt Sys.Incoming Sys.AccessNetwork Realm.All
 ROLES = {
     "Administrator": ALL_PRIVILEGES,
     "NoAccess": [],
-    "PVEAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege not in _NOT_ADMIN],
-    "PVEAuditor": _AUDIT,
+    "PVEAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege not in _NOT_ADMIN], "PVEAuditor": _AUDIT,
     "PVEDatastoreAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege.startswith("Datastore.")],
     "PVEDatastoreUser": ["Datastore.AllocateSpace", "Datastore.Audit"],
-    "PVEMappingAdmin": ["Mapping.Audit", "Mapping.Modify", "Mapping.Use"],
-    "PVEMappingAuditor": ["Mapping.Audit"],
+    "PVEMappingAdmin": ["Mapping.Audit", "Mapping.Modify", "Mapping.Use"], "PVEMappingAuditor": ["Mapping.Audit"],
     "PVEMappingUser": ["Mapping.Audit", "Mapping.Use"],
     "PVEPoolAdmin": ["Pool.Allocate", "Pool.Audit"],
     "PVEPoolUser": ["Pool.Audit"],
-    "PVESDNAdmin": ["SDN.Allocate", "SDN.Audit", "SDN.Use"],
-    "PVESDNUser": ["SDN.Audit", "SDN.Use"],
-    "PVESysAdmin": ["Sys.Audit", "Sys.Console", "Sys.Syslog"],
-    "PVETemplateUser": ["VM.Audit", "VM.Clone"],
+    "PVESDNAdmin": ["SDN.Allocate", "SDN.Audit", "SDN.Use"], "PVESDNUser": ["SDN.Audit", "SDN.Use"],
+    "PVESysAdmin": ["Sys.Audit", "Sys.Console", "Sys.Syslog"], "PVETemplateUser": ["VM.Audit", "VM.Clone"],
     "PVEUserAdmin": ["Group.Allocate", "Realm.AllocateUser", "User.Modify"],
-    "PVEVMAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege.startswith("VM.")],
-    "PVEVMUser": _VM_USER,
+    "PVEVMAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege.startswith("VM.")], "PVEVMUser": _VM_USER,
 }
 
 
@@ -65,14 +60,12 @@ def permissions(call):
 
 
 def roles(call):
-    """GET /access/roles."""
     return [{"roleid": name, "privs": ",".join(privileges), "special": 1} for name, privileges in ROLES.items()] + [
         {"roleid": name, "privs": ",".join(privileges), "special": 0}
         for name, privileges in call.world.access["roles"].items()]
 
 
 def role(call):
-    """GET /access/roles/{roleid}."""
     privileges = ROLES.get(call.p["roleid"], call.world.access["roles"].get(call.p["roleid"]))
     if privileges is None:
         die("role '%s' does not exist" % call.p["roleid"])
@@ -105,14 +98,12 @@ def _user(call):
 
 
 def user(call):
-    """GET /access/users/{userid}."""
     facts = dict(_user(call))
     facts["tokens"] = {ident: dict(token) for ident, token in facts.get("tokens", {}).items()}
     return facts
 
 
 def groups(call):
-    """GET /access/groups."""
     rows = []
     for name, facts in call.world.access["groups"].items():
         if call.may("/access/groups/" + name, "User.Modify", "Sys.Audit", "Group.Allocate"):
@@ -129,7 +120,6 @@ def acl(call):
 
 
 def change_acl(call):
-    """PUT /access/acl."""
     path = call.p["path"]
     known = call.world.access
     for name in words(call.p["roles"]):
@@ -154,8 +144,6 @@ def change_acl(call):
                 known["acl"].append(row)
     return None
 
-
-# --------------------------------------------------------------------------------------------------------------- pools
 
 def _members(call, pool):
     rows = []
@@ -189,7 +177,6 @@ def pools(call):
 
 
 def pool(call):
-    """GET /pools/{poolid}."""
     pool_ = call.world.pools.get(call.p["poolid"])
     if pool_ is None:
         die("pool '%s' does not exist" % call.p["poolid"])
@@ -199,7 +186,6 @@ def pool(call):
 
 
 def create_pool(call):
-    """POST /pools."""
     if call.p["poolid"] in call.world.pools:
         die("create pool failed: pool '%s' already exists" % call.p["poolid"])
     call.world.pools[call.p["poolid"]] = {"comment": call.p.get("comment", ""), "vms": [], "storages": []}
@@ -241,7 +227,6 @@ def change_pool(call):
 
 
 def delete_pool(call):
-    """DELETE /pools."""
     pool_ = call.world.pools.get(call.p["poolid"])
     if pool_ is None:
         die("delete pool failed: pool '%s' does not exist" % call.p["poolid"])

@@ -29,10 +29,7 @@ def _shown(data):
     return data.decode("latin-1")
 
 
-# ----------------------------------------------------------------------------------------------------------------- exec
-
 def execute(call):
-    """POST .../agent/exec."""
     guest = _agent(call)
     argv = call.p["command"]
     if call.world.major < 8 and len(argv) == 1:         # one string there, of format string-alist (split_list)
@@ -75,20 +72,7 @@ def exec_status(call):
     return row
 
 
-# ------------------------------------------------------------------------------------------------------------ questions
-
-def os_info(call):
-    """GET .../agent/get-osinfo."""
-    return {"result": dict(_agent(call).guest["os"])}
-
-
-def host_name(call):
-    """GET .../agent/get-host-name."""
-    return {"result": {"host-name": _agent(call).name}}
-
-
 def interfaces(call):
-    """GET .../agent/network-get-interfaces."""
     guest = _agent(call)
     rows = [{"name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": [
         {"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8},
@@ -103,12 +87,10 @@ def interfaces(call):
 
 
 def file_systems(call):
-    """GET .../agent/get-fsinfo."""
     guest = _agent(call)
     if shell.is_windows(guest):
         return {"result": [{"name": "\\\\?\\Volume{d0}\\", "mountpoint": "C:\\", "type": "NTFS",
-                            "total-bytes": 63 * GIB,
-                            "used-bytes": 41 * GIB, "disk": []}]}
+                            "total-bytes": 63 * GIB, "used-bytes": 41 * GIB, "disk": []}]}
     return {"result": [
         {"name": "sda1", "mountpoint": "/", "type": "ext4", "total-bytes": 31 * GIB, "used-bytes": 13 * GIB, "disk": [
             {"bus-type": "scsi", "bus": 0, "target": 0, "unit": 0, "dev": "/dev/sda1",
@@ -118,13 +100,11 @@ def file_systems(call):
 
 
 def timezone(call):
-    """GET .../agent/get-timezone."""
     _agent(call)
     return {"result": {"zone": "UTC", "offset": 0}}
 
 
 def info(call):
-    """GET .../agent/info."""
     _agent(call)
     names = ("guest-ping guest-exec guest-exec-status guest-get-osinfo guest-network-get-interfaces guest-get-fsinfo "
              "guest-file-open guest-file-read guest-file-write guest-set-user-password guest-fsfreeze-freeze "
@@ -134,13 +114,11 @@ def info(call):
 
 
 def ping(call):
-    """POST .../agent/ping."""
     _agent(call)
     return {"result": {}}
 
 
 def set_password(call):
-    """POST .../agent/set-user-password."""
     guest = _agent(call)
     if call.p["username"] not in ("root", "admin", "ci"):
         die("Agent error: child process has failed to set user password")
@@ -148,7 +126,6 @@ def set_password(call):
 
 
 def read_file(call):
-    """GET .../agent/file-read."""
     guest = _agent(call)
     content = shell.read(call.world, guest, call.p["file"])
     if content is None:
@@ -162,7 +139,6 @@ def read_file(call):
 
 
 def write_file(call):
-    """POST .../agent/file-write."""
     guest = _agent(call)
     text = call.p["content"]
     if call.p.get("encode", True):
@@ -178,8 +154,6 @@ def write_file(call):
         die("Agent error: failed to open file '%s' (mode: 'w'): Is a directory" % call.p["file"])
     guest.guest.setdefault("files", {})[call.p["file"]] = data
 
-
-# ----------------------------------------------------------------------------------------------------------- cloud-init
 
 _CLOUD = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
 
@@ -206,8 +180,8 @@ ROUTES = [
         "command*": array("Program and arguments.", string("A word.")),
         "input-data": string("Its standard input.", maxLength=65536)}),
     _row("GET", "exec-status", exec_status, "What became of a program.", _FREE, {"pid*": integer("The program.")}),
-    _row("GET", "get-osinfo", os_info, "The operating system."),
-    _row("GET", "get-host-name", host_name, "The host name."),
+    _row("GET", "get-osinfo", lambda call: {"result": dict(_agent(call).guest["os"])}, "The operating system."),
+    _row("GET", "get-host-name", lambda call: {"result": {"host-name": _agent(call).name}}, "The host name."),
     _row("GET", "network-get-interfaces", interfaces, "Network interfaces and addresses."),
     _row("GET", "get-fsinfo", file_systems, "File systems and their fill."),
     _row("GET", "get-timezone", timezone, "The guest's time zone."),
@@ -219,8 +193,7 @@ ROUTES = [
     _row("GET", "file-read", read_file, "Read a file.",
          perm_any(VM, "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted"), {
              "file*": string("The file."), "count": integer("Bytes.", 1, 16777216),
-             "offset": integer("From this byte.", 0),
-             "decode": boolean("As text, not base64.", default=1)}),
+             "offset": integer("From this byte.", 0), "decode": boolean("As text, not base64.", default=1)}),
     _row("POST", "file-write", write_file, "Write a file.",
          perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
              "file*": string("The file."), "content*": string("What to write.", maxLength=61440),

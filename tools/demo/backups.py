@@ -14,8 +14,6 @@ _SPEED = 800 * MIB
 _EXTENSIONS = {"zstd": "zst", "gzip": "gz", "1": "lzo", "lzo": "lzo", "0": ""}
 
 
-# --------------------------------------------------------------------------------------------------------------- vzdump
-
 def _check_choice(p):
     """PVE::VZDump::verify_vzdump_parameters."""
     if p.get("all") and p.get("vmid"):
@@ -233,8 +231,7 @@ def _copy(world, task, guest, storage, compress, mode, total):
     else:
         say("INFO: creating vzdump archive '%s/dump/vzdump-%s-%d-%s.%s%s'" % (
             storage.conf.get("path"), guest.kind, guest.vmid, start.stamp(world.t),
-            "vma" if guest.kind == "qemu" else "tar",
-            "." + _EXTENSIONS[compress] if _EXTENSIONS[compress] else ""))
+            "vma" if guest.kind == "qemu" else "tar", "." + _EXTENSIONS[compress] if _EXTENSIONS[compress] else ""))
     if compress in ("lzo", "1"):
         yield 0.5
         die("command '/usr/bin/vma create -v -c /var/tmp/vzdumptmp/qemu-server.conf exec:lzop>%s' failed: exit code 127"
@@ -300,7 +297,6 @@ def _decimal(size):
 
 
 def extract(call):
-    """GET /nodes/{node}/vzdump/extractconfig."""
     volid = call.p["volume"]
     storage = call.world.online_storage(volid.partition(":")[0], call.node)
     volume = storage.at(call.node).get(volid)
@@ -311,13 +307,6 @@ def extract(call):
         call.need("/vms/%d" % volume.vmid, "VM.Backup")
     return "".join("%s: %s\n" % (key, str(value).rstrip("\n").replace("\n", "%0A")) for key, value in sorted(
         volume.facts["config"].items()))
-
-
-# ----------------------------------------------------------------------------------------------------------------- jobs
-
-def jobs(call):
-    """GET /cluster/backup."""
-    return [_job_row(call, job) for job in call.world.backup_jobs.values()]
 
 
 def _job_row(call, job):
@@ -335,7 +324,6 @@ def _job(call):
 
 
 def job(call):
-    """GET /cluster/backup/{id}."""
     return _job_row(call, _job(call))
 
 
@@ -356,7 +344,6 @@ def _job_values(call):
 
 
 def create_job(call):
-    """POST /cluster/backup."""
     if not call.p.get("schedule") and not call.p.get("starttime"):
         bad(starttime="neither 'starttime' nor 'schedule' were set")
     _check_choice(call.p)
@@ -367,7 +354,6 @@ def create_job(call):
 
 
 def change_job(call):
-    """PUT /cluster/backup/{id}."""
     found = _job(call)
     values = _job_values(call)
     merged = dict(found, **values)
@@ -385,7 +371,6 @@ def change_job(call):
 
 
 def delete_job(call):
-    """DELETE /cluster/backup/{id}."""
     _job(call)
     del call.world.backup_jobs[call.p["id"]]
 
@@ -408,7 +393,6 @@ def job_volumes(call):
 
 
 def not_backed_up(call):
-    """GET /cluster/backup-info/not-backed-up."""
     covered = set()
     for found in call.world.backup_jobs.values():
         if found.get("enabled", 1):
@@ -436,8 +420,7 @@ _COMMON = {
     "notification-mode": enum("How to notify.", "auto legacy-sendmail notification-system"),
     "quiet": boolean("Less output.", default=0),
     "stdexcludes": boolean("Without temporary files.", default=1), "zstd": integer("zstd threads."),
-    "pigz": integer("pigz threads."),
-    "exclude-path": array("Without these paths.", {"type": "string"}),
+    "pigz": integer("pigz threads."), "exclude-path": array("Without these paths.", {"type": "string"}),
     "stop": boolean("Stop running backups here.", default=0),
     "dumpdir": string("Only for root."), "tmpdir": string("Only for root."), "script": string("Only for root."),
 }
@@ -456,7 +439,8 @@ ROUTES = [
         "job-id": string("Only for root.", maxLength=50, pattern=r"\S+")})),
     Route("GET /nodes/{node}/vzdump/extractconfig", extract, ALL, "The configuration in a backup.",
           {"volume*": string("The backup.")}),
-    Route("GET /cluster/backup", jobs, _AUDIT, "Backup jobs."),
+    Route("GET /cluster/backup", lambda call: [_job_row(call, job) for job in call.world.backup_jobs.values()],
+          _AUDIT, "Backup jobs."),
     Route("POST /cluster/backup", create_job, _MODIFY, "Make a backup job.", _JOB),
     Route("GET /cluster/backup/{id}", job, _AUDIT, "A backup job.", _ID),
     Route("PUT /cluster/backup/{id}", change_job, _MODIFY, "Change a backup job.", dict(_JOB, **dict(_ID, delete=string(

@@ -21,8 +21,7 @@ def build(world, count):
     local = Storage("local", "dir", "iso,vztmpl,backup,import,snippets", 94 * GIB, base=9 * GIB, path="/var/lib/vz")
     thin = Storage("local-lvm", "lvmthin", "images,rootdir", 60 * TIB, thinpool="data", vgname="pve")
     nas = Storage("nas", "nfs", "backup,iso,vztmpl", 900 * TIB, shared=True, base=40 * TIB, server="10.1.0.250",
-                  path="/mnt/pve/nas",
-                  export="/export", **{"prune-backups": "keep-last=3"})
+                  path="/mnt/pve/nas", export="/export", **{"prune-backups": "keep-last=3"})
     for storage in (local, thin, nas):
         world.storages[storage.name] = storage
     for number in range(count):
@@ -40,22 +39,19 @@ def build(world, count):
             kind, content = "lxc", "rootdir"
         else:
             conf.update(name=name, cores=2, sockets=1, boot="order=scsi0;net0", ostype="l26",
-                        scsihw="virtio-scsi-single",
-                        agent="1", scsi0="%s,size=%dG" % (volid, size),
+                        scsihw="virtio-scsi-single", agent="1", scsi0="%s,size=%dG" % (volid, size),
                         net0="virtio=BC:24:11:%02X:%02X:%02X,bridge=vmbr0"
                         % (number >> 16 & 255, number >> 8 & 255, number & 255))
             kind, content = "qemu", "images"
         world.guests[vmid] = Guest(vmid, kind, node, conf, running=number % 10 != 9,
                                    since=t - 600 - number * 37 % 4000000,
                                    cpu=0.01 + number % 17 / 60.0, mem=0.2 + number % 13 / 20.0,
-                                   rate=1000.0 * (number % 29),
-                                   filled=(2 + number % 5) * GIB)
+                                   rate=1000.0 * (number % 29), filled=(2 + number % 5) * GIB)
         thin.at(node)[volid] = Volume(volid, content, size * GIB, vmid=vmid, ctime=int(t) - 864000,
                                       used=(2 + number % 5) * GIB)
     world.sdn.update(zones={"localnetwork": {"zone": "localnetwork", "type": "localnetwork"}}, vnets={}, subnets={})
     world.access.update(users={"root@pam": {"enable": 1, "expire": 0, "tokens": {"demo": {"privsep": 0, "expire": 0}}}},
-                        groups={},
-                        roles={}, acl=[], domains=[{"realm": "pam", "type": "pam",
+                        groups={}, roles={}, acl=[], domains=[{"realm": "pam", "type": "pam",
                                                     "comment": "Linux PAM standard authentication"}])
     world.ha.update(resources={}, rules={})
     world.firewall.update(cluster={"options": {}, "rules": [], "groups": {}, "aliases": {}, "ipset": {}})

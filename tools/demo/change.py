@@ -93,8 +93,6 @@ def _check_features(guest, text):
         forbid("changing feature flags (except nesting) is only allowed for root@pam")
 
 
-# ------------------------------------------------------------------------------------------------------------------ VMs
-
 def change_vm(call):
     """PUT and POST .../qemu/{vmid}/config: at once, or as a task."""
     world = call.world
@@ -314,8 +312,6 @@ def _drive_live(guest, key, value, features):
     return "disk" in features
 
 
-# ----------------------------------------------------------------------------------------------------------- containers
-
 def change_container(call):
     """PUT .../lxc/{vmid}/config: always at once."""
     world = call.world
@@ -396,8 +392,7 @@ _COMMON = {"delete": string("Options to remove.", format="pve-configid-list"),
 _QEMU = dict(options.QEMU, **dict(_COMMON, **{
     "force": boolean("Destroy the disks that are removed.", requires="delete"), "skiplock": boolean("Only for root.")}))
 _QEMU_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory",
-                        "VM.Config.Network",
-                        "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit")
+                        "VM.Config.Network", "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit")
 _LXC_RIGHTS = perm_any(VM, "VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
                        "VM.Config.Options")
 

@@ -6,7 +6,6 @@ from tools.demo.wire import ALL, Route, perm
 
 
 def version(call):
-    """GET /version."""
     release = call.world.version
     return {"release": ".".join(release.split(".")[:2]), "version": release + (".1" if release.count(".") == 1 else ""),
             "repoid": "2a5fa54a8503f96d"}
@@ -40,7 +39,6 @@ def resources(call):
 
 
 def status(call):
-    """GET /cluster/status."""
     world = call.world
     rows = [{"id": "cluster", "type": "cluster", "name": world.name, "version": 7, "nodes": len(world.nodes),
              "quorate": int(world.quorate)}]
@@ -52,7 +50,6 @@ def status(call):
 
 
 def next_id(call):
-    """GET /cluster/nextid."""
     vmid = call.p.get("vmid")
     if vmid is None:
         return str(call.world.next_vmid())
@@ -85,10 +82,7 @@ def tasks(call):
     return rows[:25 * len(call.world.nodes)]
 
 
-# --------------------------------------------------------------------------------------------------------- replication
-
 def replication(call):
-    """GET /cluster/replication."""
     return [{key: job[key] for key in ("id", "guest", "jobnum", "type", "source", "target", "schedule", "disable")}
             for job in call.world.replication.values() if call.may("/vms/%d" % job["guest"], "VM.Audit")]
 
@@ -118,7 +112,6 @@ def _replication_job(call):
 
 
 def schedule_now(call):
-    """POST /nodes/{node}/replication/{id}/schedule_now."""
     job = _replication_job(call)
     call.need("/vms/%d" % job["guest"], "VM.Replicate")
     stored = call.world.replication[job["id"]]

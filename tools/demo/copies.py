@@ -10,10 +10,8 @@ from tools.demo.rules import boolean, enum, integer, number, parse_properties, s
 from tools.demo.wire import VM, Route, perm
 from tools.demo.world import stamp
 
-# ---------------------------------------------------------------------------------------------------------------- clone
 
 def clone(call):
-    """POST .../clone."""
     kind, world, p = call.kind, call.world, call.p
     guest, newid, target = call.guest(), p["newid"], p.get("target") or call.node
     if p.get("pool") is not None and p["pool"] not in world.pools:
@@ -167,8 +165,6 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
     return drives.print_properties(parts, rule)
 
 
-# ------------------------------------------------------------------------------------------------------------- template
-
 def template(call):
     """POST .../template: a task, which is not named for a container."""
     kind, world = call.kind, call.world
@@ -207,8 +203,6 @@ def template(call):
     return upid if kind == "qemu" else None
 
 
-# ------------------------------------------------------------------------------------------------------------ migration
-
 def _local_disks(world, guest):
     """The rows of local_disks: volumes that only this node has, CDs among them."""
     rows = []
@@ -227,7 +221,6 @@ def _local_disks(world, guest):
 
 
 def precheck(call):
-    """GET .../migrate."""
     kind, world = call.kind, call.world
     guest = call.guest()
     target = call.p.get("target")
@@ -252,7 +245,6 @@ def precheck(call):
 
 
 def migrate(call):
-    """POST .../migrate."""
     kind, world, p = call.kind, call.world, call.p
     guest, target = call.guest(), p["target"]
     if p.get("force"):

@@ -10,8 +10,7 @@ from tools.demo.rules import boolean, integer, number, parse_properties, propert
 from tools.demo.wire import ALL, VM, Route, forbid, perm
 
 _CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore",
-                "ha-managed",
-                "ostemplate", "restore", "password", "ssh-public-keys", "ignore-unpack-errors")
+                "ha-managed", "ostemplate", "restore", "password", "ssh-public-keys", "ignore-unpack-errors")
 
 
 def _options(call):
@@ -69,8 +68,6 @@ def forget(world, guest, purge=True):
                 job["vmid"] = ",".join(ids)
         world.ha["resources"].pop("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid), None)
 
-
-# ------------------------------------------------------------------------------------------------------------ create VM
 
 def create_vm(call):
     """POST /nodes/{node}/qemu: a new VM, or one from a backup (archive)."""
@@ -184,8 +181,6 @@ def _boot_order(conf):
              next((key for key in sorted(conf) if re.match(r"net\d+$", key)), None)]
     return "order=" + ";".join(key for key in found if key)
 
-
-# -------------------------------------------------------------------------------------------------------------- restore
 
 def _archive(call, content=("backup",)):
     """The Volume of a backup to restore, readable for the caller."""
@@ -313,8 +308,6 @@ def _unique(world, conf):
     if "vmgenid" in conf:
         conf["vmgenid"] = world.uuid()
 
-
-# ----------------------------------------------------------------------------------------------------------- containers
 
 def create_container(call):
     """POST /nodes/{node}/lxc: a new container, or one from a backup (ostemplate and restore=1)."""
@@ -455,10 +448,7 @@ def _container_volumes(world, guest, saved, values, mounts, default, call, made)
     return conf
 
 
-# --------------------------------------------------------------------------------------------------------------- delete
-
 def delete(call):
-    """DELETE .../qemu/{vmid} and .../lxc/{vmid}."""
     kind = call.kind
     guest, world = call.guest(), call.world
     if call.p.get("skiplock"):

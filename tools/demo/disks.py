@@ -33,10 +33,7 @@ def _set(guest, key, parts):
     guest.conf[key] = drives.print_properties(parts, disk_rule(guest.kind, key))
 
 
-# --------------------------------------------------------------------------------------------------------------- resize
-
 def resize(call):
-    """PUT .../resize."""
     kind = call.kind
     guest, world = call.guest(), call.world
     key, wanted = call.p["disk"], call.p["size"]
@@ -107,8 +104,6 @@ def resize(call):
     return call.fork("resize", guest.vmid, worker)
 
 
-# ----------------------------------------------------------------------------------------------------------------- move
-
 def copying(world, say, size, line):
     """Worker part: pretend to copy `size` bytes; say(line(done, size, percent)) now and then."""
     steps = 5
@@ -154,11 +149,8 @@ def copy_volume(world, guest, volume, storage, fmt=None):
 
 
 def move_disk(call):
-    """POST .../qemu/{vmid}/move_disk."""
     world, guest = call.world, call.guest()
     key = call.p["disk"]
-    if call.p.get("target-vmid") is not None:
-        return _reassign(call, guest, key)
     if call.p.get("digest") and call.p["digest"] != guest.digest:
         die("checksum mismatch (file change by other user?)")
     guest.check_lock()
@@ -216,53 +208,9 @@ def move_disk(call):
     return call.fork("qmmove", guest.vmid, worker)
 
 
-def _reassign(call, guest, key):
-    """Give a disk to another VM."""
-    world = call.world
-    if call.p.get("storage") is not None:
-        bad(storage="cannot set both 'storage' and 'target-vmid'")
-    other = world.guests.get(call.p["target-vmid"])
-    call.need("/vms/%d" % call.p["target-vmid"], "VM.Config.Disk")
-    if other is None or other.kind != guest.kind:
-        die("Configuration file 'nodes/%s/qemu-server/%d.conf' does not exist" % (guest.node, call.p["target-vmid"]))
-    if other.vmid == guest.vmid:
-        bad(target_vmid="must be different than source VMID to reassign disk")
-    if other.node != guest.node:
-        die("Both VMs need to be on the same node (%s != %s)" % (guest.node, other.node))
-    target = call.p.get("target-disk", key)
-    guest.check_lock()
-    other.check_lock()
-    if key not in guest.conf:
-        die("Disk '%s' for VM '%d' does not exist" % (key, guest.vmid))
-    if target in other.conf:
-        die("Target disk key '%s' is already in use for VM '%d'" % (target, other.vmid))
-    if guest.running and not key.startswith("unused"):
-        die("Cannot move disk to another VM while the source VM is running - detach first")
-
-    def worker(task):
-        yield 0.5
-        parts = _parts(guest, key)
-        volume = world.volume(_volid(parts), guest.node)
-        storage = world.storages[volume.volid.partition(":")[0]]
-        used = volume.taken
-        new = world.allocate(storage, guest.node, other.vmid, volume.size, volume.format, used=used)
-        world.free(volume.volid, guest.node)
-        del guest.conf[key]
-        task.say("moving disk '%s' from VM '%d' to '%d'\nrenaming volume '%s' to '%s'" % (
-            key, guest.vmid, other.vmid, volume.volid, new.volid))
-        parts["file"] = new.volid
-        if not target.startswith("unused"):
-            parts["size"] = size_text(new.size)
-        _set(other, target, parts)
-    return call.fork("qmmove", "%d-%s>%d-%s" % (guest.vmid, key, other.vmid, target), worker)
-
-
 def move_volume(call):
-    """POST .../lxc/{vmid}/move_volume."""
     world, guest = call.world, call.guest()
     key = call.p["volume"]
-    if call.p.get("target-vmid") is not None:
-        die("moving a volume to another container is not part of the demo")
     if call.p.get("storage") is None:
         bad(storage="missing 'storage' or 'target-vmid'")
     name = call.p["storage"]
@@ -309,7 +257,6 @@ def move_volume(call):
 
 
 def feature(call):
-    """GET .../feature."""
     kind = call.kind
     guest, world = call.guest(), call.world
     wanted, conf = call.p["feature"], guest.conf
@@ -356,18 +303,12 @@ ROUTES = [
     Route("POST /nodes/{node}/qemu/{vmid}/move_disk", move_disk, _DISK, "Move a disk to another storage or VM.", {
         "disk*": enum("The disk.", QEMU_DISKS + UNUSED), "storage": _STORAGE,
         "delete": boolean("Remove the old one.", default=0),
-        "format": enum("New format.", "raw qcow2 vmdk"), "bwlimit": integer("KiB/s.", 0), "digest": _DIGEST,
-        "target-vmid": integer("To this VM.", 100, 999999999, format="pve-vmid"),
-        "target-disk": enum("As this disk.", QEMU_DISKS + UNUSED), "target-digest": _DIGEST}),
+        "format": enum("New format.", "raw qcow2 vmdk"), "bwlimit": integer("KiB/s.", 0), "digest": _DIGEST}),
     Route("POST /nodes/{node}/lxc/{vmid}/move_volume", move_volume, _DISK, "Move a volume to another storage.", {
         "volume*": enum("The volume.", LXC_DISKS + UNUSED), "storage": _STORAGE,
-        "delete": boolean("Remove the old one.", default=0),
-        "bwlimit": number("KiB/s.", 0), "digest": _DIGEST,
-        "target-vmid": integer("To this container.", 100, 999999999, format="pve-vmid"),
-        "target-volume": enum("As this volume.", LXC_DISKS + UNUSED), "target-digest": _DIGEST}),
+        "delete": boolean("Remove the old one.", default=0), "bwlimit": number("KiB/s.", 0), "digest": _DIGEST}),
     Route("GET /nodes/{node}/qemu/{vmid}/feature", feature, perm(VM, "VM.Audit"),
           "Whether a VM's storages can do something.", _FEATURE),
     Route("GET /nodes/{node}/lxc/{vmid}/feature", feature, perm(VM, "VM.Audit"),
-          "Whether a container's storages can do something.",
-          _FEATURE),
+          "Whether a container's storages can do something.", _FEATURE),
 ]

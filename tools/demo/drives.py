@@ -70,8 +70,6 @@ def bridge_exists(world, node, bridge):
     return bool(vnet) and node in world.sdn["zones"][vnet["zone"]].get("nodes", node).split(",")
 
 
-# --------------------------------------------------------------------------------------------------------- VMs' disks
-
 def is_cdrom(values):
     """Whether a drive is a CD drive."""
     return values.get("media") == "cdrom" or values.get("file") in ("none", "cdrom")
@@ -244,8 +242,6 @@ def destroy(world, guest, volid):
     if owns(world, guest, volid):
         world.free(volid, guest.node)
 
-
-# -------------------------------------------------------------------------------------------------- containers' volumes
 
 def mount_type(volume):
     """"volume", "device" or "bind": what a mount point's source is."""

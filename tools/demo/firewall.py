@@ -44,7 +44,6 @@ def _position(call, place):
 
 
 def rule(call):
-    """GET .../rules/{pos}."""
     place = _place(call)
     pos = _position(call, place)
     return dict(place["rules"][pos], pos=pos, digest=_digest(place))
@@ -100,20 +99,17 @@ def change_rule(call):
 
 
 def delete_rule(call):
-    """DELETE .../rules/{pos}."""
     place = _place(call)
     _check_digest(call, place)
     del place["rules"][_position(call, place)]
 
 
 def options(call):
-    """GET .../options."""
     place = _place(call)
     return dict(place["options"], digest=_digest(place))
 
 
 def change_options(call):
-    """PUT .../options."""
     place = _place(call)
     _check_digest(call, place)
     for key in split_list(call.p.get("delete", "")):

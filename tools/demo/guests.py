@@ -34,7 +34,6 @@ def ha_of(world, guest):
 
 
 def current(call):
-    """GET .../status/current."""
     guest = call.guest()
     row = _list_row(call.world, guest)
     resource = ha_of(call.world, guest)
@@ -66,8 +65,6 @@ def agent_enabled(guest):
     text = guest.conf.get("agent")
     return bool(text) and parse_properties(AGENT, str(text)).get("enabled") == "1"
 
-
-# ------------------------------------------------------------------------------------------------------- configuration
 
 def _shown(guest, conf):
     row = dict(conf)
@@ -105,7 +102,6 @@ def snapshot_conf(snapshot):
 
 
 def pending(call):
-    """GET .../pending."""
     guest = call.guest()
     rows = []
     for key in list(guest.conf) + [key for key in guest.pending if key not in guest.conf]:
@@ -122,19 +118,12 @@ def pending(call):
     return rows
 
 
-def rrddata(call):
-    """GET .../rrddata."""
-    return lists.guest_series(call.world, call.guest(), call.p["timeframe"])
-
-
 def interfaces(call):
-    """GET /nodes/{node}/lxc/{vmid}/interfaces."""
     guest = call.guest()
     if not guest.running:
         return None
     rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
-             "inet": "127.0.0.1/8",
-             "inet6": "::1/128", "ip-addresses": [
+             "inet": "127.0.0.1/8", "inet6": "::1/128", "ip-addresses": [
                  {"ip-address": "127.0.0.1", "prefix": 8, "ip-address-type": "inet"},
                  {"ip-address": "::1", "prefix": 128, "ip-address-type": "inet6"}]}]
     for number, (name, addresses) in enumerate(addresses_of(guest)):
@@ -189,4 +178,6 @@ ROUTES = [
   + _both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", _CONFIG) \
   + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT,
           "Configuration of a {guest} and what waits for a restart.") \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata", rrddata, _AUDIT, "Load of a {guest} over time.", _FRAME, False)
+  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata",
+          lambda call: lists.guest_series(call.world, call.guest(), call.p["timeframe"]),
+          _AUDIT, "Load of a {guest} over time.", _FRAME, False)

@@ -4,14 +4,11 @@ from tools.demo.model import GIB, TIB
 GB = 10 ** 9
 
 
-# --------------------------------------------------------------------------------------------------------------- disks
-
 def _disk(devpath, kind, size, model, serial, **more):
     row = {"devpath": devpath, "type": kind, "size": size,
            "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
            "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0,
-           "rpm": 0,
-           "health": "PASSED", "wearout": 100, "osdid": -1, "osdid-list": None,
+           "rpm": 0, "health": "PASSED", "wearout": 100, "osdid": -1, "osdid-list": None,
            "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"),
                                                        serial)}
     row.update(more)
@@ -67,8 +64,7 @@ def _ata(power_on, reallocated=0, pending=0, temperature=34, wear=None, fail="-"
     rows = [
         _attribute(1, "Raw_Read_Error_Rate", 200, 200, 51, 0, "POSR-K"),
         _attribute(5, "Reallocated_Sector_Ct", 1 if fail != "-" else 100, 1 if fail != "-" else 100,
-                   10 if wear is None else 0,
-                   reallocated, "PO--CK", fail),
+                   10 if wear is None else 0, reallocated, "PO--CK", fail),
         _attribute(9, "Power_On_Hours", 71, 71, 0, power_on),
         _attribute(12, "Power_Cycle_Count", 100, 100, 0, 48),
         _attribute(194, "Temperature_Celsius", 150 - temperature, 100, 0, temperature, "-O---K"),
@@ -146,8 +142,7 @@ LVMTHIN = {
 ZFS = {
     "pve2": [
         {"name": "tank", "size": 11991548690432, "alloc": 4802666790912, "free": 7188881899520, "frag": 17,
-         "dedup": 1.0,
-         "health": "DEGRADED"}],
+         "dedup": 1.0, "health": "DEGRADED"}],
     "pve1": [
         {"name": "fast", "size": 1910452486144, "alloc": 212884901888, "free": 1697567584256, "frag": 3, "dedup": 1.0,
          "health": "ONLINE"}],
@@ -175,8 +170,7 @@ ZFS_DETAIL = {
         "errors": "No known data errors",
         "children": [_vdev("tank", "DEGRADED", children=[
             _vdev("raidz1-0", "DEGRADED", children=[
-                _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K4LJ7K1AA"),
-                _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K4LJ7K2BB"),
+                _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K4LJ7K1AA"), _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K4LJ7K2BB"),
                 _vdev("ata-WDC_WD40EFRX-68N32N0_WD-WCC7K6YHC93CC", "FAULTED", 18, 244, 31, "too many errors")])])],
     },
     "fast": {
@@ -186,8 +180,6 @@ ZFS_DETAIL = {
         "children": [_vdev("fast", children=[_vdev("nvme-Micron_7450_MTFDKCC1T9TFR_2237A0112F7C")])],
     },
 }
-
-# ------------------------------------------------------------------------------------------------------------- network
 
 
 def _iface(name, kind, **more):
@@ -227,10 +219,8 @@ def network(number):
 
 
 DNS = {"pve1": {"search": "example.internal", "dns1": "10.0.0.53", "dns2": "9.9.9.9"},
-       "pve2": {"search": "example.internal", "dns1": "10.0.0.53"},
-       "pve3": {"dns1": "10.0.0.53"}}
+       "pve2": {"search": "example.internal", "dns1": "10.0.0.53"}, "pve3": {"dns1": "10.0.0.53"}}
 
-# ------------------------------------------------------------------------------------------------- packages, services
 
 KERNEL = {"9": "6.14.11-4-pve", "8": "6.8.12-15-pve", "7": "5.15.158-2-pve"}
 
@@ -286,8 +276,7 @@ APPLIANCES = [
     ("ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "ubuntu-24.04", "24.04-2", "Ubuntu 24.04 Noble (standard)",
      "0d4a1f51b9d1a5a7"),
     ("alpine-3.22-default_20250617_amd64.tar.xz", "alpine-3.22", "20250617",
-     "LXC default image for alpine 3.22 (20250617)",
-     "48cbd1a62ec98df8"),
+     "LXC default image for alpine 3.22 (20250617)", "48cbd1a62ec98df8"),
     ("rockylinux-10-default_20251001_amd64.tar.xz", "rockylinux-10", "20251001", "LXC default image for rockylinux 10 "
      "(20251001)", "94f3a2c1ffe4d9b0"),
 ]

@@ -22,8 +22,7 @@ def guest_values(world, guest):
     cpus = guest.cpus or node.cpus
     root = _root_size(guest)
     row = {"cpu": 0, "mem": 0, "maxmem": guest.memory, "disk": 0, "maxdisk": root, "netin": 0, "netout": 0,
-           "diskread": 0,
-           "diskwrite": 0, "uptime": 0}
+           "diskread": 0, "diskwrite": 0, "uptime": 0}
     if guest.running:
         uptime = max(0, int(world.t - guest.since))
         row["cpu"], row["mem"] = guest_load(guest, world)
@@ -103,8 +102,7 @@ def node_values(world, node):
     storage = world.storages.get("local")
     disk = min(node.root, 7 * GIB + (storage.space(node.name)[1] if storage and storage.on(node.name) else 0))
     return {"cpu": round(cpu, 6), "maxcpu": node.cpus, "mem": int(min(memory, node.memory * 0.94)),
-            "maxmem": node.memory,
-            "disk": disk, "maxdisk": node.root, "uptime": int(world.t - node.booted)}
+            "maxmem": node.memory, "disk": disk, "maxdisk": node.root, "uptime": int(world.t - node.booted)}
 
 
 def resource_of_node(call, node):

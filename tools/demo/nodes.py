@@ -26,7 +26,6 @@ def _kernel(world):
 
 
 def status(call):
-    """GET /nodes/{node}/status."""
     node, world = call.world.nodes[call.node], call.world
     now = lists.node_values(world, node)
     load = now["cpu"] * node.cpus * 1.1
@@ -76,21 +75,16 @@ def command(call):
 
 
 def version(call):
-    """GET /nodes/{node}/version."""
     from tools.demo.cluster import version as whole
     return whole(call)
 
 
 def node_time(call):
-    """GET /nodes/{node}/time."""
     t = int(call.world.t)
     return {"time": t, "localtime": t + 3600, "timezone": "Europe/Vienna"}
 
 
-# --------------------------------------------------------------------------------------------------------------- disks
-
 def disks(call):
-    """GET /nodes/{node}/disks/list."""
     rows = []
     kind = call.p.get("type")
     for disk in call.world.nodes[call.node].facts["disks"]:
@@ -109,20 +103,13 @@ def disks(call):
 
 
 def smart(call):
-    """GET /nodes/{node}/disks/smart."""
     found = hardware.smart(call.node, call.p["disk"], call.p.get("healthonly"))
     if found is None:
         die("command '/sbin/udevadm info -p /sys/class/block/%s --query all' failed: exit code 1" % call.p["disk"][5:])
     return found
 
 
-def lvm(call):
-    """GET /nodes/{node}/disks/lvm."""
-    return {"leaf": 0, "children": call.world.nodes[call.node].facts["lvm"]}
-
-
 def lvmthin(call):
-    """GET /nodes/{node}/disks/lvmthin."""
     rows = []
     for row in call.world.nodes[call.node].facts["lvmthin"]:
         storage = call.world.storages.get("local-lvm")
@@ -131,7 +118,6 @@ def lvmthin(call):
 
 
 def zfs(call):
-    """GET /nodes/{node}/disks/zfs."""
     pools = call.world.nodes[call.node].facts["zfs"]
     if pools is None:
         die("zfsutils-linux not installed")
@@ -139,13 +125,10 @@ def zfs(call):
 
 
 def zfs_pool(call):
-    """GET /nodes/{node}/disks/zfs/{name}."""
     if call.p["name"] not in [row["name"] for row in zfs(call)]:
         die("command '/sbin/zpool status -P %s' failed: exit code 1" % call.p["name"])
     return hardware.ZFS_DETAIL[call.p["name"]]
 
-
-# ------------------------------------------------------------------------------------------------------------- network
 
 def network(call):
     """GET /nodes/{node}/network: bridges and vnets only with rights on them; `changes` when some is not applied."""
@@ -174,28 +157,18 @@ def interface(call):
     bad(iface="interface does not exist")
 
 
-def dns(call):
-    """GET /nodes/{node}/dns."""
-    return dict(call.world.nodes[call.node].facts["dns"])
-
-
 def change_dns(call):
-    """PUT /nodes/{node}/dns."""
     call.world.nodes[call.node].facts["dns"] = {
         key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
 
 
 def hosts(call):
-    """GET /nodes/{node}/hosts."""
     lines = ["127.0.0.1 localhost.localdomain localhost"]
     lines += ["%s %s.example.internal %s" % (node.ip, node.name, node.name) for node in call.world.nodes.values()]
     return {"data": "\n".join(lines) + "\n", "digest": "a9c1" * 10}
 
 
-# ------------------------------------------------------------------------------------------- packages, services, rest
-
 def updates(call):
-    """GET /nodes/{node}/apt/update."""
     rows = []
     for package, section, title, old, new in call.world.nodes[call.node].facts.get("updates", hardware.UPDATES):
         row = {"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional",
@@ -213,11 +186,6 @@ def _service_row(call, name, words):
         state = call.world.nodes[call.node].facts["services"].get(name, "dead")
     return {"service": name, "name": name, "desc": words, "state": state, "unit-state": "enabled",
             "active-state": "active" if state == "running" else "inactive"}
-
-
-def services(call):
-    """GET /nodes/{node}/services."""
-    return [_service_row(call, name, words) for name, words in hardware.SERVICES]
 
 
 _SYSLOG = [
@@ -247,7 +215,6 @@ def _log_lines(call, count=400, step=47):
 
 
 def syslog(call):
-    """GET /nodes/{node}/syslog."""
     def epoch(text):
         if text is None:
             return None
@@ -266,13 +233,7 @@ def syslog(call):
     return Extra(rows, total=len(lines))
 
 
-def rrddata(call):
-    """GET /nodes/{node}/rrddata."""
-    return lists.node_series(call.world, call.world.nodes[call.node], call.p["timeframe"])
-
-
 def certificates(call):
-    """GET /nodes/{node}/certificates/info."""
     node, t = call.world.nodes[call.node], int(call.world.t)
     return [
         {"filename": "pve-root-ca.pem",
@@ -290,7 +251,6 @@ def certificates(call):
 
 
 def report(call):
-    """GET /nodes/{node}/report."""
     node = call.world.nodes[call.node]
     return "\n".join(["==== general system info ====", "# hostname", node.name, "# pveversion --verbose"] + [
         "%s: %s" % pair for pair in hardware.VERSIONS] + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"]
@@ -316,25 +276,30 @@ ROUTES = [
         "command*": enum("What to do.", "reboot shutdown")}),
     Route("GET /nodes/{node}/version", version, ALL, "Version of its Proxmox VE."),
     Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
-    Route("GET /nodes/{node}/rrddata", rrddata, _AUDIT, "Its load over time.", _FRAME, False),
+    Route("GET /nodes/{node}/rrddata",
+          lambda call: lists.node_series(call.world, call.world.nodes[call.node], call.p["timeframe"]),
+          _AUDIT, "Its load over time.", _FRAME, False),
     Route("GET /nodes/{node}/disks/list", disks, ["or", _ROOT_AUDIT, _AUDIT], "Its disks.", {
         "include-partitions": boolean("Partitions too.", default=0), "skipsmart": boolean("Without health.", default=0),
         "type": enum("Only these.", "unused journal_disks")}),
     Route("GET /nodes/{node}/disks/smart", smart, _ROOT_AUDIT, "SMART values of a disk.", {
         "disk*": string("The disk.", pattern="/dev/[a-zA-Z0-9\\/]+"), "healthonly": boolean("Only the health.")}),
-    Route("GET /nodes/{node}/disks/lvm", lvm, _ROOT_AUDIT, "LVM volume groups and physical volumes."),
+    Route("GET /nodes/{node}/disks/lvm", lambda call: {"leaf": 0, "children": call.world.nodes[call.node].facts["lvm"]},
+          _ROOT_AUDIT, "LVM volume groups and physical volumes."),
     Route("GET /nodes/{node}/disks/lvmthin", lvmthin, _ROOT_AUDIT, "LVM thin pools."),
     Route("GET /nodes/{node}/disks/zfs", zfs, _ROOT_AUDIT, "ZFS pools."),
     Route("GET /nodes/{node}/disks/zfs/{name}", zfs_pool, _ROOT_AUDIT, "A ZFS pool in detail.", {
         "name": string("The pool.", format="pve-storage-id")}),
     Route("GET /nodes/{node}/network", network, ALL, "Network interfaces.", {"type": enum("Only these.", _IFACES)}),
     Route("GET /nodes/{node}/network/{iface}", interface, _AUDIT, "A network interface."),
-    Route("GET /nodes/{node}/dns", dns, _AUDIT, "DNS settings."),
+    Route("GET /nodes/{node}/dns", lambda call: dict(call.world.nodes[call.node].facts["dns"]),
+          _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
     Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),
     Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
-    Route("GET /nodes/{node}/services", services, _AUDIT, "Services."),
+    Route("GET /nodes/{node}/services",
+          lambda call: [_service_row(call, name, words) for name, words in hardware.SERVICES], _AUDIT, "Services."),
     Route("GET /nodes/{node}/syslog", syslog, perm(NODE, "Sys.Syslog"), "The system log.", {
         "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
         "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),

@@ -80,8 +80,7 @@ CPU = properties({
         "Flags on or off.", pattern=r"[+-]?[a-zA-Z0-9\-_.]+(;[+-]?[a-zA-Z0-9\-_.]+)*"),
     "hidden": boolean("Hide KVM.", default=0), "hv-vendor-id": string("Hyper-V vendor.", pattern="[a-zA-Z0-9]{1,12}"),
     "phys-bits": string("Address bits.", format="pve-phys-bits"),
-    "guest-phys-bits": integer("Address bits seen.", 32, 64),
-    "reported-model": string("Model to report.")})
+    "guest-phys-bits": integer("Address bits seen.", 32, 64), "reported-model": string("Model to report.")})
 BOOT = properties({":legacy": string("Old form.", pattern="[acdn]{1,4}"),
                    "order": string("Devices in order.", format="pve-qm-bootdev-list")})
 MACHINE = properties({
@@ -115,8 +114,7 @@ VGA = properties({":type": enum("Kind of display.",
                                 "virtio virtio-gl vmware", default="std"),
                   "memory": integer("MiB of video memory.", 4, 512), "clipboard": enum("", "vnc")})
 RNG = properties({":source*": enum("Source.", "/dev/urandom /dev/random /dev/hwrng"),
-                  "max_bytes": integer("", default=1024),
-                  "period": integer("", default=1000)})
+                  "max_bytes": integer("", default=1024), "period": integer("", default=1000)})
 NUMA = properties({"cpus*": string("", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"),
                    "hostnodes": string("", pattern=r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"), "memory": number(""),
                    "policy": enum("", "preferred bind interleave")})
@@ -255,16 +253,14 @@ _PRIVILEGES = {
     "qemu": {
         "VM.Config.Disk": "ide sata scsi virtio efidisk tpmstate unused vmstatestorage bootdisk",
         "VM.Config.CPU": "cpu cpulimit cpuunits cores sockets vcpus numa affinity",
-        "VM.Config.Memory": "memory balloon shares hugepages allow-ksm",
-        "VM.Config.Network": "net ipconfig",
+        "VM.Config.Memory": "memory balloon shares hugepages allow-ksm", "VM.Config.Network": "net ipconfig",
         "VM.Config.HWType": "acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio rng bios hostpci usb "
                             "serial virtiofs",
         "VM.Config.Cloudinit": "cicustom cipassword citype ciupgrade ciuser nameserver searchdomain sshkeys",
     },
     "lxc": {
         "VM.Config.Disk": "rootfs mp unused", "VM.Config.CPU": "cores cpulimit cpuunits",
-        "VM.Config.Memory": "memory swap",
-        "VM.Config.Network": "net nameserver searchdomain hostname",
+        "VM.Config.Memory": "memory swap", "VM.Config.Network": "net nameserver searchdomain hostname",
     },
 }
 _OF = {kind: {name: privilege for privilege, names in table.items() for name in names.split()}

@@ -18,8 +18,6 @@ def _ready(call):
     return guest
 
 
-# ---- what happens to a guest
-
 def switch_on(world, guest):
     """A guest runs from now on: what was pending is applied."""
     change.apply_pending(world, guest)
@@ -119,8 +117,6 @@ def _patience(guest, given):
     return int(match.group(1)) if match else 60
 
 
-# ---- HA
-
 def _ha(call, guest, wish):
     """For an HA guest: a task that only files the wish; the cluster fulfils it later. None for others."""
     resource = ha_of(call.world, guest)
@@ -149,10 +145,7 @@ def fulfil(world, guest, resource):
                          lambda task: going_down(world, guest, task, 60, True))
 
 
-# ---- the API
-
 def start(call):
-    """POST .../status/start."""
     guest = _ready(call)
     if guest.kind == "lxc" and guest.running:
         die("CT %d already running" % guest.vmid)
@@ -166,7 +159,6 @@ def begin(call, guest):
 
 
 def stop(call):
-    """POST .../status/stop."""
     guest = _ready(call)
     if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
@@ -186,7 +178,6 @@ def stop(call):
 
 
 def shutdown(call):
-    """POST .../status/shutdown."""
     guest = _ready(call)
     if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
@@ -227,7 +218,6 @@ def reboot(call):
 
 
 def reset(call):
-    """POST .../status/reset."""
     guest = _ready(call)
     if not guest.running:
         die("VM %d not running" % guest.vmid)
@@ -280,7 +270,6 @@ def _state_storage(world, guest):
 
 
 def resume(call):
-    """POST .../status/resume."""
     guest = _ready(call)
     suspended = guest.lock == "suspended"
     if not guest.running and not suspended:
@@ -296,10 +285,7 @@ def resume(call):
     return call.fork("qmresume", guest.vmid, worker)
 
 
-# ---- many at once
-
 def stop_all(call):
-    """POST /nodes/{node}/stopall."""
     ids, world = [int(word) for word in split_list(call.p.get("vms", ""))], call.world
     guests = sorted((guest for guest in world.guests.values() if guest.node == call.node
                      and (not ids or guest.vmid in ids)), key=lambda guest: guest.vmid)

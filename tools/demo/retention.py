@@ -19,8 +19,7 @@ def parse(text):
 
 
 _PERIODS = (("keep-hourly", "%Y-%m-%d %H"), ("keep-daily", "%Y-%m-%d"), ("keep-weekly", "%G-%V"),
-            ("keep-monthly", "%Y-%m"),
-            ("keep-yearly", "%Y"))
+            ("keep-monthly", "%Y-%m"), ("keep-yearly", "%Y"))
 
 
 def marks(storage, node, keep, vmid=None, kind=None):

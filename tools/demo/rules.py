@@ -14,8 +14,6 @@ UNKNOWN = "property is not defined in schema and the schema does not allow addit
 MISSING = "property is missing and it is not optional"
 
 
-# ------------------------------------------------------------------------------------------------------ writing rules
-
 def _rule(kind, words, more):
     rule = {"type": kind, "description": words, "optional": 1}
     rule.update((key.rstrip("_"), value) for key, value in more.items() if value is not None)
@@ -64,8 +62,6 @@ def properties(table):
         result[name.strip(":*")] = rule
     return result
 
-
-# ------------------------------------------------------------------------------------------------------------ formats
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?"
 
@@ -216,8 +212,6 @@ _MORE = {
     "urlencoded": (_like(r"[-%a-zA-Z0-9_.!~*'()]*"), "invalid urlencoded string: {}"),
 }
 
-
-# -------------------------------------------------------------------------------------------------------- the checking
 
 class _Checker(Checker):
     """The port's checks, and those that a registered format makes of a property string as a whole."""

@@ -27,12 +27,14 @@ SCRIPTED = {
     "free -m": "               total        used        free\nMem:     {mib:11d} {used_mib:11d} {free_mib:11d}\n"
                "Swap:              0           0           0\n",
     "ls": "bin\nboot\ndev\netc\nhome\nlib\nopt\nproc\nroot\nrun\nsbin\nsrv\nsys\ntmp\nusr\nvar\n",
-    "lsblk": "NAME   MAJ:MIN RM SIZE RO TYPE MOUNTPOINTS\nsda      8:0    0  32G  0 disk\n`-sda1   8:1    0  32G  0 part /\n",
+    "lsblk": "NAME   MAJ:MIN RM SIZE RO TYPE MOUNTPOINTS\nsda      8:0    0  32G  0 disk\n"
+             "`-sda1   8:1    0  32G  0 part /\n",
     "ps aux": "USER         PID %CPU %MEM COMMAND\nroot           1  0.0  0.3 /sbin/init\n"
               "root         412  0.0  0.2 /usr/sbin/qemu-ga\nroot         598  0.0  0.2 /usr/sbin/sshd -D\n",
     "systemctl --failed": "0 loaded units listed.\n", "systemctl is-system-running": "running\n", "true": "",
 }
-SCRIPTED.update({"free": SCRIPTED["free -m"], "df": SCRIPTED["df -h"], "ls /": SCRIPTED["ls"], "ps": SCRIPTED["ps aux"]})
+SCRIPTED.update({"free": SCRIPTED["free -m"], "df": SCRIPTED["df -h"], "ls /": SCRIPTED["ls"],
+                 "ps": SCRIPTED["ps aux"]})
 _FILES = {
     "/etc/hostname": "{name}\n", "/etc/hosts": "127.0.0.1 localhost\n127.0.1.1 {name}\n",
     "/etc/os-release": 'PRETTY_NAME="{system}"\nID={id}\nVERSION_ID="{version}"\n', "/etc/motd": "Grüße von {name}\n",

@@ -36,13 +36,7 @@ def snapshots(call):
     return rows + [here]
 
 
-def config(call):
-    """GET .../snapshot/{snapname}/config."""
-    return snapshot_conf(_snapshot(call.guest(), call.p["snapname"]))
-
-
 def describe(call):
-    """PUT .../snapshot/{snapname}/config."""
     guest = call.guest()
     guest.check_lock()
     snapshot = _snapshot(guest, call.p["snapname"])
@@ -51,7 +45,6 @@ def describe(call):
 
 
 def create(call):
-    """POST .../snapshot."""
     kind, world = call.kind, call.world
     guest, name = call.guest(), call.p["snapname"]
     if name in RESERVED[kind]:
@@ -76,8 +69,7 @@ def create(call):
             if size > storage.space(guest.node)[2]:
                 die("not enough free space on storage '%s' for the VM state" % storage.name)
         snapshot = {"conf": conf, "time": int(world.t), "description": call.p.get("description", ""),
-                    "parent": guest.parent,
-                    "vmstate": state, "state": "prepare"}
+                    "parent": guest.parent, "vmstate": state, "state": "prepare"}
         guest.snapshots[name] = snapshot
         guest.conf["lock"] = "snapshot"
         # A task killed from here on leaves the lock and the half snapshot behind, as with Proxmox.
@@ -101,7 +93,6 @@ def create(call):
 
 
 def rollback(call):
-    """POST .../snapshot/{snapname}/rollback."""
     kind, world = call.kind, call.world
     guest, name = call.guest(), call.p["snapname"]
     if call.p.get("start"):
@@ -149,7 +140,6 @@ def rollback(call):
 
 
 def delete(call):
-    """DELETE .../snapshot/{snapname}."""
     kind, world = call.kind, call.world
     guest, name = call.guest(), call.p["snapname"]
 
@@ -193,9 +183,9 @@ def _rows(kind, word):
             "force": boolean("Forget it even if the disks fail.")}),
         Route("POST %s/{snapname}/rollback" % path, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
               "Bring a %s back to a snapshot." % word, {"start": boolean("Start it afterwards.", default=0)}),
-        Route("GET %s/{snapname}/config" % path, config,
-              perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"),
-              "Configuration of a snapshot."),
+        Route("GET %s/{snapname}/config" % path,
+              lambda call: snapshot_conf(_snapshot(call.guest(), call.p["snapname"])),
+              perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot."),
         Route("PUT %s/{snapname}/config" % path, describe, _SNAPSHOT, "Change a snapshot's description.", {
             "description": string("The description.")}),
     ]

@@ -29,7 +29,6 @@ def _configuration(storage):
 
 
 def configuration(call):
-    """GET /storage/{storage}."""
     storage = call.world.storages.get(call.p["storage"])
     if storage is None:
         die("storage '%s' does not exist" % call.p["storage"])
@@ -39,8 +38,7 @@ def configuration(call):
 def _row(storage, node, down=False):
     row = {"storage": storage.name, "type": storage.type, "content": ",".join(storage.content),
            "shared": int(storage.shared), "enabled": int(storage.enabled),
-           "active": int(storage.enabled and storage.active),
-           "total": 0, "used": 0, "avail": 0}
+           "active": int(storage.enabled and storage.active), "total": 0, "used": 0, "avail": 0}
     if row["active"]:
         row["total"], row["used"], row["avail"] = storage.space(node)
         if row["total"]:
@@ -67,7 +65,6 @@ def storages(call):
 
 
 def status(call):
-    """GET /nodes/{node}/storage/{storage}/status."""
     storage = call.world.storages.get(call.p["storage"])
     if storage is None:
         die("storage '%s' does not exist" % call.p["storage"])
@@ -80,12 +77,9 @@ def status(call):
 
 
 def rrddata(call):
-    """GET /nodes/{node}/storage/{storage}/rrddata."""
     storage = call.world.storage(call.p["storage"], call.node)
     return lists.storage_series(call.world, storage, call.node, call.p["timeframe"])
 
-
-# ------------------------------------------------------------------------------------------------------------- volumes
 
 def may_see(call, storage, volume):
     """Whether the caller may list a volume (PVE::Storage check_volume_access)."""
@@ -120,7 +114,6 @@ def _volume_row(volume):
 
 
 def content(call):
-    """GET /nodes/{node}/storage/{storage}/content."""
     storage = call.world.online_storage(call.p["storage"], call.node)
     kind = call.p.get("content")
     volumes = sorted(storage.at(call.node).values(), key=lambda volume: volume.volid)
@@ -159,7 +152,6 @@ def _found(call, right):
 
 
 def volume_info(call):
-    """GET /nodes/{node}/storage/{storage}/content/{volume}."""
     storage, volid, volume = _found(call, "read")
     if volume is None:
         die("volume_size_info on '%s' failed" % volid)
@@ -198,7 +190,6 @@ def change_volume(call):
 
 
 def delete_volume(call):
-    """DELETE .../content/{volume}."""
     storage, volid, volume = _found(call, "delete")
 
     def worker(task):
@@ -221,9 +212,6 @@ def delete_volume(call):
                 die("imgdel task failed: %s" % task.status)
             return None
     return upid
-
-
-# ------------------------------------------------------------------------------------------------------------- pruning
 
 
 # ----------------------------------------------------------------------------------------------- downloads and uploads
@@ -249,7 +237,6 @@ def _size_of(url):
 
 
 def download(call):
-    """POST /nodes/{node}/storage/{storage}/download-url."""
     storage = call.world.online_storage(call.p["storage"], call.node)
     url, kind = call.p["url"], call.p["content"]
     volid, fmt = _target(call, storage, kind, call.p["filename"])
@@ -283,10 +270,8 @@ def download(call):
 
 
 def appliances(call):
-    """GET /nodes/{node}/aplinfo."""
     return [{"template": name, "package": name.partition("_")[0], "os": system, "version": version,
-             "headline": headline,
-             "section": "system", "type": "lxc", "architecture": "amd64",
+             "headline": headline, "section": "system", "type": "lxc", "architecture": "amd64",
              "source": "http://download.proxmox.com/images/system/",
              "location": "http://download.proxmox.com/images/system/" + name, "description": headline + "\n",
              "infopage": "https://linuxcontainers.org", "manageurl": "", "sha512sum": digest * 8}
@@ -294,7 +279,6 @@ def appliances(call):
 
 
 def download_appliance(call):
-    """POST /nodes/{node}/aplinfo."""
     name = call.p["template"]
     if name not in [row[0] for row in hardware.APPLIANCES]:
         bad(template="no such template")

@@ -54,7 +54,6 @@ def _task(call):
 
 
 def status(call):
-    """GET /nodes/{node}/tasks/{upid}/status."""
     task = _task(call)
     row = task.facts()
     row["status"] = "running" if task.running else "stopped"
@@ -64,7 +63,6 @@ def status(call):
 
 
 def log(call):
-    """GET /nodes/{node}/tasks/{upid}/log."""
     task = _task(call)
     lines = list(task.log) or ["no content"]
     start, limit = call.p.get("start", 0), call.p.get("limit", 50)
@@ -73,7 +71,6 @@ def log(call):
 
 
 def stop(call):
-    """DELETE /nodes/{node}/tasks/{upid}."""
     task = call.world.tasks.find(call.p["upid"], call.node)
     if task.user != call.user and not ("!" not in call.user and task.user.startswith(call.user + "!")):
         call.need("/nodes/" + call.node, "Sys.Modify")

@@ -1,6 +1,7 @@
 """The API viewer's file apidoc.js, made from the demo's own table: the schema of exactly what the demo does."""
 import gzip
 import json
+import re
 from email.utils import formatdate, parsedate_to_datetime
 
 from tools.demo.wire import headers_of
@@ -50,7 +51,10 @@ def _finish(level):
 
 
 def _info(route):
-    info = {"name": route.handler.__name__, "method": route.verb, "description": route.words, "allowtoken": 1,
+    name = route.handler.__name__
+    if not name.isidentifier():                         # a lambda: the last word of the path
+        name = re.findall(r"/(\w+)(?=$|[/{])", route.template.replace("-", "_"))[-1]
+    info = {"name": name, "method": route.verb, "description": route.words, "allowtoken": 1,
             "parameters": {"additionalProperties": 0, "properties": {
                 key: _typetext(rule) for key, rule in sorted(route.rules.items())}},
             "returns": route.returns or {"type": "any"}}

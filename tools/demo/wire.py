@@ -13,7 +13,6 @@ from tools.demo.rules import check_parameters, integer, properties, string
 
 LARGEST_FORM = 512 * 1024
 
-# --------------------------------------------------------------------------------------------------------------- rights
 
 ALL, ROOT = {"user": "all"}, None
 
@@ -32,23 +31,16 @@ VM, NODE = "/vms/{vmid}", "/nodes/{node}"
 
 #: Parameters of paths, one rule for each name.
 PATH_RULES = {
-    "node": string("The node.", format="pve-node"),
-    "vmid": integer("The guest.", 100, 999999999, format="pve-vmid"),
+    "node": string("The node.", format="pve-node"), "vmid": integer("The guest.", 100, 999999999, format="pve-vmid"),
     "storage": string("The storage.", format="pve-storage-id"),
-    "snapname": string("The snapshot.", format="pve-configid", maxLength=40),
-    "volume": string("The volume."),
-    "upid": string("The task."),
-    "iface": string("The interface.", format="pve-iface", minLength=2, maxLength=20),
+    "snapname": string("The snapshot.", format="pve-configid", maxLength=40), "volume": string("The volume."),
+    "upid": string("The task."), "iface": string("The interface.", format="pve-iface", minLength=2, maxLength=20),
     "sid": string("The HA resource.", format="pve-ha-resource-or-vm-id"),
-    "id": string("The id.", format="pve-configid"),
-    "poolid": string("The pool.", format="pve-poolid"),
+    "id": string("The id.", format="pve-configid"), "poolid": string("The pool.", format="pve-poolid"),
     "userid": string("The user.", format="pve-userid", maxLength=64),
     "tokenid": string("The token.", pattern=r"[A-Za-z][A-Za-z0-9\.\-_]+"),
-    "roleid": string("The role.", format="pve-roleid"),
-    "groupid": string("The group.", format="pve-groupid"),
-    "pos": integer("Place of the rule.", 0),
-    "service": string("The service."),
-    "name": string("The name."),
+    "roleid": string("The role.", format="pve-roleid"), "groupid": string("The group.", format="pve-groupid"),
+    "pos": integer("Place of the rule.", 0), "service": string("The service."), "name": string("The name."),
 }
 
 
@@ -191,8 +183,6 @@ def forbid(what):
     raise Refusal(403, "Permission check failed" + (" (%s)" % what if what else "") + "\n")
 
 
-# ------------------------------------------------------------------------------------------------------- request parts
-
 class Plain(Exception):
     """An answer that never reached the API: status and reason only, `body` text or nothing."""
 
@@ -250,8 +240,6 @@ def read_parameters(verb, query, headers, body):
     params.pop("_dc", None)
     return params
 
-
-# -------------------------------------------------------------------------------------------------------------- replies
 
 def headers_of(kind, length, close):
     """The headers pveproxy sends."""

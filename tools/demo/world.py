@@ -60,14 +60,11 @@ def _storages(world):
         Storage("scratch", "dir", "images,rootdir,backup", {"pve3": 8 * GIB}, nodes=["pve3"], base=7800 * MIB,
                 path="/mnt/scratch", **{"prune-backups": "keep-last=1"}),
         Storage("old-nas", "nfs", "backup", 4 * TIB, shared=True, active=False, server="10.0.40.9",
-                export="/export/old",
-                path="/mnt/pve/old-nas"),
+                export="/export/old", path="/mnt/pve/old-nas"),
         Storage("archive", "dir", "backup", 0, shared=True, enabled=False, path="/mnt/archive"),
     ):
         world.storages[storage.name] = storage
 
-
-# -------------------------------------------------------------------------------------------------------------- guests
 
 def _add(world, guest):
     """Register a guest and make the volumes its configuration and snapshots name."""
@@ -107,8 +104,7 @@ def _nic(number, bridge="vmbr0", rest=",firewall=1"):
 
 
 _DEBIAN = {"id": "debian", "name": "Debian GNU/Linux", "pretty-name": "Debian GNU/Linux 13 (trixie)",
-           "version": "13 (trixie)",
-           "version-id": "13", "kernel-release": "6.12.48+deb13-amd64", "machine": "x86_64",
+           "version": "13 (trixie)", "version-id": "13", "kernel-release": "6.12.48+deb13-amd64", "machine": "x86_64",
            "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"}
 _UBUNTU = {"id": "ubuntu", "name": "Ubuntu", "pretty-name": "Ubuntu 24.04.3 LTS",
            "version": "24.04.3 LTS (Noble Numbat)",
@@ -117,8 +113,7 @@ _UBUNTU = {"id": "ubuntu", "name": "Ubuntu", "pretty-name": "Ubuntu 24.04.3 LTS"
 _WINDOWS = {"id": "mswindows", "name": "Microsoft Windows", "pretty-name": "Windows 11 Pro",
             "version": "Microsoft Windows 11",
             "version-id": "11", "kernel-release": "26100", "kernel-version": "10.0", "machine": "x86_64",
-            "variant": "client",
-            "variant-id": "client"}
+            "variant": "client", "variant-id": "client"}
 
 
 def _snapshot(guest, name, ago, t, description="", parent=None, vmstate=None, **changes):
@@ -169,14 +164,12 @@ def _vms(world):
     _vm(world, 103, "pve3", {
         "name": "mon01", "cores": 2, "memory": "3072", "scsi0": "local-lvm:vm-103-disk-0,size=20G", "agent": "1",
         "net0": _nic(0x130), "tags": "infra"}, running=True, paused=True, since=t - 3.3 * DAY, cpu=0.0, mem=0.7,
-        rate=0.0,
-        os=_UBUNTU, ips=[("ens18", ["10.0.0.103/24"])])
+        rate=0.0, os=_UBUNTU, ips=[("ens18", ["10.0.0.103/24"])])
 
     _vm(world, 104, "pve1", {
         "name": "mail", "cores": 2, "memory": "6144", "onboot": 1, "tags": "mail;prod", "agent": "1",
         "scsi0": "san:vm-104-disk-0,iothread=1,size=60G", "net0": _nic(0x140)}, running=True, since=t - 20.2 * DAY,
-        cpu=0.06,
-        mem=0.55, rate=90000.0, os=_UBUNTU, ips=[("ens18", ["10.0.0.104/24"])])
+        cpu=0.06, mem=0.55, rate=90000.0, os=_UBUNTU, ips=[("ens18", ["10.0.0.104/24"])])
 
     ci = _vm(world, 105, "pve3", {
         "name": "ci01", "agent": "1", "cores": 2, "memory": "4096", "tags": "ci", "ciuser": "ci",
@@ -194,15 +187,13 @@ def _vms(world):
 
     _vm(world, 107, "pve3", {
         "name": "lab", "memory": "1024", "cores": 1, "scsihw": "virtio-scsi-pci",
-        "scsi0": "local-lvm:vm-107-disk-0,size=8G",
-        "net0": _nic(0x170, "vmbr1", "")}, os=_DEBIAN)
+        "scsi0": "local-lvm:vm-107-disk-0,size=8G", "net0": _nic(0x170, "vmbr1", "")}, os=_DEBIAN)
 
     _vm(world, 108, "pve1", {
         "name": "legacy", "memory": "2048", "cores": 2, "sockets": 2, "cpu": "kvm64", "boot": "order=ide0;net0",
         "scsihw": "lsi",
         "ide0": "nas:108/vm-108-disk-0.qcow2,size=16G", "net0": "rtl8139=BC:24:11:00:01:80,bridge=vmbr0",
-        "ostype": "w2k8"},
-        running=True, since=t - 41.0 * DAY, cpu=0.02, mem=0.72, rate=4000.0, deaf=True)
+        "ostype": "w2k8"}, running=True, since=t - 41.0 * DAY, cpu=0.02, mem=0.72, rate=4000.0, deaf=True)
 
     _vm(world, 9000, "pve1", {
         "name": "debian-13-template", "template": 1, "agent": "1", "memory": "2048", "ciuser": "admin",
@@ -240,8 +231,7 @@ def _containers(world):
         "hostname": "files", "cores": 2, "memory": 2048, "onboot": 1, "ostype": "ubuntu",
         "net0": _veth(0x20, rest=",gw=10.0.0.1,ip=10.0.0.82/24"), "rootfs": "tank:subvol-202-disk-0,size=16G",
         "mp0": "tank:subvol-202-disk-1,mp=/srv,size=1T"}, running=True, since=t - 40.9 * DAY, cpu=0.03, mem=0.52,
-        rate=250000.0,
-        ips=[("eth0", ["10.0.0.82/24"])])
+        rate=250000.0, ips=[("eth0", ["10.0.0.82/24"])])
     _snapshot(files, "weekly-1", 14 * DAY, t, "first\n")
     _snapshot(files, "weekly-2", 7 * DAY, t, "second\n", "weekly-1")
     dev = _ct(world, 203, "pve3", {
@@ -259,8 +249,6 @@ def _containers(world):
         "hostname": "debian-13-ct", "template": 1, "net0": _veth(0x90), "rootfs": "local-lvm:base-9100-disk-0,size=4G",
         "tags": "template"})
 
-
-# ------------------------------------------------------------------------------------------------------------ contents
 
 def stamp(epoch, form="%Y_%m_%d-%H_%M_%S"):
     """`epoch` as the UTC date Proxmox puts into an archive's name."""
@@ -316,8 +304,7 @@ def _contents(world):
                                         % (days, int(epoch) + 9000)},
                           encrypted="aa:4f:10:d3:6b:71:0c:25" if vmid == 101 else None)
     backup_volume(world, nas, world.guests[100], t - 62 * DAY, 3980000000,
-                  notes="before the move to nginx\nkeep until 2027",
-                  protected=True)
+                  notes="before the move to nginx\nkeep until 2027", protected=True)
     backup_volume(world, local, world.guests[203], t - 20 * DAY, 212000000, notes="dev, clean")
     backup_volume(world, local, world.guests[107], t - 33 * DAY, 640000000, compress="gz")
     for storage in (nas, local):
@@ -327,19 +314,15 @@ def _contents(world):
                     volume.facts.pop("encrypted", None)
 
 
-# ------------------------------------------------------------------------------------------------- cluster and history
-
 def _cluster(world):
     t = world.t
     world.pools.update(production={"comment": "what customers see", "vms": [100, 101, 104, 201], "storages": []},
                        lab={"comment": "", "vms": [107, 203], "storages": ["scratch"]})
     world.ha["resources"] = {
         "vm:104": {"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1,
-                   "failback": 1,
-                   "comment": "mail must run"}}
+                   "failback": 1, "comment": "mail must run"}}
     world.ha["rules"] = {"keep-mail": {"rule": "keep-mail", "type": "node-affinity", "nodes": "pve1:2,pve2:1",
-                                       "strict": 0,
-                                       "resources": "vm:104", "order": 1}}
+                                       "strict": 0, "resources": "vm:104", "order": 1}}
     world.backup_jobs["backup-nightly"] = {
         "id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "21:00", "storage": "nas",
         "mode": "snapshot",
@@ -347,23 +330,19 @@ def _cluster(world):
         "notes-template": "{{guestname}}", "notification-mode": "notification-system", "comment": "web and proxy"}
     world.backup_jobs["backup-pool"] = {
         "id": "backup-pool", "type": "vzdump", "enabled": 1, "schedule": "mon..fri 02:30", "storage": "pbs",
-        "mode": "snapshot",
-        "vmid": "101,104,200", "notes-template": "{{guestname}}", "mailnotification": "failure",
+        "mode": "snapshot", "vmid": "101,104,200", "notes-template": "{{guestname}}", "mailnotification": "failure",
         "mailto": "root@example.com"}
     world.backup_jobs["backup-old"] = {
         "id": "backup-old", "type": "vzdump", "enabled": 0, "schedule": "sun 04:00", "storage": "old-nas",
-        "mode": "stop", "all": 1,
-        "exclude": "9000,9100"}
+        "mode": "stop", "all": 1, "exclude": "9000,9100"}
     world.replication["202-0"] = {"id": "202-0", "guest": 202, "jobnum": 0, "type": "local", "source": "pve2",
                                   "target": "pve1",
                                   "schedule": "*/15", "disable": 0, "last_sync": t - 640, "last_try": t - 640,
-                                  "duration": 4.81,
-                                  "fail_count": 0}
+                                  "duration": 4.81, "fail_count": 0}
     world.replication["101-0"] = {"id": "101-0", "guest": 101, "jobnum": 0, "type": "local", "source": "pve2",
                                   "target": "pve3",
                                   "schedule": "*/30", "disable": 0, "last_sync": t - 3 * DAY, "last_try": t - 1500,
-                                  "duration": 2.2,
-                                  "fail_count": 6, "error": "command 'zfs recv' failed: exit code 1"}
+                                  "duration": 2.2, "fail_count": 6, "error": "command 'zfs recv' failed: exit code 1"}
     world.firewall.update(
         cluster={"options": {"enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT"}, "rules": [
             {"type": "in", "action": "ACCEPT", "enable": 1, "source": "10.0.0.0/24", "proto": "tcp", "dport": "8006",
@@ -461,5 +440,4 @@ def _history(world):
         (0.1 * DAY, "pve1", "pvedaemon", "<root@pam!demo> successful auth for user 'root@pam'", 6),
     ):
         world.cluster_log.append({"uid": world.count("log"), "time": int(t - ago), "node": node, "tag": tag,
-                                  "pid": 1200,
-                                  "pri": pri, "user": "root@pam", "msg": text})
+                                  "pid": 1200, "pri": pri, "user": "root@pam", "msg": text})
