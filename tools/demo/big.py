@@ -49,10 +49,8 @@ def build(world, count):
                                    rate=1000.0 * (number % 29), filled=(2 + number % 5) * GIB)
         thin.at(node)[volid] = Volume(volid, content, size * GIB, vmid=vmid, ctime=int(t) - 864000,
                                       used=(2 + number % 5) * GIB)
-    world.sdn.update(zones={"localnetwork": {"zone": "localnetwork", "type": "localnetwork"}}, vnets={}, subnets={})
+    world.sdn.update(zones={"localnetwork": {"zone": "localnetwork", "type": "localnetwork"}}, vnets={})
     world.access.update(users={"root@pam": {"enable": 1, "expire": 0, "tokens": {"demo": {"privsep": 0, "expire": 0}}}},
-                        groups={}, roles={}, acl=[], domains=[{"realm": "pam", "type": "pam",
-                                                    "comment": "Linux PAM standard authentication"}])
+                        groups={}, roles={}, acl=[])
     world.ha.update(resources={}, rules={})
-    world.firewall.update(cluster={"options": {}, "rules": [], "groups": {}, "aliases": {}, "ipset": {}})
-    world.datacenter.update(keyboard="en-us")
+    world.firewall.update(cluster={"options": {}, "rules": [], "groups": [], "ipset": []})

@@ -23,8 +23,6 @@ _CONTROL = ("node", "vmid", "delete", "revert", "digest", "force", "background_d
 def _wishes(call, kind):
     """(values to set, options to delete, options to revert), with the checks of the two API methods' first lines."""
     p = call.p
-    if p.get("skiplock"):
-        bad(skiplock="Only root may use this option.")
     known = options.OPTIONS[kind]
     values = {key: int(value) if isinstance(value, bool) else value for key, value in p.items() if key not in _CONTROL}
     if "cdrom" in values:
@@ -53,15 +51,7 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
     conf = guest.wanted() if guest else {}
     for key in list(values) + deletes + reverts:
         text = str(values.get(key, ""))
-        base = key.rstrip("0123456789")
-        if key in options.ROOT_ONLY[kind]:
-            die("only root can set '%s' config" % key)
-        if kind == "qemu" and base in ("hostpci", "usb", "serial") and key != base:
-            if text and not (text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
-                die("only root can set '%s' config for %s"
-                    % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
-        if kind == "lxc" and base == "dev" and key != base:
-            forbid("configuring device passthrough is only allowed for root@pam")
+        check_root_only(kind, key, text)
         if kind == "lxc" and key == "features":
             _check_features(guest, text)
         if kind == "lxc" and key == "unprivileged" and key in values:
@@ -77,6 +67,19 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
                 drives.check_bridge(call, kind, conf[key])
             if key in values:
                 drives.check_bridge(call, kind, values[key])
+
+
+def check_root_only(kind, key, text):
+    """Refuse an option, or a value of it (""; it goes), that only root@pam may set."""
+    base = key.rstrip("0123456789")
+    if key in options.ROOT_ONLY[kind]:
+        die("only root can set '%s' config" % key)
+    if kind == "qemu" and base in ("hostpci", "usb", "serial") and key != base and text and not (
+            text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
+        die("only root can set '%s' config for %s"
+            % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
+    if kind == "lxc" and base == "dev" and key != base:
+        forbid("configuring device passthrough is only allowed for root@pam")
 
 
 def _is_cdrom_now(conf, key, rule):
@@ -96,14 +99,12 @@ def _check_features(guest, text):
 def change_vm(call):
     """PUT and POST .../qemu/{vmid}/config: at once, or as a task."""
     world = call.world
-    values, deletes, reverts = _wishes(call, "qemu")
     guest = call.guest()
+    values, deletes, reverts = _wishes(call, "qemu")
     _check_rights(call, "qemu", guest, values, deletes, reverts)
     for key in values:
         if disk_rule("qemu", key):
             drives.check_drive_access(call, key, values[key], guest.vmid)
-    if call.p.get("digest") and call.p["digest"] != guest.digest:
-        die("checksum mismatch (file change by other user?)")
     guest.check_lock()
     for key in reverts:
         _revert(world, guest, key)
@@ -181,20 +182,12 @@ def _plan(world, guest, values, deletes, force, say, warn):
             if old is not None:
                 drives.detach(world, guest, key, old)
             value = drives.make_drive(world, guest, key, value, say)
-        elif re.match(r"net\d+$", key):
-            value = drives.net_for(world, "qemu", value)
         elif key == "boot":
             for name in str(value).rpartition("order=")[2].split(";") if "order=" in str(value) else ():
                 if name not in guest.wanted() and name not in values:
                     die("invalid bootorder: device '%s' does not exist'" % name)
-        elif key == "vmgenid" and str(value) == "1":
-            value = world.uuid()
-        elif key == "cipassword":
-            value = "**********"
-        elif key == "description":
-            value = _description(value)
-        elif key == "tags":
-            value = _tags(value)
+        else:
+            value = stored(world, "qemu", key, value)
         guest.pending[key] = value
         guest.forced.discard(key)
     for key in [key for key,
@@ -202,12 +195,17 @@ def _plan(world, guest, values, deletes, force, say, warn):
         del guest.pending[key]
 
 
-def _description(text):
-    return text if text.endswith("\n") else text + "\n"
-
-
-def _tags(text):
-    return ";".join(sorted(set(split_list(text)), key=str.lower))
+def stored(world, kind, key, value):
+    """An option's value as Proxmox writes it down."""
+    if re.match(r"net\d+$", key):
+        return drives.net_for(world, kind, value)
+    if key == "description":
+        return value if value.endswith("\n") else value + "\n"
+    if key == "tags":
+        return ";".join(sorted(set(split_list(value)), key=str.lower))
+    if key == "cipassword":
+        return "**********"
+    return world.uuid() if key == "vmgenid" and str(value) == "1" else value
 
 
 def apply_pending(world, guest):
@@ -315,8 +313,8 @@ def _drive_live(guest, key, value, features):
 def change_container(call):
     """PUT .../lxc/{vmid}/config: always at once."""
     world = call.world
-    values, deletes, reverts = _wishes(call, "lxc")
     guest = call.guest()
+    values, deletes, reverts = _wishes(call, "lxc")
     _check_rights(call, "lxc", guest, values, deletes, reverts)
     for key in deletes:
         if key == "rootfs":
@@ -324,8 +322,6 @@ def change_container(call):
     for key in values:
         if disk_rule("lxc", key) and not key.startswith("unused"):
             drives.check_mount_access(call, key, values[key], guest.vmid)
-    if call.p.get("digest") and call.p["digest"] != guest.digest:
-        die("detected modified configuration - file changed by other user? Try again.")
     guest.check_lock()
     for key in reverts:
         guest.pending.pop(key, None)
@@ -347,12 +343,8 @@ def change_container(call):
             value = drives.spare(world, guest, value)
         elif disk_rule("lxc", key):
             value = drives.make_mount(world, guest, key, value)
-        elif re.match(r"net\d+$", key):
-            value = drives.net_for(world, "lxc", value)
-        elif key == "description":
-            value = _description(value)
-        elif key == "tags":
-            value = _tags(value)
+        else:
+            value = stored(world, "lxc", key, value)
         guest.pending[key] = value
     if not guest.running:
         apply_pending(world, guest)

@@ -66,7 +66,7 @@ def clone(call):
                 copy["name"] = ("Copy-of-VM-%s"
                                 % guest.conf["name"]) if guest.conf.get("name") else "Copy-of-VM-%d" % guest.vmid
             if "description" in p:
-                copy["description"] = change._description(p["description"])
+                copy["description"] = change.stored(world, kind, "description", p["description"])
             _unique(world, copy)
             if kind == "qemu":
                 copy["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t

@@ -2,7 +2,7 @@
 import re
 
 from tools.demo import disks, drives, options
-from tools.demo.change import _check_features, _description, _tags
+from tools.demo.change import _check_features, check_root_only, stored
 from tools.demo.guests import ha_of
 from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, size_bytes
 from tools.demo.power import begin, switch_off
@@ -32,8 +32,7 @@ def _taken(world, vmid, node, words):
 def _into_pool(call, vmid):
     """Put a new guest into the pool and under HA, as asked for."""
     if call.p.get("ha-managed"):
-        guest = call.world.guests[vmid]
-        sid = "%s:%d" % ("vm" if guest.kind == "qemu" else "ct", vmid)
+        sid = call.world.guests[vmid].sid
         call.world.ha["resources"][sid] = {"sid": sid, "type": sid[:2], "max_restart": 1, "max_relocate": 1,
                                            "state": "started" if call.p.get("start") else "stopped"}
     if call.p.get("pool"):
@@ -66,7 +65,7 @@ def forget(world, guest, purge=True):
             ids = [word for word in str(job.get("vmid", "")).split(",") if word and word != str(guest.vmid)]
             if job.get("vmid"):
                 job["vmid"] = ",".join(ids)
-        world.ha["resources"].pop("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid), None)
+        world.ha["resources"].pop(guest.sid, None)
 
 
 def create_vm(call):
@@ -76,8 +75,8 @@ def create_vm(call):
     if call.p.get("archive"):
         return _restore_vm(call)
     values = _options(call)
-    _root_only("qemu", values)
     for key in values:
+        check_root_only("qemu", key, str(values[key]))
         if re.match(r"net\d+$", key):
             drives.check_bridge(call, "qemu", values[key])
         if disk_rule("qemu", key):
@@ -98,7 +97,7 @@ def create_vm(call):
                     conf[key] = drives.make_drive(world, guest, key, values[key], task.say, call.p.get("storage"), made)
             for key, value in values.items():
                 if key not in conf:
-                    conf[key] = _stored(world, "qemu", key, value)
+                    conf[key] = stored(world, "qemu", key, value)
             conf.setdefault("boot", _boot_order(conf))
             conf.setdefault("memory", "512")
             conf.setdefault("cores", 1)
@@ -133,38 +132,12 @@ def _may_create_vm(call):
     forbid("/vms/%d, VM.Allocate" % vmid)
 
 
-def _root_only(kind, values):
-    for key in values:
-        if key in options.ROOT_ONLY[kind]:
-            die("only root can set '%s' config" % key)
-        base = key.rstrip("0123456789")
-        text = str(values[key])
-        if kind == "qemu" and base in ("hostpci", "usb", "serial") and not (
-                text == "socket" or text.startswith(("spice", "host=spice")) or "mapping=" in text):
-            die("only root can set '%s' config for %s"
-                % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
-
-
 def _need_option(call, kind, key):
     """The privilege for an option of a guest to be made: on it, or on its pool."""
     privilege = options.privilege_of(kind, key)
     if call.p.get("pool") and call.may("/pool/" + call.p["pool"], privilege):
         return
     call.need("/vms/%d" % call.p["vmid"], privilege)
-
-
-def _stored(world, kind, key, value):
-    if re.match(r"net\d+$", key):
-        return drives.net_for(world, kind, value)
-    if key == "description":
-        return _description(value)
-    if key == "tags":
-        return _tags(value)
-    if key == "cipassword":
-        return "**********"
-    if key == "vmgenid" and str(value) == "1":
-        return world.uuid()
-    return value
 
 
 def _boot_order(conf):
@@ -214,7 +187,8 @@ def _restore_vm(call):
         if disk_rule("qemu", key) and not drives.is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
             bad(**{key: "option conflicts with option 'archive'"})
         _need_option(call, "qemu", key)
-    _root_only("qemu", values)
+    for key in values:
+        check_root_only("qemu", key, str(values[key]))
     source, volume, volid = _archive(call)
     if call.p.get("live-restore") and source.type != "pbs":
         die("live-restore is only compatible with backup images from a Proxmox Backup Server")
@@ -285,7 +259,7 @@ def _restore_vm(call):
         if call.p.get("unique"):
             _unique(world, conf)
         for key, value in values.items():
-            conf[key] = _stored(world, "qemu", key, value)
+            conf[key] = stored(world, "qemu", key, value)
         conf.pop("template", None)
         guest.conf.clear()
         guest.conf.update(conf)
@@ -320,21 +294,19 @@ def create_container(call):
     if call.p.get("pool") is not None and call.p["pool"] not in world.pools:
         die("pool '%s' does not exist" % call.p["pool"])
     values = _options(call)
-    _root_only("lxc", values)
     unprivileged = bool(values.get("unprivileged", world.major >= 9))
     if not restore:
         values["unprivileged"] = int(unprivileged)
         if not unprivileged and world.major >= 9:
             call.need("/", "Sys.Modify")
     for key in values:
+        check_root_only("lxc", key, str(values[key]))
         if key != "unprivileged":
             _need_option(call, "lxc", key)
         if key.startswith("net") and key[3:].isdigit():
             drives.check_bridge(call, "lxc", values[key])
         if key == "features":
             _check_features(None, str(values[key]))
-        if re.match(r"dev\d+$", key):
-            forbid("configuring device passthrough is only allowed for root@pam")
     if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
         die("SSH public key validation error: invalid key")
     source, volume, volid = _archive(call, ("backup",) if restore else ("vztmpl",))
@@ -396,7 +368,7 @@ def create_container(call):
                 conf.setdefault(key, value)
         for key, value in values.items():
             if not disk_rule("lxc", key):
-                conf[key] = _stored(world, "lxc", key, value)
+                conf[key] = stored(world, "lxc", key, value)
         if not restore:
             conf.setdefault("ostype", _ostype(volid))
             conf.setdefault("arch", "amd64")
@@ -451,22 +423,14 @@ def _container_volumes(world, guest, saved, values, mounts, default, call, made)
 def delete(call):
     kind = call.kind
     guest, world = call.guest(), call.world
-    if call.p.get("skiplock"):
-        bad(skiplock="Only root may use this option.")
     purge = call.p.get("purge")
     resource = ha_of(world, guest)
-    if kind == "qemu":
-        guest.check_protection("can't remove VM %d" % guest.vmid)
-        if resource and not purge:
-            die("unable to remove VM %d - used in HA resources and purge parameter not set." % guest.vmid)
-        if guest.running:
-            die("VM %d is running - destroy failed" % guest.vmid)
-    else:
-        guest.check_protection("can't remove CT %d" % guest.vmid)
-        if resource and not purge:
-            die("unable to remove CT %d - used in HA resources and purge parameter not set." % guest.vmid)
-        if guest.running and not call.p.get("force"):
-            die("unable to destroy CT %d - container is running" % guest.vmid)
+    guest.check_protection("can't remove %s %d" % (guest.what, guest.vmid))
+    if resource and not purge:
+        die("unable to remove %s %d - used in HA resources and purge parameter not set." % (guest.what, guest.vmid))
+    if guest.running and not call.p.get("force"):
+        die(("VM %d is running - destroy failed" if kind == "qemu" else
+             "unable to destroy CT %d - container is running") % guest.vmid)
     jobs = [name for name, job in world.replication.items() if job["guest"] == guest.vmid]
     if jobs and not purge:
         die("There is a replication job '%s' for guest '%d' - Please remove that first." % (jobs[0], guest.vmid))

@@ -37,13 +37,8 @@ def resize(call):
     kind = call.kind
     guest, world = call.guest(), call.world
     key, wanted = call.p["disk"], call.p["size"]
-    if call.p.get("skiplock"):
-        bad(skiplock="Only root may use this option.")
 
     def check():
-        if call.p.get("digest") and call.p["digest"] != guest.digest:
-            die("checksum mismatch (file change by other user?)" if kind == "qemu" else
-                "detected modified configuration - file changed by other user? Try again.")
         guest.check_lock()
         parts = _parts(guest, key)
         if parts is None:
@@ -151,8 +146,6 @@ def copy_volume(world, guest, volume, storage, fmt=None):
 def move_disk(call):
     world, guest = call.world, call.guest()
     key = call.p["disk"]
-    if call.p.get("digest") and call.p["digest"] != guest.digest:
-        die("checksum mismatch (file change by other user?)")
     guest.check_lock()
     if call.p.get("storage") is None:
         bad(storage="missing 'storage' or 'target-vmid'")
@@ -216,8 +209,6 @@ def move_volume(call):
     name = call.p["storage"]
     call.need("/storage/" + name, "Datastore.AllocateSpace")
     guest.check_lock()
-    if call.p.get("digest") and call.p["digest"] != guest.digest:
-        die("detected modified configuration - file changed by other user? Try again.")
     if guest.running:
         die("cannot move volumes of a running container")
     parts = _parts(guest, key)

@@ -30,7 +30,7 @@ def _list_row(world, guest, full=False):
 
 def ha_of(world, guest):
     """The HA entry of a guest, or None."""
-    return world.ha.get("resources", {}).get("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid))
+    return world.ha.get("resources", {}).get(guest.sid)
 
 
 def current(call):

@@ -14,7 +14,7 @@ def _sid(call, sid):
         guest = call.world.guests.get(int(sid))
         if guest is None:
             die("no such resource '%s'" % sid)
-        return "%s:%s" % ("vm" if guest.kind == "qemu" else "ct", sid)
+        return guest.sid
     return sid
 
 

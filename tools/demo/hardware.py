@@ -84,11 +84,7 @@ Temperature:                        %d Celsius
 Available Spare:                    100%%
 Available Spare Threshold:          10%%
 Percentage Used:                    %d%%
-Data Units Read:                    48,211,904 [24.6 TB]
 Data Units Written:                 63,905,318 [32.7 TB]
-Host Read Commands:                 871,204,551
-Host Write Commands:                1,402,118,903
-Controller Busy Time:               4,120
 Power Cycles:                       39
 Power On Hours:                     14,208
 Unsafe Shutdowns:                   7
@@ -233,39 +229,22 @@ UPDATES = [
     ("openssh-server", "net", "secure shell (SSH) server, for secure access from remote machines", "1:10.0p1-7",
      "1:10.0p1-7+deb13u1"),
 ]
-VERSIONS = [
-    ("proxmox-ve", "9.1.0"), ("pve-manager", "9.1.1"), ("pve-kernel-helper", "9.0.4"), ("ceph-fuse", "19.2.3-pve2"),
-    ("corosync", "3.1.9-pve2"), ("libpve-storage-perl", "9.0.18"), ("lxc-pve", "6.0.5-3"),
-    ("proxmox-backup-client", "4.0.20-1"),
-    ("pve-cluster", "9.0.6"), ("pve-container", "6.0.17"), ("pve-docs", "9.1.0"), ("pve-firewall", "6.0.4"),
-    ("pve-ha-manager", "5.0.8"), ("pve-qemu-kvm", "10.1.2-1"), ("qemu-server", "9.1.0"),
-    ("zfsutils-linux", "2.3.4-pve1"),
-]
+VERSIONS = [("proxmox-ve", "9.1.0"), ("pve-manager", "9.1.1"), ("corosync", "3.1.9-pve2"), ("pve-container", "6.0.17"),
+            ("pve-qemu-kvm", "10.1.2-1"), ("qemu-server", "9.1.0"), ("zfsutils-linux", "2.3.4-pve1")]
 #: (service, description)
 SERVICES = [
-    ("lxcfs", "FUSE filesystem for LXC"),
-    ("qmeventd", "PVE Qemu Event Daemon"),
-    ("pve-lxc-syscalld", "Proxmox VE LXC Syscall Daemon"),
-    ("systemd-timesyncd", "Network Time Synchronization"),
-    ("chrony", "chrony, an NTP client/server"),
-    ("corosync", "Corosync Cluster Engine"),
+    ("lxcfs", "FUSE filesystem for LXC"), ("qmeventd", "PVE Qemu Event Daemon"),
+    ("pve-lxc-syscalld", "Proxmox VE LXC Syscall Daemon"), ("systemd-timesyncd", "Network Time Synchronization"),
+    ("chrony", "chrony, an NTP client/server"), ("corosync", "Corosync Cluster Engine"),
     ("cron", "Regular background program processing daemon"),
-    ("ksmtuned", "Kernel Samepage Merging (KSM) Tuning Daemon"),
-    ("postfix", "Postfix Mail Transport Agent"),
-    ("proxmox-firewall", "Proxmox nftables firewall"),
-    ("pve-cluster", "The Proxmox VE cluster filesystem"),
-    ("pve-firewall", "Proxmox VE firewall"),
-    ("pve-ha-crm", "PVE Cluster HA Resource Manager Daemon"),
-    ("pve-ha-lrm", "PVE Local HA Resource Manager Daemon"),
-    ("pvedaemon", "PVE API Daemon"),
-    ("pvefw-logger", "Proxmox VE firewall logger"),
-    ("pveproxy", "PVE API Proxy Server"),
-    ("pvescheduler", "Proxmox VE scheduler"),
-    ("pvestatd", "PVE Status Daemon"),
-    ("spiceproxy", "PVE SPICE Proxy Server"),
-    ("sshd", "OpenBSD Secure Shell server"),
-    ("syslog", "System Logging Service"),
-    ("systemd-journald", "Journal Service"),
+    ("ksmtuned", "Kernel Samepage Merging (KSM) Tuning Daemon"), ("postfix", "Postfix Mail Transport Agent"),
+    ("proxmox-firewall", "Proxmox nftables firewall"), ("pve-cluster", "The Proxmox VE cluster filesystem"),
+    ("pve-firewall", "Proxmox VE firewall"), ("pve-ha-crm", "PVE Cluster HA Resource Manager Daemon"),
+    ("pve-ha-lrm", "PVE Local HA Resource Manager Daemon"), ("pvedaemon", "PVE API Daemon"),
+    ("pvefw-logger", "Proxmox VE firewall logger"), ("pveproxy", "PVE API Proxy Server"),
+    ("pvescheduler", "Proxmox VE scheduler"), ("pvestatd", "PVE Status Daemon"),
+    ("spiceproxy", "PVE SPICE Proxy Server"), ("sshd", "OpenBSD Secure Shell server"),
+    ("syslog", "System Logging Service"), ("systemd-journald", "Journal Service"),
 ]
 #: (template, os, version, headline, sha512 start) of the appliance index.
 APPLIANCES = [

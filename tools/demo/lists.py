@@ -66,7 +66,7 @@ def resource_of_guest(world, guest):
         row["tags"] = guest.conf["tags"]
     if guest.lock:
         row["lock"] = guest.lock
-    resource = world.ha.get("resources", {}).get("%s:%d" % ("vm" if guest.kind == "qemu" else "ct", guest.vmid))
+    resource = world.ha.get("resources", {}).get(guest.sid)
     if resource:
         row["hastate"] = ha_state(world, resource, guest)
     return row

@@ -156,9 +156,9 @@ class Guest:
         return "VM" if self.kind == "qemu" else "CT"
 
     @property
-    def path(self):
-        """Its configuration file, as in Proxmox's messages."""
-        return "nodes/%s/%s/%d.conf" % (self.node, "qemu-server" if self.kind == "qemu" else "lxc", self.vmid)
+    def sid(self):
+        """Its name as an HA resource."""
+        return "%s:%d" % ("vm" if self.kind == "qemu" else "ct", self.vmid)
 
     @property
     def template(self):
@@ -270,7 +270,7 @@ class World:
         self.nodes, self.guests, self.storages = {}, {}, {}
         self.pools, self.ha, self.backup_jobs, self.replication = {}, {}, {}, {}
         self.firewall, self.sdn, self.access, self.roles = {}, {}, {}, {}
-        self.cluster_log, self.datacenter = [], {}
+        self.cluster_log = []
         self.offline = set()
         self.tasks = None           # tasks.Tasks
         self._counts = {}

@@ -3,19 +3,12 @@ import re
 
 from tools.demo import change, drives
 from tools.demo.guests import agent_enabled, ha_of
-from tools.demo.model import GIB, MIB, Volume, bad, die
+from tools.demo.model import GIB, MIB, Volume, die
 from tools.demo.options import MACHINE
 from tools.demo.rules import boolean, integer, split_list, string
 from tools.demo.wire import ALL, VM, Route, perm
 
 _NAMES = {"qemu": "qm", "lxc": "vz"}
-
-
-def _ready(call):
-    guest = call.guest()
-    if call.p.get("skiplock"):
-        bad(skiplock="Only root may use this option.")
-    return guest
 
 
 def switch_on(world, guest):
@@ -146,7 +139,7 @@ def fulfil(world, guest, resource):
 
 
 def start(call):
-    guest = _ready(call)
+    guest = call.guest()
     if guest.kind == "lxc" and guest.running:
         die("CT %d already running" % guest.vmid)
     return begin(call, guest)
@@ -159,7 +152,7 @@ def begin(call, guest):
 
 
 def stop(call):
-    guest = _ready(call)
+    guest = call.guest()
     if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
     filed = _ha(call, guest, "stop")
@@ -178,7 +171,7 @@ def stop(call):
 
 
 def shutdown(call):
-    guest = _ready(call)
+    guest = call.guest()
     if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
     if guest.running and guest.paused and not call.p.get("forceStop"):
@@ -200,7 +193,7 @@ def shutdown(call):
 
 def reboot(call):
     """POST .../status/reboot: shut down and start; a container is killed after the timeout, a VM is not."""
-    guest = _ready(call)
+    guest = call.guest()
     if not guest.running:
         die("VM %d not running" % guest.vmid)
     if guest.paused:
@@ -218,7 +211,7 @@ def reboot(call):
 
 
 def reset(call):
-    guest = _ready(call)
+    guest = call.guest()
     if not guest.running:
         die("VM %d not running" % guest.vmid)
 
@@ -230,7 +223,7 @@ def reset(call):
 
 def suspend(call):
     """POST .../status/suspend: pause, or save to disk and stop."""
-    guest = _ready(call)
+    guest = call.guest()
     world = call.world
     if not guest.running:
         die("VM %d not running" % guest.vmid)
@@ -270,7 +263,7 @@ def _state_storage(world, guest):
 
 
 def resume(call):
-    guest = _ready(call)
+    guest = call.guest()
     suspended = guest.lock == "suspended"
     if not guest.running and not suspended:
         die("VM %d not running" % guest.vmid)

@@ -214,8 +214,6 @@ def delete_volume(call):
     return upid
 
 
-# ----------------------------------------------------------------------------------------------- downloads and uploads
-
 _NAMES = {"iso": (r"[^/]+\.(?:iso|img)", "iso"), "vztmpl": (r"[^/]+\.tar(?:\.(?:gz|xz|zst|bz2))?", "vztmpl"),
           "import": (r"[^/]+\.(?:ova|ovf|qcow2|raw|vmdk)", "import")}
 

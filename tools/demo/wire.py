@@ -8,7 +8,7 @@ import re
 from email.utils import formatdate
 from urllib.parse import unquote, unquote_plus
 
-from tools.demo.model import Refusal
+from tools.demo.model import Refusal, bad, die
 from tools.demo.rules import check_parameters, integer, properties, string
 
 LARGEST_FORM = 512 * 1024
@@ -114,8 +114,14 @@ class ApiCall:
         return "lxc" if self.route.template.startswith("/nodes/{node}/lxc") else "qemu"
 
     def guest(self):
-        """The Guest of {node} and {vmid}."""
-        return self.world.guest(self.p["vmid"], self.kind, self.node)
+        """The Guest of {node} and {vmid}; refuses `skiplock` and a digest that is not the guest's."""
+        guest = self.world.guest(self.p["vmid"], self.kind, self.node)
+        if self.p.get("skiplock"):
+            bad(skiplock="Only root may use this option.")
+        if self.p.get("digest", guest.digest) != guest.digest and "/firewall/" not in self.route.template:
+            die("checksum mismatch (file change by other user?)" if self.kind == "qemu" else
+                "detected modified configuration - file changed by other user? Try again.")
+        return guest
 
     def may(self, path, *privileges):
         """Whether one of `privileges` is held on `path`."""
