@@ -3,11 +3,13 @@ import json
 import time
 
 import pytest
-
-from support import Asked, Bench, Clock
 from test_api import Bare
+
+from cases import OF
+from support import Asked, Bench, Clock
 from tools.demo import DemoCluster
 from tools.mcp.wire import glance
+from tools.policy import endpoints
 from tools.policy.audit import verify
 from tools.policy.reach import Reach
 from tools.pve import text
@@ -243,3 +245,34 @@ def test_refused_attempts_have_a_line(path, tmp_path):
     with open(log, encoding="ascii") as stream:
         [line] = [json.loads(line) for line in stream]
     assert answer.failed and not changed and line["event"] == "refused" and verify(log).ok
+
+
+#: (tool, arguments): what sends a request that may lose something and does not ask, and why it need not.
+UNASKED = {
+    "proxmox_restore_backup_vm": "into a vmid that is free", "proxmox_restore_backup_lxc": "into a vmid that is free",
+    "proxmox_remove_disk_vm": "the volume is kept as unusedN", "proxmox_remove_mountpoint_lxc": "the same",
+    "proxmox_move_disk_vm": "the source goes when its copy is whole", "proxmox_remove_network_vm": "it can be put back",
+    "proxmox_remove_network_lxc": "it can be put back", "proxmox_execute_vm_command": "PROXMOX_CONFIRM=always asks",
+    "proxmox_update_vm_config": "an option that is deleted or reverted is told with its value",
+    "proxmox_update_lxc_config": "the same"}
+
+
+@pytest.mark.parametrize("name", sorted(OF))
+def test_what_may_lose_something_asks_or_has_a_reason_not_to(name):
+    unasked = []
+    for case in OF[name]:
+        consent = Asked()
+        bench = Bench(consent=consent, ssh_enabled=True)
+        bench.run(name, **case.on(bench)[0])
+        unasked += [request for request in list(bench.cluster.requests)[bench._seen:] if not consent.questions
+                    and endpoints.effect(*request) == endpoints.LOSES]
+    assert bool(unasked) == (name in UNASKED), unasked
+
+
+@pytest.mark.parametrize("options", [{"template": 1}, {"hookscript": "local:snippets/x"}, {"cipassword": "Secret-99"}])
+def test_options_that_may_lose_something_ask(options):
+    consent = Asked(answer=False)
+    bench = Bench(consent=consent)
+    answer = bench.run("proxmox_update_vm_config", vmid=107, options=options)
+    [question] = consent.questions
+    assert answer.failed and bench.sent(reads=False) == [] and "Secret" not in question and list(options)[0] in question

@@ -134,6 +134,9 @@ def update_backup(call):
         raise Failure("The volume %s is not a backup." % text.line(args.volume, 200))
     if args.notes is None and args.protected is None:
         raise Failure("Say what to change: notes or protected.")
+    if args.protected is False:
+        call.confirm(lambda: ("Take the protection off backup %s on node %s? It can then be deleted, and pruned away." % (
+            text.line(args.volume, 300), call.node), {}))
     answer = call.send(call.parameters(), None, {"storage": storage})
     said = []
     if args.protected is not None:

@@ -211,6 +211,8 @@ def reboot(call):
         raise Failure("%s is %s, so it cannot be rebooted. %s starts it." % (
             named(call, state), condition(state), call.name.replace("reboot", "start")))
     _refuse_paused(call, state)
+    if call.kind == "lxc":                              # PVE::LXC, vm_reboot: lxc-stop --kill when the time is over
+        _confirm_power_cut(call, state, "Reboot %s on node %s, and kill it if it does not shut down in time?")
     return carry_out(call, is_on, state, again=True)
 
 

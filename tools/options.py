@@ -10,6 +10,7 @@ from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, shown, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
+from tools.policy import endpoints
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, property_string
@@ -55,7 +56,10 @@ def update_config(call):
     deleted, reverted = args.delete or [], args.revert or []
     _consistent(options, deleted, reverted)
     doomed = [key for key in deleted if _DESTROYED.fullmatch(key)]
-    found = call.confirm(lambda: _doomed(call, doomed)) if doomed else {}
+    path = call.path("./config")
+    risky = {key: value for key, value in options.items()
+             if endpoints.effect(call.tool.verb, path, {key: value}) == endpoints.LOSES}
+    found = call.confirm(lambda: _doomed(call, doomed, risky)) if doomed or risky else {}
     if reverted:
         waiting = pending(call.get("./pending"))[1]
         idle = [key for key in reverted if key not in waiting]
@@ -138,13 +142,22 @@ def _fitting(call, config, options, deleted):
         raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
 
 
-def _doomed(call, keys):
-    config = call.get("./config")
-    volumes = {key: str(config[key]) for key in keys if key in config}
-    listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(volumes.items()))
-    return "Destroy the unused %s of %s on node %s for good: %s?" % (
-        "volumes" if len(volumes) > 1 else "volume", named(call, config), call.node,
-        listed or "none of them is there any more"), volumes
+def _doomed(call, keys, risky):
+    """(question, what must still be true) for the unused volumes `keys` and the options `risky` that may lose something.
+    """
+    config, questions = call.get("./config"), []
+    found = {key: str(config[key]) for key in keys if key in config}
+    if keys:
+        listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(found.items()))
+        questions.append("Destroy the unused %s of %s on node %s for good: %s?" % (
+            "volumes" if len(found) > 1 else "volume", named(call, config), call.node,
+            listed or "none of them is there any more"))
+    if risky:
+        listed = ", ".join("%s=%s" % pair for pair in sorted(call.host.audit.masked(risky, whole=True).items()))
+        questions.append("Set %s of %s on node %s? The old value may not bring back what this changes." % (
+            listed, named(call, config), call.node))
+        found.update((key, str(config.get(key))) for key in risky)
+    return " ".join(questions), found
 
 
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset
