@@ -173,7 +173,7 @@ def test_nothing_an_argument_holds_makes_another_line(path):
 
 # ------------------------------------------------------------------------------------------------ without it, no change
 
-@pytest.fixture(params=["directory", "missing", "link", "fifo", "others", "foreign", "readonly"])
+@pytest.fixture(params=["directory", "missing", "link", "fifo", "others", "group", "foreign", "readonly"])
 def unwritable(request, tmp_path):
     """A path that cannot be the log, and a word of the reason."""
     path = tmp_path / "audit.log"
@@ -191,9 +191,9 @@ def unwritable(request, tmp_path):
     if request.param == "fifo":
         os.mkfifo(str(path))
         return str(path), "regular file"
-    if request.param == "others":
+    if request.param in ("others", "group"):
         path.write_bytes(b"")
-        path.chmod(0o666)
+        path.chmod(0o602 if request.param == "others" else 0o620)
         return str(path), "chmod 600"
     if request.param == "foreign":
         path.write_bytes(b"root:x:0:0\n")

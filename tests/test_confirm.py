@@ -227,6 +227,15 @@ def test_a_target_that_changed_meanwhile_is_left_alone(desk):
     assert result["isError"] and "changed since the user was asked" in said(result) and desk.changes() == before
 
 
+def test_a_guest_that_is_protected_meanwhile_is_left_alone():
+    """What was read before the question is read again after it, the guests' pools too."""
+    desk = Desk(protected_guests=("pool:production",))
+    desk.ask()
+    desk.bench.cluster.world.pools["production"]["vms"].append(107)
+    result = desk.answer(yes())
+    assert result["isError"] and "Guest 107 is protected" in said(result) and desk.changes() == []
+
+
 def test_a_target_that_is_gone_meanwhile_is_not_asked_for_twice(desk):
     desk.ask()
     desk.bench.host.run("proxmox_delete_vm", {"vmid": 107}, consent=NoConsent())

@@ -173,6 +173,25 @@ def test_nodes_and_guests_that_a_request_names(verb, path, params, nodes, guests
     assert (" ".join(sorted(named.nodes)), sorted(named.guests)) == (nodes, guests)
 
 
+@pytest.mark.parametrize("params, undisturbed", [
+    ({}, True), ({"mode": "snapshot"}, True), ({"mode": "stop"}, False), ({"mode": "suspend"}, False),
+    ({"mode": "snapshot", "remove": 1}, False)])
+def test_a_backup_leaves_a_guest_undisturbed_only_as_a_snapshot(params, undisturbed):
+    params = dict({"remove": 0}, vmid="101", **params) if "remove" not in params else dict(params, vmid="101")
+    refusal = judged({"protected_guests": ("101",)}, "POST", "/nodes/pve2/vzdump", params)
+    assert (refusal is None) == undisturbed
+    assert refusal is None or refusal.headline == "Guest 101 is protected"
+
+
+@pytest.mark.parametrize("path, params, everyone", [
+    ("/nodes/pve1/vzdump", {"vmid": "100"}, False), ("/nodes/pve1/vzdump", {"vmid": "100", "all": 0}, False),
+    ("/nodes/pve1/vzdump", {"vmid": "100", "all": 1}, True), ("/nodes/pve1/vzdump", {"vmid": "100", "pool": "x"}, True),
+    ("/nodes/pve1/vzdump", {"vmid": "100", "exclude": "101"}, True), ("/cluster/backup", {"vmid": "100"}, False),
+    ("/cluster/backup", {"vmid": "100", "pool": "x"}, True), ("/cluster/backup", {"vmid": "100", "exclude": "0"}, True)])
+def test_a_pool_or_all_reaches_more_than_the_guests_that_are_named(path, params, everyone):
+    assert Reach("POST", path, params).everyone is everyone
+
+
 # ----------------------------------------------------------------------------------------------------------------
 # bounds
 

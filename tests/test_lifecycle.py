@@ -1,7 +1,7 @@
 """Start, stop, shutdown, reboot, pause, resume, delete: exact requests, what is refused, and what is truly said."""
 import pytest
 
-from support import Asked, Bench
+from support import Asked, Bench, answering
 from tools.base.failures import TaskFailure, explained
 from tools.lifecycle import EXPLAINED
 from tools.mcp.run import Nobody
@@ -150,6 +150,13 @@ def test_what_an_older_proxmox_does_not_have_is_not_sent():
     assert answer.failed and "needs Proxmox VE 8.2, this is 7.4" in answer.text and writes(bench) == []
 
 
+def test_a_node_that_is_there_and_cannot_be_looked_up_is_not_called_missing():
+    bench = Bench()
+    answering(bench, "/nodes/pve3/qemu/107/status/current", (500, "hostname lookup 'pve3' failed"))
+    answer = bench.run("proxmox_start_vm", vmid=107, node="pve3")
+    assert answer.failed and "hostname lookup 'pve3' failed" in answer.text and "There is no node pve3" not in answer.text
+
+
 def test_starting_a_paused_vm_says_how_it_goes_on():
     bench = Bench()
     answer = bench.run("proxmox_start_vm", vmid=103)
@@ -175,6 +182,7 @@ def test_deleting_an_ha_guest_needs_purge():
     ("proxmox_delete_lxc", {"vmid": 205}, "Delete container 205 (media) on node pve2 for good, with its disks rootfs "
      "local-lvm:vm-205-disk-0 (12G)?"),
     ("proxmox_delete_lxc", {"vmid": 200, "force": True}, "It is running and is killed first."),
+    ("proxmox_delete_vm", {"vmid": 9000}, "ide2 local-lvm:vm-9000-cloudinit"),
 ])
 def test_the_question_names_the_target_and_a_no_sends_nothing(tool, arguments, question):
     consent = Asked(False)
@@ -278,6 +286,17 @@ def test_ha_is_waited_for_until_the_guest_is_really_stopped():
     assert answer.data["type"] == "hastart" and answer.data["state"] == "running" and guest_of(bench, 104).running
 
 
+@pytest.mark.parametrize("tool, running, asked", [("proxmox_start_vm", True, "stopped"),
+                                                  ("proxmox_shutdown_vm", False, "started")])
+def test_a_guest_that_ha_was_asked_to_take_elsewhere_is_not_settled(tool, running, asked):
+    """It is as wished now, and would not be for long."""
+    bench = Bench()
+    guest_of(bench, 104).running = running
+    bench.cluster.world.ha["resources"]["vm:104"]["state"] = asked
+    bench.run(tool, vmid=104, wait=0)
+    assert [line.rpartition("/")[2] for line in writes(bench)] == [tool.split("_")[1]]
+
+
 def test_ha_that_takes_longer_than_the_wait_is_told_as_not_yet():
     bench = Bench()
     answer = bench.run("proxmox_stop_vm", vmid=104, wait=1)
@@ -294,6 +313,19 @@ def test_a_task_that_outlasts_the_wait():
     assert not answer.failed and answer.text.startswith("\u23f3") and "Still running in Proxmox" in answer.text
     assert answer.data["upid"] in answer.text and answer.data["status"] == "running" and "changed" not in answer.data
     assert len(writes(bench)) == 1
+
+
+def test_no_look_at_a_task_takes_long():
+    bench, looks = Bench(), []
+    request = bench.host.client.request
+
+    def watch(verb, path, *arguments, **more):
+        if "/tasks/" in path:
+            looks.append(more.get("timeout"))
+        return request(verb, path, *arguments, **more)
+    bench.host.client.request = watch
+    bench.run("proxmox_shutdown_vm", vmid=100, wait=60)
+    assert len(looks) > 2 and set(looks) == {15}
 
 
 class Impatient(Nobody):

@@ -454,6 +454,29 @@ def test_an_id_that_is_in_use(app, gate):
     assert "result" in talk.call("ping", id=1)
 
 
+def test_an_id_that_is_used_again_after_a_cancellation_belongs_to_the_new_call(app):
+    first, second = Gate(), Gate()
+    gates = iter([first, second])
+
+    def deaf(request, arguments):
+        gate = next(gates)
+        gate.begun.set()
+        return gate.open.wait(PATIENCE) and said("through")
+    app.tool_rows["deaf"] = (tool("deaf"), deaf)
+    talk = Talk(app)
+    talk.request("tools/call", {"name": "deaf"}, id=1)
+    assert first.begun.wait(PATIENCE)
+    talk.cancel(1)
+    talk.request("tools/call", {"name": "deaf"}, id=1)
+    assert second.begun.wait(PATIENCE)
+    first.open.set()
+    with talk.server._lock:
+        assert talk.server._done.wait_for(lambda: len(talk.server._busy) == 1, PATIENCE)
+    assert error(talk.call("ping", id=1)) == -32600
+    second.open.set()
+    assert talk.read()["result"]["content"][0]["text"] == "through"
+
+
 def test_too_many_at_once(app, gate, monkeypatch):
     monkeypatch.setattr(engine, "MOST_IN_FLIGHT", 2)
     talk = Talk(app)

@@ -137,6 +137,13 @@ def test_guardrails_hold(limits, hidden, shown):
             resources.read(bench.host, Nobody(), uri)
 
 
+def test_a_shared_storage_is_listed_where_it_is_available():
+    bench = Bench(offline=["pve1"])
+    found = uris(bench)
+    assert "pve://storage/pve2/nas" in found and "pve://storage/pve1/nas" not in found
+    assert len([uri for uri in found if uri.endswith("/nas")]) == 1
+
+
 def test_a_big_cluster_is_listed_in_part_and_read_in_full():
     bench = Bench(guests=10000)
     entries = listed(bench)

@@ -23,6 +23,7 @@ from tools.policy.selection import Selection
 from tools.policy.settings import SettingsError, load
 from tools.pve import text
 from tools.pve.formats import parse_property_string
+from tools.pve.scrub import scrub
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = {name: tool for _, name, tool in tools.all_rows()}
@@ -285,6 +286,13 @@ def test_a_secret_that_is_refused_is_not_repeated(name):
                 with pytest.raises(ArgumentProblems) as error:
                     parse(ROWS[name].args, {field.name: value})
                 assert "CANARY" not in str(error.value)
+
+
+def test_a_secret_of_one_call_blanks_nothing_in_the_next():
+    bench = Bench()
+    answer = bench.run("proxmox_create_lxc", node="pve1", vmid=300, ostemplate="local:vztmpl/nix.tar.zst",
+                       password="pve1x")
+    assert answer.failed and scrub("pve1x") == "pve1x"
 
 
 # -------------------------------------------------------------------------------------------------------------- answers

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from engine import PATIENCE
 from front import Front
 from tools.demo import DemoCluster
+from tools.mcp import serve
 from tools.mcp.engine import CAPABILITIES_KEY, VERSION_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -428,6 +430,39 @@ def test_at_a_signal_a_change_on_its_way_is_heard_of(tmp_path):
         cluster.go.set()
         assert process.process.wait(PATIENCE) == 0 and process.process.stderr.read() == b""
     assert outcomes(environ) == [("intent", None, None), ("outcome", "accepted", None)]
+
+
+@pytest.mark.parametrize("signalled, waits", [(True, (0, 1.5)), (False, (serve.GRACE, serve.GRACE_FOR_CHANGES))])
+def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch, signalled, waits):
+    """Clients kill 2 seconds after SIGTERM: a read is not waited for, a change for less than that."""
+    ends, finished = [], []
+
+    class Stub:
+        def __init__(self, *arguments):
+            pass
+
+        def start(self):
+            pass
+
+        def receive(self, line):
+            if signalled:
+                ends[0](0)
+
+        def finish(self, grace, changes):
+            finished.append((grace, changes))
+
+    def leave(status):
+        raise SystemExit(status)
+    for name, value in {"Server": Stub, "private_streams": lambda: (None, None), "_at_a_signal": ends.append,
+                        "lines": lambda reader: [b"{}"], "_settings": lambda demo, log: None,
+                        "threading": SimpleNamespace(Thread=lambda **_: Stub(), Lock=threading.Lock,
+                                                     Event=threading.Event)}.items():
+        monkeypatch.setattr(serve, name, value)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit):
+        serve.serve("1.0.0")
+    assert finished == [waits]
 
 
 def test_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -304,6 +305,15 @@ def test_a_program_that_leaves_a_child_behind_does_not_hold_the_call(monkeypatch
     monkeypatch.setattr(ssh, "DRAIN", 0.1)
     ended = ssh.run(["/bin/sh", "-c", "sleep 3 & echo done"], 5, None)
     assert ended.code == 0 and ended.stdout == "done\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+def test_what_a_program_has_started_ends_with_it(monkeypatch):
+    """Its output ends then; what is left of it would hold that open."""
+    monkeypatch.setattr(ssh, "DRAIN", 30)
+    start = time.monotonic()
+    ended = ssh.run(["/bin/sh", "-c", "sleep 60 & echo begun; sleep 60"], 0.3, None)
+    assert (ended.code, ended.stdout) == (None, "begun\n") and time.monotonic() - start < 15
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX")

@@ -91,9 +91,12 @@ def test_a_running_task_and_waiting_for_it():
     assert answer.text.startswith("\u2705 ") and answer.data["log"][-2:] == ["done", "TASK OK"] and heard
 
 
-def test_waiting_tells_the_truth_in_a_dry_run():
+def test_a_dry_run_waits_for_what_others_have_begun():
     bench = support.Bench(dry_run=True)
-    assert "still running" in bench.run("proxmox_get_task", upid=working(20, bench)["upid"], wait=5).text
+    upid, before = working(20, bench)["upid"], bench.clock()
+    assert "still running after 5 s of waiting" in bench.run("proxmox_get_task", upid=upid, wait=5).text
+    assert bench.clock() - before >= 5
+    assert bench.run("proxmox_get_task", upid=upid, wait=60).text.startswith("\u2705 ")
 
 
 def test_a_task_of_a_token_and_an_empty_log():

@@ -246,7 +246,7 @@ class Call:
 
         Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
         """
-        if answer is None or answer == "" or self.host.settings.dry_run:
+        if answer is None or answer == "":
             return Outcome(upid=None, status="stopped", exitstatus="OK")
         if parse_upid(answer) is None:
             if answer == "OK":                          # vzdump, of guests of another node
