@@ -60,13 +60,12 @@ def permissions(call):
 
 
 def roles(call):
-    return [{"roleid": name, "privs": ",".join(privileges), "special": 1} for name, privileges in ROLES.items()] + [
-        {"roleid": name, "privs": ",".join(privileges), "special": 0}
-        for name, privileges in call.world.access["roles"].items()]
+    return [{"roleid": name, "privs": ",".join(privileges), "special": int(name in ROLES)}
+            for name, privileges in dict(ROLES, **call.world.access["roles"]).items()]
 
 
 def role(call):
-    privileges = ROLES.get(call.p["roleid"], call.world.access["roles"].get(call.p["roleid"]))
+    privileges = dict(ROLES, **call.world.access["roles"]).get(call.p["roleid"])
     if privileges is None:
         die("role '%s' does not exist" % call.p["roleid"])
     return {privilege: 1 for privilege in privileges}
@@ -90,17 +89,11 @@ def users(call):
     return rows
 
 
-def _user(call):
+def user(call):
     facts = call.world.access["users"].get(call.p["userid"])
     if facts is None:
         die("no such user ('%s')" % call.p["userid"])
-    return facts
-
-
-def user(call):
-    facts = dict(_user(call))
-    facts["tokens"] = {ident: dict(token) for ident, token in facts.get("tokens", {}).items()}
-    return facts
+    return dict(facts, tokens={ident: dict(token) for ident, token in facts.get("tokens", {}).items()})
 
 
 def groups(call):
@@ -125,9 +118,7 @@ def change_acl(call):
     for name in words(call.p["roles"]):
         if name not in ROLES and name not in known["roles"]:
             die("role '%s' does not exist" % name)
-    subjects = [("user", name) for name in words(call.p.get("users"))]
-    subjects += [("group", name) for name in words(call.p.get("groups"))]
-    subjects += [("token", name) for name in words(call.p.get("tokens"))]
+    subjects = [(kind, name) for kind in ("user", "group", "token") for name in words(call.p.get(kind + "s"))]
     if not subjects:
         bad(users="either 'users', 'groups' or 'tokens' required")
     for kind, name in subjects:
@@ -142,47 +133,38 @@ def change_acl(call):
                             if (old["path"], old["ugid"], old["roleid"]) != (path, name, name_of_role)]
             if not call.p.get("delete"):
                 known["acl"].append(row)
-    return None
 
 
-def _members(call, pool):
-    rows = []
-    for vmid in pool["vms"]:
-        guest = call.world.guests.get(vmid)
-        if guest:
-            rows.append({"id": "%s/%d" % (guest.kind, vmid), "type": guest.kind, "vmid": vmid, "node": guest.node,
-                         "name": guest.name, "status": "running" if guest.running else "stopped"})
-    for name in pool["storages"]:
-        rows.append({"id": "storage/%s/%s" % (call.world.local, name), "type": "storage", "storage": name,
-                     "node": call.world.local})
-    return rows
+def _pool(call, doing=""):
+    if call.p["poolid"] not in call.world.pools:
+        die("%spool '%s' does not exist" % (doing, call.p["poolid"]))
+    return call.world.pools[call.p["poolid"]]
+
+
+def _members(call, pool_):
+    guests = [call.world.guests[vmid] for vmid in pool_["vms"] if vmid in call.world.guests]
+    rows = [{"id": "%s/%d" % (guest.kind, guest.vmid), "type": guest.kind, "vmid": guest.vmid, "node": guest.node,
+             "name": guest.name, "status": "running" if guest.running else "stopped"} for guest in guests]
+    rows += [{"id": "storage/%s/%s" % (call.world.local, name), "type": "storage", "storage": name,
+              "node": call.world.local} for name in pool_["storages"]]
+    return [row for row in rows if call.p.get("type") in (None, row["type"])]
 
 
 def pools(call):
     """GET /pools: those one may see; with poolid that one, its members with it."""
     wanted = call.p.get("poolid")
-    if wanted and wanted not in call.world.pools:
-        die("pool '%s' does not exist" % wanted)
+    if wanted:
+        _pool(call)
     rows = []
-    for name, pool in call.world.pools.items():
+    for name, pool_ in call.world.pools.items():
         if wanted in (None, name) and call.may("/pool/" + name, "Pool.Audit", "Pool.Allocate"):
-            row = {"poolid": name}
-            if pool.get("comment"):
-                row["comment"] = pool["comment"]
-            if wanted:
-                kind = call.p.get("type")
-                row["members"] = [member for member in _members(call, pool) if kind in (None, member["type"])]
-            rows.append(row)
+            row = {"poolid": name, "comment": pool_["comment"]} if pool_.get("comment") else {"poolid": name}
+            rows.append(dict(row, members=_members(call, pool_)) if wanted else row)
     return rows
 
 
 def pool(call):
-    pool_ = call.world.pools.get(call.p["poolid"])
-    if pool_ is None:
-        die("pool '%s' does not exist" % call.p["poolid"])
-    kind = call.p.get("type")
-    return {"comment": pool_.get("comment", ""),
-            "members": [member for member in _members(call, pool_) if kind in (None, member["type"])]}
+    return {"comment": _pool(call).get("comment", ""), "members": _members(call, _pool(call))}
 
 
 def create_pool(call):
@@ -193,43 +175,30 @@ def create_pool(call):
 
 def change_pool(call):
     """PUT /pools: comment, members; delete=1 takes the members out."""
-    pool_ = call.world.pools.get(call.p["poolid"])
-    if pool_ is None:
-        die("update pool failed: pool '%s' does not exist" % call.p["poolid"])
-    if call.p.get("comment") is not None:
-        pool_["comment"] = call.p["comment"]
-    for vmid in map(int, words(call.p.get("vms"))):
-        call.need("/vms/%d" % vmid, "VM.Allocate")
-        if call.p.get("delete"):
-            if vmid not in pool_["vms"]:
-                die("update pool failed: VM %d is not a pool member" % vmid)
-            pool_["vms"].remove(vmid)
-        elif vmid in pool_["vms"]:
-            die("update pool failed: VM %d is already a pool member" % vmid)
-        else:
-            old = call.world.pool_of(vmid)
-            if old and not call.p.get("allow-move"):
-                die("update pool failed: VM %d is already a member of pool '%s', and 'allow-move' is not set" % (vmid,
-                    old))
-            if old:
-                call.world.pools[old]["vms"].remove(vmid)
-            pool_["vms"].append(vmid)
-    for name in words(call.p.get("storage")):
-        call.need("/storage/%s" % name, "Datastore.Allocate")
-        if call.p.get("delete"):
-            if name not in pool_["storages"]:
-                die("update pool failed: Storage '%s' is not a pool member" % name)
-            pool_["storages"].remove(name)
-        elif name in pool_["storages"]:
-            die("update pool failed: Storage '%s' is already a pool member" % name)
-        else:
-            pool_["storages"].append(name)
+    pool_, p = _pool(call, "update pool failed: "), call.p
+    if p.get("comment") is not None:
+        pool_["comment"] = p["comment"]
+    wanted = [("vms", int(word), "VM %d", "/vms/%d", "VM.Allocate") for word in words(p.get("vms"))]
+    wanted += [("storages", word, "Storage '%s'", "/storage/%s", "Datastore.Allocate")
+               for word in words(p.get("storage"))]
+    for key, member, what, path, privilege in wanted:
+        call.need(path % member, privilege)
+        if bool(p.get("delete")) != (member in pool_[key]):
+            die("update pool failed: %s is %s pool member" % (what % member, "not a" if p.get("delete") else "already a"))
+        if p.get("delete"):
+            pool_[key].remove(member)
+            continue
+        old = call.world.pool_of(member) if key == "vms" else None
+        if old and not p.get("allow-move"):
+            die("update pool failed: VM %d is already a member of pool '%s', and 'allow-move' is not set"
+                % (member, old))
+        if old:
+            call.world.pools[old]["vms"].remove(member)
+        pool_[key].append(member)
 
 
 def delete_pool(call):
-    pool_ = call.world.pools.get(call.p["poolid"])
-    if pool_ is None:
-        die("delete pool failed: pool '%s' does not exist" % call.p["poolid"])
+    pool_ = _pool(call, "delete pool failed: ")
     if pool_["vms"] or pool_["storages"]:
         die("delete pool failed: pool '%s' is not empty (contains %s)" % (
             call.p["poolid"], "VMs" if pool_["vms"] else "storage"))

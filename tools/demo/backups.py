@@ -5,7 +5,8 @@ import time
 from tools.demo import drives, retention
 from tools.demo import world as start
 from tools.demo.guests import agent_enabled, ha_of
-from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule
+from tools.demo.disks import human
+from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule, size_text
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import array, boolean, enum, integer, parse_properties, split_list, string
 from tools.demo.wire import ALL, Route, perm
@@ -151,7 +152,7 @@ def _backup(call, task, vmid, storage, keep):
         elif reason:
             say("INFO: exclude disk '%s' '%s' (%s)" % (key, volid, reason))
         else:
-            say("INFO: include disk '%s' '%s' %s" % (key, volid, _short(size)))
+            say("INFO: include disk '%s' '%s' %s" % (key, volid, size_text(size)))
     if guest.kind == "lxc" and mode == "snapshot" and not all(
             drives.can_snapshot(world, volid, guest.node) for _, _, volid in guest.disks(unused=False)):
         say("INFO: mode failure - some volumes do not support snapshots\nINFO: trying 'suspend' mode instead")
@@ -176,7 +177,7 @@ def _backup(call, task, vmid, storage, keep):
                 "command 'tar cpf - ... | zstd' failed: exit code 1: No space left on device")
         volume = start.backup_volume(world, storage, guest, begun, size, _EXTENSIONS[compress])
         if storage.type != "pbs":
-            say("INFO: archive file size: %s" % _decimal(size))
+            say("INFO: archive file size: %s" % ("%.2fGB" % (size / GIB) if size >= GIB else "%dMB" % (size // MIB)))
         if p.get("notes-template"):
             say("INFO: adding notes to backup")
             volume.notes = _notes(world, guest, p["notes-template"])
@@ -258,7 +259,7 @@ def _copy(world, task, guest, storage, compress, mode, total):
         yield seconds / 5.0
         done = total * step // 5
         say("INFO: %3d%% (%s of %s) in %ds, read: %.1f MiB/s, write: %.1f MiB/s" % (
-            step * 20, _gib(done), _gib(total), int(seconds * step / 5.0), total / MIB / seconds,
+            step * 20, human(done), human(total), int(seconds * step / 5.0), total / MIB / seconds,
             total / MIB / seconds * 0.28))
     say("INFO: backup is sparse: %.2f GiB (71%%) total zero data" % (total * 0.71 / GIB) if storage.type != "pbs" else
         "INFO: backup was done incrementally, reused %.2f GiB (93%%)" % (total * 0.93 / GIB))
@@ -282,18 +283,6 @@ def _notes(world, guest, template):
     values = {"guestname": guest.name, "node": guest.node, "vmid": str(guest.vmid), "cluster": world.name}
     text = template.replace("\\n", "\n").replace("\\\\", "\\")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values.get(match.group(1), match.group(0)), text)
-
-
-def _gib(size):
-    return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
-
-
-def _short(size):
-    return "%dG" % (size // GIB) if size % GIB == 0 else "%dM" % (size // MIB)
-
-
-def _decimal(size):
-    return "%.2fGB" % (size / GIB) if size >= GIB else "%dMB" % (size // MIB)
 
 
 def extract(call):

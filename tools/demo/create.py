@@ -71,7 +71,7 @@ def forget(world, guest, purge=True):
 def create_vm(call):
     """POST /nodes/{node}/qemu: a new VM, or one from a backup (archive)."""
     world, vmid = call.world, call.p["vmid"]
-    _may_create_vm(call)
+    _may_create(call, call.p.get("archive"))
     if call.p.get("archive"):
         return _restore_vm(call)
     values = _options(call)
@@ -98,36 +98,35 @@ def create_vm(call):
             for key, value in values.items():
                 if key not in conf:
                     conf[key] = stored(world, "qemu", key, value)
-            conf.setdefault("boot", _boot_order(conf))
-            conf.setdefault("memory", "512")
-            conf.setdefault("cores", 1)
-            conf.setdefault("sockets", 1)
-            conf.setdefault("ostype", "other")
-            conf.setdefault("numa", 0)
-            conf["smbios1"] = conf.get("smbios1", "uuid=%s" % world.uuid())
-            conf["vmgenid"] = conf.get("vmgenid", world.uuid())
-            conf["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
+            conf = dict({"boot": _boot_order(conf), "memory": "512", "cores": 1, "sockets": 1, "ostype": "other",
+                         "numa": 0, "smbios1": "uuid=%s" % world.uuid(), "vmgenid": world.uuid(),
+                         "meta": "creation-qemu=10.1.2,ctime=%d" % world.t}, **conf)
             yield 0.3
         except BaseException:
             for volid in made:
                 world.free(volid, call.node)
             forget(world, guest)
             raise
-        guest.conf.clear()
-        guest.conf.update(conf)
-        if call.p.get("start"):
-            task.say("Execute autostart")
-            begin(call, guest)
+        _finish(call, task, guest, conf)
     return call.fork("qmcreate", vmid, worker)
 
 
-def _may_create_vm(call):
+def _finish(call, task, guest, conf):
+    """A new guest is there: its configuration, and its start if asked for."""
+    guest.conf.clear()
+    guest.conf.update(conf)
+    if call.p.get("start"):
+        task.say("Execute autostart")
+        begin(call, guest)
+
+
+def _may_create(call, restore):
     vmid, pool = call.p["vmid"], call.p.get("pool")
     if pool is not None and pool not in call.world.pools:
         die("pool '%s' does not exist" % pool)
     if call.may("/vms/%d" % vmid, "VM.Allocate") or (pool and call.may("/pool/" + pool, "VM.Allocate")):
         return
-    if call.p.get("archive") and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup"):
+    if restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup"):
         return
     forbid("/vms/%d, VM.Allocate" % vmid)
 
@@ -155,7 +154,7 @@ def _boot_order(conf):
     return "order=" + ";".join(key for key in found if key)
 
 
-def _archive(call, content=("backup",)):
+def _archive(call, content="backup"):
     """The Volume of a backup to restore, readable for the caller."""
     world = call.world
     volid = call.p.get("archive") or call.p.get("ostemplate")
@@ -172,11 +171,8 @@ def _archive(call, content=("backup",)):
             call.need("/vms/%d" % volume.vmid, "VM.Backup")
         else:
             call.need_any("/storage/" + name, "Datastore.AllocateSpace", "Datastore.Audit")
-    if volume is None:
-        if drives.parse_volname(world, volid)[0] not in content:
-            die("unable to use volume %s - content type needs to be '%s'" % (volid, content[0]))
-    elif volume.content not in content:
-        die("unable to use volume %s - content type needs to be '%s'" % (volid, content[0]))
+    if (volume.content if volume is not None else drives.parse_volname(world, volid)[0]) != content:
+        die("unable to use volume %s - content type needs to be '%s'" % (volid, content))
     return storage, volume, volid
 
 
@@ -198,11 +194,9 @@ def _restore_vm(call):
         storage = world.online_storage(call.p["storage"], call.node)
         if "images" not in storage.content:
             bad(storage="storage '%s' does not support vm images" % storage.name)
-    if old is not None and not call.p.get("force"):
-        die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
-    if old is not None and (old.node != call.node or old.kind != "qemu"):
-        die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
     if old is not None:
+        if not call.p.get("force") or old.node != call.node or old.kind != "qemu":
+            die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
         old.check_protection("unable to restore VM %d" % vmid)
 
     def worker(task):
@@ -261,13 +255,9 @@ def _restore_vm(call):
         for key, value in values.items():
             conf[key] = stored(world, "qemu", key, value)
         conf.pop("template", None)
-        guest.conf.clear()
-        guest.conf.update(conf)
         _into_pool(call, vmid)
         task.say("rescan volumes...")
-        if call.p.get("start"):
-            task.say("Execute autostart")
-            begin(call, guest)
+        _finish(call, task, guest, conf)
     return call.fork("qmrestore", vmid, worker)
 
 
@@ -287,12 +277,7 @@ def create_container(call):
     """POST /nodes/{node}/lxc: a new container, or one from a backup (ostemplate and restore=1)."""
     world, vmid = call.world, call.p["vmid"]
     restore = bool(call.p.get("restore"))
-    by_pool = call.p.get("pool") and call.may("/pool/" + call.p["pool"], "VM.Allocate")
-    by_backup = restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup")
-    if not (call.may("/vms/%d" % vmid, "VM.Allocate") or by_pool or by_backup):
-        forbid("/vms/%d, VM.Allocate" % vmid)
-    if call.p.get("pool") is not None and call.p["pool"] not in world.pools:
-        die("pool '%s' does not exist" % call.p["pool"])
+    _may_create(call, restore)
     values = _options(call)
     unprivileged = bool(values.get("unprivileged", world.major >= 9))
     if not restore:
@@ -309,7 +294,7 @@ def create_container(call):
             _check_features(None, str(values[key]))
     if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
         die("SSH public key validation error: invalid key")
-    source, volume, volid = _archive(call, ("backup",) if restore else ("vztmpl",))
+    source, volume, volid = _archive(call, "backup" if restore else "vztmpl")
     old = world.guests.get(vmid)
     if old is not None and not (restore and call.p.get("force") and old.kind == "lxc" and old.node == call.node):
         die("%s%s %d already exists on node '%s'" % ("unable to restore CT %d - " % vmid if restore else "", old.what,
@@ -370,25 +355,18 @@ def create_container(call):
             if not disk_rule("lxc", key):
                 conf[key] = stored(world, "lxc", key, value)
         if not restore:
-            conf.setdefault("ostype", _ostype(volid))
-            conf.setdefault("arch", "amd64")
-            conf.setdefault("hostname", "CT%d" % vmid)
-            conf.setdefault("memory", 512)
-            conf.setdefault("swap", 512)
+            conf = dict({"ostype": _ostype(volid), "arch": "amd64", "hostname": "CT%d" % vmid, "memory": 512,
+                         "swap": 512}, **conf)
             task.say("Detected container architecture: amd64\n"
                      "Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...\n"
                      "done: SHA256:%s root@%s" % (world.uuid().replace("-", ""), conf["hostname"]))
         if call.p.get("unique"):
             _unique(world, conf)
-        guest.conf.clear()
-        guest.conf.update(conf)
         guest.filled = min(600 * MIB, size_bytes(str(conf["rootfs"]).rpartition("size=")[2] or "1G") // 3)
         nesting = "nesting=1" in str(conf.get("features", ""))
         if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
             task.warn("Systemd 257 detected. You may need to enable nesting.")
-        if call.p.get("start"):
-            task.say("Execute autostart")
-            begin(call, guest)
+        _finish(call, task, guest, conf)
     return call.fork("vzrestore" if restore else "vzcreate", vmid, worker)
 
 

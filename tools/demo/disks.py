@@ -111,20 +111,21 @@ def copying(world, say, size, line):
 
 def gib_line(prefix="transferred"):
     """Proxmox's progress line of a copied disk."""
-    return lambda done, size, percent: "%s %s of %s (%.2f%%)" % (prefix, _human(done), _human(size), percent)
+    return lambda done, size, percent: "%s %s of %s (%.2f%%)" % (prefix, human(done), human(size), percent)
 
 
 def mirror_line(drive):
     """Proxmox's progress line of a mirrored disk."""
     return lambda done, size, percent: "%s: transferred %s of %s (%.2f%%) in %ds%s" % (
-        drive, _human(done), _human(size), percent, int(done / SPEED) + 1, ", ready" if percent >= 100 else "")
+        drive, human(done), human(size), percent, int(done / SPEED) + 1, ", ready" if percent >= 100 else "")
 
 
 def _rsync_line(done, size, percent):
     return "%15d  %3d%%  210.11MB/s    0:00:%02d" % (done, int(percent), int(done / SPEED))
 
 
-def _human(size):
+def human(size):
+    """A size as progress lines have it."""
     return "%.1f GiB" % (size / GIB) if size >= GIB else "%.1f MiB" % (size / MIB)
 
 

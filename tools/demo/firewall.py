@@ -12,29 +12,22 @@ _LEVELS = "emerg alert crit err warning notice info debug nolog"
 
 def _place(call):
     """The firewall dict a route is about: of a guest, a node or the cluster."""
-    world = call.world
     if "vmid" in call.p:
         call.guest()
-        return world.firewall.setdefault(call.p["vmid"], {"options": {}, "rules": []})
-    if call.node:
-        return world.firewall.setdefault(call.node, {"options": {}, "rules": []})
-    return world.firewall["cluster"]
+    place = call.world.firewall.setdefault(call.p.get("vmid", call.node or "cluster"), {"options": {}, "rules": []})
+    if call.p.get("digest") and call.p["digest"] != _digest(place):
+        die("detected modified configuration - file changed by other user? Try again.")
+    return place
 
 
 def _digest(place):
     return hashlib.sha1(json.dumps(place, sort_keys=True).encode()).hexdigest()
 
 
-def _check_digest(call, place):
-    if call.p.get("digest") and call.p["digest"] != _digest(place):
-        die("detected modified configuration - file changed by other user? Try again.")
-
-
 def rules(call):
     """GET .../rules: in order."""
     place = _place(call)
-    digest = _digest(place)
-    return [dict(rule, pos=number, digest=digest) for number, rule in enumerate(place["rules"])]
+    return [dict(row, pos=number, digest=_digest(place)) for number, row in enumerate(place["rules"])]
 
 
 def _position(call, place):
@@ -44,9 +37,7 @@ def _position(call, place):
 
 
 def rule(call):
-    place = _place(call)
-    pos = _position(call, place)
-    return dict(place["rules"][pos], pos=pos, digest=_digest(place))
+    return rules(call)[_position(call, _place(call))]
 
 
 def _values(call):
@@ -74,7 +65,6 @@ def _check_rule(call, found):
 def add_rule(call):
     """POST .../rules: at the top, or at pos."""
     place = _place(call)
-    _check_digest(call, place)
     found = _values(call)
     found.setdefault("enable", 0)
     _check_rule(call, found)
@@ -84,7 +74,6 @@ def add_rule(call):
 def change_rule(call):
     """PUT .../rules/{pos}: values, or its place (moveto)."""
     place = _place(call)
-    _check_digest(call, place)
     pos = _position(call, place)
     if "moveto" in call.p:
         moved = place["rules"].pop(pos)
@@ -100,7 +89,6 @@ def change_rule(call):
 
 def delete_rule(call):
     place = _place(call)
-    _check_digest(call, place)
     del place["rules"][_position(call, place)]
 
 
@@ -111,7 +99,6 @@ def options(call):
 
 def change_options(call):
     place = _place(call)
-    _check_digest(call, place)
     for key in split_list(call.p.get("delete", "")):
         place["options"].pop(key, None)
     for key, value in call.p.items():
