@@ -184,7 +184,7 @@ def change_pool(call):
     for key, member, what, path, privilege in wanted:
         call.need(path % member, privilege)
         if bool(p.get("delete")) != (member in pool_[key]):
-            die("update pool failed: %s is %s pool member" % (what % member, "not a" if p.get("delete") else "already a"))
+            die("update pool failed: %s is %s a pool member" % (what % member, "not" if p.get("delete") else "already"))
         if p.get("delete"):
             pool_[key].remove(member)
             continue

@@ -55,23 +55,16 @@ def vzdump(call):
     if "bwlimit" in p or "ionice" in p or "performance" in p:
         call.need("/", "Sys.Modify")
     name = p.get("storage", "local")
-    if p.get("storage"):
-        call.need("/storage/" + name, "Datastore.AllocateSpace")
-        if p.get("prune-backups") is not None:
-            call.need("/storage/" + name, "Datastore.Allocate")
-    elif "dumpdir" not in p:
-        call.need("/storage/" + name, "Datastore.AllocateSpace")
+    call.need("/storage/" + name, "Datastore.AllocateSpace")
+    if p.get("storage") and p.get("prune-backups") is not None:
+        call.need("/storage/" + name, "Datastore.Allocate")
     chosen = _chosen(world, p)
     ids = sorted(chosen.get(call.node, []) + chosen.get("", []))
-    for vmid in ids:
-        if p.get("all") and not call.may("/vms/%d" % vmid, "VM.Backup"):
-            continue
-        call.need("/vms/%d" % vmid, "VM.Backup")
     if p.get("all"):
         ids = [vmid for vmid in ids if call.may("/vms/%d" % vmid, "VM.Backup")]
-    if p.get("stop"):
-        return "OK"
-    if not ids:
+    for vmid in ids:
+        call.need("/vms/%d" % vmid, "VM.Backup")
+    if p.get("stop") or not ids:
         return "OK"
     try:
         storage = world.online_storage(name, call.node)
@@ -324,9 +317,7 @@ def _job_values(call):
     if "prune-backups" in values:
         values["prune-backups"] = dict(part.split("=") for part in values["prune-backups"].split(","))
     if values.get("storage"):
-        storage = call.world.storages.get(values["storage"])
-        if storage is None:
-            die("storage '%s' does not exist" % values["storage"])
+        storage = call.world.known_storage(values["storage"])
         if "backup" not in storage.content:
             bad(storage="storage '%s' does not support backups" % storage.name)
     return values

@@ -26,8 +26,8 @@ def clone(call):
     if p.get("storage"):
         call.need("/storage/" + p["storage"], "Datastore.AllocateSpace")
         storage = world.online_storage(p["storage"], call.node)
-        if kind == "qemu" and "images" not in storage.content:
-            bad(storage="storage '%s' does not support vm images" % storage.name)
+        if kind == "qemu":
+            drives.check_images(storage)
         if kind == "lxc":
             drives.check_rootdir(world, storage.name)
     guest.check_lock()
@@ -132,9 +132,7 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
     volid = parts[name]
     if guest.kind == "qemu" and drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
         return text
-    volume = world.volume(volid, guest.node)
-    if volume is None:
-        die(drives.missing_volume(world, volid))
+    volume = drives.needed_volume(world, volid, guest.node)
     storage = world.storages[volid.partition(":")[0]]
     if full or drives.is_cloudinit(parts):
         task.say("create full clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else

@@ -192,8 +192,7 @@ def _restore_vm(call):
     if call.p.get("storage"):
         call.need("/storage/" + call.p["storage"], "Datastore.AllocateSpace")
         storage = world.online_storage(call.p["storage"], call.node)
-        if "images" not in storage.content:
-            bad(storage="storage '%s' does not support vm images" % storage.name)
+        drives.check_images(storage)
     if old is not None:
         if not call.p.get("force") or old.node != call.node or old.kind != "qemu":
             die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
@@ -309,9 +308,7 @@ def create_container(call):
     if mounts and "rootfs" not in mounts:
         die("mount points configured, but 'rootfs' not set - aborting")
     if not mounts:
-        storage = world.storages.get(default)
-        if storage is None:
-            die("storage '%s' does not exist" % default)
+        storage = world.known_storage(default)
         if "rootdir" not in storage.content:
             bad(storage="storage '%s' does not support container directories" % default)
         call.need("/storage/" + default, "Datastore.AllocateSpace")

@@ -159,11 +159,8 @@ def move_disk(call):
     name = call.p["storage"]
     call.need("/storage/" + name, "Datastore.AllocateSpace")
     storage = world.online_storage(name, guest.node)
-    if "images" not in storage.content:
-        bad(storage="storage '%s' does not support vm images" % name)
-    volume = world.volume(volid, guest.node)
-    if volume is None:
-        die(drives.missing_volume(world, volid))
+    drives.check_images(storage)
+    volume = drives.needed_volume(world, volid, guest.node)
     if volid.partition(":")[0] == name and call.p.get("format") in (None, volume.format):
         die("you can't move to the same storage with same format")
     snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
@@ -229,9 +226,7 @@ def move_volume(call):
             yield 0.2
             storage = world.online_storage(name, guest.node)
             drives.check_rootdir(world, name)
-            volume = world.volume(volid, guest.node)
-            if volume is None:
-                die(drives.missing_volume(world, volid))
+            volume = drives.needed_volume(world, volid, guest.node)
             new = copy_volume(world, guest, volume, storage)
             task.say("Creating filesystem with 4k blocks and %d inodes\nFilesystem UUID: %s" % (
                 volume.size >> 14, world.uuid()))

@@ -83,9 +83,7 @@ def is_cloudinit(values):
 def parse_volname(world, volid):
     """(content, owner vmid or None) of a volume's name; dies when its storage could have no such name."""
     name, _, leaf = volid.partition(":")
-    storage = world.storages.get(name)
-    if storage is None:
-        die("storage '%s' does not exist" % name)
+    storage = world.known_storage(name)
     prefix = leaf.partition("/")[0]
     if storage.files or storage.type == "pbs":
         if prefix in ("iso", "vztmpl", "backup", "snippets", "import"):
@@ -109,6 +107,20 @@ def missing_volume(world, volid):
     return "volume '%s' does not exist" % volid
 
 
+def needed_volume(world, volid, node):
+    """The Volume, or die as Proxmox does."""
+    volume = world.volume(volid, node)
+    if volume is None:
+        die(missing_volume(world, volid))
+    return volume
+
+
+def check_images(storage):
+    """400 unless VMs' disks may be on it."""
+    if "images" not in storage.content:
+        bad(storage="storage '%s' does not support vm images" % storage.name)
+
+
 def check_drive_access(call, key, text, vmid, default_storage=None):
     """The rights and content types of a VM drive that is to be set (qemu-server's check_storage_access)."""
     values = parse_properties(disk_rule("qemu", key), str(text))
@@ -127,11 +139,8 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
         if not name:
             die("no storage ID specified (and no default storage)")
         call.need("/storage/" + name, "Datastore.AllocateSpace")
-        storage = call.world.storages.get(name)
-        if storage is None:
-            die("storage '%s' does not exist" % name)
-        if "images" not in storage.content:
-            bad(storage="storage '%s' does not support vm images" % name)
+        storage = call.world.known_storage(name)
+        check_images(storage)
         return
     content, owner = parse_volname(call.world, volid)
     path = "/storage/" + volid.partition(":")[0]
@@ -170,9 +179,7 @@ def make_drive(world, guest, key, text, say, default_storage=None, made=None):
         fmt = values.pop("format", None)
         source = values.pop("import-from", None)
         if source is not None:
-            original = world.volume(source, guest.node)
-            if original is None:
-                die(missing_volume(world, source))
+            original = needed_volume(world, source, guest.node)
             size = original.size
         if key == "efidisk0":
             size = 4 * MIB if values.get("efitype") == "4m" else 128 * KIB if storage.files else 4 * MIB
@@ -270,9 +277,7 @@ def check_mount_access(call, key, text, vmid):
 
 def check_rootdir(world, name):
     """dies unless the storage takes containers' volumes."""
-    storage = world.storages.get(name)
-    if storage is None:
-        die("storage '%s' does not exist" % name)
+    storage = world.known_storage(name)
     if "rootdir" not in storage.content:
         die("storage '%s' does not allow content type 'rootdir' (Container)" % name)
 

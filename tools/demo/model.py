@@ -329,11 +329,15 @@ class World:
 
     # ---- storages and volumes
 
+    def known_storage(self, name):
+        """The Storage, enabled or not, or die."""
+        if name not in self.storages:
+            die("storage '%s' does not exist" % name)
+        return self.storages[name]
+
     def storage(self, name, node=None):
         """The Storage, or die: unknown, disabled, or not on `node`."""
-        storage = self.storages.get(name)
-        if storage is None:
-            die("storage '%s' does not exist" % name)
+        storage = self.known_storage(name)
         if not storage.enabled:
             die("storage '%s' is disabled" % name)
         if node is not None and not storage.on(node):

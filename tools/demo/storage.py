@@ -29,10 +29,7 @@ def _configuration(storage):
 
 
 def configuration(call):
-    storage = call.world.storages.get(call.p["storage"])
-    if storage is None:
-        die("storage '%s' does not exist" % call.p["storage"])
-    return _configuration(storage)
+    return _configuration(call.world.known_storage(call.p["storage"]))
 
 
 def _row(storage, node, down=False):
@@ -59,15 +56,13 @@ def storages(call):
             continue
         if call.may("/storage/" + storage.name, "Datastore.Audit", "Datastore.AllocateSpace"):
             rows.append(_row(storage, call.node))
-    if call.p.get("storage") and call.p["storage"] not in call.world.storages:
-        die("storage '%s' does not exist" % call.p["storage"])
+    if call.p.get("storage"):
+        call.world.known_storage(call.p["storage"])
     return rows
 
 
 def status(call):
-    storage = call.world.storages.get(call.p["storage"])
-    if storage is None:
-        die("storage '%s' does not exist" % call.p["storage"])
+    storage = call.world.known_storage(call.p["storage"])
     if not storage.on(call.node):
         die("storage '%s' is not available on node '%s'" % (storage.name, call.node))
     row = _row(storage, call.node)
@@ -207,15 +202,14 @@ def delete_volume(call):
                      + storage.name, worker)
     if call.p.get("delay"):
         task = call.world.tasks.all[upid]
-        if not task.running:
-            if task.status != "OK":
-                die("imgdel task failed: %s" % task.status)
-            return None
+        if not task.running and task.status != "OK":
+            die("imgdel task failed: %s" % task.status)
+        return upid if task.running else None
     return upid
 
 
-_NAMES = {"iso": (r"[^/]+\.(?:iso|img)", "iso"), "vztmpl": (r"[^/]+\.tar(?:\.(?:gz|xz|zst|bz2))?", "vztmpl"),
-          "import": (r"[^/]+\.(?:ova|ovf|qcow2|raw|vmdk)", "import")}
+_NAMES = {"iso": r"[^/]+\.(?:iso|img)", "vztmpl": r"[^/]+\.tar(?:\.(?:gz|xz|zst|bz2))?",
+          "import": r"[^/]+\.(?:ova|ovf|qcow2|raw|vmdk)"}
 
 
 def _target(call, storage, kind, filename):
@@ -223,7 +217,7 @@ def _target(call, storage, kind, filename):
     if kind not in storage.content:
         die("storage '%s' is not configured for content-type '%s'" % (storage.name, kind))
     filename = re.sub(r"[^-a-zA-Z0-9_.]", "_", filename.rpartition("/")[2].strip())
-    if not re.match(_NAMES[kind][0] + r"\Z", filename, re.I):
+    if not re.match(_NAMES[kind] + r"\Z", filename, re.I):
         bad(filename="wrong file extension")
     fmt = {"iso": "iso", "vztmpl": "t" + filename.rpartition(".")[2]}.get(kind, filename.rpartition(".")[2])
     return "%s:%s/%s" % (storage.name, kind, filename), fmt
