@@ -99,30 +99,11 @@ def file_systems(call):
          "disk": []}]}
 
 
-def timezone(call):
-    _agent(call)
-    return {"result": {"zone": "UTC", "offset": 0}}
-
-
-def info(call):
-    _agent(call)
-    names = ("guest-ping guest-exec guest-exec-status guest-get-osinfo guest-network-get-interfaces guest-get-fsinfo "
-             "guest-file-open guest-file-read guest-file-write guest-set-user-password guest-fsfreeze-freeze "
-             "guest-shutdown").split()
-    return {"result": {"version": "10.0.2", "supported_commands": [
-        {"name": name, "enabled": True, "success-response": True} for name in names]}}
-
-
-def ping(call):
-    _agent(call)
-    return {"result": {}}
-
-
 def set_password(call):
-    guest = _agent(call)
+    _agent(call)
     if call.p["username"] not in ("root", "admin", "ci"):
         die("Agent error: child process has failed to set user password")
-    return {"result": {}} if guest else None
+    return {"result": {}}
 
 
 def read_file(call):
@@ -155,16 +136,10 @@ def write_file(call):
     guest.guest.setdefault("files", {})[call.p["file"]] = data
 
 
-_CLOUD = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
-
-
 def regenerate(call):
     """PUT .../cloudinit: write the drive again."""
-    guest = call.guest()
-    if not any("cloudinit" in volid for _, _, volid in guest.disks()):
+    if not any("cloudinit" in volid for _, _, volid in call.guest().disks()):
         die("no cloudinit drive configured")
-    guest.guest["cloudinit"] = {key: value for key,
-                                value in guest.wanted().items() if key in _CLOUD or key.startswith("ipconfig")}
 
 
 _AUDIT = perm_any(VM, "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
@@ -184,9 +159,9 @@ ROUTES = [
     _row("GET", "get-host-name", lambda call: {"result": {"host-name": _agent(call).name}}, "The host name."),
     _row("GET", "network-get-interfaces", interfaces, "Network interfaces and addresses."),
     _row("GET", "get-fsinfo", file_systems, "File systems and their fill."),
-    _row("GET", "get-timezone", timezone, "The guest's time zone."),
-    _row("GET", "info", info, "What the agent can do."),
-    _row("POST", "ping", ping, "Whether the agent answers."),
+    _row("GET", "get-timezone", lambda call: {"result": {"zone": "UTC", "offset": 0}} if _agent(call) else None,
+         "The guest's time zone."),
+    _row("POST", "ping", lambda call: {"result": {}} if _agent(call) else None, "Whether the agent answers."),
     _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
         "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
         "crypted": boolean("It is a hash.", default=0)}),

@@ -17,10 +17,9 @@ def clone(call):
     if p.get("pool") is not None and p["pool"] not in world.pools:
         die("pool '%s' does not exist" % p["pool"])
     full = p.get("full", not guest.template)
-    if not full and p.get("storage"):
-        bad(storage="parameter 'storage' not allowed for linked clones")
-    if not full and p.get("format"):
-        bad(format="parameter 'format' not allowed for linked clones")
+    for name in ("storage", "format"):
+        if not full and p.get(name):
+            bad(**{name: "parameter '%s' not allowed for linked clones" % name})
     if target not in world.nodes:
         bad(target="no such cluster node '%s'" % target)
     if p.get("storage"):
@@ -49,10 +48,10 @@ def clone(call):
     def worker(task):
         made, done = [], False
         try:
-            if world.guests.get(newid) is not None:
-                clash = world.guests[newid]
-                die("unable to create VM %d - %s %d already exists on node '%s'" % (newid, clash.what, newid,
-                    clash.node))
+            clash = world.guests.get(newid)
+            if clash is not None:
+                die("unable to create VM %d - %s %d already exists on node '%s'" % (
+                    newid, clash.what, newid, clash.node))
             world.guests[newid] = new
             copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
                 "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
@@ -63,8 +62,7 @@ def clone(call):
             if p.get("name") or p.get("hostname"):
                 copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
             elif kind == "qemu":
-                copy["name"] = ("Copy-of-VM-%s"
-                                % guest.conf["name"]) if guest.conf.get("name") else "Copy-of-VM-%d" % guest.vmid
+                copy["name"] = "Copy-of-VM-%s" % (guest.conf.get("name") or guest.vmid)
             if "description" in p:
                 copy["description"] = change.stored(world, kind, "description", p["description"])
             _unique(world, copy)
@@ -114,8 +112,7 @@ def _check_source(call, guest, conf, full, target):
         wanted = call.p.get("storage", name) if full else name
         call.need("/storage/" + wanted, "Datastore.AllocateSpace")
         if target != call.node and not world.storages[wanted].shared:
-            die("can't clone VM to node '%s' (VM uses local storage)" % target if guest.kind == "qemu" else
-                "can't clone CT to node '%s' (CT uses local storage)" % target)
+            die("can't clone %s to node '%s' (%s uses local storage)" % (guest.what, target, guest.what))
         if not full and (world.storages[name].type == "lvm" or "base" not in volid) and not drives.is_cloudinit(parts):
             if guest.kind == "lxc":
                 die("Linked clone feature for '%s' is not available" % volid)
@@ -134,9 +131,10 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
         return text
     volume = drives.needed_volume(world, volid, guest.node)
     storage = world.storages[volid.partition(":")[0]]
-    if full or drives.is_cloudinit(parts):
-        task.say("create full clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
-                 "create full clone of mountpoint %s (%s)" % (key, volid))
+    whole = full or drives.is_cloudinit(parts)
+    task.say("create %s clone of %s %s (%s)" % ("full" if whole else "linked",
+             "drive" if guest.kind == "qemu" else "mountpoint", key, volid))
+    if whole:
         target = world.online_storage(p["storage"], guest.node) if full and p.get("storage") else storage
         copy = disks.copy_volume(world, new, volume, target,
                                  p.get("format") if full and "cloudinit" not in volid else None)
@@ -145,8 +143,6 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
             yield from disks.copying(world, task.say, volume.size, disks.mirror_line("drive-" + key) if guest.running
                                      else disks.gib_line())
     else:
-        task.say("create linked clone of drive %s (%s)" % (key, volid) if guest.kind == "qemu" else
-                 "create linked clone of mountpoint %s (%s)" % (key, volid))
         copy = world.allocate(storage, new.node, new.vmid, volume.size, "qcow2" if storage.files else volume.format,
                               new.kind, used=1 << 20)
         if storage.files or storage.type == "zfspool":
@@ -321,8 +317,7 @@ def _obstacle(world, guest, row, with_disks):
     live = guest.running and guest.kind == "qemu"
     if live and not with_disks and row["is_attached"]:
         return ": can't live migrate attached local disks without with-local-disks option"
-    confs = [snapshot["conf"] for snapshot in guest.snapshots.values()]
-    if any(volid == row["volid"] for conf in confs for _, _, volid in guest.disks(conf)):
+    if drives.in_snapshot(guest, row["volid"]):
         if live:
             return ": online storage migration not possible if non-replicated snapshot exists"
         if world.storages[row["volid"].partition(":")[0]].type != "zfspool":

@@ -17,9 +17,7 @@ SPEED = 2 * GIB
 
 def _parts(guest, key):
     """Properties of a disk in the configuration, or None."""
-    if key not in guest.conf:
-        return None
-    return parse_properties(disk_rule(guest.kind, key), str(guest.conf[key]))
+    return parse_properties(disk_rule(guest.kind, key), str(guest.conf[key])) if key in guest.conf else None
 
 
 def _volid(parts):
@@ -90,7 +88,7 @@ def resize(call):
                          "code 8\n" % (storage.conf.get("vgname"), volume.name))
             yield 0.5
     if kind == "qemu" and world.major < 8:              # synchronous then
-        storage, volume, new = check()
+        check()
         if guest.snapshots:
             die("can't resize: VM has snapshots")
         for _ in worker(Task(guest.node, "resize", guest.vmid, call.user, world.t, 0, 0)):
@@ -163,9 +161,7 @@ def move_disk(call):
     volume = drives.needed_volume(world, volid, guest.node)
     if volid.partition(":")[0] == name and call.p.get("format") in (None, volume.format):
         die("you can't move to the same storage with same format")
-    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
-                  other in guest.disks(snapshot["conf"]))
-    if snapped and call.p.get("delete"):
+    if call.p.get("delete") and drives.in_snapshot(guest, volid):
         die("you can't move a disk with snapshots and delete the source")
 
     def worker(task):
@@ -175,9 +171,7 @@ def move_disk(call):
             if guest.running:
                 task.say("drive mirror is starting for drive-%s" % key)
                 yield from copying(world, task.say, volume.size, mirror_line("drive-" + key))
-                task.say(
-                    "all 'mirror' jobs are ready\ndrive-%s: Completing block job...\ndrive-%s: Completed successfully."
-                    % (key, key))
+                task.say("all 'mirror' jobs are ready\ndrive-%s: Completed successfully." % key)
             else:
                 yield from copying(world, task.say, volume.size, gib_line())
         except GeneratorExit:
@@ -209,15 +203,11 @@ def move_volume(call):
     guest.check_lock()
     if guest.running:
         die("cannot move volumes of a running container")
-    parts = _parts(guest, key)
-    if parts is None:
-        die("volume '%s' does not exist" % key)
+    parts = _parts(guest, key) or die("volume '%s' does not exist" % key)
     volid = _volid(parts)
     if drives.mount_type(volid) != "volume":
         die("cannot move volume '%s', type is '%s'" % (key, drives.mount_type(volid)))
-    snapped = any(other == volid for snapshot in guest.snapshots.values() for _, _,
-                  other in guest.disks(snapshot["conf"]))
-    if snapped and call.p.get("delete"):
+    if call.p.get("delete") and drives.in_snapshot(guest, volid):
         die("you can't move a volume with snapshots and delete the source")
     guest.conf["lock"] = "disk"
 

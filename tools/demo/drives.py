@@ -111,6 +111,7 @@ def needed_volume(world, volid, node):
     """The Volume, or die as Proxmox does."""
     volume = world.volume(volid, node)
     if volume is None:
+        world.online_storage(volid.partition(":")[0], node)
         die(missing_volume(world, volid))
     return volume
 
@@ -126,7 +127,7 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
     values = parse_properties(disk_rule("qemu", key), str(text))
     volid = values["file"]
     cdrom = is_cdrom(values)
-    if volid in ("none",) or (cdrom and volid == "none"):
+    if volid == "none":
         return
     if volid == "cdrom":
         call.need("/", "Sys.Console")
@@ -139,8 +140,7 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
         if not name:
             die("no storage ID specified (and no default storage)")
         call.need("/storage/" + name, "Datastore.AllocateSpace")
-        storage = call.world.known_storage(name)
-        check_images(storage)
+        check_images(call.world.known_storage(name))
         return
     content, owner = parse_volname(call.world, volid)
     path = "/storage/" + volid.partition(":")[0]
@@ -179,8 +179,7 @@ def make_drive(world, guest, key, text, say, default_storage=None, made=None):
         fmt = values.pop("format", None)
         source = values.pop("import-from", None)
         if source is not None:
-            original = needed_volume(world, source, guest.node)
-            size = original.size
+            size = needed_volume(world, source, guest.node).size
         if key == "efidisk0":
             size = 4 * MIB if values.get("efitype") == "4m" else 128 * KIB if storage.files else 4 * MIB
         elif key == "tpmstate0":
@@ -194,11 +193,7 @@ def make_drive(world, guest, key, text, say, default_storage=None, made=None):
         printed = print_properties(values, rules)
         say("%s: successfully created disk '%s'" % (key, printed))
         return printed
-    volume = world.volume(volid, guest.node)
-    if volume is None:
-        world.online_storage(volid.partition(":")[0], guest.node)
-        die(missing_volume(world, volid))
-    values["size"] = size_text(volume.size)
+    values["size"] = size_text(needed_volume(world, volid, guest.node).size)
     return print_properties(values, rules)
 
 
@@ -241,11 +236,15 @@ def detach(world, guest, key, text, force=False):
         add_unused(world, guest, volid)
 
 
+def in_snapshot(guest, volid):
+    """Whether a snapshot of the guest has this volume."""
+    return any(name == volid for snapshot in guest.snapshots.values() for _, _, name in guest.disks(snapshot["conf"]))
+
+
 def destroy(world, guest, volid):
     """Remove a volume of a guest; dies while a snapshot needs it."""
-    for snapshot in guest.snapshots.values():
-        if any(name == volid for _, _, name in guest.disks(snapshot["conf"])):
-            die("unable to delete '%s' - volume is still in use (snapshot?)" % volid)
+    if in_snapshot(guest, volid):
+        die("unable to delete '%s' - volume is still in use (snapshot?)" % volid)
     if owns(world, guest, volid):
         world.free(volid, guest.node)
 
@@ -315,10 +314,8 @@ def size_of_disk(world, guest, volid, parts):
 
 def can_snapshot(world, volid, node):
     """Whether the storage of a volume makes snapshots of it."""
-    storage = world.storages.get(volid.partition(":")[0])
     volume = world.volume(volid, node)
-    if storage is None or volume is None:
+    if volume is None:
         return False
-    if storage.files:
-        return volume.format in ("qcow2", "subvol") and volume.format != "subvol"
-    return storage.type in ("lvmthin", "zfspool", "rbd")
+    storage = world.storages[volid.partition(":")[0]]
+    return volume.format == "qcow2" if storage.files else storage.type in ("lvmthin", "zfspool", "rbd")

@@ -2,7 +2,7 @@
 import calendar
 import time
 
-from tools.demo import hardware, lists
+from tools.demo import cluster, hardware, lists
 from tools.demo.model import GIB, MIB, bad, die, wave
 from tools.demo.rules import boolean, enum, integer, string
 from tools.demo.wire import ALL, NODE, Extra, Route, perm
@@ -10,27 +10,18 @@ from tools.demo.wire import ALL, NODE, Extra, Route, perm
 
 def nodes(call):
     """GET /nodes: numbers only with Sys.Audit on the node, and only of those that are up."""
-    rows = []
-    for node in call.world.nodes.values():
-        row = {"id": "node/" + node.name, "type": "node", "node": node.name, "level": "",
-               "ssl_fingerprint": node.fingerprint,
-               "status": "offline" if node.name in call.world.offline else "online"}
-        if row["status"] == "online" and call.may("/nodes/" + node.name, "Sys.Audit"):
-            row.update(lists.node_values(call.world, node))
-        rows.append(row)
+    rows = [dict(lists.resource_of_node(call, node), ssl_fingerprint=node.fingerprint)
+            for node in call.world.nodes.values()]
+    for row in rows:
+        del row["cgroup-mode"]
     return rows
 
 
-def _kernel(world):
-    return hardware.KERNEL.get(world.version.split(".")[0], hardware.KERNEL["9"])
-
-
 def status(call):
-    node, world = call.world.nodes[call.node], call.world
+    node, world = call.here, call.world
     now = lists.node_values(world, node)
     load = now["cpu"] * node.cpus * 1.1
-    kernel = _kernel(world)
-    sockets = 2 if node.cpus > 16 else 1
+    kernel = hardware.KERNEL.get(str(world.major), hardware.KERNEL["9"])
     swap = int(wave(world.t, node.number, 210 * MIB, 0.2))
     return {
         "uptime": now["uptime"], "idle": 0, "cpu": now["cpu"],
@@ -41,7 +32,7 @@ def status(call):
         "swap": {"total": 8 * GIB, "used": swap, "free": 8 * GIB - swap},
         "rootfs": {"total": node.root, "used": now["disk"], "free": node.root - now["disk"],
                    "avail": max(0, node.root - now["disk"] - node.root // 20)},
-        "cpuinfo": {"model": node.model, "cores": node.cpus // 2, "cpus": node.cpus, "sockets": sockets,
+        "cpuinfo": {"model": node.model, "cores": node.cpus // 2, "cpus": node.cpus, "sockets": 1 + (node.cpus > 16),
                     "mhz": "%.3f" % wave(world.t, node.number, 2794.7, 0.1), "hvm": "1", "user_hz": 100,
                     "flags": "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat sse sse2 ht syscall nx "
                     "lm constant_tsc vmx svm aes avx avx2"},
@@ -74,11 +65,6 @@ def command(call):
     world.tasks.later(3, down)
 
 
-def version(call):
-    from tools.demo.cluster import version as whole
-    return whole(call)
-
-
 def node_time(call):
     t = int(call.world.t)
     return {"time": t, "localtime": t + 3600, "timezone": "Europe/Vienna"}
@@ -87,7 +73,7 @@ def node_time(call):
 def disks(call):
     rows = []
     kind = call.p.get("type")
-    for disk in call.world.nodes[call.node].facts["disks"]:
+    for disk in call.here.facts["disks"]:
         row = dict(disk)
         if row["type"] == "partition":
             if not call.p.get("include-partitions"):
@@ -110,15 +96,12 @@ def smart(call):
 
 
 def lvmthin(call):
-    rows = []
-    for row in call.world.nodes[call.node].facts["lvmthin"]:
-        storage = call.world.storages.get("local-lvm")
-        rows.append(dict(row, used=storage.space(call.node)[1] if storage else 0))
-    return rows
+    storage = call.world.storages["local-lvm"]
+    return [dict(row, used=storage.space(call.node)[1]) for row in call.here.facts["lvmthin"]]
 
 
 def zfs(call):
-    pools = call.world.nodes[call.node].facts["zfs"]
+    pools = call.here.facts["zfs"]
     if pools is None:
         die("zfsutils-linux not installed")
     return [dict(row) for row in pools]
@@ -133,7 +116,7 @@ def zfs_pool(call):
 def network(call):
     """GET /nodes/{node}/network: bridges and vnets only with rights on them; `changes` when some is not applied."""
     kind, rows = call.p.get("type"), []
-    facts = call.world.nodes[call.node].facts
+    facts = call.here.facts
     for row in facts["network"]:
         wanted = kind in (None, "include_sdn", row["type"]) or (
             kind in ("any_bridge", "any_local_bridge") and row["type"] in ("bridge", "OVSBridge"))
@@ -151,14 +134,14 @@ def network(call):
 
 def interface(call):
     """GET /nodes/{node}/network/{iface}: the same hash without the name."""
-    for row in call.world.nodes[call.node].facts["network"]:
+    for row in call.here.facts["network"]:
         if row["iface"] == call.p["iface"]:
             return {key: value for key, value in row.items() if key != "iface"}
-    bad(iface="interface does not exist")
+    return bad(iface="interface does not exist")
 
 
 def change_dns(call):
-    call.world.nodes[call.node].facts["dns"] = {
+    call.here.facts["dns"] = {
         key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
 
 
@@ -169,30 +152,22 @@ def hosts(call):
 
 
 def updates(call):
-    rows = []
-    for package, section, title, old, new in call.world.nodes[call.node].facts.get("updates", hardware.UPDATES):
-        row = {"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional",
-               "Arch": "amd64",
-               "Origin": "Debian" if package.startswith(("lib", "open")) else "Proxmox", "Description": title}
-        if old:
-            row["OldVersion"] = old
-        rows.append(row)
-    return rows
+    return [dict({"Package": package, "Section": section, "Title": title, "Version": new, "Priority": "optional",
+                  "Arch": "amd64", "Origin": "Debian" if package.startswith(("lib", "open")) else "Proxmox",
+                  "Description": title}, **({"OldVersion": old} if old else {}))
+            for package, section, title, old, new in hardware.UPDATES]
 
 
 def _service_row(call, name, words):
-    state = call.world.nodes[call.node].facts.setdefault("services", {}).get(name, "running")
-    if (name == "ksmtuned" and call.node == "pve3") or name in ("systemd-timesyncd", "pve-lxc-syscalld"):
-        state = call.world.nodes[call.node].facts["services"].get(name, "dead")
+    dead = name in ("systemd-timesyncd", "pve-lxc-syscalld") or (name == "ksmtuned" and call.node == "pve3")
+    state = "dead" if dead else "running"
     return {"service": name, "name": name, "desc": words, "state": state, "unit-state": "enabled",
             "active-state": "active" if state == "running" else "inactive"}
 
 
 _SYSLOG = [
-    ("pvestatd", "status update time (5.318 seconds)"),
-    ("pvedaemon", "<root@pam!demo> starting task"),
-    ("systemd", "Started session of User root."),
-    ("corosync", "[KNET  ] link: host: 3 link: 0 is up"),
+    ("pvestatd", "status update time (5.318 seconds)"), ("pvedaemon", "<root@pam!demo> starting task"),
+    ("systemd", "Started session of User root."), ("corosync", "[KNET  ] link: host: 3 link: 0 is up"),
     ("pveproxy", "worker exit"),
     ("smartd", "Device: /dev/sda [SAT], SMART Usage Attribute: 194 Temperature_Celsius changed from 69 to 68"),
     ("chronyd", "Selected source 193.171.23.163"),
@@ -208,25 +183,21 @@ def _log_lines(call, count=400, step=47):
     lines = []
     for number in range(count, 0, -1):
         when = t - number * step
-        tag, text = _SYSLOG[(when // step * 7 + call.world.nodes[call.node].number) % len(_SYSLOG)]
+        tag, text = _SYSLOG[(when // step * 7 + call.here.number) % len(_SYSLOG)]
         stamp = time.strftime("%b %d %H:%M:%S", time.gmtime(when))
         lines.append((when, tag, "%s %s %s[%d]: %s" % (stamp, call.node, tag, 1000 + len(tag) * 31, text)))
     return lines
 
 
 def syslog(call):
-    def epoch(text):
-        if text is None:
-            return None
-        for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
-            try:
-                return calendar.timegm(time.strptime(text, form))
-            except ValueError:
-                continue
-        return None
-    since, until, service = epoch(call.p.get("since")), epoch(call.p.get("until")), call.p.get("service")
+    def epoch(text):                                    # 2025-01-02, with or without 03:04 or 03:04:05
+        try:
+            return calendar.timegm(time.strptime((text + " 00:00")[:16] + (text[16:] or ":00"), "%Y-%m-%d %H:%M:%S"))
+        except ValueError:
+            die("unable to parse date '%s'" % text)
+    since, until = (epoch(call.p.get(key, day)) for key, day in (("since", "1970-01-01"), ("until", "2999-01-01")))
     lines = [line for when, tag, line in _log_lines(call)
-             if (since is None or when >= since) and (until is None or when <= until) and service in (None, tag)]
+             if since <= when <= until and call.p.get("service") in (None, tag)]
     start, limit = call.p.get("start", 0), call.p.get("limit", 50)
     rows = [{"n": number, "t": line} for number, line in enumerate(lines, 1)][start:]
     rows = (rows[:limit] if limit else rows) or [{"n": 1, "t": "no content"}]
@@ -234,7 +205,7 @@ def syslog(call):
 
 
 def certificates(call):
-    node, t = call.world.nodes[call.node], int(call.world.t)
+    node, t = call.here, int(call.world.t)
     return [
         {"filename": "pve-root-ca.pem",
          "subject": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA",
@@ -251,12 +222,12 @@ def certificates(call):
 
 
 def report(call):
-    node = call.world.nodes[call.node]
-    return "\n".join(["==== general system info ====", "# hostname", node.name, "# pveversion --verbose"] + [
-        "%s: %s" % pair for pair in hardware.VERSIONS] + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"]
-        + [
-        "%s: %s\n\tcontent %s" % (storage.type, storage.name, ",".join(storage.content))
-        for storage in call.world.storages.values()]) + "\n"
+    return "\n".join(
+        ["==== general system info ====", "# hostname", call.node, "# pveversion --verbose"]
+        + ["%s: %s" % pair for pair in hardware.VERSIONS]
+        + ["==== info about storage ====", "# cat /etc/pve/storage.cfg"]
+        + ["%s: %s\n\tcontent %s" % (storage.type, storage.name, ",".join(storage.content))
+           for storage in call.world.storages.values()]) + "\n"
 
 
 _AUDIT = perm(NODE, "Sys.Audit")
@@ -274,17 +245,17 @@ ROUTES = [
     Route("GET /nodes/{node}/status", status, _AUDIT, "How the node is."),
     Route("POST /nodes/{node}/status", command, perm(NODE, "Sys.PowerMgmt"), "Reboot or shut down the node.", {
         "command*": enum("What to do.", "reboot shutdown")}),
-    Route("GET /nodes/{node}/version", version, ALL, "Version of its Proxmox VE."),
+    Route("GET /nodes/{node}/version", cluster.version, ALL, "Version of its Proxmox VE."),
     Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
     Route("GET /nodes/{node}/rrddata",
-          lambda call: lists.node_series(call.world, call.world.nodes[call.node], call.p["timeframe"]),
+          lambda call: lists.node_series(call.world, call.here, call.p["timeframe"]),
           _AUDIT, "Its load over time.", _FRAME, False),
     Route("GET /nodes/{node}/disks/list", disks, ["or", _ROOT_AUDIT, _AUDIT], "Its disks.", {
         "include-partitions": boolean("Partitions too.", default=0), "skipsmart": boolean("Without health.", default=0),
         "type": enum("Only these.", "unused journal_disks")}),
     Route("GET /nodes/{node}/disks/smart", smart, _ROOT_AUDIT, "SMART values of a disk.", {
         "disk*": string("The disk.", pattern="/dev/[a-zA-Z0-9\\/]+"), "healthonly": boolean("Only the health.")}),
-    Route("GET /nodes/{node}/disks/lvm", lambda call: {"leaf": 0, "children": call.world.nodes[call.node].facts["lvm"]},
+    Route("GET /nodes/{node}/disks/lvm", lambda call: {"leaf": 0, "children": call.here.facts["lvm"]},
           _ROOT_AUDIT, "LVM volume groups and physical volumes."),
     Route("GET /nodes/{node}/disks/lvmthin", lvmthin, _ROOT_AUDIT, "LVM thin pools."),
     Route("GET /nodes/{node}/disks/zfs", zfs, _ROOT_AUDIT, "ZFS pools."),
@@ -292,7 +263,7 @@ ROUTES = [
         "name": string("The pool.", format="pve-storage-id")}),
     Route("GET /nodes/{node}/network", network, ALL, "Network interfaces.", {"type": enum("Only these.", _IFACES)}),
     Route("GET /nodes/{node}/network/{iface}", interface, _AUDIT, "A network interface."),
-    Route("GET /nodes/{node}/dns", lambda call: dict(call.world.nodes[call.node].facts["dns"]),
+    Route("GET /nodes/{node}/dns", lambda call: dict(call.here.facts["dns"]),
           _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),

@@ -37,9 +37,7 @@ def starting(world, guest, task, skip_lock=False):
         die("%s %d already running" % (guest.what, guest.vmid))
     conf = guest.wanted()
     for key, parts, volid in guest.disks(conf, unused=False):
-        if world.volume(volid, guest.node) is None:
-            world.online_storage(volid.partition(":")[0], guest.node)
-            die(drives.missing_volume(world, volid))
+        drives.needed_volume(world, volid, guest.node)
     for key, text in conf.items():
         match = re.match(r"(?:[^,]*file=|)([a-z][\w.-]*:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
         if match and world.volume(match.group(1), guest.node) is None:

@@ -113,6 +113,11 @@ class ApiCall:
         """"qemu" or "lxc": whom the route is about."""
         return "lxc" if self.route.template.startswith("/nodes/{node}/lxc") else "qemu"
 
+    @property
+    def here(self):
+        """The Node of {node}."""
+        return self.world.nodes[self.node]
+
     def guest(self):
         """The Guest of {node} and {vmid}; refuses `skiplock` and a digest that is not the guest's."""
         guest = self.world.guest(self.p["vmid"], self.kind, self.node)
