@@ -138,8 +138,10 @@ def write_file(call):
 
 def regenerate(call):
     """PUT .../cloudinit: write the drive again."""
-    if not any("cloudinit" in volid for _, _, volid in call.guest().disks()):
+    guest = call.guest()
+    if not any("cloudinit" in volid for _, _, volid in guest.disks()):
         die("no cloudinit drive configured")
+    guest.guest["cloudinit"] = guest.wanted()           # what the drive says now
 
 
 _AUDIT = perm_any(VM, "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")

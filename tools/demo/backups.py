@@ -4,8 +4,8 @@ import time
 
 from tools.demo import drives, retention
 from tools.demo import world as start
-from tools.demo.guests import agent_enabled, ha_of
 from tools.demo.disks import human
+from tools.demo.guests import agent_enabled, ha_of
 from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule, size_text
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import array, boolean, enum, integer, parse_properties, split_list, string
@@ -113,39 +113,20 @@ def vzdump(call):
 def _backup(call, task, vmid, storage, keep):
     """Worker part: one guest."""
     world, p = call.world, call.p
-    guest = world.guests.get(vmid)
-    if guest is None:
-        die("unable to find VM '%d'" % vmid)
-    say = task.say
+    guest, say = world.guests.get(vmid) or die("unable to find VM '%d'" % vmid), task.say
     say("INFO: Starting Backup of VM %d (%s)\nINFO: Backup started at %s" % (vmid, guest.kind,
         start.stamp(world.t, "%Y-%m-%d %H:%M:%S")))
     compress = p.get("compress", "0")
     mode = p.get("mode", "snapshot") if guest.running else "stop"
-    say("INFO: status = %s" % ("running" if guest.running else "stopped"))
-    if not guest.running:
-        say("INFO: backup mode: stop")
+    say("INFO: status = running" if guest.running else "INFO: status = stopped\nINFO: backup mode: stop")
     if not p.get("remove", True) and keep and storage.type != "pbs":
-        limit = sum(keep.values())
-        there = [volume for volume in storage.at(guest.node).values()
-                 if volume.content == "backup" and volume.vmid == vmid and not volume.protected]
-        if len(there) >= limit:
-            die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either "
-                "increase the limit or delete old backup(s)." % limit)
+        _check_limit(guest, storage, sum(keep.values()))
     resource = ha_of(world, guest)
     if mode == "stop" and guest.running and resource and resource["state"] in ("started", "enabled"):
         die("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable "
             "the Service.")
     guest.check_lock()
-    say("INFO: %s Name: %s" % (guest.what, guest.name))
-    included, total = _included(world, guest)
-    for key, volid, size, reason in included:
-        if guest.kind == "lxc":
-            say("INFO: %s mount point %s ('%s') in backup%s" % (
-                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
-        elif reason:
-            say("INFO: exclude disk '%s' '%s' (%s)" % (key, volid, reason))
-        else:
-            say("INFO: include disk '%s' '%s' %s" % (key, volid, size_text(size)))
+    total = _say_included(world, guest, say)
     if guest.kind == "lxc" and mode == "snapshot" and not all(
             drives.can_snapshot(world, volid, guest.node) for _, _, volid in guest.disks(unused=False)):
         say("INFO: mode failure - some volumes do not support snapshots\nINFO: trying 'suspend' mode instead")
@@ -187,6 +168,27 @@ def _backup(call, task, vmid, storage, keep):
             say("INFO: restarting vm")
             switch_on(world, guest)
     guest.conf.pop("lock", None)
+
+
+def _check_limit(guest, storage, limit):
+    if limit <= len([volume for volume in storage.at(guest.node).values() if volume.content == "backup"
+                     and volume.vmid == guest.vmid and not volume.protected]):
+        die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either "
+            "increase the limit or delete old backup(s)." % limit)
+
+
+def _say_included(world, guest, say):
+    """Bytes in the backup; says what is in it and what is not."""
+    say("INFO: %s Name: %s" % (guest.what, guest.name))
+    included, total = _included(world, guest)
+    for key, volid, size, reason in included:
+        if guest.kind == "lxc":
+            say("INFO: %s mount point %s ('%s') in backup%s" % (
+                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
+        else:
+            say("INFO: %s disk '%s' '%s' %s" % ("exclude" if reason else "include", key, volid,
+                                                "(%s)" % reason if reason else size_text(size)))
+    return total
 
 
 def _included(world, guest):

@@ -32,9 +32,7 @@ def clone(call):
     guest.check_lock()
     conf = guest.conf
     if p.get("snapname"):
-        if p["snapname"] not in guest.snapshots:
-            die("snapshot '%s' does not exist" % p["snapname"])
-        conf = guest.snapshots[p["snapname"]]["conf"]
+        conf = guest.snapshot(p["snapname"])["conf"]
     _check_source(call, guest, conf, full, target)
     other = world.guests.get(newid)
     if other is not None and kind == "lxc":
@@ -53,21 +51,7 @@ def clone(call):
                 die("unable to create VM %d - %s %d already exists on node '%s'" % (
                     newid, clash.what, newid, clash.node))
             world.guests[newid] = new
-            copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
-                "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
-            for key, text in list(conf.items()):
-                if disk_rule(kind, key) and not key.startswith("unused"):
-                    copy[key] = yield from _copy_disk(world, task, guest, new, key, text, full, p, made)
-            yield 0.4
-            if p.get("name") or p.get("hostname"):
-                copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
-            elif kind == "qemu":
-                copy["name"] = "Copy-of-VM-%s" % (guest.conf.get("name") or guest.vmid)
-            if "description" in p:
-                copy["description"] = change.stored(world, kind, "description", p["description"])
-            _unique(world, copy)
-            if kind == "qemu":
-                copy["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
+            copy = yield from _copied(call, task, guest, new, conf, full, made)
             new.conf.clear()
             new.conf.update(copy)
             if p.get("pool"):
@@ -87,6 +71,27 @@ def clone(call):
             if kind == "lxc" and guest.conf.get("lock") == "disk" and (done or newid not in world.guests):
                 guest.conf.pop("lock")
     return call.fork("qmclone" if kind == "qemu" else "vzclone", guest.vmid, worker)
+
+
+def _copied(call, task, guest, new, conf, full, made):
+    """Worker part: the clone's configuration, its disks copied."""
+    kind, world, p = guest.kind, call.world, call.p
+    copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
+        "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
+    for key, text in list(conf.items()):
+        if disk_rule(kind, key) and not key.startswith("unused"):
+            copy[key] = yield from _copy_disk(world, task, guest, new, key, text, full, p, made)
+    yield 0.4
+    if p.get("name") or p.get("hostname"):
+        copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
+    elif kind == "qemu":
+        copy["name"] = "Copy-of-VM-%s" % (guest.conf.get("name") or guest.vmid)
+    if "description" in p:
+        copy["description"] = change.stored(world, kind, "description", p["description"])
+    _unique(world, copy)
+    if kind == "qemu":
+        copy["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
+    return copy
 
 
 def _check_source(call, guest, conf, full, target):

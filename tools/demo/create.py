@@ -1,5 +1,6 @@
 """New guests: created, restored from a backup, cloned; and their end."""
 import re
+from contextlib import contextmanager
 
 from tools.demo import disks, drives, options
 from tools.demo.change import _check_features, check_root_only, stored
@@ -89,7 +90,7 @@ def create_vm(call):
         world.guests[vmid] = guest
         _into_pool(call, vmid)
         made = []
-        try:
+        with _undone(call, task, guest, made, True):
             conf = {}
             for key in sorted(values):
                 if disk_rule("qemu", key):
@@ -102,13 +103,21 @@ def create_vm(call):
                          "numa": 0, "smbios1": "uuid=%s" % world.uuid(), "vmgenid": world.uuid(),
                          "meta": "creation-qemu=10.1.2,ctime=%d" % world.t}, **conf)
             yield 0.3
-        except BaseException:
-            for volid in made:
-                world.free(volid, call.node)
-            forget(world, guest)
-            raise
         _finish(call, task, guest, conf)
     return call.fork("qmcreate", vmid, worker)
+
+
+@contextmanager
+def _undone(call, task, guest, made, purge=False):
+    """Whatever ends the making of a guest early: its volumes and itself are gone again."""
+    try:
+        yield
+    except BaseException:
+        for volid in made:
+            call.world.free(volid, call.node)
+            task.say("temporary volume '%s' sucessfuly removed" % volid)
+        forget(call.world, guest, purge)
+        raise
 
 
 def _finish(call, task, guest, conf):
@@ -213,42 +222,11 @@ def _restore_vm(call):
             forget(world, old, purge=False)
         world.guests[vmid] = guest
         made = []
-        try:
+        with _undone(call, task, guest, made):
             for key, text in list(conf.items()):
-                rule = disk_rule("qemu", key)
-                if not rule:
-                    continue
-                parts = parse_properties(rule, str(text))
-                if drives.is_cloudinit(parts):
-                    target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
-                    parts["file"] = world.allocate(target, call.node, vmid, 4 * MIB, None,
-                                                   name="vm-%d-cloudinit" % vmid, used=4 * MIB).volid
-                elif drives.is_cdrom(parts):
-                    continue
-                else:
-                    size = size_bytes(parts.get("size", "1G"))
-                    target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
-                    if "images" not in target.content:
-                        die("storage '%s' does not support vm images" % target.name)
-                    used = int(size * 0.3) if target.thin else size
-                    if used > target.space(call.node)[2]:
-                        die("not enough free space on storage '%s'" % target.name)
-                    parts["file"] = world.allocate(target, call.node, vmid, size, None, used=used).volid
-                    task.say("new volume ID is '%s'\nmap 'drive-%s' to '%s' (write zeros = 0)" % (
-                        parts["file"], key, parts["file"]))
-                    for percent in (10, 40, 70, 100):
-                        yield min(3.0, size / disks.SPEED / 4)
-                        task.say("progress %d%% (read %d bytes, duration %d sec)" % (
-                            percent, size * percent // 100, percent // 12))
-                made.append(parts["file"])
-                conf[key] = drives.print_properties(parts, rule)
+                if disk_rule("qemu", key):
+                    conf[key] = yield from _restored_drive(call, task, key, text, made)
             yield 0.2
-        except BaseException:
-            for name in made:
-                world.free(name, call.node)
-            world.guests.pop(vmid, None)
-            task.say("temporary volume '%s' sucessfuly removed" % made[0] if made else "no volumes to remove")
-            raise
         if call.p.get("unique"):
             _unique(world, conf)
         for key, value in values.items():
@@ -258,6 +236,30 @@ def _restore_vm(call):
         task.say("rescan volumes...")
         _finish(call, task, guest, conf)
     return call.fork("qmrestore", vmid, worker)
+
+
+def _restored_drive(call, task, key, text, made):
+    """Worker part: a drive's value in the restored VM, its volume made anew."""
+    world, vmid, rule = call.world, call.p["vmid"], disk_rule("qemu", key)
+    parts = parse_properties(rule, str(text))
+    cloudinit = drives.is_cloudinit(parts)
+    if drives.is_cdrom(parts) and not cloudinit:
+        return text
+    target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
+    size = 4 * MIB if cloudinit else size_bytes(parts.get("size", "1G"))
+    if "images" not in target.content:
+        die("storage '%s' does not support vm images" % target.name)
+    used = int(size * 0.3) if target.thin and not cloudinit else size
+    if used > target.space(call.node)[2]:
+        die("not enough free space on storage '%s'" % target.name)
+    parts["file"] = world.allocate(target, call.node, vmid, size, None, used=used,
+                                   name="vm-%d-cloudinit" % vmid if cloudinit else None).volid
+    made.append(parts["file"])
+    task.say("new volume ID is '%s'\nmap 'drive-%s' to '%s' (write zeros = 0)" % (parts["file"], key, parts["file"]))
+    for percent in (10, 40, 70, 100):
+        yield min(3.0, size / disks.SPEED / 4)
+        task.say("progress %d%% (read %d bytes, duration %d sec)" % (percent, size * percent // 100, percent // 12))
+    return drives.print_properties(parts, rule)
 
 
 def _unique(world, conf):
@@ -277,22 +279,7 @@ def create_container(call):
     world, vmid = call.world, call.p["vmid"]
     restore = bool(call.p.get("restore"))
     _may_create(call, restore)
-    values = _options(call)
-    unprivileged = bool(values.get("unprivileged", world.major >= 9))
-    if not restore:
-        values["unprivileged"] = int(unprivileged)
-        if not unprivileged and world.major >= 9:
-            call.need("/", "Sys.Modify")
-    for key in values:
-        check_root_only("lxc", key, str(values[key]))
-        if key != "unprivileged":
-            _need_option(call, "lxc", key)
-        if key.startswith("net") and key[3:].isdigit():
-            drives.check_bridge(call, "lxc", values[key])
-        if key == "features":
-            _check_features(None, str(values[key]))
-    if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
-        die("SSH public key validation error: invalid key")
+    values, unprivileged = _container_options(call, restore)
     source, volume, volid = _archive(call, "backup" if restore else "vztmpl")
     old = world.guests.get(vmid)
     if old is not None and not (restore and call.p.get("force") and old.kind == "lxc" and old.node == call.node):
@@ -303,20 +290,7 @@ def create_container(call):
             die("can't overwrite running container")
         old.check_protection("unable to restore CT %d" % vmid)
         old.check_lock()
-    default = call.p.get("storage", "local")
-    mounts = {key: value for key, value in values.items() if disk_rule("lxc", key)}
-    if mounts and "rootfs" not in mounts:
-        die("mount points configured, but 'rootfs' not set - aborting")
-    if not mounts:
-        storage = world.known_storage(default)
-        if "rootdir" not in storage.content:
-            bad(storage="storage '%s' does not support container directories" % default)
-        call.need("/storage/" + default, "Datastore.AllocateSpace")
-    for key in mounts:
-        text = str(mounts[key])
-        if ":" not in text.split(",")[0] and drives.NEW_DISK.match(text.split(",")[0]):
-            mounts[key] = values[key] = "%s:%s" % (default, text)
-        drives.check_mount_access(call, key, values[key], vmid)
+    mounts = _container_mounts(call, values)
     guest = Guest(vmid, "lxc", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
 
     def worker(task):
@@ -329,8 +303,8 @@ def create_container(call):
         _into_pool(call, vmid)
         saved = dict(volume.facts["config"]) if restore else {}
         made = []
-        try:
-            conf = _container_volumes(world, guest, saved, values, mounts, default, call, made)
+        with _undone(call, task, guest, made):
+            conf = _container_volumes(world, guest, saved, values, mounts, call, made)
             for name in made:
                 task.say("  Logical volume \"%s\" created." % name.partition(":")[2])
             task.say("Creating filesystem with 1048576 4k blocks and 262144 inodes\nextracting archive '%s'" % volid
@@ -340,11 +314,6 @@ def create_container(call):
                 yield 1.0
             size = volume.size * 3
             task.say("Total bytes read: %d (%dMiB, 204MiB/s)" % (size, size // MIB))
-        except BaseException:
-            for name in made:
-                world.free(name, call.node)
-            world.guests.pop(vmid, None)
-            raise
         for key, value in saved.items():
             if not disk_rule("lxc", key) and key not in ("lock", "template"):
                 conf.setdefault(key, value)
@@ -367,13 +336,51 @@ def create_container(call):
     return call.fork("vzrestore" if restore else "vzcreate", vmid, worker)
 
 
+def _container_options(call, restore):
+    """(options of the new container, whether it is unprivileged), checked."""
+    values = _options(call)
+    unprivileged = bool(values.get("unprivileged", call.world.major >= 9))
+    if not restore:
+        values["unprivileged"] = int(unprivileged)
+        if not unprivileged and call.world.major >= 9:
+            call.need("/", "Sys.Modify")
+    for key in values:
+        check_root_only("lxc", key, str(values[key]))
+        if key != "unprivileged":
+            _need_option(call, "lxc", key)
+        if key.startswith("net") and key[3:].isdigit():
+            drives.check_bridge(call, "lxc", values[key])
+        if key == "features":
+            _check_features(None, str(values[key]))
+    if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
+        die("SSH public key validation error: invalid key")
+    return values, unprivileged
+
+
+def _container_mounts(call, values):
+    """Its rootfs and mount points, checked; a bare size is on the default storage."""
+    default, mounts = call.p.get("storage", "local"), [key for key in values if disk_rule("lxc", key)]
+    if mounts and "rootfs" not in mounts:
+        die("mount points configured, but 'rootfs' not set - aborting")
+    if not mounts:
+        if "rootdir" not in call.world.known_storage(default).content:
+            bad(storage="storage '%s' does not support container directories" % default)
+        call.need("/storage/" + default, "Datastore.AllocateSpace")
+    for key in mounts:
+        volume = str(values[key]).split(",")[0]
+        if ":" not in volume and drives.NEW_DISK.match(volume):
+            values[key] = "%s:%s" % (default, values[key])
+        drives.check_mount_access(call, key, values[key], call.p["vmid"])
+    return mounts
+
+
 def _ostype(volid):
     name = volid.rpartition("/")[2]
     return next((kind for kind in ("debian", "ubuntu", "alpine", "fedora", "archlinux", "gentoo", "nixos", "opensuse")
                  if name.startswith(kind)), "centos" if name.startswith(("rocky", "alma", "centos")) else "unmanaged")
 
 
-def _container_volumes(world, guest, saved, values, mounts, default, call, made):
+def _container_volumes(world, guest, saved, values, mounts, call, made):
     """{key: value} of rootfs and mount points, made: as asked for, or as the backup had them, or 4 GiB."""
     conf = {}
     if mounts:
@@ -382,7 +389,7 @@ def _container_volumes(world, guest, saved, values, mounts, default, call, made)
         return conf
     wanted = {key: text for key, text in saved.items() if disk_rule("lxc", key) and not key.startswith("unused")}
     if not wanted:
-        return {"rootfs": drives.make_mount(world, guest, "rootfs", "%s:4" % default, made)}
+        return {"rootfs": drives.make_mount(world, guest, "rootfs", call.p.get("storage", "local") + ":4", made)}
     for key, text in wanted.items():
         parts = parse_properties(disk_rule("lxc", key), str(text))
         if drives.mount_type(parts["volume"]) != "volume":

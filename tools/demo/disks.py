@@ -31,42 +31,44 @@ def _set(guest, key, parts):
     guest.conf[key] = drives.print_properties(parts, disk_rule(guest.kind, key))
 
 
+def _growth(call, guest, key):
+    """(storage, volume, new size in bytes) of a disk that is to grow, or die."""
+    kind, world, wanted = guest.kind, call.world, call.p["size"]
+    guest.check_lock()
+    parts = _parts(guest, key)
+    if parts is None:
+        die("disk '%s' does not exist" % key if kind == "qemu" else "no such disk '%s'" % key)
+    volid = _volid(parts)
+    if kind == "qemu" and drives.is_cdrom(parts):
+        die("you can't resize a cdrom")
+    if kind == "lxc" and drives.mount_type(volid) != "volume":
+        die("can't resize mount point owned by another container (volume type: %s)" % drives.mount_type(volid))
+    volume = world.volume(volid, guest.node)
+    if volume is None:
+        die("no such volume '%s'" % volid)
+    storage = world.storages[volid.partition(":")[0]]
+    call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
+    size = size_bytes(wanted.lstrip("+"))
+    new = volume.size + size if wanted.startswith("+") else size
+    if volume.size > new:
+        die("shrinking disks is not supported" if kind == "qemu" else "unable to shrink disk size")
+    if guest.snapshots and volume.format == "qcow2" and guest.running and kind == "lxc":
+        die("can't resize volume: %s" % volid)
+    return storage, volume, new
+
+
 def resize(call):
     kind = call.kind
     guest, world = call.guest(), call.world
-    key, wanted = call.p["disk"], call.p["size"]
-
-    def check():
-        guest.check_lock()
-        parts = _parts(guest, key)
-        if parts is None:
-            die("disk '%s' does not exist" % key if kind == "qemu" else "no such disk '%s'" % key)
-        volid = _volid(parts)
-        if kind == "qemu" and drives.is_cdrom(parts):
-            die("you can't resize a cdrom")
-        if kind == "lxc" and drives.mount_type(volid) != "volume":
-            die("can't resize mount point owned by another container (volume type: %s)" % drives.mount_type(volid))
-        volume = world.volume(volid, guest.node)
-        if volume is None:
-            die("no such volume '%s'" % volid)
-        storage = world.storages[volid.partition(":")[0]]
-        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
-        size = size_bytes(wanted.lstrip("+"))
-        new = volume.size + size if wanted.startswith("+") else size
-        if volume.size > new:
-            die("shrinking disks is not supported" if kind == "qemu" else "unable to shrink disk size")
-        if guest.snapshots and volume.format == "qcow2" and guest.running and kind == "lxc":
-            die("can't resize volume: %s" % volid)
-        return storage, volume, new
-
+    key = call.p["disk"]
     if kind == "lxc":
-        storage, volume, new = check()
+        _, volume, new = _growth(call, guest, key)
         if new == volume.size:
             die("disk is already at specified size")
 
     def worker(task):
         yield 0.5
-        storage, volume, new = check()
+        storage, volume, new = _growth(call, guest, key)
         if new == volume.size:
             return
         if not storage.thin and new - volume.size > storage.space(guest.node)[2]:
@@ -88,7 +90,7 @@ def resize(call):
                          "code 8\n" % (storage.conf.get("vgname"), volume.name))
             yield 0.5
     if kind == "qemu" and world.major < 8:              # synchronous then
-        check()
+        _growth(call, guest, key)
         if guest.snapshots:
             die("can't resize: VM has snapshots")
         for _ in worker(Task(guest.node, "resize", guest.vmid, call.user, world.t, 0, 0)):
@@ -238,9 +240,7 @@ def feature(call):
     guest, world = call.guest(), call.world
     wanted, conf = call.p["feature"], guest.conf
     if call.p.get("snapname"):
-        if call.p["snapname"] not in guest.snapshots:
-            die("snapshot '%s' does not exist" % call.p["snapname"])
-        conf = guest.snapshots[call.p["snapname"]]["conf"]
+        conf = guest.snapshot(call.p["snapname"])["conf"]
     has = has_feature(world, guest, wanted, conf)
     if kind == "lxc":
         return {"hasFeature": int(has)}

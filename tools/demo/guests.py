@@ -1,6 +1,6 @@
 """Guests as they are: lists, status, configuration, pending changes, curves, addresses of containers."""
 from tools.demo import lists
-from tools.demo.model import bad, die
+from tools.demo.model import bad
 from tools.demo.options import AGENT
 from tools.demo.rules import boolean, enum, parse_properties, string
 from tools.demo.wire import VM, Route, perm
@@ -67,9 +67,7 @@ def agent_enabled(guest):
 
 
 def _shown(guest, conf):
-    row = dict(conf)
-    row["digest"] = guest.digest
-    return row
+    return dict(conf, digest=guest.digest)
 
 
 def config(call):
@@ -79,10 +77,7 @@ def config(call):
         if call.p.get("current"):
             bad(snapshot="cannot use 'snapshot' parameter with 'current'",
                 current="cannot use 'snapshot' parameter with 'current'")
-        snapshot = guest.snapshots.get(call.p["snapshot"])
-        if snapshot is None:
-            die("snapshot '%s' does not exist" % call.p["snapshot"])
-        return _shown(guest, snapshot_conf(snapshot))
+        return _shown(guest, snapshot_conf(guest.snapshot(call.p["snapshot"])))
     row = _shown(guest, guest.conf if call.p.get("current") else guest.wanted())
     if guest.parent:
         row["parent"] = guest.parent

@@ -168,6 +168,12 @@ class Guest:
     def lock(self):
         return self.conf.get("lock")
 
+    def snapshot(self, name):
+        """The Snapshot dict, or die."""
+        if name not in self.snapshots:
+            die("snapshot '%s' does not exist" % name)
+        return self.snapshots[name]
+
     def check_lock(self):
         """die when it is locked."""
         if self.lock:

@@ -10,13 +10,6 @@ RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "pending", "vzdum
 _PREFIX = {"qemu": "qm", "lxc": "vz"}
 
 
-def _snapshot(guest, name):
-    snapshot = guest.snapshots.get(name)
-    if snapshot is None:
-        die("snapshot '%s' does not exist" % name)
-    return snapshot
-
-
 def snapshots(call):
     """GET .../snapshot: all, and "current"."""
     guest = call.guest()
@@ -39,7 +32,7 @@ def snapshots(call):
 def describe(call):
     guest = call.guest()
     guest.check_lock()
-    snapshot = _snapshot(guest, call.p["snapname"])
+    snapshot = guest.snapshot(call.p["snapname"])
     if "description" in call.p:
         snapshot["description"] = call.p["description"]
 
@@ -101,7 +94,7 @@ def rollback(call):
     def worker(task):
         if guest.template:
             die("you can't rollback if %s is a template" % guest.what)
-        snapshot = _snapshot(guest, name)
+        snapshot = guest.snapshot(name)
         if snapshot.get("state"):
             die("unable to rollback to incomplete snapshot (snapstate = %s)" % snapshot["state"])
         guest.check_lock()
@@ -146,7 +139,7 @@ def delete(call):
     def worker(task):
         if guest.template:
             die("you can't delete a snapshot if %s is a template" % guest.what)
-        snapshot = _snapshot(guest, name)
+        snapshot = guest.snapshot(name)
         if guest.lock not in (None, "snapshot-delete") and not (guest.lock == "snapshot" and snapshot.get("state")):
             guest.check_lock()
         guest.conf["lock"] = "snapshot-delete"
@@ -184,7 +177,7 @@ def _rows(kind, word):
         Route("POST %s/{snapname}/rollback" % path, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
               "Bring a %s back to a snapshot." % word, {"start": boolean("Start it afterwards.", default=0)}),
         Route("GET %s/{snapname}/config" % path,
-              lambda call: snapshot_conf(_snapshot(call.guest(), call.p["snapname"])),
+              lambda call: snapshot_conf(call.guest().snapshot(call.p["snapname"])),
               perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot."),
         Route("PUT %s/{snapname}/config" % path, describe, _SNAPSHOT, "Change a snapshot's description.", {
             "description": string("The description.")}),

@@ -18,6 +18,7 @@ def build(world, guests=None):
         _nodes(world)
         _storages(world)
         _vms(world)
+        _more_vms(world)
         _containers(world)
         _contents(world)
         _cluster(world)
@@ -166,6 +167,9 @@ def _vms(world):
         "net0": _nic(0x130), "tags": "infra"}, running=True, paused=True, since=t - 3.3 * DAY, cpu=0.0, mem=0.7,
         rate=0.0, os=_UBUNTU, ips=[("ens18", ["10.0.0.103/24"])])
 
+
+def _more_vms(world):
+    t = world.t
     _vm(world, 104, "pve1", {
         "name": "mail", "cores": 2, "memory": "6144", "onboot": 1, "tags": "mail;prod", "agent": "1",
         "scsi0": "san:vm-104-disk-0,iothread=1,size=60G", "net0": _nic(0x140)}, running=True, since=t - 20.2 * DAY,
