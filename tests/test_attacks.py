@@ -110,7 +110,8 @@ def test_what_destroys_without_looking_so_asks(verb, path, parameters):
 # ------------------------------------------------------------------------------------------------------- guardrails
 
 OUT_OF_BOUNDS = [
-    ({"protected_guests": ("9000",)}, "DELETE", "/nodes/pve1/storage/local-zfs/content/local-zfs:basevol-9000-disk-0", {}),
+    ({"protected_guests": ("9000",)}, "DELETE",
+     "/nodes/pve1/storage/local-zfs/content/local-zfs:basevol-9000-disk-0", {}),
     ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/bulk-action/guest/shutdown", {}),
     ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/bulk-action/guest/shutdown", {"vms": ["201"]}),
     ({"allowed_nodes": ("pve1",)}, "PUT", "/cluster/ha/resources/vm:101", {"state": "stopped"}),
@@ -130,7 +131,8 @@ OUT_OF_BOUNDS = [
     ({"allowed_guests": ("100",)}, "PUT", "/a/path/nobody/knows", {}),
     ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "POST", "/nodes/pve1/qemu/100/agent/file-write",
      {"file": "/etc/cron.d/x", "content": "x"}),
-    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "PUT", "/nodes/pve1/qemu/100/sendkey", {"key": "a"}),
+    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "PUT", "/nodes/pve1/qemu/100/sendkey",
+     {"key": "a"}),
     ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/qemu/100/config", {"args": "-S"})]
 
 
@@ -194,7 +196,7 @@ def test_options_are_parameters_and_nothing_else(options):
     assert all(line.startswith("POST /nodes/pve3/qemu/107/config") for line in bench.sent(reads=False))
 
 
-# ------------------------------------------------------------------------------------------------ text and processor time
+# ----------------------------------------------------------------------------------------------- text and processor time
 
 @pytest.mark.parametrize("character", "\u180b\u180d\u180f\U0001d173\U0001bca0\ufff0\u2800")
 def test_characters_that_cannot_be_seen_are_written_out(character):

@@ -255,8 +255,8 @@ def _unchecked(path, parameters):
 
 
 def _refuse(call, verb, plain):
-    """Refused for a request that changes something where this server may not, that is never sent, that stands for a tool
-    which is switched off, or that runs any command where that is not allowed."""
+    """Refused for a request that changes something where this server may not, that is never sent, that stands for a
+    tool which is switched off, or that runs any command where that is not allowed."""
     settings, request, found = call.host.settings, "%s %s" % (verb, plain), endpoints.find(verb, plain)
     refusal = call.host.guard.change(verb, plain)
     if refusal is not None:

@@ -135,8 +135,8 @@ def update_backup(call):
     if args.notes is None and args.protected is None:
         raise Failure("Say what to change: notes or protected.")
     if args.protected is False:
-        call.confirm(lambda: ("Take the protection off backup %s on node %s? It can then be deleted, and pruned away." % (
-            text.line(args.volume, 300), call.node), {}))
+        call.confirm(lambda: ("Take the protection off backup %s on node %s? It can then be deleted, and pruned away."
+                              % (text.line(args.volume, 300), call.node), {}))
     answer = call.send(call.parameters(), None, {"storage": storage})
     said = []
     if args.protected is not None:

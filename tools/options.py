@@ -143,8 +143,7 @@ def _fitting(call, config, options, deleted):
 
 
 def _doomed(call, keys, risky):
-    """(question, what must still be true) for the unused volumes `keys` and the options `risky` that may lose something.
-    """
+    """(question, what must still be true) for unused volumes (`keys`) and options that may lose something (`risky`)."""
     config, questions = call.get("./config"), []
     found = {key: str(config[key]) for key in keys if key in config}
     if keys:

@@ -292,8 +292,8 @@ class Call:
             question = text.line(scrub_ours(question), MAX_QUESTION + 1)
             if len(question) > MAX_QUESTION:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
-                              "shown whole is not asked. Do it in several calls, each with a part of it." % MAX_QUESTION,
-                              "%s cannot be asked for" % title(self.name))
+                              "shown whole is not asked. Do it in several calls, each with a part of it."
+                              % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
             return question, found
         return self.consent.ask(self, shown)
 

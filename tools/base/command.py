@@ -57,9 +57,9 @@ def _spoken(character):
 def confirm(call):
     """Ask the user before a command where PROXMOX_CONFIRM wants each to be asked for."""
     command = call.args.command
+    whole = text.line(command, len(command) * 10)       # a character that is written out takes up to 10
     call.confirm(lambda: ("Run in %s on node %s this command of %s: %s" % (
-        call.subject, call.node, text.plural(len(command), "character"), text.line(command, len(command) * 12 + 12)), {}),
-        strict=True)
+        call.subject, call.node, text.plural(len(command), "character"), whole), {}), strict=True)
 
 
 # ------------------------------------------------------------------------------------------------------ how it is told

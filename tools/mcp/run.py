@@ -130,7 +130,8 @@ class Host:
                 return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True))
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
-            return self._failed("\u274c Error", getattr(error, "headline", None) or _what_failed(entry, call), said, fate)
+            headline = getattr(error, "headline", None) or _what_failed(entry, call)
+            return self._failed("\u274c Error", headline, said, fate)
         except ArgumentProblems as error:
             count = len(error.problems)
             return self._failed("\u274c Error", "%s was not called: %s" % (
@@ -153,8 +154,9 @@ class Host:
         return self._failed("\u274c Error", _what_failed(entry, None), error, _fate(entry, None, refused=True))
 
     def _plan(self, call):
+        hidden = secrets(call.args)
         requests = [{"method": verb, "path": "/api2/json" + path,
-                     "parameters": self.audit.masked(params, secrets(call.args), whole=True)} for verb, path, params in call.planned]
+                     "parameters": self.audit.masked(params, hidden, whole=True)} for verb, path, params in call.planned]
         lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)

@@ -261,8 +261,8 @@ def _read_pins(state_dir, log):
         with open(path, "rb") as file:
             facts = os.fstat(file.fileno())
             if os.name == "posix" and (facts.st_mode & 0o022 or facts.st_uid != os.getuid()):
-                log("warning", "tls_pins", message="%s can be written by others and is ignored: make it yours, chmod 600"
-                    % path)
+                log("warning", "tls_pins", message="%s can be written by others and is ignored: it must be yours, "
+                                                   "and chmod 600" % path)
                 return pins
             text = file.read(1 << 20).decode("utf-8", "replace")
     except FileNotFoundError:
