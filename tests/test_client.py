@@ -327,6 +327,29 @@ def test_short_and_endless_bodies_of_any_adapter(pki):
     assert now[0] == client_module.TOTAL_SECONDS
 
 
+@pytest.mark.parametrize("kind, requests", [
+    ("refused", 3), ("unreachable", 2), ("connect", 1), ("dns", 1), ("tls", 2), ("plain", 1), ("certificate", 1)])
+def test_which_failures_to_connect_are_tried_again(kind, requests, pki):
+    tried, pauses = [], []
+
+    class Unreachable:
+        """Never connects."""
+
+        def __init__(self):
+            self.send = lambda request, **kwargs: tried.append(request.method) or self.fail()
+
+        def fail(self):
+            raise tls.NotSent(kind, "no")
+
+        def close(self):
+            """Nothing to close."""
+    client = Client(settings(pki, 8006), adapter=Unreachable(), sleep=pauses.append)
+    for verb in ("GET", "PUT"):
+        assert failure(client, verb).outcome == "unsent"
+    assert tried == ["GET"] * requests + ["PUT"]
+    assert pauses == list(client_module.RETRY_PAUSES)[:requests - 1]
+
+
 @pytest.mark.parametrize("status, requests", [
     (400, 1), (401, 1), (403, 1), (500, 1), (501, 1), (502, 3), (503, 3), (504, 3), (595, 2), (596, 2), (597, 2),
     (599, 2)])
@@ -485,6 +508,11 @@ def test_host_must_be_a_name(host, pki):
         Client(settings(pki, host=[(host, 8006)]))
 
 
+def test_a_name_that_no_resolver_takes(pki):
+    error = failure(Client(settings(pki, host=[("a" * 70, 8006)])), "POST")
+    assert error.outcome == "unsent" and "cannot be resolved (not a valid name)" in str(error)
+
+
 @pytest.mark.parametrize("port", [-1, 0, 65536])
 def test_port_must_be_one(port, pki):
     with pytest.raises(PveError, match="PROXMOX_HOST"):
@@ -594,6 +622,12 @@ def test_verb_must_be_one_of_four(pki, server):
         assert failure(connect(pki, server), verb, "/version").outcome == "unsent"
 
 
+def test_the_token_is_encoded_as_proxmox_decodes_it(pki, server):
+    client = connect(pki, server, user="a b@pve", token_name="x/y", token_value="1%2!=3")
+    client.request("GET", "/version")
+    assert server.requests[0][2]["authorization"] == "PVEAPIToken=a%20b@pve!x%2Fy=1%252%21%3D3"
+
+
 def test_environment_and_netrc_and_cookies_are_not_looked_at(pki, server, tmp_path, monkeypatch):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -631,7 +665,7 @@ def test_fetch_has_no_token_and_may_be_compressed(pki, server):
         client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
     assert caught.value.status == 404
     before = len(server.requests)
-    for path in ("/api2/json/version", "/../x", "x", "/a/../b", "/a b", "/.x"):
+    for path in ("/api2/json/version", "/api2/extjs/version", "/api2", "/../x", "x", "/a/../b", "/a b", "/.x"):
         with pytest.raises(PveError, match="is not the path of a static page"):
             client.fetch(path, 100)
     assert len(server.requests) == before
@@ -883,8 +917,25 @@ def test_req6_hidden_secrets_do_not_pile_up(pki, monkeypatch):
         hide("secret-number-%d" % number)
     assert len(scrub_module._hidden) <= scrub_module._HIDDEN_MOST
     assert scrub("secret-number-1999 " + CANARY) == "*** ***"
-    hide("abc")
-    assert scrub("abc") == "abc"
+    hide("abcd")
+    assert scrub("abcd") == "abcd"
+    hide("abcde")
+    hide("abcdefghij")                                  # the longer one first, or its end would stay
+    assert scrub("abcde abcdefghij") == "*** ***"
+
+
+def test_secrets_of_a_call_are_hidden_in_its_thread():
+    scrub_module.hide_here(["abc", "defg", "defghi"])
+    try:
+        assert scrub("abc defg defghi") == "abc *** ***"
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(scrub("defg")))
+        other.start()
+        other.join()
+        assert seen == ["defg"]
+    finally:
+        scrub_module.hide_here([])
+    assert scrub("defg") == "defg"
 
 
 def test_req6_secret_in_an_answer_does_not_come_out(pki, server):
@@ -894,6 +945,11 @@ def test_req6_secret_in_an_answer_does_not_come_out(pki, server):
     error = failure(client, "POST")
     assert "***" in str(error) and "***" in error.errors["x"]
     assert CANARY not in repr(TokenAuth("root@pam", "mcp", CANARY))
+
+
+def test_a_refusal_names_fifty_parameters_at_most(pki, server):
+    server.answer = _http("400 x", json.dumps({"data": None, "errors": {"p%d" % n: "no" for n in range(300)}}).encode())
+    assert len(failure(connect(pki, server), "POST").errors) == 50
 
 
 # ---- importing -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Whom the client trusts, in each SSL mode: who is refused never sees a request."""
 import os
+import shutil
 import socket
 import ssl
 import stat
@@ -10,7 +11,7 @@ import pytest
 
 import certs
 from faulty import Faulty
-from tools.pve import tls
+from tools.pve import adapter, tls
 from tools.pve.client import Client, PveError
 
 CANARY = "c4nary00-1111-2222-3333-444455556666"
@@ -128,6 +129,30 @@ def test_strict_with_the_bundle_of_the_environment(style, variable, pki, monkeyp
         refused(server, ssl_mode="strict")
 
 
+def test_strict_with_a_directory_of_certificates(pki, tmp_path, monkeypatch):
+    name = pki._openssl("x509", "-noout", "-hash", "-in", pki.ca("9")).strip() + ".0"
+    shutil.copy(pki.ca("9"), str(tmp_path / name))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    with Faulty(*pki.leaf("9")) as server:
+        accepted(server, ssl_mode="strict")
+    with Faulty(*pki.leaf("rogue")) as server:
+        refused(server, ssl_mode="strict")
+
+
+def test_strict_where_python_finds_no_store_takes_that_of_requests(pki, monkeypatch):
+    import requests.certs
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
+    monkeypatch.setattr(requests.certs, "where", lambda: pki.ca("9"))
+    with Faulty(*pki.leaf("9")) as server:
+        accepted(server, ssl_mode="strict")
+
+    def nowhere():
+        raise OSError("no bundle")
+    monkeypatch.setattr(requests.certs, "where", nowhere)
+    with Faulty(*pki.leaf("9")) as server:
+        refused(server, "a CA this computer does not trust", ssl_mode="strict")
+
+
 def test_strict_checks_names(pki, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
     with Faulty(*pki.leaf("wrong-name")) as server:
@@ -170,12 +195,10 @@ def test_plain_http_is_refused(pki):
 
 def test_adapter_takes_no_http_url(pki):
     import requests
-
-    from tools.pve.adapter import Adapter
-    adapter = Adapter(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()))
+    it = adapter.Adapter(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()))
     request = requests.Request("GET", "http://127.0.0.1:8006/x").prepare()
     with pytest.raises(tls.NotSent, match="http"):
-        adapter.send(request, timeout=(1, 1))
+        it.send(request, timeout=(1, 1))
 
 
 # ---- verify: trust on first use --------------------------------------------------------------------------------------
@@ -248,6 +271,20 @@ def test_verify_keeps_the_pin_in_the_state_directory(pki, tmp_path):
         server.use(*pki.leaf("self-other"))
         refused(server, pki.fingerprint("self"), pki.fingerprint("self-other"), path, ssl_mode="verify",
                 state_dir=state)
+
+
+def test_verify_writes_only_what_is_new(pki, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca("9"))
+    (tmp_path / ("%s.%d" % (tls.PINS_FILE, os.getpid()))).write_text("left behind")
+    log = Log()
+    with Faulty(*pki.leaf("9")) as server:
+        it = client(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
+        it.request("GET", "/version")
+        assert os.listdir(str(tmp_path)) == [tls.PINS_FILE] and log.events() == []
+        os.unlink(str(tmp_path / tls.PINS_FILE))
+        it.close()
+        it.request("GET", "/version")
+        assert os.listdir(str(tmp_path)) == []
 
 
 def test_verify_with_a_state_directory_that_cannot_be_written(pki, tmp_path):
@@ -416,13 +453,21 @@ def test_what_is_read_has_one_deadline(pki):
                 sock.recv_into(bytearray(10))
 
 
+def test_an_answer_has_all_the_time_that_is_left(pki, monkeypatch):
+    seen = []
+    monkeypatch.setattr(adapter, "answer_within", seen.append)
+    with Faulty(*pki.leaf("9")) as server:
+        accepted(server, ssl_mode="insecure")
+    assert 44 < seen[0] <= 45                           # more than silence may last
+
+
 def test_a_request_has_half_a_minute_to_leave(pki):
     with Faulty(*pki.leaf("9")) as server:
         it = client(server, ssl_mode="insecure")
         it.request("GET", "/version", timeout=2)
         [pool] = it._session.get_adapter("https://x")._pools.values()
         kept = pool._get_conn()
-        assert kept.sock.gettimeout() == 30
+        assert kept.sock.gettimeout() == 30 and kept.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         kept.close()
         kept.connect()
         assert kept.sock.gettimeout() == 30
