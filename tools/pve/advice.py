@@ -6,24 +6,15 @@ import re
 
 # --------------------------------------------------------------------------------------------------- an unknown outcome
 
-# pattern of a path -> the call that tells whether a write to it was done
+# pattern of a path -> the call that tells whether a write to it was done; {ours}: vm or lxc, as in names of tools
+_GUEST = r"/nodes/(?P<node>[^/]+)/(?P<kind>qemu|lxc)/(?P<vmid>\d+)"
 FIND_OUT = [(re.compile(pattern), call) for pattern, call in (
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/snapshot",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_vm"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/snapshot",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_lxc"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/status",
-     "proxmox_get_vm_status (node {node}, vmid {vmid}, type qemu) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/status",
-     "proxmox_get_vm_status (node {node}, vmid {vmid}, type lxc) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)\Z",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)\Z",
-     "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
-    (r"/nodes/(?P<node>[^/]+)/qemu/(?P<vmid>\d+)/",
-     "proxmox_get_vm_config (node {node}, vmid {vmid}) and proxmox_list_tasks (node {node}, vmid {vmid})"),
-    (r"/nodes/(?P<node>[^/]+)/lxc/(?P<vmid>\d+)/",
-     "proxmox_get_lxc_config (node {node}, vmid {vmid}) and proxmox_list_tasks (node {node}, vmid {vmid})"),
+    (_GUEST + "/snapshot", "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_{ours}"),
+    (_GUEST + "/status", "proxmox_get_vm_status (node {node}, vmid {vmid}, type {kind}) and proxmox_list_tasks "
+                         "(node {node}, vmid {vmid})"),
+    (_GUEST + r"\Z", "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
+    (_GUEST + "/", "proxmox_get_{ours}_config (node {node}, vmid {vmid}) and proxmox_list_tasks (node {node}, vmid "
+                   "{vmid})"),
     (r"/nodes/(?P<node>[^/]+)/(?:qemu|lxc)\Z", "proxmox_list_tasks (node {node}), then proxmox_get_vms"),
     (r"/nodes/(?P<node>[^/]+)/(?:vzdump|storage/.*)", "proxmox_list_tasks (node {node}), then proxmox_list_backups"),
     (r"/nodes/(?P<node>[^/]+)", "proxmox_list_tasks (node {node})"),
@@ -33,11 +24,10 @@ FIND_OUT = [(re.compile(pattern), call) for pattern, call in (
 
 def find_out(verb, path):
     """The sentence for a write of unknown outcome: which call tells whether it was done."""
-    for pattern, call in FIND_OUT:
-        match = pattern.match(path)
-        if match:
-            call = call.format(**match.groupdict())
-            break
+    match, call = next((match, call) for match, call in ((pattern.match(path), call) for pattern, call in FIND_OUT)
+                       if match)
+    ids = match.groupdict()
+    call = call.format(ours="lxc" if ids.get("kind") == "lxc" else "vm", **ids)
     return ("Whether %s %s was done is not known: it may have been. Do not repeat it before you have looked: %s."
             % (verb, path, call))
 

@@ -55,7 +55,7 @@ class PveError(Exception):
 
 
 class Cancelled(Exception):
-    """The caller's `cancelled` event was set before the request was sent, or while it waited to be repeated."""
+    """The client cancelled the call before a request was sent, or while something waited (for a repeat, a task ...)."""
 
 
 class Reply:
@@ -113,14 +113,13 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class _Host:
-    """One host of the setting: its name in texts, its URL prefix."""
+    """One host of the setting: label, its name in texts; url, what its URLs begin with."""
 
     def __init__(self, name, port):
         name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
         if not _HOST.fullmatch(name) or not 0 < port < 65536:
             raise PveError("PROXMOX_HOST: %r is not a host name or address. Give names like pve1 or pve1:8006; "
                            "http:// is refused, Proxmox is only spoken to through TLS." % name, outcome="unsent")
-        self.name, self.port = name, port
         bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
         self.label = label(name, port)
         self.url = "https://%s:%d" % (bracketed, port)

@@ -158,7 +158,7 @@ def property_string(values, default_key=None):
     """The property string of `values` (mapping, in its order). None is left out, bools become 1/0.
 
     The value of `default_key` is written bare. A value that holds a comma, or a line break, would become another key:
-    ValueError (rule: PVE::JSONSchema::parse_property_string splits at every comma).
+    Misfit (rule: PVE::JSONSchema::parse_property_string splits at every comma).
     """
     parts = []
     for key, value in values.items():
@@ -180,7 +180,7 @@ _SIZE = r"(\+?)\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?"
 def parse_size(text):
     """(grows, bytes) of a disk size: "50", "50G", "0.5T", "512M", "+10G". No unit is GiB; "+" means so much more.
 
-    ValueError when it is not a size, or nothing at all.
+    Misfit when it is not a size, or nothing at all.
     """
     match = re.fullmatch(_SIZE, str(text).strip(), re.ASCII | re.IGNORECASE)
     size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper()])) if match else 0

@@ -122,8 +122,8 @@ class _Socket(ssl.SSLSocket):
 
 
 # ---- trust: one class per kind of decision ---------------------------------------------------------------------------
-# wrap(plain, host, port, dial) returns the accepted TLS socket over the connected socket `plain`, or raises NotSent;
-# dial() makes another plain connection to the same place.
+# wrap(plain, host, port, dial) returns the accepted TLS socket over the connected socket `plain`. NotSent: the peer is
+# refused; OSError or ValueError: the handshake failed. dial() makes another plain connection to the same place.
 
 def _seen(context, plain, host):
     """(TLS socket, fingerprint of the certificate that was shown), whatever it is."""
@@ -416,7 +416,7 @@ def inspect(host, port, settings=None, seconds=5.0):
     Returns {"host": label, "stage": where it ended ("dns", "tcp", "tls" or "done"), "problem": text or None,
     "addresses": [str], "address": the one connected to, "version": "TLSv1.3", "cipher": str,
     "certificate": {fingerprint, subject, issuer, names [str], not_before, not_after, self_signed, expired},
-    "modes": [{mode, accepts bool, why, setting "PROXMOX_...=..." or None}]}; what was not reached is missing.
+    "modes": [{mode, accepts bool, why, setting "PROXMOX_...=..."}]}; what was not reached is missing.
     """
     facts = {"host": label(host, port), "stage": "dns", "problem": None, "addresses": [], "modes": []}
     try:
