@@ -1,4 +1,6 @@
 """Test support: a Host on the demo cluster with a clock that only moves when somebody waits."""
+import copy
+import functools
 import json
 import os
 import sys
@@ -69,6 +71,19 @@ class Bench:
         reads=False leaves out GETs.
         """
         return [wire(*request) for request in list(self.cluster.requests)[self._seen:] if reads or request[0] != "GET"]
+
+
+@functools.lru_cache(maxsize=None)
+def _big(guests):
+    clock = Clock()
+    return DemoCluster(clock=clock, now=clock.now, guests=guests)
+
+
+def big(guests=10000):
+    """A cluster of so many guests for a test that only reads: made once for all of them."""
+    cluster = copy.copy(_big(guests))
+    cluster.requests = []
+    return cluster
 
 
 class Asked:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Bench, answering, ok
+from support import Bench, answering, big, ok
 from tools.base.failures import Declined
 from tools.pve import text
 
@@ -179,7 +179,7 @@ OF_GUESTS = {"proxmox_list_guests_without_backup", "proxmox_list_pools"}
 
 @pytest.mark.parametrize("tool, arguments", ROUND)
 def test_answers_of_a_large_cluster(tool, arguments):
-    bench = Bench(guests=10000 if tool in OF_GUESTS else 20)
+    bench = Bench(big(10000 if tool in OF_GUESTS else 20))
     if "node" in arguments:
         arguments = {"node": "node01"}
     if tool in MANY:

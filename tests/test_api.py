@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tools
-from support import Asked, Bench, ok, settings
+from support import Asked, Bench, big, ok, settings
 from tools.demo import DemoCluster
 from tools.policy import selection
 from tools.policy.selection import Selection
@@ -431,7 +431,7 @@ def test_whatever_comes_back_fits_one_answer(value):
 
 
 def test_ten_thousand_guests_fit_one_answer():
-    answer = ok(Bench(guests=10000).run(CALL, verb="GET", path="/cluster/resources"))
+    answer = ok(Bench(big()).run(CALL, verb="GET", path="/cluster/resources"))
     assert text.weight(answer.text) + text.weight(answer.data) <= 25000 and answer.data["total"] > 10000
 
 

@@ -136,7 +136,7 @@ def test_a_single_node_is_no_cluster():
 
 
 def test_a_large_cluster_fits():
-    bench = support.Bench(guests=2000)
+    bench = support.Bench(support.big(2000))
     for tool in ("proxmox_get_cluster_status", "proxmox_get_nodes", "proxmox_get_storage"):
         answer = bench.run(tool)
         assert len(bench.sent()) <= 2

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from engine import PATIENCE, Talk
-from support import Bench, answering
+from support import Bench, answering, big
 from tools.mcp import resources
 from tools.mcp.app import App
 from tools.mcp.completion import KEPT, MOST_KEPT, Completer
@@ -136,7 +136,7 @@ def test_guardrails_hold():
 
 
 def test_over_mcp():
-    bench = Bench(guests=10000)
+    bench = Bench(big())
     talk = Talk(App(bench.host.settings, None, bench.host))
     found = talk.call("completion/complete", {"ref": GUEST,
                                               "argument": {"name": "vmid", "value": ""}})["result"]["completion"]

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench, answering, ok
+from support import Bench, answering, big, ok
 from tools.pve import text
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
@@ -85,7 +85,7 @@ def test_a_storage_that_is_not_there(arguments, words):
 
 
 def test_many_volumes_are_a_page():
-    bench = Bench(guests=10000)
+    bench = Bench(big())
     answer = ok(bench.run("proxmox_list_storage_content", node="node01", storage="local-lvm", limit=1000))
     assert answer.data["total"] == 500 and "Shown: 1 to " in answer.text
     assert "To narrow: content, vmid, name" in answer.text

@@ -122,7 +122,7 @@ def test_strange_rows_are_normalised():
 
 
 def test_ten_thousand_guests_fit():
-    bench = support.Bench(guests=10000)
+    bench = support.Bench(support.big())
     for filters in ({"limit": 1000}, {"status": "running", "limit": 200, "offset": 5000}, {}):
         answer = bench.run("proxmox_get_vms", **filters)
         assert bench.sent() == [ALL] and weight(answer) <= 25000 and answer.data["items"]
@@ -135,7 +135,7 @@ def test_only_what_is_shown_is_normalised(monkeypatch):
     shape, seen = guests.GUESTS, []
     each = shape.each
     monkeypatch.setattr(shape, "each", lambda row: seen.append(row["vmid"]) or each(row))
-    support.Bench(guests=10000).run("proxmox_get_vms", limit=3, offset=10)
+    support.Bench(support.big()).run("proxmox_get_vms", limit=3, offset=10)
     assert len(seen) == 3
 
 

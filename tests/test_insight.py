@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Bench, answering, ok
+from support import Bench, answering, big, ok
 from tools import insight
 from tools.base.lists import without_backup
 from tools.pve import text
@@ -225,6 +225,6 @@ def test_pending_changes():
 
 @pytest.mark.parametrize("tool", ["proxmox_get_overview"])
 def test_ten_thousand_guests(tool):
-    answer = ok(Bench(guests=10000).run(tool))
+    answer = ok(Bench(big()).run(tool))
     assert text.weight(answer.text) + text.weight(answer.data) <= 25000 and "Guests: 10,000" in answer.text
     assert len(answer.data["guests_without_backup"]) == 100 and answer.data["guests_without_backup_total"] == 10000

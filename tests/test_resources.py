@@ -4,7 +4,7 @@ import json
 import pytest
 
 from engine import Talk
-from support import Bench
+from support import Bench, big
 from tools.mcp import resources
 from tools.mcp.app import App
 from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, Missing
@@ -145,7 +145,7 @@ def test_a_shared_storage_is_listed_where_it_is_available():
 
 
 def test_a_big_cluster_is_listed_in_part_and_read_in_full():
-    bench = Bench(guests=10000)
+    bench = Bench(big())
     entries = listed(bench)
     found = [entry["uri"] for entry in entries]
     assert len(bench.cluster.requests) == 1
