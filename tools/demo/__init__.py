@@ -13,14 +13,14 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.response import HTTPResponse
 
-from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes,
-                        power, snapshots, storage, tasklist, viewer, wire, world)
+from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, nodes, power,
+                        snapshots, storage, tasks, viewer, wire, world)
 from tools.demo.model import Refusal, World
 
 _TOKEN = re.compile(r"PVEAPIToken[=\s](.*)\Z")
 TABLE = wire.Routes(row for module in (
-    access, agent, backups, change, cluster, copies, create, disks, firewall, guests, ha, nodes, power, snapshots,
-    storage, tasklist) for row in module.ROUTES)
+    access, agent, backups, change, cluster, copies, create, disks, firewall, guests, nodes, power, snapshots,
+    storage, tasks) for row in module.ROUTES)
 
 
 class DemoCluster(BaseAdapter):

@@ -1,15 +1,66 @@
-"""Backups: vzdump with its log, backup jobs, guests without a backup."""
+"""Backups: vzdump with its log and pruning, backup jobs, guests without a backup."""
 import re
 import time
 
-from tools.demo import drives, retention
+from tools.demo import drives
 from tools.demo import world as start
 from tools.demo.disks import human
 from tools.demo.guests import agent_enabled, ha_of
 from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule, size_text
 from tools.demo.power import switch_off, switch_on
-from tools.demo.rules import array, boolean, enum, integer, parse_properties, split_list, string
+from tools.demo.rules import array, boolean, enum, integer, parse_properties, properties, split_list, string
 from tools.demo.wire import ALL, Route, perm
+
+_KEEPS = ("keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly")
+KEEP_RULES = properties(dict({"keep-all": boolean("Keep all.", requires=None)},
+                        **{key: integer("Keep so many.", 0) for key in _KEEPS}))
+
+
+def parse_retention(text):
+    """{rule: number} of a prune-backups property string; {} keeps all."""
+    if isinstance(text, dict):
+        text = ",".join("%s=%s" % pair for pair in text.items())
+    values = parse_properties(KEEP_RULES, text or "keep-all=1")
+    if values.pop("keep-all", "0") == "1":
+        return {}
+    return {key: int(value) for key, value in values.items() if int(value) > 0}
+
+
+_PERIODS = (("keep-hourly", "%Y-%m-%d %H"), ("keep-daily", "%Y-%m-%d"), ("keep-weekly", "%G-%V"),
+            ("keep-monthly", "%Y-%m"), ("keep-yearly", "%Y"))
+
+
+def marks(storage, node, keep, vmid=None, kind=None):
+    """[(Volume, "keep" | "remove" | "protected")] of the backups on a storage, by guest, oldest first."""
+    groups = {}
+    for volume in storage.at(node).values():
+        if volume.content == "backup" and vmid in (None, volume.vmid) and kind in (None, volume.facts["subtype"]):
+            groups.setdefault((volume.facts["subtype"], volume.vmid), []).append(volume)
+    found = []
+    for volumes in groups.values():
+        volumes.sort(key=lambda volume: -volume.ctime)
+        mark = {volume.volid: "protected" for volume in volumes if volume.protected}
+        free = [volume for volume in volumes if not volume.protected]
+        if not keep:
+            mark.update((volume.volid, "keep") for volume in free)
+        for volume in free[:keep.get("keep-last", 0)]:
+            mark[volume.volid] = "keep"
+        for rule, form in _PERIODS:
+            seen = {time.strftime(form, time.gmtime(volume.ctime)) for volume in free
+                    if mark.get(volume.volid) == "keep"}
+            count = keep.get(rule, 0)
+            for volume in free:
+                if count <= 0:
+                    break
+                period = time.strftime(form, time.gmtime(volume.ctime))
+                if volume.volid in mark or period in seen:
+                    continue
+                seen.add(period)
+                mark[volume.volid] = "keep"
+                count -= 1
+        found += [(volume, mark.get(volume.volid, "remove")) for volume in reversed(volumes)]
+    return found
+
 
 _SPEED = 800 * MIB
 _EXTENSIONS = {"zstd": "zst", "gzip": "gz", "1": "lzo", "lzo": "lzo", "0": ""}
@@ -72,7 +123,7 @@ def vzdump(call):
             die("can't use storage '%s' for backups - wrong content type" % name)
     except Refusal as error:
         die("could not get storage information for '%s': %s" % (name, error.text))
-    keep = retention.parse(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
+    keep = parse_retention(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
     words = " ".join(["vzdump"] + [str(vmid) for vmid in ids] + ["--%s %s" % (
         key, int(value) if isinstance(value, bool) else "'%s'" % value if key == "notes-template" else value)
         for key, value in sorted(p.items()) if key not in ("vmid",)])
@@ -266,7 +317,7 @@ def _prune(world, task, guest, storage, keep, p):
         return
     task.say("INFO: prune older backups with retention: %s" % ", ".join("%s=%d" % item for item in keep.items()))
     count = 0
-    for volume, mark in retention.marks(storage, guest.node, keep, guest.vmid, guest.kind):
+    for volume, mark in marks(storage, guest.node, keep, guest.vmid, guest.kind):
         if mark == "remove":
             task.say("INFO: removing backup '%s'" % volume.volid)
             storage.at(guest.node).pop(volume.volid, None)
@@ -392,7 +443,7 @@ _COMMON = {
     "mode": enum("How.", "snapshot suspend stop", default="snapshot"),
     "compress": enum("Compression.", "0 1 gzip lzo zstd", default="0"),
     "remove": boolean("Prune older backups.", default=1),
-    "prune-backups": string("What to keep.", format=retention.RULES),
+    "prune-backups": string("What to keep.", format=KEEP_RULES),
     "notes-template": string("Notes, with {{guestname}} and the like.", maxLength=1024, requires="storage"),
     "protected": boolean("Make it protected.", requires="storage"), "bwlimit": integer("KiB/s.", 0),
     "ionice": integer("Priority.", 0, 8),
