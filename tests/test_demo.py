@@ -111,8 +111,9 @@ JSON = {"Content-Type": "application/json"}
     ("POST", "/api2/json" + L + "/status/start", {}, b"", 200, "OK", None),
     ("PUT", "/api2/json" + L + "/config", {}, b"description=" + b"x" * 600000, 501, "for data too large", b""),
     ("GET", "/api2/json/nodes/pve1%2Fqemu/100/status/current", {}, b"", 200, "OK", None),
-    ("GET", "/api2/json/nodes/pve1/storage/nas/content/nas%3Aiso%2Fvirtio-win-0.1.285.iso", {}, b"", 200, "OK", None),
-    ("GET", "/api2/json/nodes/pve1/storage/nas/content/nas:iso/virtio-win-0.1.285.iso", {}, b"", 200, "OK", None),
+    ("DELETE", "/api2/json/nodes/pve1/storage/nas/content/nas%3Aiso%2Fvirtio-win-0.1.285.iso", {}, b"", 200, "OK",
+     None),
+    ("DELETE", "/api2/json/nodes/pve1/storage/nas/content/nas:iso/virtio-win-0.1.285.iso", {}, b"", 200, "OK", None),
     ("GET", "/api2/json/nodes/localhost/qemu/100/status/current", {}, b"", 200, "OK", None),
     ("GET", "/api2/json/nodes/pve9/status", {}, b"", 500,
      "hostname lookup 'pve9' failed - failed to get address info for: "

@@ -114,85 +114,82 @@ def change_vm(call):
     if ("memory" in values or "balloon" in values) and balloon > memory:
         die("balloon value too large (must be smaller than assigned memory)")
 
-    def work(say, warn):
-        _plan(world, guest, values, deletes, bool(call.p.get("force")), say, warn)
-        errors = apply_vm(world, guest) if guest.running else apply_pending(world, guest)
-        if errors:
-            raise Refusal(400, "Parameter verification failed.\n", errors)
-
     if call.route.verb == "PUT":
-        work(lambda line: None, lambda line: None)
-        return None
+        return _carry_out(call, guest, values, deletes, lambda line: None)
 
     def worker(task):
         task.say("update VM %d: %s" % (guest.vmid, " ".join(
             ["-%s %s" % (key, values[key]) for key in sorted(values)] + ["-delete %s" % key for key in deletes])))
-        if any(drives.NEW_DISK.match(str(value).split(",")[0]) for key,
-               value in values.items() if disk_rule("qemu", key)):
-            yield 1.5
-        else:
-            yield 0.2
-        work(task.say, task.say)
+        made = any(drives.NEW_DISK.match(str(value).split(",")[0]) for key, value in values.items()
+                   if disk_rule("qemu", key))
+        yield 1.5 if made else 0.2
+        _carry_out(call, guest, values, deletes, task.say)
     upid = call.fork("qmconfig", guest.vmid, worker)
-    task = world.tasks.all[upid]
-    if call.p.get("background_delay") and not task.running:
-        return None
-    return upid
+    return None if call.p.get("background_delay") and not world.tasks.all[upid].running else upid
+
+
+def _carry_out(call, guest, values, deletes, say):
+    """Plan the wishes and do what can be done now; 400 with what could not."""
+    _plan(call.world, guest, values, deletes, bool(call.p.get("force")), say)
+    apply = apply_pending if not guest.running else apply_vm if guest.kind == "qemu" else _apply_container
+    errors = apply(call.world, guest)
+    if errors:
+        raise Refusal(400, "Parameter verification failed.\n", errors)
 
 
 def _revert(world, guest, key):
     value = guest.pending.pop(key, None)
     guest.forced.discard(key)
-    if value is not None and disk_rule("qemu", key):
+    if value is not None and disk_rule(guest.kind, key):
         drives.detach(world, guest, key, value)
 
 
-def _plan(world, guest, values, deletes, force, say, warn):
+def _plan(world, guest, values, deletes, force, say):
     """Write the wishes into the pending section; new volumes are made here."""
+    kind = guest.kind
     boot = [name for name in str(guest.wanted().get("boot", "")).rpartition("order=")[2].split(";") if name]
     for key in deletes:
         value = guest.conf.get(key, guest.pending.get(key))
         if value is None:
-            warn("cannot delete '%s' - not set in current configuration!" % key)
+            say("cannot delete '%s' - not set in current configuration!" % key)
             continue
+        if disk_rule(kind, key):
+            guest.check_protection("can't remove CT %d drive '%s'" % (guest.vmid, key) if kind == "lxc" else
+                                   "can't remove unused disk '%s'" % value if key.startswith("unused") else
+                                   "can't remove drive '%s'" % key)
         was_pending = guest.pending.pop(key, None)
         if was_pending is None and key in boot:
             boot.remove(key)
             guest.pending["boot"] = "order=" + ";".join(boot)
         if key.startswith("unused"):
-            volid = str(value)
-            guest.check_protection("can't remove unused disk '%s'" % volid)
-            drives.destroy(world, guest, volid)
+            drives.destroy(world, guest, str(value))
             guest.conf.pop(key, None)
-        elif disk_rule("qemu", key):
-            guest.check_protection("can't remove drive '%s'" % key)
-            if was_pending is not None:
-                drives.detach(world, guest, key, was_pending)
-            if key in guest.conf:
-                guest.pending[key] = None
-                if force:
-                    guest.forced.add(key)
-        elif key in guest.conf:
+            continue
+        if was_pending is not None and disk_rule(kind, key):
+            drives.detach(world, guest, key, was_pending)
+        if key in guest.conf:
             guest.pending[key] = None
+            if force and disk_rule(kind, key):
+                guest.forced.add(key)
     for key, value in values.items():
         if key.startswith("unused"):
             value = drives.spare(world, guest, value)
-        elif disk_rule("qemu", key):
-            old = guest.pending.get(key)
-            if old is not None:
-                drives.detach(world, guest, key, old)
-            value = drives.make_drive(world, guest, key, value, say)
+        elif disk_rule(kind, key):
+            if guest.pending.get(key) is not None:
+                drives.detach(world, guest, key, guest.pending[key])
+            value = drives.make_drive(world, guest, key, value, say) if kind == "qemu" else drives.make_mount(
+                world, guest, key, value)
         elif key == "boot":
             for name in str(value).rpartition("order=")[2].split(";") if "order=" in str(value) else ():
                 if name not in guest.wanted() and name not in values:
                     die("invalid bootorder: device '%s' does not exist'" % name)
         else:
-            value = stored(world, "qemu", key, value)
+            value = stored(world, kind, key, value)
         guest.pending[key] = value
         guest.forced.discard(key)
-    for key in [key for key,
-                value in guest.pending.items() if value is not None and str(guest.conf.get(key)) == str(value)]:
-        del guest.pending[key]
+    for key, value in list(guest.pending.items()):
+        if value is not None and str(guest.conf.get(key)) == str(value):
+            del guest.pending[key]
 
 
 def stored(world, kind, key, value):
@@ -316,43 +313,15 @@ def change_container(call):
     guest = call.guest()
     values, deletes, reverts = _wishes(call, "lxc")
     _check_rights(call, "lxc", guest, values, deletes, reverts)
-    for key in deletes:
-        if key == "rootfs":
-            bad(delete="unable to delete required option 'rootfs'")
+    if "rootfs" in deletes:
+        bad(delete="unable to delete required option 'rootfs'")
     for key in values:
         if disk_rule("lxc", key) and not key.startswith("unused"):
             drives.check_mount_access(call, key, values[key], guest.vmid)
     guest.check_lock()
     for key in reverts:
-        guest.pending.pop(key, None)
-    for key in deletes:
-        value = guest.conf.get(key, guest.pending.get(key))
-        if value is None:
-            continue
-        guest.pending.pop(key, None)
-        if key.startswith("unused"):
-            guest.check_protection("can't remove CT %d drive '%s'" % (guest.vmid, key))
-            drives.destroy(world, guest, str(value))
-            guest.conf.pop(key, None)
-        elif key in guest.conf:
-            if disk_rule("lxc", key):
-                guest.check_protection("can't remove CT %d drive '%s'" % (guest.vmid, key))
-            guest.pending[key] = None
-    for key, value in values.items():
-        if key.startswith("unused"):
-            value = drives.spare(world, guest, value)
-        elif disk_rule("lxc", key):
-            value = drives.make_mount(world, guest, key, value)
-        else:
-            value = stored(world, "lxc", key, value)
-        guest.pending[key] = value
-    if not guest.running:
-        apply_pending(world, guest)
-        return None
-    errors = _apply_container(world, guest)
-    if errors:
-        raise Refusal(400, "Parameter verification failed.\n", errors)
-    return None
+        _revert(world, guest, key)
+    _carry_out(call, guest, values, deletes, lambda line: None)
 
 
 def _apply_container(world, guest):

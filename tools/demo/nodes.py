@@ -263,8 +263,7 @@ ROUTES = [
         "name": string("The pool.", format="pve-storage-id")}),
     Route("GET /nodes/{node}/network", network, ALL, "Network interfaces.", {"type": enum("Only these.", _IFACES)}),
     Route("GET /nodes/{node}/network/{iface}", interface, _AUDIT, "A network interface."),
-    Route("GET /nodes/{node}/dns", lambda call: dict(call.here.facts["dns"]),
-          _AUDIT, "DNS settings."),
+    Route("GET /nodes/{node}/dns", lambda call: dict(call.here.facts["dns"]), _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
     Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),

@@ -4,7 +4,7 @@ import re
 from tools.demo import hardware, lists
 from tools.demo.model import MIB, Volume, bad, die
 from tools.demo.rules import boolean, enum, integer, split_list, string
-from tools.demo.wire import ALL, NODE, Route, forbid, perm, perm_any
+from tools.demo.wire import ALL, NODE, Route, perm, perm_any
 
 _ANY = perm_any("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace")
 
@@ -127,7 +127,7 @@ def _volid(call):
     return "%s:%s" % (storage, volume)
 
 
-def _found(call, right):
+def _found(call):
     storage = call.world.online_storage(call.p["storage"], call.node)
     volid = _volid(call)
     volume = storage.at(call.node).get(volid)
@@ -136,9 +136,6 @@ def _found(call, right):
         if volume.content == "backup":
             call.need(path, "Datastore.AllocateSpace")
             call.need("/vms/%d" % (volume.vmid or 0), "VM.Backup")
-        elif right == "read":
-            if not may_see(call, storage, volume):
-                forbid("")
         else:
             call.need(path, "Datastore.Allocate")
     if volume is None:
@@ -146,34 +143,9 @@ def _found(call, right):
     return storage, volid, volume
 
 
-def volume_info(call):
-    storage, volid, volume = _found(call, "read")
-    if volume is None:
-        die("volume_size_info on '%s' failed" % volid)
-    row = {"path": path_of(storage, volume), "size": volume.size, "used": volume.taken, "format": volume.format}
-    if volume.content == "backup":
-        row["notes"], row["protected"] = volume.notes or "", int(volume.protected)
-    return row
-
-
-def path_of(storage, volume):
-    """Where a volume is on the host."""
-    if storage.files:
-        folder = {"iso": "template/", "vztmpl": "template/", "images": "images/", "rootdir": "images/",
-                  "backup": ""}.get(volume.content, "")
-        name = volume.name.replace("vztmpl/", "cache/").replace("backup/", "dump/")
-        return "%s/%s%s" % (storage.conf.get("path", "/mnt"), folder, name)
-    if storage.type in ("lvm", "lvmthin"):
-        return "/dev/%s/%s" % (storage.conf.get("vgname"), volume.name)
-    if storage.type == "zfspool":
-        return "/%s%s/%s" % ("" if volume.format == "subvol" else "dev/zvol/", storage.conf.get("pool"), volume.name)
-    return "%s@%s:%s/%s" % (storage.conf.get("username", ""), storage.conf.get("server", ""),
-                            storage.conf.get("datastore", ""), volume.name)
-
-
 def change_volume(call):
     """PUT .../content/{volume}: notes and protection of a backup."""
-    _, volid, volume = _found(call, "change")
+    _, volid, volume = _found(call)
     if volume is None:
         die("volume '%s' does not exist" % volid)
     if volume.content != "backup":
@@ -185,7 +157,7 @@ def change_volume(call):
 
 
 def delete_volume(call):
-    storage, volid, volume = _found(call, "delete")
+    storage, volid, volume = _found(call)
 
     def worker(task):
         yield 1
@@ -320,7 +292,6 @@ ROUTES = [
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
-    Route("GET /nodes/{node}/storage/{storage}/content/{volume}", volume_info, ALL, "Facts of a volume."),
     Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL,
           "Notes and protection of a backup.", {
               "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),

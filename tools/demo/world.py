@@ -87,15 +87,10 @@ def _add(world, guest):
 
 def _vm(world, vmid, node, conf, **facts):
     ctime = int(world.t - 220 * DAY + vmid * 60)
-    whole = {"boot": "order=scsi0;net0", "cores": 2, "cpu": "x86-64-v2-AES", "memory": "2048"}
+    whole = {"boot": "order=scsi0;net0", "cores": 2, "cpu": "x86-64-v2-AES", "memory": "2048", "numa": 0, "sockets": 1,
+             "meta": "creation-qemu=10.0.2,ctime=%d" % ctime, "ostype": "l26", "scsihw": "virtio-scsi-single",
+             "smbios1": "uuid=%s" % world.uuid(), "vmgenid": world.uuid()}
     whole.update(conf)
-    whole.setdefault("meta", "creation-qemu=10.0.2,ctime=%d" % ctime)
-    whole.setdefault("numa", 0)
-    whole.setdefault("ostype", "l26")
-    whole.setdefault("scsihw", "virtio-scsi-single")
-    whole.setdefault("smbios1", "uuid=%s" % world.uuid())
-    whole.setdefault("sockets", 1)
-    whole.setdefault("vmgenid", world.uuid())
     return _add(world, Guest(vmid, "qemu", node, whole, **facts))
 
 
@@ -338,14 +333,13 @@ def _cluster(world):
     world.backup_jobs["backup-old"] = {
         "id": "backup-old", "type": "vzdump", "enabled": 0, "schedule": "sun 04:00", "storage": "old-nas",
         "mode": "stop", "all": 1, "exclude": "9000,9100"}
-    world.replication["202-0"] = {"id": "202-0", "guest": 202, "jobnum": 0, "type": "local", "source": "pve2",
-                                  "target": "pve1",
-                                  "schedule": "*/15", "disable": 0, "last_sync": t - 640, "last_try": t - 640,
-                                  "duration": 4.81, "fail_count": 0}
-    world.replication["101-0"] = {"id": "101-0", "guest": 101, "jobnum": 0, "type": "local", "source": "pve2",
-                                  "target": "pve3",
-                                  "schedule": "*/30", "disable": 0, "last_sync": t - 3 * DAY, "last_try": t - 1500,
-                                  "duration": 2.2, "fail_count": 6, "error": "command 'zfs recv' failed: exit code 1"}
+    for ident, target, more in (
+            ("202-0", "pve1", {"schedule": "*/15", "last_sync": t - 640, "last_try": t - 640, "duration": 4.81,
+                               "fail_count": 0}),
+            ("101-0", "pve3", {"schedule": "*/30", "last_sync": t - 3 * DAY, "last_try": t - 1500, "duration": 2.2,
+                               "fail_count": 6, "error": "command 'zfs recv' failed: exit code 1"})):
+        world.replication[ident] = dict({"id": ident, "guest": int(ident[:3]), "jobnum": 0, "type": "local",
+                                         "source": "pve2", "target": target, "disable": 0}, **more)
     world.firewall.update(
         cluster={"options": {"enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT"}, "rules": [
             {"type": "in", "action": "ACCEPT", "enable": 1, "source": "10.0.0.0/24", "proto": "tcp", "dport": "8006",
