@@ -39,12 +39,27 @@ def test_every_version_of_proxmox(version):
                                          (7, "is not known"), (["UPID:"], "is not known")])
 def test_an_answer_to_a_change_that_is_no_task(data, words):
     """Of whatever was no task it was said that nothing was done."""
-    class Odd(DemoCluster):
-        def handle(self, verb, *request):
-            answer = super().handle(verb, *request)
-            return answer if verb == "GET" else (200, "OK", {}, json.dumps({"data": data}).encode())
-    answer = Bench(cluster=Odd()).run("proxmox_create_snapshot_vm", vmid=100, snapname="s1")
+    answer = Bench(cluster=_AnsweringChanges(data)).run("proxmox_create_snapshot_vm", vmid=100, snapname="s1")
     assert answer.failed and words in answer.text, answer.text
+
+
+@pytest.mark.parametrize("data, words", [("BC:24:11:0A:00:01\n\u2705", "Proxmox answered: BC:24:11:0A:00:01 \u23ce"),
+                                         ({"a": 1}, "Proxmox answered: {'a': 1}"), (0, "Proxmox answered: 0")])
+def test_a_change_that_starts_no_task_is_done_with_any_answer(data, words):
+    answer = Bench(cluster=_AnsweringChanges(data)).run("proxmox_regenerate_cloudinit_vm", vmid=105)
+    assert not answer.failed and words in answer.text and answer.data["status"] == "stopped", answer.text
+
+
+class _AnsweringChanges(DemoCluster):
+    """A cluster that says `data` to every change."""
+
+    def __init__(self, data):
+        super().__init__()
+        self._data = data
+
+    def handle(self, verb, *request):
+        answer = super().handle(verb, *request)
+        return answer if verb == "GET" else (200, "OK", {}, json.dumps({"data": self._data}).encode())
 
 
 @pytest.mark.parametrize("name, arguments, path, key", [

@@ -22,7 +22,8 @@ How a tool is declared. A toolset's file ends in TOOLS, where a row is the whole
 * The arguments are a dataclass. Its docstring is the description that the model reads ({guest}: VM or container); what
   many tools take (Guest, NodeArgs, Waiting, Paged) is in base/row.
 * Without a handler a GET is shaped as `returns` says: Table and Facts in base/answers also sort, filter, sum up and say
-  what an empty list means. A change is sent, its task followed, and told as `says`; `first` may refuse or ask before.
+  what an empty list means. A change is sent, its task followed, and told as `says`; one whose arguments have no `wait`
+  starts no task: whatever Proxmox answers is shown. `first` may refuse or ask before.
 * A handler is for the rest: it reads with call.get, changes with call.send, waits with call.follow, and ends in one
   result(...) of rows, facts or how the task ended. What Proxmox's errors mean is in the row too (`explains`).
 * both(...) in base/row makes the rows of a tool for VMs and of its twin for containers.

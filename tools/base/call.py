@@ -301,8 +301,8 @@ class Call:
 def without_handler(call):
     """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
 
-    A change is followed to its end where Proxmox answers with a task. Before it `first` is done; without one, what may
-    lose something asks.
+    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any other
+    answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
     """
     tool = call.tool
     if not tool.changes:
@@ -313,4 +313,7 @@ def without_handler(call):
         found = call.confirm(lambda: ("%s of %s?" % (title(call.name), call.subject), {}))
     else:
         found = {}
-    return result(call, call.follow(call.send(call.parameters())), **found)
+    answer, note = call.send(call.parameters()), None
+    if not hasattr(call.args, "wait") and answer not in (None, "") and parse_upid(answer) is None:
+        note, answer = "Proxmox answered: %s" % text.line(answer, 1000), None
+    return result(call, call.follow(answer), note=note, **found)
