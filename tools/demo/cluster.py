@@ -5,6 +5,7 @@ from tools.demo import lists
 from tools.demo.model import bad, die
 from tools.demo.power import fulfil
 from tools.demo.rules import boolean, enum, integer, split_list, string
+from tools.demo.tasks import visible
 from tools.demo.wire import ALL, Route, perm
 
 
@@ -73,10 +74,7 @@ def tasks(call):
     """GET /cluster/tasks: the recent ones of all nodes that are up."""
     rows = []
     for task in reversed(list(call.world.tasks.all.values())):
-        if task.node in call.world.offline:
-            continue
-        if task.user == call.user or task.user.startswith(call.user.partition("!")[0] + "!") and "!" not in call.user \
-                or call.may("/nodes/" + task.node, "Sys.Audit"):
+        if task.node not in call.world.offline and visible(call, task):
             row = task.row()
             row.pop("tokenid", None)
             row["saved"] = "1" if not task.running else "0"
@@ -98,20 +96,15 @@ def node_replication(call):
         if not guest or guest.node != call.node or not call.may("/vms/%d" % job["guest"], "VM.Audit"):
             continue
         if call.p.get("guest") in (None, job["guest"]):
-            row = dict(job, vmtype=guest.kind)
-            for key in ("last_sync", "last_try"):
-                row[key] = int(row[key])
-            minutes = int(job["schedule"].rpartition("/")[2])
-            row["next_sync"] = int(call.world.t - call.world.t % (60 * minutes) + 60 * minutes)
-            rows.append(row)
+            seconds = 60 * int(job["schedule"].rpartition("/")[2])
+            rows.append(dict(job, vmtype=guest.kind, last_sync=int(job["last_sync"]), last_try=int(job["last_try"]),
+                             next_sync=int(call.world.t - call.world.t % seconds + seconds)))
     return rows
 
 
 def _replication_job(call):
-    row = next((row for row in node_replication(call) if row["id"] == call.p["id"]), None)
-    if row is None:
-        die("no such replication job '%s'" % call.p["id"])
-    return row
+    return next((row for row in node_replication(call) if row["id"] == call.p["id"]), None) or die(
+        "no such replication job '%s'" % call.p["id"])
 
 
 def schedule_now(call):
@@ -129,20 +122,14 @@ _AUDIT = perm("/", "Sys.Audit")
 
 def _sid(call, sid):
     """vm:100 of "100" or "vm:100"."""
-    if sid.isdigit():
-        guest = call.world.guests.get(int(sid))
-        if guest is None:
-            die("no such resource '%s'" % sid)
-        return guest.sid
-    return sid
+    if not sid.isdigit():
+        return sid
+    return call.world.guests[int(sid)].sid if int(sid) in call.world.guests else die("no such resource '%s'" % sid)
 
 
 def _resource(call):
     sid = _sid(call, call.p["sid"])
-    found = call.world.ha["resources"].get(sid)
-    if found is None:
-        die("no such resource '%s'" % sid)
-    return found
+    return call.world.ha["resources"].get(sid) or die("no such resource '%s'" % sid)
 
 
 def ha_resources(call):

@@ -23,13 +23,6 @@ def _options(call):
             value in call.p.items() if key not in _CREATE_ONLY}
 
 
-def _taken(world, vmid, node, words):
-    """die when a guest with this id is anywhere."""
-    other = world.guests.get(vmid)
-    if other is not None:
-        die("%s%s %d already exists on node '%s'" % (words, other.what, vmid, other.node))
-
-
 def _into_pool(call, vmid):
     """Put a new guest into the pool and under HA, as asked for."""
     if call.p.get("ha-managed"):
@@ -83,7 +76,9 @@ def create_vm(call):
         if disk_rule("qemu", key):
             drives.check_drive_access(call, key, values[key], vmid, call.p.get("storage"))
         _need_option(call, "qemu", key)
-    _taken(world, vmid, call.node, "unable to create VM %d - " % vmid)
+    other = world.guests.get(vmid)
+    if other is not None:
+        die("unable to create VM %d - %s %d already exists on node '%s'" % (vmid, other.what, vmid, other.node))
     guest = Guest(vmid, "qemu", call.node, {"lock": "create"})
 
     def worker(task):
@@ -192,7 +187,6 @@ def _restore_vm(call):
         if disk_rule("qemu", key) and not drives.is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
             bad(**{key: "option conflicts with option 'archive'"})
         _need_option(call, "qemu", key)
-    for key in values:
         check_root_only("qemu", key, str(values[key]))
     source, volume, volid = _archive(call)
     if call.p.get("live-restore") and source.type != "pbs":
@@ -200,8 +194,7 @@ def _restore_vm(call):
     old = world.guests.get(vmid)
     if call.p.get("storage"):
         call.need("/storage/" + call.p["storage"], "Datastore.AllocateSpace")
-        storage = world.online_storage(call.p["storage"], call.node)
-        drives.check_images(storage)
+        drives.check_images(world.online_storage(call.p["storage"], call.node))
     if old is not None:
         if not call.p.get("force") or old.node != call.node or old.kind != "qemu":
             die("unable to restore VM %d - %s %d already exists on node '%s'" % (vmid, old.what, vmid, old.node))
@@ -213,9 +206,8 @@ def _restore_vm(call):
             die("unable to restore VM %d - vm is running" % vmid)
         if volume is None or volume.volid not in source.at(call.node):
             die("volume '%s' does not exist" % volid)
-        task.say("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdump.fifo - /var/tmp/vzdump"
-                 % volid
-                 if source.type != "pbs" else "restore proxmox backup image: %s" % volid)
+        task.say(("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdump.fifo - /var/tmp/vzdump"
+                  if source.type != "pbs" else "restore proxmox backup image: %s") % volid)
         guest = Guest(vmid, "qemu", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
         conf = {key: value for key, value in volume.facts["config"].items() if not key.startswith("unused")}
         if old is not None:

@@ -6,7 +6,7 @@ from tools.demo.rules import boolean, enum, parse_properties, string
 from tools.demo.wire import VM, Route, perm
 
 
-def _list_row(world, guest, full=False):
+def _list_row(world, guest):
     values, cpus = lists.guest_values(world, guest)
     row = dict(values, vmid=guest.vmid, name=guest.name, status="running" if guest.running else "stopped", cpus=cpus)
     if guest.kind == "qemu":
@@ -22,10 +22,7 @@ def _list_row(world, guest, full=False):
                    pressurememorysome="0.0", pressurememoryfull="0.0")
     if guest.template:
         row["template"] = 1
-    for key in ("tags", "lock"):
-        if guest.conf.get(key):
-            row[key] = guest.conf[key]
-    return row
+    return dict(row, **{key: guest.conf[key] for key in ("tags", "lock") if guest.conf.get(key)})
 
 
 def ha_of(world, guest):
@@ -86,14 +83,8 @@ def config(call):
 
 def snapshot_conf(snapshot):
     """A snapshot's configuration as Proxmox shows it."""
-    row = dict(snapshot["conf"], snaptime=snapshot["time"])
-    if snapshot.get("parent"):
-        row["parent"] = snapshot["parent"]
-    if snapshot.get("vmstate"):
-        row["vmstate"] = snapshot["vmstate"]
-    if snapshot.get("description"):
-        row["description"] = snapshot["description"]
-    return row
+    more = {key: snapshot[key] for key in ("parent", "vmstate", "description") if snapshot.get(key)}
+    return dict(snapshot["conf"], snaptime=snapshot["time"], **more)
 
 
 def pending(call):

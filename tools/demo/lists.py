@@ -59,17 +59,10 @@ def resource_of_guest(world, guest):
         values, cpus = guest_values(world, guest)
         row.update(values, status="running" if guest.running else "stopped", maxcpu=cpus)
         row["memhost"] = int(values["mem"] * 1.05)
-    pool = world.pool_of(guest.vmid)
-    if pool:
-        row["pool"] = pool
-    if guest.conf.get("tags"):
-        row["tags"] = guest.conf["tags"]
-    if guest.lock:
-        row["lock"] = guest.lock
     resource = world.ha.get("resources", {}).get(guest.sid)
-    if resource:
-        row["hastate"] = ha_state(world, resource, guest)
-    return row
+    more = {"pool": world.pool_of(guest.vmid), "tags": guest.conf.get("tags"), "lock": guest.lock,
+            "hastate": resource and ha_state(world, resource, guest)}
+    return dict(row, **{key: value for key, value in more.items() if value})
 
 
 def ha_state(world, resource, guest):
@@ -117,9 +110,7 @@ def resource_of_node(call, node):
 def resources_of_storage(world, storage):
     """The rows of /cluster/resources: one for each node."""
     rows = []
-    for node in world.nodes:
-        if not storage.on(node):
-            continue
+    for node in filter(storage.on, world.nodes):
         row = {"id": "storage/%s/%s" % (node, storage.name), "type": "storage", "storage": storage.name, "node": node,
                "plugintype": storage.type, "content": ",".join(storage.content), "shared": int(storage.shared),
                "status": "unknown" if node in world.offline or not storage.active else "available"}
@@ -129,23 +120,15 @@ def resources_of_storage(world, storage):
     return rows
 
 
-#: timeframe -> (seconds between rows, rows)
-FRAMES = {"hour": (60, 70), "day": (1800, 70), "week": (10800, 70), "month": (43200, 70), "year": (604800, 70),
-          "decade": (2592000, 70)}
+#: timeframe -> seconds between rows
+FRAMES = {"hour": 60, "day": 1800, "week": 10800, "month": 43200, "year": 604800, "decade": 2592000}
 
 
 def series(world, frame, row_at, since=0):
-    """rrddata: rows of `row_at(epoch)`; before `since` (epoch) only the time is known."""
-    step, rows = FRAMES[frame]
+    """rrddata: 70 rows of `row_at(epoch)`; before `since` (epoch) only the time is known."""
+    step = FRAMES[frame]
     last = int(world.t // step * step)
-    found = []
-    for number in range(rows):
-        t = last - (rows - 1 - number) * step
-        row = {"time": t}
-        if t >= since:
-            row.update(row_at(t))
-        found.append(row)
-    return found
+    return [dict({"time": t}, **(row_at(t) if t >= since else {})) for t in range(last - 69 * step, last + 1, step)]
 
 
 def guest_series(world, guest, frame):
@@ -158,9 +141,9 @@ def guest_series(world, guest, frame):
             rate = wave(t, guest.vmid + 3, guest.rate, 0.7)
             memory = wave(t, guest.vmid + 7, guest.mem, 0.05) * guest.memory
             row.update(cpu=round(wave(t, guest.vmid, guest.cpu, 0.6), 6), mem=round(memory, 2),
-                       memhost=round(memory * 1.05, 2),
-                       netin=round(rate, 3), netout=round(rate * 0.37, 3), diskread=round(rate * 0.21, 3),
-                       diskwrite=round(rate * 0.55, 3), pressurecpusome=round(wave(t, guest.vmid, 0.4, 0.9), 3))
+                       memhost=round(memory * 1.05, 2), netin=round(rate, 3), netout=round(rate * 0.37, 3),
+                       diskread=round(rate * 0.21, 3), diskwrite=round(rate * 0.55, 3),
+                       pressurecpusome=round(wave(t, guest.vmid, 0.4, 0.9), 3))
         else:
             row.update(cpu=0, mem=0, netin=0, netout=0, diskread=0, diskwrite=0)
         return row

@@ -25,13 +25,13 @@ def switch_off(world, guest):
         change.apply_pending(world, guest)
 
 
-def starting(world, guest, task, skip_lock=False):
+def starting(world, guest, task):
     """Worker part: start a guest or die."""
     if guest.template:
         die("you can't start a vm if it's a template" if guest.kind == "qemu"
             else "you can't start a CT if it's a template")
     resume = guest.kind == "qemu" and guest.lock == "suspended"
-    if not skip_lock and not resume:
+    if not resume:
         guest.check_lock()
     if guest.running:
         die("%s %d already running" % (guest.what, guest.vmid))
@@ -51,11 +51,10 @@ def starting(world, guest, task, skip_lock=False):
             continue
         match = re.search(r"bridge=([^,]+)", str(text))
         if match and not drives.bridge_exists(world, guest.node, match.group(1)):
+            task.say("bridge '%s' does not exist" % match.group(1))
             if guest.kind == "lxc":
-                task.say("bridge '%s' does not exist" % match.group(1))
                 task.say("lxc-start: %d: ../src/lxc/conf.c: run_buffer: 322 Script exited with status 2" % guest.vmid)
                 die("startup for container '%d' failed" % guest.vmid)
-            task.say("bridge '%s' does not exist" % match.group(1))
             task.say("kvm: -netdev type=tap,id=%s,ifname=tap%di%s,script=/usr/libexec/qemu-server/pve-bridge: network "
                      "script /usr/libexec/qemu-server/pve-bridge failed with status 512" % (key, guest.vmid, key[3:]))
             die("start failed: QEMU exited with code 1")
@@ -153,9 +152,6 @@ def stop(call):
     guest = call.guest()
     if guest.kind == "lxc" and not guest.running:
         die("CT %d not running" % guest.vmid)
-    filed = _ha(call, guest, "stop")
-    if filed:
-        return filed
 
     def worker(task):
         guest.check_lock()
@@ -165,7 +161,7 @@ def stop(call):
                     task.say("overruled shutdown task %s" % other.upid)
                     call.world.tasks.kill(other)
         yield from stopping(call.world, guest)
-    return call.fork(_NAMES[guest.kind] + "stop", guest.vmid, worker)
+    return _ha(call, guest, "stop") or call.fork(_NAMES[guest.kind] + "stop", guest.vmid, worker)
 
 
 def shutdown(call):
@@ -174,9 +170,6 @@ def shutdown(call):
         die("CT %d not running" % guest.vmid)
     if guest.running and guest.paused and not call.p.get("forceStop"):
         die("VM is paused - cannot shutdown")
-    filed = _ha(call, guest, "stop")
-    if filed:
-        return filed
     patience = _patience(guest, call.p.get("timeout"))
 
     def worker(task):
@@ -186,14 +179,12 @@ def shutdown(call):
             yield from stopping(call.world, guest)
         else:
             yield from going_down(call.world, guest, task, patience, call.p.get("forceStop"))
-    return call.fork(_NAMES[guest.kind] + "shutdown", guest.vmid, worker)
+    return _ha(call, guest, "stop") or call.fork(_NAMES[guest.kind] + "shutdown", guest.vmid, worker)
 
 
 def reboot(call):
     """POST .../status/reboot: shut down and start; a container is killed after the timeout, a VM is not."""
-    guest = call.guest()
-    if not guest.running:
-        die("VM %d not running" % guest.vmid)
+    guest = _running(call)
     if guest.paused:
         die("VM is paused - cannot shutdown")
     patience = _patience(guest, call.p.get("timeout"))
@@ -208,10 +199,15 @@ def reboot(call):
     return call.fork(_NAMES[guest.kind] + "reboot", guest.vmid, worker)
 
 
-def reset(call):
+def _running(call):
     guest = call.guest()
     if not guest.running:
         die("VM %d not running" % guest.vmid)
+    return guest
+
+
+def reset(call):
+    guest = _running(call)
 
     def worker(task):
         guest.check_lock()
@@ -221,10 +217,7 @@ def reset(call):
 
 def suspend(call):
     """POST .../status/suspend: pause, or save to disk and stop."""
-    guest = call.guest()
-    world = call.world
-    if not guest.running:
-        die("VM %d not running" % guest.vmid)
+    guest, world = _running(call), call.world
     if not call.p.get("todisk"):
         def pause(task):
             guest.check_lock()

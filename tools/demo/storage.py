@@ -17,15 +17,9 @@ def configured(call):
 
 
 def _configuration(storage):
-    row = dict(storage.conf, storage=storage.name, type=storage.type, content=",".join(storage.content),
-               digest="7e5a" * 10)
-    if storage.shared:
-        row["shared"] = 1
-    if storage.nodes:
-        row["nodes"] = ",".join(storage.nodes)
-    if not storage.enabled:
-        row["disable"] = 1
-    return row
+    more = {"shared": int(storage.shared), "nodes": ",".join(storage.nodes or ()), "disable": int(not storage.enabled)}
+    return dict(storage.conf, storage=storage.name, type=storage.type, content=",".join(storage.content),
+                digest="7e5a" * 10, **{key: value for key, value in more.items() if value})
 
 
 def configuration(call):

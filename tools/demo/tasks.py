@@ -166,7 +166,8 @@ def _last_line(status):
     return "TASK ERROR: " + status
 
 
-def _visible(call, task):
+def visible(call, task):
+    """Whether one may see a task: one's own, or with Sys.Audit on its node."""
     user = call.user.partition("!")[0]
     return task.user == call.user or ("!" not in call.user and task.user.partition("!")[0] == user) or \
         call.may("/nodes/" + task.node, "Sys.Audit")
@@ -188,22 +189,13 @@ def tasks(call):
     source = p.get("source", "archive")
     wanted = [word.lower() for word in split_list(p.get("statusfilter", ""))]
     for task in reversed(list(call.world.tasks.all.values())):
-        if task.node != call.node or not _visible(call, task):
-            continue
-        if (source == "archive" and task.running) or (source == "active" and not task.running):
-            continue
-        if p.get("vmid") is not None and task.id != str(p["vmid"]):
-            continue
-        if p.get("userfilter") and p["userfilter"].lower() not in task.user.lower():
-            continue
-        if p.get("typefilter") and task.type != p["typefilter"]:
-            continue
-        if not p.get("since", 0) <= task.start <= p.get("until", task.start):
-            continue
         state = _state(task)
-        if (p.get("errors") and state in (None, "ok")) or (wanted and state not in wanted):
-            continue
-        rows.append(task.row(whole_user=False))
+        if all((task.node == call.node, visible(call, task), source in ("all", "active" if task.running else "archive"),
+                p.get("vmid") is None or task.id == str(p["vmid"]), p.get("typefilter") in (None, task.type),
+                p.get("userfilter", "").lower() in task.user.lower(),
+                p.get("since", 0) <= task.start <= p.get("until", task.start),
+                not (p.get("errors") and state in (None, "ok")), not wanted or state in wanted)):
+            rows.append(task.row(whole_user=False))
     rows.sort(key=lambda row: ("endtime" in row, -row["starttime"]))
     start, limit = p.get("start", 0), p.get("limit", 50)
     return Extra(rows[start:start + limit], total=len(rows))
@@ -211,7 +203,7 @@ def tasks(call):
 
 def _task(call):
     task = call.world.tasks.find(call.p["upid"], call.node)
-    if not _visible(call, task):
+    if not visible(call, task):
         call.need("/nodes/" + call.node, "Sys.Audit")
     return task
 

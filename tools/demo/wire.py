@@ -158,24 +158,15 @@ class ApiCall:
     def check(self, rule):
         """Refuse with 403 unless `rule` (see Route) is met."""
         if rule == ALL:
-            return
+            return None
         if rule is None:
             forbid("user != root@pam")
-        self._check(rule)
-
-    def _check(self, rule):
-        if rule[0] in ("and", "or"):
+        if rule[0] == "and":
             for part in rule[1:]:
-                try:
-                    self._check(part)
-                    if rule[0] == "or":
-                        return
-                except Refusal:
-                    if rule[0] == "and":
-                        raise
-            if rule[0] == "or":
-                forbid("")
-            return
+                self.check(part)
+            return None
+        if rule[0] == "or":
+            return None if any(map(self._meets, rule[1:])) else forbid("")
         if rule[0] == "userid-group":
             return self.need_any("/access/groups", *rule[1])
         path = re.sub(r"\{([\w-]+)\}", lambda match: str(self.p.get(match.group(1), "")), rule[1])
@@ -183,10 +174,14 @@ class ApiCall:
             return self.need(path, "Permissions.Modify")
         if "require_param" in rule and self.p.get(rule[rule.index("require_param") + 1]) is None:
             forbid("")
-        if "any" in rule:
-            self.need_any(path, *rule[2])
-        else:
-            self.need(path, *rule[2])
+        return self.need_any(path, *rule[2]) if "any" in rule else self.need(path, *rule[2])
+
+    def _meets(self, rule):
+        try:
+            self.check(rule)
+        except Refusal:
+            return False
+        return True
 
 
 def forbid(what):
@@ -262,10 +257,14 @@ def headers_of(kind, length, close):
     return headers
 
 
+def _json(status, reason, content, close):
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return status, reason, headers_of("application/json;charset=UTF-8", len(body), close), body
+
+
 def reply(data, more=None):
     """(status, reason, headers, body) of a good answer."""
-    body = json.dumps(dict({"data": data}, **(more or {})), separators=(",", ":")).encode()
-    return 200, "OK", headers_of("application/json;charset=UTF-8", len(body), False), body
+    return _json(200, "OK", dict({"data": data}, **(more or {})), False)
 
 
 def refusal(error, whole=True):
@@ -277,9 +276,7 @@ def refusal(error, whole=True):
     content = {"data": None, "message": message} if whole else {"data": None}
     if error.errors:
         content["errors"] = error.errors
-    body = json.dumps(content, separators=(",", ":")).encode()
-    reason = message.split("\n")[0].encode("utf-8").decode("latin-1")
-    return error.status, reason, headers_of("application/json;charset=UTF-8", len(body), True), body
+    return _json(error.status, message.split("\n")[0].encode("utf-8").decode("latin-1"), content, True)
 
 
 def plain(error):
@@ -294,9 +291,7 @@ def split_path(path):
 
 def check_call(route, path_values, params):
     """The checked parameters of a call; Refusal 400 with `errors`."""
-    values = dict(params)
-    values.update(path_values)
-    typed, errors = check_parameters(route.rules, values)
+    typed, errors = check_parameters(route.rules, dict(params, **path_values))
     if errors:
         raise Refusal(400, "Parameter verification failed.\n", errors)
     return typed
