@@ -780,7 +780,8 @@ def test_a_question_that_was_never_sent_is_not_withdrawn():
 
 
 def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):
-    monkeypatch.setattr(engine, "STILL_ASKING", 0)
+    monkeypatch.setattr(engine, "STILL_ASKING", 0.01)
+    monkeypatch.setattr("tools.pve.waiting.TELL_EVERY", 0)
     clock = Clock()
     talk = Talk(TableApp({"ask": (tool("ask"), asks_name)}),
                 capabilities={"elicitation": {}}, clock=clock)

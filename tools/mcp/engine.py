@@ -260,9 +260,9 @@ class Server:
             if request.cancelled.is_set():
                 raise Withdrawn()
             self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
-            end = self.clock() + ANSWER_WITHIN
-            while not question.answered.wait(min(STILL_ASKING, max(0.0, end - self.clock()))) and self.clock() < end:
-                request.progress(None, "waiting for the user's answer")
+            from tools.pve.waiting import wait_for
+            wait_for(question.answered.is_set, bool, ANSWER_WITHIN, question.answered.wait, self.clock,
+                     lambda answered: request.progress(None, "waiting for the user's answer"), (STILL_ASKING,))
         finally:
             with self._lock:
                 unanswered = self._asked.pop(ask_id, None) is not None and not self._closed
