@@ -108,3 +108,40 @@ def test_files_it_names_exist():
 
 def test_it_can_be_read_in_one_go():
     assert len(TEXT.splitlines()) <= 450
+
+
+#: What the security model promises -> tests that hold it, as "module.test".
+PROVED = {
+    "Two tiers.": ("guard.test_a_tool_that_is_not_allowed_is_refused_and_nothing_is_sent",
+                   "guard.test_read_only_beats_everything"),
+    "One table": ("endpoints.test_what_was_found_by_attack_loses", "attacks.test_what_crosses_a_list_is_refused",
+                  "attacks.test_what_may_lose_something_asks_or_has_a_reason_not_to"),
+    "Before something is lost": ("security.test_what_destroys_asks_first_and_names_its_target",
+                                 "confirm.test_anything_but_a_ticked_yes_is_a_no"),
+    "Questions are whole.": ("attacks.test_a_command_is_asked_for_with_all_its_characters",
+                             "attacks.test_all_guests_are_named", "attacks.test_what_cannot_be_shown_whole_is_refused",
+                             "audit.test_secrets_are_hidden_by_name_and_never_blank_what_stands_elsewhere"),
+    "Guardrails": ("guard.test_out_of_bounds_is_refused_before_the_tool_sends_anything",
+                   "attacks.test_what_crosses_a_list_is_refused",
+                   "attacks.test_a_protected_guest_whose_tags_cannot_be_read_is_not_changed"),
+    "A change is sent at most once.": ("attacks.test_a_get_that_acts_is_sent_once", "faults.test_"),
+    "The token": ("security.test_no_secret_in_any_stream", "tls.test_"),
+    "Ids are checked, not escaped.": ("security.test_ids_are_matched_whole_and_ascii_before_anything_is_sent",
+                                      "security.test_the_path_is_the_template_whatever_the_arguments"),
+    "Text from guests": ("attacks.test_lines_that_a_node_says_do_not_begin_a_line_of_ours",
+                         "attacks.test_characters_that_cannot_be_seen_are_written_out"),
+    "The audit log": ("audit.test_what_cannot_be_noted_is_not_done", "attacks.test_refused_attempts_have_a_line",
+                      "attacks.test_the_log_keeps_length_and_hash_of_what_it_cuts"),
+    "Commands": ("security.test_shell_characters_are_refused_by_default",
+                 "attacks.test_options_cannot_lead_past_a_list_of_commands"),
+}
+
+
+def test_every_promise_of_the_security_model_is_held_by_tests():
+    section = TEXT.split("## Security model")[1].split("\n#")[0]
+    promised = re.findall(r"^\* \*\*(.+?)\*\*", section, re.MULTILINE)
+    assert sorted(PROVED) == sorted(set(promised) - {"Trusted", "Not promised:"})
+    for names in PROVED.values():
+        for module, name in (one.split(".") for one in names):
+            with open(os.path.join(readme.ROOT, "tests", "test_%s.py" % module), encoding="utf-8") as stream:
+                assert "\ndef %s" % name in stream.read(), (module, name)
