@@ -13,8 +13,8 @@ How it is laid out. Imports go downwards in this list, never up; no toolset impo
 
 How a tool is declared. A toolset's file ends in TOOLS, where a row is the whole truth about a tool:
 
-    "proxmox_get_node_dns":   Tool("GET /nodes/{node}/dns", BASIC, NodeArgs, returns=DNS),
-    "proxmox_wake_node":      Tool("POST /nodes/{node}/wakeonlan", ELEVATED, NodeArgs, says="{node} woken"),
+    "proxmox_get_node_dns":   Tool("GET /nodes/{node}/dns", BASIC, Dns, returns=DNS, says="DNS of node {node}"),
+    "proxmox_wake_node":      Tool("POST /nodes/{node}/wakeonlan", ELEVATED, Wake, says="node {node} woken"),
     "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add_network),
 
 * The endpoint: arguments that it names in {braces} go into its path, the others are sent as parameters.
