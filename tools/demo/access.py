@@ -46,17 +46,11 @@ def permissions(call):
     if call.p.get("path"):
         paths = [call.p["path"]]
     else:
-        paths += ["/nodes/%s" % name for name in call.world.nodes]
-        paths += ["/storage/%s" % name for name in call.world.storages]
-        paths += ["/pool/%s" % name for name in call.world.pools]
+        known = (("nodes", call.world.nodes), ("storage", call.world.storages), ("pool", call.world.pools))
+        paths += ["/%s/%s" % (kind, name) for kind, names in known for name in names]
         paths += ["/vms/%d" % vmid for vmid in list(call.world.guests)[:100]]
         paths += ["/sdn/zones/localnetwork"]
-    found = {}
-    for path in paths:
-        held = call.rights(path)
-        if held:
-            found[path] = {privilege: 1 for privilege in sorted(held)}
-    return found
+    return {path: {privilege: 1 for privilege in sorted(call.rights(path))} for path in paths if call.rights(path)}
 
 
 def roles(call):

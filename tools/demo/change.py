@@ -177,8 +177,8 @@ def _plan(world, guest, values, deletes, force, say):
         elif disk_rule(kind, key):
             if guest.pending.get(key) is not None:
                 drives.detach(world, guest, key, guest.pending[key])
-            value = drives.make_drive(world, guest, key, value, say) if kind == "qemu" else drives.make_mount(
-                world, guest, key, value)
+            value = drives.make_drive(world, guest, key, value, say, []) if kind == "qemu" else drives.make_mount(
+                world, guest, key, value, [])
         elif key == "boot":
             for name in str(value).rpartition("order=")[2].split(";") if "order=" in str(value) else ():
                 if name not in guest.wanted() and name not in values:

@@ -90,7 +90,7 @@ def create_vm(call):
             for key in sorted(values):
                 if disk_rule("qemu", key):
                     yield 0.4
-                    conf[key] = drives.make_drive(world, guest, key, values[key], task.say, call.p.get("storage"), made)
+                    conf[key] = drives.make_drive(world, guest, key, values[key], task.say, made, call.p.get("storage"))
             for key, value in values.items():
                 if key not in conf:
                     conf[key] = stored(world, "qemu", key, value)

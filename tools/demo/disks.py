@@ -101,12 +101,9 @@ def resize(call):
 
 def copying(world, say, size, line):
     """Worker part: pretend to copy `size` bytes; say(line(done, size, percent)) now and then."""
-    steps = 5
-    seconds = max(1.0, min(20.0, size / SPEED))
-    for step in range(1, steps + 1):
-        yield seconds / steps
-        done = size * step // steps
-        say(line(done, size, 100.0 * step / steps))
+    for step in range(1, 6):
+        yield max(1.0, min(20.0, size / SPEED)) / 5
+        say(line(size * step // 5, size, 20.0 * step))
 
 
 def gib_line(prefix="transferred"):

@@ -153,8 +153,8 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
         raise Refusal(400, "Parameter verification failed.\n", {key: "content type needs to be 'images' or 'iso'"})
 
 
-def make_drive(world, guest, key, text, say, default_storage=None, made=None):
-    """The value to store for a VM drive: a new volume is made for "storage:GiB", an existing one must be there."""
+def make_drive(world, guest, key, text, say, made, default_storage=None):
+    """The value to store for a VM drive: "storage:GiB" makes a volume, listed in `made`; another one must be there."""
     rules = disk_rule("qemu", key)
     values = parse_properties(rules, str(text))
     volid = values["file"]
@@ -162,22 +162,18 @@ def make_drive(world, guest, key, text, say, default_storage=None, made=None):
     if volid in ("none", "cdrom"):
         values.pop("size", None)
         return print_properties(values, rules)
-    match = CLOUDINIT.match(volid)
-    if match:
-        storage = world.online_storage(match.group(1), guest.node)
-        volume = world.allocate(storage, guest.node, guest.vmid, 4 * MIB, values.pop("format", None) or (
-            "qcow2" if storage.files else None), name="vm-%d-cloudinit" % guest.vmid, used=4 * MIB)
-        if made is not None:
-            made.append(volume.volid)
-        values.update(file=volume.volid, media="cdrom")
-        say("%s: successfully created disk '%s,media=cdrom'" % (key, volume.volid))
+    cloudinit, new = CLOUDINIT.match(volid), NEW_DISK.match(volid)
+    if not cloudinit and (not new or is_cdrom(values)):
+        values["size"] = size_text(needed_volume(world, volid, guest.node).size)
         return print_properties(values, rules)
-    match = NEW_DISK.match(volid)
-    if match and not is_cdrom(values):
-        storage = world.online_storage(match.group(1) or default_storage or "", guest.node)
-        size = int(float(match.group(2)) * GIB) // KIB * KIB
-        fmt = values.pop("format", None)
-        source = values.pop("import-from", None)
+    storage = world.online_storage((cloudinit or new).group(1) or default_storage or "", guest.node)
+    fmt, source = values.pop("format", None), values.pop("import-from", None)
+    if cloudinit:
+        volume = world.allocate(storage, guest.node, guest.vmid, 4 * MIB, fmt or ("qcow2" if storage.files else None),
+                                name="vm-%d-cloudinit" % guest.vmid, used=4 * MIB)
+        values.update(file=volume.volid, media="cdrom")
+    else:
+        size = int(float(new.group(2)) * GIB) // KIB * KIB
         if source is not None:
             size = needed_volume(world, source, guest.node).size
         if key == "efidisk0":
@@ -187,13 +183,9 @@ def make_drive(world, guest, key, text, say, default_storage=None, made=None):
         if size <= 0:
             die("unable to create image: size must be greater than zero")
         volume = world.allocate(storage, guest.node, guest.vmid, size, fmt)
-        if made is not None:
-            made.append(volume.volid)
         values.update(file=volume.volid, size=size_text(volume.size))
-        printed = print_properties(values, rules)
-        say("%s: successfully created disk '%s'" % (key, printed))
-        return printed
-    values["size"] = size_text(needed_volume(world, volid, guest.node).size)
+    made.append(volume.volid)
+    say("%s: successfully created disk '%s'" % (key, print_properties(values, rules)))
     return print_properties(values, rules)
 
 
@@ -276,12 +268,11 @@ def check_mount_access(call, key, text, vmid):
 
 def check_rootdir(world, name):
     """dies unless the storage takes containers' volumes."""
-    storage = world.known_storage(name)
-    if "rootdir" not in storage.content:
+    if "rootdir" not in world.known_storage(name).content:
         die("storage '%s' does not allow content type 'rootdir' (Container)" % name)
 
 
-def make_mount(world, guest, key, text, made=None):
+def make_mount(world, guest, key, text, made):
     """The value to store for a container's rootfs or mount point: "storage:GiB" makes a volume."""
     rules = disk_rule("lxc", key)
     values = parse_properties(rules, str(text))
@@ -294,15 +285,13 @@ def make_mount(world, guest, key, text, made=None):
             die("unable to create image: size must be greater than zero")
         fmt = "subvol" if storage.type == "zfspool" or (storage.files and not size) else "raw"
         volume = world.allocate(storage, guest.node, guest.vmid, size, fmt, kind="lxc")
-        if made is not None:
-            made.append(volume.volid)
+        made.append(volume.volid)
         values.update(volume=volume.volid, size=size_text(volume.size) if volume.size else "0T")
     elif mount_type(values["volume"]) == "volume":
-        volume = world.volume(values["volume"], guest.node)
-        if volume is None:
-            die("cannot determine size of volume '%s' - %s" % (values["volume"],
-                                                               missing_volume(world, values["volume"])))
-        values["size"] = size_text(volume.size)
+        if world.volume(values["volume"], guest.node) is None:
+            die("cannot determine size of volume '%s' - %s" % (
+                values["volume"], missing_volume(world, values["volume"])))
+        values["size"] = size_text(world.volume(values["volume"], guest.node).size)
     return print_properties(values, rules)
 
 

@@ -38,7 +38,6 @@ SCRIPTED.update({"free": SCRIPTED["free -m"], "df": SCRIPTED["df -h"], "ls /": S
 _FILES = {
     "/etc/hostname": "{name}\n", "/etc/hosts": "127.0.0.1 localhost\n127.0.1.1 {name}\n",
     "/etc/os-release": 'PRETTY_NAME="{system}"\nID={id}\nVERSION_ID="{version}"\n', "/etc/motd": "Grüße von {name}\n",
-    "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "/proc/loadavg": "0.12 0.09 0.05 1/187 412\n",
 }
 #: The same on Windows, by the line behind cmd.exe /c or powershell.exe -Command, in small letters.
 _WINDOWS = {"hostname": "{upper}\r\n", "ver": "\r\nMicrosoft Windows [Version 10.0.26100.6899]\r\n",
@@ -166,15 +165,9 @@ def _sleep(args, stdin, read_file):
     return Output(seconds=float(match.group(1))) if match else Output(err=b"sleep: invalid time interval\n", code=1)
 
 
-def _grep(args, stdin, read_file):
-    data = stdin if len(args) < 2 else read_file(args[1]) or b""
-    found = [line for line in data.splitlines(True) if args and args[0].encode("utf-8") in line]
-    return Output(b"".join(found), code=0 if found else 1)
-
-
 #: program -> function(arguments, standard input, function(path) -> bytes or None) -> Output
 _PROGRAMS = {
     "echo": lambda args, stdin, _: Output((" ".join(args) + "\n").encode("utf-8", "surrogateescape")),
-    "cat": _cat, "sleep": _sleep, "grep": _grep, "false": lambda args, stdin, _: Output(code=1),
+    "cat": _cat, "sleep": _sleep, "false": lambda args, stdin, _: Output(code=1),
     "wc": lambda args, stdin, _: Output(b"%d\n" % (stdin.count(b"\n") if "-l" in args else len(stdin))),
 }

@@ -15,14 +15,10 @@ def snapshots(call):
     guest = call.guest()
     rows = []
     for name, snapshot in guest.snapshots.items():
-        row = {"name": name, "description": snapshot.get("description", ""), "snaptime": snapshot["time"]}
-        if snapshot.get("parent"):
-            row["parent"] = snapshot["parent"]
-        if guest.kind == "qemu":
-            row["vmstate"] = int(bool(snapshot.get("vmstate")))
-        if snapshot.get("state"):
-            row["snapstate"] = snapshot["state"]
-        rows.append(row)
+        more = {"parent": snapshot.get("parent"), "snapstate": snapshot.get("state"),
+                "vmstate": int(bool(snapshot.get("vmstate"))) if guest.kind == "qemu" else None}
+        rows.append(dict({"name": name, "description": snapshot.get("description", ""), "snaptime": snapshot["time"]},
+                         **{key: value for key, value in more.items() if value is not None}))
     here = {"name": "current", "description": "You are here!", "digest": guest.digest, "running": int(guest.running)}
     if guest.parent:
         here["parent"] = guest.parent
