@@ -1,4 +1,4 @@
-"""A node: status, disks, network, packages, services, logs, certificates, and turning it off."""
+"""A node: status, disks, network, updates, services, logs, certificates, and turning it off."""
 import calendar
 import time
 

@@ -63,9 +63,6 @@ def properties(table):
     return result
 
 
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?"
-
-
 def _like(pattern, flags=0):
     compiled = re.compile(r"(?:%s)\Z" % pattern, flags | re.ASCII)
     return lambda value: compiled.match(value)
@@ -154,20 +151,18 @@ def _storage_pair_words(value):
 _UNLIKE = "value does not look like a valid "
 #: name -> what Proxmox says of a value that has not the format (a text in which {} is the value, or a function of it)
 _SAID = {
-    "CIDR": _UNLIKE + "CIDR network", "IPorCIDR": _UNLIKE + "IP address or CIDR network",
-    "IPorCIDRorAlias": _UNLIKE + "IP address or CIDR network", "address": _UNLIKE + "address: {}",
+    "CIDR": _UNLIKE + "CIDR network", "address": _UNLIKE + "address: {}",
     "disk-size": _UNLIKE + "disk size: {}", "dns-name": _UNLIKE + "DNS name", "email": _UNLIKE + "email address",
     "ip": _UNLIKE + "IP address", "ipv4": _UNLIKE + "IPv4 address", "ipv6": _UNLIKE + "IPv6 address",
     "mac-addr": _UNLIKE + "unicast MAC address", "pve-bridge-id": "invalid bridge ID '{}'",
     "pve-configid": "invalid configuration ID '{}'", "pve-groupid": "group name '{}' contains invalid characters",
-    "pve-ha-resource-id": _UNLIKE + "ha resource id", "pve-ha-resource-or-vm-id": _UNLIKE + "ha resource id",
+    "pve-ha-resource-or-vm-id": _UNLIKE + "ha resource id",
     "pve-iface": "invalid network interface name '{}'", "pve-node": _UNLIKE + "node name",
     "pve-poolid": lambda value: ("pool name '%s' nested too deeply (max levels = 3)" if value.count("/") > 2
                                  else "pool name '%s' contains invalid characters") % value,
-    "pve-realm": _UNLIKE + "realm", "pve-replication-job-id": "invalid replication job id '{}'",
+    "pve-replication-job-id": "invalid replication job id '{}'",
     "pve-roleid": "role name '{}' contains invalid characters",
-    "pve-sdn-vnet-id": "vnet ID '{}' contains illegal characters",
-    "pve-sdn-zone-id": "zone ID '{}' contains illegal characters", "pve-storage-id": _storage_id_words,
+    "pve-storage-id": _storage_id_words,
     "pve-tag": "invalid characters in tag", "pve-tokenid": "value '{}' does not look like a valid token ID",
     "pve-userid": _user_id_words, "pve-vmid": _UNLIKE + "VM ID", "pve-volume-id": "unable to parse volume ID '{}'",
     "pve-volume-id-or-absolute-path": "unable to parse volume ID '{}'",
@@ -189,7 +184,6 @@ _MORE = {
     "pve-fw-sport-spec": (lambda value: _ports_problem(value) is None, _ports_problem),
     "pve-fw-icmp-type-spec": (lambda value: not value or _is_icmp_type(value), "invalid icmp-type value '{}'"),
     "pve-fw-protocol-spec": (lambda value: not value or _is_protocol(value), "unknown protocol '{}'"),
-    "pve-ha-node": (_like(_LABEL + r"(:\d+)?"), _UNLIKE + "ha node"),
     "pve-hotplug-features": (
         lambda value: value in ("0", "1") or all(map(_is_hotplug, split_list(value))),
         lambda value: "invalid hotplug feature '%s'" % next(w for w in split_list(value) if not _is_hotplug(w))),
@@ -202,7 +196,6 @@ _MORE = {
                           "{} contains illegal character sequences"),
     "pve-phys-bits": (lambda value: value == "host" or value.isdigit() and 8 <= int(value) <= 64,
                       "value must be an integer between 8 and 64 or 'host'"),
-    "pve-priv": (_like("[A-Z][A-Za-z.]+"), "invalid privilege '{}'"),
     "pve-qm-bootdev": (_is_boot_device, "invalid boot device '{}'"),
     "pve-qm-bootdisk": (_like(r"(ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0"), "invalid boot disk '{}'"),
     "pve-startup-order": (_is_startup, "unable to parse startup options"),

@@ -1,4 +1,4 @@
-"""Storages and what lies on them: lists, volumes, notes, pruning, downloads, uploads, appliance templates."""
+"""Storages and what lies on them: lists, volumes, notes, downloads, appliance templates."""
 import re
 
 from tools.demo import hardware, lists
@@ -26,7 +26,7 @@ def configuration(call):
     return _configuration(call.world.known_storage(call.p["storage"]))
 
 
-def _row(storage, node, down=False):
+def _row(storage, node):
     row = {"storage": storage.name, "type": storage.type, "content": ",".join(storage.content),
            "shared": int(storage.shared), "enabled": int(storage.enabled),
            "active": int(storage.enabled and storage.active), "total": 0, "used": 0, "avail": 0}
@@ -85,21 +85,14 @@ def may_see(call, storage, volume):
 
 def _volume_row(volume):
     row = {"volid": volume.volid, "content": volume.content, "format": volume.format, "size": volume.size,
-           "ctime": volume.ctime}
-    if volume.vmid is not None:
-        row["vmid"] = volume.vmid
+           "ctime": volume.ctime, "vmid": volume.vmid}
+    row.update({key: volume.facts.get(key) or None for key in ("verification", "encrypted", "parent")})
     if volume.content == "backup":
-        row["subtype"] = volume.facts["subtype"]
-        if volume.notes:
-            row["notes"] = volume.notes.split("\n")[0]
-        if volume.protected:
-            row["protected"] = 1
-    for key in ("verification", "encrypted", "parent"):
-        if volume.facts.get(key):
-            row[key] = volume.facts[key]
-    if volume.content in ("images", "rootdir") and volume.used is not None:
+        row.update(subtype=volume.facts["subtype"], notes=volume.notes.split("\n")[0] if volume.notes else None,
+                   protected=int(volume.protected) or None)
+    elif volume.content in ("images", "rootdir"):
         row["used"] = volume.used
-    return row
+    return {key: value for key, value in row.items() if value is not None}
 
 
 def content(call):

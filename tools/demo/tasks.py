@@ -142,11 +142,6 @@ class Tasks:
             bad(upid="no such task")
         return task
 
-    def busy(self, node, kind):
-        """Whether a task of `kind` runs on `node`."""
-        return any(task.running and task.type == kind and task.node == node
-                   for task in reversed(list(self.all.values())))
-
 
 def error_text(error):
     """A Refusal as a task's error: PVE::Exception puts its code in front and its `errors` behind."""
