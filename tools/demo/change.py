@@ -40,7 +40,7 @@ def _wishes(call, kind):
     for key in deletes:
         if key in reverts:
             bad(delete="you can't use '-delete %s' and '-revert %s' at the same time" % (key, key))
-    if not values and not deletes and not reverts:
+    if not values and not deletes and not reverts and not p.get("skiplock"):
         die("no options specified")
     return values, deletes, reverts
 
@@ -99,8 +99,8 @@ def _check_features(guest, text):
 def change_vm(call):
     """PUT and POST .../qemu/{vmid}/config: at once, or as a task."""
     world = call.world
-    guest = call.guest()
     values, deletes, reverts = _wishes(call, "qemu")
+    guest = call.guest()
     _check_rights(call, "qemu", guest, values, deletes, reverts)
     for key in values:
         if disk_rule("qemu", key):
@@ -310,8 +310,8 @@ def _drive_live(guest, key, value, features):
 def change_container(call):
     """PUT .../lxc/{vmid}/config: always at once."""
     world = call.world
-    guest = call.guest()
     values, deletes, reverts = _wishes(call, "lxc")
+    guest = call.guest()
     _check_rights(call, "lxc", guest, values, deletes, reverts)
     if "rootfs" in deletes:
         bad(delete="unable to delete required option 'rootfs'")
