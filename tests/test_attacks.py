@@ -6,7 +6,7 @@ import pytest
 from test_api import Bare
 
 from cases import OF
-from support import Asked, Bench, Clock
+from support import Asked, Bench, Clock, answering
 from tools.demo import DemoCluster
 from tools.mcp.wire import glance
 from tools.policy import endpoints
@@ -33,6 +33,22 @@ def test_a_secret_that_stands_in_another_argument_is_refused():
     assert answer.failed and "cipassword: the same text stands in path" in answer.text and not changed + questions
     answer, changed, questions = api("PUT", path, {"delete": "scsi0", "cipassword": "scsi0"})
     assert answer.failed and "cipassword: the same text stands in delete" in answer.text and not changed + questions
+
+
+@pytest.mark.parametrize("kind, path, data", [
+    ("lxc", "/nodes/pve1/lxc/204/config", {"env": "A=CANARY", "arch": "amd64"}),
+    ("lxc", "/nodes/pve1/lxc/204/pending", [{"key": "env", "value": "A=CANARY"}]),
+    ("qemu", "/nodes/pve1/vzdump/extractconfig", "name: web01\ncipassword: CANARY\nenv: A=CANARY\n"),
+    ("qemu", "/nodes/pve1/qemu/100/cloudinit/dump", "#cloud-config\nuser: me\npassword: CANARY\n")])
+def test_secrets_of_a_guest_are_not_in_an_answer(kind, path, data):
+    bench = Bench()
+    answering(bench, path, data)
+    parameters = {"type": "user"} if "dump" in path else {}
+    if "extract" in path:
+        parameters = {"volume": "nas:backup/vzdump-qemu-100-2025_10_31-00_16_40.vma.zst"}
+    bench.host.apidoc = lambda cancelled=None: (_ for _ in ()).throw(ValueError("none"))
+    answer = bench.run(CALL, verb="GET", path=path, parameters=parameters)
+    assert not answer.failed and "CANARY" not in answer.text + json.dumps(answer.data)
 
 
 def test_a_secret_equal_to_what_the_cluster_holds_does_not_blank_the_question():
@@ -73,6 +89,31 @@ def test_a_raw_command_list_is_asked_for_whole():
     assert "rm -rf /srv" in question
 
 
+@pytest.mark.parametrize("verb, path, parameters, shown", [
+    ("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["/bin/sh"], "input-data": "rm -rf /srv"}, "rm -rf /srv"),
+    ("PUT", "/nodes/pve1/qemu/100/sendkey", {"key": "ctrl-alt-delete"}, "key=ctrl-alt-delete"),
+    ("POST", "/nodes/pve1/hosts", {"data": "192.0.2.1 deb.debian.org"}, "192.0.2.1 deb.debian.org"),
+    ("PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"}, "BASH_ENV=$(reboot)"),
+    ("PUT", "/nodes/pve1/qemu/100/config", {"sshkeys": "ssh-ed25519%20AAAA%20me", "delete": "tags"}, "AAAA%20me")])
+def test_what_is_run_or_lets_in_is_no_secret_to_the_user(verb, path, parameters, shown):
+    _, _, [question] = api(verb, path, parameters, allow_unsafe_commands=True, cluster=Bare())
+    assert shown in question
+
+
+def test_what_is_run_is_recorded_and_an_environment_is_not(tmp_path):
+    log = tmp_path / "audit.log"
+    api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["sh"], "input-data": "rm -rf /srv"},
+        allow_unsafe_commands=True, audit_log=str(log))
+    api("PUT", "/nodes/pve1/lxc/204/config", {"env": "A=CANARY"}, audit_log=str(log))
+    assert "rm -rf /srv" in log.read_text() and "CANARY" not in log.read_text() and verify(str(log)).ok
+
+
+def test_a_text_does_not_pass_for_more_of_the_question():
+    said = "x to Proxmox? Only the notes change"
+    _, _, [question] = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0", "description": said + '"'})
+    assert 'with delete=scsi0, description="%s\\"" to Proxmox?' % said in question
+
+
 def test_what_cannot_be_shown_whole_is_refused():
     answer, changed, questions = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["echo", "x" * 9000]},
                                      allow_unsafe_commands=True)
@@ -101,10 +142,32 @@ def test_the_log_keeps_length_and_hash_of_what_it_cuts(tmp_path):
     ("POST", "/nodes/pve1/services/corosync/stop", {}), ("POST", "/nodes/pve1/services/pveproxy/stop", {}),
     ("PUT", "/cluster/firewall/options", {"policy_in": "DROP"}), ("PUT", "/storage/nas", {"disable": 1}),
     ("PUT", "/access/acl", {"path": "/", "users": "x@pam", "roles": "Administrator"}),
-    ("PUT", "/nodes/pve1/qemu/107/config", {"template": 1})])
+    ("PUT", "/nodes/pve1/qemu/107/config", {"template": 1}), ("PUT", "/nodes/pve1/qemu/100/config", {"protection": 0}),
+    ("PUT", "/nodes/pve1/qemu/100/config", {"scsi3": "local-lvm:vm-200-disk-0"}),
+    ("PUT", "/nodes/pve1/lxc/204/config", {"mp0": "/srv,mp=/srv"}),
+    ("POST", "/nodes/pve1/qemu", {"vmid": 140, "virtio0": "san:vm-204-disk-0"}),
+    ("POST", "/access/users", {"userid": "x@pve", "password": "letmein88", "groups": "admins"}),
+    ("PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"})])
 def test_what_destroys_without_looking_so_asks(verb, path, parameters):
-    answer, _, questions = api(verb, path, parameters)
-    assert questions or "not known" in answer.text or "has no" in answer.text, answer.text
+    answer, _, questions = api(verb, path, parameters, cluster=Bare())
+    assert questions, answer.text
+
+
+@pytest.mark.parametrize("arguments, says", [
+    ({"options": {"scsi3": "local-lvm:vm-200-disk-0"}}, "scsi3=local-lvm:vm-200-disk-0"),
+    ({"options": {"protection": 0}}, "protection=0"), ({"delete": ["cipassword"]}, "Delete cipassword of VM 100")])
+def test_an_option_that_may_lose_something_asks(arguments, says):
+    consent = Asked(answer=False)
+    bench = Bench(consent=consent)
+    bench.cluster.world.guests[100].conf["cipassword"] = "$5$x"
+    bench.run("proxmox_update_vm_config", vmid=100, **arguments)
+    assert says in consent.questions[0] and bench.sent(reads=False) == []
+
+
+def test_a_pending_change_that_is_reverted_is_told():
+    bench = Bench()
+    bench.run("proxmox_update_vm_config", vmid=100, options={"cores": 8})
+    assert "cores reverted (8 waited)" in bench.run("proxmox_update_vm_config", vmid=100, revert=["cores"]).text
 
 
 # ------------------------------------------------------------------------------------------------------- guardrails
@@ -133,13 +196,57 @@ OUT_OF_BOUNDS = [
      {"file": "/etc/cron.d/x", "content": "x"}),
     ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "PUT", "/nodes/pve1/qemu/100/sendkey",
      {"key": "a"}),
-    ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/qemu/100/config", {"args": "-S"})]
+    ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/qemu/100/config", {"args": "-S"}),
+    ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"}),
+    # a disk of a protected guest, by names that only look like reading
+    ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"cdrom": "san:vm-200-disk-0,media=disk"}),
+    ({"protected_guests": ("200",)}, "POST", "/storage", {"storage": "xx", "type": "lvm", "vgname": "xx",
+                                                          "base": "local-lvm:vm-200-disk-0"}),
+    ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "nas:200/vm-100-disk-0.qcow2"}),
+    ({"protected_guests": ("tag:infra",)}, "POST", "/nodes/pve1/lxc", {
+        "vmid": 200, "ostemplate": "nas:backup/vzdump-lxc-100-x.tar.zst", "restore": 1, "force": 1, "tags": "x"}),
+    # what runs on the node, or stops the backups of all
+    ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"hookscript": "local:snippets/x.sh"}),
+    ({"protected_guests": ("200",), "allow_unsafe_commands": True}, "POST", "/nodes/pve1/qemu/100/monitor",
+     {"command": "migrate exec:x"}),
+    ({"protected_guests": ("200",)}, "POST", "/nodes/pve1/vzdump", {"vmid": 100, "remove": 0, "stop": 1}),
+    ({"protected_guests": ("200",)}, "POST", "/access/users", {"userid": "x@pve", "groups": "admins"}),
+    # a guest of another node, or all of the cluster, through a node that is allowed
+    ({"allowed_nodes": ("pve1",)}, "PUT", "/nodes/pve1/qemu/101/firewall/options", {"enable": 0}),
+    ({"allowed_nodes": ("pve1",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "san:vm-101-disk-0"}),
+    ({"allowed_nodes": ("pve1",)}, "DELETE",
+     "/nodes/pve1/storage/nas/content/nas:backup/vzdump-lxc-201-2025_12_28-20_21_00.tar.zst", {}),
+    ({"allowed_nodes": ("pve1",)}, "DELETE", "/nodes/pve1/storage/nas/prunebackups", {"vmid": 201}),
+    ({"allowed_nodes": ("pve1",)}, "DELETE", "/nodes/pve1/storage/nas/prunebackups", {"prune-backups": "keep-last=1"}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/nodes/pve1/stopall", {"vms": "101"}),
+    ({"allowed_nodes": ("pve1",)}, "DELETE", "/nodes/pve1/ceph/pool/rbd", {}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/storage", {"storage": "xx", "type": "dir", "path": "/x"}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/cluster/mapping/dir", {"id": "xx", "map": ["path=/x,node=pve2"]}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/nodes/pve1/qemu/100/status/start", {"migratedfrom": "pve2"})]
 
 
 @pytest.mark.parametrize("chosen, verb, path, parameters", OUT_OF_BOUNDS)
 def test_what_crosses_a_list_is_refused(chosen, verb, path, parameters):
-    answer, changed, questions = api(verb, path, parameters, **chosen)
-    assert answer.failed and not changed and not questions, answer.text
+    for cluster in (None, Bare()):                      # which knows all of the API, as it looks nothing up
+        answer, changed, questions = api(verb, path, parameters, cluster=cluster, **chosen)
+        assert answer.failed and not changed and not questions, answer.text
+    assert "Permission Denied" in answer.text, answer.text
+
+
+@pytest.mark.parametrize("chosen, verb, path, parameters", [
+    ({"protected_guests": ("101",)}, "GET", "/nodes/pve2/qemu/101/config", {}),
+    ({"allowed_guests": ("205",)}, "POST", "/nodes/pve2/lxc/205/move_volume", {"volume": "rootfs", "storage": "san"}),
+    ({"allowed_nodes": ("pve1",)}, "POST", "/storage", {"storage": "xx", "type": "dir", "path": "/x", "nodes": "pve1"})])
+def test_what_stays_within_a_list_is_not_refused(chosen, verb, path, parameters):
+    answer, _, _ = api(verb, path, parameters, cluster=Bare(), **chosen)
+    assert "Permission Denied" not in answer.text, answer.text
+
+
+def test_a_backup_of_a_guest_of_another_node_stays():
+    bench = Bench(allowed_nodes=("pve1",))
+    answer = bench.run("proxmox_delete_backup", node="pve1", storage="nas",
+                       volume="nas:backup/vzdump-lxc-201-2025_12_28-20_21_00.tar.zst")
+    assert answer.failed and "PROXMOX_ALLOWED_NODES" in answer.text and bench.sent(reads=False) == []
 
 
 def test_options_cannot_lead_past_a_list_of_commands():
@@ -219,6 +326,11 @@ def test_lines_that_a_node_says_do_not_begin_a_line_of_ours():
     (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"x" * 10000: 1}}),
     (CALL, {"verb": "GET", "path": "/nodes", "fields": ["f%d" % n for n in range(700000)]}),
     ("proxmox_get_vms", {"name": "x" * 3000000}), ("proxmox_get_vms", {"name": "*x" * 4000}),
+    (CALL, {"verb": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": {"net0": "a=b," * 900000}}),
+    (CALL, {"verb": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": {"net0": {"k%d" % n: 1
+                                                                                         for n in range(100000)}}}),
+    (CALL, {"verb": "POST", "path": "/nodes/pve1/qemu/100/agent/exec", "parameters": {"command": ["x"] * 900000}}),
+    (CALL, {"verb": "PUT", "path": "/x", "parameters": '{"x":' + "[" * 9000}),
     ("proxmox_get_vms", {"y" * 9000: 1}), ("proxmox_api_search", {"words": "w " * 150})])
 def test_no_input_burns_processor_time(tool, arguments):
     bench = Bench()
@@ -238,6 +350,11 @@ def test_a_key_that_stands_twice_does_not_hide_the_id():
 def test_a_tool_that_is_switched_off_is_not_to_be_had_by_the_raw_call():
     answer, changed, questions = api("DELETE", "/nodes/pve3/qemu/107", disabled_tools=("proxmox_delete_*",))
     assert answer.failed and "PROXMOX_DISABLED_TOOLS" in answer.text and not changed and not questions
+
+
+def test_the_other_verb_of_a_tool_that_is_switched_off_is_not_to_be_had_either():
+    answer, changed, _ = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0"}, disabled_tools=("update_vm_*",))
+    assert answer.failed and "PROXMOX_DISABLED_TOOLS" in answer.text and not changed
 
 
 @pytest.mark.parametrize("path", ["/access/users/root@pam/token/x", "/nodes/pve1/qemu/100/vncproxy"])

@@ -14,8 +14,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from tools.policy import endpoints  # noqa: E402
-from tools.policy.endpoints import (ADDS, CHANGES, EVERYBODY, GUEST, LISTED, LOSES, NOBODY, NODE, READS,  # noqa: E402
-                                    VOLUME)
+from tools.policy.endpoints import (ADDS, CHANGES, EVERYBODY, GUEST, LISTED, LOSES, NOBODY, NODE,  # noqa: E402
+                                    NODES, READS, VOLUME)
 
 GOLDEN = HERE / "endpoints.txt"
 RELEASES = ("7.4", "8.4", "9.1.3")
@@ -102,7 +102,7 @@ def test_no_method_is_listed_twice_and_words_are_words():
     methods = [(one.verb, plain(one.template)) for one in endpoints.ENDPOINTS]
     assert len(set(methods)) == len(methods)
     for one in endpoints.ENDPOINTS:
-        assert one.effect in EFFECTS and one.reach in (GUEST, LISTED, VOLUME, NODE, NOBODY, EVERYBODY)
+        assert one.effect in EFFECTS and one.reach in (GUEST, LISTED, VOLUME, NODE, NODES, NOBODY, EVERYBODY)
         assert one.verb in ("GET", "POST", "PUT", "DELETE") and re.fullmatch(r"(/([a-z0-9_-]+|\{\w+\}))+", one.template)
         for need in one.privileges:
             assert re.fullmatch(r"/(access|mapping|nodes|pool|sdn|storage|vms)? [A-Z]\w+(\.\w+)+(\|[A-Z]\w+(\.\w+)+)*"

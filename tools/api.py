@@ -265,7 +265,8 @@ def _refuse(call, verb, plain):
         raise Refused("It is never sent: %s." % found.never, request)
     if found.effect != endpoints.READS and settings.disabled_tools:
         for name, entry in call.host.entries.items():
-            same = endpoints.find(*entry["endpoint"].split(" ", 1)) == found
+            other = endpoints.find(*entry["endpoint"].split(" ", 1))
+            same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
             if same and call.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
                 raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which sends this." % name, request)
     if found.command and not (settings.allowed_commands or settings.allow_unsafe_commands):
@@ -280,6 +281,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     reply = call.reply(path, None, parameters)
     data, notes = reply.data, [note] if note else []
     request = "GET " + unquote(path)
+    data = masked(data) if isinstance(data, str) else data
     if isinstance(data, str) and "\n" in data.strip():
         data = data.strip("\n").split("\n")
     if isinstance(data, list):
@@ -369,13 +371,18 @@ def _plain(value):
     return str(int(value) if isinstance(value, bool) else value)
 
 
+def _worded(value):
+    """The same inside a sentence: what a text says is not taken for more of it."""
+    return text.word(value) if isinstance(value, str) else _plain(value)
+
+
 # ----------------------------------------------------------------------------------------------------------- changing
 
 def _change(call, doc, verb, path, parameters, note):
     plain = unquote(path)
     request = "%s %s" % (verb, plain)
     call.permit(verb, path, parameters)                 # before anything about it is read and asked
-    if endpoints.effect(verb, plain, parameters) == endpoints.LOSES:
+    if Reach(verb, plain, parameters).effect == endpoints.LOSES:
         call.confirm(lambda: _doomed(call, doc, verb, path, parameters))
     answer = call.send(parameters, "%s %s" % (verb, path))
     if call.planned:
@@ -391,8 +398,8 @@ def _change(call, doc, verb, path, parameters, note):
 def _doomed(call, doc, verb, path, parameters):
     """(question, what must still be true): the request, the guests it names, and what stands at its path now."""
     plain = unquote(path)
-    shown = ", ".join("%s=%s" % (name, _plain(value))
-                      for name, value in call.host.audit.masked(parameters, whole=True).items())
+    shown = call.host.audit.masked(parameters, (), True, (*endpoints.shown(verb, plain), *endpoints.RUN))
+    shown = ", ".join("%s=%s" % (name, _worded(value)) for name, value in shown.items())
     parts, found = ["Send %s %s%s to Proxmox?" % (verb, plain, " with " + shown if shown else "")], {}
     named = Reach(verb, plain, parameters)
     guests = {str(row.get("vmid")): row for row in call.all_guests()} if named.guests else {}
@@ -408,7 +415,7 @@ def _doomed(call, doc, verb, path, parameters):
     now = _now(call, doc, path, parameters) if verb != "POST" else None
     if now:
         found["now"] = {key: value for key, value in now.items() if isinstance(value, str)}
-        shown = ", ".join("%s=%s" % (key, _plain(now[key])) for key in sorted(now))
+        shown = ", ".join("%s=%s" % (key, _worded(now[key])) for key in sorted(now))
         parts.append("It is now: %s." % text.line(shown, 400))
     return " ".join(parts), found
 

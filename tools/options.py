@@ -11,6 +11,7 @@ from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, sh
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
+from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, property_string
@@ -56,10 +57,10 @@ def update_config(call):
     deleted, reverted = args.delete or [], args.revert or []
     _consistent(options, deleted, reverted)
     doomed = [key for key in deleted if _DESTROYED.fullmatch(key)]
-    path = call.path("./config")
-    risky = {key: value for key, value in options.items()
-             if endpoints.effect(call.tool.verb, path, {key: value}) == endpoints.LOSES}
-    found = call.confirm(lambda: _doomed(call, doomed, risky)) if doomed or risky else {}
+    call.permit(call.tool.verb, call.path("./config"), options)         # before anything about it is asked
+    risky = {key: value for key, value in options.items() if _loses(call, key, value)}
+    dropped = [key for key in deleted if _loses(call, key, "0") or _loses(call, key, "1")]
+    found = call.confirm(lambda: _doomed(call, doomed, risky, dropped)) if doomed or risky or dropped else {}
     if reverted:
         waiting = pending(call.get("./pending"))[1]
         idle = [key for key in reverted if key not in waiting]
@@ -76,10 +77,16 @@ def update_config(call):
     was = {key: shown(key, str(after.before[key])) for key in touched if key in after.before}
     done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
             + ["%s deleted (was %s)" % (key, _said(was[key])) for key in deleted]
-            + ["%s reverted" % key for key in reverted])
+            + ["%s reverted (%s waited)" % (key, _said(shown(key, str(waiting[key]["then"]))) if "then" in waiting[key]
+                                            else "its removal") for key in reverted])
     return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)),
                   [after.note(call, touched), *_left_over(after, deleted)], was=was or None,
                   waiting=sorted(after.waiting.intersection(touched)) or None)
+
+
+def _loses(call, key, value):
+    """Whether an option, when it is set to `value` (str), may lose something that its old value does not bring back."""
+    return Reach(call.tool.verb, call.path("./config"), {key: value}).effect == endpoints.LOSES
 
 
 def _left_over(after, deleted):
@@ -142,8 +149,9 @@ def _fitting(call, config, options, deleted):
         raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
 
 
-def _doomed(call, keys, risky):
-    """(question, what must still be true) for unused volumes (`keys`) and options that may lose something (`risky`)."""
+def _doomed(call, keys, risky, dropped):
+    """(question, what must still be true) for unused volumes (`keys`) and options that may lose something when they are
+    set (`risky`) or deleted (`dropped`)."""
     config, questions = call.get("./config"), []
     found = {key: str(config[key]) for key in keys if key in config}
     if keys:
@@ -152,10 +160,14 @@ def _doomed(call, keys, risky):
             "volumes" if len(found) > 1 else "volume", named(call, config), call.node,
             listed or "none of them is there any more"))
     if risky:
-        listed = ", ".join("%s=%s" % pair for pair in sorted(call.host.audit.masked(risky, whole=True).items()))
+        shown = call.host.audit.masked(risky, (), True, endpoints.RUN)
+        listed = ", ".join("%s=%s" % (key, text.word(value)) for key, value in sorted(shown.items()))
         questions.append("Set %s of %s on node %s? The old value may not bring back what this changes." % (
             listed, named(call, config), call.node))
-        found.update((key, str(config.get(key))) for key in risky)
+    if dropped:
+        questions.append("Delete %s of %s on node %s? That may lose what the old value does not bring back." % (
+            ", ".join(dropped), named(call, config), call.node))
+    found.update((key, str(config.get(key))) for key in (*risky, *dropped))
     return " ".join(questions), found
 
 

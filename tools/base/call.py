@@ -160,7 +160,7 @@ class Call:
         """Refused when the arguments name a guest, node, volume, task or command that is out of bounds."""
         guard, command = self.host.guard, getattr(self.args, "command", None)
         refusal = guard.command(command) if command is not None else None
-        if refusal is None and guard.bounded:
+        if refusal is None and guard.bounded and self.tool.verb != "ANY":       # a raw request is judged as it is
             known, template = dict(vars(self.args)), self.tool.path
             if "prune" in known:
                 known["remove"] = bool(known.pop("prune"))      # as vzdump calls it, whose default is yes
@@ -169,7 +169,7 @@ class Call:
             reach = Reach(self.tool.verb, path, {name: value for name, value in known.items()
                                                  if "{%s}" % name not in template})
             reach.nodes.discard("-")
-            reach.everyone = False                      # what the requests themselves say is looked at then
+            reach.everyone = reach.elsewhere = False    # what the requests themselves say is looked at then
             refusal = self._judged(reach)
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)

@@ -291,12 +291,12 @@ def changes(waiting):
 def shown(key, value):
     """The value of a config's option as it may be shown: no secret (a container's env often holds some), keys of ssh
     shortened."""
-    if is_secret(key):
-        return "(set, not shown)"
     if key == "sshkeys":
         return ssh_keys(value)
     if key == "env":
         return [entry.split("=", 1)[0] + "=***" for entry in re.split("[\0\n]", str(value)) if entry]
+    if is_secret(key):
+        return "(set, not shown)"
     return value.rstrip("\n") if isinstance(value, str) else value
 
 

@@ -20,6 +20,8 @@ REQUIRED = _Required()
 
 #: How long a text and a list may be where the argument does not say it: more is refused before anything looks at it.
 MAX_LENGTH, MAX_ITEMS = 10000, 500
+#: And an object, with all that is in it: characters (Proxmox takes no parameter that has more than half of it), levels.
+MAX_OBJECT, MAX_DEPTH = 128 * 1024, 10
 
 
 class Arg:
@@ -294,11 +296,29 @@ def _object(value, show):
         import json
         try:
             value = json.loads(value or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     if isinstance(value, dict):
+        _within_bounds(value)
         return value
     raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
+
+
+def _within_bounds(value):
+    """ValueError when there is more in an object than anything may look at."""
+    room, waiting = MAX_OBJECT, [(value, 1)]
+    while waiting and room >= 0:
+        part, depth = waiting.pop()
+        if isinstance(part, (dict, list)):
+            if depth > MAX_DEPTH:
+                raise ValueError("nests deeper than %d levels" % MAX_DEPTH)
+            if len(part) > MAX_ITEMS:
+                raise ValueError("must be at most %d entries long, and so must each list and object in it" % MAX_ITEMS)
+            inside = (*part, *part.values()) if isinstance(part, dict) else part
+            waiting.extend((one, depth + 1) for one in inside)
+        room -= len(part) if isinstance(part, str) else 8
+    if room < 0:
+        raise ValueError("holds more than %d characters" % MAX_OBJECT)
 
 
 _CONVERT = {str: _string, int: _integer, float: _number, bool: _boolean, list: _list, dict: _object}

@@ -9,6 +9,7 @@ from tools.base.call import Call, without_handler
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, parse, secrets
+from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
 from tools.policy.rate import Limiter
@@ -156,7 +157,8 @@ class Host:
     def _plan(self, call):
         hidden = secrets(call.args)
         requests = [{"method": verb, "path": "/api2/json" + path,
-                     "parameters": self.audit.masked(params, hidden, whole=True)} for verb, path, params in call.planned]
+                     "parameters": self.audit.masked(params, hidden, True, endpoints.shown(verb, path))}
+                    for verb, path, params in call.planned]
         lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)

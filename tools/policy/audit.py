@@ -13,7 +13,9 @@ import re
 import stat
 import threading
 import time
+from urllib.parse import unquote
 
+from tools.policy import endpoints
 from tools.pve.client import PveError
 from tools.pve.scrub import is_secret, scrub, scrub_ours
 from tools.pve.text import stamp
@@ -30,6 +32,7 @@ _TAIL = 128 * 1024
 
 #: Parameters that are long and tell nothing, most of them secrets too.
 _LONG = re.compile(r"ssh[-_]?(?:public[-_])?keys?|input[-_]data|stdin|certificates|.*[-_]cert", re.I)
+_PUBLIC = re.compile(r"ssh[-_]?(?:public[-_])?keys?", re.I)         # who gets in: a user who is asked has to see it
 _CUT = 300                              # characters of any other text
 
 
@@ -70,7 +73,8 @@ class Audit:
             return None
         node, vmid = _target(path, params, call.args)
         line = dict(event="intent", **self._who(call.name, call.host.settings, call.request))
-        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, parameters=self.masked(params, hidden),
+        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, 
+                    parameters=self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path))),
                     arguments=self.masked(vars(call.args), hidden))
         try:
             entry = Entry(self._append(line), call.name, node, vmid)
@@ -115,11 +119,13 @@ class Audit:
         self._try(line)
 
     @staticmethod
-    def masked(params, hidden=(), whole=False):
+    def masked(params, hidden=(), whole=False, plain=()):
         """`params` (dict) without None, secrets as *** (by their names: a value that a caller calls a secret must not
         blank what stands elsewhere). hidden: names of arguments that are secret. whole: nothing is cut, as for what a
-        user is asked; else each cut says how much went, with the SHA-256 of all of it."""
-        return scrub_ours({name: "***" if name in hidden else _value(name, value, _as_it_is if whole else _cut)
+        user is asked; else each cut says how much went, with the SHA-256 of all of it. plain: names that are no
+        secrets here, whatever they are called."""
+        cut = _as_it_is if whole else _cut
+        return scrub_ours({name: cut(value) if name in plain else "***" if name in hidden else _value(name, value, cut)
                            for name, value in params.items() if value is not None})
 
     def problem(self):
@@ -283,7 +289,7 @@ def _client(request):
 
 
 def _value(name, value, cut_):
-    if _LONG.fullmatch(name):
+    if _LONG.fullmatch(name) and not (cut_ is _as_it_is and _PUBLIC.fullmatch(name)):
         return "*** (%d characters)" % len(str(value))
     if is_secret(name):
         return "***"

@@ -21,6 +21,7 @@ VOLUME = "volume"           # the guest that owns the volume it names
 NODE = "node"               # everything on the node in its path
 NOBODY = "nobody"           # no guest that exists: only something new, or what belongs to the token
 EVERYBODY = "everybody"
+NODES = "nodes"             # no guest that exists; the nodes that its parameter `nodes` names, all where it names none
 
 
 class Endpoint(NamedTuple):
@@ -115,7 +116,7 @@ _TABLE = (
     (LOSES, GUEST, "/vms VM.PowerMgmt|" + _AGENT, "POST vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram)"),
     (LOSES, GUEST, "/vms " + _AGENT, "POST vm/agent/(exec|set-user-password)", _COMMAND),
     (LOSES, GUEST, "/vms VM.GuestAgent.FileWrite|" + _AGENT, "POST vm/agent/file-write", _COMMAND),
-    (LOSES, GUEST, "/vms VM.Monitor|Sys.Modify|Sys.Audit", "POST vm/monitor", _COMMAND),
+    (LOSES, EVERYBODY, "/vms VM.Monitor|Sys.Modify|Sys.Audit", "POST vm/monitor", _COMMAND),    # it acts on the node
     (LOSES, GUEST, "/vms VM.Console", "PUT vm/sendkey", _COMMAND),
     (LOSES, GUEST, "/vms VM.Console", "POST guest/(vnc|term|spice)proxy", _CONSOLE),
     (CHANGES, GUEST, "/vms VM.Console", "GET guest/vncwebsocket", _CONSOLE),
@@ -158,7 +159,7 @@ _TABLE = (
     (LOSES, VOLUME, _ROOT, "POST store/content/{volume}"),
     (READS, EVERYBODY, _STORAGE, "GET /storage"),
     (READS, EVERYBODY, "/storage Datastore.Allocate", "GET /storage/{storage}"),
-    (ADDS, NOBODY, "/storage Datastore.Allocate", "POST /storage"),
+    (ADDS, NODES, "/storage Datastore.Allocate", "POST /storage"),
     (LOSES, EVERYBODY, "/storage Datastore.Allocate", "PUT|DELETE /storage/{storage}"),
     # =========================================================================================================== nodes
     (READS, EVERYBODY, "", "GET /nodes"),
@@ -281,7 +282,7 @@ _TABLE = (
     (READS, NOBODY, "/access Sys.Audit|User.Modify", """GET /access/users(|/{userid}|/{userid}/tfa)
         /access/tfa(|/{userid}|/{userid}/{id})"""),
     (READS, NOBODY, "/access User.Modify", "GET /access/users/{userid}/token(|/{tokenid})"),
-    (ADDS, NOBODY, _USERS, "POST /access/users"),
+    (ADDS, EVERYBODY, _USERS, "POST /access/users"),                    # its groups may have rights
     (ADDS, NOBODY, "/access Group.Allocate", "POST /access/groups"),
     (ADDS, NOBODY, "/access Sys.Modify", "POST /access/roles"),
     (ADDS, NOBODY, "/access Realm.Allocate", "POST /access/domains"),
@@ -301,16 +302,21 @@ _TABLE = (
     (CHANGES, NOBODY, "", "POST /access/(ticket|vncticket|tfa|openid/auth-url|openid/login)", _SECRET),
 )
 
-#: Parameters whose value is run, on the node or in the guest. With them any change loses something.
-_RUN = frozenset("args hookscript script entrypoint cicustom".split())
+#: Parameters whose value is run, on the node or in the guest. With them any change loses something; and what is run on
+#: the node reaches all of it.
+_RUN_ON_NODE = frozenset("args hookscript script".split())
+RUN = _RUN_ON_NODE | frozenset("entrypoint cicustom env".split())
+#: Parameters that are called like secrets and are none: what they hold is run, or written, and so it is shown.
+_SHOWN = {"/nodes/{node}/hosts": ("data",), "/nodes/{node}/qemu/{vmid}/sendkey": ("key",),
+          "/nodes/{node}/qemu/{vmid}/agent/exec": ("input-data",)}
 #: Parameters with which any change, even one that adds, loses something; and those with which one of what exists does.
-_LOSING = _RUN | frozenset("""
+_LOSING = RUN | frozenset("""
     delete revert force purge forceStop force-stop overwrite skiplock idlist cleanup cleanup-config cleanup-disks
     destroy-unreferenced-disks remove remove-job remove-vanished remove-storages remove-ecprofile prune-backups maxfiles
-    archive restore base stop on-error""".split())
+    archive restore base stop on-error groups""".split())
 _LOSING_OF_OLD = frozenset("template disable lock cipassword target-vmid allow-move".split())
 #: Parameters that lose something when they are switched off.
-_KEEPING = frozenset("enable enabled protected".split())
+_KEEPING = frozenset("enable enabled protected protection".split())
 _NO = frozenset(("none", "", "0", "false", "no", "off", "[]"))
 
 
@@ -351,7 +357,18 @@ def effect(verb, path, params):
 def commands(verb, path, params):
     """Whether a request runs what its caller wants, in a guest or on a node."""
     found, given = find(verb, path), _given(params)
-    return found.command or (verb != "GET" and any(given.get(name, "") not in _NO for name in _RUN))
+    return found.command or (verb != "GET" and any(given.get(name, "") not in _NO for name in RUN))
+
+
+def on_node(params):
+    """Whether what a request carries is run on the node, and not only in the guest."""
+    given = _given(params)
+    return any(given.get(name, "") not in _NO for name in _RUN_ON_NODE)
+
+
+def shown(verb, path):
+    """Names of a request's parameters that are called like secrets and are none."""
+    return _SHOWN.get(find(verb, path).template, ())
 
 
 def never(verb, path):

@@ -90,7 +90,7 @@ class Guard:
         """Whether `judge` needs the rows of /cluster/resources for this Reach."""
         if not reach.guests or (self._nodes and not reach.nodes <= self._nodes):     # a node is out: no matter where
             return False
-        if self._nodes and not reach.on_a_node:
+        if self._nodes and self._wherever(reach):
             return True
         return any(guests.by_rows and not all(map(guests.by_number, reach.guests))
                    for guests in (self._allowed, self._protected))
@@ -109,7 +109,8 @@ class Guard:
             if self._allowed and not self._allowed.holds(vmid, {vmid: row}):
                 return Refusal("Guest %d is out of bounds" % vmid,
                                "PROXMOX_ALLOWED_GUESTS allows only %s." % self._allowed)
-            if self._nodes and not reach.on_a_node and row.get("node") not in self._nodes and (row or reach.changes):
+            if self._nodes and self._wherever(reach) and row.get("node") not in self._nodes and (
+                    row or reach.changes and how != READ):
                 return self._out_of_nodes("Guest %d (on %s)" % (vmid, "node %s" % row["node"] if row.get("node") else
                                                                 "a node that is not known"))
             if reach.changes and how != READ and self._protected:
@@ -125,9 +126,15 @@ class Guard:
                 return Refusal("The request would reach guests that it does not name",
                                "%s limits what may be changed; name the guests." % (
                                    "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
-            if self._nodes and not reach.on_a_node:
-                return self._out_of_nodes("The whole cluster, which the request would reach,")
+        if reach.elsewhere and self._nodes:
+            return self._out_of_nodes("The whole cluster, which the request would reach,")
         return None
+
+    @staticmethod
+    def _wherever(reach):
+        """Whether a request may reach guests of other nodes than the one in its path: a guest's firewall, a volume on
+        shared storage are the cluster's. What is only read is looked for on that node."""
+        return reach.changes or not reach.on_a_node
 
     def _out_of_nodes(self, what):
         return Refusal("%s is out of bounds" % what,

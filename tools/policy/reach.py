@@ -19,21 +19,25 @@ _TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100",
 _SID = re.compile(r"(?:\b(?:vm|ct):|\A)([0-9]+)\b")
 
 _GUESTS = {"vmid", "vmids", "newid", "target-vmid", "vms", "guest", "guests"}
-_NODES = {"node", "nodes", "node-list", "target", "target-node", "check-node", "node-id", "exitnodes"}
+_NODES = {"node", "nodes", "node-list", "target", "target-node", "check-node", "node-id", "exitnodes",
+          "exitnodes-primary", "migratedfrom"}
+_NODE_IN_MAP = re.compile(r"(?:\A|,)\s*node=([^,]+)")       # of a mapped device or directory
 _SIDS = {"sid", "resource", "resources"}
-_READ_VOLUMES = {"archive", "ostemplate", "iso", "cdrom"}
-_VOLUMES = re.compile(r"archive|ostemplate|iso|cdrom|volid|volume|volumes|image|import-from"
+_READ_VOLUMES = {"archive", "ostemplate"}
+_VOLUMES = re.compile(r"archive|ostemplate|iso|cdrom|base|volid|volume|volumes|image|import-from"
                       r"|(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp|rootfs|unused)\d*")
 #: Where `target` is not a node: a name in the matchers, a volume of a copy.
 _OTHER_TARGETS = re.compile(r"/cluster/(?:notifications|sdn|metrics)|/storage|/nodes/[^/]+/storage/[^/]+/content/")
-#: What makes a request that names guests reach others too (vzdump, backup jobs).
-_MORE_GUESTS = ("all", "pool", "exclude")
+#: What makes a request that names guests reach others too (vzdump, backup jobs): switches, and what is given.
+_MORE_GUESTS, _OTHER_GUESTS = ("all", "stop"), ("pool", "exclude")
 #: What stands in a volume's place and is no volume of a guest's: images of installers, templates, one that is made anew
-#: ("local-lvm:32"), the cloud-init drive, nothing, the host's own CD drive.
-_OF_NOBODY = re.compile(r"[^:/]+:(?:(?:iso|vztmpl|snippets|import)/.*|[0-9.]+|cloudinit)|none|cdrom|", re.DOTALL)
+#: ("local-lvm:32"), the cloud-init drive, nothing, the host's own CD drive; or the key of a volume of the guest's.
+_OF_NOBODY = re.compile(r"[^:/]+:(?:(?:iso|vztmpl|snippets|import)/.*|[0-9.]+|cloudinit)|none|cdrom|"
+                        r"(?:rootfs|mp[0-9]+|unused[0-9]+)|", re.DOTALL)
 
 #: How a guest is named: it is new (made by this request), only read by a request that changes another, or changed.
 NEW, READ, CHANGED = "new", "read", "changed"
+_WORSE = (READ, NEW, CHANGED)
 
 
 class Reach:
@@ -43,30 +47,38 @@ class Reach:
     nodes      set of names
     guests     {vmid: NEW, READ or CHANGED}
     everyone   bool: it may reach guests that it does not name
+    elsewhere  bool: it may reach nodes that it does not name
     """
 
     def __init__(self, verb, path, params):
         self.verb, self.path, self.params = verb, path, params
         self.nodes, self.guests = set(), {}
         self._unowned = False                               # it names a volume whose owner cannot be told
+        self._own, self._lent = set(), set()                # vmids in its path or new; owners of the disks they get
         self._in_path()
         for name, value in params.items():
             if value is not None:
                 self._parameter(name.replace("_", "-"), value)
         endpoint, self.effect = endpoints.find(verb, path), endpoints.effect(verb, path, params)
+        if verb != "GET" and self._lent - self._own:        # the disk of a guest would be written to by another one
+            self.effect = endpoints.LOSES
         if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot" and self.effect != endpoints.LOSES:
             self.guests = {vmid: READ for vmid in self.guests}          # the guest goes on undisturbed
-        self.everyone = self.effect != endpoints.READS and (
-            endpoint.reach in (endpoints.EVERYBODY, endpoints.NODE)
+        listed = endpoint.reach == endpoints.LISTED and (
+            not self.guests or any(on(params.get(name)) for name in _MORE_GUESTS)
+            or any(params.get(name) for name in _OTHER_GUESTS))
+        self.everyone = self.changes and (
+            endpoint.reach in (endpoints.EVERYBODY, endpoints.NODE) or listed or self._unowned
             or endpoint.reach in (endpoints.GUEST, endpoints.VOLUME) and not self.guests
-            or endpoint.reach == endpoints.LISTED and (
-                not self.guests or any(on(params.get(name)) or (name != "all" and params.get(name))
-                                       for name in _MORE_GUESTS))
-            or self._unowned)
+            or verb != "GET" and endpoints.on_node(params))
+        # what is done on a storage is done to all guests that have something there, wherever they are
+        self.elsewhere = self.changes and (
+            endpoint.reach == endpoints.EVERYBODY or self._unowned or listed and "/storage/" in path
+            or (self.everyone or endpoint.reach == endpoints.NODES and not self.nodes) and not self.on_a_node)
 
     @property
     def on_a_node(self):
-        """Whether its path says on which node it acts, so that it reaches no other."""
+        """Whether its path says on which node it acts."""
         return self.path.startswith("/nodes/") and not self.path.startswith("/nodes/-/")
 
     @property
@@ -82,8 +94,9 @@ class Reach:
                 # a clone has its source's tags too
                 sources = [other for other, way in self.guests.items() if way == READ] if "newid" in self.params else []
                 tags = [self.params.get("tags")] + [rows.get(source, {}).get("tags") for source in sources]
+                node = _NODE_IN_PATH.match(self.path)
                 made[vmid] = {"vmid": vmid, "pool": self.params.get("pool"),
-                              "node": self.params.get("target") or next(iter(self.nodes), None),
+                              "node": self.params.get("target") or (node and node.group(1)),
                               "tags": ";".join(str(tag) for tag in tags if tag)}
         return made
 
@@ -91,7 +104,9 @@ class Reach:
 
     def _add(self, vmid, how=CHANGED):
         vmid = int(vmid)
-        if how == CHANGED or vmid not in self.guests:
+        if how == NEW:
+            self._own.add(vmid)
+        if _WORSE.index(how) >= _WORSE.index(self.guests.get(vmid, READ)):
             self.guests[vmid] = how
 
     def _in_path(self):
@@ -99,6 +114,7 @@ class Reach:
         how = READ if self.path.endswith("/clone") else CHANGED
         for groups in _GUEST_IN_PATH.findall(self.path):
             self._add(next(group for group in groups if group), how)
+            self._own.update(self.guests)
         for upid in _TASK_IN_PATH.findall(self.path):
             self._task(upid)
         for volume in _VOLUME_IN_PATH.findall(self.path):
@@ -108,11 +124,14 @@ class Reach:
         values = [str(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
         parts = [part for one in values for part in re.split(r"[,;\s\0]+", one) if part]
         if name in _GUESTS:
-            new = name == "newid" or (name == "vmid" and _CREATES.fullmatch(self.path))
+            new = name == "newid" or (name == "vmid" and _CREATES.fullmatch(self.path)
+                                      and not on(self.params.get("force")))         # it may overwrite one
             for number in re.findall(r"[0-9]{3,9}", " ".join(parts)):
                 self._add(number, NEW if new else CHANGED)
         elif name in _NODES and not (name == "target" and _OTHER_TARGETS.match(self.path)):
             self.nodes.update(re.sub(r":\d+\Z", "", part) for part in parts)        # HA groups: "pve1:2"
+        elif name == "map":
+            self.nodes.update(node for one in values for node in _NODE_IN_MAP.findall(one))
         elif name == "source" and self.path.startswith("/cluster/replication"):
             self.nodes.update(parts)
         elif name in _SIDS or (name == "id" and "/replication" in self.path):
@@ -131,7 +150,7 @@ class Reach:
         elif _VOLUMES.fullmatch(name) or (name == "target" and "/content/" in self.path):
             for part in parts:
                 how = READ if name in _READ_VOLUMES or part.startswith("import-from=") else CHANGED
-                self._volume(part, how)
+                self._volume(part, how, lent=how == CHANGED)
 
     def _task(self, upid):
         task = parse_upid(upid)
@@ -140,7 +159,7 @@ class Reach:
             if _TASK_ID.match(task.id):
                 self._add(_TASK_ID.match(task.id).group(1))
 
-    def _volume(self, volume, how):
+    def _volume(self, volume, how, lent=False):
         key, equals, value = volume.partition("=")
         if equals and key not in ("import-from", "file", "volume"):
             return                                      # another key of a property string
@@ -148,8 +167,12 @@ class Reach:
         vmid = owner_of(volume if ":" in volume else ":" + volume)          # a path, or a name in a storage's content
         if vmid is not None and vmid >= 100:
             self._add(vmid, how)
-        elif not _OF_NOBODY.fullmatch(volume):
+        elif _OF_NOBODY.fullmatch(volume):
+            return
+        else:
             self._unowned = True
+        if lent:
+            self._lent.add(vmid)
 
 
 def guests_of_row(row):

@@ -218,8 +218,8 @@ def parse_upid(text):
     return Upid(**fields)
 
 
-_OWNER = (r"(?:^|/)(?:vm|base|basevol|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-|(?:^|/)(?:vm|ct)/([0-9]+)/"
-          r"|^([0-9]+)/")
+_OWNER = r"(?:^|/)(?:vm|base|basevol|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-"
+_OWNER_DIRECTORY = r"(?:^|/)([0-9]+)(?=/)"              # of a file, whatever it is called (PVE/Storage/Plugin.pm)
 
 
 def owner_of(volid):
@@ -227,6 +227,7 @@ def owner_of(volid):
 
     A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0).
     """
-    found = [group for match in re.finditer(_OWNER, volid.partition(":")[2], re.ASCII)
-             for group in match.groups() if group]
+    name = volid.partition(":")[2]
+    found = re.findall(_OWNER_DIRECTORY, name) or [group for match in re.finditer(_OWNER, name, re.ASCII)
+                                                   for group in match.groups() if group]
     return int(found[-1]) if found else None

@@ -11,10 +11,11 @@ _MASK = "***"
 # -------------------------------------------------------------------------------------------------------------- by name
 
 #: Parameters, options and arguments whose value is a secret (names of the API schema; `data`: the credentials of an
-#: ACME plugin, `keys`: a YubiKey's, `target-endpoint`: holds an API token), but for two that only look like one.
+#: ACME plugin, `keys`: a YubiKey's, `target-endpoint`: holds an API token, `env`: a container's environment), but for
+#: two that only look like one.
 _SECRET = re.compile(r"(?!(?:lock-token|(?:.*-)?(?:public|ssh)-key)\Z)(?:"
                      r".*(?:password|passphrase|passwd|secret|ticket|token|keyring|cookie|apikey|authkey|privatekey)"
-                     r"|(?:.*-)?(?:key|otp|headers?)|totp|keys|token-?value|(?:input-)?data|target-endpoint)")
+                     r"|(?:.*-)?(?:key|otp|headers?)|totp|keys|env|token-?value|(?:input-)?data|target-endpoint)")
 _VALUES = {"value", "values", "Values", "pending", "old", "new"}       # what stands beside {"key": ...}, {"name": ...}
 
 
@@ -26,13 +27,25 @@ def is_secret(name):
     return _SECRET.fullmatch(re.sub("[_.]", "-", name.lower())) is not None
 
 
+_LINE = re.compile(r"^([ \t]*(?:- )?)([A-Za-z][\w.-]*)([ \t]*[:=][ \t]*)\S.*$", re.MULTILINE)
+
+
 def masked(value):
-    """Data of an answer of Proxmox (anything JSON) with texts and lists of texts under secret names as ***.
+    """Data of an answer of Proxmox (anything JSON) with texts and lists of texts under secret names as ***. Of a text,
+    such as a configuration, the lines "name: value" of such a name.
 
     Beside a value, `key` and `name` only name it ({key, value, pending} of ./pending; {Key, Values} of apt), so they
     stay, and the value goes when they name a secret. `data` and a digest alone are the text of /etc/hosts."""
+    if isinstance(value, str):
+        def shown(line):
+            return "".join(line.groups()) + _MASK if is_secret(line.group(2)) else line.group()
+        return _LINE.sub(shown, value)
+    return _masked(value)
+
+
+def _masked(value):
     if isinstance(value, list):
-        return [masked(part) for part in value]
+        return [_masked(part) for part in value]
     if not isinstance(value, dict):
         return value
     names = [key for key in ("key", "Key", "name") if key in value] if not _VALUES.isdisjoint(value) else []
@@ -43,7 +56,7 @@ def masked(value):
         secret = named if key in _VALUES else is_secret(key) and key not in harmless
         texts = part if isinstance(part, list) else [part]
         secret = secret and bool(part) and all(isinstance(one, str) for one in texts)
-        shown[key] = _MASK if secret else masked(part)
+        shown[key] = _MASK if secret else _masked(part)
     return shown
 
 

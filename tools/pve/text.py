@@ -90,6 +90,12 @@ def line(value, most=60):
     return text if len(text) <= most else text[:most - 1] + "\u2026"
 
 
+def word(value):
+    """`value` as it is, or in quotes where it could be taken for more of the sentence that it stands in."""
+    text = str(value)
+    return text if re.fullmatch(r"[\w./:@+=,;*~-]+", text, re.ASCII) else json.dumps(text, ensure_ascii=False)
+
+
 def quoted(text, most=4000, end=False):
     """Text that a guest or a log says, each line behind "| " so that it cannot pass for ours; cut to `most` characters.
 
