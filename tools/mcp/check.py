@@ -5,6 +5,7 @@ Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent 
 """
 import json
 import re
+import textwrap
 
 from tools import surface
 from tools.policy import endpoints
@@ -140,12 +141,12 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
         finally:
             client.close()
     else:
-        walk.step("token", None, "not tried: %s; nothing was sent." % (
+        walk.step("token", None, "not tested: %s, so the token was not sent." % (
             "no certificate was accepted" if looked else "no host can be reached"))
     if settings.audit_log:
         from tools.policy.audit import Audit
         problem = Audit(settings.audit_log).problem()
-        walk.step("audit", not problem, problem or "%s can be written." % settings.audit_log)
+        walk.step("audit", not problem, problem or "The audit log %s can be written." % settings.audit_log)
     report = scrub(walk.report)
     if as_json:
         emit(json.dumps(report, indent=2))
@@ -170,14 +171,14 @@ def _look(walk, settings, host, port, inspect):
         good = number < reached
         hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
                                 "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
-                                       "runs there.",
-                                "tls": " Is it the https port of Proxmox? ALLOW_FROM/DENY_FROM in "
-                                       "/etc/default/pveproxy may shut this computer out."}[stage]
+                                       "is running there.",
+                                "tls": " Is this the HTTPS port of Proxmox? ALLOW_FROM/DENY_FROM in "
+                                       "/etc/default/pveproxy may be blocking this machine."}[stage]
         walk.step(stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
         if not good:
             return
     certificate = facts.get("certificate") or {}
-    walk.step("certificate", None, "%s: SHA-256 %s, issued by %s, for %s, until %s" % (
+    walk.step("certificate", None, "%s: SHA-256 %s, issued by %s, valid for %s until %s" % (
         place, certificate.get("fingerprint"), certificate.get("issuer") or "?",
         ", ".join(certificate.get("names") or ["?"]), certificate.get("not_after") or "?"), certificate=certificate)
     try:
@@ -213,7 +214,7 @@ def _ask(walk, settings, client):
         walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"),
                                                     ", ".join(sorted(permissions)[:12])))
     else:
-        walk.step("privileges", False, "The token has no privilege at all. A token made with privilege separation (the "
+        walk.step("privileges", False, "The token has no privilege at all. A token created with privilege separation (the "
                   "default) starts with none, whatever its user may do.")
     entries, selection = surface(), Selection(settings)
     walk.report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
@@ -239,6 +240,11 @@ def _limits(settings):
     return shown
 
 
+def _wrapped(words, indent):
+    """Lines of at most 100 columns."""
+    return textwrap.wrap(words, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
 _MARKS = {True: "[ok]  ", False: "[FAIL]", None: "      "}
 
 
@@ -250,35 +256,34 @@ def _told(report):
         if step["step"] == "trust":
             for mode in step.get("modes", ()):
                 yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
-                                                mode["setting"],
-                                                mode["why"])
+                                                mode["setting"], mode["why"])
     if "tools" not in report:
         return
     tools = report["tools"]
     able = [tool for tool in tools if tool["status"] in ("works", "partly") and "off" not in tool]
     yield ""
-    yield "Tools: %d of %d work." % (len(able), len(tools))
+    yield "%d of %d tools work." % (len(able), len(tools))
     for title, choose in (
             ("The token lacks %s", lambda tool: "; ".join(tool["missing"]) if tool["missing"] else None),
-            ("Only on %s", lambda tool: text.line(", ".join(tool["where"]), 200)
+            ("Work only on %s", lambda tool: text.line(", ".join(tool["where"]), 200)
              if tool["where"] and not tool["missing"] else None),
             ("Switched off (%s)", lambda tool: tool.get("off")),
-            ("Needs not known%s", lambda tool: "" if tool["status"] == "unknown" else None)):
+            ("Required privileges unknown%s", lambda tool: "" if tool["status"] == "unknown" else None)):
         groups = {}
         for tool in tools:
             if choose(tool) is not None:
                 groups.setdefault(choose(tool), []).append(tool["name"])
         for key, names in groups.items():
             yield "- %s:" % (title % key)
-            yield "    " + ", ".join(names)
+            yield from _wrapped(", ".join(names), "    ")
     for variable, value in report["settings"].items():
-        yield "- %s=%s" % (variable, value)
+        yield "- %s=%s" % (variable, str(value).lower() if isinstance(value, bool) else value)
     yield ""
-    yield "To grant the least for reading, on a node as root:"
+    yield "To allow reading and nothing else, run on a node as root:"
     for line in report["grants"]["reading"]:
         yield "    " + line
     if report["beyond_auditor"]:
-        yield "  (not enough for %s)" % ", ".join(report["beyond_auditor"])
-    yield "To grant what all tools of the mission set need, and no more:"
+        yield from _wrapped("(this does not cover %s)" % ", ".join(report["beyond_auditor"]), "  ")
+    yield "To allow exactly what the %d tools of PROXMOX_TOOLSETS=mission need:" % len(MISSION)
     for line in report["grants"]["mission"]:
         yield "    " + line

@@ -14,21 +14,22 @@ def run(arguments, version, program):
     program: the path of proxmox_mcp.py (in a .pyz of its __main__.py).
     """
     parser = argparse.ArgumentParser(prog="proxmox-mcp", formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     description="An MCP server for Proxmox VE. Without a command it serves stdio.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print version and SHA-256")
-    parser.add_argument("--demo", action="store_true", help="use the embedded demo cluster")
+                                     description="An MCP server for Proxmox VE. Without a command it serves MCP on "
+                                                 "stdin and stdout.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and the SHA-256 of this copy")
+    parser.add_argument("--demo", action="store_true", help="use the built-in demo cluster")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (function, text, add) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         # --demo may stand behind the command too
         sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS,
-                         help="take the demo cluster in" if name == "pack" else "use the embedded demo cluster")
+                         help="include the demo cluster" if name == "pack" else "use the built-in demo cluster")
         add(sub)
         sub.set_defaults(function=function)
     parser.set_defaults(version=version, program=program)
     options, more = parser.parse_known_args(arguments)
     if not options.command:
-        parser.error("a command is missing")
+        parser.error("no command given; --help lists them")
     if options.command == "call":                       # argparse takes key=value up to the first option only
         options.arguments += [word for word in more if not word.startswith("-")]
         more = [word for word in more if word.startswith("-")]
@@ -72,7 +73,7 @@ def settings_of(options):
 # -- tools
 
 def _add_tools(parser):
-    parser.add_argument("--write", action="store_true", help="make tools.json anew (after a row was changed)")
+    parser.add_argument("--write", action="store_true", help="rewrite tools.json (after changing a row)")
 
 
 def list_tools(options):
@@ -88,10 +89,10 @@ def list_tools(options):
 # -- call
 
 def _add_call(parser):
-    parser.add_argument("tool", help="a tool's name, as `tools` lists it; proxmox_ may be left out")
-    parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
+    parser.add_argument("tool", help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out")
+    parser.add_argument("arguments", nargs="*", metavar="key=value", help="arguments of the tool")
     parser.add_argument("--json", action="store_true", help="print the structured data instead of the text")
-    parser.add_argument("--yes", action="store_true", help="do what destroys something without asking")
+    parser.add_argument("--yes", action="store_true", help="do not ask before something is destroyed")
 
 
 def call(options):
@@ -103,7 +104,7 @@ def call(options):
             wrong.append(pair)
         arguments[key] = value
     if wrong:
-        sys.stderr.write("Not key=value: %s. Nothing was called.\n" % ", ".join(wrong))
+        sys.stderr.write("These arguments are not key=value: %s\n" % ", ".join(wrong))
         return 2
     settings = settings_of(options)
     if settings is None:
@@ -122,7 +123,7 @@ def call(options):
                                                        " `proxmox-mcp tools` lists them."))
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was started goes on in Proxmox.\n")
+        sys.stderr.write("Interrupted. Anything already started continues in Proxmox.\n")
         return 130
     finally:
         log.close()
@@ -143,11 +144,11 @@ class Terminal:
         if self.yes:
             return found
         if not sys.stdin.isatty():
-            raise Failure("%s Nothing was done: nobody can be asked here; add --yes." % question)
+            raise Failure("%s There is no terminal to ask at; add --yes to confirm." % question)
         sys.stderr.write("%s [y/N] " % question)
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Failure("Not confirmed; nothing was done.")
+            raise Failure("Not confirmed.")
         return found
 
 
@@ -168,7 +169,7 @@ def check(options):
 
 
 def _add_audit(parser):
-    parser.add_argument("file", metavar="FILE", help="the file that PROXMOX_AUDIT_LOG names")
+    parser.add_argument("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -191,7 +192,7 @@ def audit(options):
 def _add_pack(parser):
     from tools.mcp.pack import SHEBANG
     parser.add_argument("out", metavar="OUT.pyz", help="the file to write")
-    parser.add_argument("--shebang", default=SHEBANG, help="the interpreter of the first line (default: %(default)s)")
+    parser.add_argument("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")
 
 
 def pack(options):
@@ -206,14 +207,14 @@ def _add_config(parser):
     parser.add_argument("client", choices=sorted(CLIENTS), metavar="CLIENT",
                         help="one of: " + ", ".join(sorted(CLIENTS)))
     parser.add_argument("--with-secret", action="store_true",
-                        help="put PROXMOX_TOKEN_VALUE of this environment into it")
+                        help="include the value of PROXMOX_TOKEN_VALUE from this environment")
     parser.add_argument("--name", type=_entry_name, default="proxmox",
-                        help="the entry's name, one for each cluster (default: %(default)s)")
+                        help="name of the entry; use one per cluster (default: %(default)s)")
 
 
 def _entry_name(value):
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value):
-        raise argparse.ArgumentTypeError("a name is made of letters, digits, - and _")
+        raise argparse.ArgumentTypeError("a name may contain letters, digits, - and _ (at most 40)")
     return value
 
 
@@ -222,17 +223,17 @@ def config(options):
     from tools.mcp.config import configuration
     where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret,
                                  options.name)
-    sys.stderr.write("For %s; it goes into %s:\n" % (options.client, where))
+    sys.stderr.write("Configuration for %s; put it into %s:\n" % (options.client, where))
     say(found)
     return 0
 
 
 #: name -> (function, help, function that adds its options)
 COMMANDS = {
-    "tools": (list_tools, "name, tier and endpoint of every tool", _add_tools),
+    "tools": (list_tools, "list every tool with its tier and endpoint", _add_tools),
     "call": (call, "run one tool and print its answer", _add_call),
-    "check": (check, "walk the way to Proxmox step by step, and say what the token may do", _add_check),
-    "audit": (audit, "check that an audit log has no gap and no edit", _add_audit),
-    "pack": (pack, "write the program as one file, a .pyz; the demo cluster with --demo only", _add_pack),
+    "check": (check, "test the connection to Proxmox step by step and show what the token may do", _add_check),
+    "audit": (audit, "check that no line of an audit log is missing or was changed", _add_audit),
+    "pack": (pack, "write the program into one .pyz file (with the demo cluster only if --demo is given)", _add_pack),
     "config": (config, "print the configuration for an MCP client", _add_config),
 }
