@@ -51,13 +51,13 @@ def test_all_is_well():
     for words in ("dns         demo:8006: 192.0.2.1", "tcp", "TLSv1.3", "SHA-256 " + FINGERPRINT,
                   "issued by CN=Proxmox",
                   "PROXMOX_SSL_MODE=strict accepts it: a CA", "root@pam!demo is accepted", "Proxmox VE 9.1",
-                  "Tools: %d of %d work" % (len(ENTRIES), len(ENTRIES))):
+                  "%d of %d tools work" % (len(ENTRIES), len(ENTRIES))):
         assert words in text, words
 
 
 @pytest.mark.parametrize("stage, word", [("dns", "spelling of PROXMOX_HOST"),
                                          ("tcp", "PROXMOX_PORT (8006), the firewall"),
-                                         ("tls", "https port of Proxmox")])
+                                         ("tls", "HTTPS port of Proxmox")])
 def test_a_step_that_fails_is_the_last_one(stage, word):
     cluster = DemoCluster()
     status, report = run(as_json=True, adapter=None, inspect=facts(stage))
@@ -66,14 +66,14 @@ def test_a_step_that_fails_is_the_last_one(stage, word):
     assert [step["step"] for step in failed] == [stage] and word in failed[0]["detail"] and "it broke" in failed[0][
         "detail"]
     assert report["steps"][-1][
-        "detail"] == "not tried: no host can be reached; nothing was sent." and "tools" not in report
+        "detail"] == "not tested: no host can be reached, so the token was not sent." and "tools" not in report
     assert cluster.requests == []
 
 
 def test_a_certificate_that_is_refused_tells_what_would_accept_it():
     status, text = run(adapter=None, inspect=facts(accepts=False,
                                                    why="it is signed by a CA this computer does not trust"))
-    assert status == 1 and "[FAIL] trust" in text and "nothing was sent" in text
+    assert status == 1 and "[FAIL] trust" in text and "the token was not sent" in text
     assert "would accept: PROXMOX_FINGERPRINT=" + FINGERPRINT in text
     assert "would refuse: PROXMOX_SSL_MODE=strict: it is signed by a CA" in text
     assert "would accept: PROXMOX_CA_FILE=" not in text and "PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca" in text
@@ -93,7 +93,7 @@ def test_a_wrong_token_is_said_and_not_shown():
 
 def test_a_token_without_any_privilege():
     status, text = run(acl={})
-    assert status == 1 and "no privilege at all" in text and "privilege separation" in text and "Tools: " in text
+    assert status == 1 and "no privilege at all" in text and "privilege separation" in text and "tools work" in text
     assert "pveum acl modify / --tokens 'root@pam!demo' --roles PVEAuditor" in text
 
 
@@ -138,7 +138,7 @@ def test_privileges_on_some_guests_only():
     start = tool(report, "proxmox_start_vm")
     assert (start["status"], start["where"], start["missing"]) == ("partly", ["/vms/102"], [])
     _, text = run(acl={"/": ["VM.Audit"], "/vms/102": ["VM.Audit", "VM.PowerMgmt"]})
-    assert "- Only on /vms/102:\n    proxmox_start_vm" in text and "- The token lacks VM.Clone on /vms" in text
+    assert "- Work only on /vms/102:\n    proxmox_start_vm" in text and "- The token lacks VM.Clone on /vms" in text
 
 
 def test_what_settings_switch_off_is_said():
@@ -147,7 +147,7 @@ def test_what_settings_switch_off_is_said():
     assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_DISABLED_TOOLS" and "off" not in tool(report,
                                                                                                       "proxmox_get_vms")
     _, text = run(allow_elevated=False, allowed_guests=("100-199",), tools=("nope", "get_vms"))
-    assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "no tool is called nope" in text and "Tools: 1 of" in text
+    assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "no tool is called nope" in text and "1 of %d tools work" % len(ENTRIES) in text
 
 
 def test_the_needs_of_every_tool_are_known():

@@ -54,7 +54,7 @@ def test_a_failed_call_exits_with_1(capsys):
 
 @pytest.mark.parametrize("arguments, said", [
     (("--demo", "call", "get_nods"), "Did you mean proxmox_get_nodes"),
-    (("--demo", "call", "get_vm_status", "100"), "Not key=value: 100"),
+    (("--demo", "call", "get_vm_status", "100"), "not key=value: 100"),
     (("call", "get_nodes"), "PROXMOX_HOST is not set")])
 def test_a_wrong_command_exits_with_2(arguments, said, capsys):
     assert run(*arguments) == 2

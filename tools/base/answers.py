@@ -128,7 +128,7 @@ class Table:
             notes.insert(0, _left_out(call, offset, offset + len(page), count, total))
         if not total:
             wanted = " " + text.line(call.args.name) if self.search and call.args.name else ""
-            notes.append("None of %s fits%s." % (text.plural(seen, self.noun), wanted) if seen else
+            notes.append("None of %s matches%s." % (text.plural(seen, self.noun), wanted) if seen else
                          _said(call, self.empty) if self.empty else None)
         headline = (headline or _said(call, count=count) or count) + (self.summary(rows) if self.summary else "")
         return Result(_lines(headline, body if page else None, *notes, note), data)
@@ -206,9 +206,9 @@ def _left_out(call, offset, rest, count, total):
     paged = hasattr(call.args, "offset")
     narrow = ", ".join(field.name for field in fields(type(call.args)) if not field.required and field.name not in (
         "limit", "offset", "wait"))
-    return "Shown: %d to %d of %s.%s%s" % (
-        offset + 1, rest, count, " The next page: offset=%d." % rest if rest < total and paged else "",
-        " To narrow: %s." % narrow if narrow else "")
+    return "Showing %d to %d of %s.%s%s" % (
+        offset + 1, rest, count, " Next page: offset=%d." % rest if rest < total and paged else "",
+        " To narrow the list: %s." % narrow if narrow else "")
 
 
 def _ended(call, outcome, says, note, more):
@@ -233,9 +233,9 @@ def _ended(call, outcome, says, note, more):
 
 def _running(says, outcome):
     """What to say of a task whose end was not seen."""
-    ask = "proxmox_get_task upid=%s tells how it goes on (wait=60 follows it)." % outcome.upid
+    ask = "To see how it goes on: proxmox_get_task upid=%s (wait=60 follows it)." % outcome.upid
     if outcome.status == "unknown":
         why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
-        return ("Not known yet whether this is done: %s.\nThe task was started, then its state could not be read%s; it "
-                "goes on in Proxmox. Do not repeat the call. %s" % (says, why, ask))
+        return ("It is not known yet whether this is done: %s.\nThe task was started, but then its state could not be "
+                "read%s; it continues in Proxmox. Do not repeat the call. %s" % (says, why, ask))
     return "Still running in Proxmox, not done yet: %s.\n%s" % (says, ask)

@@ -216,7 +216,7 @@ class Call:
         elif wanted and _MISSING_NODE.search(str(error)):
             names = sorted(str(row.get("node")) for row in self.get("/nodes"))
             if wanted not in names:
-                return PveError("There is no node %s in this cluster. Its nodes: %s." % (wanted, ", ".join(names)),
+                return PveError("There is no node %s in this cluster. Its nodes are: %s." % (wanted, ", ".join(names)),
                                 outcome=error.outcome)
         return error
 
@@ -250,9 +250,9 @@ class Call:
             return Outcome(upid=None, status="stopped", exitstatus="OK")
         if parse_upid(answer) is None:
             if answer == "OK":                          # vzdump, of guests of another node
-                raise Failure("Proxmox answered 'OK' and started no task: nothing was done.")
+                raise Failure("Proxmox answered 'OK' but started no task: nothing was done.")
             self.outcomes.append("unknown")
-            raise Failure("Proxmox answered %r and started no task." % str(answer)[:80])
+            raise Failure("Proxmox answered %r but started no task." % str(answer)[:80])
 
         def request(verb, path, params=None):
             return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)

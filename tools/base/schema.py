@@ -130,7 +130,7 @@ def parse(cls, arguments):
         if name not in known:
             problems.append(_unknown(given, known))
         elif name in values:
-            problems.append("%s: given twice (as %s too)" % (name, given))
+            problems.append("%s: given twice (also as %s)" % (name, given))
         elif value is None:
             if known[name].arg.null is not None:
                 values[name] = known[name].arg.null
@@ -151,7 +151,7 @@ def parse(cls, arguments):
         values.setdefault(field.name, field.default)
     if not problems:
         args = cls(**values)
-        problems = ["%s: the same text stands in %s, where it would be shown. Choose another secret" % pair
+        problems = ["%s: its text also appears in %s, where it would be shown. Choose another secret" % pair
                     for pair in _shown_secrets(args)]
     if problems:
         raise ArgumentProblems(problems)
@@ -211,7 +211,7 @@ def check(field, value):
                 longest, "characters" if isinstance(value, str) else "entries"))
     if arg.format == "vmid" and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip()) or type(value) is int):
         raise ValueError("%s is not a whole number%s" % (_show(value), (
-            " (proxmox_get_vms tells the VMID of a guest by its name)" if isinstance(value, str) else "")))
+            " (proxmox_get_vms finds the VMID of a guest by its name)" if isinstance(value, str) else "")))
     value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.enum and value not in arg.enum:
         if isinstance(value, str) and value.lower() in arg.enum:
@@ -230,15 +230,15 @@ def check(field, value):
 def _within_limits(arg, value):
     """ValueError when a number is too small or large, a text or a list too short or long."""
     if isinstance(value, (int, float)):
-        measure, low, high, what = value, arg.minimum, arg.maximum, ""
+        measure, low, high, limit = value, arg.minimum, arg.maximum, "be at %s %s"
     elif isinstance(value, str):
-        measure, low, high, what = len(value), arg.min_length, arg.max_length or MAX_LENGTH, " characters long"
+        measure, low, high, limit = len(value), arg.min_length, arg.max_length or MAX_LENGTH, "be at %s %s characters long"
     else:
-        measure, low, high, what = len(value), arg.min_length, arg.max_length or MAX_ITEMS, " entries long"
+        measure, low, high, limit = len(value), arg.min_length, arg.max_length or MAX_ITEMS, "have at %s %s entries"
     if low is not None and measure < low:
-        raise ValueError("must be at least %s%s" % (low, what))
+        raise ValueError("must " + limit % ("least", low))
     if high is not None and measure > high:
-        raise ValueError("must be at most %s%s" % (high, what))
+        raise ValueError("must " + limit % ("most", high))
 
 
 def _show(value):
@@ -249,7 +249,7 @@ def _show(value):
 def _string(value, show):
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise ValueError("%s holds a character that cannot be sent (NUL or half a surrogate pair)" % show())
+            raise ValueError("%s contains a character that cannot be sent (NUL or half a surrogate pair)" % show())
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)

@@ -78,8 +78,8 @@ class Consent:
         held = request.state if token is None else token
         sealed = None if held is None else self._opened(held, request)
         if sealed is None and token is not None:
-            raise Failure("The confirm_token is not valid for this call: it is for another tool or other arguments, "
-                          "was used, or is older than %d minutes. Call without it to get a new one." % (LIFETIME // 60))
+            raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
+                          "arguments, was already used, or is older than %d minutes. Call without it to get a new one." % (LIFETIME // 60))
         if sealed is None and held is not None:
             raise _bad_state()
         return _Asking(self, request, sealed)
@@ -141,15 +141,15 @@ class _Asking:
         if sealed is None:
             question, found = describe()
             token = self.consent.sealed(self.request, found)
-            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (good for %d "
-                    "minutes, once):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
+            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (valid once, for %d "
+                    "minutes):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
             raise EarlyResult(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question},
                                      "\u2753"))
         found = describe()[1]
         if sealed["found"] != digest(found):
             raise _changed("the confirm_token was given")
         if not self.consent.signer.use(sealed):
-            raise Failure("The confirm_token was used already. Call without it to get a new one.")
+            raise Failure("The confirm_token was already used. Call without it to get a new one.")
         return found
 
 
@@ -182,13 +182,13 @@ def _settle(call, answer):
     if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
         return
     why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
-    raise Declined("%s\nIf you saw no dialog, your client does not show it; the operator can set "
+    raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
                    "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
                    "%s was not confirmed" % title(call.name))
 
 
 def _changed(since):
-    return Failure("The target changed since %s. Look at it and call again." % since)
+    return Failure("The target has changed since %s. Look at it and call again." % since)
 
 
 def _bad_state():
@@ -197,8 +197,8 @@ def _bad_state():
 
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
-    text = ("PROXMOX_CONFIRM=always asks the user before this, and this client cannot ask (it declares no form "
-            "elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
+    text = ("PROXMOX_CONFIRM=always requires the user's consent to this, and this client cannot ask for it (it declares no "
+            "form elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal

@@ -70,14 +70,14 @@ def _config(kind):
 
 
 CLUSTER = Resource("pve://cluster/status", ("proxmox_get_cluster_status",), "Cluster status",
-                   "Quorum, nodes, guests by state, storages nearly full")
+                   "Quorum, nodes, guests by state, storages that are nearly full")
 NODE = Resource("pve://node/{node}/status", ("proxmox_get_node_status", "proxmox_get_nodes"), "Node status",
                 "CPU, memory, root disk, uptime", lambda ids: {"node": ids["node"]}, _node_row)
 BRIDGE = Resource("pve://node/{node}/network/{bridge}", ("proxmox_get_network_iface",), "Network interface",
                   "Configuration of a bridge or another interface of a node",
                   lambda ids: {"node": ids["node"], "iface": ids["bridge"]})
 STORAGE = Resource("pve://storage/{node}/{storage}", ("proxmox_get_storage",), "Storage",
-                   "State and fill of a storage as its node sees it", lambda ids: {"node": ids["node"]},
+                   "State and usage of a storage, as its node sees it", lambda ids: {"node": ids["node"]},
                    lambda data, ids: _row(data, "storage", ids))
 STATUS = Resource("pve://guest/{vmid}/status", ("proxmox_get_vm_status",), "Guest status",
                   "Current state of a VM or container: CPU, memory, uptime, HA, lock",
@@ -173,7 +173,7 @@ def _shared_once(rows):
 
 def _left_out(found):
     counts = ["%d of %s" % (MOST, text.plural(len(rows), kind)) for kind, rows in found.items() if len(rows) > MOST]
-    return " Listed here are %s; every other one is read by its template." % ", ".join(counts) if counts else ""
+    return " Listed here are %s; read the others through the template." % ", ".join(counts) if counts else ""
 
 
 def _entry(host, resource, row, title, note=""):

@@ -20,7 +20,7 @@ from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 
 #: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
-UNREADABLE = "Proxmox answered with something that this tool cannot read, or there is a mistake in this program"
+UNREADABLE = "Proxmox sent an answer that this tool cannot read, or this program has a bug"
 
 
 def demo_adapter(settings):
@@ -145,8 +145,8 @@ class Host:
             import traceback
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
                      traceback=traceback.format_exc())
-            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; the server's log on stderr has the "
-                                "details)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
+            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; details are in the server's log, on "
+                                "stderr)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
         finally:
             hide_here(())
 
@@ -209,7 +209,7 @@ def _fate(entry, call, refused=False, broken=False):
     """What became of the changes of a call that failed, as a sentence: the one place that says it."""
     outcomes = set(call.outcomes if call is not None else ()) - {"unsent"}
     if "unknown" in outcomes:
-        return "What happened is not known: look at the target before you repeat the call."
+        return "Whether it took effect is not known: look at the target before you repeat the call."
     if broken and outcomes:
-        return "A change was sent before that: look at the target before you repeat the call."
+        return "A change had already been sent: look at the target before you repeat the call."
     return "Nothing was sent." if not outcomes and (refused or entry["changes"]) else ""

@@ -156,7 +156,7 @@ class Audit:
             self._append(line)
         except Unwritable as error:             # what is done is done; the next change is refused
             line = json.dumps(scrub(line), default=str)
-            self._log("error", "audit", message="%s; not noted: %s" % (error, line))
+            self._log("error", "audit", message="%s; not recorded: %s" % (error, line))
 
     def _append(self, line):
         """Write one line; its seq. Unwritable when that is not possible."""
@@ -194,14 +194,14 @@ class Audit:
         try:
             handle = os.open(self.path, flags, 0o600)
         except (OSError, ValueError) as error:
-            raise self._unwritable("a symbolic link is not followed" if os.path.islink(self.path) else
+            raise self._unwritable("it is a symbolic link" if os.path.islink(self.path) else
                                    getattr(error, "strerror", None) or error) from None
         try:
             facts = os.fstat(handle)
             if not stat.S_ISREG(facts.st_mode):
                 raise self._unwritable("it is not a regular file")
             if os.name == "posix" and facts.st_mode & 0o022:
-                raise self._unwritable("other users may write it; run: chmod 600 %s" % self.path)
+                raise self._unwritable("other users may write to it; run: chmod 600 %s" % self.path)
             self._hold(handle)
             return handle
         except BaseException:
@@ -216,7 +216,7 @@ class Audit:
                 return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if attempt == LOCK_TRIES - 1 or not isinstance(error, (BlockingIOError, PermissionError)):
-                    raise self._unwritable("another process holds it" if isinstance(error, BlockingIOError) else
+                    raise self._unwritable("another process has it locked" if isinstance(error, BlockingIOError) else
                                            error.strerror) from None
                 self._sleep(LOCK_PAUSE)
 
@@ -236,7 +236,7 @@ class Audit:
         torn = lines.pop()
         last = _parse(lines[-1]) if lines else None
         if last is None and (lines or size > _TAIL or not b'{"seq":'.startswith(torn[:7])):
-            raise self._unwritable("it ends in something else than a line of this log; move it away")
+            raise self._unwritable("its last line is not one of this log; move the file away")
         if torn:
             return size, (last or {"seq": 0})["seq"] + 1, _hash(torn), True
         return size, last["seq"], _hash(lines[-1]), False
@@ -350,16 +350,16 @@ class Report:
     def text(self, path):
         """The report for people: lines of text."""
         if self.ok:
-            lines = ["%s: ok, %d lines, the chain is whole." % (path, self.lines)]
+            lines = ["%s: ok, %d lines, the chain of hashes is unbroken." % (path, self.lines)]
         else:
             lines = ["%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
             lines += ["  line %d: %s" % problem for problem in self.problems]
         for entry in self.open[:20]:
-            lines.append("  No outcome was noted for seq %d (%s, %s %s): the server was stopped meanwhile, or lines at "
-                         "the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"),
+            lines.append("  No outcome was recorded for seq %d (%s, %s %s): the server was stopped before it, or lines "
+                         "at the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"),
                                                    entry.get("path")))
-        lines.append("Last line: seq %d, SHA-256 %s. Kept elsewhere, it shows later whether lines at the end were "
-                     "removed." % (self.last_seq, self.last_hash))
+        lines.append("Last line: seq %d, SHA-256 %s. Keep this hash elsewhere: it shows later whether lines at the end "
+                     "were removed." % (self.last_seq, self.last_hash))
         return lines
 
 
@@ -384,14 +384,14 @@ def verify(path):
                 prev, seq, report.last_hash = _hash(line), seq + 1, _hash(line)
                 continue
             if found["prev"] != prev and report.lines == 1:
-                bad("is the first line here but was not when it was written: lines before it are missing")
+                bad("is the first line now but was not when it was written: lines before it are missing")
             elif found["prev"] != prev:
                 bad("does not carry the hash of the line before it: that line was changed, or lines were removed or "
-                    "put in")
+                    "inserted")
             if found["seq"] > seq + 1 and report.lines > 1:
                 bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
             elif found["seq"] <= seq:
-                bad("has seq %d after seq %d: lines were put in or moved" % (found["seq"], seq))
+                bad("has seq %d after seq %d: lines were inserted or moved" % (found["seq"], seq))
             if found["event"] == "intent":
                 waiting[found["seq"]] = found
             elif found["event"] == "outcome":

@@ -64,9 +64,9 @@ class Guard:
         if settings.read_only or not settings.allow_elevated:
             if endpoints.changes(verb, path):
                 if settings.read_only:
-                    return Refusal("%s %s changes something and this server only reads" % (verb, path[:200]),
-                                   "PROXMOX_READ_ONLY=true is set; it beats every other setting.")
-                return Refusal("%s %s changes something, and elevated tools are switched off" % (verb, path[:200]),
+                    return Refusal("%s %s changes something, but this server is read-only" % (verb, path[:200]),
+                                   "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
+                return Refusal("%s %s changes something, but elevated tools are switched off" % (verb, path[:200]),
                                "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
         return None
 
@@ -76,14 +76,15 @@ class Guard:
         plain = not any(character in FORBIDDEN for character in command)
         if not listed or command in listed or (plain and any(fnmatchcase(command, one) for one in listed)):
             return None
-        return Refusal("The command %r is out of bounds" % command[:200],
+        return Refusal("The command %r is not allowed" % command[:200],
                        "PROXMOX_ALLOWED_COMMANDS allows only: %s." % ", ".join(listed))
 
     def runs(self, verb, path, params):
         """The Refusal of a request that runs commands, or leads to that, past PROXMOX_ALLOWED_COMMANDS; or None."""
         if self.settings.allowed_commands and endpoints.commands(verb, path, params):
             return Refusal("%s %s runs a command, or lets one be run" % (verb, path[:200]),
-                           "PROXMOX_ALLOWED_COMMANDS is set; proxmox_execute_vm_command runs what it lists.")
+                           "PROXMOX_ALLOWED_COMMANDS is set: only proxmox_execute_vm_command may run commands, and only "
+                           "those listed there.")
         return None
 
     def wants_rows(self, reach):
@@ -112,14 +113,14 @@ class Guard:
             if self._nodes and self._wherever(reach) and row.get("node") not in self._nodes and (
                     row or reach.changes and how != READ):
                 return self._out_of_nodes("Guest %d (on %s)" % (vmid, "node %s" % row["node"] if row.get("node") else
-                                                                "a node that is not known"))
+                                                                "an unknown node"))
             if reach.changes and how != READ and self._protected:
                 if self._protected.holds(vmid, rows):
                     return Refusal("Guest %d is protected" % vmid,
-                                   "PROXMOX_PROTECTED_GUESTS forbids to change %s." % self._protected)
+                                   "PROXMOX_PROTECTED_GUESTS forbids changing %s." % self._protected)
                 if self._protected.by_rows and not row and how == CHANGED:
                     return Refusal("Guest %d may be protected: its tags and pool cannot be read" % vmid,
-                                   "PROXMOX_PROTECTED_GUESTS forbids to change %s. The token needs VM.Audit on "
+                                   "PROXMOX_PROTECTED_GUESTS forbids changing %s. The token needs VM.Audit on "
                                    "/vms/%d." % (self._protected, vmid))
         if reach.everyone:
             if self._allowed or self._protected:

@@ -45,5 +45,5 @@ class Limiter:
                 for bucket, what in buckets:
                     bucket.tokens -= 1
                 return
-        raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). This request was not sent; try again "
-                       "in %d s." % (what, bucket.per_minute, self._limit, ceil(seconds)), outcome="unsent")
+        raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). Try again in %d s." % (
+            what, bucket.per_minute, self._limit, ceil(seconds)), outcome="unsent")

@@ -81,10 +81,10 @@ class Selection:
         if variable is None:
             return None
         if variable == "PROXMOX_READ_ONLY":
-            return Refusal("%s changes something and this server only reads" % entry["name"],
-                           "PROXMOX_READ_ONLY=true is set; it beats every other setting.")
+            return Refusal("%s changes something, but this server is read-only" % entry["name"],
+                           "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
         if variable == "PROXMOX_ALLOW_ELEVATED=false":
-            return Refusal("%s is an elevated tool and they are switched off" % entry["name"],
+            return Refusal("%s is an elevated tool, and those are switched off" % entry["name"],
                            "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
         return Refusal("%s is switched off on this server" % entry["name"],
                        "%s in the server's environment leaves it out." % variable)

@@ -28,7 +28,7 @@ def find_out(verb, path):
                        if match)
     ids = match.groupdict()
     call = call.format(ours="lxc" if ids.get("kind") == "lxc" else "vm", **ids)
-    return ("Whether %s %s was done is not known: it may have been. Do not repeat it before you have looked: %s."
+    return ("Whether %s %s took effect is not known. Do not repeat it before you have checked with %s."
             % (verb, path, call))
 
 
@@ -74,14 +74,14 @@ def grant(path, privileges, token_id):
 
 def _grant_hint(match, token_id):
     line = grant(match.group(1), match.group(2).split("|"), token_id)
-    return ("The token %s lacks %s on %s. On a node, as root: %s (a token with privilege separation also needs its "
-            "user to have it; an entry on a path takes the place of those inherited from above: name their roles in it "
-            "too)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
+    return ("The token %s lacks %s on %s. To grant it, run on a node as root: %s (if the token has privilege "
+            "separation, its user needs the privilege too; an entry on a path replaces those inherited from above, so "
+            "repeat their roles in it)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
 
 
 def _lock_hint(match, token_id):
-    return ("A task (%s) holds the guest: wait for it (proxmox_list_tasks). A lock left behind by a killed task is "
-            "removed on the node by root with qm unlock or pct unlock." % match.group(1))
+    return ("A task (%s) has locked the guest: wait until it ends (proxmox_list_tasks). A lock left behind by a killed "
+            "task can be removed by root on the node, with qm unlock or pct unlock." % match.group(1))
 
 
 # (statuses or None, pattern in Proxmox's words, hint or function(match, token id), outcome of a write)
@@ -89,56 +89,56 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
     ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
-     "token may have expired or been deleted, or its user be disabled. On a node: pveum user token list USER, and "
-     "journalctl -u pveproxy -u pvedaemon for the reason. A token also needs privileges of its own (ACL) unless it was "
+     "token may have expired or been deleted, or its user be disabled. On a node, pveum user token list USER shows its "
+     "tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own (ACL) unless it was "
      "made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
-    ({403}, r"user != root@pam", "Proxmox keeps this for root@pam itself; no API token may do it, not even one of "
+    ({403}, r"user != root@pam", "Proxmox reserves this for root@pam itself; no API token may do it, not even one of "
      "root@pam. Do it on the node or in the web interface.", "refused"),
     ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
      "refused"),
-    ({403}, r"", "The token's privileges do not suffice; proxmox user permissions are shown on a node by: pveum user "
-     "token permissions USER TOKENNAME.", "refused"),
+    ({403}, r"", "The token's privileges are not sufficient. To see them, run on a node: pveum user token permissions "
+     "USER TOKENNAME", "refused"),
     (None, r"Configuration file .*/(qemu-server|lxc)/(\d+)\.conf' does not exist",
      lambda match, token: "There is no %s %s on that node: proxmox_get_vms shows on which node each guest is and "
      "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
                                              match.group(2)), "refused"),
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't lock file .* got timeout", "Another operation holds this guest or storage (a guest for up to 30 s "
+    (None, r"can't lock file .* got timeout", "Another operation has locked this guest or storage (a guest for up to 30 s "
      "after a stop): wait a little, look at proxmox_list_tasks, then try again.", "refused"),
-    (None, r"checksum mismatch|detected modified configuration", "Somebody changed the configuration in between: read "
+    (None, r"checksum mismatch|detected modified configuration", "The configuration was changed in the meantime: read "
      "it again, then repeat the change.", "refused"),
     (None, r"no quorum", "The cluster has lost its quorum, so nothing can be changed: proxmox_get_cluster_status shows "
      "which nodes are missing.", "refused"),
     (None, r"storage '[^']*' (?:does not exist|is not available|is disabled)|storage '[^']*' is not online",
-     "proxmox_get_storage shows which storages this node has, enabled and active, and what they may hold.", "refused"),
-    (None, r"protection mode", "The guest is protected: switch its protection off (config protection=0) first, if that "
-     "is meant.", "refused"),
-    (None, r"no options specified", "Nothing to change was given.", "refused"),
+     "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.", "refused"),
+    (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
+     "(config protection=0).", "refused"),
+    (None, r"no options specified", "The request names nothing to change.", "refused"),
     (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
-     "running in the guest and enabled in its options (agent: 1).", "refused"),
+     "running in the guest, and enabled in its options (agent: 1).", "refused"),
     (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)",
      "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
     (None, r"is running - destroy failed|not running|already running", "Look at the guest with proxmox_get_vm_status "
      "first.", "refused"),
-    (None, r"hostname lookup '[^']*' failed", "There is no node of that name: proxmox_get_nodes lists them (names as "
-     "Proxmox has them, without a domain).", "refused"),
-    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the tasks that are known.",
+    (None, r"hostname lookup '[^']*' failed", "There is no node of that name. proxmox_get_nodes lists the nodes (names "
+     "without a domain).", "refused"),
+    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the known tasks.",
      "refused"),
-    ({400}, r"", "Proxmox does not accept these parameters; nothing was done. Correct what it names.", "refused"),
+    ({400}, r"", "Proxmox does not accept these parameters. Correct the ones it names.", "refused"),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
     ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
-    ({502, 503, 504}, r"", "A reverse proxy answered, Proxmox behind it did not; look at the proxy or connect to port "
+    ({502, 503, 504}, r"", "A reverse proxy answered, but Proxmox behind it did not: check the proxy, or connect to port "
      "8006 directly.", "unknown"),
-    ({595}, r"", "The node asked for cannot be reached from the node we are connected to: it is down or "
+    ({595}, r"", "The node that this is about cannot be reached from the node we are connected to: it is down or "
      "cut off (proxmox_get_nodes), or pvedaemon is not running there.", "refused"),
     ({596}, r"certificate verify failed", "The node's name is wrong or its certificate is not the cluster's: run pvecm "
      "updatecerts on that node.", "refused"),
-    ({596}, r"Broken pipe", "pvedaemon gave up on the request; with the guest agent that means a program that does not "
+    ({596}, r"Broken pipe", "pvedaemon dropped the request; with the guest agent this means that the program does not "
      "exist in the guest.", "unknown"),
-    ({596}, r"", "It took longer than 30 s, or the node went away. What was started goes on running on the node.",
+    ({596}, r"", "It took longer than 30 s, or the node went away. Anything already started keeps running on the node.",
      "unknown"),
-    ({597, 598, 599}, r"", "The connection between the nodes broke; the node may be going down (proxmox_get_nodes).",
+    ({597, 598, 599}, r"", "The connection between the nodes was lost; the node may be going down (proxmox_get_nodes).",
      "unknown"),
 )]
 

@@ -78,7 +78,7 @@ def import_requests():
     try:
         import requests
     except Exception as error:  # not only ImportError: requests 2.32 raises OSError on a host without a CA bundle
-        raise PveError("The Python package requests cannot be used (%s: %s). Install it from the system: "
+        raise PveError("The Python package requests cannot be used (%s: %s). Install it: "
                        "apt install python3-requests, dnf install python3-requests or zypper install python3-requests."
                        % (type(error).__name__, error), outcome="unsent") from None
     return requests
@@ -119,7 +119,7 @@ class _Host:
         name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
         if not _HOST.fullmatch(name) or not 0 < port < 65536:
             raise PveError("PROXMOX_HOST: %r is not a host name or address. Give names like pve1 or pve1:8006; "
-                           "http:// is refused, Proxmox is only spoken to through TLS." % name, outcome="unsent")
+                           "http:// is refused: Proxmox is contacted through TLS only." % name, outcome="unsent")
         bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
         self.label = label(name, port)
         self.url = "https://%s:%d" % (bracketed, port)
@@ -402,7 +402,7 @@ def _no_answer(sending, fault):
     detail = " (%s)" % _plain(fault.detail, 300) if fault.detail else ""
     message = what.format(host=fault.host.label, detail=detail)
     if not fault.sent:
-        return PveError("%s Nothing was sent. %s" % (message, hint), outcome="unsent")
+        return PveError("%s %s" % (message, hint), outcome="unsent")
     return _unusable(sending, message, hint)
 
 
@@ -466,7 +466,7 @@ def _target(verb, path, params):
     if verb not in _VERBS:
         raise PveError("%r is not a method of the Proxmox API." % verb, outcome="unsent")
     if not _PATH.fullmatch(path) or "%" in path and not _decodes_well(path):
-        raise PveError("The path %r is not one of the Proxmox API (below /api2/json); nothing was sent." % path[:200],
+        raise PveError("The path %r is not one of the Proxmox API (below /api2/json)." % path[:200],
                        outcome="unsent")
     target = BASE + path if path != "/" else BASE
     query = urlencode(_pairs(params), quote_via=quote) if params else ""
@@ -495,12 +495,12 @@ def _pairs(params):
                 one = "1" if one else "0"
             elif not isinstance(one, str):
                 if not isinstance(one, (int, float)):
-                    raise PveError("Parameter %s cannot be sent: it is neither text, number nor a list of them." % name,
+                    raise PveError("Parameter %s cannot be sent: it is not a text, a number or a list of those." % name,
                                    outcome="unsent")
                 one = str(one)
             if _SURROGATE.search(one) or _SURROGATE.search(name):
-                raise PveError("Parameter %s has a character that is not valid Unicode (half of a surrogate pair); "
-                               "nothing was sent." % _SURROGATE.sub("?", name), outcome="unsent")
+                raise PveError("Parameter %s contains a character that is not valid Unicode (half of a surrogate "
+                               "pair)." % _SURROGATE.sub("?", name), outcome="unsent")
             pairs.append((name, one))
     return pairs
 
@@ -554,7 +554,8 @@ RETRY_STATUS = {502: 2, 503: 2, 504: 2, 595: 1, 596: 1, 597: 1, 599: 1}     # re
 _WHERE = "Check PROXMOX_HOST and PROXMOX_PORT (8006), "
 FAULTS = {
     "refused": (2, "{host} refuses connections{detail}.",
-                _WHERE + "that pveproxy runs there (systemctl status pveproxy) and that no firewall rejects it."),
+                _WHERE + "that pveproxy is running there (systemctl status pveproxy) and that no firewall rejects "
+                "the connection."),
     "unreachable": (1, "{host} cannot be reached{detail}.",
                     _WHERE + "the network and the route to it."),
     "connect": (0, "{host} does not answer: no connection within the time limit{detail}.",
@@ -562,22 +563,22 @@ FAULTS = {
     "dns": (0, "The name of {host} cannot be resolved{detail}.",
             "Check the spelling of PROXMOX_HOST and the DNS server, or give the IP address."),
     "tls": (1, "The TLS handshake with {host} failed{detail}.",
-            _WHERE + "that nothing else listens there and that ALLOW_FROM/DENY_FROM in /etc/default/pveproxy admit "
-            "this computer."),
+            _WHERE + "that nothing else listens there and that ALLOW_FROM/DENY_FROM in /etc/default/pveproxy let "
+            "this machine in."),
     "plain": (0, "{host} does not speak TLS{detail}.",
-              "Plain http is refused. " + _WHERE + "it must be the https port of Proxmox."),
+              "Plain HTTP is refused. Check PROXMOX_HOST and PROXMOX_PORT (8006): it must be the HTTPS port of Proxmox."),
     "certificate": (0, "", ""),
     "timeout": (0, "{host} did not finish its answer in time{detail}.",
-                "The node may be overloaded or waiting for a hung storage: look at its load and storages, then ask "
+                "The node may be overloaded or waiting for a hung storage: look at its load and storages, then try "
                 "again."),
     "closed": (2, "{host} closed the connection without an answer{detail}.",
-               "pveproxy may just be restarting; if it stays so, check PROXMOX_PORT (8006) and ALLOW_FROM/DENY_FROM in "
+               "pveproxy may be restarting; if this persists, check PROXMOX_PORT (8006) and ALLOW_FROM/DENY_FROM in "
                "/etc/default/pveproxy."),
-    "short": (2, "The answer of {host} is incomplete{detail}.", "The connection broke on the way; ask again."),
+    "short": (2, "The answer of {host} is incomplete{detail}.", "The connection broke; try again."),
     "large": (0, "The answer of {host} is too large{detail}.", "Ask for less: a filter, a limit, one node."),
-    "encoded": (0, "{host} answered compressed data nobody asked for{detail}.",
-                "Is a proxy in between? Set PROXMOX_HOST to the Proxmox host itself."),
-    "garbage": (1, "{host} does not answer as an HTTP server does{detail}.", _WHERE + "and what listens there."),
+    "encoded": (0, "{host} sent compressed data that nobody asked for{detail}.",
+                "Is there a proxy in between? Set PROXMOX_HOST to the Proxmox host itself."),
+    "garbage": (1, "{host} does not answer like an HTTP server{detail}.", _WHERE + "and what listens there."),
 }
 
 # Classes that mean: the connection was never made. By name, for they moved between versions of urllib3 and requests.

@@ -157,8 +157,8 @@ class _Pinned:
         if seen not in self._pins:
             sock.close()
             raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
-                          "says %s. The token was not sent. If the certificate was renewed, compare with `pvenode cert "
-                          "info` on the node and change PROXMOX_FINGERPRINT; if not, somebody is in between." % (
+                          "says %s. The token was not sent. If the certificate was renewed, compare it with `pvenode cert "
+                          "info` on the node and change PROXMOX_FINGERPRINT; if not, somebody may be in between." % (
                               label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
         return sock
 
@@ -203,13 +203,13 @@ class _FirstUse:
             self._remember(place, _SYSTEM)
             return sock
         if pin == _SYSTEM:
-            raise NotSent("certificate", "The certificate of %s was vouched for by a CA of this system before and is "
-                          "not any more: %s. The token was not sent. If it was replaced on purpose, set "
+            raise NotSent("certificate", "The certificate of %s was vouched for by a CA of this system before and no "
+                          "longer is: %s. The token was not sent. If it was replaced on purpose, set "
                           "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE%s." % (place, reason, self._forget_hint(place)))
         if seen is not None:
             raise NotSent("certificate", "The certificate of %s has changed: it was %s at the first contact and is %s "
-                          "now. The token was not sent. If it was renewed, compare with `pvenode cert info` on the "
-                          "node and set PROXMOX_FINGERPRINT=%s%s; if not, somebody is in between." % (
+                          "now. The token was not sent. If it was renewed, compare it with `pvenode cert info` on the "
+                          "node and set PROXMOX_FINGERPRINT=%s%s; if not, somebody may be in between." % (
                               place, pin, seen, seen, self._forget_hint(place)))
         return self._first(place, host, dial, reason)
 
@@ -221,8 +221,8 @@ class _FirstUse:
             pin = self._pins.setdefault(place, pin)     # another thread may have been first
         self._log("warning", "tls_first_use", host=place, fingerprint=pin, reason=reason,
                   message="The certificate of %s is not vouched for by any CA of this system (%s). It is trusted from "
-                          "now on; this first contact is unauthenticated. Compare with `pvenode cert info` on the node "
-                          "and pin it: PROXMOX_FINGERPRINT=%s" % (place, reason, pin))
+                          "now on, without proof of who it is. Compare it with `pvenode cert info` on the node and pin "
+                          "it: PROXMOX_FINGERPRINT=%s" % (place, reason, pin))
         self._save()
         sock, seen = _seen(self._open, dial(), host)
         if seen != pin:
@@ -247,8 +247,8 @@ class _FirstUse:
 
     def _forget_hint(self, place):
         if not self._state_dir:
-            return " (or restart)"
-        return " (or remove the line of %s from %s)" % (place, os.path.join(self._state_dir, PINS_FILE))
+            return " (or restart this server)"
+        return " (or remove the line for %s from %s)" % (place, os.path.join(self._state_dir, PINS_FILE))
 
 
 def _read_pins(state_dir, log):
@@ -261,8 +261,8 @@ def _read_pins(state_dir, log):
         with open(path, "rb") as file:
             facts = os.fstat(file.fileno())
             if os.name == "posix" and (facts.st_mode & 0o022 or facts.st_uid != os.getuid()):
-                log("warning", "tls_pins", message="%s can be written by others and is ignored: it must be yours, "
-                                                   "and chmod 600" % path)
+                log("warning", "tls_pins", message="%s belongs to another user or can be written by others, so "
+                                                   "it is ignored: make it yours, with mode 600" % path)
                 return pins
             text = file.read(1 << 20).decode("utf-8", "replace")
     except FileNotFoundError:
@@ -313,7 +313,7 @@ def mode_of(settings):
 
 
 HINT = ("Set PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca.pem, or PROXMOX_FINGERPRINT to the SHA-256 fingerprint "
-         "`pvenode cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
+         "that `pvenode cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
 _CA_HINT = ("Is PROXMOX_CA_FILE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address that "
             "is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
 
@@ -329,8 +329,8 @@ def trust_of(settings, log):
         return _Chain(_system_context(), HINT)
     if mode == "verify":
         return _FirstUse(getattr(settings, "state_dir", None), log)
-    log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked, whoever is on the "
-        "way can read and use the API token.")
+    log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked; anyone on the way "
+        "to Proxmox can read and use the API token.")
     return _Anything()
 
 
@@ -377,7 +377,7 @@ def open_tls(trust, host, port, seconds):
 def _not_sent(error, seconds):
     """The NotSent for an exception (OSError, ValueError) of a TLS handshake that had so many seconds."""
     if isinstance(error, socket.timeout):
-        return NotSent("tls", "no answer to it within %g s" % seconds)
+        return NotSent("tls", "no answer within %g s" % seconds)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").replace("_", " ").lower()
         plain = error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG",
@@ -388,12 +388,12 @@ def _not_sent(error, seconds):
 
 # X509_V_ERR_... (openssl/x509_vfy.h) -> words
 _VERIFY = {
-    9: "it is not valid yet (is the clock of this computer right?)",
+    9: "it is not valid yet (is the clock of this machine right?)",
     10: "it has expired (pvecm updatecerts -f on the node makes a new one)",
     18: "it is self-signed",
-    19: "it is signed by a CA this computer does not trust",
-    20: "it is signed by a CA this computer does not trust",
-    21: "it is signed by a CA this computer does not trust",
+    19: "it is signed by a CA this machine does not trust",
+    20: "it is signed by a CA this machine does not trust",
+    21: "it is signed by a CA this machine does not trust",
     62: "it is not for the name {host}",
     64: "it is not for the address {host}",
 }
@@ -491,13 +491,13 @@ def _modes(certificate, host, port, settings, seconds):
         modes.append(_mode("fingerprint", attempt(lambda: _Pinned(pins.split(","))), "it is the pinned one",
                            "PROXMOX_FINGERPRINT=%s" % pins))
     else:
-        modes.append(_mode("fingerprint", None, "it would be the only one accepted; compare it with `pvenode cert "
+        modes.append(_mode("fingerprint", None, "only this certificate would be accepted; compare it with `pvenode cert "
                            "info` on the node first",
                            "PROXMOX_FINGERPRINT=%s" % seen))
     pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
     if refused is None or pin in (None, seen):
-        why = ("a CA of this system vouches for it" if refused is None else "it is the one of the first contact" if pin
-               else "it would be trusted on first use, unauthenticated")
+        why = ("a CA of this system vouches for it" if refused is None else "it is the one seen at the first contact" if pin
+               else "trusted on first use, without proof of who it is")
         modes.append(_mode("verify", None, why, "PROXMOX_SSL_MODE=verify"))
     else:
         modes.append(_mode("verify", "it has changed: at the first contact it was %s" % (
