@@ -98,7 +98,7 @@ def test_updates():
     assert {"package": "pve-manager", "old": "9.1.1", "new": "9.1.4", "origin": "Proxmox",
             "title": "Proxmox Virtual Environment Management Tools"} in answer.data["items"]
     assert items(Bench().run("proxmox_list_updates", node="pve1", name="qemu*"), "package") == ["qemu-server"]
-    assert "None of 5 updates fits zzz." in ok(Bench().run("proxmox_list_updates", node="pve1", name="zzz")).text
+    assert "None of 5 updates matches zzz." in ok(Bench().run("proxmox_list_updates", node="pve1", name="zzz")).text
     bench = Bench()
     answering(bench, "/nodes/pve1/apt/update", [])
     assert "was not refreshed lately" in ok(bench.run("proxmox_list_updates", node="pve1")).text
@@ -110,10 +110,10 @@ def test_the_log_of_the_cluster():
     answer = ok(Bench().run("proxmox_get_cluster_log", limit=2))
     times = items(answer, "time")
     assert times == sorted(times, reverse=True) and "5 entries of the cluster's log" in answer.text
-    assert "Shown: 1 to 3 of 5 entries." in ok(Bench().run("proxmox_get_cluster_log", limit=3)).text
-    assert "The next page: offset=2." in answer.text
+    assert "Showing 1 to 3 of 5 entries." in ok(Bench().run("proxmox_get_cluster_log", limit=3)).text
+    assert "Next page: offset=2." in answer.text
     assert set(items(Bench().run("proxmox_get_cluster_log", node="pve2"), "node")) == {"pve2"}
-    assert "None of 5 entries fits." in ok(Bench().run("proxmox_get_cluster_log", user="nobody@pam")).text
+    assert "None of 5 entries matches." in ok(Bench().run("proxmox_get_cluster_log", user="nobody@pam")).text
     bench = Bench()
     answering(bench, "/cluster/log", [])
     assert "Sys.Syslog" in ok(bench.run("proxmox_get_cluster_log")).text
@@ -137,7 +137,7 @@ def test_pools():
     answer = ok(Bench().run("proxmox_list_pools"))
     assert answer.data["items"] == [{"poolid": "lab", "guests": 2},
                                     {"poolid": "production", "guests": 4, "comment": "what customers see"}]
-    assert "None of 2 pools fits zzz." in ok(Bench().run("proxmox_list_pools", name="zzz")).text
+    assert "None of 2 pools matches zzz." in ok(Bench().run("proxmox_list_pools", name="zzz")).text
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
     assert "lacks Pool.Audit" in ok(bench.run("proxmox_list_pools")).text
 
@@ -187,7 +187,7 @@ def test_answers_of_a_large_cluster(tool, arguments):
     answer = ok(bench.run(tool, **arguments))
     assert text.weight(answer.text) + text.weight(answer.data) <= 25000
     shown, total = len(answer.data["items"]), answer.data["total"]
-    assert ("Shown: 1 to %d of %s " % (shown, format(total, ",")) in answer.text) == (shown < total)
+    assert ("Showing 1 to %d of %s " % (shown, format(total, ",")) in answer.text) == (shown < total)
 
 
 # ---------------------------------------------------------------------------------------------------------------- tasks

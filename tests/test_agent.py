@@ -89,7 +89,7 @@ def test_each_character_of_the_rule_is_refused_and_named(character):
 
 @pytest.mark.parametrize("command, words", [
     ("", "at least 1 character"), ("   ", "is empty"), ("echo 'open", "No closing quotation"), ("echo \x1b", "U+001B"),
-    ("a" * 1001, "1001 characters"), ("echo \x00", "NUL"), ("a" * 32001, "at most 32000")])
+    ("a" * 1001, "1001 characters"), ("echo \x00", "NUL"), ("a" * 32001, "at most 32,000")])
 def test_what_is_no_plain_command(command, words):
     agent = Agent([DONE])
     answer = agent.run(command)

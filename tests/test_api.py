@@ -391,7 +391,7 @@ def test_an_answer_that_is_no_task_is_shown(bench):
 def test_lists_are_pages(bench):
     answer = ok(bench.run(CALL, verb="GET", path="/cluster/resources", fields="id,nope,status", limit=2))
     assert answer.data["items"] == [{"id": "qemu/100", "status": "running"}, {"id": "qemu/101", "status": "running"}]
-    assert "The next page: offset=2." in answer.text and "No row has nope. Keys: id, vmid" in answer.text
+    assert "Next page: offset=2." in answer.text and "No row has nope. Keys: id, vmid" in answer.text
     answer = ok(bench.run(CALL, verb="GET", path="/cluster/resources"))
     assert "Also in the rows: " in answer.text
     answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/syslog", parameters={"limit": 3}))

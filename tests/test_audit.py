@@ -199,7 +199,7 @@ def unwritable(request, tmp_path):
     if request.param == "foreign":
         path.write_bytes(b"root:x:0:0\n")
         path.chmod(0o600)
-        return str(path), "move it away"
+        return str(path), "move the file away"
     if os.geteuid() == 0:
         pytest.skip("root may write everything")
     path.write_bytes(b"")
@@ -312,7 +312,7 @@ def test_a_file_that_somebody_holds_is_not_waited_for_for_ever(path):
     audit = Audit(path, sleep=slept.append)
     with open(path) as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(Unwritable, match="another process holds it"):
+        with pytest.raises(Unwritable, match="another process has it locked"):
             audit._append({"event": "intent"})
     assert 1 < sum(slept) < 10
     audit._append({"event": "intent"})
@@ -336,12 +336,12 @@ def edit(raw):
 @pytest.mark.parametrize("change, line, says", [
     (edit, 5, "was changed"), (lambda raw: raw.pop(3), 4, "lines were removed"),
     (lambda raw: raw.pop(0), 1, "are missing"),
-    (lambda raw: raw.insert(3, raw[1]), 4, "put in"), (lambda raw: raw.insert(2, b"\n"), 3, "not a line of this log"),
+    (lambda raw: raw.insert(3, raw[1]), 4, "inserted"), (lambda raw: raw.insert(2, b"\n"), 3, "not a line of this log"),
     (lambda raw: raw.__setitem__(2, raw[2][:40] + b"\n"), 3, "cut short"),
     (lambda raw: raw.__setitem__(7, raw[7][:30]), 8, "cut short"),
     (lambda raw: raw.__setitem__(7, raw[7].rstrip(b"\n")), 8, "cut short"),
     (lambda raw: raw.reverse(), 1, "are missing"),
-    (lambda raw: raw.__setitem__(slice(2, 4), [raw[3], raw[2]]), 3, "put in")])
+    (lambda raw: raw.__setitem__(slice(2, 4), [raw[3], raw[2]]), 3, "inserted")])
 def test_what_was_done_to_a_log_shows(path, change, line, says):
     report = damaged(path, change)
     assert not report.ok and report.problems[0][0] == line and says in " ".join(
@@ -359,7 +359,7 @@ def test_a_removed_end_shows_by_what_it_leaves_open(path):
     report = damaged(path, lambda raw: raw.pop(), count=2)
     assert report.ok and [line["seq"] for line in report.open] == [1]
     text = "\n".join(report.text(path))
-    assert "No outcome was noted for seq 1" in text and report.last_hash in text
+    assert "No outcome was recorded for seq 1" in text and report.last_hash in text
 
 
 def test_after_a_torn_line_the_log_goes_on_and_the_tear_is_reported(path):

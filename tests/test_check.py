@@ -72,7 +72,7 @@ def test_a_step_that_fails_is_the_last_one(stage, word):
 
 def test_a_certificate_that_is_refused_tells_what_would_accept_it():
     status, text = run(adapter=None, inspect=facts(accepts=False,
-                                                   why="it is signed by a CA this computer does not trust"))
+                                                   why="it is signed by a CA this machine does not trust"))
     assert status == 1 and "[FAIL] trust" in text and "the token was not sent" in text
     assert "would accept: PROXMOX_FINGERPRINT=" + FINGERPRINT in text
     assert "would refuse: PROXMOX_SSL_MODE=strict: it is signed by a CA" in text

@@ -117,8 +117,8 @@ EXPECTED = {
     "502": ("reverse proxy", "unknown", 3),
     "503": ("reverse proxy", "unknown", 3),
     "595": ("cannot be reached from the node", "refused", 2),
-    "596": ("goes on running", "unknown", 1),
-    "596 pipe": ("program that does not", "unknown", 2),
+    "596": ("keeps running", "unknown", 1),
+    "596 pipe": ("program does not", "unknown", 2),
     "599": ("between the nodes", "unknown", 2),
 }
 
@@ -164,10 +164,10 @@ def test_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quic
         error = failure(client, "POST", params={"timeout": 5})
         assert error.outcome == outcome
         if outcome == "unknown":
-            assert "may have been" in str(error)
+            assert "took effect is not known" in str(error)
             assert "proxmox_get_vm_status (node pve1, vmid 100, type qemu)" in str(error)
         if outcome == "unsent":
-            assert "Nothing was sent" in str(error)
+            assert "took effect" not in str(error)
     assert server.seen("POST") == min(requests, 1)
     server.fault = None
     assert client.request("GET", START, timeout=10).data == {"answer": 42}
@@ -742,14 +742,14 @@ HINTS = [
     ("403 Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)", None,
      "pveum acl modify /storage/local --tokens 'root@pam!mcp' --roles PVEAuditor"),
     ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "--roles PVEVMAdmin"),
-    ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "takes the place of those inherited"),
+    ("403 Permission check failed (/vms/100, VM.Config.Disk)", None, "replaces those inherited"),
     ("403 Permission check failed (user != root@pam)", None, "no API token may do it"),
     ("403 Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.", None,
      "web interface"),
-    ("403 Permission check failed", None, "privileges do not suffice"),
+    ("403 Permission check failed", None, "privileges are not sufficient"),
     ("500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist", None, "no VM 999 on that node"),
     ("500 Configuration file 'nodes/pve1/lxc/999.conf' does not exist", None, "no container 999 on that node"),
-    ("500 CT is locked (snapshot)", None, "A task (snapshot) holds the guest"),
+    ("500 CT is locked (snapshot)", None, "A task (snapshot) has locked the guest"),
     ("500 can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout", None, "wait a little"),
     ("500 checksum mismatch (file change by other user?)", None, "read it again"),
     ("500 detected modified configuration - file changed by other user? Try again.", None, "read it again"),
@@ -762,7 +762,7 @@ HINTS = [
     ("500 QEMU guest agent is not running", None, "must be installed and running in the guest"),
     ("500 hostname lookup 'pve7' failed - failed to get address info", None, "proxmox_get_nodes"),
     ("501 for data too large", None, "512 KiB"),
-    ("500 x", "VM is locked (clone)\n", "A task (clone) holds the guest"),
+    ("500 x", "VM is locked (clone)\n", "A task (clone) has locked the guest"),
     ("595 Connection refused", None, "it is down or"),
     ("596 tls_process_server_certificate: certificate verify failed", None, "pvecm updatecerts"),
 ]

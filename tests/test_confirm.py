@@ -462,7 +462,7 @@ def test_a_token_is_good_once_and_for_five_minutes():
     token = token_of(desk)
     assert not desk.call(**with_token(token))["result"]["isError"]
     before = desk.requests()
-    assert "was used" in said(desk.call(**with_token(token))["result"]) and desk.requests() == before
+    assert "was already used" in said(desk.call(**with_token(token))["result"]) and desk.requests() == before
     assert desk.changes() == [DONE]
 
 

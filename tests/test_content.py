@@ -59,12 +59,12 @@ def test_the_volumes_of_a_storage():
 
 def test_lists_without_a_hit_say_why():
     answer = ok(Bench().run("proxmox_list_storage_content", node="pve1", storage="nas", name="nothing"))
-    assert "None of 11 volumes fits nothing." in answer.text
+    assert "None of 11 volumes matches nothing." in answer.text
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/storage": ["Datastore.Audit"]}}})
     answer = ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas", content="backup"))
     assert "the token may not see it" in answer.text and "Datastore.AllocateSpace" in answer.text
     answer = ok(Bench().run("proxmox_list_appliances", node="pve1", name="nothing"))
-    assert "None of 5 templates fits nothing." in answer.text
+    assert "None of 5 templates matches nothing." in answer.text
 
 
 def test_a_volume_with_an_approximate_size_only():
@@ -87,8 +87,8 @@ def test_a_storage_that_is_not_there(arguments, words):
 def test_many_volumes_are_a_page():
     bench = Bench(big())
     answer = ok(bench.run("proxmox_list_storage_content", node="node01", storage="local-lvm", limit=1000))
-    assert answer.data["total"] == 500 and "Shown: 1 to " in answer.text
-    assert "To narrow: content, vmid, name" in answer.text
+    assert answer.data["total"] == 500 and "Showing 1 to " in answer.text
+    assert "To narrow the list: content, vmid, name" in answer.text
     assert text.weight(answer.text) + text.weight(answer.data) <= 25000
 
 

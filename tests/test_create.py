@@ -181,7 +181,7 @@ def test_a_creation_that_outlasts_the_wait_is_not_told_as_done():
     ("lxc", {"vmid": 300, "ostemplate": "local:vztmpl/nothing.tar.zst"}, "does not exist"),
     ("vm", {"vmid": 100}, "already exists"),
     ("vm", {"vmid": 300, "storage": "pbs"}, "does not support vm images"),
-    ("vm", {"vmid": 300, "node": "pve9"}, "There is no node pve9 in this cluster. Its nodes: pve1"),
+    ("vm", {"vmid": 300, "node": "pve9"}, "There is no node pve9 in this cluster. Its nodes are: pve1"),
 ])
 def test_what_proxmox_refuses_is_told(tool, arguments, words):
     answer = Bench().run("proxmox_create_" + tool, **dict({"node": "pve1", "storage": "local-lvm"}, **arguments))

@@ -23,7 +23,7 @@ def test_the_type_of_a_task_is_not_that_of_a_guest(kind):
 def test_an_empty_verb_is_an_argument_that_is_wrong():
     """It was taken for none at all, which only a description of an endpoint may have."""
     answer = Bench().run("proxmox_api_call", verb="", path="/nodes")
-    assert answer.failed and "verb: must be at least 1" in answer.text
+    assert answer.failed and "verb: must have at least 1 character" in answer.text
 
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.1"])
@@ -154,7 +154,7 @@ class Calls:
 def fine(call, answer):
     """It says what it could not read and whether anything was changed, or it made the best of it; bounded and safe."""
     if UNREADABLE in answer.text:
-        fate = ("A change was sent before that" if call.bench.sent(reads=False) else
+        fate = ("A change had already been sent" if call.bench.sent(reads=False) else
                 "Nothing was sent." if call.bench.host.entries[call.name]["changes"] else "")
         assert answer.failed and fate in answer.text
     assert text.weight(answer.text) + text.weight(answer.data) <= text.CAP * 1.02

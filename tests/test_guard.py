@@ -84,7 +84,7 @@ def test_words_that_match_no_tool_are_told():
 
 
 @pytest.mark.parametrize("chosen, tool, words", [
-    ({"read_only": True}, "proxmox_start_vm", ["PROXMOX_READ_ONLY=true", "only reads"]),
+    ({"read_only": True}, "proxmox_start_vm", ["PROXMOX_READ_ONLY=true", "read-only"]),
     ({"disabled_tools": ("start_*",)}, "proxmox_start_vm", ["PROXMOX_DISABLED_TOOLS"]),
     ({"tools": ("get_*",)}, "proxmox_start_vm", ["PROXMOX_TOOLS"]),
     ({"toolsets": ("nodes",)}, "proxmox_start_vm", ["PROXMOX_TOOLSETS"]),
@@ -223,11 +223,11 @@ BOUNDS = [
      "is protected", 0),
     ({"protected_guests": ("101",)}, "proxmox_execute_vm_command", {"vmid": 101, "command": "id"}, "is protected", 0),
     ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "rm -rf /x"},
-     "The command 'rm -rf /x' is out of bounds", 0),
+     "The command 'rm -rf /x' is not allowed", 0),
     ({"allowed_commands": ("df *", "uptime"), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
-     {"vmid": 100, "command": "df -h; rm -rf /x"}, "is out of bounds", 0),
+     {"vmid": 100, "command": "df -h; rm -rf /x"}, "is not allowed", 0),
     ({"allowed_commands": ("df *",), "ssh_enabled": True}, "proxmox_execute_lxc_command",
-     {"vmid": 200, "node": "pve1", "command": "ls"}, "is out of bounds", 0),
+     {"vmid": 200, "node": "pve1", "command": "ls"}, "is not allowed", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "Node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "Node localhost is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm", {"vmid": 102, "node": "pve2"}, "Node pve2 is out of bounds", 0),
@@ -417,9 +417,8 @@ def test_requests_come_in_bursts_and_then_at_their_rate():
     limit, clock = limiter("60/10")
     count, error = taken(limit, False)
     assert count == 30 and error.outcome == "unsent"
-    assert str(error) == ("Too many requests to Proxmox: at most 60 a minute (PROXMOX_RATE_LIMIT=60/10). This request "
-                          "was not "
-                          "sent; try again in 1 s.")
+    assert str(error) == ("Too many requests to Proxmox: at most 60 a minute (PROXMOX_RATE_LIMIT=60/10). "
+                          "Try again in 1 s.")
     clock.seconds += 1
     assert taken(limit, False)[0] == 1
     clock.seconds += 3600
@@ -429,7 +428,7 @@ def test_requests_come_in_bursts_and_then_at_their_rate():
 def test_changes_have_a_tighter_limit_and_say_when():
     limit, clock = limiter("600/6")
     count, error = taken(limit, True)
-    assert count == 6 and "changes: at most 6 a minute" in str(error) and "try again in 10 s" in str(error)
+    assert count == 6 and "changes: at most 6 a minute" in str(error) and "Try again in 10 s" in str(error)
     assert taken(limit, False)[0] == 294                # a refused change took nothing from the requests
     clock.seconds += 9.9
     assert taken(limit, True) [0] == 0

@@ -128,7 +128,7 @@ def test_ten_thousand_guests_fit():
         assert bench.sent() == [ALL] and weight(answer) <= 25000 and answer.data["items"]
     assert len(answer.data["items"]) == 50 and answer.data["total"] == 10000
     assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nBy node: node01 500, ")
-    assert "The next page: offset=50. To narrow: node, type, status, pool, tag, name, template." in answer.text
+    assert "Next page: offset=50. To narrow the list: node, type, status, pool, tag, name, template." in answer.text
 
 
 def test_only_what_is_shown_is_normalised(monkeypatch):

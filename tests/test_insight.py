@@ -122,7 +122,7 @@ def test_addresses_as_version_8_tells_them_and_many_of_them():
               [{"name": "veth%d" % n, "hwaddr": "aa:bb:cc:dd:ee:ff", "inet": "10.1.%d.%d/24" % (
         n // 250, n % 250)} for n in range(2000)])
     answer = ok(bench.run("proxmox_get_guest_ips", vmid=200))
-    assert "Shown: 1 to " in answer.text and text.weight(answer.text) + text.weight(answer.data) <= 25000
+    assert "Showing 1 to " in answer.text and text.weight(answer.text) + text.weight(answer.data) <= 25000
 
 
 @pytest.mark.parametrize("tool", ["proxmox_get_guest_ips", "proxmox_get_vm_guest_info"])

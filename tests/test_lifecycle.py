@@ -371,7 +371,7 @@ def test_a_node_that_goes_away_while_we_wait_is_unknown_and_no_failure():
     bench = Bench()
     meddle(bench, "GET", "/status", lambda: bench.cluster.offline.add("pve3"))
     answer = bench.run("proxmox_start_vm", vmid=107, wait=5)
-    assert not answer.failed and answer.text.startswith("\u23f3") and "Not known yet" in answer.text
+    assert not answer.failed and answer.text.startswith("\u23f3") and "not known yet" in answer.text
     assert "Do not repeat the call" in answer.text and len(writes(bench)) == 1
 
 
@@ -383,7 +383,7 @@ def test_why_a_task_could_not_be_read_is_told():
         return request(verb, path.replace(":qmstart:", ":qmstop:"), *rest, **more)
     bench.host.client.request = lost
     answer = bench.run("proxmox_start_vm", vmid=107)
-    assert "Not known yet" in answer.text and "could not be read (Proxmox refused GET " in answer.text
+    assert "not known yet" in answer.text and "could not be read (Proxmox refused GET " in answer.text
     assert "Parameter verification failed" in answer.text, answer.text
 
 

@@ -77,7 +77,7 @@ def test_all_problems_at_once():
     with pytest.raises(ArgumentProblems) as caught:
         parse(Example, {"vmid": "abc", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
     assert caught.value.problems == [
-        "vmid: 'abc' is not a whole number (proxmox_get_vms tells the VMID of a guest by its name)",
+        "vmid: 'abc' is not a whole number (proxmox_get_vms finds the VMID of a guest by its name)",
         "disk: 'hda' is not a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15, such as scsi1",
         "core: unknown argument (did you mean cores?)", "mode: 'x' is not one of snapshot, stop",
         "cores: must be at least 1", "full: 'maybe' is neither true nor false"]

@@ -434,7 +434,7 @@ def test_lists_of_a_big_cluster_are_pages(name, arguments):
     answer = Bench(big(500)).run(name, **arguments)
     assert not answer.failed and text.weight(answer.text) + text.weight(answer.data) <= text.CAP
     if len(answer.data.get("items", ())) < answer.data.get("total", 0):
-        assert "Shown: 1 to 50 of 500 guests. The next page: offset=50." in answer.text
+        assert "Showing 1 to 50 of 500 guests. Next page: offset=50." in answer.text
 
 
 # ----------------------------------------------------------------------------------------------- what changes something

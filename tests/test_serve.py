@@ -291,7 +291,7 @@ def test_on_a_terminal_it_says_what_it_waits_for():
     ours, theirs = os.openpty()
     with Process("--demo", stdin=theirs) as process:
         text = process.process.stderr.readline() + process.process.stderr.readline()
-        assert b"waits for an MCP client" in text and b"proxmox-mcp --demo call proxmox_get_vms" in text
+        assert b"is waiting for an MCP client" in text and b"proxmox-mcp --demo call proxmox_get_vms" in text
         os.write(ours, PING)
         assert process.read()["result"] == {}
     with Process(stdin=theirs) as process:                                  # settings first, where a person waits

@@ -146,7 +146,7 @@ def test_pages_of_a_node():
     whole = bench.run("proxmox_list_tasks", node="pve1").data
     page = bench.run("proxmox_list_tasks", node="pve1", limit=2, offset=2)
     assert page.data["items"] == whole["items"][2:4] and page.data["total"] == whole["total"] > 4
-    assert "Shown: 3 to 4 of %d tasks. The next page: offset=4." % whole["total"] in page.text
+    assert "Showing 3 to 4 of %d tasks. Next page: offset=4." % whole["total"] in page.text
 
 
 def test_pages_of_a_node_with_tasks_that_are_out_of_bounds():

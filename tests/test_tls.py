@@ -90,7 +90,7 @@ def test_certificate_of_the_node_itself_as_ca_file(name, pki):
 @pytest.mark.parametrize("style", ["7", "8", "9"])
 def test_wrong_ca_is_refused(style, pki):
     with Faulty(*pki.leaf("rogue")) as server:
-        refused(server, "CA this computer does not trust", "pve-root-ca.pem", ca_file=pki.ca(style))
+        refused(server, "CA this machine does not trust", "pve-root-ca.pem", ca_file=pki.ca(style))
 
 
 def test_wrong_name_is_refused(pki):
@@ -188,7 +188,7 @@ def test_plain_http_is_refused(pki):
     with Faulty(*pki.leaf("9")) as server:
         server.fault = "plain http"
         for mode in ("strict", "verify", "insecure"):
-            refused(server, "does not speak TLS", "Plain http is refused", ssl_mode=mode)
+            refused(server, "does not speak TLS", "Plain HTTP is refused", ssl_mode=mode)
     with pytest.raises(PveError, match="http:// is refused"):
         client(SimpleNamespace(port=8006), host="http://pve1")
 
@@ -215,7 +215,7 @@ def test_verify_trusts_on_first_use_and_says_so(name, pki):
         level, _, fields = log.lines[0]
         assert level == "warning" and fields["fingerprint"] == pki.fingerprint(name)
         assert "PROXMOX_FINGERPRINT=" + pki.fingerprint(name) in fields["message"]
-        assert "unauthenticated" in fields["message"]
+        assert "without proof of who it is" in fields["message"]
 
 
 def test_verify_refuses_a_change_with_both_values(pki):

@@ -4,6 +4,7 @@ import difflib
 import re
 import typing
 
+from tools.pve import text
 from tools.pve.formats import misfit
 from tools.pve.scrub import is_secret
 
@@ -230,20 +231,21 @@ def check(field, value):
 def _within_limits(arg, value):
     """ValueError when a number is too small or large, a text or a list too short or long."""
     if isinstance(value, (int, float)):
-        measure, low, high, limit = value, arg.minimum, arg.maximum, "be at %s %s"
+        measure, low, high, noun = value, arg.minimum, arg.maximum, None
     elif isinstance(value, str):
-        measure, low, high, limit = len(value), arg.min_length, arg.max_length or MAX_LENGTH, "be at %s %s characters long"
+        measure, low, high, noun = len(value), arg.min_length, arg.max_length or MAX_LENGTH, "character"
     else:
-        measure, low, high, limit = len(value), arg.min_length, arg.max_length or MAX_ITEMS, "have at %s %s entries"
-    if low is not None and measure < low:
-        raise ValueError("must " + limit % ("least", low))
-    if high is not None and measure > high:
-        raise ValueError("must " + limit % ("most", high))
+        measure, low, high, noun = len(value), arg.min_length, arg.max_length or MAX_ITEMS, "entry"
+    for limit, wrong, which in ((low, low is not None and measure < low, "least"),
+                                (high, high is not None and measure > high, "most")):
+        if wrong:
+            raise ValueError("must have at %s %s" % (which, text.plural(limit, noun)) if noun else
+                             "must be at %s %s" % (which, limit))
 
 
 def _show(value):
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 def _string(value, show):

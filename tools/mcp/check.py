@@ -214,8 +214,8 @@ def _ask(walk, settings, client):
         walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"),
                                                     ", ".join(sorted(permissions)[:12])))
     else:
-        walk.step("privileges", False, "The token has no privilege at all. A token created with privilege separation (the "
-                  "default) starts with none, whatever its user may do.")
+        walk.step("privileges", False, "The token has no privilege at all. A token created with privilege separation "
+                  "(the default) starts with none, whatever its user may do.")
     entries, selection = surface(), Selection(settings)
     walk.report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
     walk.report["settings"] = _limits(settings)

@@ -145,8 +145,8 @@ class Host:
             import traceback
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
                      traceback=traceback.format_exc())
-            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; details are in the server's log, on "
-                                "stderr)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
+            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; the server's log on stderr has "
+                                "details)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
         finally:
             hide_here(())
 

@@ -83,8 +83,8 @@ class Guard:
         """The Refusal of a request that runs commands, or leads to that, past PROXMOX_ALLOWED_COMMANDS; or None."""
         if self.settings.allowed_commands and endpoints.commands(verb, path, params):
             return Refusal("%s %s runs a command, or lets one be run" % (verb, path[:200]),
-                           "PROXMOX_ALLOWED_COMMANDS is set: only proxmox_execute_vm_command may run commands, and only "
-                           "those listed there.")
+                           "PROXMOX_ALLOWED_COMMANDS is set: only proxmox_execute_vm_command may run commands, and "
+                           "only those listed there.")
         return None
 
     def wants_rows(self, reach):

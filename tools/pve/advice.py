@@ -90,28 +90,29 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
     ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
      "token may have expired or been deleted, or its user be disabled. On a node, pveum user token list USER shows its "
-     "tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own (ACL) unless it was "
-     "made with --privsep 0.", "refused"),
+     "tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own (ACL) unless "
+     "it was made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
     ({403}, r"user != root@pam", "Proxmox reserves this for root@pam itself; no API token may do it, not even one of "
      "root@pam. Do it on the node or in the web interface.", "refused"),
     ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
      "refused"),
-    ({403}, r"", "The token's privileges are not sufficient. To see them, run on a node: pveum user token permissions "
-     "USER TOKENNAME", "refused"),
+    ({403}, r"", "The token's privileges are not sufficient; on a node, pveum user token permissions USER TOKENNAME "
+     "shows them.", "refused"),
     (None, r"Configuration file .*/(qemu-server|lxc)/(\d+)\.conf' does not exist",
      lambda match, token: "There is no %s %s on that node: proxmox_get_vms shows on which node each guest is and "
      "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
                                              match.group(2)), "refused"),
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't lock file .* got timeout", "Another operation has locked this guest or storage (a guest for up to 30 s "
-     "after a stop): wait a little, look at proxmox_list_tasks, then try again.", "refused"),
+    (None, r"can't lock file .* got timeout", "Another operation has locked this guest or storage (a guest for up to "
+     "30 s after a stop): wait a little, look at proxmox_list_tasks, then try again.", "refused"),
     (None, r"checksum mismatch|detected modified configuration", "The configuration was changed in the meantime: read "
      "it again, then repeat the change.", "refused"),
     (None, r"no quorum", "The cluster has lost its quorum, so nothing can be changed: proxmox_get_cluster_status shows "
      "which nodes are missing.", "refused"),
     (None, r"storage '[^']*' (?:does not exist|is not available|is disabled)|storage '[^']*' is not online",
-     "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.", "refused"),
+     "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.",
+     "refused"),
     (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
      "(config protection=0).", "refused"),
     (None, r"no options specified", "The request names nothing to change.", "refused"),
@@ -128,8 +129,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     ({400}, r"", "Proxmox does not accept these parameters. Correct the ones it names.", "refused"),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
     ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
-    ({502, 503, 504}, r"", "A reverse proxy answered, but Proxmox behind it did not: check the proxy, or connect to port "
-     "8006 directly.", "unknown"),
+    ({502, 503, 504}, r"", "A reverse proxy answered, but Proxmox behind it did not: check the proxy, or connect to "
+     "port 8006 directly.", "unknown"),
     ({595}, r"", "The node that this is about cannot be reached from the node we are connected to: it is down or "
      "cut off (proxmox_get_nodes), or pvedaemon is not running there.", "refused"),
     ({596}, r"certificate verify failed", "The node's name is wrong or its certificate is not the cluster's: run pvecm "

@@ -566,7 +566,7 @@ FAULTS = {
             _WHERE + "that nothing else listens there and that ALLOW_FROM/DENY_FROM in /etc/default/pveproxy let "
             "this machine in."),
     "plain": (0, "{host} does not speak TLS{detail}.",
-              "Plain HTTP is refused. Check PROXMOX_HOST and PROXMOX_PORT (8006): it must be the HTTPS port of Proxmox."),
+              "Plain HTTP is refused. Check PROXMOX_HOST and PROXMOX_PORT: 8006 is the HTTPS port of Proxmox."),
     "certificate": (0, "", ""),
     "timeout": (0, "{host} did not finish its answer in time{detail}.",
                 "The node may be overloaded or waiting for a hung storage: look at its load and storages, then try "

@@ -157,9 +157,9 @@ class _Pinned:
         if seen not in self._pins:
             sock.close()
             raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
-                          "says %s. The token was not sent. If the certificate was renewed, compare it with `pvenode cert "
-                          "info` on the node and change PROXMOX_FINGERPRINT; if not, somebody may be in between." % (
-                              label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
+                          "says %s. The token was not sent. If the certificate was renewed, compare it with `pvenode "
+                          "cert info` on the node and change PROXMOX_FINGERPRINT; if not, somebody may be in "
+                          "between." % (label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
         return sock
 
 
@@ -491,13 +491,12 @@ def _modes(certificate, host, port, settings, seconds):
         modes.append(_mode("fingerprint", attempt(lambda: _Pinned(pins.split(","))), "it is the pinned one",
                            "PROXMOX_FINGERPRINT=%s" % pins))
     else:
-        modes.append(_mode("fingerprint", None, "only this certificate would be accepted; compare it with `pvenode cert "
-                           "info` on the node first",
-                           "PROXMOX_FINGERPRINT=%s" % seen))
+        modes.append(_mode("fingerprint", None, "only this certificate would be accepted; compare it with `pvenode "
+                           "cert info` on the node first", "PROXMOX_FINGERPRINT=%s" % seen))
     pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
     if refused is None or pin in (None, seen):
-        why = ("a CA of this system vouches for it" if refused is None else "it is the one seen at the first contact" if pin
-               else "trusted on first use, without proof of who it is")
+        why = ("a CA of this system vouches for it" if refused is None else
+               "it is the one seen at the first contact" if pin else "trusted on first use, without proof of who it is")
         modes.append(_mode("verify", None, why, "PROXMOX_SSL_MODE=verify"))
     else:
         modes.append(_mode("verify", "it has changed: at the first contact it was %s" % (
