@@ -282,7 +282,8 @@ def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
     monkeypatch.setattr(ssh, "run", lambda command, timeout, *others, run=ssh.run: run(command, 0.3, *others))
     answer = run(bench_of(audit_log=path, allow_unsafe_commands=True), "echo begun; exec sleep 60", timeout=7)
     assert answer.failed and "did not end within 7 seconds" in answer.text and "Nothing was" not in answer.text
-    assert "stdout so far:\n| begun\nWhether it took effect is not known: look at the target before you repeat" in answer.text
+    assert ("stdout so far:\n| begun\nWhether it took effect is not known: look at the target before you repeat"
+            in answer.text)
     assert [json.loads(line).get("outcome") for line in open(path, encoding="ascii")][-1] == "unknown"
 
 

@@ -79,7 +79,8 @@ class Consent:
         sealed = None if held is None else self._opened(held, request)
         if sealed is None and token is not None:
             raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
-                          "arguments, was already used, or is older than %d minutes. Call without it for a new one." % (LIFETIME // 60))
+                          "arguments, was already used, or is older than %d minutes. Call without it for a new one."
+                          % (LIFETIME // 60))
         if sealed is None and held is not None:
             raise _bad_state()
         return _Asking(self, request, sealed)
@@ -197,8 +198,8 @@ def _bad_state():
 
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
-    text = ("PROXMOX_CONFIRM=always requires the user's consent to this, and this client cannot ask for it (it declares "
-            "no form elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
+    text = ("PROXMOX_CONFIRM=always requires the user's consent to this, and this client cannot ask for it (it "
+            "declares no form elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal
