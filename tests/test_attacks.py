@@ -30,9 +30,9 @@ def api(verb, path, parameters=None, **chosen):
 def test_a_secret_that_stands_in_another_argument_is_refused():
     path = "/nodes/pve1/qemu/100/config"
     answer, changed, questions = api("PUT", path, {"delete": "scsi0", "cipassword": path})
-    assert answer.failed and "cipassword: the same text stands in path" in answer.text and not changed + questions
+    assert answer.failed and "cipassword: its text also appears in path" in answer.text and not changed + questions
     answer, changed, questions = api("PUT", path, {"delete": "scsi0", "cipassword": "scsi0"})
-    assert answer.failed and "cipassword: the same text stands in delete" in answer.text and not changed + questions
+    assert answer.failed and "cipassword: its text also appears in delete" in answer.text and not changed + questions
 
 
 @pytest.mark.parametrize("kind, path, data", [

@@ -150,7 +150,7 @@ def test_strict_where_python_finds_no_store_takes_that_of_requests(pki, monkeypa
         raise OSError("no bundle")
     monkeypatch.setattr(requests.certs, "where", nowhere)
     with Faulty(*pki.leaf("9")) as server:
-        refused(server, "a CA this computer does not trust", ssl_mode="strict")
+        refused(server, "a CA this machine does not trust", ssl_mode="strict")
 
 
 def test_strict_checks_names(pki, monkeypatch):

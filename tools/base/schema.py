@@ -208,8 +208,8 @@ def check(field, value):
     if isinstance(value, (str, list)):                  # before anything looks at all of it
         longest = max(arg.max_length or 0, MAX_LENGTH if isinstance(value, str) else MAX_ITEMS)
         if len(value) > longest:
-            raise ValueError("must be at most %d %s long" % (
-                longest, "characters" if isinstance(value, str) else "entries"))
+            noun = "character" if isinstance(value, str) else "entry"
+            raise ValueError("must have at most %s" % text.plural(longest, noun))
     if arg.format == "vmid" and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip()) or type(value) is int):
         raise ValueError("%s is not a whole number%s" % (_show(value), (
             " (proxmox_get_vms finds the VMID of a guest by its name)" if isinstance(value, str) else "")))
