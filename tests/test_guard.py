@@ -5,15 +5,15 @@ import threading
 import pytest
 
 import tools
-from support import Bench, Clock, settings
-from tools.base.call import Call
+from support import Asked, Bench, Clock, settings
+from tools.base.call import MAX_QUESTION, Call
 from tools.base.failures import Refused
 from tools.base.row import BASIC, NodeArgs, Tool
 from tools.mcp.run import Nobody
 from tools.policy.endpoints import changes
 from tools.policy.guard import Guard, Guests
 from tools.policy.rate import Limiter
-from tools.policy.reach import Reach
+from tools.policy.reach import Reach, guests_of_row
 from tools.policy.selection import DAILY, MINIMAL, MISSION, Selection
 from tools.pve.client import PveError
 
@@ -473,3 +473,34 @@ def test_a_limited_tool_says_so_and_the_next_works():
     assert answer.failed and "PROXMOX_RATE_LIMIT=600/1" in answer.text and bench.sent(reads=False) == []
     bench.clock.seconds += 60
     assert not bench.run("proxmox_start_vm", vmid=102).failed
+
+
+def test_what_is_only_read_is_told_from_what_is_changed():
+    reach = Reach("POST", "/nodes/pve1/qemu", {"vmid": 130, "archive": "local:backup/vzdump-qemu-100-2026_01_01.vma"})
+    assert reach.guests == {100: "read", 130: "new"}
+    reach = Reach("POST", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:0,import-from=local-lvm:vm-101-disk-0"})
+    assert reach.guests == {100: "changed", 101: "read"}
+
+
+@pytest.mark.parametrize("row, vmids", [
+    ({"type": "qemu", "id": 101}, [101]), ({"type": "lxc", "id": "200"}, [200]), ({"type": "storage", "id": "101"}, []),
+    ({"resources": "vm:100,ct:200"}, [100, 200]), ({"path": "/vms/103"}, [103]), ({"path": "/nodes/pve1"}, [])])
+def test_guests_that_a_row_is_about(row, vmids):
+    assert guests_of_row(row) == vmids
+
+
+def test_a_call_about_no_guest_names_its_node():
+    call = a_call()
+    call.node = None
+    assert call.subject == "the cluster"
+    call.node = "pve1"
+    assert call.subject == "node pve1"
+
+
+def test_a_question_may_have_the_length_that_can_be_shown():
+    call = a_call(confirm="always")
+    call.consent = Asked()
+    call.confirm(lambda: ("x" * MAX_QUESTION, {}))
+    assert call.consent.questions == ["x" * MAX_QUESTION]
+    with pytest.raises(Refused, match="not shown whole is not asked"):
+        call.confirm(lambda: ("x" * (MAX_QUESTION + 1), {}))
