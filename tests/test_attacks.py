@@ -8,7 +8,7 @@ from test_api import Bare
 from cases import OF
 from support import Asked, Bench, Clock, answering
 from tools.demo import DemoCluster
-from tools.mcp.wire import glance
+from tools.mcp.wire import BadLine, decode, glance
 from tools.policy import endpoints
 from tools.policy.audit import verify
 from tools.policy.reach import Reach
@@ -112,6 +112,15 @@ def test_a_text_does_not_pass_for_more_of_the_question():
     said = "x to Proxmox? Only the notes change"
     _, _, [question] = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0", "description": said + '"'})
     assert 'with delete=scsi0, description="%s\\"" to Proxmox?' % said in question
+
+
+@pytest.mark.parametrize("said, shown", [
+    ("rm -rf /srv/\u0430rchive", "/srv/\\u0430rchive"), ("rm x\uff21", "x\\uff21"), ("echo \u05d0 1", "echo \\u05d0 1"),
+    ("echo Gr\u00fc\u00dfe \u043c\u0438\u0440 \u4e2d\u6587a", "Gr\u00fc\u00dfe \u043c\u0438\u0440 \u4e2d\u6587a")])
+def test_letters_that_pass_for_others_or_turn_a_line_around_are_written_out(said, shown):
+    consent = Asked(answer=False)
+    Bench(consent=consent, confirm="always").run("proxmox_execute_vm_command", vmid=100, command=said)
+    assert shown in consent.questions[0]
 
 
 def test_what_cannot_be_shown_whole_is_refused():
@@ -236,7 +245,7 @@ def test_what_crosses_a_list_is_refused(chosen, verb, path, parameters):
 @pytest.mark.parametrize("chosen, verb, path, parameters", [
     ({"protected_guests": ("101",)}, "GET", "/nodes/pve2/qemu/101/config", {}),
     ({"allowed_guests": ("205",)}, "POST", "/nodes/pve2/lxc/205/move_volume", {"volume": "rootfs", "storage": "san"}),
-    ({"allowed_nodes": ("pve1",)}, "POST", "/storage", {"storage": "xx", "type": "dir", "path": "/x", "nodes": "pve1"})])
+    ({"allowed_nodes": ("pve1",)}, "POST", "/storage", {"storage": "xx", "type": "dir", "path": "/", "nodes": "pve1"})])
 def test_what_stays_within_a_list_is_not_refused(chosen, verb, path, parameters):
     answer, _, _ = api(verb, path, parameters, cluster=Bare(), **chosen)
     assert "Permission Denied" not in answer.text, answer.text
@@ -331,6 +340,11 @@ def test_lines_that_a_node_says_do_not_begin_a_line_of_ours():
                                                                                          for n in range(100000)}}}),
     (CALL, {"verb": "POST", "path": "/nodes/pve1/qemu/100/agent/exec", "parameters": {"command": ["x"] * 900000}}),
     (CALL, {"verb": "PUT", "path": "/x", "parameters": '{"x":' + "[" * 9000}),
+    (CALL, {"verb": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": {"scsiidememory%d" % n + "x" * 200: 1
+                                                                                 for n in range(499)}}),
+    (CALL, {"verb": "PUT", "path": "/nodes/pve1/qemu/100/config",
+            "parameters": {"x%dpassword" % n: "a" * 200 for n in range(499)}}),
+    ("proxmox_create_vm", {"arg%d" % n: 1 for n in range(70000)}),
     ("proxmox_get_vms", {"y" * 9000: 1}), ("proxmox_api_search", {"words": "w " * 150})])
 def test_no_input_burns_processor_time(tool, arguments):
     bench = Bench()
@@ -338,6 +352,17 @@ def test_no_input_burns_processor_time(tool, arguments):
     began = time.process_time()
     bench.run(tool, **arguments)
     assert time.process_time() - began < 0.5                           # 0.2 on a quiet machine
+
+
+@pytest.mark.parametrize("part", [b"[]", b"{}", b"1.5e3", b"1", b'""'])
+def test_a_line_of_many_values_is_refused_before_it_is_read(part):
+    many = b"[" + (part + b",") * 700000 + b"1]"
+    for line, number in ((b'{"jsonrpc":"2.0","id":7,"method":"x","params":%s}', 7),
+                         (b'{"method":"x","params":%s,"id":8}', 8), (b'{"params":%s}', None)):
+        began = time.process_time()
+        with pytest.raises(BadLine, match="more than"):
+            decode(line % many)
+        assert (glance(line % many) or {"id": None})["id"] == number and time.process_time() - began < 0.1
 
 
 def test_a_key_that_stands_twice_does_not_hide_the_id():

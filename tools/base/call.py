@@ -289,7 +289,7 @@ class Call:
 
         def shown():
             question, found = describe()
-            question = text.line(scrub_ours(question), MAX_QUESTION + 1)
+            question = text.unmistakable(text.line(scrub_ours(question), MAX_QUESTION + 1))
             if len(question) > MAX_QUESTION:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
                               "shown whole is not asked. Do it in several calls, each with a part of it."

@@ -3,6 +3,7 @@ import dataclasses
 import difflib
 import re
 import typing
+from itertools import islice
 
 from tools.pve import text
 from tools.pve.formats import misfit
@@ -126,6 +127,8 @@ def parse(cls, arguments):
     known = {field.name: field for field in fields(cls)}
     names = {other: field.name for field in known.values() for other in field.arg.aliases}
     values, problems = {}, []
+    if len(arguments) > MAX_ITEMS:
+        raise ArgumentProblems(["There are %d arguments, more than any tool takes" % len(arguments)])
     for given, value in arguments.items():
         name = names.get(given, given)
         if name not in known:
@@ -153,7 +156,7 @@ def parse(cls, arguments):
     if not problems:
         args = cls(**values)
         problems = ["%s: its text also appears in %s, where it would be shown. Choose another secret" % pair
-                    for pair in _shown_secrets(args)]
+                    for pair in islice(_shown_secrets(args), 20)]
     if problems:
         raise ArgumentProblems(problems)
     return args
@@ -191,7 +194,7 @@ def _unset(field):
 
 
 def _unknown(name, known):
-    near = difflib.get_close_matches(name, known, 3, 0.6)
+    near = difflib.get_close_matches(name[:80], known, 3, 0.6)
     if near:
         return "%s: unknown argument (did you mean %s?)" % (name[:80], " or ".join(near))
     return "%s: unknown argument (known: %s)" % (name[:80], ", ".join(known) or "none")

@@ -12,6 +12,8 @@ import sys
 LONGEST_LINE = 4 * 1024 * 1024
 #: Levels of arrays and objects in one message. The interpreter's own limit differs from version to version.
 DEEPEST = 64
+#: Values of one message, counted by its commas and brackets: more take long to read, whatever they are.
+MOST_PARTS = 150000
 #: Digits of one integer: endless ones take the interpreter seconds to read.
 MOST_DIGITS = 20
 
@@ -133,8 +135,11 @@ _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 def decode(line):
     """The JSON value of a line (bytes).
 
-    BadLine: it is not UTF-8 or not JSON, has a key twice, nests too deeply, holds NaN, infinity or an endless number.
+    BadLine: it is not UTF-8 or not JSON, has a key twice, nests too deeply, holds too much, NaN, infinity or an endless
+    number.
     """
+    if _crowded(line):
+        raise BadLine("the line holds more than %d values" % MOST_PARTS)
     if line.count(b"[") + line.count(b"{") > DEEPEST:
         depth = 0
         for match in _BRACKETS.finditer(line):
@@ -151,6 +156,15 @@ def decode(line):
         raise BadLine("the line is not JSON") from None
 
 
+def _crowded(line):
+    return line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_PARTS
+
+
+#: An id where clients write it: at the beginning, or at the end, of the message itself.
+_FIRST_ID = re.compile(rb'\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,')
+_LAST_ID = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*\}\s*\Z')
+
+
 def _first(pairs):
     """An object of which only what is said once is sure: an id that stands twice is none."""
     result = {}
@@ -165,7 +179,11 @@ _lenient = json.JSONDecoder(object_pairs_hook=_first, parse_constant=lambda name
 
 
 def glance(line):
-    """What can be read of a line that `decode` refused: numbers that it does not take are None, or all of it is."""
+    """What can be read of a line that `decode` refused: numbers that it does not take are None, or all of it is. Of one
+    that holds too much no more than its id."""
+    if _crowded(line):
+        found = _FIRST_ID.match(line) or _LAST_ID.search(line, len(line) - 100)
+        return {"jsonrpc": "2.0", "id": int(found.group(1)), "method": ""} if found else None
     try:
         return _lenient.decode(line.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -150,7 +150,7 @@ class Reach:
         elif _VOLUMES.fullmatch(name) or (name == "target" and "/content/" in self.path):
             for part in parts:
                 how = READ if name in _READ_VOLUMES or part.startswith("import-from=") else CHANGED
-                self._volume(part, how, lent=how == CHANGED)
+                self._volume(part, how, lent=how == CHANGED and "media=cdrom" not in parts)     # a CD is only read
 
     def _task(self, upid):
         task = parse_upid(upid)

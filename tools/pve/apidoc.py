@@ -242,7 +242,8 @@ class ApiDoc:
         if only:
             bases = {name: base_of(properties, name) for name in only}
             result["parameters"] = {n: _described(n, properties[n], 1000, 300) for n in names if n in bases.values()}
-            unknown = [apiwords.unknown_name(name, properties, endpoint) for name, base in bases.items() if not base]
+            unknown = [apiwords.unknown_name(name, properties, endpoint)
+                       for name in [name for name, base in bases.items() if not base][:apiwords.MOST]]
             if unknown:
                 result["unknown"] = unknown
             return result

@@ -120,6 +120,9 @@ def _sent(value):
     return value
 
 
+MOST = 20                      # problems that are put in words: finding what was meant takes time
+
+
 def check(endpoint, schema, ids, parameters):
     """Sentences about what Proxmox would refuse: see ApiDoc.check. `schema`: the parameters of the endpoint's info."""
     properties, closed = flatten(schema)
@@ -136,12 +139,13 @@ def check(endpoint, schema, ids, parameters):
         if given.get(name, value) != value:
             problems.append("%s is %s in the path and something else in the parameters." % (name, _show(name, value)))
         given[name] = value
-    for problem in _CHECKER.check_object(properties, given, closed):
+    found = _CHECKER.check_object(properties, given, closed)
+    for problem in found[:MOST]:
         if problem.rule == "unknown":
             problems.append(unknown_name(problem.name, properties, endpoint))
         elif problem.rule != "missing" or problem.name not in endpoint.in_path:
             problems += sentences(problem)
-    return problems
+    return problems + ["There are %d more problems." % (len(found) - MOST)] * (len(found) > MOST)
 
 
 def unknown_name(name, properties, endpoint):
@@ -196,7 +200,7 @@ def _of_type(name, value, spec, index):
 def _of_property_string(problem):
     keys, found = problem.spec["format"], []
     shown = ", ".join(key for key, spec in keys.items() if not spec.get("alias"))
-    for inner in problem.inner:
+    for inner in problem.inner[:MOST]:
         name = inner.name
         if inner.rule == "unknown":
             close = near(name, keys)

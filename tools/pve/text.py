@@ -49,8 +49,27 @@ def smaller(data, most):
 
 def visible(text):
     """`text` with every control and invisible character (but tab and newline) written out as \\uXXXX."""
-    return _INVISIBLE.sub(lambda m: "\\u%04x" % ord(m.group()) if ord(m.group()) < 0x10000
-                          else "\\U%08x" % ord(m.group()), text)
+    return _INVISIBLE.sub(_written_out, text)
+
+
+def _written_out(match):
+    return "".join(c if c.isascii() and c.isalnum() else ("\\u%04x" if ord(c) < 0x10000 else "\\U%08x") % ord(c)
+                   for c in match.group())
+
+
+#: Letters that run from right to left, and turn around what stands beside them; and a word of Latin letters and of such
+#: as look like them (Greek, Cyrillic, Armenian, Cherokee, wide and mathematical ones).
+_TURNING = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_ALIKE = re.compile("[\u0370-\u058f\u13a0-\u13ff\u1c80-\u1c8f\u1f00-\u1fff\uff21-\uff5a\U0001d400-\U0001d7ff]")
+_LATIN, _WORD = re.compile("[A-Za-z]"), re.compile(r"[^\W_]+")
+
+
+def unmistakable(text):
+    """`text` with every letter written out that makes it read otherwise than it is: for what a user is asked."""
+    if text.isascii():
+        return text
+    return _WORD.sub(lambda word: _written_out(word) if _ALIKE.search(word.group()) and _LATIN.search(word.group())
+                     else word.group(), _TURNING.sub(_written_out, text))
 
 
 def clean(value):
