@@ -319,6 +319,18 @@ def test_verify_does_not_believe_pins_others_can_write(mode, pki, tmp_path):
     assert log.events() == ["tls_pins", "tls_first_use"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="owners of files")
+def test_verify_does_not_believe_pins_of_another_owner(pki, tmp_path, monkeypatch):
+    path, log = tmp_path / tls.PINS_FILE, Log()
+    with Faulty(*pki.leaf("self")) as server:
+        path.write_text("127.0.0.1:%d %s\n" % (server.port, pki.fingerprint("self-other")))
+        path.chmod(0o600)
+        owner = os.stat(path).st_uid
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+        accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
+    assert log.events()[:2] == ["tls_pins", "tls_first_use"]
+
+
 def test_verify_ignores_lines_it_does_not_know(pki, tmp_path):
     path = tmp_path / tls.PINS_FILE
     path.write_bytes(b"\xff\xfe nonsense\n\n127.0.0.1:1 AA:BB\nx y z\n")
