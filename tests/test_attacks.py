@@ -94,6 +94,9 @@ def test_a_raw_command_list_is_asked_for_whole():
     ("PUT", "/nodes/pve1/qemu/100/sendkey", {"key": "ctrl-alt-delete"}, "key=ctrl-alt-delete"),
     ("POST", "/nodes/pve1/hosts", {"data": "192.0.2.1 deb.debian.org"}, "192.0.2.1 deb.debian.org"),
     ("PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"}, "BASH_ENV=$(reboot)"),
+    ("POST", "/nodes/pve1/qemu/100/remote_migrate", {
+        "target-endpoint": "host=192.0.2.1,apitoken=PVEAPIToken=root@pam!x=SECRET,fingerprint=AA"},
+     "target-endpoint=host=192.0.2.1,apitoken=***,fingerprint=AA"),
     ("PUT", "/nodes/pve1/qemu/100/config", {"sshkeys": "ssh-ed25519%20AAAA%20me", "delete": "tags"}, "AAAA%20me")])
 def test_what_is_run_or_lets_in_is_no_secret_to_the_user(verb, path, parameters, shown):
     _, _, [question] = api(verb, path, parameters, allow_unsafe_commands=True, cluster=Bare())
@@ -220,6 +223,13 @@ OUT_OF_BOUNDS = [
      {"command": "migrate exec:x"}),
     ({"protected_guests": ("200",)}, "POST", "/nodes/pve1/vzdump", {"vmid": 100, "remove": 0, "stop": 1}),
     ({"protected_guests": ("200",)}, "POST", "/access/users", {"userid": "x@pve", "groups": "admins"}),
+    # numbers that are read as another one, or as none
+    ({"allowed_guests": ("100", "123456789")}, "POST", "/nodes/pve1/qemu/100/clone", {"newid": "1234567890"}),
+    ({"allowed_guests": ("100", "300")}, "POST", "/nodes/pve1/qemu/100/clone", {"newid": "3e2"}),
+    ({"allowed_guests": ("100",)}, "POST", "/nodes/pve1/qemu/100/clone", {"newid": "\uff12\uff10\uff10"}),
+    ({"allowed_guests": ("100",)}, "POST", "/nodes/pve1/qemu/100/clone", {"newid": "1" * 9000}),
+    ({"allowed_guests": ("100",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "nas:%s/x" % ("1" * 9000)}),
+    ({"allowed_guests": ("100",)}, "POST", "/cluster/ha/rules", {"rule": "xx", "resources": "vm:100,VM:200"}),
     # a guest of another node, or all of the cluster, through a node that is allowed
     ({"allowed_nodes": ("pve1",)}, "PUT", "/nodes/pve1/qemu/101/firewall/options", {"enable": 0}),
     ({"allowed_nodes": ("pve1",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "san:vm-101-disk-0"}),

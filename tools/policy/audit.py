@@ -277,7 +277,8 @@ def _target(path, params, args):
     vmid = re.search(r"/(?:qemu|lxc)/([0-9]+)", path)
     found = vmid.group(1) if vmid else params.get("vmid") or getattr(args, "vmid", None)
     return (node.group(1) if node else getattr(args, "node", None),
-            int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdigit()) else None)
+            int(found) if isinstance(found, int) or (
+                isinstance(found, str) and re.fullmatch("[0-9]{1,9}", found)) else None)
 
 
 def _client(request):
@@ -291,6 +292,8 @@ def _client(request):
 def _value(name, value, cut_):
     if _LONG.fullmatch(name) and not (cut_ is _as_it_is and _PUBLIC.fullmatch(name)):
         return "*** (%d characters)" % len(str(value))
+    if name == "target-endpoint" and isinstance(value, str):            # where a guest goes is no secret
+        return cut_(re.sub(r"(apitoken\s*=)[^,]*", r"\1***", value, flags=re.I))
     if is_secret(name):
         return "***"
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ _CREATES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)")
 _NAMED_IN_ACL = re.compile(r"/(?:vms/([0-9]+)|nodes/([^/]+))\Z")
 _TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100", "100@local" (imgdel)
 _SID = re.compile(r"(?:\b(?:vm|ct):|\A)([0-9]+)\b")
+_VMID = re.compile(r'[\["]*0*[0-9]{1,9}[\]"]*')                          # one of a list, which may be JSON text
 
 _GUESTS = {"vmid", "vmids", "newid", "target-vmid", "vms", "guest", "guests"}
 _NODES = {"node", "nodes", "node-list", "target", "target-node", "check-node", "node-id", "exitnodes",
@@ -53,7 +54,7 @@ class Reach:
     def __init__(self, verb, path, params):
         self.verb, self.path, self.params = verb, path, params
         self.nodes, self.guests = set(), {}
-        self._unowned = False                               # it names a volume whose owner cannot be told
+        self._unowned = False                               # it names a guest, or a volume's, that cannot be told
         self._own, self._lent = set(), set()                # vmids in its path or new; owners of the disks they get
         self._in_path()
         for name, value in params.items():
@@ -103,6 +104,9 @@ class Reach:
     # -- what it names
 
     def _add(self, vmid, how=CHANGED):
+        if len(str(vmid)) > 12:                             # no vmid, and int() is slow on it
+            self._unowned = True
+            return
         vmid = int(vmid)
         if how == NEW:
             self._own.add(vmid)
@@ -126,8 +130,9 @@ class Reach:
         if name in _GUESTS:
             new = name == "newid" or (name == "vmid" and _CREATES.fullmatch(self.path)
                                       and not on(self.params.get("force")))         # it may overwrite one
-            for number in re.findall(r"[0-9]{3,9}", " ".join(parts)):
+            for number in re.findall(r"[0-9]+", " ".join(parts)):
                 self._add(number, NEW if new else CHANGED)
+            self._unowned |= not all(map(_VMID.fullmatch, parts))
         elif name in _NODES and not (name == "target" and _OTHER_TARGETS.match(self.path)):
             self.nodes.update(re.sub(r":\d+\Z", "", part) for part in parts)        # HA groups: "pve1:2"
         elif name == "map":
@@ -138,6 +143,7 @@ class Reach:
             for part in parts:
                 for vmid in _SID.findall(part):
                     self._add(vmid)
+                self._unowned |= not _SID.match(part)
         elif name == "upid":
             for part in parts:
                 self._task(part)

@@ -230,4 +230,4 @@ def owner_of(volid):
     name = volid.partition(":")[2]
     found = re.findall(_OWNER_DIRECTORY, name) or [group for match in re.finditer(_OWNER, name, re.ASCII)
                                                    for group in match.groups() if group]
-    return int(found[-1]) if found else None
+    return int(found[-1]) if found and len(found[-1]) < 13 else None
