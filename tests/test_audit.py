@@ -159,6 +159,11 @@ def test_long_values_are_cut_and_a_line_has_its_limit(path):
     shown = Audit.masked({"description": "y" * 5000})
     mark = "(4700 more, SHA-256 of all %s)" % hashlib.sha256(b"y" * 5000).hexdigest()
     assert len(shown["description"]) < 400 and shown["description"].endswith(mark)
+    for many in ({"k%d" % number: number for number in range(150)}, list(range(150))):
+        shown = Audit.masked({"options": many})["options"]
+        assert len(shown) == 101 and "(50 more, SHA-256 of all %s)" % hashlib.sha256(
+            json.dumps(many, sort_keys=True).encode()).hexdigest() in (shown if isinstance(many, list) else
+                                                                       shown.values())
     assert os.path.getsize(path) < LONGEST_LINE and lines(path)[0]["arguments"] == "(too long)" and verify(path).ok
 
 
@@ -289,6 +294,25 @@ def _many(path):
     audit = Audit(path)
     for number in range(15):
         audit._append({"event": "task", "n": number})
+
+
+def test_a_gap_shows_though_each_line_carries_the_hash_of_the_one_before(path):
+    first, second = Audit(path), Audit(path)
+    first._append({"event": "task"})
+    encode = second._encode
+    second._encode = lambda line, seq, prev: encode(line, seq + 1, prev)
+    second._append({"event": "task"})
+    report = verify(path)
+    assert [line["seq"] for line in lines(path)] == [1, 3] and report.problems[0][0] == 2
+    assert "has seq 3 after seq 1" in report.problems[0][1]
+
+
+def test_an_answer_that_is_no_task_is_not_noted(path):
+    """It may be anything, a secret too."""
+    bench = Bench(audit_log=path)
+    bench.run("proxmox_execute_vm_command", vmid=100, command="id")
+    intent, outcome = lines(path)
+    assert outcome["outcome"] == "accepted" and "upid" not in outcome
 
 
 @unix

@@ -512,7 +512,9 @@ def test_seals():
     payload = signer.open(sealed)
     assert payload["a"] == 1 and signer.open(sealed) == payload and sealed != signer.seal({"a": 1})
     assert signer.use(payload) and not signer.use(payload) and signer.open(sealed) is None
+    late = signer.open(signer.seal({}))
     now[0] += LIFETIME + 1
+    assert not signer.use(late)                                         # it was good when it was opened
     other = signer.open(signer.seal({}))
     assert signer.use(other) and len(signer._used) == 1                 # what has expired is not kept
 

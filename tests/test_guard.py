@@ -8,7 +8,8 @@ import tools
 from support import Asked, Bench, Clock, settings
 from tools.base.call import MAX_QUESTION, Call
 from tools.base.failures import Refused
-from tools.base.row import BASIC, NodeArgs, Tool
+from tools.base.row import BASIC, ELEVATED, Guest, NodeArgs, Tool
+from tools.mcp import run
 from tools.mcp.run import Nobody
 from tools.policy.endpoints import changes
 from tools.policy.guard import Guard, Guests
@@ -268,6 +269,27 @@ def test_within_bounds_is_done(chosen, tool, arguments):
     assert not answer.failed, answer.text
 
 
+def test_tags_are_the_same_in_capitals():
+    for protected, tags in (("tag:infra", "prod;Infra"), ("tag:Infra", "infra")):
+        refusal = judged({"protected_guests": (protected,)}, "POST", "/nodes/pve1/qemu/101/config", {"cores": 1},
+                         {101: {"vmid": 101, "tags": tags}})
+        assert refusal.headline == "Guest 101 is protected"
+
+
+def test_a_guest_that_is_nowhere_is_on_no_node_that_is_allowed():
+    chosen, pool = {"allowed_nodes": ("pve1",)}, {"vms": "999"}
+    assert judged(chosen, "PUT", "/pools", pool).headline == (
+        "Guest 999 (on an unknown node) is out of bounds")
+
+
+def test_a_guest_whose_disk_is_only_read_is_not_changed_unless_it_is_elsewhere_in_the_request():
+    chosen, path = {"protected_guests": ("101",)}, "/nodes/pve1/qemu/100/config"
+    read = {"scsi1": "local-lvm:0,import-from=local-lvm:vm-101-disk-0"}
+    assert judged(chosen, "POST", path, read) is None
+    for params in (dict(read, scsi2="local-lvm:vm-101-disk-1"), dict({"scsi2": "local-lvm:vm-101-disk-1"}, **read)):
+        assert judged(chosen, "POST", path, params).headline == "Guest 101 is protected"
+
+
 def test_the_lookup_of_tags_costs_one_request_a_call():
     bench = Bench(allowed_guests=("tag:desktop",))
     bench.run("proxmox_get_vm_config", vmid=102)
@@ -314,10 +336,22 @@ def test_a_percent_encoded_path_is_read_as_pveproxy_reads_it():
     call = a_call(allowed_guests=("100",), allowed_nodes=("pve1",))
     for path in ("/nodes/pve1/qemu/%31%30%31/config", "/nodes/pve%32/qemu/100/config", "/%6eodes/pve2/status",
                  "/nodes/pve1/%71emu/101/config"):
-        with pytest.raises(Refused, match="PROXMOX_ALLOWED"):
+        with pytest.raises(Refused, match="PROXMOX_ALLOWED") as refusal:
             call.permit("GET", path, {})
+        assert refusal.value.headline in ("Guest 101 is out of bounds", "Node pve2 is out of bounds")
+    call.permit("GET", "/nodes/pve1/qemu/%31%30%30/config", {})
     with pytest.raises(Refused, match="PROXMOX_READ_ONLY"):
         a_call(read_only=True).permit("GET", "/nodes/pve1/qemu/100/%76ncwebsocket", {})
+
+
+def test_what_a_dry_run_would_not_be_let_do_is_refused(monkeypatch):
+    def handler(call):
+        call.send()
+        call.send(None, "POST /nodes/pve3/qemu/107/status/stop")
+    monkeypatch.setattr(run, "find", lambda entry: Tool("POST /nodes/pve1/qemu/{vmid}/status/start", ELEVATED, Guest,
+                                                        handler))
+    bench = Bench(dry_run=True, protected_guests=("107",))
+    assert refused(bench.run("proxmox_start_vm", vmid=100, node="pve1"), "Guest 107 is protected")
 
 
 def test_read_only_stops_the_request_too():

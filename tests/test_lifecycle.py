@@ -2,10 +2,10 @@
 import pytest
 
 from support import Asked, Bench, answering
-from tools.base.failures import TaskFailure, explained
+from tools.base.failures import Declined, TaskFailure, explained
 from tools.lifecycle import EXPLAINED
 from tools.mcp.run import Nobody
-from tools.pve.client import Cancelled
+from tools.pve.client import Cancelled, PveError
 from tools.pve.task import Outcome
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -167,8 +167,21 @@ def test_starting_a_paused_vm_says_how_it_goes_on():
 def test_deleting_an_ha_guest_needs_purge():
     bench = Bench()
     guest_of(bench, 104).running = False
-    answer = bench.run("proxmox_delete_vm", vmid=104)
-    assert answer.failed and "managed by HA" in answer.text and "purge=true" in answer.text and writes(bench) == []
+    for arguments in ({}, {"purge": False}):
+        answer = bench.run("proxmox_delete_vm", vmid=104, **arguments)
+        assert answer.failed and "managed by HA" in answer.text and "purge=true" in answer.text and writes(bench) == []
+
+
+def test_a_guest_is_looked_at_anew_after_the_question():
+    class Slow:
+        def ask(self, call, describe):
+            before = describe()[1]
+            guest_of(bench, 100).running = False
+            seen.append((before, describe()[1]))
+            raise Declined("The user said no.")
+    seen, bench = [], Bench(consent=Slow())
+    bench.run("proxmox_stop_vm", vmid=100)
+    assert seen == [({"name": "web01", "status": "running"}, {"name": "web01", "status": "stopped"})]
 
 
 @pytest.mark.parametrize("tool, arguments, question", [
@@ -252,6 +265,19 @@ def test_a_reboot_that_found_it_stopped_is_a_failure():
     assert answer.failed and "not running" in answer.text and "proxmox_start_vm starts it" in answer.text
 
 
+def test_a_reboot_that_was_refused_is_no_success_because_it_runs_again():
+    bench = Bench()
+    request = bench.host.client.request
+
+    def refuse(verb, path, *arguments, **more):
+        if verb == "POST":
+            raise PveError("Proxmox refused it: VM 100 not running", status=500)
+        return request(verb, path, *arguments, **more)
+    bench.host.client.request = refuse
+    answer = bench.run("proxmox_reboot_vm", vmid=100)
+    assert guest_of(bench, 100).running and answer.failed and "not running" in answer.text
+
+
 def test_a_template_cannot_start():
     answer = Bench().run("proxmox_start_vm", vmid=9000)
     assert answer.failed and "only there to be cloned: proxmox_clone_vm" in answer.text
@@ -295,6 +321,16 @@ def test_a_guest_that_ha_was_asked_to_take_elsewhere_is_not_settled(tool, runnin
     bench.cluster.world.ha["resources"]["vm:104"]["state"] = asked
     bench.run(tool, vmid=104, wait=0)
     assert [line.rpartition("/")[2] for line in writes(bench)] == [tool.split("_")[1]]
+
+
+@pytest.mark.parametrize("tool, status, asked", [
+    ("proxmox_start_vm", "running", "started"), ("proxmox_start_vm", "running", "enabled"),
+    ("proxmox_stop_vm", "stopped", "stopped"), ("proxmox_stop_vm", "stopped", "disabled")])
+def test_both_names_of_what_ha_was_asked_for_are_known(tool, status, asked):
+    bench = Bench()
+    answering(bench, "/nodes/pve1/qemu/104/status/current",
+              {"vmid": 104, "status": status, "ha": {"managed": 1, "state": asked}})
+    assert "already; nothing was done" in bench.run(tool, vmid=104, node="pve1").text and writes(bench) == []
 
 
 def test_ha_that_takes_longer_than_the_wait_is_told_as_not_yet():
@@ -365,6 +401,7 @@ def test_a_lost_answer_is_not_repeated_and_told_as_unknown():
     bench.cluster.send = lost
     answer = bench.run("proxmox_start_vm", vmid=107)
     assert answer.failed and "proxmox_list_tasks" in answer.text and len(writes(bench)) == 1, answer.text
+    assert answer.text.count("is not known") == 1                       # said once
 
 
 def test_a_node_that_goes_away_while_we_wait_is_unknown_and_no_failure():

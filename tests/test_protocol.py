@@ -483,7 +483,7 @@ def test_too_many_at_once(app, gate, monkeypatch):
     for id in ("a", "b"):
         talk.request("tools/call", {"name": "gate"}, id=id)
     assert error(talk.call("tools/call", {"name": "echo"})) == -32603
-    talk.call("ping")
+    assert talk.call("ping")["result"] == {}
     gate.open.set()
     assert {talk.read()["id"], talk.read()["id"]} == {"a", "b"}
     assert talk.quiet() and "result" in talk.call("tools/call", {"name": "echo"})
@@ -708,6 +708,14 @@ def test_a_legacy_client_is_asked_while_the_call_waits(version):
     assert talk.quiet()
 
 
+@pytest.mark.parametrize("answer", [{"result": "yes"}, {"result": [1]}, {"result": None}, {"error": {"code": 1}}])
+def test_an_answer_that_is_no_object_is_none(answer):
+    talk = Talk(TableApp({"ask": (tool("ask"), asks_name)}), capabilities={"elicitation": {}})
+    talk.request("tools/call", {"name": "ask"})
+    talk.send(dict({"jsonrpc": "2.0", "id": talk.read()["id"]}, **answer))
+    assert talk.read()["result"]["content"][0]["text"] == "{'a': None}"
+
+
 def test_questions_are_told_apart():
     talk = fixtures("2025-11-25", {"elicitation": {}})
     calls = [talk.request("tools/call", {"name": "test_elicitation",
@@ -898,14 +906,14 @@ def test_after_a_change_there_is_time_for_its_answer(gate):
         request.writing = True
         gate(request, arguments)
         request.writing = False
-        threading.Event().wait(0.02)                            # what is left to do before the answer
+        threading.Event().wait(0.1)                             # what is left to do before the answer
         return said("changed")
     talk = Talk(TableApp({"change": (tool("change"), change)}))
     call = talk.request("tools/call", {"name": "change"})
     assert gate.begun.wait(PATIENCE)
     threading.Timer(0.4, gate.open.set).start()                 # longer than the grace alone
     talk.server.finish(grace=0.3, changes=PATIENCE)
-    assert talk.read()["id"] == call
+    assert not talk.server._busy and talk.read()["id"] == call
 
 
 def test_the_longest_line_that_is_served():

@@ -13,6 +13,7 @@ import tools
 from cases import OF
 from support import Bench, big, settings
 from tools.base import call as calls
+from tools.base.answers import Result
 from tools.base.failures import Failure, Refused
 from tools.base.row import DESTRUCTIVE
 from tools.base.schema import ArgumentProblems, fields, parse
@@ -413,6 +414,15 @@ def test_an_answer_has_a_cap(name):
     """Whatever Proxmox sends, an answer stays below its cap, and says that it was cut."""
     answer = hostile(name, lambda key, value: value + "A" * 30000 if key in GUEST_WORDS else value)
     assert len(json.dumps([answer.text, answer.data], separators=(",", ":"))) <= text.CAP * 1.02
+
+
+@pytest.mark.parametrize("weight, cut", [(1000, False), (text.CAP - 1000, True), (text.CAP * 3, True)])
+def test_data_that_leaves_no_room_for_the_text_is_cut(weight, cut):
+    answer = Bench().host._answered(Result("headline\n" + "x" * 5000, {"rows": ["y" * 97] * (weight // 100)}))
+    assert ("The data was too large and was cut; ask for less." in answer.text) == cut
+    assert answer.text.startswith("\u2705 headline") and len(answer.text) > 5000
+    assert answer.data.get("truncated", False) is cut
+    assert text.weight(answer.text) + text.weight(answer.data) <= text.CAP
 
 
 #: What a tool that must be told a node or a storage is asked of the big cluster.
