@@ -7,11 +7,11 @@ import pytest
 
 from engine import PATIENCE, Talk
 from support import Bench
-from tools.mcp import consent as confirm
 from tools.mcp.app import App
-from tools.mcp.consent import LIFETIME, Consent, Signer
+from tools.mcp.consent import Consent
 from tools.mcp.engine import LATEST_LEGACY
-from tools.mcp.run import NoConsent
+from tools.mcp.run import UNASKED, NoConsent
+from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
@@ -22,9 +22,8 @@ BAD_STATE = {"code": -32602, "message": "Invalid or expired requestState"}
 class Desk:
     """A server on a demo cluster, a client in front of it: `talk`, `bench`, and what was changed in Proxmox."""
 
-    def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, **more):
-        self.signer = signer or Signer()
-        self.bench = Bench(confirm=mode, consent=Consent(mode, self.signer), **more)
+    def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
+        self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), **more)
         self.modern = version is None
         app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
         self.talk = Talk(app, version, capabilities)
@@ -106,6 +105,7 @@ def test_modes(mode, version, capabilities, kind):
         text = said(answer["result"]) if "result" in answer else answer["error"]["message"]
         if expected == "does":
             assert not answer["result"]["isError"] and "deleted" in text
+            assert text.endswith(UNASKED) == (mode == "auto")
         elif expected == "token":
             assert text.startswith("\u2753 Not done yet.") and not answer["result"]["isError"]
         elif version is None:
@@ -113,7 +113,7 @@ def test_modes(mode, version, capabilities, kind):
             assert answer["error"]["data"] == {"requiredCapabilities": {"elicitation": {}}}
         else:
             assert answer["result"]["isError"] and text.startswith("\U0001f6ab Permission Denied: ")
-        assert ("PROXMOX_CONFIRM=always" in text and "PROXMOX_CONFIRM=token" in text) == (expected == "refuses")
+        assert ("PROXMOX_CONFIRM=always" in text and "PROXMOX_CONFIRM=terminal" in text) == (expected == "refuses")
     assert desk.changes() == ([DONE] if expected == "does" else [])
 
 
@@ -424,17 +424,44 @@ def test_two_steps(two_steps):
     plan = said(two_steps.call()["result"])
     for word in ("107", "lab", "pve3", "vm-107-disk-0", "8G", "proxmox_delete_vm", "confirm_token", "5 minutes"):
         assert word in plan
+    assert len(plan.rpartition("\n")[2]) == 8
     result = two_steps.call(**with_token(token_of(two_steps)))["result"]
     assert not result["isError"] and "deleted" in said(result) and two_steps.changes() == [DONE]
 
 
-@pytest.mark.parametrize("how", TAMPERED)
-def test_a_tampered_token(how):
+WRONG = [lambda token: token + "x", lambda token: token[:-1], lambda token: token.upper(), lambda token: "",
+         lambda token: " " + token, lambda token: token[:-1] + "\u00e9", lambda token: token[:-1] + "\ud800",
+         lambda token: "a" * 1000000, lambda token: Tokens().seal({}), lambda token: Signer().seal({})]
+
+
+@pytest.mark.parametrize("how", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_token(how):
     desk = Desk("token", None)
-    token = TAMPERED[how](token_of(desk))
+    token = how(token_of(desk))
     before = desk.requests()
     result = desk.call(**with_token(token))["result"]
     assert result["isError"] and "not valid" in said(result) and desk.requests() == before
+
+
+def test_whoever_guesses_has_five_tries_a_minute():
+    now = [0.0]
+    desk = Desk("token", tokens=Tokens(lambda: now[0]))
+    token = token_of(desk)
+    before = desk.requests()
+    for _ in range(5):
+        assert "not valid" in said(desk.call(**with_token("aaaaaaaa"))["result"])
+        now[0] += 10
+    for _ in range(3):                                                  # the right one neither
+        assert "next 10 seconds" in said(desk.call(**with_token(token))["result"])
+    assert desk.requests() == before
+    now[0] += 10
+    assert not desk.call(**with_token(token))["result"]["isError"] and desk.changes() == [DONE]
+
+
+def test_no_more_than_a_hundred_tokens_are_kept():
+    tokens = Tokens()
+    made = [tokens.seal({"number": number}) for number in range(150)]
+    assert [tokens.open(token)["number"] for token in made if tokens.open(token)] == list(range(50, 150))
 
 
 @pytest.mark.parametrize("params", [with_token("?", purge=True), dict(with_token("?"), name="proxmox_delete_lxc"),
@@ -455,7 +482,7 @@ def test_a_token_that_is_no_text(token):
 
 def test_a_token_is_good_once_and_for_five_minutes():
     now = [0.0]
-    desk = Desk("token", signer=Signer(lambda: now[0]))
+    desk = Desk("token", tokens=Tokens(lambda: now[0]))
     token = token_of(desk)
     now[0] = LIFETIME + 1
     assert "older than 5 minutes" in said(desk.call(**with_token(token))["result"])
@@ -478,11 +505,11 @@ def test_a_token_for_a_target_that_changed():
 def test_of_two_tokens_at_once_one_counts():
     gate = threading.Barrier(2)
 
-    class Both(Signer):
+    class Both(Tokens):
         def use(self, payload):
             gate.wait(PATIENCE)
-            return Signer.use(self, payload)
-    desk = Desk("token", None, signer=Both())
+            return Tokens.use(self, payload)
+    desk = Desk("token", None, tokens=Both())
     token = token_of(desk)
     for _ in range(2):
         desk.talk.modern("tools/call", dict(DELETE, **with_token(token)))
@@ -520,8 +547,8 @@ def test_seals():
 
 
 def test_what_a_seal_compares_does_not_depend_on_the_order_of_keys():
-    assert confirm.digest({"b": 1, "a": [1, 2]}) == confirm.digest({"a": [1, 2], "b": 1})
-    assert confirm.digest({"a": [1, 2]}) != confirm.digest({"a": [2, 1]})
+    assert digest({"b": 1, "a": [1, 2]}) == digest({"a": [1, 2], "b": 1})
+    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
 
 
 def test_the_token_never_reaches_proxmox_or_the_log():

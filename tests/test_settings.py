@@ -44,6 +44,11 @@ def test_hosts(value, hosts):
     assert read(HOST=value).host == hosts
 
 
+def test_a_terminal_that_asks_needs_a_directory():
+    assert "PROXMOX_CONFIRM=terminal needs PROXMOX_STATE_DIR" in problems(CONFIRM="terminal")
+    assert read(CONFIRM="Terminal", STATE_DIR="/var/lib/x").confirm == "terminal"
+
+
 def test_a_port_goes_to_hosts_without_one():
     assert read(HOST="a,b:1", PORT="443").host == [("a", 443), ("b", 1)]
 

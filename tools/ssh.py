@@ -73,6 +73,7 @@ def execute(call):
 def _noted(call, command, remote):
     """The Ended of a command, noted in the audit log before and after; Failure when it is not known to have ended."""
     audit = call.host.audit
+    call.refuse_frozen()
     entry = audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": call.args.command})
     outcome = "unknown"
     try:

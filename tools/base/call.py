@@ -10,6 +10,7 @@ from tools.base.answers import result
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.row import NOT_PARAMETERS, title
 from tools.base.schema import fields, secrets
+from tools.policy import freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
@@ -36,6 +37,7 @@ class Call:
     planned   (verb, path, params) of the changes that a dry run did not send
     outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
     hidden    how many rows the guardrails took out of what was read
+    unasked   whether the user would have been asked, but for a client that cannot ask
     """
 
     def __init__(self, host, name, tool, args, request, consent=None):
@@ -44,7 +46,7 @@ class Call:
         self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
         if self.kind is None and getattr(args, "type", None) in NAMES:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
-        self.planned, self.outcomes, self.hidden = [], [], 0
+        self.planned, self.outcomes, self.hidden, self.unasked = [], [], 0, False
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self._noted = None                              # the audit log's entry of the last change
@@ -187,6 +189,12 @@ class Call:
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
 
+    def refuse_frozen(self):
+        """Refused while changes are frozen; for what is not sent by `send`, too."""
+        refusal = freeze.refusal(self.host.settings.state_dir, "%s changes something" % self.name)
+        if refusal is not None:
+            raise Refused(refusal.reason, refusal.headline)
+
     def _judged(self, reach):
         """The guard's Refusal of a Reach, or None; it is given the guests' rows where it needs them."""
         rows = self._rows_by_id() if self.host.guard.wants_rows(reach) else {}
@@ -280,9 +288,10 @@ class Call:
 
         describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
         (dict) is what must still be true when the answer comes. strict: for what is mostly harmless; asked only where
-        PROXMOX_CONFIRM is always or token.
+        PROXMOX_CONFIRM is always, terminal or token. Nobody is asked for what is frozen.
         """
-        if strict and self.host.settings.confirm not in ("always", "token"):
+        self.refuse_frozen()
+        if strict and self.host.settings.confirm not in ("always", "terminal", "token"):
             return {}
         if self.host.settings.dry_run:
             return describe()[1]

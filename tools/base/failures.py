@@ -20,6 +20,13 @@ class Declined(Failure):
     """The user was asked and did not say yes."""
 
 
+class Changed(Failure):
+    """The target is not any more what the user agreed to; since: when that was, "the user was asked"."""
+
+    def __init__(self, since):
+        super().__init__("The target has changed since %s. Look at it and call again." % since)
+
+
 class EarlyResult(Exception):
     """Ends a handler early with another Result (a question to the model, say): .result."""
 

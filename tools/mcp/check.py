@@ -8,7 +8,7 @@ import re
 import textwrap
 
 from tools import surface
-from tools.policy import endpoints
+from tools.policy import endpoints, freeze
 from tools.policy.selection import MISSION, Selection
 from tools.policy.settings import VARIABLES, Settings
 from tools.pve import text
@@ -143,6 +143,9 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
     else:
         walk.step("token", None, "not tested: %s, so the token was not sent." % (
             "no certificate was accepted" if looked else "no host can be reached"))
+    frozen = freeze.since(settings.state_dir) if settings.state_dir else None
+    if frozen:
+        walk.step("freeze", None, "Changes are frozen %s" % frozen)
     if settings.audit_log:
         from tools.policy.audit import Audit
         problem = Audit(settings.audit_log).problem()

@@ -1,4 +1,4 @@
-"""The command line: tools, call, check, audit, config, pack. The server's start never pays for what this imports."""
+"""The command line, a function each command. The server's start never pays for what this imports."""
 import argparse
 import json
 import os
@@ -187,6 +187,71 @@ def audit(options):
     return 0 if report.ok else 1
 
 
+# -- approve, freeze, thaw
+
+def _state_dir(what):
+    """PROXMOX_STATE_DIR; None after it was told that it is missing. The other settings are of no concern here."""
+    found = os.path.expanduser(os.environ.get("PROXMOX_STATE_DIR", "").strip())
+    if not found:
+        sys.stderr.write("%s needs PROXMOX_STATE_DIR, the same as the servers have.\n" % what)
+    return found or None
+
+
+def _add_approve(parser):
+    parser.add_argument("--watch", action="store_true", help="stay, and ring the bell for each new question")
+
+
+def approve(options):
+    """`approve`: show the questions of PROXMOX_CONFIRM=terminal and take the answers."""
+    directory = _state_dir("approve")
+    if directory is None:
+        return 2
+    from tools.mcp.approval import approve as ask
+    return ask(directory, options.watch)
+
+
+def _add_freeze(parser):
+    parser.add_argument("reason", nargs="*", metavar="REASON", help="why; what is refused says it")
+
+
+def freeze(options):
+    """`freeze`: from now on no server of this PROXMOX_STATE_DIR changes anything."""
+    directory = _state_dir("freeze")
+    if directory is None:
+        return 2
+    from tools.policy import freeze as ice
+    from tools.pve.text import line
+    try:
+        new = ice.freeze(directory, line(" ".join(options.reason), 500))
+    except OSError as error:
+        sys.stderr.write("Nothing is frozen: %s\n" % error)
+        return 1
+    say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
+    return 0
+
+
+def thaw(options):
+    """`thaw`: allow changes again. It wants a terminal, as `approve` does: a model is told of it by each refusal."""
+    directory = _state_dir("thaw")
+    if directory is None:
+        return 2
+    if not sys.stdin.isatty():
+        sys.stderr.write("thaw is for you, so it needs a terminal; nothing was thawed.\n")
+        return 2
+    from tools.policy import freeze as ice
+    was = ice.since(directory)
+    try:
+        ice.thaw(directory)
+    except FileNotFoundError:
+        say("Changes were not frozen.")
+        return 0
+    except OSError as error:
+        sys.stderr.write("Changes are still frozen: %s\n" % error)
+        return 1
+    say("Changes are allowed again. They were frozen %s" % was)
+    return 0
+
+
 # -- pack, config
 
 def _add_pack(parser):
@@ -233,6 +298,10 @@ COMMANDS = {
     "tools": (list_tools, "list every tool with its tier and endpoint", _add_tools),
     "call": (call, "run one tool and print its answer", _add_call),
     "check": (check, "test the connection to Proxmox step by step and show what the token may do", _add_check),
+    "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks", _add_approve),
+    "freeze": (freeze, "refuse every change from now on, in every running server of this PROXMOX_STATE_DIR",
+               _add_freeze),
+    "thaw": (thaw, "allow changes again", lambda parser: None),
     "audit": (audit, "check that no line of an audit log is missing or was changed", _add_audit),
     "pack": (pack, "write the program into one .pyz file (with the demo cluster only if --demo is given)", _add_pack),
     "config": (config, "print the configuration for an MCP client", _add_config),

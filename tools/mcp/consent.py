@@ -1,72 +1,27 @@
-"""Asking the user before something is lost: elicitation in both eras, or a signed token that a second call carries.
+"""Asking the user before something is lost: elicitation in both eras, a terminal, or a token for a second call.
 
-Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between question and answer
-(requestState, confirm_token) is signed with a key of this process, bound to tool, arguments and what was found,
-expires, and is good for one answer (MCP 2026-07-28 basic/patterns/mrtr). It holds digests only, no text, no secret.
+Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between question and answer is
+bound to tool, arguments and what was found, expires, and is good for one answer: a requestState is signed with a key of
+this process (MCP 2026-07-28 basic/patterns/mrtr) and holds digests only, no text, no secret; a confirm_token is a short
+word, and this process keeps what it stands for. How a terminal asks is in tools.mcp.approval.
 """
-import base64
-import hashlib
-import hmac
-import json
-import os
-import threading
-import time
-
 from tools.base.answers import Result
-from tools.base.failures import Declined, EarlyResult, Failure, Refused
+from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
+from tools.mcp.approval import Approvals
 from tools.mcp.engine import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
+from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
+from tools.pve.text import plural
 
-LIFETIME = 300          # seconds that a question or a token is good for
 TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
-
-
-class Signer:
-    """Seals small dicts for the client to hold. The key never leaves the process; a restart makes every seal void."""
-
-    def __init__(self, clock=time.monotonic):
-        self._key, self._clock, self._lock = os.urandom(32), clock, threading.Lock()
-        self._used = {}                                 # nonce -> when it expires
-
-    def seal(self, payload):
-        """Text that `open` gives the dict `payload` back for, for LIFETIME seconds."""
-        payload = dict(payload, exp=self._clock() + LIFETIME, nonce=os.urandom(12).hex())
-        body = base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode("ascii")).decode("ascii").rstrip("=")
-        return "v1.%s.%s" % (body, self._mac(body))
-
-    def _mac(self, body):
-        return hmac.new(self._key, body.encode("ascii"), hashlib.sha256).hexdigest()
-
-    def open(self, sealed):
-        """The dict of a seal; None when it was not made here, was changed, has expired or was used."""
-        parts = sealed.split(".") if isinstance(sealed, str) and sealed.isascii() else []
-        if len(parts) != 3 or parts[0] != "v1" or not hmac.compare_digest(parts[2], self._mac(parts[1])):
-            return None
-        payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        with self._lock:
-            return payload if self._clock() <= payload["exp"] and payload["nonce"] not in self._used else None
-
-    def use(self, payload):
-        """Mark a seal as used; False when it was already (of two at the same time one gets True) or has expired."""
-        with self._lock:
-            now = self._clock()
-            self._used = {nonce: end for nonce, end in self._used.items() if end >= now}
-            if payload["nonce"] in self._used or now > payload["exp"]:
-                return False
-            self._used[payload["nonce"]] = payload["exp"]
-            return True
-
-
-def digest(value):
-    """SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("ascii")).hexdigest()
 
 
 class Consent:
     """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
 
-    def __init__(self, mode, signer=None):
-        self.mode, self.signer = mode, signer or Signer()
+    def __init__(self, mode, signer=None, tokens=None):
+        self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
+        self.approvals = Approvals()
 
     def of(self, request, changes=True):
         """What asks for one tools/call, before anything of it is sent. changes: whether its tool takes a confirm_token.
@@ -75,24 +30,21 @@ class Consent:
         """
         arguments = request.params.get("arguments") or {}
         token = arguments.get(TOKEN) if changes and self.mode == "token" else None
-        held = request.state if token is None else token
-        sealed = None if held is None else self._opened(held, request)
+        if token is not None and self.tokens.blocked():
+            raise Failure("Too many wrong confirm_tokens: none is accepted for the next %s."
+                          % plural(self.tokens.blocked(), "second"))
+        held, keeper = (request.state, self.signer) if token is None else (token, self.tokens)
+        sealed = None if held is None else keeper.open(held)
+        if sealed is not None and any(sealed[key] != value for key, value in bound(request).items()):
+            sealed = None
         if sealed is None and token is not None:
+            self.tokens.wrong()
             raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
                           "arguments, was already used, or is older than %d minutes. Call without it for a new one."
                           % (LIFETIME // 60))
         if sealed is None and held is not None:
             raise _bad_state()
         return _Asking(self, request, sealed)
-
-    def sealed(self, request, found):
-        """A seal (text) on what was found, good for this very tools/call."""
-        return self.signer.seal(dict(_bound(request), found=digest(found)))
-
-    def _opened(self, sealed, request):
-        """The payload of a seal that is good for this very tools/call, or None."""
-        payload = self.signer.open(sealed)
-        return payload if payload and all(payload[key] == value for key, value in _bound(request).items()) else None
 
 
 class _Asking:
@@ -106,10 +58,13 @@ class _Asking:
         mode = self.consent.mode
         if mode == "token":
             return self._token(call, describe)
+        if mode == "terminal":
+            return self.consent.approvals.ask(call, describe, tuple(bound(self.request).values()))
         if mode != "off" and self.request.supports("elicitation"):
             return (self._modern if self.request.modern else self._legacy)(call, describe)
         if mode == "always":
             raise _cannot_ask(call)
+        call.unasked = mode == "auto"
         return describe()[1]
 
     def _legacy(self, call, describe):
@@ -118,7 +73,7 @@ class _Asking:
         _settle(call, self.request.ask(_form(call, question))["confirm"])
         call.forget()
         if digest(describe()[1]) != digest(found):
-            raise _changed("the user was asked")
+            raise Changed("the user was asked")
         return found
 
     def _modern(self, call, describe):
@@ -127,9 +82,9 @@ class _Asking:
         question, found = describe()
         if sealed is None:
             request.responses = {}                              # an answer to no question of ours
-            request.ask(_form(call, question), self.consent.sealed(request, found))
+            request.ask(_form(call, question), self.consent.signer.seal(dict(bound(request), found=digest(found))))
         if sealed["found"] != digest(found):
-            raise _changed("the user was asked")
+            raise Changed("the user was asked")
         answer = request.ask(_form(call, question), request.state)["confirm"]
         if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
             raise _bad_state()
@@ -141,21 +96,21 @@ class _Asking:
         sealed = self.sealed
         if sealed is None:
             question, found = describe()
-            token = self.consent.sealed(self.request, found)
+            token = self.consent.tokens.seal(dict(bound(self.request), found=digest(found)))
             plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (valid once, for %d "
                     "minutes):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
             raise EarlyResult(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question},
                                      "\u2753"))
         found = describe()[1]
         if sealed["found"] != digest(found):
-            raise _changed("the confirm_token was given")
-        if not self.consent.signer.use(sealed):
+            raise Changed("the confirm_token was given")
+        if not self.consent.tokens.use(sealed):
             raise Failure("The confirm_token was already used. Call without it to get a new one.")
         return found
 
 
-def _bound(request):
-    """What ties a seal to a tools/call: the tool and its arguments, as the client wrote them."""
+def bound(request):
+    """What ties a question to a tools/call: the tool and its arguments, as the client wrote them."""
     arguments = request.params.get("arguments") or {}
     return {"tool": request.params["name"], "args": digest({key: arguments[key] for key in arguments if key != TOKEN})}
 
@@ -184,12 +139,8 @@ def _settle(call, answer):
         return
     why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
     raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
-                   "PROXMOX_CONFIRM=token." % (why or "There was no answer from the user."),
+                   "PROXMOX_CONFIRM=token or terminal." % (why or "There was no answer from the user."),
                    "%s was not confirmed" % title(call.name))
-
-
-def _changed(since):
-    return Failure("The target has changed since %s. Look at it and call again." % since)
 
 
 def _bad_state():
@@ -199,7 +150,8 @@ def _bad_state():
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
     text = ("PROXMOX_CONFIRM=always requires the user's consent to this, and this client cannot ask for it (it "
-            "declares no form elicitation). The operator can set PROXMOX_CONFIRM=token or auto.")
+            "declares no form elicitation). The operator can set PROXMOX_CONFIRM=terminal, token "
+            "or auto.")
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal

@@ -22,6 +22,10 @@ from tools.pve.scrub import hide_here, scrub
 #: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
 UNREADABLE = "Proxmox sent an answer that this tool cannot read, or this program has a bug"
 
+#: What is added to the answer where PROXMOX_CONFIRM=auto would have asked.
+UNASKED = ("Nobody was asked before this: the client cannot ask, and PROXMOX_CONFIRM=auto takes the elevated setting "
+           "as consent.")
+
 
 def demo_adapter(settings):
     """What makes the demo cluster, which takes the network's place, when the settings ask for it; else None."""
@@ -119,9 +123,9 @@ class Host:
             if unknown and getattr(args, "vmid", None) is not None:
                 call.locate()
             result = (tool.handler or without_handler)(call)
-            return self._plan(call) if call.planned else self._answered(result)
+            return self._plan(call) if call.planned else self._answered(result, call)
         except EarlyResult as early:
-            return self._answered(early.result)
+            return self._answered(early.result, call)
         except (Failure, PveError, Misfit) as error:
             if call is not None and call.planned and not isinstance(error, Refused):
                 return self._plan(call)
@@ -170,8 +174,10 @@ class Host:
         body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
         return Answer(text.fit(body, text.CAP // 4), failed=True)
 
-    def _answered(self, result):
+    def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
+        if call is not None and call.unasked:
+            result.text += "\n" + UNASKED
         body = text.visible(scrub("%s %s" % (result.mark, result.text)))
         data, weight = _harmless(result.data)
         room = text.CAP - weight

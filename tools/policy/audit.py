@@ -146,7 +146,7 @@ class Audit:
 
     @staticmethod
     def _who(tool, settings, request):
-        return {"tool": tool, "token": settings.token_id, "client": _client(request), "pid": os.getpid()}
+        return {"tool": tool, "token": settings.token_id, "client": client_name(request), "pid": os.getpid()}
 
     def _follow(self, entry, **what):
         self._try(dict(tool=entry.tool, node=entry.node, vmid=entry.vmid, intent=entry.seq, pid=os.getpid(), **what))
@@ -281,7 +281,7 @@ def _target(path, params, args):
                 isinstance(found, str) and re.fullmatch("[0-9]{1,9}", found)) else None)
 
 
-def _client(request):
+def client_name(request):
     """What the client calls itself: request.client, a text or the clientInfo of MCP; None when it is not known."""
     client = getattr(request, "client", None)
     if isinstance(client, dict):

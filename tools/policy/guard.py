@@ -6,7 +6,7 @@ data (what a request reaches, and the guests' rows where a list names tags or po
 import re
 from fnmatch import fnmatchcase
 
-from tools.policy import endpoints
+from tools.policy import endpoints, freeze
 from tools.policy.reach import CHANGED, READ, guests_of_row, is_sid, node_of_row
 from tools.policy.selection import Refusal
 from tools.policy.settings import guest_list
@@ -61,14 +61,17 @@ class Guard:
     def change(self, verb, path):
         """The Refusal of a request because it changes something and this server may not, or None."""
         settings = self.settings
-        if settings.read_only or not settings.allow_elevated:
-            if endpoints.changes(verb, path):
-                if settings.read_only:
-                    return Refusal("%s %s changes something, but this server is read-only" % (verb, path[:200]),
-                                   "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
-                return Refusal("%s %s changes something, but elevated tools are switched off" % (verb, path[:200]),
-                               "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
-        return None
+        if settings.allow_elevated and not settings.read_only and not settings.state_dir or (
+                not endpoints.changes(verb, path)):
+            return None
+        what = "%s %s changes something" % (verb, path[:200])
+        if settings.read_only:
+            return Refusal(what + ", but this server is read-only",
+                           "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
+        if not settings.allow_elevated:
+            return Refusal(what + ", but elevated tools are switched off",
+                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
+        return freeze.refusal(settings.state_dir, what)
 
     def command(self, command):
         """The Refusal of a command (str) that is to run in a guest, or None."""

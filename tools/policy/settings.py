@@ -215,9 +215,9 @@ class Settings:
         "without shell characters", _commands, ())
     confirm: str = _setting(
         "PROXMOX_CONFIRM", "before something is lost: auto (ask if the client can), always (refuse if it cannot), "
-        "token (a second call with a confirm_token), off (do not ask); always and token also before a command in a "
-        "guest",
-        _choice("auto", "always", "token", "off"), "auto")
+        "terminal (`proxmox-mcp approve` asks), token (a second call with a confirm_token), off (do not ask); always, "
+        "terminal and token also before a command in a guest",
+        _choice("auto", "always", "terminal", "token", "off"), "auto")
     task_wait: int = _setting(
         "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it is still running",
         _number(0, 3600), 30)
@@ -239,8 +239,8 @@ class Settings:
         "PROXMOX_RATE_LIMIT", "requests to Proxmox per minute / changes per minute; 0 = no limit", _rate,
         "600/60")
     state_dir: str = _setting(
-        "PROXMOX_STATE_DIR", "a directory that keeps pinned certificates and the API schema; without it they are "
-        "forgotten when the program ends", _path)
+        "PROXMOX_STATE_DIR", "a directory that keeps pinned certificates and the API schema (without it they are "
+        "forgotten when the program ends), and is needed for `approve` and `freeze`", _path)
     audit_log: str = _setting(
         "PROXMOX_AUDIT_LOG", "a file that records every attempt to change something", _path)
     log_level: str = _setting("PROXMOX_LOG_LEVEL", "what is logged on stderr: debug, info, warning or error",
@@ -302,6 +302,9 @@ def load(environ, warn=lambda message: None):
             continue
         if name not in values and meta["variable"] not in failed:
             problems.append("%s is not set: %s (example: %s)" % (meta["variable"], meta["text"], meta["example"]))
+    if values.get("confirm") == "terminal" and "state_dir" not in values:
+        problems.append("PROXMOX_CONFIRM=terminal needs PROXMOX_STATE_DIR: the questions wait there for `proxmox-mcp "
+                        "approve`")
     if problems:
         raise SettingsError(_explain(problems))
     settings = Settings(**values)

@@ -20,6 +20,7 @@ import ssl
 import threading
 import time
 
+from tools.pve import state
 from tools.pve.formats import label
 
 PINS_FILE = "tls-pins"          # in the state directory; lines "host:port AA:BB:..."
@@ -282,17 +283,8 @@ def _write_pins(state_dir, pins, log):
     if not state_dir:
         return
     path = os.path.join(state_dir, PINS_FILE)
-    new = "%s.%d" % (path, os.getpid())
     try:
-        os.makedirs(state_dir, mode=0o700, exist_ok=True)
-        try:
-            os.unlink(new)
-        except FileNotFoundError:
-            pass
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("".join("%s %s\n" % item for item in sorted(pins.items())))
-        os.replace(new, path)
+        state.write(path, "".join("%s %s\n" % item for item in sorted(pins.items())))
     except OSError as error:
         log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this process only"
             % (path, error.strerror))

@@ -1,0 +1,536 @@
+"""PROXMOX_CONFIRM=terminal and `proxmox-mcp approve`, each with its own eyes on the other; freeze and thaw."""
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from engine import PATIENCE
+from support import Bench
+from test_cli import PROGRAM, run
+from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
+from tools.mcp import approval
+from tools.mcp.consent import Consent
+from tools.mcp.engine import LATEST_LEGACY
+from tools.mcp.seals import LIFETIME
+from tools.policy import freeze
+from tools.pve import state
+from tools.pve.client import Cancelled
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROXMOX_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def home(tmp_path):
+    return str(tmp_path / "state")
+
+
+class Room(Desk):
+    """A server that asks in the terminal; `during` is done after so many seconds of waiting for the answer."""
+
+    def __init__(self, home, version=LATEST_LEGACY, capabilities=None, **more):
+        super().__init__("terminal", version, capabilities or {}, state_dir=home, **more)
+        self.home, self.during, self.waited = home, None, 0
+        self.bench.host.sleep = self._sleep
+
+    def _sleep(self, cancelled, seconds):
+        self.bench.clock.sleep(cancelled, seconds)
+        self.waited += seconds
+        if self.during is not None and self.waited > 5:
+            during, self.during = self.during, None
+            during()
+
+    def result(self, **params):
+        """The result of a call."""
+        return self.call(**params)["result"]
+
+    def pending(self, **params):
+        """Call, nobody answers."""
+        result = self.result(**params)
+        assert not result["isError"] and said(result).startswith("\u23f3 Not done yet"), result
+        assert result.get("structuredContent", {}).get("status", "approval-pending") == "approval-pending"
+        return result
+
+    def question(self):
+        """The one question that waits (Shown)."""
+        [shown] = approval.waiting(self.home)
+        return shown
+
+    def files(self):
+        return sorted(os.listdir(os.path.join(self.home, "approvals")))
+
+
+@pytest.fixture(params=["legacy", "legacy that asks", "2024-11-05", "modern", "modern that asks"])
+def room(request, home):
+    version, _, asks = request.param.partition(" ")
+    return Room(home, {"legacy": LATEST_LEGACY, "modern": None}.get(version, version), ELICITATION if asks else {})
+
+
+# ------------------------------------------------------------------------------------------------------ the call's side
+
+def test_yes_while_it_waits(room):
+    room.during = lambda: room.question().answer(True)
+    result = room.result()
+    assert not result["isError"] and "deleted" in said(result) and room.changes() == [DONE] and 5 < room.waited < 10
+    assert room.files() == []
+
+
+def test_yes_for_the_call_that_comes_again(room):
+    result = room.pending()
+    assert room.waited == approval.PATIENCE and room.changes() == []
+    assert "`proxmox-mcp approve`" in said(result) and "same arguments" in said(result) and room.home in said(result)
+    room.pending()
+    assert room.question().answer(True) == "Approved."              # the same question, not a second one
+    room.waited = 0
+    assert not room.result()["isError"] and room.changes() == [DONE] and room.waited < 4 and room.files() == []
+
+
+def test_no(room):
+    room.during = lambda: room.question().answer(False)
+    result = room.result()
+    assert result["isError"] and "The user declined." in said(result) and "Nothing was sent." in said(result)
+    room.pending()
+    room.question().answer(False)
+    assert "The user declined." in said(room.result())
+    room.pending()                                                  # asked anew
+    assert room.changes() == []
+
+
+def test_late(home):
+    room = Room(home)
+    room.pending()
+    shown = room.question()
+    room.bench.clock.sleep(threading.Event(), LIFETIME - 60)
+    room.waited, room.during = 0, lambda: room.bench.clock.sleep(threading.Event(), 60)
+    assert "Nobody answered within 5 minutes" in said(room.result()) and room.files() == []
+    assert shown.answer(True).startswith("Too late")
+    room.pending()
+    shown = room.question()
+    shown.answer(True)
+    room.bench.clock.sleep(threading.Event(), LIFETIME)             # the yes is too old for the next call
+    room.pending()
+    assert room.question().asked["id"] != shown.asked["id"] and room.changes() == []
+
+
+def test_what_waits_too_long_is_not_shown(home):
+    room = Room(home)
+    room.pending()
+    shown = room.question()
+    shown.since -= LIFETIME + 1
+    assert shown.answer(True).startswith("Too late")
+    path = shown.path + approval.QUESTION
+    state.write(path, json.dumps(dict(shown.asked, asked=shown.since)))
+    assert approval.waiting(home) == [] and not os.path.exists(path)
+
+
+def test_a_yes_is_for_one_use(home):
+    room = Room(home)
+    room.pending()
+    shown = room.question()
+    shown.answer(True)
+    answer = state.read(shown.path + approval.ANSWER)
+    assert not room.result()["isError"]
+    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+    state.write(shown.path + approval.ANSWER, answer.decode())      # put back
+    state.write(shown.path + approval.QUESTION, shown.content.decode())
+    room.bench.cluster.requests.clear()
+    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+    assert room.changes() == []
+
+
+def test_two_answers_to_one_question(home):
+    room = Room(home)
+    room.pending()
+    shown, other = room.question(), room.question()
+    assert shown.answer(False) == "Declined."
+    assert other.answer(True) == "It was answered already; this answer does not count."
+    assert "The user declined." in said(room.result()) and room.changes() == []
+    assert other.answer(True).startswith("Too late")
+
+
+def test_of_two_calls_that_wait_for_one_answer_one_goes_on(home, monkeypatch):
+    gate, room = threading.Barrier(2), Room(home)
+
+    def answer(question):
+        gate.wait(PATIENCE)
+        return approval.YES
+    monkeypatch.setattr(approval._Question, "answer", answer)
+    for _ in range(2):
+        room.talk.request("tools/call", DELETE)
+    answers = [room.talk.read()["result"] for _ in range(2)]
+    assert sorted(one["isError"] for one in answers) == [False, True] and room.changes() == [DONE]
+    assert any("another call used the answer" in said(one) for one in answers)
+
+
+@pytest.mark.parametrize("params", [
+    {"arguments": {"vmid": 106}}, {"arguments": {"vmid": 107, "purge": True}}, {"arguments": {"vmid": "107"}},
+    {"name": "proxmox_delete_lxc", "arguments": {"vmid": 203}}])
+def test_a_yes_for_another_call(home, params):
+    room = Room(home)
+    room.pending()
+    room.question().answer(True)
+    room.call(**params)
+    assert room.changes() == [] and len(approval.waiting(home)) <= 1
+
+
+def test_a_yes_for_another_process(home):
+    one, other = Room(home), Room(home)
+    one.pending()
+    one.question().answer(True)
+    other.pending()
+    assert other.changes() == []
+    [shown] = approval.waiting(home)
+    theirs = next(name for name in one.files() if name.endswith(approval.ANSWER))
+    state.write(shown.path + approval.ANSWER, state.read(os.path.join(home, "approvals", theirs)).decode())
+    assert "question is void" in said(other.result()) and other.changes() == []
+    assert not one.result()["isError"]
+
+
+def test_a_target_that_changed(home):
+    room = Room(home)
+    room.pending()
+    room.question().answer(True)
+    room.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    before = room.changes()
+    assert "changed since the user was asked" in said(room.result()) and room.changes() == before
+    room.during = lambda: (room.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 3}),
+                           room.question().answer(True))
+    room.waited = 0
+    assert "changed since the user was asked" in said(room.result()) and DONE not in room.changes()
+
+
+def edited(path, **changes):
+    content = json.loads(state.read(path))
+    state.write(path, json.dumps(dict(content, **changes)))
+
+
+TRICKS = {
+    "the question says something else": lambda shown: (
+        edited(shown.path + ".question", question="Look at VM 107?"), approval.Shown(shown.path).answer(True)),
+    "the question is another's": lambda shown: (
+        edited(shown.path + ".question", server="0" * 32), approval.Shown(shown.path).answer(True)),
+    "the question is gone": lambda shown: os.unlink(shown.path + ".question"),
+    "a no made a YES": lambda shown: (shown.answer(False), edited(shown.path + ".answer", answer="YES")),
+    "another question's": lambda shown: (shown.answer(True), edited(shown.path + ".answer", id="0" * 16)),
+    "of another text": lambda shown: (shown.answer(True), edited(shown.path + ".answer", question="0" * 64)),
+    "with more in it": lambda shown: (shown.answer(True), edited(shown.path + ".answer", more=1)),
+    "true": lambda shown: state.write(shown.path + ".answer", "true"),
+    "yes": lambda shown: state.write(shown.path + ".answer", "yes"),
+    "nothing": lambda shown: state.write(shown.path + ".answer", ""),
+    "no text": lambda shown: state.write(shown.path + ".answer", "[" * 100000),
+    "others may read it": lambda shown: (shown.answer(True), os.chmod(shown.path + ".answer", 0o644)),
+    "others may write it": lambda shown: (shown.answer(True), os.chmod(shown.path + ".answer", 0o622)),
+    "a link": lambda shown: (shown.answer(True), os.rename(shown.path + ".answer", shown.path + ".x"),
+                             os.symlink(shown.path + ".x", shown.path + ".answer")),
+    "a pipe": lambda shown: os.mkfifo(shown.path + ".answer", 0o600),
+    "a directory": lambda shown: os.mkdir(shown.path + ".answer", 0o700),
+}
+
+
+@pytest.mark.parametrize("how", TRICKS)
+def test_what_was_tampered_with_is_no_yes(home, how):
+    room = Room(home)
+    room.pending()
+    TRICKS[how](room.question())
+    result = room.result()
+    assert result["isError"] and "question is void" in said(result) and room.changes() == []
+
+
+def test_files_of_another_owner_do_not_count(home, monkeypatch):
+    room = Room(home)
+    room.pending()
+    room.question().answer(True)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(state.NotOurs):
+        approval.waiting(home)
+    assert room.result()["isError"] and room.changes() == []
+
+
+def test_modes_of_files_and_directories(home):
+    room = Room(home)
+    room.pending()
+    shown = room.question()
+    shown.answer(True)
+    for path, mode in ((home, 0o700), (home + "/approvals", 0o700), (shown.path + ".question", 0o600),
+                       (shown.path + ".answer", 0o600)):
+        assert os.stat(path).st_mode & 0o777 == mode, path
+    assert len(room.files()) == 2                       # nothing half written
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda home: (os.makedirs(home), os.chmod(home, 0o777)),
+    lambda home: (os.makedirs(home + "/approvals"), os.chmod(home + "/approvals", 0o755)),
+    lambda home: (os.makedirs(home), os.symlink("/", home + "/approvals")),
+    lambda home: open(home, "w").close()])
+def test_where_the_question_cannot_wait_nothing_is_done(home, spoil):
+    spoil(home)
+    room = Room(home)
+    result = room.result()
+    assert result["isError"] and "cannot be asked" in said(result) and home in said(result) and room.changes() == []
+
+
+def test_a_directory_that_is_not_there_is_made(home):
+    home = os.path.join(home, "a", "b")
+    Room(home).pending()
+    assert len(approval.waiting(home)) == 1
+
+
+def test_cancelling_while_it_waits(home):
+    room = Room(home)
+    there = threading.Event()
+
+    def sleep(cancelled, seconds):
+        there.set()
+        assert cancelled.wait(PATIENCE)
+        raise Cancelled("cancelled by the client")
+    room.bench.host.sleep = sleep
+    waiting = room.talk.request("tools/call", DELETE)
+    assert there.wait(PATIENCE)
+    shown = room.question()
+    room.talk.cancel(waiting)
+    assert room.talk.quiet() and room.changes() == [] and room.files() == []
+    assert shown.answer(True).startswith("Too late")
+
+
+def test_progress_while_it_waits(home):
+    room = Room(home)
+    room.talk.server.clock = room.bench.clock
+    room.talk.request("tools/call", dict(DELETE, _meta={"progressToken": 1}))
+    first = room.talk.read()
+    assert first["method"] == "notifications/progress" and "proxmox-mcp approve" in first["params"]["message"]
+
+
+def test_only_so_many_questions_wait(home, monkeypatch):
+    monkeypatch.setattr(approval, "MOST", 2)
+    room = Room(home)
+    room.pending()
+    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+    assert "2 questions wait" in said(room.result(arguments={"vmid": 107, "purge": True}))
+    room.bench.clock.sleep(threading.Event(), LIFETIME)             # what is too old makes room
+    room.pending(arguments={"vmid": 107, "purge": True})
+    assert len(approval.waiting(home)) == 1
+
+
+def test_a_command_is_asked_for(home):
+    room = Room(home)
+    room.pending(**COMMAND)
+    assert "this command of 8 characters: uname -a" in room.question().text()
+    room.question().answer(True)
+    assert not room.result(**COMMAND)["isError"] and room.changes() == ["POST /nodes/pve1/qemu/100/agent/exec"]
+
+
+# ------------------------------------------------------------------------------------------------------ the user's side
+
+def test_what_is_shown(home):
+    Room(home).pending()
+    shown = approval.waiting(home)[0].text()
+    for word in ("proxmox_delete_vm", "demo:8006", "107", "lab", "vm-107-disk-0", "8G", "asked 0 s ago",
+                 "process %d (test 0)" % os.getpid()):
+        assert word in shown
+
+
+def test_what_is_shown_has_no_character_that_a_terminal_acts_upon(home):
+    room = Room(home)
+    room.pending()
+    edited(room.question().path + ".question", question="a\x1b[2Jb\r\nc", tool="x\x07", pid=10 ** 30)
+    shown = room.question().text()
+    assert "a\\u001b[2Jb\\u000d c" in shown and "does not run" in shown
+    assert not [character for character in shown if ord(character) < 32 and character != "\n"]
+
+
+def test_files_that_are_no_questions_are_passed_over(home):
+    room = Room(home)
+    room.pending()
+    folder = os.path.join(home, "approvals")
+    for name, content in (("0" * 16, "{}"), ("1" * 16, "[]"), ("2" * 16, "x"), ("zz", "{}"),
+                          ("3" * 16, room.question().content.decode())):
+        state.write(os.path.join(folder, name + ".question"), content)
+    os.mkfifo(os.path.join(folder, "4" * 16 + ".question"), 0o600)
+    assert len(approval.waiting(home)) == 1
+
+
+def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
+    room = Room(home)
+    room.pending()
+    assert run("approve") == 2 and "needs PROXMOX_STATE_DIR" in capsys.readouterr().err
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    done = subprocess.run([sys.executable, PROGRAM, "approve"], input=b"y\ny\n", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 2 and b"needs a terminal" in done.stderr and done.stdout == b""
+    assert len(room.files()) == 1
+
+
+class Terminal:
+    """`proxmox-mcp` in a terminal of its own: `until` reads to some words, `type` types."""
+
+    def __init__(self, home, *arguments):
+        self.pid, self.fd = pty.fork()
+        if not self.pid:
+            os.execve(sys.executable, [sys.executable, PROGRAM] + list(arguments),
+                      dict(os.environ, PROXMOX_STATE_DIR=home))
+        self.seen = ""
+
+    def until(self, words):
+        end = time.monotonic() + PATIENCE
+        while words not in self.seen:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536).decode()
+                except OSError:                         # it ended
+                    assert words in self.seen, self.seen
+        before, _, self.seen = self.seen.partition(words)
+        return before + words
+
+    def type(self, keys):
+        os.write(self.fd, keys.encode())
+
+    def end(self):
+        """Its exit status."""
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.fd)
+        return os.WEXITSTATUS(status)
+
+
+@pytest.mark.parametrize("keys, says, counts", [
+    ("y", "Approved.", True), ("YES", "Approved.", True), ("n", "Declined.", False), ("", "Declined.", False),
+    ("yy", "Declined.", False), ("j", "Declined.", False)])
+def test_in_a_terminal(home, keys, says, counts):
+    room = Room(home)
+    room.pending()
+    terminal = Terminal(home, "approve")
+    assert "vm-107-disk-0" in terminal.until("Approve? [y/N] ")
+    terminal.type(keys + "\n")
+    terminal.until(says)
+    assert terminal.end() == 0
+    assert room.result()["isError"] != counts and room.changes() == [DONE] * counts
+
+
+def test_a_terminal_that_is_closed_answers_nothing(home):
+    room = Room(home)
+    room.pending()
+    terminal = Terminal(home, "approve")
+    terminal.until("[y/N] ")
+    terminal.type("\x04")
+    terminal.until("Not answered.")
+    assert terminal.end() == 1 and len(approval.waiting(home)) == 1
+    terminal = Terminal(home, "approve")
+    terminal.until("[y/N] ")
+    terminal.type("\x03")
+    assert terminal.end() == 130 and len(approval.waiting(home)) == 1
+
+
+def test_without_questions(home):
+    terminal = Terminal(home, "approve")
+    terminal.until("No question is waiting.")
+    assert terminal.end() == 0
+
+
+def test_watching(home):
+    room = Room(home)
+    terminal = Terminal(home, "approve", "--watch")
+    terminal.until("Ctrl-C ends it")
+    terminal.type("y\n")                                # before there is a question: for none
+    room.pending()
+    assert "\a" in terminal.until("[y/N] ")
+    assert room.files()[0].endswith(".question") and len(room.files()) == 1
+    terminal.type("y\n")
+    terminal.until("Approved.")
+    assert not room.result()["isError"] and room.changes() == [DONE]
+    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+    assert "\a" in terminal.until("[y/N] ")
+    terminal.type("n\n")
+    terminal.until("Declined.")
+    terminal.type("\x03")
+    assert terminal.end() == 130
+
+
+def test_a_call_of_the_command_line_asks_in_its_own_terminal(home):
+    terminal = Terminal(home, "--demo", "call", "delete_vm", "vmid=107")
+    terminal.until("[y/N] ")
+    terminal.type("y\n")
+    terminal.until("deleted")
+    assert terminal.end() == 0 and not os.path.exists(os.path.join(home, "approvals"))
+
+
+# --------------------------------------------------------------------------------------------------------------- freeze
+
+def test_frozen_from_the_next_request_on_in_every_server(home, monkeypatch, capsys):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    benches = [Bench(state_dir=home), Bench(state_dir=home, consent=Consent("terminal"), confirm="terminal")]
+    assert not benches[0].run("proxmox_start_vm", vmid=105).failed
+    assert run("freeze", "backups", "run") == 0 and ": backups run" in capsys.readouterr().out
+    for bench in benches:
+        for name, arguments in (("proxmox_stop_vm", {"vmid": 105}), ("proxmox_delete_vm", {"vmid": 107}),
+                                ("proxmox_api_call", {"verb": "POST", "path": "/nodes/pve1/qemu/100/status/stop"})):
+            answer = bench.run(name, **arguments)
+            assert answer.failed and answer.text.startswith("\U0001f6ab") and bench.sent(reads=False) == []
+            for word in ("frozen since 20", "backups run", "`proxmox-mcp thaw`"):
+                assert word in answer.text
+        assert not bench.run("proxmox_get_vms").failed
+    assert not os.path.exists(os.path.join(home, "approvals"))             # and nobody is asked
+    assert run("freeze", "again") == 0 and "frozen already, since" in capsys.readouterr().out
+    terminal = Terminal(home, "thaw")
+    assert "backups run" in terminal.until("backups run")
+    assert terminal.end() == 0
+    assert not benches[0].run("proxmox_stop_vm", vmid=105).failed
+
+
+def test_a_freeze_while_the_user_is_asked_counts(home):
+    room = Room(home)
+    room.during = lambda: (freeze.freeze(home, "stop"), room.question().answer(True))
+    assert "frozen since" in said(room.result()) and room.changes() == []
+
+
+def test_a_freeze_that_cannot_be_read_is_one(home):
+    bench, arguments = Bench(state_dir=home), {"vmid": 107}
+    os.makedirs(home)
+    os.symlink("nowhere", os.path.join(home, "frozen"))
+    assert "frozen" in bench.run("proxmox_delete_vm", **arguments).text and bench.sent(reads=False) == []
+    os.unlink(os.path.join(home, "frozen"))
+    os.mkdir(os.path.join(home, "frozen"))
+    assert bench.run("proxmox_delete_vm", **arguments).failed
+    os.rmdir(os.path.join(home, "frozen"))
+    assert not bench.run("proxmox_delete_vm", **arguments).failed
+
+
+def test_the_reason_says_no_more_than_a_line(home):
+    freeze.freeze(home, "x")
+    state.write(os.path.join(home, "frozen"), "then\n\x1b[2Ja\nb\n" + "c" * 10000)
+    assert freeze.since(home).startswith("since then: \\u001b[2Ja") and len(freeze.since(home)) < 600
+
+
+def test_thaw_needs_a_terminal(home, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))
+    assert run("freeze") == run("thaw") == 2 and capsys.readouterr().err.count("needs PROXMOX_STATE_DIR") == 2
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    assert run("freeze") == 0 and run("thaw") == 2 and freeze.since(home)
+    assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_check_tells_it(home, monkeypatch, capsys):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    run("freeze", "for", "now")
+    run("--demo", "check")
+    assert "Changes are frozen since" in capsys.readouterr().out
+
+
+def test_without_a_directory_nothing_is_looked_at(monkeypatch):
+    monkeypatch.setattr(freeze, "since", None)
+    assert not Bench().run("proxmox_start_vm", vmid=105).failed
+
+

@@ -1,0 +1,268 @@
+"""A yes that the model cannot give: PROXMOX_CONFIRM=terminal, and `proxmox-mcp approve` in a terminal of the same user.
+
+The question waits as a file in PROXMOX_STATE_DIR/approvals, and `approve` puts the answer beside it. An answer counts
+for the one question it was given to: it names the server process that asks (a random id) and the SHA-256 of the very
+file that was shown, and the process compares them with what it keeps in its own memory. So an answer to a question that
+was edited, is too old, is another process's, or was used before, is none; after a restart nothing is left to answer.
+
+What is not promised: whoever has a shell as this user can give the answer too. `approve` wants a real terminal, so that
+piping `yes` into it does not do, but nothing keeps such a program from making itself a terminal, or from writing the
+answer. A model that has a shell as your user needs no approval to do what you can do.
+"""
+import hashlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+
+from tools.base.answers import Result
+from tools.base.failures import Changed, Declined, EarlyResult, Failure
+from tools.base.row import title
+from tools.mcp.seals import LIFETIME, digest
+from tools.policy.audit import client_name
+from tools.pve import state, text
+from tools.pve.formats import label
+from tools.pve.waiting import wait_for
+
+PATIENCE = 40                   # seconds that a call waits for the answer; some clients give up after 60
+PAUSES = (0, 0.2, 0.3, 0.5)     # seconds before each look for the answer
+MOST = 20                       # questions of a server that wait at the same time
+FOLDER, QUESTION, ANSWER = "approvals", ".question", ".answer"
+YES, NO, VOID, LATE = "yes", "no", "void", "late"
+
+
+# ------------------------------------------------------------------------------------------------------- who asks
+
+class _Question:
+    """A question that waits: key (tool and digest of its arguments), found (digest), path (without ending), the content
+    of its file, and the answer that would be a yes."""
+
+    def __init__(self, call, key, asked, found, server, end):
+        name, settings = os.urandom(8).hex(), call.host.settings
+        self.key, self.found, self.end = key, found, end
+        self.path = os.path.join(settings.state_dir, FOLDER, name)
+        self.content = json.dumps({
+            "id": name, "server": server, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
+            "host": ", ".join(label(*one) for one in settings.host), "question": asked, "asked": time.time()})
+        self.yes = _answer(self.content.encode("ascii"), YES)
+
+    def answer(self):
+        """YES, NO, VOID for what is neither, or None."""
+        try:
+            given = json.loads(state.read(self.path + ANSWER))
+        except FileNotFoundError:
+            return None if os.path.exists(self.path + QUESTION) else VOID
+        except (OSError, ValueError, RecursionError, state.NotOurs):
+            return VOID
+        return YES if given == self.yes else NO if given == dict(self.yes, answer=NO) else VOID
+
+    def remove(self):
+        """Take its files away."""
+        for ending in (QUESTION, ANSWER):
+            state.remove(self.path + ending)
+
+
+def _answer(content, word):
+    """What the file of an answer says to the question whose file is `content` (bytes)."""
+    asked = json.loads(content)
+    return {"id": asked["id"], "server": asked["server"], "question": hashlib.sha256(content).hexdigest(),
+            "answer": word}
+
+
+class Approvals:
+    """The questions of this process that wait for an answer; they end with it."""
+
+    def __init__(self):
+        self._server, self._lock, self._waiting = os.urandom(16).hex(), threading.Lock(), {}
+
+    def ask(self, call, describe, key):
+        """What `describe()` found, once the user approved; EarlyResult while nobody answered, Failure when not.
+
+        key: what ties the question to the call, the same when the call is made again.
+        """
+        asked, found = describe()
+        question = self._question(call, key, asked, digest(found))
+        where = "run `proxmox-mcp approve` on the machine of this server, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
+            call.host.settings.state_dir)
+        clock = call.host.clock
+
+        def look():
+            if self._waiting.get(key) is not question:
+                return VOID
+            return LATE if clock() > question.end else question.answer()
+
+        def report(_):
+            call.progress(None, "Waiting for the user's approval: " + where)
+        try:
+            answer = wait_for(look, lambda answer: answer is not None, PATIENCE, call.sleep, clock, report, PAUSES)
+        except BaseException:                           # nobody is there any more to go on after a yes
+            self._close(question)
+            raise
+        if answer is None:
+            raise EarlyResult(Result(
+                "Not done yet, waiting for the user's approval: %s; call again with the same arguments once it is "
+                "approved.\nThe question: %s" % (where, asked), {"status": "approval-pending", "question": asked},
+                "\u23f3"))
+        if not self._close(question) or answer == VOID:
+            raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "
+                          "another call used the answer. Call again to have the user asked anew.")
+        if answer == LATE:
+            raise Failure("Nobody answered within %d minutes. Call again to have the user asked anew."
+                          % (LIFETIME // 60))
+        if answer == NO:
+            raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
+        call.forget()
+        if digest(describe()[1]) != question.found:
+            raise Changed("the user was asked")
+        return found
+
+    def _question(self, call, key, asked, found):
+        """The _Question that waits for this very call already, or a new one."""
+        now = call.host.clock()
+        with self._lock:
+            for one in [one for one in self._waiting.values() if one.end < now]:
+                self._waiting.pop(one.key).remove()
+            question = self._waiting.get(key)
+            if question is not None and question.found != found:
+                self._waiting.pop(key).remove()
+                raise Changed("the user was asked")
+            if question is None:
+                if len(self._waiting) >= MOST:
+                    raise Failure("%d questions wait for the user already (`proxmox-mcp approve`)." % MOST)
+                question = _Question(call, key, asked, found, self._server, now + LIFETIME)
+                try:
+                    state.folder(call.host.settings.state_dir, private=False)
+                    state.folder(os.path.dirname(question.path))
+                    state.write(question.path + QUESTION, question.content)
+                except (OSError, state.NotOurs) as error:
+                    raise Failure("The user cannot be asked: %s." % error, "%s needs the user's approval" % title(
+                        call.name)) from None
+                self._waiting[key] = question
+            return question
+
+    def _close(self, question):
+        """Withdraw a question; False when it was already (of two at the same time one gets True)."""
+        with self._lock:
+            mine = self._waiting.get(question.key) is question
+            if mine:
+                del self._waiting[question.key]
+                question.remove()
+            return mine
+
+
+# ---------------------------------------------------------------------------------------------------- who answers
+
+class Shown:
+    """A question as `approve` reads it: content (bytes), what is in it (dict), path (without ending)."""
+
+    def __init__(self, path):
+        self.path, self.content = path, state.read(path + QUESTION)
+        self.asked = json.loads(self.content)
+        if self.asked["id"] != os.path.basename(path):
+            raise ValueError("another question's file")
+        self.since = float(self.asked["asked"])
+
+    @property
+    def age(self):
+        """Seconds since it was asked."""
+        return max(0, int(time.time() - self.since))
+
+    def text(self):
+        """All that the user has to know."""
+        facts = {name: text.visible(str(value)).replace("\n", " ") for name, value in self.asked.items()}
+        client = " (%s)" % facts["client"] if self.asked.get("client") else ""
+        return "%s on %s\nasked %d s ago by process %s%s%s\n\n    %s\n" % (
+            facts["tool"], facts["host"], self.age, facts["pid"], client,
+            "" if _runs(self.asked["pid"]) else ", which does not run here any more", facts["question"])
+
+    def answer(self, yes):
+        """Answer it; the sentence that says what came of it."""
+        if self.age > LIFETIME or not os.path.exists(self.path + QUESTION):
+            return "Too late: the question is not open any more. Nothing was approved."
+        try:
+            state.write(self.path + ANSWER, json.dumps(_answer(self.content, YES if yes else NO)), new=True)
+        except FileExistsError:
+            return "It was answered already; this answer does not count."
+        return "Approved." if yes else "Declined."
+
+
+def _runs(pid):
+    """Whether a process runs, as far as can be told."""
+    try:
+        if os.name == "posix":
+            os.kill(int(pid), 0)
+    except (ValueError, TypeError, OverflowError, ProcessLookupError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def waiting(state_dir):
+    """The questions (list of Shown) that wait for an answer, the oldest first. OSError, NotOurs."""
+    folder, found = os.path.join(state_dir, FOLDER), []
+    state.folder(state_dir, private=False)
+    state.folder(folder)
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name[:-len(QUESTION)])
+        if not re.fullmatch(r"[0-9a-f]{16}" + re.escape(QUESTION), name) or os.path.lexists(path + ANSWER):
+            continue
+        try:
+            shown = Shown(path)
+            shown.text()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, state.NotOurs):
+            continue                                    # gone meanwhile, or no question of ours
+        if shown.age <= LIFETIME:
+            found.append(shown)
+        else:                                           # of a server that ended before it took it away
+            state.remove(path + QUESTION)
+    return sorted(found, key=lambda one: one.since)
+
+
+def approve(state_dir, watch=False, sleep=time.sleep):
+    """Show each waiting question and take the answer from the terminal; returns the exit status. watch: stay, and ring
+    when a new one is there. Ends with the input (Ctrl-D): what was not answered goes on waiting."""
+    if not sys.stdin.isatty():
+        sys.stderr.write("proxmox-mcp approve asks you, so it needs a terminal; nothing was approved.\n")
+        return 2
+    count = 0
+    if watch:
+        _say("Waiting for questions in %s (Ctrl-C ends it)." % state_dir)
+    try:
+        while True:
+            for shown in waiting(state_dir):
+                count += 1
+                _forget_typed()
+                _say("%s%s\nApprove? [y/N] " % ("\a" if watch else "", shown.text()), end="")
+                line = sys.stdin.readline()
+                if not line:
+                    _say("\nNot answered.")
+                    return 1
+                _say(shown.answer(line.strip().lower() in ("y", "yes")) + "\n")
+            if not watch:
+                if not count:
+                    _say("No question is waiting.")
+                return 0
+            sleep(0.5)
+    except (OSError, state.NotOurs) as error:
+        sys.stderr.write("%s\n" % error)
+        return 2
+    except KeyboardInterrupt:
+        _say("")
+        return 130
+
+
+def _say(words, end="\n"):
+    sys.stdout.write(words + end)
+    sys.stdout.flush()
+
+
+def _forget_typed():
+    """Forget what was typed before the question was to be seen."""
+    try:
+        import termios
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    except Exception:                                   # no POSIX
+        pass

@@ -1,0 +1,51 @@
+"""The freeze: while there is a file `frozen` in PROXMOX_STATE_DIR, no server of that directory changes anything.
+
+Its first line is the time, its second the reason. What is there in its place and cannot be read freezes as well.
+"""
+import os
+import time
+
+from tools.policy.selection import Refusal
+from tools.pve import state, text
+
+FILE = "frozen"
+
+
+def since(state_dir):
+    """"since TIME: REASON" while changes are frozen, else None. One os.lstat where they are not."""
+    path = os.path.join(state_dir, FILE)
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return "perhaps: %s cannot be looked at (%s)" % (path, error.strerror)
+    try:
+        when, _, reason = state.read(path).decode("utf-8", "replace").partition("\n")
+    except FileNotFoundError:                           # thawed just now
+        return None
+    except (OSError, state.NotOurs):
+        return "since a time that %s does not tell" % path
+    return "since %s%s" % (text.line(when, 40), ": " + text.line(reason, 500) if reason.strip() else "")
+
+
+def refusal(state_dir, what):
+    """The Refusal of `what`, a change, while changes are frozen, else None. state_dir may be None."""
+    frozen = since(state_dir) if state_dir else None
+    return None if frozen is None else Refusal(
+        "%s, and changes are frozen" % what, "They are frozen %s\nThe user lifts it with `proxmox-mcp thaw`." % frozen)
+
+
+def freeze(state_dir, reason):
+    """Freeze all changes; False when they were frozen already. OSError."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    try:
+        state.write(os.path.join(state_dir, FILE), "%s\n%s\n" % (now, reason), new=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def thaw(state_dir):
+    """Allow changes again. FileNotFoundError when they were not frozen; OSError."""
+    os.unlink(os.path.join(state_dir, FILE))

@@ -1,0 +1,56 @@
+"""Files that the program keeps for itself, in PROXMOX_STATE_DIR: of this user only, and always written as a whole."""
+import os
+import stat
+
+MOST = 1 << 17                  # bytes that are read of a file
+
+
+class NotOurs(Exception):
+    """A file or directory that others could have written or may read: str(error) says which, and what is to be done."""
+
+
+def folder(path, private=True):
+    """Make the directory `path` (mode 0700) where there is none; NotOurs unless it is this user's and nobody else may
+    write into it, nor, where it is `private`, look into it. OSError."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    _check(path, os.lstat(path), stat.S_ISDIR, 0o077 if private else 0o022, "a directory", 700 if private else 755)
+
+
+def write(path, text, new=False):
+    """Write a file, mode 0600, that is there as a whole or not at all; its directory is made where there is none.
+
+    new: FileExistsError where there is such a file already, whoever was faster. OSError.
+    """
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    half = "%s.%d" % (path, os.getpid())
+    remove(half)                                        # left behind by a process that was killed
+    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        (os.link if new else os.replace)(half, path)
+    finally:
+        remove(half)
+
+
+def read(path):
+    """The bytes of a file, as many as MOST. FileNotFoundError and other OSError; NotOurs unless it is a file of this
+    user's that nobody else may read or write."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as stream:
+        _check(path, os.fstat(handle), stat.S_ISREG, 0o077, "a file", 600)
+        return stream.read(MOST)
+
+
+def remove(path):
+    """Remove a file, if it is there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def _check(path, facts, kind, others, what, mode):
+    mine = os.name != "posix" or facts.st_uid == os.geteuid() and not facts.st_mode & others
+    if not kind(facts.st_mode) or not mine:
+        raise NotOurs("%s must be %s that belongs to you, and to you alone (chmod %d)" % (path, what, mode))
