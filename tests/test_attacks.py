@@ -96,7 +96,8 @@ def test_a_raw_command_list_is_asked_for_whole():
     ("PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"}, "BASH_ENV=$(reboot)"),
     ("POST", "/nodes/pve1/qemu/100/remote_migrate", {
         "target-endpoint": "host=192.0.2.1,apitoken=PVEAPIToken=root@pam!x=SECRET,fingerprint=AA"},
-     "target-endpoint=host=192.0.2.1,apitoken=***,fingerprint=AA"),
+     "target-endpoint=host=192.0.2.1,***,fingerprint=AA to"),
+    ("POST", "/nodes/pve1/qemu/100/remote_migrate", {"target-endpoint": "SECRET"}, "target-endpoint=*** to"),
     ("PUT", "/nodes/pve1/qemu/100/config", {"sshkeys": "ssh-ed25519%20AAAA%20me", "delete": "tags"}, "AAAA%20me")])
 def test_what_is_run_or_lets_in_is_no_secret_to_the_user(verb, path, parameters, shown):
     _, _, [question] = api(verb, path, parameters, allow_unsafe_commands=True, cluster=Bare())

@@ -293,7 +293,8 @@ def _value(name, value, cut_):
     if _LONG.fullmatch(name) and not (cut_ is _as_it_is and _PUBLIC.fullmatch(name)):
         return "*** (%d characters)" % len(str(value))
     if name == "target-endpoint" and isinstance(value, str):            # where a guest goes is no secret
-        return cut_(re.sub(r"(apitoken\s*=)[^,]*", r"\1***", value, flags=re.I))
+        return cut_(",".join(part if re.match("(?:host|port|fingerprint)=", part) else "***"
+                             for part in value.split(",")))
     if is_secret(name):
         return "***"
     if isinstance(value, dict):
