@@ -6,8 +6,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from tools.mcp.engine import (CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, NotFound, RpcError,
-                              Server)
+from tools.mcp.engine import NotFound, Server
+from tools.mcp.message import CAPABILITIES_KEY, INVALID_PARAMS, MODERN, SERVER_KEY, VERSION_KEY, RpcError
 
 INFO = {"name": "test", "title": "Test", "version": "0", "instructions": "None.",
         "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}}

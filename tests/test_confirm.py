@@ -9,7 +9,7 @@ from engine import PATIENCE, Talk
 from support import Bench
 from tools.mcp.app import App
 from tools.mcp.consent import Consent
-from tools.mcp.engine import LATEST_LEGACY
+from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.run import UNASKED, NoConsent
 from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
 

@@ -8,7 +8,8 @@ from cases import OF
 from support import Bench, Clock
 from tools.demo import DemoCluster
 from tools.mcp.app import App
-from tools.mcp.engine import NotFound, RpcError
+from tools.mcp.engine import NotFound
+from tools.mcp.message import RpcError
 from tools.mcp.run import UNREADABLE, Nobody
 from tools.pve import text
 

@@ -9,8 +9,9 @@ import pytest
 
 from engine import INFO, PATIENCE, TableApp, Talk, said, tool
 from tools.mcp import engine
-from tools.mcp.engine import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
-                              VERSION_KEY, RpcError, Withdrawn)
+from tools.mcp.engine import Withdrawn
+from tools.mcp.message import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
+                               VERSION_KEY, RpcError)
 from tools.mcp.wire import LONGEST_LINE, TooLong
 
 FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [],

@@ -15,7 +15,7 @@ from engine import PATIENCE
 from front import Front
 from tools.demo import DemoCluster
 from tools.mcp import serve
-from tools.mcp.engine import CAPABILITIES_KEY, VERSION_KEY
+from tools.mcp.message import CAPABILITIES_KEY, VERSION_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "proxmox_mcp.py")

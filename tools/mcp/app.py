@@ -7,7 +7,8 @@ import sys
 import threading
 
 from tools import RENAMED, surface
-from tools.mcp.engine import INTERNAL, INVALID_PARAMS, NotFound, RpcError
+from tools.mcp.engine import NotFound
+from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
 TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}

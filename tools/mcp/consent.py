@@ -9,7 +9,7 @@ from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
 from tools.mcp.approval import Approvals
-from tools.mcp.engine import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
+from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
 from tools.pve.text import plural
 

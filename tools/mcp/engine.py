@@ -1,9 +1,5 @@
 """The protocol engine: messages in, messages out, both eras of MCP. It knows nothing of Proxmox; an `app` does.
 
-Legacy is the handshake of 2024-11-05 to 2025-11-25 (its state belongs to the process), modern the stateless requests of
-2026-07-28 that carry their protocol version in `_meta`. Each request is classified by itself (2026-07-28
-basic/versioning).
-
 The thread that calls `receive` reads, sorts out and answers what needs no waiting; tools/call and the like run in a
 thread each, so that a ping, a cancellation or an answer of the user is never behind a slow node.
 
@@ -14,21 +10,13 @@ close(). Each returns the dicts of the newest revision; what an older one does n
 """
 import threading
 import time
+from collections import namedtuple
 
+from tools.mcp.message import (
+    BATCHES, CAPABILITIES_KEY, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META, METHOD_NOT_FOUND,
+    MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SINCE, SUBSCRIPTION_KEY, VERSION_KEY, RpcError, check_retry,
+    envelope, error_for, invalid, invalid_params, key_of, kind_of)
 from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
-
-LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-MODERN = ("2026-07-28",)
-LATEST_LEGACY = LEGACY[-1]
-BATCHES = "2025-03-26"          # the one revision that has them (2025-03-26 basic/index, gone with 2025-06-18)
-
-META = "io.modelcontextprotocol/"
-VERSION_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY = META + "protocolVersion", META + "clientCapabilities", META + "logLevel"
-SERVER_KEY, SUBSCRIPTION_KEY = META + "serverInfo", META + "subscriptionId"
-LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -32603
-RESOURCE_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32002, -32021, -32022
 
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
 MOST_IN_BATCH = 100
@@ -37,14 +25,6 @@ INITIALIZED_WITHIN = 2.0        # seconds that a question waits for notification
 ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer
 STILL_ASKING = 15               # seconds between two progress notifications while the user thinks
 GRACE, GRACE_FOR_CHANGES = 1.5, 8.0     # seconds at the end of the input: for calls, for a change on its way to Proxmox
-
-
-class RpcError(Exception):
-    """A JSON-RPC error: code, message, data."""
-
-    def __init__(self, code, message, data=None):
-        super().__init__(message)
-        self.code, self.data = code, data
 
 
 class InputRequired(Exception):
@@ -83,7 +63,7 @@ class Request:
         meta = params.get("_meta") or {}
         self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
         token = meta.get("progressToken")
-        self._token = token if _key(token) else None
+        self._token = token if key_of(token) else None
         self._progress, self._told = -1, None
         self.state = params.get("requestState") if self.modern else None
         self.responses = (params.get("inputResponses") or {}) if self.modern else {}
@@ -155,8 +135,6 @@ class Request:
 class _Question:
     """A request of ours to a legacy client: answered (Event), result (dict, or None when there is none)."""
 
-    __slots__ = ("answered", "result")
-
     def __init__(self):
         self.answered, self.result = threading.Event(), None
 
@@ -187,14 +165,20 @@ class Workers:
             job, args = self._jobs.get()
 
 
-class Method:
-    """A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it."""
+#: A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it.
+Method = namedtuple("Method", "handler capability legacy modern threaded ttl scope",
+                    defaults=(None, True, True, False, None, "private"))
 
-    __slots__ = ("handler", "capability", "legacy", "modern", "threaded", "ttl", "scope")
 
-    def __init__(self, handler, capability=None, legacy=True, modern=True, threaded=False, ttl=None, scope="private"):
-        self.handler, self.capability = handler, capability
-        self.legacy, self.modern, self.threaded, self.ttl, self.scope = legacy, modern, threaded, ttl, scope
+def _listing(key, entries):
+    """What serves a list, on one page: many hosts read no second one. Entries have the fields that the revision knows.
+    """
+    def serve(server, request):
+        if request.params.get("cursor") is not None:
+            raise invalid_params("unknown cursor (everything is on one page)")
+        return {key: [{name: value for name, value in entry.items() if request.version >= SINCE.get(name, "")}
+                      for entry in entries(server.app, request)]}
+    return serve
 
 
 # --------------------------------------------------------------------------------------------------------------- server
@@ -279,13 +263,13 @@ class Server:
     def receive(self, line):
         """Serve one line (bytes or TooLong)."""
         if line is TooLong:
-            return self._put(_error(None, PARSE_ERROR, "Parse error: the line is too long"))
+            return self._put(error_for(None, PARSE_ERROR, "Parse error: the line is too long"))
         try:
             message = decode(line)
         except BadLine as error:
             message = glance(line)                          # who asked waits for an answer by its id
-            known_id = message["id"] if _kind(message) == "request" else None
-            return self._put(_error(known_id, PARSE_ERROR, "Parse error: %s" % error))
+            known_id = message["id"] if kind_of(message) == "request" else None
+            return self._put(error_for(known_id, PARSE_ERROR, "Parse error: %s" % error))
         if isinstance(message, list):
             return self._batch(message)
         self._message(message, self._put)
@@ -296,9 +280,9 @@ class Server:
                    "an empty batch" if not messages else
                    "a batch of more than %d messages" % MOST_IN_BATCH if len(messages) > MOST_IN_BATCH else None)
         if problem:
-            return self._put(_error(None, INVALID_REQUEST, "Invalid request: " + problem))
+            return self._put(error_for(None, INVALID_REQUEST, "Invalid request: " + problem))
         answers, lock = [], threading.Lock()
-        waiting = sum(_kind(message) in ("request", "invalid") for message in messages)
+        waiting = sum(kind_of(message) in ("request", "invalid") for message in messages)
 
         def collect(answer, wanted=lambda: True):
             with lock:
@@ -308,8 +292,8 @@ class Server:
             lines = [answer for answer in answers if answer is not None]
             self._put(b"[" + b",".join(lines) + b"]" if lines else None)
         for message in messages:
-            if _kind(message) == "request" and message["method"] == "initialize":
-                collect(_error(message["id"], INVALID_REQUEST, "Invalid request: initialize must not be in a batch"))
+            if kind_of(message) == "request" and message["method"] == "initialize":
+                collect(error_for(message["id"], INVALID_REQUEST, "Invalid request: initialize must not be in a batch"))
             else:
                 self._message(message, collect)
 
@@ -318,17 +302,17 @@ class Server:
 
         A second argument is a function that says, when the answer is to be written, whether it is still wanted.
         """
-        kind = _kind(message)
+        kind = kind_of(message)
         if kind == "response":
             return self._response(message)
         if kind == "notification":
             return self._notification(message["method"], message.get("params"))
         if kind == "invalid":
-            return reply(_invalid(message))
+            return reply(invalid(message))
         try:
             row, request = self._accept(message, reply)
         except RpcError as error:
-            return reply(_error(message["id"], error.code, str(error), error.data))
+            return reply(error_for(message["id"], error.code, str(error), error.data))
         if not row.threaded:
             return self._serve(row, request)
         try:
@@ -350,7 +334,7 @@ class Server:
             self._asking_from = 0.0
         if method == "notifications/cancelled" and isinstance(params, dict):
             with self._lock:                                # its id is free again
-                request = self._running.pop(_key(params.get("requestId")), None)
+                request = self._running.pop(key_of(params.get("requestId")), None)
             if request is not None:
                 request.cancel()
 
@@ -360,7 +344,7 @@ class Server:
         The order of the checks is that of both official SDKs: envelope, version, method, params.
         """
         method = message["method"]
-        params, meta, modern = _envelope(method, message.get("params"))
+        params, meta, modern = envelope(method, message.get("params"))
         version = meta[VERSION_KEY] if modern else self.version
         capabilities = meta[CAPABILITIES_KEY] if modern else self.capabilities
         row = self.methods.get(method)
@@ -371,9 +355,9 @@ class Server:
             raise RpcError(INVALID_PARAMS, "Invalid params: the request has no _meta with %s and %s, and there was no "
                                            "initialize before it" % (VERSION_KEY, CAPABILITIES_KEY))
         if modern:
-            _check_retry(params)
+            check_retry(params)
         request = Request(self, message, params, version or LATEST_LEGACY, capabilities, reply)
-        key = _key(request.id)
+        key = key_of(request.id)
         with self._lock:
             if key in self._running:
                 raise RpcError(INVALID_REQUEST, "Invalid request: a request with this id is still running")
@@ -389,8 +373,8 @@ class Server:
         """Give a request its one answer, or none when it was cancelled."""
         def wanted():
             with self._lock:                                # its id is free before the client can read the answer
-                if self._running.get(_key(request.id)) is request:
-                    del self._running[_key(request.id)]
+                if self._running.get(key_of(request.id)) is request:
+                    del self._running[key_of(request.id)]
             return not request.cancelled.is_set()
         try:
             request.reply(self._answer(row, request), wanted)
@@ -400,48 +384,38 @@ class Server:
                 self._done.notify_all()
 
     def _answer(self, row, request):
-        """The encoded answer to a request; None when it was cancelled."""
+        """The encoded answer to a request; None when it was cancelled.
+
+        Modern ones say whether they are complete, by whom, and what a cache may do.
+        """
         try:
             try:
-                result = self._finished(row, request, row.handler(self, request))
+                result = row.handler(self, request)
+                cache = {} if row.ttl is None else {"ttlMs": row.ttl, "cacheScope": row.scope}
             except InputRequired as question:
-                result = self._question(question)
+                result, cache = {"resultType": "input_required", "inputRequests": question.inputs}, {}
+                if question.state is not None:
+                    result["requestState"] = question.state
+            if request.modern:
+                stamp = dict(result.get("_meta") or {}, **{SERVER_KEY: self._server_info(MODERN[-1])})
+                result = {"resultType": "complete", **result, **cache, "_meta": stamp}
             return encode({"jsonrpc": "2.0", "id": request.id, "result": result})
         except RpcError as error:
-            return _error(request.id, error.code, str(error), error.data)
+            return error_for(request.id, error.code, str(error), error.data)
         except Exception as error:
             if request.cancelled.is_set():                  # however what served it was ended by that
                 return None
             import traceback  # a mistake of ours, or a result that JSON cannot say
             self.log("error", "internal error", method=request.method, error=repr(error),
                      traceback=traceback.format_exc())
-            return _error(request.id, INTERNAL, "Internal error")
-
-    def _finished(self, row, request, result):
-        """A result as its era wants it: modern ones say that they are complete, by whom, and what a cache may do."""
-        if not request.modern:
-            return result
-        result = dict({"resultType": "complete"}, **result)
-        if row.ttl is not None:
-            result.update(ttlMs=row.ttl, cacheScope=row.scope)
-        result["_meta"] = dict(result.get("_meta") or {}, **self._stamp())
-        return result
-
-    def _question(self, question):
-        result = {"resultType": "input_required", "inputRequests": question.inputs, "_meta": self._stamp()}
-        if question.state is not None:
-            result["requestState"] = question.state
-        return result
-
-    def _stamp(self):
-        return {SERVER_KEY: self._server_info(MODERN[-1])}
+            return error_for(request.id, INTERNAL, "Internal error")
 
     def _server_info(self, version):
-        return {key: self.info[key] for key in ("name", "title", "version") if version >= _SINCE.get(key, "")}
+        return {key: self.info[key] for key in ("name", "title", "version") if version >= SINCE.get(key, "")}
 
     def _capabilities(self, version):
         known = self.info["capabilities"]
-        return {key: known[key] for key in known if not version or version >= _SINCE.get(key, "")}
+        return {key: known[key] for key in known if not version or version >= SINCE.get(key, "")}
 
     # -- methods
 
@@ -449,7 +423,7 @@ class Server:
         """Legacy handshake (2025-11-25 basic/lifecycle): the version asked for if known, else the latest legacy one."""
         wanted, capabilities = request.params.get("protocolVersion"), request.params.get("capabilities")
         if not isinstance(wanted, str):
-            raise _invalid_params("protocolVersion must be a string")
+            raise invalid_params("protocolVersion must be a string")
         self.version = wanted if wanted in LEGACY else LATEST_LEGACY
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.client = request.params.get("clientInfo")
@@ -462,50 +436,30 @@ class Server:
         return {"supportedVersions": list(MODERN), "capabilities": self._capabilities(request.version),
                 "instructions": self.info["instructions"]}
 
-    def ping(self, request):
-        """Legacy ping."""
-        return {}
-
-    def list_tools(self, request):
-        """tools/list: all tools, in a fixed order."""
-        return _page(request, "tools", self.app.tools())
-
     def call_tool(self, request):
         """tools/call: an unknown tool and malformed params are errors, everything else is a result."""
         name, arguments = _named(request)
         result = self.app.call_tool(request, name, arguments)
-        if request.version < _SINCE["structuredContent"]:
+        if request.version < SINCE["structuredContent"]:
             result.pop("structuredContent", None)
         return result
-
-    def list_resources(self, request):
-        """resources/list."""
-        return _page(request, "resources", self.app.resources(request))
-
-    def list_templates(self, request):
-        """resources/templates/list."""
-        return _page(request, "resourceTemplates", self.app.resource_templates())
 
     def read_resource(self, request):
         """resources/read; what does not exist is -32602 in the modern era (MUST), -32002 before it (SHOULD)."""
         uri = request.params.get("uri")
         if not isinstance(uri, str):
-            raise _invalid_params("uri must be a string")
+            raise invalid_params("uri must be a string")
         try:
             return {"contents": self.app.read_resource(request, uri)}
         except NotFound:
             raise RpcError(INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND, "Resource not found",
                            {"uri": uri}) from None
 
-    def list_prompts(self, request):
-        """prompts/list."""
-        return _page(request, "prompts", self.app.prompts())
-
     def get_prompt(self, request):
         """prompts/get: arguments are strings."""
         name, arguments = _named(request)
         if not _strings(arguments):
-            raise _invalid_params("arguments must be an object of strings")
+            raise invalid_params("arguments must be an object of strings")
         return self.app.get_prompt(request, name, arguments)
 
     def complete(self, request):
@@ -515,17 +469,17 @@ class Server:
         known = context.get("arguments") or {} if isinstance(context, dict) else None
         if not (isinstance(ref, dict) and isinstance(argument, dict) and isinstance(argument.get("name"), str)
                 and isinstance(argument.get("value"), str) and _strings(known)):
-            raise _invalid_params("ref and argument {name, value} are required, context.arguments are strings")
+            raise invalid_params("ref and argument {name, value} are required, context.arguments are strings")
         if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
                 ref.get("type") not in ("ref/prompt", "ref/resource")):
-            raise _invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
+            raise invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
         values = self.app.complete(request, ref, argument, known)
         return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
 
     def listen(self, request):
         """subscriptions/listen: nothing here changes by itself, so it is acknowledged empty and completed at once."""
         if not isinstance(request.params.get("notifications"), dict):
-            raise _invalid_params("notifications must be an object")
+            raise invalid_params("notifications must be an object")
         subscription = {SUBSCRIPTION_KEY: request.id}
         request.notify("notifications/subscriptions/acknowledged", {"_meta": subscription, "notifications": {}})
         return {"_meta": subscription}
@@ -533,14 +487,18 @@ class Server:
     #: method -> Method. What is not here, or whose capability is not declared, is -32601.
     methods = {
         "initialize": Method(initialize, modern=False),
-        "ping": Method(ping, modern=False),
+        "ping": Method(lambda self, request: {}, modern=False),
         "server/discover": Method(discover, legacy=False, ttl=3600000, scope="public"),
-        "tools/list": Method(list_tools, "tools", ttl=3600000),
+        "tools/list": Method(_listing("tools", lambda app, request: app.tools()), "tools", ttl=3600000),
         "tools/call": Method(call_tool, "tools", threaded=True),
-        "resources/list": Method(list_resources, "resources", threaded=True, ttl=10000),
-        "resources/templates/list": Method(list_templates, "resources", ttl=3600000, scope="public"),
+        "resources/list": Method(_listing("resources", lambda app, request: app.resources(request)), "resources",
+                                 threaded=True, ttl=10000),
+        "resources/templates/list": Method(
+            _listing("resourceTemplates", lambda app, request: app.resource_templates()), "resources", ttl=3600000,
+            scope="public"),
         "resources/read": Method(read_resource, "resources", threaded=True, ttl=0),
-        "prompts/list": Method(list_prompts, "prompts", ttl=3600000, scope="public"),
+        "prompts/list": Method(_listing("prompts", lambda app, request: app.prompts()), "prompts", ttl=3600000,
+                               scope="public"),
         "prompts/get": Method(get_prompt, "prompts", threaded=True),
         "completion/complete": Method(complete, "completions", threaded=True),
         "subscriptions/listen": Method(listen, legacy=False),
@@ -554,47 +512,31 @@ class Server:
 
         While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
         """
-        self._drain(grace, changes)
-        if self._app is not None:
-            self._app.close()
-
-    def _drain(self, grace, changes):
         start = since = self.clock()
         with self._lock:
             self._closed = True
             for question in self._asked.values():
                 question.answered.set()
-            while True:
+            over = False
+            while not over:
                 now = self.clock()
                 if any(request.writing for request in self._busy):
                     since, over = now, now - start >= changes
                 else:
                     over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
-                if over:
-                    return
-                self._done.wait(0.05)
-
-
-#: What came when: capabilities, and fields of serverInfo, tools, resources, prompts and results -> first revision.
-_SINCE = {"completions": "2025-03-26", "annotations": "2025-03-26", "title": "2025-06-18", "outputSchema": "2025-06-18",
-          "structuredContent": "2025-06-18", "_meta": "2025-06-18", "icons": "2025-11-25"}
-
-
-def _page(request, key, entries):
-    """A list on its one page, each entry with the fields that the revision knows. Many hosts read no second page."""
-    if request.params.get("cursor") is not None:
-        raise _invalid_params("unknown cursor (everything is on one page)")
-    return {key: [{name: value for name, value in entry.items() if request.version >= _SINCE.get(name, "")}
-                  for entry in entries]}
+                if not over:
+                    self._done.wait(0.05)
+        if self._app is not None:
+            self._app.close()
 
 
 def _named(request):
     """(name, arguments) of tools/call and prompts/get."""
     name, arguments = request.params.get("name"), request.params.get("arguments")
     if not isinstance(name, str):
-        raise _invalid_params("name must be a string")
+        raise invalid_params("name must be a string")
     if not isinstance(arguments, (dict, type(None))):
-        raise _invalid_params("arguments must be an object")
+        raise invalid_params("arguments must be an object")
     return name, arguments or {}
 
 
@@ -604,89 +546,3 @@ def _strings(value):
 
 def _too_busy(server, request):
     raise RpcError(INTERNAL, "Too many requests at once; wait for answers")
-
-
-def _envelope(method, params):
-    """(params, _meta, modern) of a request; RpcError when they are malformed or of an unknown version.
-
-    A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern
-    is the legacy handshake of a client that says too much.
-    """
-    if params is None:
-        params = {}
-    if not isinstance(params, dict):
-        raise _invalid_params("params must be an object")
-    meta = params.get("_meta")
-    if meta is None:
-        meta = {}
-    if not isinstance(meta, dict):
-        raise _invalid_params("_meta must be an object")
-    claim = meta.get(VERSION_KEY)
-    if VERSION_KEY not in meta or (method == "initialize" and claim not in MODERN):
-        return params, meta, False
-    if not isinstance(claim, str):
-        raise _invalid_params("%s must be a string" % VERSION_KEY)
-    if not isinstance(meta.get(CAPABILITIES_KEY), dict):
-        raise _invalid_params("_meta needs %s, an object" % CAPABILITIES_KEY)
-    if LOG_LEVEL_KEY in meta and meta[LOG_LEVEL_KEY] not in LOG_LEVELS:
-        raise _invalid_params("%s must be one of %s" % (LOG_LEVEL_KEY, ", ".join(LOG_LEVELS)))
-    if claim not in MODERN:
-        raise RpcError(UNSUPPORTED_VERSION, "Unsupported protocol version",
-                       {"supported": list(MODERN), "requested": claim})
-    return params, meta, True
-
-
-def _check_retry(params):
-    if not isinstance(params.get("inputResponses"), (dict, type(None))):
-        raise _invalid_params("inputResponses must be an object")
-    if not isinstance(params.get("requestState"), (str, type(None))):
-        raise _invalid_params("requestState must be a string")
-
-
-def _kind(message):
-    """What a JSON value is: "request", "notification", "response" or "invalid".
-
-    Without an id it is a notification, which is never answered, valid or not. So is a method "notifications/..." with
-    an id of null: some clients send that, and close the connection when it is answered.
-    """
-    if not isinstance(message, dict):
-        return "invalid"
-    method = message.get("method")
-    if not isinstance(method, str):
-        return "response" if "method" not in message and ("result" in message or "error" in message) else "invalid"
-    if "id" not in message or (message["id"] is None and method.startswith("notifications/")):
-        return "notification"
-    return "request" if message.get("jsonrpc") == "2.0" and _key(message["id"]) else "invalid"
-
-
-def _invalid(message):
-    """The error for a JSON value that is no message."""
-    if not isinstance(message, dict):
-        return _error(None, INVALID_REQUEST, "Invalid request: not an object")
-    problem = ("jsonrpc must be \"2.0\"" if message.get("jsonrpc") != "2.0" else
-               "method must be a string" if not isinstance(message.get("method"), str) else
-               "id must be a string or an integer")
-    known_id = message.get("id") if _key(message.get("id")) else None
-    return _error(known_id, INVALID_REQUEST, "Invalid request: " + problem)
-
-
-def _key(request_id):
-    """An id with its JSON type (1 is not "1"); None for what cannot be an id."""
-    if isinstance(request_id, (str, int)) and not isinstance(request_id, bool):
-        return isinstance(request_id, str), request_id
-    return None
-
-
-def _invalid_params(problem):
-    return RpcError(INVALID_PARAMS, "Invalid params: " + problem)
-
-
-def _error(request_id, code, message, data=None):
-    """An encoded error. Without an id there is no id member: {"id": null} is no valid message in any revision."""
-    error = {"code": code, "message": message}
-    if data is not None:
-        error["data"] = data
-    reply = {"jsonrpc": "2.0", "error": error}
-    if request_id is not None:
-        reply["id"] = request_id
-    return encode(reply)
