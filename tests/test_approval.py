@@ -16,7 +16,7 @@ from test_cli import PROGRAM, run
 from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
 from tools.mcp import approval
 from tools.mcp.consent import Consent
-from tools.mcp.engine import LATEST_LEGACY
+from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.seals import LIFETIME
 from tools.policy import freeze
 from tools.pve import state

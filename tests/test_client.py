@@ -59,7 +59,7 @@ def settings(pki, *ports, **more):
 
 def connect(pki, *servers, log=None, limiter=None, **more):
     return Client(settings(pki, *[server.port for server in servers], **more), log=log, limiter=limiter,
-                  sleep=lambda seconds: None)
+                  sleep=lambda *_: None)
 
 
 def failure(client, verb="GET", path=START, params=None):
@@ -186,7 +186,7 @@ def test_put_and_delete_too(verb, fault, pki, server, quick):
 def test_connection_refused(pki, server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    client = Client(settings(pki, port), sleep=lambda seconds: None)
+    client = Client(settings(pki, port), sleep=lambda *_: None)
     for verb in ("GET", "POST"):
         error = failure(client, verb)
         assert error.outcome == "unsent"
@@ -197,7 +197,7 @@ def test_name_unknown(pki, server, monkeypatch):
     def unknown(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    client = Client(settings(pki, host=[("pve1.invalid", 8006)]), sleep=lambda seconds: None)
+    client = Client(settings(pki, host=[("pve1.invalid", 8006)]), sleep=lambda *_: None)
     for verb in ("GET", "POST"):
         error = failure(client, verb)
         assert error.outcome == "unsent"
@@ -208,7 +208,7 @@ def test_a_connection_that_is_reset_before_it_can_be_used_is_told_as_a_handshake
     def reset(*args, **kwargs):
         raise ConnectionResetError(104, "Connection reset by peer")
     monkeypatch.setattr(tls.socket, "create_connection", reset)
-    error = failure(Client(settings(pki, 8006), sleep=lambda seconds: None), "POST")
+    error = failure(Client(settings(pki, 8006), sleep=lambda *_: None), "POST")
     assert error.outcome == "unsent" and "handshake" in str(error) and "DENY_FROM" in str(error)
 
 
@@ -222,7 +222,7 @@ def test_no_answer_to_connect(pki, quick):
             one.setblocking(False)
             one.connect_ex(full.getsockname())
             waiting.append(one)
-        client = Client(settings(pki, full.getsockname()[1]), sleep=lambda seconds: None)
+        client = Client(settings(pki, full.getsockname()[1]), sleep=lambda *_: None)
         for verb in ("GET", "POST"):
             error = failure(client, verb)
             assert error.outcome == "unsent"
@@ -343,7 +343,7 @@ def test_which_failures_to_connect_are_tried_again(kind, requests, pki):
 
         def close(self):
             """Nothing to close."""
-    client = Client(settings(pki, 8006), adapter=Unreachable(), sleep=pauses.append)
+    client = Client(settings(pki, 8006), adapter=Unreachable(), sleep=lambda event, seconds: pauses.append(seconds))
     for verb in ("GET", "PUT"):
         assert failure(client, verb).outcome == "unsent"
     assert tried == ["GET"] * requests + ["PUT"]
@@ -369,9 +369,9 @@ def test_plain_requests_adapter_is_judged_alike(pki, server, quick):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    client = Client(settings(pki, port), adapter=Trusting(), sleep=lambda seconds: None)
+    client = Client(settings(pki, port), adapter=Trusting(), sleep=lambda *_: None)
     assert failure(client, "POST").outcome == "unsent"
-    client = Client(settings(pki, server.port), adapter=Trusting(), sleep=lambda seconds: None)
+    client = Client(settings(pki, server.port), adapter=Trusting(), sleep=lambda *_: None)
     for fault in ("rst", "early close", "stall", "stall in body", "short"):
         server.fault = fault
         before = server.seen("POST")
@@ -441,7 +441,7 @@ def test_read_is_repeated_after_a_pause_that_cancel_ends(pki, server):
 
 def test_repeats_stay_inside_the_deadline(pki, server):
     now = [0.0]
-    client = Client(settings(pki, server.port), clock=lambda: now[0], sleep=lambda seconds: None)
+    client = Client(settings(pki, server.port), clock=lambda: now[0], sleep=lambda *_: None)
     server.fault = "503"
     with pytest.raises(PveError):
         client.request("GET", "/version", timeout=0.2)
@@ -457,7 +457,7 @@ def closed_port():
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
 def test_next_host_when_one_cannot_be_connected_to(verb, pki, server):
-    client = Client(settings(pki, closed_port(), server.port), sleep=lambda seconds: None)
+    client = Client(settings(pki, closed_port(), server.port), sleep=lambda *_: None)
     assert client.request(verb, START).data == {"answer": 42}
     assert client.request(verb, START).data == {"answer": 42}
     assert server.seen(verb) == 2 and client._current == 1
@@ -497,7 +497,7 @@ def test_refused_certificate_is_not_stepped_over(pki, server):
 
 def test_all_hosts_down_names_them(pki):
     ports = closed_port(), closed_port()
-    error = failure(Client(settings(pki, *ports), sleep=lambda seconds: None))
+    error = failure(Client(settings(pki, *ports), sleep=lambda *_: None))
     for port in ports:
         assert "127.0.0.1:%d" % port in str(error)
 

@@ -12,7 +12,7 @@ import pytest
 import certs
 from faulty import Faulty
 from tools.pve import adapter, tls
-from tools.pve.client import Client, PveError
+from tools.pve.client import Client, PveError, _host
 
 CANARY = "c4nary00-1111-2222-3333-444455556666"
 
@@ -46,7 +46,7 @@ def client(server, log=None, host="127.0.0.1", **more):
     values = dict(host=[(host, server.port)], user="root@pam", token_name="mcp", token_value=CANARY, ssl_mode="strict",
                   ca_file=None, fingerprint=None, state_dir=None)
     values.update(more)
-    return Client(SimpleNamespace(**values), log=log, sleep=lambda seconds: None)
+    return Client(SimpleNamespace(**values), log=log, sleep=lambda *_: None)
 
 
 def accepted(server, **more):
@@ -370,7 +370,7 @@ def test_verify_pins_each_host_alone(pki):
     log = Log()
     with Faulty(*pki.leaf("self")) as one, Faulty(*pki.leaf("self-other")) as two:
         it = client(one, ssl_mode="verify", log=log, host="127.0.0.1")
-        it._hosts.append(type(it._hosts[0])("127.0.0.1", two.port))
+        it._hosts.append(_host("127.0.0.1", two.port))
         it.request("GET", "/version")
         it._current = 1
         it.request("GET", "/version")

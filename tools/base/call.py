@@ -121,8 +121,7 @@ class Call:
             reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
             raise self._explain(error) from None
-        reply.data = self._shown(reply.data)
-        return reply
+        return reply._replace(data=self._shown(reply.data))
 
     def send(self, params=None, endpoint=None, ids=None, /, **more):
         """The data of a request that changes something, sent at most once. params (dict) and more are its parameters.

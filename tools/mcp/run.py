@@ -2,6 +2,7 @@
 import json
 import threading
 import time
+from collections import namedtuple
 
 from tools import RENAMED, find, surface
 from tools.base.answers import Result
@@ -15,7 +16,7 @@ from tools.policy.guard import Guard
 from tools.policy.rate import Limiter
 from tools.policy.selection import Selection
 from tools.pve import text
-from tools.pve.client import Cancelled, Client, PveError
+from tools.pve.client import Cancelled, Client, PveError, wait
 from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
 
@@ -39,13 +40,8 @@ class UnknownTool(LookupError):
     """There is no tool of that name (in the toolsets that are switched on)."""
 
 
-class Answer:
-    """What a call came to: text (str), data (dict, or None when it failed), failed (bool)."""
-
-    __slots__ = ("text", "data", "failed")
-
-    def __init__(self, text, data=None, failed=False):
-        self.text, self.data, self.failed = text, data, failed
+#: What a call came to: text (str), data (dict, or None when it failed), failed (bool).
+Answer = namedtuple("Answer", "text data failed", defaults=(None, False))
 
 
 class Nobody:
@@ -70,12 +66,6 @@ class NoConsent:
         return describe()[1]
 
 
-def wait(cancelled, seconds):
-    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
-    if cancelled.wait(seconds):
-        raise Cancelled("cancelled by the client")
-
-
 class Host:
     """One Proxmox and how to treat it. `adapter`, `clock` and `sleep` are given by tests and by --demo."""
 
@@ -83,8 +73,7 @@ class Host:
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep = clock, sleep
         self.selection, self.guard, self.limiter = Selection(settings), Guard(settings), Limiter(settings, clock)
-        self.client = Client(settings, adapter=adapter, log=self.log, limiter=self.limiter, clock=clock,
-                             sleep=None if sleep is wait else lambda seconds: sleep(threading.Event(), seconds))
+        self.client = Client(settings, adapter, self.log, self.limiter, clock, sleep)
         self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
         self._apidoc = None

@@ -20,6 +20,7 @@ import re
 import threading
 import time
 from collections import namedtuple
+from contextlib import suppress
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.formats import label
@@ -48,27 +49,22 @@ class PveError(Exception):
         self.errors = {scrub(str(key)): scrub(str(text)) for key, text in (errors or {}).items()}
         self.outcome = outcome
 
-    @property
-    def passing(self):
-        """Whether asking again may help: no answer at all, or one that says the node could not be reached."""
-        return self.status is None or self.status < 400 or self.status in (502, 503, 504) or self.status >= 595
+        #: Whether asking again may help: no answer at all, or one that says the node could not be reached.
+        self.passing = status is None or status < 400 or status in (502, 503, 504) or status >= 595
 
 
 class Cancelled(Exception):
     """The client cancelled the call before a request was sent, or while something waited (for a repeat, a task ...)."""
 
 
-class Reply:
-    """What Proxmox answered. data: the value of "data". extra: the other top-level keys (total, changes ...)."""
+#: What Proxmox answered. data: the value of "data". extra: the other top-level keys (total, changes ...).
+Reply = namedtuple("Reply", "data extra", defaults=({},))
 
-    __slots__ = ("data", "extra")
 
-    def __init__(self, data, extra=None):
-        self.data = data
-        self.extra = extra if extra is not None else {}
-
-    def __repr__(self):
-        return "Reply(%r, %r)" % (self.data, self.extra)
+def wait(cancelled, seconds):
+    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
+    if cancelled.wait(seconds):
+        raise Cancelled("cancelled by the client")
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
@@ -112,19 +108,8 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 _FORM = "application/x-www-form-urlencoded"
 
 
-class _Host:
-    """One host of the setting: label, its name in texts; url, what its URLs begin with."""
-
-    def __init__(self, name, port):
-        name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-        if not _HOST.fullmatch(name) or not 0 < port < 65536:
-            raise PveError("PROXMOX_HOST: %r is not a host name or address. Give names like pve1 or pve1:8006; "
-                           "http:// is refused: Proxmox is contacted through TLS only." % name, outcome="unsent")
-        bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
-        self.label = label(name, port)
-        self.url = "https://%s:%d" % (bracketed, port)
-
-
+#: One host of the setting: label, its name in texts; url, what its URLs begin with.
+_Host = namedtuple("_Host", "label url")
 #: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
 #: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout,
 #: reads (bool: it may be sent again).
@@ -146,18 +131,15 @@ class Client:
 
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
     fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it
-    (demo, tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(seconds): for
-    tests.
+    (demo, tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(event,
+    seconds): for tests.
     """
 
-    def __init__(self, settings, adapter=None, log=None, limiter=None, clock=time.monotonic, sleep=None):
-        self._settings = settings
-        self._adapter = adapter
-        self._log = log or _no_log
-        self._limiter = limiter
-        self._clock = clock
-        self._sleep = sleep
-        self._hosts = [_Host(name, int(port)) for name, port in settings.host]
+    def __init__(self, settings, adapter=None, log=None, limiter=None, clock=time.monotonic, sleep=wait):
+        self._settings, self._adapter, self._limiter = settings, adapter, limiter
+        self._log = log or (lambda level, event, **fields: None)
+        self._clock, self._sleep = clock, sleep
+        self._hosts = [_host(name, int(port)) for name, port in settings.host]
         if not self._hosts:
             raise PveError("PROXMOX_HOST is empty.", outcome="unsent")
         self._current = 0       # index of the host that answered last
@@ -170,10 +152,8 @@ class Client:
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""
-        try:
+        with suppress(PveError):
             self._start()
-        except PveError:
-            pass
 
     def close(self):
         """Close the kept connections. The client can still be used; it opens new ones."""
@@ -284,7 +264,7 @@ class Client:
             self._log("info", "retry", path=sending.path, attempt=repeats,
                       reason=fault.kind if answer is None else answer.status)
             if pause:
-                self._wait(pause, sending.cancelled)
+                self._sleep(sending.cancelled or threading.Event(), pause)
 
     def _once(self, sending, host, deadline):
         """The _Answer of one host to one request on the wire; _Broken when there is none."""
@@ -309,7 +289,8 @@ class Client:
             body = self._read(sending, response, host, deadline)
         except BaseException as error:
             if response is not None:
-                _close(response)
+                with suppress(Exception):       # not read to its end, so its connection is not used again
+                    response.close()
             if not isinstance(error, Exception) or isinstance(error, _Broken):
                 raise
             raise _broken(error, host) from None
@@ -361,14 +342,6 @@ class Client:
             if taken:
                 self._slots.release()
             raise Cancelled("cancelled before it was sent")
-
-    def _wait(self, seconds, cancelled):
-        if self._sleep is not None:
-            self._sleep(seconds)
-        elif cancelled is not None:
-            cancelled.wait(seconds)
-        else:
-            time.sleep(seconds)
 
     # ---- a refusal
 
@@ -424,6 +397,15 @@ def _unusable(sending, message, hint, status=None):
                     outcome="unknown")
 
 
+def _host(name, port):
+    name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if not _HOST.fullmatch(name) or not 0 < port < 65536:
+        raise PveError("PROXMOX_HOST: %r is not a host name or address. Give names like pve1 or pve1:8006; http:// is "
+                       "refused: Proxmox is contacted through TLS only." % name, outcome="unsent")
+    bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
+    return _Host(label(name, port), "https://%s:%d" % (bracketed, port))
+
+
 def _pause_before(repeats, answer, fault):
     """Seconds to wait before a read is sent again after so many repeats, or None: do not. answer or fault is None."""
     if answer is not None:
@@ -445,18 +427,6 @@ def _trusting(settings, log):
         return Adapter(tls.trust_of(settings, log))
     except tls.Unusable as error:
         raise PveError(str(error), outcome="unsent") from None
-
-
-def _close(response):
-    """Close an answer that was not read to its end, so that its connection is not used again."""
-    try:
-        response.close()
-    except Exception:           # what went wrong before is what is told
-        pass
-
-
-def _no_log(level, event, **fields):
-    pass
 
 
 # ---- parameters and paths --------------------------------------------------------------------------------------------
@@ -493,11 +463,11 @@ def _pairs(params):
                 continue
             if isinstance(one, bool):
                 one = "1" if one else "0"
-            elif not isinstance(one, str):
-                if not isinstance(one, (int, float)):
-                    raise PveError("Parameter %s cannot be sent: it is not a text, a number or a list of those." % name,
-                                   outcome="unsent")
+            elif isinstance(one, (int, float)):
                 one = str(one)
+            elif not isinstance(one, str):
+                raise PveError("Parameter %s cannot be sent: it is not a text, a number or a list of those." % name,
+                               outcome="unsent")
             if _SURROGATE.search(one) or _SURROGATE.search(name):
                 raise PveError("Parameter %s contains a character that is not valid Unicode (half of a surrogate "
                                "pair)." % _SURROGATE.sub("?", name), outcome="unsent")
@@ -534,13 +504,8 @@ def _words(answer):
     message = tree.get("message") if isinstance(tree.get("message"), str) else ""
     if not message.strip():
         message = answer.reason or ""
-        if isinstance(message, bytes):
-            message = message.decode("utf-8", "replace")
-        else:               # http.client decodes the reason phrase as latin-1, Proxmox sends UTF-8
-            try:
-                message = message.encode("latin-1").decode("utf-8", "replace")
-            except UnicodeEncodeError:
-                pass
+        with suppress(UnicodeEncodeError):  # http.client decodes the reason phrase as latin-1, Proxmox sends UTF-8
+            message = message.encode("latin-1").decode("utf-8", "replace")
     errors = tree.get("errors") if isinstance(tree.get("errors"), dict) else {}
     errors = {_plain(key, 100): _plain(str(text).replace("\\n", "; ")) for key, text in list(errors.items())[:50]}
     return _plain(message) or "no reason given", errors
@@ -556,8 +521,7 @@ FAULTS = {
     "refused": (2, "{host} refuses connections{detail}.",
                 _WHERE + "that pveproxy is running there (systemctl status pveproxy) and that no firewall rejects "
                 "the connection."),
-    "unreachable": (1, "{host} cannot be reached{detail}.",
-                    _WHERE + "the network and the route to it."),
+    "unreachable": (1, "{host} cannot be reached{detail}.", _WHERE + "the network and the route to it."),
     "connect": (0, "{host} does not answer: no connection within the time limit{detail}.",
                 _WHERE + "that the host is up and that no firewall drops port 8006 on the way."),
     "dns": (0, "The name of {host} cannot be resolved{detail}.",
@@ -598,18 +562,16 @@ def _broken(error, host):
     names = [type(one).__name__ for one in chain]
     for name in names:
         if name in _NEVER_CONNECTED:
-            return _Broken(_NEVER_CONNECTED[name], host, "", sent=False)
-    if any(isinstance(one, TimeoutError) or name in ("timeout", "ReadTimeoutError", "ReadTimeout")
-           for one, name in zip(chain, names)):
+            return _Broken(_NEVER_CONNECTED[name], host, sent=False)
+    if any(isinstance(one, TimeoutError) for one in chain) or not {
+            "timeout", "ReadTimeoutError", "ReadTimeout"}.isdisjoint(names):
         return _Broken("timeout", host)
     if "IncompleteRead" in names:
         return _Broken("short", host)
-    if any(isinstance(one, (ConnectionError, EOFError)) or name in ("RemoteDisconnected", "SSLEOFError",
-           "SSLZeroReturnError") for one, name in zip(chain, names)):
+    if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or not {
+            "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}.isdisjoint(names):
         return _Broken("closed", host)
-    if any(name in _NOT_HTTP for name in names):
-        return _Broken("garbage", host)
-    return _Broken("closed", host, type(error).__name__)
+    return _Broken("closed", host, type(error).__name__) if _NOT_HTTP.isdisjoint(names) else _Broken("garbage", host)
 
 
 def _wrapped(error):

@@ -19,6 +19,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 from tools.pve import state
 from tools.pve.formats import label
@@ -80,23 +81,17 @@ def _system_context():
     context = _context(True)
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         bundle = os.environ.get(name)
-        if not bundle:
-            continue
-        try:
-            if os.path.isdir(bundle):
-                context.load_verify_locations(capath=bundle)
-            else:
-                context.load_verify_locations(cafile=bundle)
-        except (OSError, ValueError) as error:
-            raise Unusable("%s %s cannot be used: %s." % (name, bundle, error)) from None
-        return context
+        if bundle:
+            try:
+                context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+            except (OSError, ValueError) as error:
+                raise Unusable("%s %s cannot be used: %s." % (name, bundle, error)) from None
+            return context
     context.load_default_certs()
     if not context.cert_store_stats()["x509_ca"]:
-        try:                    # a Python without the system's store: what requests ships with, or the system gave it
-            from requests.certs import where
+        with suppress(Exception):   # without any store every certificate is refused with its reason, as it should be
+            from requests.certs import where  # a Python without the system's store: what requests ships with
             context.load_verify_locations(where())
-        except Exception:       # no store at all; every certificate is refused with its reason, as it should be
-            pass
     return context
 
 
@@ -150,8 +145,7 @@ class _Pinned:
     """One of the given certificates, whatever it says."""
 
     def __init__(self, pins):
-        self._pins = pins
-        self._context = _context(False)
+        self._pins, self._context = pins, _context(False)
 
     def wrap(self, plain, host, port, dial):
         sock, seen = _seen(self._context, plain, host)
@@ -178,11 +172,8 @@ class _FirstUse:
     """A certificate the system's CAs vouch for, or else the one seen at the first contact."""
 
     def __init__(self, state_dir, log):
-        self._log = log
-        self._state_dir = state_dir
-        self._open = _context(False)
-        self._checked = None
-        self._lock = threading.Lock()
+        self._log, self._state_dir, self._lock = log, state_dir, threading.Lock()
+        self._open, self._checked = _context(False), None
         self._pins = _read_pins(state_dir, log)         # "host:port" -> fingerprint or _SYSTEM
 
     def wrap(self, plain, host, port, dial):
@@ -197,11 +188,14 @@ class _FirstUse:
         else:
             seen = None
         try:
-            sock = self._system().wrap_socket(plain, server_hostname=host)
+            self._checked = self._checked or _system_context()
+            sock = self._checked.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             reason = why_refused(error, host)
         else:
-            self._remember(place, _SYSTEM)
+            if pin != _SYSTEM:
+                self._pins[place] = _SYSTEM
+                self._save()
             return sock
         if pin == _SYSTEM:
             raise NotSent("certificate", "The certificate of %s was vouched for by a CA of this system before and no "
@@ -231,16 +225,6 @@ class _FirstUse:
             raise NotSent("certificate", "%s showed two different certificates, %s and %s. The token was not sent. Set "
                           "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE." % (place, pin, seen))
         return sock
-
-    def _system(self):
-        if self._checked is None:
-            self._checked = _system_context()
-        return self._checked
-
-    def _remember(self, place, pin):
-        if self._pins.get(place) != pin:
-            self._pins[place] = pin
-            self._save()
 
     def _save(self):
         with self._lock:
@@ -461,7 +445,7 @@ def _certificate(der, host, port, seconds):
 
 def _modes(certificate, host, port, settings, seconds):
     """Which mode would accept this certificate, and why or why not."""
-    seen = certificate["fingerprint"]
+    seen, modes = certificate["fingerprint"], []
 
     def attempt(make):
         try:
@@ -472,31 +456,23 @@ def _modes(certificate, host, port, settings, seconds):
             return str(error)
         return None
 
+    def note(mode, refused, why, setting=None):
+        modes.append({"mode": mode, "accepts": refused is None, "why": why if refused is None else refused,
+                      "setting": setting or "PROXMOX_SSL_MODE=%s" % mode})
     refused = attempt(lambda: _Chain(_system_context(), ""))
-    modes = [_mode("strict", refused, "a CA of this system vouches for it and the name is right")]
+    note("strict", refused, "a CA of this system vouches for it and the name is right")
     ca_file = getattr(settings, "ca_file", None)
     if ca_file:
-        modes.append(_mode("ca_file", attempt(lambda: _Chain(_ca_context(ca_file), "")),
-                           "%s vouches for it and the name is right" % ca_file, "PROXMOX_CA_FILE=%s" % ca_file))
+        note("ca_file", attempt(lambda: _Chain(_ca_context(ca_file), "")),
+             "%s vouches for it and the name is right" % ca_file, "PROXMOX_CA_FILE=%s" % ca_file)
     pins = getattr(settings, "fingerprint", None)
-    if pins:
-        modes.append(_mode("fingerprint", attempt(lambda: _Pinned(pins.split(","))), "it is the pinned one",
-                           "PROXMOX_FINGERPRINT=%s" % pins))
-    else:
-        modes.append(_mode("fingerprint", None, "only this certificate would be accepted; compare it with `pvenode "
-                           "cert info` on the node first", "PROXMOX_FINGERPRINT=%s" % seen))
+    note("fingerprint", attempt(lambda: _Pinned(pins.split(","))) if pins else None, "it is the pinned one" if pins else
+         "only this certificate would be accepted; compare it with `pvenode cert info` on the node first",
+         "PROXMOX_FINGERPRINT=%s" % (pins or seen))
     pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
-    if refused is None or pin in (None, seen):
-        why = ("a CA of this system vouches for it" if refused is None else
-               "it is the one seen at the first contact" if pin else "trusted on first use, without proof of who it is")
-        modes.append(_mode("verify", None, why, "PROXMOX_SSL_MODE=verify"))
-    else:
-        modes.append(_mode("verify", "it has changed: at the first contact it was %s" % (
-            "vouched for by a CA of this system" if pin == _SYSTEM else pin), "", "PROXMOX_SSL_MODE=verify"))
-    modes.append(_mode("insecure", None, "nothing is checked", "PROXMOX_SSL_MODE=insecure"))
+    changed = None if refused is None or pin in (None, seen) else "it has changed: at the first contact it was %s" % (
+        "vouched for by a CA of this system" if pin == _SYSTEM else pin)
+    note("verify", changed, "a CA of this system vouches for it" if refused is None else
+         "it is the one seen at the first contact" if pin else "trusted on first use, without proof of who it is")
+    note("insecure", None, "nothing is checked")
     return modes
-
-
-def _mode(mode, refused, why, setting=None):
-    return {"mode": mode, "accepts": refused is None, "why": why if refused is None else refused,
-            "setting": setting or "PROXMOX_SSL_MODE=%s" % mode}
