@@ -159,7 +159,7 @@ def test_parse_reads_what_the_demo_cluster_serves():
 
 
 def test_dump_makes_the_same_again(doc):
-    again = ApiDoc(doc.dump())
+    again = ApiDoc(doc.lines)
     assert list(map(str, again.endpoints)) == list(map(str, doc.endpoints))
     assert again.search("create pool")[0].path == "/pools"
 
@@ -749,4 +749,4 @@ def test_a_real_schema_becomes_a_small_copy(file, tmp_path):
     host = Host(text)
     doc = load(host, str(tmp_path), "real")
     size = os.path.getsize(str(tmp_path / os.listdir(str(tmp_path))[0]))
-    assert size < 300000 and load(host, str(tmp_path), "real").dump() == doc.dump()
+    assert size < 300000 and load(host, str(tmp_path), "real").lines == doc.lines

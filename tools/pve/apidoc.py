@@ -95,10 +95,13 @@ class ApiDoc:
     """The schema of one host. Takes about 2 MB; make it once and keep it. Safe to use from several threads."""
 
     def __init__(self, lines, methods=None):
-        """`lines`: one JSON text per method, as parse() makes them; `methods`: the same as dicts, if at hand."""
-        self._lines = list(lines)
-        methods = methods or json.loads("[%s]" % ",".join(self._lines))
-        self.endpoints = [Endpoint(line, method) for line, method in zip(self._lines, methods)]
+        """`lines`: one JSON text per method, as parse() makes them; `methods`: the same as dicts, if at hand.
+
+        The attribute `lines` makes this ApiDoc again.
+        """
+        self.lines = list(lines)
+        methods = methods or json.loads("[%s]" % ",".join(self.lines))
+        self.endpoints = [Endpoint(line, method) for line, method in zip(self.lines, methods)]
         self._index = None                              # made when first searched
         self._routes = _route()
         for endpoint in self.endpoints:
@@ -133,10 +136,6 @@ class ApiDoc:
         if not methods:
             raise ValueError("this is not the page of Proxmox's API viewer (no method is in it)")
         return doc
-
-    def dump(self):
-        """The lines (list of str) that make this ApiDoc again."""
-        return list(self._lines)
 
     # ------------------------------------------------------------------------------------------------------- finding
 
@@ -213,7 +212,7 @@ class ApiDoc:
     def search(self, words, verb=None, prefix=None, limit=10):
         """[Endpoint] for an admin's `words` (str), best first; `verb` and path `prefix` narrow. No words: all."""
         if self._index is None:
-            self._index = apisearch.Index(json.loads("[%s]" % ",".join(self._lines)))
+            self._index = apisearch.Index(json.loads("[%s]" % ",".join(self.lines)))
         order = self._index.rank(words) if words and words.strip() else range(len(self.endpoints))
         allowed = {str(endpoint) for endpoint in self.below(prefix)} if prefix and prefix.strip("/ ") else None
         verb = verb_of(verb) if verb else None
@@ -359,9 +358,8 @@ def _described(name, spec, text, keys):
             result["keys"] = {k: line_of(s, keys) for k, s in plain.items()}
         for other in {(s["keyAlias"], s["alias"]) for s in known.values() if s.get("alias") and s.get("keyAlias")}:
             result["short form"] = "{0}={1} for {2}={0},{3}={1}".format(*[word.upper() for word in other], *other)
-    description = shorten(spec.get("description") or "", text) if text else ""
-    if description:
-        result["description"] = description
+    if text and spec.get("description"):
+        result["description"] = shorten(spec["description"], text)
     return result or {"type": "string"}
 
 
@@ -457,10 +455,10 @@ class Source:
             return self._doc
 
     def _read(self, version, cancelled):
-        def fetch(path, since):
-            return self._client.fetch(path, self.MOST, cancelled, since)
         try:
-            self._doc, self._version, self._problem = load(fetch, self._state_dir, version), version, None
+            self._doc = load(lambda path, since: self._client.fetch(path, self.MOST, cancelled, since),
+                             self._state_dir, version)
+            self._version, self._problem = version, None
         except (PveError, ValueError) as error:
             self._problem, self._looked, self._doc = str(error), self._clock(), None
             raise
@@ -498,7 +496,7 @@ def load(fetch, state_dir=None, version=None):
         return doc
     if file:
         modified = next((value for name, value in headers.items() if name.lower() == "last-modified"), None)
-        _write_copy(file, version, modified, doc.dump())
+        _write_copy(file, version, modified, doc.lines)
     return doc
 
 

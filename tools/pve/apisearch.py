@@ -1,6 +1,7 @@
 """Finds the API method that an administrator means by plain words: stems, synonyms, fitting verbs, rare words first."""
 import re
 from array import array
+from functools import lru_cache
 from math import log
 
 from tools.pve.jsonschema import flatten, required
@@ -25,117 +26,95 @@ _PHRASES = (
     (r"run(?:ning)?(?= (?:\w+ ){,2}(?:commands?|scripts?|programs?))", "exec"), (r"host ?names?", "hostname"),
     (r"how (?:to|do i|can i|do you)", " "))
 
+
+def _table(text):
+    """{key: value} of "key: value; key, key: value"."""
+    entries = (entry.split(": ") for entry in " ".join(text.split()).split("; "))
+    return {key: value for keys, value in entries for key in keys.split(", ")}
+
+
 #: An admin's word -> Proxmox's words for the same thing (the word itself always counts too).
-_SYNONYMS = {
-    "2fa": "tfa", "access": "acl permission", "account": "user account", "activate": "enable reload",
-    "activity": "task", "ad": "domain", "add": "create", "alert": "notification", "allow": "firewall rule",
-    "appliance": "aplinfo", "apply": "reload", "archive": "backup vzdump", "assign": "acl update", "attach": "config",
-    "authentication": "domain realm", "balloon": "config memory", "ban": "firewall rule", "bandwidth": "rate bwlimit",
-    "blacklist": "ipset", "block": "firewall rule", "bond": "network iface", "boot": "start config",
-    "bridge": "network iface", "cancel": "stop", "cert": "certificate", "change": "update", "chart": "rrddata",
-    "chassis": "node", "checkpoint": "snapshot", "cifs": "storage", "clock": "time", "command": "exec",
-    "commit": "reload", "compact": "fstrim", "configuration": "config", "configure": "config update",
-    "console": "vncproxy termproxy spiceproxy", "container": "lxc", "copy": "clone", "core": "config cpu",
-    "corosync": "totem config", "cpu": "config", "ct": "lxc", "datacenter": "cluster", "datastore": "storage",
-    "deny": "firewall rule", "destroy": "delete", "detach": "unlink", "device": "hardware", "directory": "dir",
-    "discard": "delete revert fstrim", "drive": "disk", "drop": "firewall rule", "duplicate": "clone",
-    "edit": "update", "email": "notification mailto", "enlarge": "resize", "erase": "wipedisk delete", "event": "log",
-    "evict": "delete", "execute": "exec", "expand": "resize", "expose": "firewall rule", "extend": "resize",
-    "factor": "tfa", "fail": "task error log", "failed": "task error", "failover": "ha", "fence": "ha",
-    "filesystem": "fsinfo directory", "format": "initgpt", "freeze": "fsfreeze suspend", "gpu": "pci",
-    "grafana": "metrics", "grant": "acl", "graph": "rrddata", "graphite": "metrics server", "grow": "resize",
-    "guest": "qemu lxc vm", "halt": "stop shutdown", "health": "status smart", "hibernate": "suspend",
-    "history": "rrddata", "host": "node", "hostname": "host dns", "https": "certificate", "hypervisor": "node",
-    "image": "iso content", "increase": "resize", "influx": "influxdb", "influxdb": "metrics server",
-    "initialise": "initgpt", "initialize": "initgpt", "inside": "agent", "install": "create", "inventory": "resources",
-    "ip": "network interfaces", "kick": "delete", "kill": "stop", "kvm": "qemu", "ldap": "domain realm",
-    "leave": "delete", "letsencrypt": "acme certificate", "licence": "subscription", "license": "subscription",
-    "live": "online", "load": "rrddata status", "login": "ticket user", "machine": "qemu",
-    "mail": "notification sendmail smtp", "maintenance": "migrateall flag", "memory": "config", "metric": "metrics",
-    "mfa": "tfa", "monitoring": "metrics", "mount": "storage", "move": "migrate move", "nameserver": "dns",
-    "nfs": "storage", "nic": "network net", "notify": "notification", "ntp": "time", "oidc": "openid",
-    "open": "firewall rule", "operation": "task", "os": "osinfo", "otp": "tfa", "overview": "resources status",
-    "package": "apt", "partition": "disk", "passthrough": "hardware pci mapping", "patch": "apt update",
-    "pause": "suspend", "pct": "lxc", "performance": "rrddata", "permission": "acl", "physical": "disk",
-    "plugged": "hardware", "port": "firewall rule", "poweroff": "stop shutdown", "poweron": "start",
-    "privilege": "permission role acl", "progress": "task status log", "protect": "protected", "purge": "prune delete",
-    "qm": "qemu", "quorum": "status config", "raid": "zfs", "ram": "memory config", "realm": "domain",
-    "reclaim": "fstrim", "recover": "restore", "recurring": "schedule", "regularly": "schedule",
-    "reject": "firewall rule", "remove": "delete", "rename": "config name", "repo": "repository", "resolver": "dns",
-    "restart": "reboot", "restore": "archive", "retention": "prune", "revert": "rollback", "revoke": "acl delete",
-    "right": "permission acl", "samba": "cifs storage", "script": "exec", "secure": "firewall", "send": "create",
-    "server": "node", "setting": "options config", "share": "storage", "shell": "termproxy vncshell spiceshell",
-    "shrink": "resize", "sleep": "suspend", "slow": "rrddata", "smb": "cifs storage", "space": "status storage",
-    "ssd": "disk", "ssl": "certificate", "sso": "openid", "statistic": "rrddata", "stats": "rrddata",
-    "sync": "replication", "syslog": "journal", "tape": "backup", "terminal": "termproxy vncshell", "thaw": "fsfreeze",
-    "thin": "lvmthin", "throughput": "rrddata netstat", "throw": "delete", "timezone": "time", "tls": "certificate",
-    "totp": "tfa", "traffic": "netstat rrddata", "trim": "fstrim", "undo": "rollback revert",
-    "unplug": "unlink delete", "unused": "free", "upgrade": "apt update", "uptime": "status",
-    "usage": "rrddata status", "vlan": "network vnet", "vm": "qemu", "vnc": "vncproxy", "volume": "disk content",
-    "vxlan": "zone", "vzdump": "backup", "wake": "wakeonlan", "webauthn": "tfa", "whitelist": "ipset",
-    "windows": "qemu", "yubikey": "tfa", "zpool": "zfs pool",
-}
+_SYNONYMS = _table("""
+    2fa: tfa; access: acl permission; account: user account; activate: enable reload; activity: task; ad: domain;
+    add: create; alert: notification; allow: firewall rule; appliance: aplinfo; apply: reload; archive: backup vzdump;
+    assign: acl update; attach: config; authentication: domain realm; balloon: config memory; ban: firewall rule;
+    bandwidth: rate bwlimit; blacklist: ipset; block: firewall rule; bond: network iface; boot: start config;
+    bridge: network iface; cancel: stop; cert: certificate; change: update; chart: rrddata; chassis: node;
+    checkpoint: snapshot; cifs: storage; clock: time; command: exec; commit: reload; compact: fstrim;
+    configuration: config; configure: config update; console: vncproxy termproxy spiceproxy; container: lxc;
+    copy: clone; core: config cpu; corosync: totem config; cpu: config; ct: lxc; datacenter: cluster;
+    datastore: storage; deny: firewall rule; destroy: delete; detach: unlink; device: hardware; directory: dir;
+    discard: delete revert fstrim; drive: disk; drop: firewall rule; duplicate: clone; edit: update; email: notification
+    mailto; enlarge: resize; erase: wipedisk delete; event: log; evict: delete; execute: exec; expand: resize;
+    expose: firewall rule; extend: resize; factor: tfa; fail: task error log; failed: task error; failover: ha;
+    fence: ha; filesystem: fsinfo directory; format: initgpt; freeze: fsfreeze suspend; gpu: pci; grafana: metrics;
+    grant: acl; graph: rrddata; graphite: metrics server; grow: resize; guest: qemu lxc vm; halt: stop shutdown;
+    health: status smart; hibernate: suspend; history: rrddata; host: node; hostname: host dns; https: certificate;
+    hypervisor: node; image: iso content; increase: resize; influx: influxdb; influxdb: metrics server;
+    initialise: initgpt; initialize: initgpt; inside: agent; install: create; inventory: resources; ip: network
+    interfaces; kick: delete; kill: stop; kvm: qemu; ldap: domain realm; leave: delete; letsencrypt: acme certificate;
+    licence: subscription; license: subscription; live: online; load: rrddata status; login: ticket user; machine: qemu;
+    mail: notification sendmail smtp; maintenance: migrateall flag; memory: config; metric: metrics; mfa: tfa;
+    monitoring: metrics; mount: storage; move: migrate move; nameserver: dns; nfs: storage; nic: network net;
+    notify: notification; ntp: time; oidc: openid; open: firewall rule; operation: task; os: osinfo; otp: tfa;
+    overview: resources status; package: apt; partition: disk; passthrough: hardware pci mapping; patch: apt update;
+    pause: suspend; pct: lxc; performance: rrddata; permission: acl; physical: disk; plugged: hardware; port: firewall
+    rule; poweroff: stop shutdown; poweron: start; privilege: permission role acl; progress: task status log;
+    protect: protected; purge: prune delete; qm: qemu; quorum: status config; raid: zfs; ram: memory config;
+    realm: domain; reclaim: fstrim; recover: restore; recurring: schedule; regularly: schedule; reject: firewall rule;
+    remove: delete; rename: config name; repo: repository; resolver: dns; restart: reboot; restore: archive;
+    retention: prune; revert: rollback; revoke: acl delete; right: permission acl; samba: cifs storage; script: exec;
+    secure: firewall; send: create; server: node; setting: options config; share: storage; shell: termproxy vncshell
+    spiceshell; shrink: resize; sleep: suspend; slow: rrddata; smb: cifs storage; space: status storage; ssd: disk;
+    ssl: certificate; sso: openid; statistic: rrddata; stats: rrddata; sync: replication; syslog: journal; tape: backup;
+    terminal: termproxy vncshell; thaw: fsfreeze; thin: lvmthin; throughput: rrddata netstat; throw: delete;
+    timezone: time; tls: certificate; totp: tfa; traffic: netstat rrddata; trim: fstrim; undo: rollback revert;
+    unplug: unlink delete; unused: free; upgrade: apt update; uptime: status; usage: rrddata status; vlan: network vnet;
+    vm: qemu; vnc: vncproxy; volume: disk content; vxlan: zone; vzdump: backup; wake: wakeonlan; webauthn: tfa;
+    whitelist: ipset; windows: qemu; yubikey: tfa; zpool: zfs pool""")
 #: Words people use for a method that its own description lacks. N: /nodes/{node}; Q, L: its VM, its container; G: both.
-_ALSO = {
-    "GET /cluster/resources": "overview inventory find which node runs guest vm container storage memory free used",
-    "GET /cluster/status": "quorum quorate members online offline health",
-    "GET /nodes": "list nodes memory free used load uptime online offline",
-    "GET N/status": "memory free used load uptime kernel swap", "POST N/status": "power off restart server",
-    "GET N/qemu": "list all vms running stopped", "GET N/lxc": "list all containers running stopped",
-    "POST N/qemu": "new vm import backup", "POST N/lxc": "new container import backup", "DELETE Q": "remove vm",
-    "DELETE L": "remove container", "GET G/config": "settings hardware disks networks notes",
-    "GET G/status/current": "running stopped state uptime lock",
-    "PUT Q/config": "rename name notes attach add disk iso cdrom cd unlock boot autostart nic vlan tag gpu ssh key",
-    "POST Q/config": "rename name notes attach add disk iso cdrom cd unlock boot autostart nic vlan tag gpu ssh key",
-    "PUT L/config": "rename name notes attach add mount point unlock boot autostart nic vlan tag nesting feature",
-    "POST Q/status/suspend": "pause freeze hibernate", "POST G/status/resume": "continue unpause",
-    "POST G/status/stop": "power off kill hard", "POST G/status/shutdown": "clean graceful power off",
-    "POST G/status/reboot": "restart", "POST Q/status/reset": "hard restart",
-    "GET Q/pending": "changes waiting reboot", "GET L/pending": "changes waiting reboot",
-    "PUT Q/unlink": "detach remove disk", "PUT Q/sendkey": "press keyboard ctrl alt del",
-    "PUT G/resize": "grow root disk", "POST Q/move_disk": "move migrate volume other storage",
-    "POST L/move_volume": "move migrate volume disk other storage", "POST Q/agent/exec": "run script inside",
-    "GET Q/agent/exec-status": "output result run command", "GET Q/agent/network-get-interfaces": "ip address",
-    "GET L/interfaces": "ip address", "GET Q/agent/get-fsinfo": "disk space free used filesystem mounted inside",
-    "POST Q/agent/set-user-password": "reset change login inside",
-    "GET Q/agent/get-osinfo": "operating system distribution",
-    "GET G/firewall/log": "dropped rejected blocked packets", "GET N/firewall/log": "dropped rejected blocked packets",
-    "POST G/firewall/rules": "block allow open close port", "POST N/firewall/rules": "block allow open close port",
-    "POST /cluster/firewall/rules": "block allow open close port",
-    "GET G/rrddata": "history graph usage cpu memory disk network day week month",
-    "GET N/rrddata": "history graph usage cpu memory network load day week month",
-    "POST N/vzdump": "now immediately once start run guest vm container",
-    "POST /cluster/backup": "schedule regular automatic",
-    "GET N/storage/{storage}/content": "stored files backups isos images templates volumes",
-    "PUT N/storage/{storage}/content/{volume}": "protect unprotect protected backup notes comment",
-    "DELETE N/storage/{storage}/content/{volume}": "backup iso image file disk",
-    "GET N/storage": "free space used full", "GET N/storage/{storage}/status": "free space used full size",
-    "GET N/storage/{storage}/file-restore/list": "browse inside backup", "POST N/aplinfo": "container template",
-    "POST N/storage/{storage}/download-url": "fetch import web internet cloud",
-    "GET N/aplinfo": "available container templates",
-    "POST /storage": "add mount connect nfs cifs smb pbs iscsi share directory",
-    "DELETE /storage/{storage}": "unmount disconnect", "GET N/tasks": "failed errors history running jobs last",
-    "GET /cluster/tasks": "failed errors history running jobs last",
-    "DELETE N/tasks/{upid}": "cancel abort kill running job", "GET N/tasks/{upid}/log": "output why failed error",
-    "GET N/journal": "kernel system boot log messages", "GET N/syslog": "kernel boot messages",
-    "GET N/apt/update": "pending upgrades patches packages", "POST N/apt/update": "refresh package lists",
-    "GET N/apt/versions": "installed software", "POST N/migrateall": "evacuate drain maintenance move away",
-    "POST N/stopall": "shut down guest", "POST N/startall": "guest", "PUT N/network": "apply activate pending changes",
-    "DELETE N/network": "discard pending changes", "PUT /cluster/sdn": "apply activate pending changes",
-    "PUT /access/acl": "grant give revoke take away role right user group token",
-    "GET /access/acl": "who may what rights roles", "GET /access/permissions": "own my rights may allowed",
-    "PUT /access/users/{userid}": "disable lock expire group member",
-    "PUT /pools": "add remove member guest vm storage", "PUT /pools/{poolid}": "add remove member guest vm storage",
-    "POST /cluster/ha/resources": "add make vm container high availability failover",
-    "GET /cluster/ha/status/current": "state error service fence failing",
-    "PUT /cluster/options": "datacenter settings keyboard language migration network bandwidth tag style mail sender",
-    "DELETE /cluster/config/nodes/{node}": "evict kick out", "GET /cluster/config/join": "fingerprint",
-    "GET N/disks/list": "physical ssd hdd unused free serial model wearout",
-    "GET N/certificates/info": "expire expiry valid", "POST N/certificates/custom": "own",
-    "PUT N/config": "acme domain notes description", "PUT /cluster/ceph/flags/{flag}": "noout norebalance maintenance",
-    "PUT /cluster/ceph/flags": "noout norebalance maintenance", "GET /cluster/ceph/status": "health warning degraded",
-    "GET N/ceph/status": "health warning degraded", "GET /cluster/log": "events", "GET N/netstat": "traffic",
-}
+_ALSO = _table("""
+    GET /cluster/resources: overview inventory find which node runs guest vm container storage memory free used;
+    GET /cluster/status: quorum quorate members online offline health; GET /nodes: list nodes memory free used load
+    uptime online offline; GET N/status: memory free used load uptime kernel swap; POST N/status: power off restart
+    server; GET N/qemu: list all vms running stopped; GET N/lxc: list all containers running stopped; POST N/qemu: new
+    vm import backup; POST N/lxc: new container import backup; DELETE Q: remove vm; DELETE L: remove container;
+    GET G/config: settings hardware disks networks notes; GET G/status/current: running stopped state uptime lock;
+    PUT Q/config, POST Q/config: rename name notes attach add disk iso cdrom cd unlock boot autostart nic vlan tag gpu
+    ssh key; PUT L/config: rename name notes attach add mount point unlock boot autostart nic vlan tag nesting feature;
+    POST Q/status/suspend: pause freeze hibernate; POST G/status/resume: continue unpause; POST G/status/stop: power off
+    kill hard; POST G/status/shutdown: clean graceful power off; POST G/status/reboot: restart; POST Q/status/reset:
+    hard restart; GET G/pending: changes waiting reboot; PUT Q/unlink: detach remove disk; PUT Q/sendkey: press keyboard
+    ctrl alt del; PUT G/resize: grow root disk; POST Q/move_disk: move migrate volume other storage; POST L/move_volume:
+    move migrate volume disk other storage; POST Q/agent/exec: run script inside; GET Q/agent/exec-status: output result
+    run command; GET Q/agent/network-get-interfaces, GET L/interfaces: ip address; GET Q/agent/get-fsinfo: disk space
+    free used filesystem mounted inside; POST Q/agent/set-user-password: reset change login inside;
+    GET Q/agent/get-osinfo: operating system distribution; GET G/firewall/log, GET N/firewall/log: dropped rejected
+    blocked packets; POST G/firewall/rules, POST N/firewall/rules, POST /cluster/firewall/rules: block allow open close
+    port; GET G/rrddata: history graph usage cpu memory disk network day week month; GET N/rrddata: history graph usage
+    cpu memory network load day week month; POST N/vzdump: now immediately once start run guest vm container;
+    POST /cluster/backup: schedule regular automatic; GET N/storage/{storage}/content: stored files backups isos images
+    templates volumes; PUT N/storage/{storage}/content/{volume}: protect unprotect protected backup notes comment;
+    DELETE N/storage/{storage}/content/{volume}: backup iso image file disk; GET N/storage: free space used full;
+    GET N/storage/{storage}/status: free space used full size; GET N/storage/{storage}/file-restore/list: browse inside
+    backup; POST N/aplinfo: container template; POST N/storage/{storage}/download-url: fetch import web internet cloud;
+    GET N/aplinfo: available container templates; POST /storage: add mount connect nfs cifs smb pbs iscsi share
+    directory; DELETE /storage/{storage}: unmount disconnect; GET N/tasks, GET /cluster/tasks: failed errors history
+    running jobs last; DELETE N/tasks/{upid}: cancel abort kill running job; GET N/tasks/{upid}/log: output why failed
+    error; GET N/journal: kernel system boot log messages; GET N/syslog: kernel boot messages; GET N/apt/update: pending
+    upgrades patches packages; POST N/apt/update: refresh package lists; GET N/apt/versions: installed software;
+    POST N/migrateall: evacuate drain maintenance move away; POST N/stopall: shut down guest; POST N/startall: guest;
+    PUT N/network, PUT /cluster/sdn: apply activate pending changes; DELETE N/network: discard pending changes;
+    PUT /access/acl: grant give revoke take away role right user group token; GET /access/acl: who may what rights
+    roles; GET /access/permissions: own my rights may allowed; PUT /access/users/{userid}: disable lock expire group
+    member; PUT /pools, PUT /pools/{poolid}: add remove member guest vm storage; POST /cluster/ha/resources: add make vm
+    container high availability failover; GET /cluster/ha/status/current: state error service fence failing;
+    PUT /cluster/options: datacenter settings keyboard language migration network bandwidth tag style mail sender;
+    DELETE /cluster/config/nodes/{node}: evict kick out; GET /cluster/config/join: fingerprint; GET N/disks/list:
+    physical ssd hdd unused free serial model wearout; GET N/certificates/info: expire expiry valid;
+    POST N/certificates/custom: own; PUT N/config: acme domain notes description; PUT /cluster/ceph/flags/{flag},
+    PUT /cluster/ceph/flags: noout norebalance maintenance; GET /cluster/ceph/status, GET N/ceph/status: health warning
+    degraded; GET /cluster/log: events; GET N/netstat: traffic""")
 #: The verbs that do what a word asks for.
 _VERBS = {
     "POST": """add abort allow ban block clone console copy create define deny download enroll exec execute expose
@@ -151,12 +130,8 @@ _VERBS = {
     "GET": """are available check does find get graph has have health history inspect is list look lookup many much
                read search see show statistic stats status usage view what when where which who whose why""",
 }
-_INTENT = {}
-for _name, _words in _VERBS.items():
-    for _word in _words.split():
-        _INTENT.setdefault(_word, set()).add(_name)
-for _word in "assign attach change configure disable enable give increase rename set".split():
-    _INTENT[_word].add("POST")                          # the config of a VM, and more, may also be POSTed
+#: The config of a VM, and more, may also be POSTed.
+_VERBS["POST"] += " assign attach change configure disable enable give increase rename set"
 #: A question that begins so wants to know something, whatever else it says.
 _ASKS = re.compile(r"\s*(?:which|what|who|whose|why|where|when|is|are|does|do|has|have|list|show|"
                    r"how (?:much|many|long|full|big))\b")
@@ -188,20 +163,22 @@ def stem(word):
 
 
 _STEMS = {stem(word): [stem(w) for w in words.split()] for word, words in _SYNONYMS.items()}
-_INTENT_STEMS = {stem(word): verbs for word, verbs in _INTENT.items()}
+_INTENT_STEMS = {}
+for _verb, _words in _VERBS.items():
+    for _word in _words.split():
+        _INTENT_STEMS.setdefault(stem(_word), set()).add(_verb)
+
+
+_LETTERS = {"N": ("/nodes/{node}",), "Q": ("/nodes/{node}/qemu/{vmid}",), "L": ("/nodes/{node}/lxc/{vmid}",),
+            "G": ("/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}")}
 
 
 def _spelled_out(table):
     found = {}
     for name, words in table.items():
         verb, path = name.split(" ")
-        for letter, prefixes in (("N", ("",)), ("Q", ("/qemu/{vmid}",)), ("L", ("/lxc/{vmid}",)),
-                                 ("G", ("/qemu/{vmid}", "/lxc/{vmid}"))):
-            if path.startswith(letter):
-                for prefix in prefixes:
-                    found["%s /nodes/{node}%s%s" % (verb, prefix, path[1:])] = words
-        if path.startswith("/"):
-            found[name] = words
+        for prefix in _LETTERS.get(path[0], ("/",)):
+            found["%s %s%s" % (verb, prefix, path[1:])] = words
     return found
 
 
@@ -218,28 +195,16 @@ class Index:
         """
         self._postings = {}                             # stem -> array of method number * 256 + weight * 32
         self._verbs, self._kinds, self._factors, self._topics = [], [], [], []
-        self._memo, self._stems = {}, {}
+        stems = lru_cache(maxsize=None)(stem)
+        words = lru_cache(maxsize=None)(lambda text: tuple({stems(word) for word in _WORD.findall(text.lower())}))
         for number, method in enumerate(methods):
-            self._add(number, method)
-        self._memo = self._stems = None
+            self._add(number, method, words)
         self._rarity = {}
         for word, postings in self._postings.items():
             strong = sum(1 for entry in postings if entry & 255 >= _STRONG)
             self._rarity[word] = log(1 + len(methods) / (1.0 + strong + 0.2 * (len(postings) - strong)))
 
-    def _words(self, text):
-        found = self._memo.get(text)
-        if found is None:
-            found = self._memo[text] = tuple({self._stem(word) for word in _WORD.findall(text.lower())})
-        return found
-
-    def _stem(self, word):
-        found = self._stems.get(word)
-        if found is None:
-            found = self._stems[word] = stem(word)
-        return found
-
-    def _add(self, number, method):
+    def _add(self, number, method, words):
         specs, _ = flatten(method["parameters"])
         about = method["description"]
         parts = [part for part in method["path"].split("/") if part]
@@ -252,21 +217,20 @@ class Index:
         texts.append((about[160:], 0.5))
         texts += [(name, 1.4 if required(spec) else 0.9) for name, spec in specs.items()]
         texts.append((" ".join(method["returns"].get("columns", ())), 0.7))
-        texts.append((about[:160], 1.4 + 0.6 * min(1, 8.0 / (1 + len(self._words(about[:160]))))))
+        texts.append((about[:160], 1.4 + 0.6 * min(1, 8.0 / (1 + len(words(about[:160]))))))
         texts.append((_ALSO.get(method["verb"] + " " + method["path"], ""), 1.8))
         texts += [(method["name"], 2.0), (" ".join(fixed), 2.0), (" ".join(fixed[-1:]), 3.0)]
         if method["verb"] == "DELETE":
             texts.append(("delete remove", 2.0))
         weights = {}
         for text, weight in texts:
-            weights.update(dict.fromkeys(self._words(text), int(weight * 32)))
+            weights.update(dict.fromkeys(words(text), int(weight * 32)))
         for word, weight in weights.items():
-            postings = self._postings.get(word)
-            if postings is None:
-                postings = self._postings[word] = array("I")
-            postings.append(number * 256 + weight)
+            if word not in self._postings:
+                self._postings[word] = array("I")
+            self._postings[word].append(number * 256 + weight)
         self._verbs.append(method["verb"])
-        self._topics.append([self._words(part) for part in fixed if part not in _PLAIN_PARTS])
+        self._topics.append([words(part) for part in fixed if part not in _PLAIN_PARTS])
         self._kinds.append("qemu" if "qemu" in parts else "lxc" if "lxc" in parts else "")
         self._factors.append((0.4 if method["index"] else 1) * (1 - 0.025 * len(parts)) * (
             0.85 if "eprecated" in about else 0.6 if "nternal use" in about else 1))
