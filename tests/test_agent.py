@@ -10,7 +10,7 @@ from support import Bench
 from tools.agent import parameters, repaired
 from tools.base.command import FORBIDDEN, split
 from tools.base.failures import Failure
-from tools.pve.client import PveError
+from tools.pve.client import PveError, Reply
 
 V100 = "/nodes/pve1/qemu/100"
 
@@ -60,7 +60,7 @@ class Agent:
             what = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         if isinstance(what, Exception):
             raise what
-        return type("Reply", (), {"data": what, "extra": {}})()
+        return Reply(what)
 
     def run(self, command="uname -a", **more):
         settings = self.bench.host.settings

@@ -89,7 +89,7 @@ class Checked:
         def answer(verb, path, *rest, **more):
             reply = request(verb, path, *rest, **more)
             if verb == "GET" and path.endswith("/migrate"):
-                reply.data = check
+                reply = reply._replace(data=check)
             return reply
         bench.host.client.request = answer
         return bench
