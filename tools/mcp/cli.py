@@ -6,6 +6,16 @@ import re
 import sys
 
 from tools import surface
+from tools.mcp.config import CLIENTS, configuration
+from tools.mcp.pack import SHEBANG, content_hash, write
+
+
+class Stop(Exception):
+    """Ends a command: str() is said on stderr; status: of the exit, 1 for a failure, 2 for a wrong call."""
+
+    def __init__(self, text, status=2):
+        super().__init__(text)
+        self.status = status
 
 
 def run(arguments, version, program):
@@ -19,12 +29,13 @@ def run(arguments, version, program):
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and the SHA-256 of this copy")
     parser.add_argument("--demo", action="store_true", help="use the built-in demo cluster")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, (function, text, add) in COMMANDS.items():
+    for name, (function, text, *more) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         # --demo may stand behind the command too
         sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS,
                          help="include the demo cluster" if name == "pack" else "use the built-in demo cluster")
-        add(sub)
+        for names, how in more:
+            sub.add_argument(*names, **how)
         sub.set_defaults(function=function)
     parser.set_defaults(version=version, program=program)
     options, more = parser.parse_known_args(arguments)
@@ -36,11 +47,13 @@ def run(arguments, version, program):
     if more:
         parser.error("unrecognized arguments: " + " ".join(more))
     from tools.policy.settings import NO_DEMO, has_demo
-    if options.demo and not has_demo():
-        sys.stderr.write(NO_DEMO + "\n")
-        return 2
     try:
-        return options.function(options)
+        if options.demo and not has_demo():
+            raise Stop(NO_DEMO)
+        return options.function(options) or 0
+    except Stop as stop:
+        sys.stderr.write("%s\n" % stop)
+        return stop.status
     except BrokenPipeError:                             # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
@@ -50,7 +63,6 @@ class _Version(argparse.Action):
     """Prints version and content hash; the hash is not computed for anything else."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from tools.mcp.pack import content_hash
         say("proxmox-mcp %s\nsha256 %s" % (namespace.version, content_hash(namespace.program)))
         parser.exit(0)
 
@@ -61,19 +73,12 @@ def say(line):
 
 
 def settings_of(options):
-    """The Settings, or None after the problem has been told (exit status 2)."""
+    """The Settings; Stop tells the problem with them."""
     from tools.policy.settings import SettingsError, demo_settings, load
     try:
         return (demo_settings if options.demo else load)(os.environ, lambda message: sys.stderr.write(message + "\n"))
     except SettingsError as error:
-        sys.stderr.write("%s\n" % error)
-        return None
-
-
-# -- tools
-
-def _add_tools(parser):
-    parser.add_argument("--write", action="store_true", help="rewrite tools.json (after changing a row)")
+        raise Stop(error) from None
 
 
 def list_tools(options):
@@ -83,32 +88,17 @@ def list_tools(options):
         tools.write_surface()
     for entry in surface():
         say("%-36s %-12s %s" % (entry["name"], entry["tier"], entry["endpoint"]))
-    return 0
 
 
 # -- call
 
-def _add_call(parser):
-    parser.add_argument("tool", help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out")
-    parser.add_argument("arguments", nargs="*", metavar="key=value", help="arguments of the tool")
-    parser.add_argument("--json", action="store_true", help="print the structured data instead of the text")
-    parser.add_argument("--yes", action="store_true", help="do not ask before something is destroyed")
-
-
 def call(options):
     """`call`: run one tool, print its text or data; exit status 1 when it failed."""
-    arguments, wrong = {}, []
-    for pair in options.arguments:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            wrong.append(pair)
-        arguments[key] = value
+    wrong = [pair for pair in options.arguments if "=" not in pair]
     if wrong:
-        sys.stderr.write("These arguments are not key=value: %s\n" % ", ".join(wrong))
-        return 2
+        raise Stop("These arguments are not key=value: %s" % ", ".join(wrong))
+    arguments = dict(pair.split("=", 1) for pair in options.arguments)
     settings = settings_of(options)
-    if settings is None:
-        return 2
     from tools.mcp.log import Log
     from tools.mcp.run import Host, UnknownTool, demo_adapter
     log = Log(settings.log_level, settings.log_format)
@@ -119,12 +109,10 @@ def call(options):
     except UnknownTool:
         import difflib
         near = difflib.get_close_matches(name, host.entries, 3)
-        sys.stderr.write("There is no tool %s.%s\n" % (name, " Did you mean %s?" % " or ".join(near) if near else
-                                                       " `proxmox-mcp tools` lists them."))
-        return 2
+        raise Stop("There is no tool %s.%s" % (name, " Did you mean %s?" % " or ".join(near) if near else
+                                               " `proxmox-mcp tools` lists them.")) from None
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. Anything already started continues in Proxmox.\n")
-        return 130
+        raise Stop("Interrupted. Anything already started continues in Proxmox.", 130) from None
     finally:
         log.close()
     say(json.dumps(answer.data, indent=2) if options.json and not answer.failed else answer.text)
@@ -154,23 +142,12 @@ class Terminal:
 
 # -- check, audit
 
-def _add_check(parser):
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def check(options):
     """`check`: walk from the host's name to the token's privileges; exit status 1 when something is not right."""
     settings = settings_of(options)
-    if settings is None:
-        return 2
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter
     return steps.check(settings, say, options.json, adapter=demo_adapter(settings))
-
-
-def _add_audit(parser):
-    parser.add_argument("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def audit(options):
@@ -180,8 +157,7 @@ def audit(options):
     try:
         report = verify(options.file)
     except OSError as error:
-        sys.stderr.write("%s cannot be read: %s\n" % (options.file, error.strerror))
-        return 2
+        raise Stop("%s cannot be read: %s" % (options.file, error.strerror)) from None
     for line in [json.dumps(report.as_dict(), indent=2)] if options.json else report.text(options.file):
         say(line)
     return 0 if report.ok else 1
@@ -190,91 +166,53 @@ def audit(options):
 # -- approve, freeze, thaw
 
 def _state_dir(what):
-    """PROXMOX_STATE_DIR; None after it was told that it is missing. The other settings are of no concern here."""
+    """PROXMOX_STATE_DIR; Stop when it is missing. The other settings are of no concern here."""
     found = os.path.expanduser(os.environ.get("PROXMOX_STATE_DIR", "").strip())
     if not found:
-        sys.stderr.write("%s needs PROXMOX_STATE_DIR, the same as the servers have.\n" % what)
-    return found or None
-
-
-def _add_approve(parser):
-    parser.add_argument("--watch", action="store_true", help="stay, and ring the bell for each new question")
+        raise Stop("%s needs PROXMOX_STATE_DIR, the same as the servers have." % what)
+    return found
 
 
 def approve(options):
     """`approve`: show the questions of PROXMOX_CONFIRM=terminal and take the answers."""
     directory = _state_dir("approve")
-    if directory is None:
-        return 2
     from tools.mcp.approval import approve as ask
     return ask(directory, options.watch)
-
-
-def _add_freeze(parser):
-    parser.add_argument("reason", nargs="*", metavar="REASON", help="why; what is refused says it")
 
 
 def freeze(options):
     """`freeze`: from now on no server of this PROXMOX_STATE_DIR changes anything."""
     directory = _state_dir("freeze")
-    if directory is None:
-        return 2
     from tools.policy import freeze as ice
     from tools.pve.text import line
     try:
         new = ice.freeze(directory, line(" ".join(options.reason), 500))
     except OSError as error:
-        sys.stderr.write("Nothing is frozen: %s\n" % error)
-        return 1
+        raise Stop("Nothing is frozen: %s" % error, 1) from None
     say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
-    return 0
 
 
 def thaw(options):
     """`thaw`: allow changes again. It wants a terminal, as `approve` does: a model is told of it by each refusal."""
     directory = _state_dir("thaw")
-    if directory is None:
-        return 2
     if not sys.stdin.isatty():
-        sys.stderr.write("thaw is for you, so it needs a terminal; nothing was thawed.\n")
-        return 2
+        raise Stop("thaw is for you, so it needs a terminal; nothing was thawed.")
     from tools.policy import freeze as ice
     was = ice.since(directory)
     try:
         ice.thaw(directory)
+        say("Changes are allowed again. They were frozen %s" % was)
     except FileNotFoundError:
         say("Changes were not frozen.")
-        return 0
     except OSError as error:
-        sys.stderr.write("Changes are still frozen: %s\n" % error)
-        return 1
-    say("Changes are allowed again. They were frozen %s" % was)
-    return 0
+        raise Stop("Changes are still frozen: %s" % error, 1) from None
 
 
 # -- pack, config
 
-def _add_pack(parser):
-    from tools.mcp.pack import SHEBANG
-    parser.add_argument("out", metavar="OUT.pyz", help="the file to write")
-    parser.add_argument("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")
-
-
 def pack(options):
     """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""
-    from tools.mcp.pack import write
     say("%s  %s" % (write(options.program, options.out, options.shebang, options.demo), options.out))
-    return 0
-
-
-def _add_config(parser):
-    from tools.mcp.config import CLIENTS
-    parser.add_argument("client", choices=sorted(CLIENTS), metavar="CLIENT",
-                        help="one of: " + ", ".join(sorted(CLIENTS)))
-    parser.add_argument("--with-secret", action="store_true",
-                        help="include the value of PROXMOX_TOKEN_VALUE from this environment")
-    parser.add_argument("--name", type=_entry_name, default="proxmox",
-                        help="name of the entry; use one per cluster (default: %(default)s)")
 
 
 def _entry_name(value):
@@ -285,24 +223,41 @@ def _entry_name(value):
 
 def config(options):
     """`config`: print what goes into a client's configuration."""
-    from tools.mcp.config import configuration
     where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret,
                                  options.name)
     sys.stderr.write("Configuration for %s; put it into %s:\n" % (options.client, where))
     say(found)
-    return 0
 
 
-#: name -> (function, help, function that adds its options)
+def _option(*names, **how):
+    return names, how
+
+
+_JSON = _option("--json", action="store_true", help="print one JSON object")
+#: name -> (function, help, its options)
 COMMANDS = {
-    "tools": (list_tools, "list every tool with its tier and endpoint", _add_tools),
-    "call": (call, "run one tool and print its answer", _add_call),
-    "check": (check, "test the connection to Proxmox step by step and show what the token may do", _add_check),
-    "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks", _add_approve),
+    "tools": (list_tools, "list every tool with its tier and endpoint",
+              _option("--write", action="store_true", help="rewrite tools.json (after changing a row)")),
+    "call": (call, "run one tool and print its answer",
+             _option("tool", help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out"),
+             _option("arguments", nargs="*", metavar="key=value", help="arguments of the tool"),
+             _option("--json", action="store_true", help="print the structured data instead of the text"),
+             _option("--yes", action="store_true", help="do not ask before something is destroyed")),
+    "check": (check, "test the connection to Proxmox step by step and show what the token may do", _JSON),
+    "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks",
+                _option("--watch", action="store_true", help="stay, and ring the bell for each new question")),
     "freeze": (freeze, "refuse every change from now on, in every running server of this PROXMOX_STATE_DIR",
-               _add_freeze),
-    "thaw": (thaw, "allow changes again", lambda parser: None),
-    "audit": (audit, "check that no line of an audit log is missing or was changed", _add_audit),
-    "pack": (pack, "write the program into one .pyz file (with the demo cluster only if --demo is given)", _add_pack),
-    "config": (config, "print the configuration for an MCP client", _add_config),
+               _option("reason", nargs="*", metavar="REASON", help="why; what is refused says it")),
+    "thaw": (thaw, "allow changes again"),
+    "audit": (audit, "check that no line of an audit log is missing or was changed",
+              _option("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names"), _JSON),
+    "pack": (pack, "write the program into one .pyz file (with the demo cluster only if --demo is given)",
+             _option("out", metavar="OUT.pyz", help="the file to write"),
+             _option("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")),
+    "config": (config, "print the configuration for an MCP client",
+               _option("client", choices=sorted(CLIENTS), metavar="CLIENT", help="one of: " + ", ".join(sorted(CLIENTS))),
+               _option("--with-secret", action="store_true",
+                       help="include the value of PROXMOX_TOKEN_VALUE from this environment"),
+               _option("--name", type=_entry_name, default="proxmox",
+                       help="name of the entry; use one per cluster (default: %(default)s)")),
 }
