@@ -7,7 +7,7 @@ from engine import Talk
 from support import Bench, big
 from tools.mcp import resources
 from tools.mcp.app import App
-from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, Missing
+from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, NotFound
 from tools.mcp.run import Nobody
 
 
@@ -90,7 +90,7 @@ MISSING = ["", "pve://", "pve://nope", "pve://cluster", "pve://cluster/status/",
 @pytest.mark.parametrize("uri", MISSING)
 def test_what_does_not_exist_is_missing(uri):
     bench = Bench()
-    with pytest.raises(Missing):
+    with pytest.raises(NotFound):
         resources.read(bench.host, Nobody(), uri)
     assert not any(".." in path or "%" in path for _, path, _ in bench.cluster.requests)
 
@@ -133,7 +133,7 @@ def test_guardrails_hold(limits, hidden, shown):
     assert shown in found and read(bench, shown)
     for uri in hidden:
         assert uri not in found
-        with pytest.raises(Missing):
+        with pytest.raises(NotFound):
             resources.read(bench.host, Nobody(), uri)
 
 

@@ -4,10 +4,9 @@ Listing tools needs only the settings and tools.json; what is heavy (the handler
 the background, or when a tool is first called.
 """
 import sys
-import threading
 
 from tools import RENAMED, surface
-from tools.mcp.engine import NotFound
+from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
@@ -15,21 +14,17 @@ TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer
 
 
 class App:
-    """Serves one Settings. log(level, event, **fields). host: a ready Host (tests), else made when first needed."""
+    """What the engine asks for, of one Settings. log(level, event, **fields). host: a ready Host (tests), else made when first needed."""
 
     def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log
-        self._host, self._lock = host, threading.Lock()
+        self._host = Once(self._open, host)
         self._tools = self._completer = None
 
     @property
     def host(self):
         """The Host; made when first needed."""
-        if self._host is None:
-            with self._lock:
-                if self._host is None:
-                    self._host = self._open()
-        return self._host
+        return self._host()
 
     def _open(self):
         from tools.mcp.consent import Consent
@@ -48,8 +43,8 @@ class App:
         """The process ends: stop what ssh runs, note of what is still on its way that its outcome is not known."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
-        if self._host is not None:
-            self._host.audit.close()
+        if self._host.made is not None:
+            self._host.made.audit.close()
 
     # -- tools
 
@@ -63,7 +58,6 @@ class App:
         return self._tools
 
     def call_tool(self, request, name, arguments):
-        """The result (dict) of tools/call."""
         from tools.base.failures import Failure
         host = self.host
         entry = host.entries.get(RENAMED.get(name, name))
@@ -83,33 +77,23 @@ class App:
     # -- resources, prompts, completion
 
     def resources(self, request):
-        """The resources that can be read now."""
         from tools.mcp import resources
         return self._read(resources.listed, self.host, request)
 
     def resource_templates(self):
-        """The templates of resources."""
         from tools.mcp import resources
         return resources.templates()
 
     def read_resource(self, request, uri):
-        """The contents (list) of one resource; NotFound."""
         from tools.mcp import resources
         return self._read(resources.read, self.host, request, uri)
 
     def _read(self, function, *arguments):
-        from tools.mcp import resources
         from tools.mcp.run import UNREADABLE
         from tools.pve.client import Cancelled
-        from tools.pve.scrub import scrub
-        from tools.pve.text import visible
         try:
             return function(*arguments)
-        except resources.Missing:
-            raise NotFound() from None
-        except resources.Failed as error:
-            raise RpcError(INTERNAL, visible(scrub(str(error)))) from None
-        except (Cancelled, RpcError):
+        except (Cancelled, RpcError, NotFound):
             raise
         except Exception as error:                      # as in a call of a tool
             import traceback
@@ -118,12 +102,10 @@ class App:
                 UNREADABLE, type(error).__name__)) from None
 
     def prompts(self):
-        """The prompts."""
         from tools.mcp import prompts
         return prompts.listed()
 
     def get_prompt(self, request, name, arguments):
-        """The result of prompts/get."""
         from tools.mcp import prompts
         try:
             return prompts.get(name, arguments)
@@ -131,7 +113,6 @@ class App:
             raise RpcError(INVALID_PARAMS, str(error)) from None
 
     def complete(self, request, ref, argument, context):
-        """Values (list of str) that fit what was typed."""
         from tools.mcp.completion import Completer
         if self._completer is None:
             self._completer = Completer(self.host)

@@ -68,7 +68,7 @@ def holds(permissions, path, privileges):
 
 def tool_status(entry, permissions, release, selection):
     """How a tool would fare: {name, status works|partly|lacks|off|unknown, missing [str], where [str], why}."""
-    status = {"name": entry["name"], "status": "works", "missing": [], "where": []}
+    status = {"name": entry["name"], "missing": [], "where": []}
     wanted = needs(entry, release)
     for path, privileges in wanted or ():
         held = holds(permissions, path, privileges)
@@ -76,16 +76,11 @@ def tool_status(entry, permissions, release, selection):
             status["missing"].append("%s on %s" % (" or ".join(privileges), path))
         elif held != [path]:
             status["where"] = sorted(set(status["where"]) | set(held))
-    if wanted is None:
-        status["status"] = "unknown"
-    elif status["missing"]:
-        status["status"] = "lacks"
-    elif status["where"]:
-        status["status"] = "partly"
     off = selection.off(entry)
     if off:
         status["off"] = off
-    return status
+    return dict(status, status="unknown" if wanted is None else "lacks" if status["missing"] else
+                "partly" if status["where"] else "works")
 
 
 def privileges_for(entries, release):
@@ -108,18 +103,10 @@ def grants(entries, release, user, token_id):
 
 # ------------------------------------------------------------------------------------------------------------- the walk
 
-class _Walk:
-    """The steps made so far, and what they found."""
-
-    def __init__(self):
-        self.steps, self.report = [], {"ok": True, "steps": []}
-
-    def step(self, name, good, detail, **more):
-        """Note a step: good True, False, or None for what is neither."""
-        self.report["steps"].append(dict({"step": name, "ok": good, "detail": detail}, **more))
-        if good is False:
-            self.report["ok"] = False
-        return good
+def _step(report, name, good, detail, **more):
+    """Note a step: good True, False, or None for what is neither."""
+    report["steps"].append({"step": name, "ok": good, "detail": detail, **more})
+    report["ok"] = report["ok"] and good is not False
 
 
 def check(settings, emit, as_json=False, adapter=None, inspect=None):
@@ -128,29 +115,28 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
 
     as_json: one JSON object instead. adapter, inspect(host, port, settings): in place of the network (demo, tests).
     """
-    walk = _Walk()
-    walk.report.update(token=settings.token_id, hosts=["%s:%d" % host for host in settings.host])
+    report = {"ok": True, "steps": [], "token": settings.token_id, "hosts": ["%s:%d" % host for host in settings.host]}
     if adapter is None or inspect is not None:
         for host, port in settings.host:
-            _look(walk, settings, host, port, inspect)
-    looked = [step for step in walk.report["steps"] if step["step"] == "trust"]
+            _look(report, settings, host, port, inspect)
+    looked = [step for step in report["steps"] if step["step"] == "trust"]
     if adapter is not None or any(step["ok"] for step in looked):
         client = Client(settings, adapter=adapter)
         try:
-            _ask(walk, settings, client)
+            _ask(report, settings, client)
         finally:
             client.close()
     else:
-        walk.step("token", None, "not tested: %s, so the token was not sent." % (
+        _step(report, "token", None, "not tested: %s, so the token was not sent." % (
             "no certificate was accepted" if looked else "no host can be reached"))
     frozen = freeze.since(settings.state_dir) if settings.state_dir else None
     if frozen:
-        walk.step("freeze", None, "Changes are frozen %s" % frozen)
+        _step(report, "freeze", None, "Changes are frozen %s" % frozen)
     if settings.audit_log:
         from tools.policy.audit import Audit
         problem = Audit(settings.audit_log).problem()
-        walk.step("audit", not problem, problem or "The audit log %s can be written." % settings.audit_log)
-    report = scrub(walk.report)
+        _step(report, "audit", not problem, problem or "The audit log %s can be written." % settings.audit_log)
+    report = scrub(report)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -159,7 +145,7 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
     return 0 if report["ok"] else 1
 
 
-def _look(walk, settings, host, port, inspect):
+def _look(report, settings, host, port, inspect):
     """DNS, TCP and TLS of one host, nothing sent."""
     from tools.pve import tls
     place = label(host, port)
@@ -169,65 +155,58 @@ def _look(walk, settings, host, port, inspect):
     shown = {"dns": ", ".join(facts["addresses"]), "tcp": "connected to %s" % facts.get("address"),
              "tls": "%s, %s" % (facts.get("version"), facts.get("cipher"))}
     for number, stage in enumerate(stages[:3]):
-        if number > reached:
-            return
         good = number < reached
         hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
                                 "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
                                        "is running there.",
                                 "tls": " Is this the HTTPS port of Proxmox? ALLOW_FROM/DENY_FROM in "
                                        "/etc/default/pveproxy may be blocking this machine."}[stage]
-        walk.step(stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
+        _step(report, stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
         if not good:
             return
     certificate = facts.get("certificate") or {}
-    walk.step("certificate", None, "%s: SHA-256 %s, issued by %s, valid for %s until %s" % (
+    _step(report, "certificate", None, "%s: SHA-256 %s, issued by %s, valid for %s until %s" % (
         place, certificate.get("fingerprint"), certificate.get("issuer") or "?",
         ", ".join(certificate.get("names") or ["?"]), certificate.get("not_after") or "?"), certificate=certificate)
-    try:
-        mode = tls.mode_of(settings)
-    except tls.Unusable as error:
-        walk.step("trust", False, str(error))
-        return
+    mode = tls.mode_of(settings)
     used = next((one for one in facts["modes"] if one["mode"] == mode), None)
     good = bool(used and used["accepts"])
-    walk.step("trust", good, "%s: %s %s it: %s%s" % (
-        place, _MODES[mode], "accepts" if good else "refuses", used["why"] if used else "?",
+    _step(report, "trust", good, "%s: %s %s it: %s%s" % (
+        place, _MODES.get(mode, "PROXMOX_SSL_MODE=" + mode), "accepts" if good else "refuses", used["why"] if used else "?",
         "" if good or mode != "strict" else "\n" + tls.HINT), modes=facts["modes"])
 
 
-_MODES = {"strict": "PROXMOX_SSL_MODE=strict", "verify": "PROXMOX_SSL_MODE=verify",
-          "insecure": "PROXMOX_SSL_MODE=insecure", "ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
+_MODES = {"ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
 
 
-def _ask(walk, settings, client):
+def _ask(report, settings, client):
     """Token, version, privileges, tools."""
     try:
         version = client.request("GET", "/version").data or {}
-        walk.step("token", True, "%s is accepted." % settings.token_id)
-        walk.step("version", True, "Proxmox VE %s" % version.get("version"))
+        _step(report, "token", True, "%s is accepted." % settings.token_id)
+        _step(report, "version", True, "Proxmox VE %s" % version.get("version"))
         permissions = client.request("GET", "/access/permissions").data or {}
     except PveError as error:
-        walk.step("token" if error.status == 401 else "request", False, str(error))
+        _step(report, "token" if error.status == 401 else "request", False, str(error))
         return
     match = re.match(r"[0-9]+", str(version.get("version")))
     release = int(match.group()) if match else 9
     held = sorted({privilege for path in permissions.values() for privilege in path})
     if held:
-        walk.step("privileges", True, "%s on %s" % (text.plural(len(held), "privilege"),
-                                                    ", ".join(sorted(permissions)[:12])))
+        _step(report, "privileges", True, "%s on %s" % (
+            text.plural(len(held), "privilege"), ", ".join(sorted(permissions)[:12])))
     else:
-        walk.step("privileges", False, "The token has no privilege at all. A token created with privilege separation "
-                  "(the default) starts with none, whatever its user may do.")
+        _step(report, "privileges", False, "The token has no privilege at all. A token created with privilege "
+              "separation (the default) starts with none, whatever its user may do.")
     entries, selection = surface(), Selection(settings)
-    walk.report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
-    walk.report["settings"] = _limits(settings)
-    walk.report["grants"] = grants(entries, release, settings.user, settings.token_id)
-    walk.report["beyond_auditor"] = sorted(
+    report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
+    report["settings"] = _limits(settings)
+    report["grants"] = grants(entries, release, settings.user, settings.token_id)
+    report["beyond_auditor"] = sorted(
         entry["name"] for entry in entries if not entry["changes"] and any(
             not AUDITOR.intersection(privileges) for _, privileges in needs(entry, release) or ()))
     for sentence in selection.warnings([entry["name"] for entry in entries]):
-        walk.step("settings", None, sentence)
+        _step(report, "settings", None, sentence)
 
 
 def _limits(settings):

@@ -17,8 +17,6 @@ MOST_KEPT = 50          # answers of the cluster
 class _Answer:
     """What the cluster said to one question: ready (Event), rows (list; empty when it failed), made (seconds)."""
 
-    __slots__ = ("ready", "rows", "made")
-
     def __init__(self):
         self.ready, self.rows, self.made = threading.Event(), [], None
 

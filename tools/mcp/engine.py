@@ -139,6 +139,20 @@ class _Question:
         self.answered, self.result = threading.Event(), None
 
 
+class Once:
+    """What make() gives, made when it is first called for, by whichever thread. made: it, or None before."""
+
+    def __init__(self, make, made=None):
+        self._make, self._lock, self.made = make, threading.Lock(), made
+
+    def __call__(self):
+        if self.made is None:
+            with self._lock:
+                if self.made is None:
+                    self.made = self._make()
+        return self.made
+
+
 class Workers:
     """Threads that work on one job each and then wait for the next: starting one takes longer than a short request."""
 
@@ -190,8 +204,7 @@ class Server:
     """
 
     def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic):
-        self._write, self._load, self.info, self.log, self.clock = write, load, info, log, clock
-        self._app, self._app_lock = None, threading.Lock()
+        self._write, self._app, self.info, self.log, self.clock = write, Once(load), info, log, clock
         self._output = threading.Lock()
         self._lock = threading.Lock()               # around the four below
         self._running = {}                          # key of id -> Request
@@ -207,11 +220,7 @@ class Server:
     @property
     def app(self):
         """What is served; made when first needed."""
-        if self._app is None:
-            with self._app_lock:
-                if self._app is None:
-                    self._app = self._load()
-        return self._app
+        return self._app()
 
     # -- output
 
@@ -526,8 +535,8 @@ class Server:
                     over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
                 if not over:
                     self._done.wait(0.05)
-        if self._app is not None:
-            self._app.close()
+        if self._app.made is not None:
+            self._app.made.close()
 
 
 def _named(request):

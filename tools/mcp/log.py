@@ -27,8 +27,7 @@ class Log:
     def __init__(self, level, format="text", stream_fd=2, now=time.time):
         self._least, self._json, self._now = LEVELS[level], format == "json", now
         self._waiting, self._dropped = collections.deque(), 0
-        self._change, self._thread, self._closing = threading.Condition(), None, False
-        self._busy = False
+        self._change, self._thread, self._closing, self._busy = threading.Condition(), None, False, False
         try:
             self._handle = os.dup(stream_fd)
         except OSError:
@@ -79,9 +78,8 @@ class Log:
         fields = {str(key): _plain(value) for key, value in fields.items() if value is not None}
         event = cut(scrub(str(event)), LONGEST_VALUE)
         if self._json:
-            record = dict(fields, time=now, level=level, event=event)
-            order = {key: record.pop(key) for key in ("time", "level", "event")}
-            return json.dumps(dict(order, **record), separators=(",", ":")) + "\n"
+            head = {"time": now, "level": level, "event": event}
+            return json.dumps({**head, **fields, **head}, separators=(",", ":")) + "\n"
         words = ["%s=%s" % (_bare(key), _shown(value)) for key, value in fields.items()]
         return " ".join([now, level.upper(), _one_line(event)] + words) + "\n"
 
@@ -117,7 +115,7 @@ class Log:
 
 def _plain(value):
     """`value` as JSON has it, without secrets, long texts cut."""
-    if isinstance(value, bool) or isinstance(value, (int, float)):
+    if isinstance(value, (int, float)):
         return value
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
@@ -135,10 +133,6 @@ def _bare(key):
 
 
 def _shown(value):
-    if isinstance(value, str):
-        if value and value.isascii() and value.isprintable() and not any(c in value for c in " \"'=\\"):
-            return value
-        value = json.dumps(value, ensure_ascii=False)
-    elif not isinstance(value, (int, float)):
-        value = json.dumps(value, ensure_ascii=False)
-    return _one_line(str(value))
+    plain = isinstance(value, (int, float)) or isinstance(value, str) and value.isascii() and value.isprintable() and (
+        value and not any(c in value for c in " \"'=\\"))
+    return _one_line(str(value) if plain else json.dumps(value, ensure_ascii=False))

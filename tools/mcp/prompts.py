@@ -4,6 +4,7 @@ A prompt is a row: name, title, description, arguments and the text, in which {a
 [argument: text] is left out when it was not. Arguments are strings (MCP), checked here.
 """
 import re
+from collections import namedtuple
 
 from tools.pve.formats import misfit
 
@@ -22,27 +23,9 @@ def _days(value):
     return None if re.fullmatch(r"[1-9][0-9]{0,3}", value, re.ASCII) else "is not a number of days, such as 7"
 
 
-class Argument:
-    """An argument of a prompt. problem(str): what is wrong with a value, or None; default: what stands for one not
-    given.
-    """
-
-    __slots__ = ("name", "description", "required", "problem", "default")
-
-    def __init__(self, name, description, required=False, problem=_free, default=None):
-        self.name, self.description, self.required = name, description, required
-        self.problem, self.default = problem, default
-
-
-class Prompt:
-    """A row of PROMPTS."""
-
-    __slots__ = ("title", "description", "arguments", "text")
-
-    def __init__(self, title, description, arguments, text):
-        self.title, self.description, self.arguments, self.text = title, description, arguments, text
-
-
+#: An argument of a prompt. problem(str): what is wrong with a value, or None; default: what stands for one not given.
+Argument = namedtuple("Argument", "name description required problem default", defaults=(False, _free, None))
+Prompt = namedtuple("Prompt", "title description arguments text")
 VMID = Argument("vmid", "the guest's vmid", True, _format("vmid"))
 
 #: Goes with every prompt: where the limits are.

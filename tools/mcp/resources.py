@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote
 from tools.base.call import Call
 from tools.base.failures import Refused
 from tools.base.row import BASIC, Tool
+from tools.mcp.engine import NotFound
+from tools.mcp.message import INTERNAL, RpcError
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import fits
@@ -21,12 +23,11 @@ MOST = 100
 JSON = "application/json"
 
 
-class Missing(LookupError):
-    """There is no such resource, or the token (or a setting) hides it."""
-
-
-class Failed(Exception):
+class Failed(RpcError):
     """Proxmox, or a setting, refused the read; str(error) says why."""
+
+    def __init__(self, reason):
+        super().__init__(INTERNAL, text.visible(scrub(reason)))
 
 
 class Resource:
@@ -193,13 +194,13 @@ def templates():
 
 
 def read(host, request, uri):
-    """The contents (list of one) of a resource; Missing when there is none, Failed when it cannot be read."""
+    """The contents (list of one) of a resource; NotFound when there is none, Failed when it cannot be read."""
     for resource in RESOURCES:
         ids = resource.match(uri)
         if ids is not None:
             break
     else:
-        raise Missing(uri)
+        raise NotFound()
     if resource not in (CLUSTER, TASK):
         ids = _placed(_look(host, request), ids)
     name = _tool(host, resource, ids.get("type"))
@@ -210,16 +211,16 @@ def read(host, request, uri):
     answer = host.run(name, {} if name == "proxmox_get_nodes" else resource.arguments(ids), request)
     if answer.failed:
         if _NOT_THERE.search(answer.text):
-            raise Missing(uri)
+            raise NotFound()
         raise Failed(" ".join(answer.text.split()))
     data = resource.pick(answer.data, ids)
     if data is None:
-        raise Missing(uri)
+        raise NotFound()
     return [{"uri": uri, "mimeType": JSON, "text": json.dumps(data, ensure_ascii=False)}]
 
 
 def _placed(found, ids):
-    """`ids` with node and type of the guest; Missing unless the cluster has the node, storage or guest of them."""
+    """`ids` with node and type of the guest; NotFound unless the cluster has the node, storage or guest of them."""
     if "vmid" in ids:
         row = next((row for row in found["guest"] if str(row["vmid"]) == ids["vmid"]), None)
         ids = dict(ids, node=row["node"], type=row["type"]) if row else None
@@ -229,5 +230,5 @@ def _placed(found, ids):
     elif not any(row.get("node") == ids["node"] for row in found["node"]):
         ids = None
     if ids is None:
-        raise Missing()
+        raise NotFound()
     return ids

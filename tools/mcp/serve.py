@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from tools.mcp.engine import GRACE, GRACE_FOR_CHANGES, Server
+from tools.mcp.engine import GRACE, GRACE_FOR_CHANGES, Once, Server
 from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
@@ -38,7 +38,7 @@ def serve(version, demo=False):
     terminal = sys.stdin is not None and sys.stdin.isatty()
     reader, writer = private_streams()
     log = _Log()
-    settings = _once(lambda: _settings(demo, log))
+    settings = Once(lambda: _settings(demo, log))
 
     def end(status, grace=0.0, changes=GRACE_FOR_CHANGES):
         server.finish(grace, changes)
@@ -105,18 +105,6 @@ def _at_a_signal(end):
     for number in known:
         signal.signal(number, lambda *_: None)
     threading.Thread(target=lambda: end(known[os.read(told, 1)[0]]), daemon=True).start()
-
-
-def _once(make):
-    """A function that calls `make` the first time and gives that value ever after, to any thread."""
-    lock, made = threading.Lock(), []
-
-    def value():
-        with lock:
-            if not made:
-                made.append(make())
-        return made[0]
-    return value
 
 
 def _settings(demo, log):
