@@ -372,11 +372,15 @@ def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
 class Terminal:
     """`proxmox-mcp` in a terminal of its own: `until` reads to some words, `type` types."""
 
+    #: Opening it makes it the terminal that Ctrl-C comes from.
+    START = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
+
     def __init__(self, home, *arguments):
-        self.pid, self.fd = pty.fork()
-        if not self.pid:
-            os.execve(sys.executable, [sys.executable, PROGRAM] + list(arguments),
-                      dict(os.environ, PROXMOX_STATE_DIR=home))
+        self.fd, inside = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.START, sys.executable, PROGRAM] + list(arguments), stdin=inside, stdout=inside,
+            stderr=inside, start_new_session=True, env=dict(os.environ, PROXMOX_STATE_DIR=home))
+        os.close(inside)
         self.seen = ""
 
     def until(self, words):
@@ -401,9 +405,8 @@ class Terminal:
                 pass
         except OSError:
             pass
-        status = os.waitpid(self.pid, 0)[1]
         os.close(self.fd)
-        return os.WEXITSTATUS(status)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("keys, says, counts", [
@@ -494,6 +497,20 @@ def test_a_freeze_while_the_user_is_asked_counts(home):
     room = Room(home)
     room.during = lambda: (freeze.freeze(home, "stop"), room.question().answer(True))
     assert "frozen since" in said(room.result()) and room.changes() == []
+
+
+def test_a_command_that_was_begun_before_is_followed(home):
+    bench = Bench(state_dir=home, allowed_nodes=("pve1", "pve2", "pve3"))
+    handle = bench.cluster.handle
+
+    def frozen_after(verb, target, headers, body=b""):
+        answer = handle(verb, target, headers, body)
+        if verb == "POST":
+            freeze.freeze(home, "now")
+        return answer
+    bench.cluster.handle = frozen_after
+    assert "exit code 0" in bench.run("proxmox_execute_vm_command", vmid=100, command="uname -a").text
+    assert "frozen since" in bench.run("proxmox_execute_vm_command", vmid=100, command="uname -a").text
 
 
 def test_a_freeze_that_cannot_be_read_is_one(home):
