@@ -431,3 +431,11 @@ def test_options_that_may_lose_something_ask(options):
     answer = bench.run("proxmox_update_vm_config", vmid=107, options=options)
     [question] = consent.questions
     assert answer.failed and bench.sent(reads=False) == [] and "Secret" not in question and list(options)[0] in question
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_the_question_says_whether_jobs_forget_the_guest(purge):
+    consent = Asked(answer=False)
+    Bench(consent=consent).run("proxmox_delete_vm", vmid=107, purge=purge)
+    [question] = consent.questions
+    assert ("It is also taken out of backup, replication and HA jobs." in question) == purge

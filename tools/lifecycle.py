@@ -284,7 +284,9 @@ def delete(call):
             raise Failure("%s is managed by HA. With purge=true it is taken out of HA, and out of backup and "
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
-        return (question + (" It is running and is killed first." if is_on(state) else ""),
+        question += " It is running and is killed first." if is_on(state) else ""
+        question += " It is also taken out of backup, replication and HA jobs." if call.args.purge else ""
+        return (question,
                 {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
     found = call.confirm(describe)
     outcome = call.follow(call.send(**_given(call)))
