@@ -31,6 +31,11 @@ def plain(path):
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
+def known(verb, path):
+    """Whether the table has a request."""
+    return endpoints.find(verb, path).privileges is not None
+
+
 @pytest.fixture(scope="module")
 def schemas():
     """{(verb, path without names): [(path, method) of each release that has it]}."""
@@ -63,7 +68,7 @@ def golden():
 def test_every_method_of_every_release_is_known(schemas):
     assert len(schemas) > 600
     assert [(verb, path) for (verb, _), rows in schemas.items() for path, _ in rows
-            if not endpoints.known(verb, path)] == []
+            if not known(verb, path)] == []
     for (verb, path), rows in schemas.items():
         assert plain(endpoints.find(verb, rows[0][0]).template) == path
 
@@ -161,10 +166,10 @@ def test_the_golden_file_says_the_same():
 ])
 def test_what_is_unknown_is_the_worst(verb, path):
     found = endpoints.find(verb, path)
-    assert not endpoints.known(verb, path)
+    assert not known(verb, path)
     assert found == (verb, path, LOSES, EVERYBODY, None, None, False)
     assert endpoints.effect(verb, path, {}) == LOSES and endpoints.changes(verb, path)
-    assert endpoints.never(verb, path) is None
+    assert endpoints.find(verb, path).never is None
 
 
 @pytest.mark.parametrize("verb, path, template", [
@@ -181,7 +186,7 @@ def test_what_is_unknown_is_the_worst(verb, path):
     ("GET", "/nodes/qemu/lxc/100/config", "/nodes/{node}/lxc/{vmid}/config"),
 ])
 def test_paths_with_ids_and_names_are_found(verb, path, template):
-    assert endpoints.find(verb, path).template == template and endpoints.known(verb, path)
+    assert endpoints.find(verb, path).template == template and known(verb, path)
 
 
 # --------------------------------------------------------------------------------------------------------------- effect
@@ -211,7 +216,7 @@ VM, CT, NEW, NODE1 = "/nodes/a/qemu/100", "/nodes/a/lxc/100", "/nodes/a/qemu", "
     ("DELETE", NODE1 + "/disks/zfs/tank", {"cleanup-disks": 1}), ("DELETE", "/storage/local-lvm", {}),
 ])
 def test_what_was_found_by_attack_loses(verb, path, params):
-    assert endpoints.known(verb, path) and endpoints.effect(verb, path, params) == LOSES
+    assert known(verb, path) and endpoints.effect(verb, path, params) == LOSES
 
 
 @pytest.mark.parametrize("verb, path, params, effect", [
@@ -275,7 +280,7 @@ def test_what_was_found_by_attack_loses(verb, path, params):
     ("POST", NODE1 + "/vzdump", {"maxfiles": 1}, LOSES), ("POST", NODE1 + "/vzdump", None, LOSES),
 ])
 def test_effect(verb, path, params, effect):
-    assert endpoints.known(verb, path) and endpoints.effect(verb, path, params) == effect
+    assert known(verb, path) and endpoints.effect(verb, path, params) == effect
 
 
 @pytest.mark.parametrize("name", sorted(endpoints._LOSING | endpoints._LOSING_OF_OLD))
@@ -296,7 +301,7 @@ def test_parameters_that_lose_something(name, spelt):
     "/cluster/acme/tos", "/cluster/acme/meta", "/cluster/acme/directories"] + [
     NODE1 + "/scan/" + kind for kind in "cifs glusterfs iscsi lvm lvmthin nfs pbs zfs".split()])
 def test_gets_that_act_are_not_reads(path):
-    assert endpoints.known("GET", path) and endpoints.changes("GET", path)
+    assert known("GET", path) and endpoints.changes("GET", path)
     assert endpoints.effect("GET", path, {}) == CHANGES
 
 
@@ -325,8 +330,8 @@ def test_the_gets_that_act_are_these_and_no_others():
     ("GET", "/access/tfa", None), ("PUT", "/access/users/x@pve/unlock-tfa", None), ("POST", VM + "/status/stop", None),
 ])
 def test_what_is_never_sent(verb, path, word):
-    why = endpoints.never(verb, path)
-    assert endpoints.known(verb, path) and (why is None if word is None else word in why)
+    why = endpoints.find(verb, path).never
+    assert known(verb, path) and (why is None if word is None else word in why)
 
 
 @pytest.mark.parametrize("verb, path, params, runs", [

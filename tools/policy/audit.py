@@ -13,6 +13,7 @@ import re
 import stat
 import threading
 import time
+from collections import namedtuple
 from urllib.parse import unquote
 
 from tools.policy import endpoints
@@ -40,13 +41,8 @@ class Unwritable(Exception):
     """The audit log cannot be written: str(error) says why."""
 
 
-class Entry:
-    """An intent that was noted: what `end` and `task` refer to."""
-
-    __slots__ = ("seq", "tool", "node", "vmid")
-
-    def __init__(self, seq, tool, node, vmid):
-        self.seq, self.tool, self.node, self.vmid = seq, tool, node, vmid
+#: An intent that was noted: what `end` and `task` refer to.
+Entry = namedtuple("Entry", "seq tool node vmid")
 
 
 class Audit:
@@ -71,11 +67,10 @@ class Audit:
         """
         if self.path is None:
             return None
-        node, vmid = _target(path, params, call.args)
-        line = dict(event="intent", **self._who(call.name, call.host.settings, call.request))
-        line.update(node=node, vmid=vmid, method=verb, path="/api2/json" + path, 
-                    parameters=self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path))),
-                    arguments=self.masked(vars(call.args), hidden))
+        node, vmid = _target(path, params, vars(call.args))
+        line = dict(event="intent", **self._who(call.name, call.host.settings, call.request), node=node, vmid=vmid,
+                    method=verb, path="/api2/json" + path, arguments=self.masked(vars(call.args), hidden),
+                    parameters=self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path))))
         try:
             entry = Entry(self._append(line), call.name, node, vmid)
         except Unwritable as error:
@@ -112,11 +107,10 @@ class Audit:
         schema = entry["tool"]["inputSchema"].get("properties", {})
         shown = {name: _given(value, schema.get(name), getattr(args, name, None))
                  for name, value in list(arguments.items())[:50]}
-        node, vmid = _target("", {}, args or _Plain(shown))
-        line = dict(event="refused", **self._who(entry["name"], settings, request))
-        line.update(node=node, vmid=vmid, arguments=self.masked(shown), outcome="refused",
-                    error=_cut(getattr(error, "headline", None) or str(error)))
-        self._try(line)
+        node, vmid = _target("", {}, vars(args) if args else shown)
+        self._try(dict(event="refused", **self._who(entry["name"], settings, request), node=node, vmid=vmid,
+                       arguments=self.masked(shown), outcome="refused",
+                       error=_cut(getattr(error, "headline", None) or str(error))))
 
     @staticmethod
     def masked(params, hidden=(), whole=False, plain=()):
@@ -124,8 +118,8 @@ class Audit:
         blank what stands elsewhere). hidden: names of arguments that are secret. whole: nothing is cut, as for what a
         user is asked; else each cut says how much went, with the SHA-256 of all of it. plain: names that are no
         secrets here, whatever they are called."""
-        cut = _as_it_is if whole else _cut
-        return scrub_ours({name: cut(value) if name in plain else "***" if name in hidden else _value(name, value, cut)
+        cut = (lambda value: value) if whole else _cut
+        return scrub_ours({name: cut(value) if name in plain else "***" if name in hidden else _value(name, value, whole)
                            for name, value in params.items() if value is not None})
 
     def problem(self):
@@ -262,23 +256,14 @@ def _given(value, schema, checked):
     return value
 
 
-class _Plain:
-    """Arguments that were never checked, as attributes."""
-
-    def __init__(self, values):
-        vmid, node = values.get("vmid"), values.get("node")
-        self.vmid = vmid if isinstance(vmid, int) and not isinstance(vmid, bool) else None
-        self.node = node[:80] if isinstance(node, str) else None
-
-
 def _target(path, params, args):
-    """(node, vmid) of a request; of the call's arguments where its path names none."""
-    node = re.match(r"/nodes/([^/]+)", path)
-    vmid = re.search(r"/(?:qemu|lxc)/([0-9]+)", path)
-    found = vmid.group(1) if vmid else params.get("vmid") or getattr(args, "vmid", None)
-    return (node.group(1) if node else getattr(args, "node", None),
-            int(found) if isinstance(found, int) or (
-                isinstance(found, str) and re.fullmatch("[0-9]{1,9}", found)) else None)
+    """(node, vmid) of a request; of the call's arguments (dict, perhaps never checked) where its path names none."""
+    found = re.match(r"/nodes/([^/]+)", path)
+    node = found.group(1) if found else args.get("node")
+    found = re.search(r"/(?:qemu|lxc)/([0-9]+)", path)
+    vmid = str(found.group(1) if found else params.get("vmid") or args.get("vmid"))
+    return (node[:80] if isinstance(node, str) else None,
+            int(vmid) if re.fullmatch("[0-9]{1,9}", vmid, re.ASCII) else None)
 
 
 def client_name(request):
@@ -289,21 +274,18 @@ def client_name(request):
     return str(client)[:120] if client else None
 
 
-def _value(name, value, cut_):
-    if _LONG.fullmatch(name) and not (cut_ is _as_it_is and _PUBLIC.fullmatch(name)):
+def _value(name, value, whole):
+    cut = (lambda value: value) if whole else _cut
+    if _LONG.fullmatch(name) and not (whole and _PUBLIC.fullmatch(name)):
         return "*** (%d characters)" % len(str(value))
     if name == "target-endpoint" and isinstance(value, str):            # where a guest goes is no secret
-        return cut_(",".join(part if re.match("(?:host|port|fingerprint)=", part) else "***"
-                             for part in value.split(",")))
+        return cut(",".join(part if re.match("(?:host|port|fingerprint)=", part) else "***"
+                            for part in value.split(",")))
     if is_secret(name):
         return "***"
     if isinstance(value, dict):
-        return cut_({str(key): _value(str(key), one, cut_) for key, one in value.items()})
-    return cut_([cut_(one) for one in value] if isinstance(value, (list, tuple)) else value)
-
-
-def _as_it_is(value):
-    return value
+        return cut({str(key): _value(str(key), one, whole) for key, one in value.items()})
+    return cut([cut(one) for one in value] if isinstance(value, (list, tuple)) else value)
 
 
 def _cut(value):

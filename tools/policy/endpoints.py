@@ -329,11 +329,6 @@ def find(verb, path):
     return found or Endpoint(verb, path, LOSES, EVERYBODY, None)
 
 
-def known(verb, path):
-    """Whether the table has a request."""
-    return find(verb, path).privileges is not None
-
-
 def effect(verb, path, params):
     """What a request does: the table's word, or a worse one that its parameters (dict) make of it."""
     found = find(verb, path)
@@ -369,11 +364,6 @@ def on_node(params):
 def shown(verb, path):
     """Names of a request's parameters that are called like secrets and are none."""
     return _SHOWN.get(find(verb, path).template, ())
-
-
-def never(verb, path):
-    """Why a request is never sent, or None."""
-    return find(verb, path).never
 
 
 def changes(verb, path):
