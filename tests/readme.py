@@ -19,7 +19,7 @@ LOCKS = {"basic": "", "elevated": "\U0001f512", "destructive": "\U0001f512 destr
 def settings_table():
     """One row a variable: name, meaning, default."""
     lines = ["| variable | meaning | default |", "|---|---|---|"]
-    for name, meta in VARIABLES:
+    for name, meta in VARIABLES.items():
         default = Settings.__dataclass_fields__[name].default
         if isinstance(default, tuple):
             default = ",".join(default)

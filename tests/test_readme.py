@@ -78,7 +78,7 @@ def test_configurations_are_accepted_and_can_verify_a_host(environment, tmp_path
 
 
 def test_every_variable_and_tool_in_it_exists():
-    variables = {meta["variable"] for _, meta in VARIABLES}
+    variables = {meta["variable"] for meta in VARIABLES.values()}
     assert set(re.findall(r"\bPROXMOX_[A-Z_]*[A-Z]\b", TEXT)) == variables
     names = {entry["name"] for entry in tools.surface()}
     assert set(re.findall(r"\bproxmox_[a-z_]*[a-z]\b", TEXT)) - names <= {"proxmox_mcp", "proxmox_name"}

@@ -29,7 +29,7 @@ def test_defaults():
                                                                                           "strict",
                                                                                          False)
     assert settings.token_id == "root@pam!mcp"
-    for name, meta in VARIABLES:
+    for name, meta in VARIABLES.items():
         if name not in ("host", "token_name", "token_value"):
             assert getattr(settings, name) == Settings.__dataclass_fields__[name].default
 

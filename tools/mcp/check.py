@@ -215,7 +215,7 @@ def _limits(settings):
              "allowed_commands", "allow_unsafe_commands", "toolsets", "tools", "disabled_tools", "rate_limit",
              "audit_log", "confirm")
     shown = {}
-    for name, meta in VARIABLES:
+    for name, meta in VARIABLES.items():
         value = getattr(settings, name)
         if name in names and value != Settings.__dataclass_fields__[name].default:
             shown[meta["variable"]] = ",".join(value) if isinstance(value, tuple) else value

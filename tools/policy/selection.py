@@ -32,11 +32,11 @@ DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
 _MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
 
 #: word of PROXMOX_TOOLSETS -> whether it takes in an entry of the surface; other words are names of toolsets.
-_PRESETS = {"all": lambda entry: True,
-            "mission": lambda entry: entry["name"] in _MISSION,
-            "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
-            "readonly": lambda entry: not entry["changes"],
-            "minimal": lambda entry: entry["name"] in _MINIMAL}
+PRESETS = {"all": lambda entry: True,
+           "mission": lambda entry: entry["name"] in _MISSION,
+           "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
+           "readonly": lambda entry: not entry["changes"],
+           "minimal": lambda entry: entry["name"] in _MINIMAL}
 
 
 class Refusal(NamedTuple):
@@ -59,7 +59,7 @@ class Selection:
         if settings.read_only and entry["changes"]:
             return "PROXMOX_READ_ONLY"
         if settings.toolsets != ("all",) and not any(
-                _PRESETS[word](entry) if word in _PRESETS else word == entry["toolset"] for word in settings.toolsets):
+                PRESETS[word](entry) if word in PRESETS else word == entry["toolset"] for word in settings.toolsets):
             return "PROXMOX_TOOLSETS"
         if settings.tools and not self._matches(settings.tools, entry["name"]):
             return "PROXMOX_TOOLS"

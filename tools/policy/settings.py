@@ -9,9 +9,16 @@ class SettingsError(Exception):
     value."""
 
 
-def _setting(variable, text, read=str, default=None, example="", secret=False):
-    return field(default=default, metadata={"variable": variable, "text": text, "read": read, "example": example,
-                                            "secret": secret})
+def _setting(text, read, default=None, example=""):
+    return field(default=default, metadata={"text": text, "read": read, "example": example})
+
+
+def _text(pattern, words):
+    def read(value):
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(words)
+        return value
+    return read
 
 
 def _boolean(value):
@@ -72,25 +79,9 @@ def _hosts(value):
 
 #: user@realm: printable ASCII without what separates the parts of a token (PVE::AccessControl, verify_username).
 _USER = r"[\"-.0-9;-?A-~]{1,64}@[A-Za-z][A-Za-z0-9._-]+"
-
-
-def _user(value):
-    if not re.fullmatch(_USER, value):
-        raise ValueError("must be a user with its realm, such as root@pam")
-    return value
-
-
-def _token_name(value):
-    if not re.fullmatch(r"(?:" + _USER + r"!)?[A-Za-z][A-Za-z0-9._-]+", value):
-        raise ValueError("must be a token's name, such as mcp, or its full id, such as root@pam!mcp")
-    return value
-
-
-def _token_value(value):
-    if not re.fullmatch(r"[0-9A-Za-z._~-]{8,128}", value, re.ASCII):
-        raise ValueError("is not a token's value (8 to 128 letters, digits and . _ ~ -; Proxmox issues a UUID); what "
-                         "was given is not shown here")
-    return value
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
+_token_value = _text(r"[0-9A-Za-z._~-]{8,128}", "is not a token's value (8 to 128 letters, digits and . _ ~ -; Proxmox "
+                     "issues a UUID); what was given is not shown here")
 
 
 def _fingerprint(value):
@@ -106,13 +97,6 @@ def _fingerprint(value):
     return ",".join(found)
 
 
-def _path(value):
-    return os.path.expanduser(value)
-
-
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
-
-
 def guest_list(words):
     """What a list of guests names: (ranges [(first, last)] of vmids, set of pools, set of tags in small letters).
 
@@ -124,12 +108,13 @@ def guest_list(words):
     for word in words:
         kind, _, name = word.partition(":")
         numbers = re.fullmatch(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", word, re.ASCII)
+        first, last = (int(numbers.group(1)), int(numbers.group(2) or numbers.group(1))) if numbers else (1, 0)
         if kind == "pool" and fits("pool", name):
             pools.add(name)
         elif kind == "tag" and re.fullmatch(_TAG, name):
             tags.add(name.lower())
-        elif numbers and int(numbers.group(1)) <= int(numbers.group(2) or numbers.group(1)):
-            ranges.append((int(numbers.group(1)), int(numbers.group(2) or numbers.group(1))))
+        elif first <= last:
+            ranges.append((first, last))
         else:
             raise ValueError("%r is not a vmid (100), a range (100-199), pool:NAME or tag:NAME" % word[:80])
     return ranges, pools, tags
@@ -149,13 +134,10 @@ def _nodes(value):
     return _words(value)
 
 
-#: Choices of tools that can stand beside the names of toolsets in PROXMOX_TOOLSETS.
-PRESETS = ("all", "mission", "daily", "readonly", "minimal")
-
-
 def _toolsets(value):
     from tools import TOOLSETS
-    known = PRESETS + tuple(TOOLSETS)
+    from tools.policy.selection import PRESETS
+    known = (*PRESETS, *TOOLSETS)
     for name in _words(value.lower()):
         if name not in known:
             raise ValueError("%r is not a toolset%s; known: %s" % (name[:80], _near(name, known), ", ".join(known)))
@@ -169,91 +151,68 @@ def rates(value):
     return int(requests), int(changes) if slash else 60 if int(requests) else 0
 
 
-def _rate(value):
-    if not re.fullmatch(r"[0-9]{1,6}(?:/[0-9]{1,6})?", value, re.ASCII):
-        raise ValueError("must look like 600 or 600/60 (requests per minute / changes per minute)")
-    return value
-
-
-def _text(pattern, words):
-    def read(value):
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(words)
-        return value
-    return read
-
-
 @dataclass
 class Settings:
-    """Every setting of the server; attribute = environment variable. Built by `load`, or directly in a test."""
+    """Every setting of the server: `host` is PROXMOX_HOST, and so on. Built by `load`, or directly in a test."""
     host: list = _setting(
-        "PROXMOX_HOST", "host name or IP address of a node; several, separated by commas, are tried in turn", _hosts,
+        "host name or IP address of a node; several, separated by commas, are tried in turn", _hosts,
         example="192.168.1.10")
-    user: str = _setting("PROXMOX_USER", "user and realm", _user, "root@pam", "root@pam")
+    user: str = _setting("user and realm", _text(_USER, "must be a user with its realm, such as root@pam"), "root@pam")
     token_name: str = _setting(
-        "PROXMOX_TOKEN_NAME", "name of the API token (mcp, or root@pam!mcp)", _token_name, example="mcp")
-    token_value: str = _setting("PROXMOX_TOKEN_VALUE", "value of the API token", _token_value, secret=True,
-                                example="the UUID that Proxmox showed once; or name a file that holds it in "
-                                        "PROXMOX_TOKEN_FILE")
+        "name of the API token (mcp, or root@pam!mcp)", _text(
+            r"(?:" + _USER + r"!)?[A-Za-z][A-Za-z0-9._-]+",
+            "must be a token's name, such as mcp, or its full id, such as root@pam!mcp"), example="mcp")
+    token_value: str = _setting(
+        "value of the API token", _token_value,
+        example="the UUID that Proxmox showed once; or name a file that holds it in PROXMOX_TOKEN_FILE")
     token_file: str = _setting(
-        "PROXMOX_TOKEN_FILE", "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
+        "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", os.path.expanduser)
     ssl_mode: str = _setting(
-        "PROXMOX_SSL_MODE", "strict: full verification; verify: TLS, self-signed allowed (trust on first use); "
-        "insecure: nothing checked", _choice("strict", "verify", "insecure"), "strict")
+        "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: nothing checked",
+        _choice("strict", "verify", "insecure"), "strict")
     ca_file: str = _setting(
-        "PROXMOX_CA_FILE", "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", _path)
+        "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", os.path.expanduser)
     fingerprint: str = _setting(
-        "PROXMOX_FINGERPRINT", "SHA-256 fingerprint of the only certificate that is accepted (several: separated by "
-        "commas)", _fingerprint)
-    port: int = _setting("PROXMOX_PORT", "API port", _number(1, 65535), 8006)
-    allow_elevated: bool = _setting(
-        "PROXMOX_ALLOW_ELEVATED", "allow tools that create, change or delete", _boolean, False)
-    allow_unsafe_commands: bool = _setting(
-        "PROXMOX_ALLOW_UNSAFE_COMMANDS", "allow shell characters in commands for guests", _boolean, False)
+        "SHA-256 fingerprint of the only certificate that is accepted (several: separated by commas)", _fingerprint)
+    port: int = _setting("API port", _number(1, 65535), 8006)
+    allow_elevated: bool = _setting("allow tools that create, change or delete", _boolean, False)
+    allow_unsafe_commands: bool = _setting("allow shell characters in commands for guests", _boolean, False)
     allowed_commands: tuple = _setting(
-        "PROXMOX_ALLOWED_COMMANDS", "allow only these commands in guests, separated by commas; * stands for anything "
-        "without shell characters", _commands, ())
+        "allow only these commands in guests, separated by commas; * stands for anything without shell characters",
+        _commands, ())
     confirm: str = _setting(
-        "PROXMOX_CONFIRM", "before something is lost: auto (ask if the client can), always (refuse if it cannot), "
-        "terminal (`proxmox-mcp approve` asks), token (a second call with a confirm_token), off (do not ask); always, "
-        "terminal and token also before a command in a guest",
-        _choice("auto", "always", "terminal", "token", "off"), "auto")
+        "before something is lost: auto (ask if the client can), always (refuse if it cannot), terminal (`proxmox-mcp "
+        "approve` asks), token (a second call with a confirm_token), off (do not ask); always, terminal and token also "
+        "before a command in a guest", _choice("auto", "always", "terminal", "token", "off"), "auto")
     task_wait: int = _setting(
-        "PROXMOX_TASK_WAIT", "seconds to follow a task before the answer says that it is still running",
-        _number(0, 3600), 30)
-    read_only: bool = _setting(
-        "PROXMOX_READ_ONLY", "allow only tools that read; overrides everything else", _boolean, False)
+        "seconds to follow a task before the answer says that it is still running", _number(0, 3600), 30)
+    read_only: bool = _setting("allow only tools that read; overrides everything else", _boolean, False)
     dry_run: bool = _setting(
-        "PROXMOX_DRY_RUN", "tools that change something show the requests they would send, and send none", _boolean,
-        False)
-    allowed_guests: tuple = _setting(
-        "PROXMOX_ALLOWED_GUESTS", "only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
-    protected_guests: tuple = _setting(
-        "PROXMOX_PROTECTED_GUESTS", "guests that are never changed; written the same way", _guests, ())
-    allowed_nodes: tuple = _setting("PROXMOX_ALLOWED_NODES", "only these nodes", _nodes, ())
-    toolsets: tuple = _setting(
-        "PROXMOX_TOOLSETS", "toolsets, or a preset: mission, all, daily, readonly, minimal", _toolsets, ("all",))
-    tools: tuple = _setting("PROXMOX_TOOLS", "only these tools (names, patterns with *)", _words, ())
-    disabled_tools: tuple = _setting("PROXMOX_DISABLED_TOOLS", "never these tools (names, patterns with *)", _words, ())
+        "tools that change something show the requests they would send, and send none", _boolean, False)
+    allowed_guests: tuple = _setting("only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
+    protected_guests: tuple = _setting("guests that are never changed; written the same way", _guests, ())
+    allowed_nodes: tuple = _setting("only these nodes", _nodes, ())
+    toolsets: tuple = _setting("toolsets, or a preset: mission, all, daily, readonly, minimal", _toolsets, ("all",))
+    tools: tuple = _setting("only these tools (names, patterns with *)", _words, ())
+    disabled_tools: tuple = _setting("never these tools (names, patterns with *)", _words, ())
     rate_limit: str = _setting(
-        "PROXMOX_RATE_LIMIT", "requests to Proxmox per minute / changes per minute; 0 = no limit", _rate,
-        "600/60")
+        "requests to Proxmox per minute / changes per minute; 0 = no limit", _text(
+            r"[0-9]{1,6}(?:/[0-9]{1,6})?",
+            "must look like 600 or 600/60 (requests per minute / changes per minute)"), "600/60")
     state_dir: str = _setting(
-        "PROXMOX_STATE_DIR", "a directory that keeps pinned certificates and the API schema (without it they are "
-        "forgotten when the program ends), and is needed for `approve` and `freeze`", _path)
-    audit_log: str = _setting(
-        "PROXMOX_AUDIT_LOG", "a file that records every attempt to change something", _path)
-    log_level: str = _setting("PROXMOX_LOG_LEVEL", "what is logged on stderr: debug, info, warning or error",
-                              _choice("debug", "info", "warning", "error"), "warning")
-    log_format: str = _setting("PROXMOX_LOG_FORMAT", "format of the log: text or json", _choice("text", "json"), "text")
-    ssh_enabled: bool = _setting(
-        "PROXMOX_SSH_ENABLED", "allow commands in containers, through ssh and pct exec on the node", _boolean, False)
-    ssh_user: str = _setting("PROXMOX_SSH_USER", "user for ssh to the nodes",
-                             _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
-    ssh_port: int = _setting("PROXMOX_SSH_PORT", "port for ssh on the nodes", _number(1, 65535), 22)
-    ssh_key_path: str = _setting("PROXMOX_SSH_KEY_PATH", "file with the private key for ssh", _path)
+        "a directory that keeps pinned certificates and the API schema (without it they are forgotten when the program "
+        "ends), and is needed for `approve` and `freeze`", os.path.expanduser)
+    audit_log: str = _setting("a file that records every attempt to change something", os.path.expanduser)
+    log_level: str = _setting(
+        "what is logged on stderr: debug, info, warning or error", _choice("debug", "info", "warning", "error"),
+        "warning")
+    log_format: str = _setting("format of the log: text or json", _choice("text", "json"), "text")
+    ssh_enabled: bool = _setting("allow commands in containers, through ssh and pct exec on the node", _boolean, False)
+    ssh_user: str = _setting("user for ssh to the nodes", _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
+    ssh_port: int = _setting("port for ssh on the nodes", _number(1, 65535), 22)
+    ssh_key_path: str = _setting("file with the private key for ssh", os.path.expanduser)
     ssh_host_key_fingerprint: str = _setting(
-        "PROXMOX_SSH_HOST_KEY_FINGERPRINT", "SHA256:... fingerprint of the only host key that is accepted",
+        "SHA256:... fingerprint of the only host key that is accepted",
         _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
     demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
 
@@ -263,8 +222,8 @@ class Settings:
         return "%s!%s" % (self.user, self.token_name)
 
 
-#: fields of Settings that are variables: [(attribute, metadata)]
-VARIABLES = [(f.name, f.metadata) for f in fields(Settings) if f.metadata]
+#: {attribute: {"variable", "text", "read", "example"}} of the settings that are variables.
+VARIABLES = {f.name: dict(f.metadata, variable="PROXMOX_" + f.name.upper()) for f in fields(Settings) if f.metadata}
 
 
 def load(environ, warn=lambda message: None):
@@ -273,7 +232,7 @@ def load(environ, warn=lambda message: None):
     warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set.
     """
     values, problems = {}, []
-    for name, meta in VARIABLES:
+    for name, meta in VARIABLES.items():
         given = environ.get(meta["variable"], "").strip()
         if not given:
             continue
@@ -281,7 +240,7 @@ def load(environ, warn=lambda message: None):
             values[name] = meta["read"](given)
         except ValueError as error:
             problems.append("%s %s" % (meta["variable"], error))
-    known = {meta["variable"] for _, meta in VARIABLES}
+    known = {meta["variable"] for meta in VARIABLES.values()}
     for name in sorted(environ):
         if name.startswith("PROXMOX_") and name not in known:
             warn("%s is not a setting of this program and has no effect%s." % (name, _near(name, known)))
@@ -297,7 +256,7 @@ def load(environ, warn=lambda message: None):
             problems.append("PROXMOX_TOKEN_FILE: its content %s" % error)
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
-        meta = Settings.__dataclass_fields__[name].metadata
+        meta = VARIABLES[name]
         if name == "token_value" and "token_file" in values:
             continue
         if name not in values and meta["variable"] not in failed:
@@ -364,7 +323,7 @@ def demo_settings(environ, warn=lambda message: None):
         raise SettingsError(NO_DEMO)
     own = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value",
            "PROXMOX_ALLOW_ELEVATED": "true"}
-    skipped = {meta["variable"] for name, meta in VARIABLES if name in _CONNECTION}
+    skipped = {VARIABLES[name]["variable"] for name in _CONNECTION}
     own.update({name: value for name, value in environ.items() if name not in skipped})
     settings = load(own, warn)
     settings.demo = True
