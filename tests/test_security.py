@@ -43,7 +43,7 @@ def run(name, changed=None, **options):
     arguments.update(changed or {})
     for field in fields(ROWS[name].args):               # a case may use another name of an argument
         if changed and field.name in changed:
-            for other in field.arg.aliases:
+            for other in field.aliases:
                 arguments.pop(other, None)
     return bench, bench.run(name, **arguments)
 
@@ -69,7 +69,7 @@ def test_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument)
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench = Bench()
     arguments = dict(arguments_of(name, bench))
-    for other in field.arg.aliases:
+    for other in field.aliases:
         arguments.pop(other, None)
     for value in HOSTILE_IDS:
         if value in WIDE.get(field.arg.format, ()) or (field.type is list and not value.strip()):
@@ -112,7 +112,7 @@ def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
         arguments = dict(base)
         for field in fields(ROWS[name].args):
             if generator.random() < 0.4:
-                for other in (field.name,) + field.arg.aliases:
+                for other in (field.name,) + field.aliases:
                     arguments.pop(other, None)
                 arguments[field.name] = _any(generator, field)
         assert isinstance(bench.run(name, **arguments), Answer)

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base.answers import Table, result
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, at_stake, condition, is_on, look, loss, name, named
+from tools.base.guest import afterwards, at_stake, condition, current, is_on, loss, name, named
 from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, usable
@@ -141,7 +141,7 @@ def list_backups(call):
 # ------------------------------------------------------------------------------------------------------- backing up
 
 def create(call):
-    state = look(call)
+    state = current(call)
     storage = call.args.storage or _backup_storage(call)
     before = call.confirm(lambda: _before_pruning(call, state, storage)) if call.args.prune else None
     params = {"vmid": call.args.vmid, "storage": storage, "mode": call.args.mode, "remove": bool(call.args.prune),

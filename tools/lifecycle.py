@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 from tools.base.answers import Result, result
 from tools.base.edit import release
 from tools.base.failures import Failure, TaskFailure
-from tools.base.guest import (at_stake, condition, glance, is_awake, is_hibernated, is_off, is_on, is_paused, look,
+from tools.base.guest import (at_stake, condition, current, is_awake, is_hibernated, is_off, is_on, is_paused,
                               loss, name, named)
 from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting, both
 from tools.base.schema import Arg
@@ -141,7 +141,7 @@ def carry_out(call, wished, state, again=False, says=None):
         outcome = call.follow(call.send(**_given(call)))
     except (PveError, TaskFailure) as error:
         if not again and re.search(r"already running|not running", str(error)):
-            state = glance(call)
+            state = current(call, changed=True)
             if wished(state):
                 return unchanged(call, state)
         raise
@@ -149,8 +149,10 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
     left = call.wait_limit - (call.host.clock() - started) if by_ha or again else 0
-    now = wait_for(lambda: glance(call), wished, left, call.sleep, call.host.clock, lambda state: call.progress(
-        None, "%s is %s" % (call.subject, condition(state) or "in a state that cannot be read")), (0, 1, 1.5, 2.25, 3))
+    now = wait_for(lambda: current(call, changed=True), wished, left, call.sleep, call.host.clock,
+                   lambda state: call.progress(None, "%s is %s" % (call.subject, condition(state) or
+                                                                   "in a state that cannot be read")),
+                   (0, 1, 1.5, 2.25, 3))
     if wished(now):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                       changed=True, ha=by_ha or None, **_data(call, now))
@@ -175,7 +177,7 @@ def _not_yet(call, outcome, state, by_ha, who):
 # ------------------------------------------------------------------------------------------------------------- handlers
 
 def start(call):
-    state = look(call)
+    state = current(call)
     if is_on(state) and condition(state) != "running":
         raise Failure("%s is switched on and %s. proxmox_resume_vm lets it go on." % (
             named(call, state), condition(state)))
@@ -185,7 +187,7 @@ def start(call):
 
 
 def stop(call):
-    state = look(call)
+    state = current(call)
     if settled(state, is_off):
         return unchanged(call, state)
     if call.args.overrule_shutdown:
@@ -195,7 +197,7 @@ def stop(call):
 
 
 def shutdown(call):
-    state = look(call)
+    state = current(call)
     if settled(state, is_off):
         return unchanged(call, state)
     if call.args.force_stop:
@@ -206,7 +208,7 @@ def shutdown(call):
 
 
 def reboot(call):
-    state = look(call)
+    state = current(call)
     if is_off(state):
         raise Failure("%s is %s, so it cannot be rebooted. %s starts it." % (
             named(call, state), condition(state), call.name.replace("reboot", "start")))
@@ -217,7 +219,7 @@ def reboot(call):
 
 
 def pause(call):
-    state = look(call)
+    state = current(call)
     if call.args.statestorage and not call.args.todisk:
         raise Failure("The argument statestorage is only for todisk=true.")
     wished, says = (is_hibernated, "hibernated") if call.args.todisk else (is_paused, "paused")
@@ -229,7 +231,7 @@ def pause(call):
 
 
 def resume(call):
-    state = look(call)
+    state = current(call)
     if is_awake(state):
         return unchanged(call, state)
     if condition(state) == "stopped":
@@ -262,7 +264,7 @@ def _confirm_power_cut(call, state, question):
     seen = [state]                          # the state just read serves for the question; a later look reads anew
 
     def describe():
-        now = seen.pop() if seen else look(call)
+        now = seen.pop() if seen else current(call)
         return (question % (named(call, now), call.node) + " What it has not saved is lost.",
                 {"name": now.get("name"), "status": now.get("status")})
     call.confirm(describe)

@@ -309,8 +309,8 @@ class Call:
 def without_handler(call):
     """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
 
-    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any other
-    answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
+    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any
+    other answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
     """
     tool = call.tool
     if not tool.changes:

@@ -27,37 +27,29 @@ def named(call, told):
     return text.called(call.subject, name(told))
 
 
-def look(call):
-    """The guest's status/current (dict); {} when the token may change the guest and not look at it (no VM.Audit)."""
+def current(call, changed=False):
+    """The guest's status/current (dict); {} when the token may change the guest and not look at it (no VM.Audit).
+
+    changed: the change itself has been made, so it is {} too when anything else is in the way.
+    """
     try:
         return call.get("./status/current")
     except PveError as error:
-        if error.status == 403:
+        if changed or error.status == 403:
             return {}
         raise
-
-
-def glance(call):
-    """As `look`, after a change: whatever stands in the way, it is {}, for the change itself has been made."""
-    try:
-        return call.get("./status/current")
-    except PveError:
-        return {}
-
-
-def begun(call):
-    """status/current of a guest whose start is a task of its own, begun by the task that has ended (PVE::API2::Qemu,
-    vm_start in a worker; nothing waits for it): once it runs, or as it is some seconds later."""
-    return wait_for(lambda: glance(call), lambda state: not is_off(state), 15, call.sleep, call.host.clock,
-                    pauses=(1, 2, 3, 4, 5))
 
 
 def afterwards(call, outcome, started):
     """(status/current, the sentence about it) after a task that made the guest anew; ({}, None) when it is not known.
 
-    started: whether the guest was to be started with it.
+    started: whether the guest was to be started with it: by a task of its own, begun by the one that has ended
+    (PVE::API2::Qemu, vm_start in a worker; nothing waits for it). Then it is looked at for some seconds until it runs.
     """
-    state = (begun if started else glance)(call) if outcome.upid and outcome.ok else {}
+    state = {}
+    if outcome.upid and outcome.ok:
+        state = wait_for(lambda: current(call, changed=True), lambda state: not is_off(state), 15 if started else 0,
+                         call.sleep, call.host.clock, pauses=(1, 2, 3, 4, 5))
     if not state:
         return state, None
     note = "It is %s now." % condition(state)

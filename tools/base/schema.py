@@ -26,29 +26,21 @@ MAX_LENGTH, MAX_ITEMS = 10000, 500
 MAX_OBJECT, MAX_DEPTH = 128 * 1024, 10
 
 
-class Arg:
-    """What an argument's type does not say; goes into typing.Annotated, so it is hashable.
-
-    text       str: its description for the model; short, with the unit
-    format     str: a key of tools.pve.formats.FORMATS that the value must match
-    minimum, maximum            limits of a number
-    min_length, max_length      limits of the length of a text (at most MAX_LENGTH unless said), or of a list
-    enum       tuple: the values allowed
-    aliases    tuple of str: other names that are accepted but not shown
-    secret     bool: never repeated in an answer, a log or the audit log
-    null       what an explicit JSON null means (default: as if the argument were not given)
-    booleans   (what true means, what false means), for a number that may be given so; None: not given
-    parameter  str: its name to Proxmox where that is another; it is accepted too
-    published  bool: False for what is accepted and in the README, but not told to models, which would pay for it
-    """
-
-    def __init__(self, text="", format=None, minimum=None, maximum=None, min_length=None, max_length=None, enum=None,
-                 aliases=(), secret=False, null=None, booleans=None, parameter=None, published=True):
-        self.text, self.format, self.enum, self.aliases = text, format, enum, tuple(aliases)
-        self.minimum, self.maximum, self.min_length, self.max_length = minimum, maximum, min_length, max_length
-        self.secret, self.null, self.booleans, self.parameter = secret, null, booleans, parameter
-        self.aliases += (parameter,) if parameter else ()
-        self.published = published
+class Arg(typing.NamedTuple):
+    """What an argument's type does not say; goes into typing.Annotated."""
+    text: str = ""                      # its description for the model; short, with the unit
+    format: typing.Optional[str] = None     # a key of tools.pve.formats.FORMATS that the value must match
+    minimum: typing.Optional[float] = None
+    maximum: typing.Optional[float] = None
+    min_length: typing.Optional[int] = None     # of a text or a list
+    max_length: typing.Optional[int] = None     # the same; at most MAX_LENGTH and MAX_ITEMS unless said
+    enum: tuple = ()                    # the values allowed
+    aliases: tuple = ()                 # other names that are accepted but not shown
+    secret: bool = False                # never repeated in an answer, a log or the audit log
+    null: object = None                 # what an explicit JSON null means (default: as if the argument were not given)
+    booleans: tuple = ()                # (what true means, what false means), for a number that may be given so
+    parameter: typing.Optional[str] = None      # its name to Proxmox where that is another; it is accepted too
+    published: bool = True              # False: accepted and in the README, but not told to models, which would pay
 
 
 class ArgumentProblems(ValueError):
@@ -60,9 +52,8 @@ class ArgumentProblems(ValueError):
 
 
 class Field:
-    """One argument: name, type (str, int, float, bool, list, dict), Arg, whether required, default."""
-
-    __slots__ = ("name", "type", "arg", "required", "default", "parameter")
+    """One argument: name, type (str, int, float, bool, list, dict), arg, whether required, default, parameter (its name
+    to Proxmox), aliases (the names that are accepted too)."""
 
     def __init__(self, name, hint, default):
         self.name, self.arg = name, Arg()
@@ -76,6 +67,7 @@ class Field:
         self.required = default is REQUIRED
         self.default = None if self.required else default
         self.parameter = self.arg.parameter or name
+        self.aliases = self.arg.aliases + ((self.arg.parameter,) if self.arg.parameter else ())
 
 
 _fields = {}
@@ -125,7 +117,7 @@ def input_schema(cls):
 def parse(cls, arguments):
     """An instance of the arguments dataclass `cls` from a JSON object; ArgumentProblems lists all that is wrong."""
     known = {field.name: field for field in fields(cls)}
-    names = {other: field.name for field in known.values() for other in field.arg.aliases}
+    names = {other: field.name for field in known.values() for other in field.aliases}
     values, problems = {}, []
     if len(arguments) > MAX_ITEMS:
         raise ArgumentProblems(["There are %d arguments, more than any tool takes" % len(arguments)])

@@ -14,7 +14,10 @@ TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer
 
 
 class App:
-    """What the engine asks for, of one Settings. log(level, event, **fields). host: a ready Host (tests), else made when first needed."""
+    """What the engine asks for, of one Settings. log(level, event, **fields).
+
+    host: a ready Host (tests), else made when first needed.
+    """
 
     def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log

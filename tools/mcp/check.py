@@ -169,10 +169,10 @@ def _look(report, settings, host, port, inspect):
         place, certificate.get("fingerprint"), certificate.get("issuer") or "?",
         ", ".join(certificate.get("names") or ["?"]), certificate.get("not_after") or "?"), certificate=certificate)
     mode = tls.mode_of(settings)
-    used = next((one for one in facts["modes"] if one["mode"] == mode), None)
-    good = bool(used and used["accepts"])
+    used = next((one for one in facts["modes"] if one["mode"] == mode), {"accepts": False, "why": "?"})
+    good = used["accepts"]
     _step(report, "trust", good, "%s: %s %s it: %s%s" % (
-        place, _MODES.get(mode, "PROXMOX_SSL_MODE=" + mode), "accepts" if good else "refuses", used["why"] if used else "?",
+        place, _MODES.get(mode, "PROXMOX_SSL_MODE=" + mode), "accepts" if good else "refuses", used["why"],
         "" if good or mode != "strict" else "\n" + tls.HINT), modes=facts["modes"])
 
 

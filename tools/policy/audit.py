@@ -118,8 +118,8 @@ class Audit:
         blank what stands elsewhere). hidden: names of arguments that are secret. whole: nothing is cut, as for what a
         user is asked; else each cut says how much went, with the SHA-256 of all of it. plain: names that are no
         secrets here, whatever they are called."""
-        cut = (lambda value: value) if whole else _cut
-        return scrub_ours({name: cut(value) if name in plain else "***" if name in hidden else _value(name, value, whole)
+        return scrub_ours({name: _value("", value, whole) if name in plain else
+                           "***" if name in hidden else _value(name, value, whole)
                            for name, value in params.items() if value is not None})
 
     def problem(self):

@@ -12,8 +12,8 @@ from tools.pve.formats import on
 #: C0/C1 controls but tab and newline, soft hyphen, zero-width and bidi characters, variation selectors (so none of our
 #: own marks may carry one), tags, surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-                        "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\u2800\uffa0\ufff0-\ufffb\ud800-\udfff"
-                        "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+                        "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\u2800\uffa0\ufff0-\ufffb"
+                        "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
 LONGEST = 2000                  # characters of one value
 #: Bytes of one answer, text and data together as they leave, by default; and what never leaves in one answer.
 BUDGET, CAP = 24000, 100000
