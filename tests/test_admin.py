@@ -209,7 +209,8 @@ def test_a_running_task_is_stopped_after_a_yes():
     assert upid in consent.question
     consent.yes = True
     answer = ok(bench.run("proxmox_cancel_task", upid=upid))
-    assert "The task vzdump of 104 on node pve1 was stopped." in answer.text and "may leave the guest locked" in answer.text
+    assert "The task vzdump of 104 on node pve1 was stopped." in answer.text
+    assert "may leave the guest locked" in answer.text
     assert answer.data["upid"] == upid and answer.data["task_status"] == "stopped"
     answer = bench.run("proxmox_cancel_task", upid=upid)
     assert answer.failed and "The task vzdump of 104 on node pve1 is over" in answer.text

@@ -55,7 +55,8 @@ def test_a_firewall_rule(bench):
     assert told.data["privilege"] == "VM.Config.Network on /vms/{vmid}" and bench.sent() == []
     rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "443", "enable": 1, "comment": "https"}
     done = ok(bench.run(CALL, verb="POST", path=RULES, parameters=rule))
-    assert bench.sent(reads=False) == ["POST %s action=ACCEPT comment=https dport=443 enable=1 proto=tcp type=in" % RULES]
+    sent = "POST %s action=ACCEPT comment=https dport=443 enable=1 proto=tcp type=in" % RULES
+    assert bench.sent(reads=False) == [sent]
     assert done.text == "\u2705 POST %s: done." % RULES
     read = ok(bench.run(CALL, verb="GET", path=RULES))
     assert [row["dport"] for row in read.data["items"] if row.get("comment") == "https"] == ["443"]

@@ -323,7 +323,7 @@ def test_options_are_parameters_and_nothing_else(options):
     assert all(line.startswith("POST /nodes/pve3/qemu/107/config") for line in bench.sent(reads=False))
 
 
-# ----------------------------------------------------------------------------------------------- text and processor time
+# ---------------------------------------------------------------------------------------------- text and processor time
 
 @pytest.mark.parametrize("character", "\u180b\u180d\u180f\U0001d173\U0001bca0\ufff0\u2800")
 def test_characters_that_cannot_be_seen_are_written_out(character):

@@ -53,8 +53,9 @@ CASES = [
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas"}, [_content("pve1", "nas")]),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas", "vmid": 100, "limit": 2, "offset": 1},
      [_content("pve1", "nas", 100)]),
-    ("proxmox_list_backups", {"node": "pve1"}, ["GET /nodes/pve1/storage content=backup enabled=1", _content("pve1", "local"),
-                                                _content("pve1", "nas"), _content("pve1", "pbs")]),
+    ("proxmox_list_backups", {"node": "pve1"}, [
+        "GET /nodes/pve1/storage content=backup enabled=1", _content("pve1", "local"), _content("pve1", "nas"),
+        _content("pve1", "pbs")]),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300, "archive": WEB, "wait": 600},
      [_content("pve1", "nas", 100), RESOURCES, "POST /nodes/pve1/qemu archive=%s vmid=300" % WEB,
       "GET /nodes/pve1/qemu/300/status/current"]),

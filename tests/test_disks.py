@@ -142,7 +142,8 @@ def test_a_resize_has_its_unit(size, text):
     ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. It has: "
                                                                       "ide2, scsi0"),
     ("resize_disk_vm", {"vmid": 100, "disk": "ide2", "size": "+5G"}, "A CD drive cannot be "),
-    ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"}, "What is no volume on a storage cannot be grown: mp0 of container 205 is /tank/media."),
+    ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"},
+     "What is no volume on a storage cannot be grown: mp0 of container 205 is /tank/media."),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7"}, "VM 100 has no scsi7"),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7", "destroy": True}, "VM 100 has no scsi7"),
     ("remove_disk_vm", {"vmid": 100, "disk": "unused3"}, "VM 100 has no unused3"),

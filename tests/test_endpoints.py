@@ -1,8 +1,10 @@
 """The table of what requests to Proxmox do, held against Proxmox's own schemas, a golden file, and an attacker.
 
-`python3 tests/test_endpoints.py --write` makes endpoints.txt anew; its changes are to be read line by line.
+`python3 tests/test_endpoints.py --write` makes endpoints.txt anew; its changes are to be read line by line. The schemas
+are those of PROXMOX_APIDOC_FILES (see test_apidoc.py): one file of each of 7.4, 8.4 and 9.1.
 """
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,13 +20,9 @@ from tools.policy.endpoints import (ADDS, CHANGES, EVERYBODY, GUEST, LISTED, LOS
                                     NODES, READS, VOLUME)
 
 GOLDEN = HERE / "endpoints.txt"
-RELEASES = ("7.4", "8.4", "9.1.3")
 EFFECTS = (READS, ADDS, CHANGES, LOSES)
-#: <repository>/../shared/apidoc, which need not be there.
-APIDOC = next((folder / "shared" / "apidoc" for folder in HERE.parents if (folder / "shared" / "apidoc").is_dir()),
-None)
-
-needs_apidoc = pytest.mark.skipif(APIDOC is None, reason="no ../shared/apidoc (Proxmox's schemas) beside this checkout")
+FILES = [name for name in os.environ.get("PROXMOX_APIDOC_FILES", "").split(os.pathsep) if name]
+needs_apidoc = pytest.mark.skipif(len(FILES) < 3, reason="PROXMOX_APIDOC_FILES names no schemas of three releases")
 
 
 def plain(path):
@@ -46,8 +44,8 @@ def schemas():
             for verb, method in (node.get("info") or {}).items():
                 found.setdefault((verb, plain(node["path"])), []).append((node["path"], method))
             walk(node.get("children") or ())
-    for release in RELEASES:
-        text = (APIDOC / ("pve-%s.js" % release)).read_text(encoding="utf-8")
+    for name in FILES:
+        text = Path(name).read_text(encoding="utf-8")
         walk(json.JSONDecoder().raw_decode(text, text.index("[", text.index("apiSchema")))[0])
     return found
 

@@ -30,7 +30,7 @@ def listed(**chosen):
 
 def judged(chosen, verb, path, params={}, rows={}):
     """The Refusal of a request with these settings, or None."""
-    return Guard(settings(**chosen)).judge(Reach(verb, path, params), rows)
+    return Guard(settings(**chosen)).judge(Reach(verb, path, params), rows, {})
 
 
 def a_call(**chosen):
@@ -77,7 +77,8 @@ def test_which_tools_there_are(chosen, expected):
 
 def test_words_that_match_no_tool_are_told():
     selection = Selection(settings(tools=("proxmox_get_vm", "get_*"), disabled_tools=("start_*", "*_nothing")))
-    assert selection.warnings(NAMES) == ["PROXMOX_TOOLS: no tool is called proxmox_get_vm (did you mean proxmox_get_vms?).",
+    assert selection.warnings(NAMES) == ["PROXMOX_TOOLS: no tool is called proxmox_get_vm (did you mean "
+                                         "proxmox_get_vms?).",
                                      "PROXMOX_DISABLED_TOOLS: no tool is called *_nothing."]
     logged = []
     Bench(tools=("nope",), log=lambda level, event, **fields: logged.append((level, event)))
@@ -188,7 +189,8 @@ def test_a_backup_leaves_a_guest_undisturbed_only_as_a_snapshot(params, undistur
     ("/nodes/pve1/vzdump", {"vmid": "100"}, False), ("/nodes/pve1/vzdump", {"vmid": "100", "all": 0}, False),
     ("/nodes/pve1/vzdump", {"vmid": "100", "all": 1}, True), ("/nodes/pve1/vzdump", {"vmid": "100", "pool": "x"}, True),
     ("/nodes/pve1/vzdump", {"vmid": "100", "exclude": "101"}, True), ("/cluster/backup", {"vmid": "100"}, False),
-    ("/cluster/backup", {"vmid": "100", "pool": "x"}, True), ("/cluster/backup", {"vmid": "100", "exclude": "0"}, True)])
+    ("/cluster/backup", {"vmid": "100", "pool": "x"}, True),
+    ("/cluster/backup", {"vmid": "100", "exclude": "0"}, True)])
 def test_a_pool_or_all_reaches_more_than_the_guests_that_are_named(path, params, everyone):
     assert Reach("POST", path, params).everyone is everyone
 

@@ -179,7 +179,8 @@ def test_history_of_a_guest():
 def test_history_of_nothing_is_refused(arguments):
     bench = Bench()
     answer = bench.run("proxmox_get_history", **arguments)
-    assert answer.failed and "Say whose history" in answer.text and set(bench.sent()) <= {"GET /cluster/resources type=vm"}
+    assert answer.failed and "Say whose history" in answer.text
+    assert set(bench.sent()) <= {"GET /cluster/resources type=vm"}
 
 
 def test_history_with_gaps_and_without_any():

@@ -542,7 +542,7 @@ MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore
 @pytest.mark.parametrize("name", [name for name in TOOLS if any(
     field.arg.format in ("vmid", "node") and field.type is not list for field in fields(ROWS[name].args))])
 def test_guests_and_nodes_out_of_bounds_are_refused_before_anything_is_sent(name):
-    """Each argument that names a guest or a node is held against the lists; nothing is sent but a look for the guest."""
+    """Each argument that names a guest or a node is held against the lists; only the guest is looked for."""
     for field in fields(ROWS[name].args):
         if field.arg.format == "vmid" and field.type is not list:
             chosen = {"allowed_guests": ("999999",)}

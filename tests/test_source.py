@@ -1,5 +1,5 @@
-"""The source: what it does not do; a file in tools/ is a toolset, what it stands on has a floor with a name, and imports
-go one way:
+"""The source: what it does not do; a file in tools/ is a toolset, what it stands on has a floor with a name, and
+imports go one way:
 
     mcp -> the registry (tools/__init__.py) -> toolsets -> base -> policy -> pve        demo -> pve
 

@@ -123,7 +123,8 @@ def test_whole_shell_lines_where_they_are_allowed(programs):
 def test_what_a_shell_would_act_upon_is_refused(programs, command):
     bench = bench_of()
     answer = run(bench, command)
-    assert answer.failed and "Nothing was sent." in answer.text and bench.sent(reads=False) == [] and programs.calls() == []
+    assert answer.failed and "Nothing was sent." in answer.text
+    assert bench.sent(reads=False) == [] and programs.calls() == []
 
 
 def test_words_stay_words_on_the_way(programs):

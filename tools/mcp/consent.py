@@ -150,8 +150,7 @@ def _bad_state():
 def _cannot_ask(call):
     """PROXMOX_CONFIRM=always and nobody to ask. Modern clients get the error for it (2026-07-28 basic/index, MUST)."""
     text = ("PROXMOX_CONFIRM=always requires the user's consent to this, and this client cannot ask for it (it "
-            "declares no form elicitation). The operator can set PROXMOX_CONFIRM=terminal, token "
-            "or auto.")
+            "declares no form elicitation). The operator can set PROXMOX_CONFIRM=terminal, token or auto.")
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal

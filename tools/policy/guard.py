@@ -101,7 +101,7 @@ class Guard:
         return any(guests.by_rows and not all(map(guests.by_number, reach.guests))
                    for guests in (self._allowed, self._protected))
 
-    def judge(self, reach, rows, made={}):
+    def judge(self, reach, rows, made):
         """The Refusal of a request that reaches what is out of bounds, or None.
 
         reach: its Reach; rows: {vmid: row} of all guests (or {} where `wants_rows` is false); made: the rows of those
@@ -127,11 +127,10 @@ class Guard:
                     return Refusal("Guest %d may be protected: its tags and pool cannot be read" % vmid,
                                    "PROXMOX_PROTECTED_GUESTS forbids changing %s. The token needs VM.Audit on "
                                    "/vms/%d." % (self._protected, vmid))
-        if reach.everyone:
-            if self._allowed or self._protected:
-                return Refusal("The request would reach guests that it does not name",
-                               "%s limits what may be changed; name the guests." % (
-                                   "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
+        if reach.everyone and (self._allowed or self._protected):
+            return Refusal("The request would reach guests that it does not name",
+                           "%s limits what may be changed; name the guests." % (
+                               "PROXMOX_ALLOWED_GUESTS" if self._allowed else "PROXMOX_PROTECTED_GUESTS"))
         if reach.elsewhere and self._nodes:
             return self._out_of_nodes("The whole cluster, which the request would reach,")
         return None
