@@ -2,7 +2,6 @@
 import os
 import re
 import sys
-from importlib import import_module
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
@@ -58,12 +57,11 @@ def line(pair):
 
 
 def tools_table():
-    """One table; a toolset's name and what it is for stand above its tools."""
-    lines = ["| tool | arguments | | what it does |", "|---|---|---|---|"]
+    """One table; the toolset stands before the first of its tools."""
+    lines = ["| toolset | tool | arguments | | what it does |", "|---|---|---|---|---|"]
     for toolset in tools.TOOLSETS:
-        doc = import_module("tools." + toolset).__doc__.strip().split("\n")[0]
-        lines.append("| **%s** | | | *%s* |" % (toolset, doc.replace("Toolset: ", "", 1)))
-        lines += [line(pair) for pair in pairs(toolset)]
+        rows = [line(pair) for pair in pairs(toolset)]
+        lines += ["| %s %s" % ("" if number else "**%s**" % toolset, row) for number, row in enumerate(rows)]
     return "\n".join(lines)
 
 

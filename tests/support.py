@@ -58,6 +58,7 @@ class Bench:
                                               **{k: v for k, v in options.items() if k not in known})
         self.host = Host(chosen, log=log, adapter=self.cluster, consent=consent or NoConsent(), clock=self.clock,
                          sleep=self.clock.sleep)
+        self.host.client.in_flight = 1              # what is read together comes in a known order
         self._seen = 0
 
     def run(self, tool, request=None, **arguments):

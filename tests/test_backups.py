@@ -2,7 +2,8 @@
 import pytest
 from test_lifecycle import Impatient, guest_of, meddle, writes
 
-from support import Asked, Bench
+from support import Asked, Bench, answering, big, ok
+from tools.base.backup_state import allowed_age
 from tools.pve.client import Cancelled
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -33,6 +34,10 @@ KEPT = volid(_FRESH, "pve1", 100, newest=False)
 DEV, LAB = volid(_FRESH, "pve3", 203, "local"), volid(_FRESH, "pve3", 107, "local")
 DNS_PBS, MAIL_PBS = volid(_FRESH, "pve1", 200, "pbs"), volid(_FRESH, "pve1", 104, "pbs")
 
+STATE = ["GET /cluster/resources", "GET /cluster/backup"] + [_content(node, storage) for node, storage in (
+    ("pve1", "local"), ("pve2", "local"), ("pve3", "local"), ("pve1", "nas"), ("pve1", "pbs"), ("pve3", "scratch"))] + [
+        "GET /cluster/backup/%s/included_volumes" % job for job in ("backup-nightly", "backup-pool")]
+
 CASES = [
     ("proxmox_create_backup_vm", {"node": "pve3", "vmid": 107, "storage": "local", "wait": 600},
      _vzdump(V107, "local", "compress=zstd mode=snapshot remove=0 storage=local vmid=107")),
@@ -50,6 +55,8 @@ CASES = [
     ("proxmox_create_backup_lxc", {"vmid": 203, "storage": "local", "mode": "suspend", "compress": "gzip",
                                    "remove": False, "wait": 600},
      [RESOURCES] + _vzdump(C203, "local", "compress=gzip mode=suspend remove=0 storage=local vmid=203")),
+    ("proxmox_list_backup_state", {"name": "web*", "older_than": 1, "missing": False, "limit": 5, "offset": 0}, STATE),
+    ("proxmox_list_backup_state", {"node": "pve1", "pool": "production", "tag": "prod", "unverified": True}, STATE),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas"}, [_content("pve1", "nas")]),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas", "vmid": 100, "limit": 2, "offset": 1},
      [_content("pve1", "nas", 100)]),
@@ -359,3 +366,55 @@ def test_protection_set_in_between_is_explained():
     answer = bench.run("proxmox_delete_backup", node="pve1", storage="nas", volume=WEB)
     assert answer.failed and "cannot remove protected volume" in answer.text
     assert "Take its protection off first" in answer.text
+
+
+# ------------------------------------------------------------------------------------------------ whether it is enough
+
+def test_each_guest_has_a_verdict(monkeypatch):
+    bench = Bench()
+    monkeypatch.setattr("tools.backups.time.time", bench.clock.now)
+    answer = ok(bench.run("proxmox_list_backup_state"))
+    assert answer.text.startswith("\u2705 15 guests: 1 verification failed, 8 none, 2 old, 1 disk left out, 3 ok\n")
+    rows = {row["vmid"]: row for row in answer.data["items"]}
+    assert {vmid for vmid, row in rows.items() if row["verdict"] == "none"} == {102, 103, 105, 106, 108, 202, 204, 205}
+    assert rows[104]["verdict"] == "verification failed" and rows[104]["storage"] == "pbs"
+    assert rows[101]["left_out"] == ["scsi1"] and rows[101]["encrypted"] is True
+    assert rows[100]["jobs"] == ["backup-nightly"] and rows[100]["verdict"] == "ok"
+    assert 9000 not in rows
+    assert [row["vmid"] for row in ok(bench.run("proxmox_list_backup_state", missing=True)).data["items"]] == [
+        102, 103, 105, 106, 108, 202, 204, 205, 107, 203]
+    assert {row["vmid"] for row in ok(bench.run("proxmox_list_backup_state", unverified=True)).data["items"]} == {
+        100, 107, 201, 203}
+    older = ok(bench.run("proxmox_list_backup_state", older_than=30)).data["items"]
+    assert {row["vmid"] for row in older} == {102, 103, 105, 106, 107, 108, 202, 204, 205}
+
+
+def test_the_verdict_says_what_could_not_be_read(monkeypatch):
+    bench = Bench()
+    answering(bench, "/nodes/pve1/storage/pbs/content", (500, "cannot reach the backup server"))
+    answering(bench, "/cluster/backup", (403, "Permission check failed (/, Sys.Audit)"))
+    answer = ok(bench.run("proxmox_list_backup_state", name="dns"))
+    assert "Not read: Backups on pbs (node pve1): " in answer.text and "Backup jobs could not be read: " in answer.text
+    assert answer.data["items"][0]["verdict"] == "none" and answer.data["items"][0]["unsure"] is True
+
+
+def test_a_token_that_sees_no_backups_is_not_told_that_there_are_none():
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["VM.Audit", "Datastore.Audit", "Sys.Audit"]}}})
+    answer = ok(bench.run("proxmox_list_backup_state"))
+    assert answer.text.startswith("\u2705 15 guests: 15 unknown\n") and "Not read: Backups: none is visible." in answer.text
+    assert "Datastore.AllocateSpace" in answer.text
+    answer = ok(bench.run("proxmox_get_overview", area="backups"))
+    assert "never backed up" not in answer.text and "1 thing could not be read" in answer.text
+
+
+def test_what_a_backup_is_worth_does_not_cost_more_requests_with_more_guests():
+    bench = Bench(big())
+    answer = ok(bench.run("proxmox_list_backup_state"))
+    assert answer.data["total"] == 10000 and len(bench.sent()) < 50
+
+
+@pytest.mark.parametrize("schedule, days", [
+    ("21:00", 2), ("*/6:00", 2), ("daily", 2), ("mon..fri 02:30", 4), ("sat 03:00", 8), ("weekly", 8), ("mon,thu 1:00", 8),
+    ("*-*-01 03:00", 33), ("monthly", 33), ("sun *-*-1..7 04:00", 33), ("yearly", 367), (None, 2)])
+def test_how_old_the_newest_backup_of_a_job_may_be(schedule, days):
+    assert allowed_age(schedule) // 86400 == days

@@ -18,8 +18,6 @@ def pending(bench):
 
 
 CASES = [
-    ("proxmox_get_overview", {},
-     ["GET /cluster/resources", "GET /cluster/status", "GET /cluster/tasks", "GET /cluster/backup"]),
     ("proxmox_get_guest_ips", {"vmid": 100}, [FIND, AGENT + "network-get-interfaces"]),
     ("proxmox_get_guest_ips", {"vmid": 200, "node": "pve1"}, [FIND, "GET /nodes/pve1/lxc/200/interfaces"]),
     ("proxmox_get_vm_guest_info", {"vmid": 100, "node": "pve1"}, [AGENT + "get-osinfo", AGENT + "get-host-name",
@@ -34,56 +32,7 @@ CASES = [
 ]
 
 
-# ------------------------------------------------------------------------------------------------------------- overview
-
-def test_the_cluster_at_a_glance(monkeypatch):
-    bench = Bench()
-    monkeypatch.setattr(insight.time, "time", bench.clock.now)
-    answer = ok(bench.run("proxmox_get_overview"))
-    for words in ("Cluster demo: quorate", "Node pve1: online, CPU ", "Guests: 17: 10 running, 5 stopped, 2 templates",
-                  "Storages over 80 % full: 1: scratch on pve3 95 %", "Guests in no backup job: 10: 102 (win11), "):
-        assert words in answer.text, answer.text
-    assert answer.data["quorate"] is True and answer.data["guests"] == {"running": 10, "stopped": 5, "template": 2}
-    assert answer.data["guests_without_backup"] == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
-    assert answer.data["storages"][0]["storage"] == "scratch"
-
-
-def test_an_overview_when_something_is_wrong(monkeypatch):
-    bench = Bench(offline=("pve3",))
-    monkeypatch.setattr(insight.time, "time", bench.clock.now)
-    now = int(bench.clock.now())
-    tasks = [{"upid": "UPID:pve1:0000000%d:00000001:00000001:vzdump:100:root@pam:" % n, "node": "pve1",
-              "type": "vzdump", "id": "100",
-              "starttime": now - 60, "endtime": now - 50, "status": status}
-             for n, status in enumerate(["job errors"] * 7 + ["OK", "WARNINGS: 2"])]
-    answering(bench, "/cluster/tasks", tasks + [dict(tasks[0], endtime=now - 90000), {"upid": "x", "starttime": now}])
-    answering(bench, "/cluster/status", [{"type": "cluster", "name": "demo", "quorate": 0}])
-    answer = ok(bench.run("proxmox_get_overview"))
-    assert "NO QUORUM, so nothing can be changed" in answer.text and "Node pve3: offline" in answer.text
-    assert answer.text.index("Node pve3") < answer.text.index("Node pve1")
-    assert "Failed tasks of the last day: 7 among the latest of each node\n" in answer.text
-    assert answer.text.count("vzdump of 100 on pve1: job errors") == 5
-    assert answer.data["failed_tasks_total"] == 7 and answer.data["quorate"] is False
-    assert "unknown" in answer.text
-
-
-def test_an_overview_of_a_token_with_few_rights():
-    acl = {"/vms": ["VM.Audit"]}
-    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": acl}})
-    answer = ok(bench.run("proxmox_get_overview"))
-    assert "The state of the cluster could not be read: " in answer.text
-    assert "Backup jobs could not be read: " in answer.text
-    assert "Guests: 17" in answer.text and "guests_without_backup" not in answer.data
-    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {}}})
-    assert "Guests: 0" in ok(bench.run("proxmox_get_overview")).text
-
-
-def test_an_overview_of_a_single_node():
-    bench = Bench()
-    answering(bench, "/cluster/status", [{"type": "node", "name": "pve1", "local": 1, "online": 1}])
-    answer = ok(bench.run("proxmox_get_overview"))
-    assert "A single node, no cluster" in answer.text and "quorate" not in answer.data
-
+# ---------------------------------------------------------------------------------------------------------- backup jobs
 
 GUESTS = [{"vmid": 100, "node": "a", "pool": "p"}, {"vmid": 101, "node": "b"}, {"vmid": 102, "node": "a"},
           {"vmid": 103, "node": "b", "template": 1}]
@@ -222,10 +171,3 @@ def test_pending_changes():
     assert next(row for row in answer.data["items"] if row["key"] == "net1")["removed"] is True
     assert "0 changes waiting for a restart of VM 101" in ok(bench.run("proxmox_get_pending", vmid=101)).text
     assert "There is no guest 999 in this cluster" in bench.run("proxmox_get_pending", vmid=999).text
-
-
-@pytest.mark.parametrize("tool", ["proxmox_get_overview"])
-def test_ten_thousand_guests(tool):
-    answer = ok(Bench(big()).run(tool))
-    assert text.weight(answer.text) + text.weight(answer.data) <= 25000 and "Guests: 10,000" in answer.text
-    assert len(answer.data["guests_without_backup"]) == 100 and answer.data["guests_without_backup_total"] == 10000

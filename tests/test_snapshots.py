@@ -2,7 +2,8 @@
 import pytest
 from test_lifecycle import Impatient, guest_of, writes
 
-from support import Asked, Bench
+from support import Asked, Bench, big, ok
+from tools import snapshots
 from tools.pve.client import Cancelled
 from tools.snapshots import tree
 
@@ -21,6 +22,9 @@ def _rollback(path, name, params=""):
 
 
 CASES = [
+    ("proxmox_list_snapshots", {"name": "web*", "older_than": 28}, [RESOURCES, "GET %s/snapshot" % V100]),
+    ("proxmox_list_snapshots", {"node": "pve1", "pool": "production", "tag": "prod", "name": "web*", "limit": 9, "offset": 0},
+     [RESOURCES, "GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_vm", {"node": "pve1", "vmid": 100}, ["GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_vm", {"vmid": 100, "limit": 1, "offset": 1}, [RESOURCES, "GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_lxc", {"node": "pve2", "vmid": 202}, ["GET %s/snapshot" % C202]),
@@ -212,3 +216,32 @@ def test_a_rollback_that_outlasts_the_wait():
     bench = Bench()
     answer = bench.run("proxmox_rollback_snapshot_vm", vmid=100, snapname="fresh-install", wait=0)
     assert answer.text.startswith("\u23f3") and "not done yet" in answer.text and "state" not in answer.data
+
+
+# ------------------------------------------------------------------------------------------------------- of all guests
+
+def test_the_snapshots_of_all_guests_oldest_first(monkeypatch):
+    bench = Bench()
+    monkeypatch.setattr(snapshots.time, "time", bench.clock.now)
+    answer = ok(bench.run("proxmox_list_snapshots"))
+    rows = answer.data["items"]
+    assert answer.text.startswith("\u2705 %d snapshots of %d guests, of 17 looked at\n" % (
+        len(rows), len({row["vmid"] for row in rows})))
+    assert [row["snaptime"] for row in rows] == sorted(row["snaptime"] for row in rows)
+    assert {(row["vmid"], row["name"], row.get("depth")) for row in rows} >= {
+        (100, "fresh-install", 0), (100, "before-upgrade", 1)}
+    answer = ok(bench.run("proxmox_list_snapshots", older_than=60))
+    assert "1 snapshot older than 60 days of 1 guest, of 17 looked at" in answer.text
+
+
+def test_snapshots_that_cannot_be_read_are_said_by_node():
+    bench = Bench(offline=("pve3",))
+    answer = ok(bench.run("proxmox_list_snapshots"))
+    assert answer.text.count("Not read: ") == 1 and "Not read: guests 103, 105, 107, 203 on node pve3: " in answer.text
+    assert "tag=nix fits no guest. In use: " in ok(bench.run("proxmox_list_snapshots", tag="nix")).text
+
+
+def test_snapshots_of_too_many_guests_are_narrowed():
+    bench = Bench(big())
+    answer = bench.run("proxmox_list_snapshots")
+    assert answer.failed and "10000 guests are more than the 500" in answer.text and len(bench.sent()) == 1

@@ -48,7 +48,7 @@ def test_readme_tables_are_current():
 def test_readme_shows_every_tool_with_its_arguments_and_whether_it_needs_elevation():
     shown = {}
     for line in readme.tools_table().splitlines():
-        names, given, lock, says = line.strip("| ").split(" | ") if "`proxmox_" in line else [""] * 4
+        names, given, lock, says = line.strip("| ").split(" | ")[-4:] if "`proxmox_" in line else [""] * 4
         for part in re.findall(r"`(\w+)`", names):
             name = part if part.startswith("proxmox_") else re.findall(r"`(\w+)_vm`", names)[0] + part
             kind = "container" if "_lxc" in name else "VM"

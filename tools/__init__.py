@@ -50,7 +50,7 @@ import os
 from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
-TOOLSETS = ("cluster", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create",
+TOOLSETS = ("cluster", "health", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create",
             "nodes", "tasks", "migration", "insight", "options", "content", "admin", "ssh", "api")
 
 #: Names that tools had before: old -> new. Accepted, not listed.

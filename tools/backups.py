@@ -1,13 +1,17 @@
 """Toolset: backups (vzdump) - make, list, restore, delete."""
 import re
+import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table, result
+from tools.base.answers import Table, data_only, result
+from tools.base.backup_state import UNSEEN, VERDICTS, state
 from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, is_on, loss, name, named
-from tools.base.row import DESTRUCTIVE, ELEVATED, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
+from tools.base.lists import chosen, none_chosen
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, usable
 from tools.pve import text
@@ -35,6 +39,14 @@ class ListBackups(Paged, NodeArgs):
     """List backups on one storage, or on all of a node."""
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
+
+
+@dataclass
+class BackupState(Chosen):
+    """Each guest's newest backup on any storage, the jobs that take it, and whether that is enough; worst first."""
+    older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
+    missing: Annotated[Flag, Arg("only those without backup or job")] = None
+    unverified: Annotated[Flag, Arg("only those not verified")] = None
 
 
 @dataclass
@@ -68,8 +80,6 @@ EXPLAINED = (
     (r"HA managed|managed by HA", "Use mode=snapshot; HA would start the guest again."),
 )
 
-UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storage and VM.Backup on its guest (or with "
-          "Datastore.Allocate on the storage).")
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
@@ -136,6 +146,52 @@ def list_backups(call):
         head += ", %s" % text.size(sum(entry["size"] or 0 for entry in entries))
     return result(call, entries, head, notes if entries else notes + [UNSEEN],
                   **({"not_read": notes} if notes else {}))
+
+
+# ------------------------------------------------------------------------------------------------ whether it is enough
+
+STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
+              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"), Column("size", kind="bytes"),
+              Column("verified"), Column("protected", kind="bool"), Column("encrypted", kind="bool"),
+              Column("jobs", kind="list"), Column("left_out", "left out", "list"),
+              *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"))
+
+
+def backup_states(call):
+    args, everything = call.args, call.get("/cluster/resources") or []
+    guests = [row for row in everything if row.get("type") in NAMES]
+    try:
+        jobs, notes = call.get("/cluster/backup") or [], []
+    except PveError as error:
+        jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
+    rows, unread = state(call, chosen(guests, args), everything, jobs, time.time())
+    if not rows and guests:
+        notes.extend(none_chosen(guests, args))
+    rows = sorted(filter(_wanted(args), rows), key=lambda row: (list(VERDICTS).index(row["verdict"]), int(row["vmid"])))
+    counts = Counter(row["verdict"] for row in rows)
+    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in VERDICTS
+                 if counts[verdict] and verdict != "ok")
+    if any(row["left_out"] for row in rows):
+        notes.append("Left out: disks with backup=0 and bind mounts.")
+    notes.extend("Not read: %s." % line for line in unread)
+    return result(call, [_backup_row(row) for row in rows], "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
+        "%d %s" % (counts[verdict], verdict) for verdict in VERDICTS if counts[verdict]) if rows else ""), notes)
+
+
+def _wanted(args):
+    """A test for rows of `state`: whether one is what older_than, missing and unverified ask for."""
+    def fits(row):
+        verified = row["newest"] and isinstance(row["newest"].get("verification"), dict)
+        return ((args.older_than is None or row["age"] is None or row["age"] > args.older_than * 86400)
+                and (not args.missing or row["newest"] is None or row["jobs"] == [])
+                and (not args.unverified or row["newest"] is not None and not verified))
+    return fits
+
+
+def _backup_row(row):
+    newest = tidy(row["newest"]) if row["newest"] else {}
+    return dict(row, newest=newest.get("ctime"), **{key: newest.get(key) for key in (
+        "storage", "size", "verified", "protected", "encrypted", "volid")})
 
 
 # ------------------------------------------------------------------------------------------------------- backing up
@@ -305,6 +361,8 @@ _NEEDS = ("/storage Datastore.AllocateSpace", "/vms VM.Backup")
 TOOLS = {
     **both("create_backup", "POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create,
            says="{subject} backed up to {storage}", explains=EXPLAINED),
+    "proxmox_list_backup_state": Tool("GET /cluster/backup", BASIC, BackupState, backup_states, STATE,
+                                      needs=("/ Sys.Audit", "/vms VM.Audit")),
     "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
     **both("restore_backup", ("POST /nodes/{node}/qemu", "POST /nodes/{node}/lxc"), DESTRUCTIVE, Restore, restore,
            says="{subject} restored on {node} from {archive}", explains=EXPLAINED,

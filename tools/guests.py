@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 from tools.base import guest, storage
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.lists import pattern
+from tools.base.lists import chosen, none_chosen
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
 from tools.base.storage import STORAGES, space
@@ -95,35 +95,13 @@ def _guest(row):
     return row
 
 
-def _tags(row):
-    return [tag for tag in re.split(r"[;,\s]+", str(row.get("tags") or "").lower()) if tag]
-
-
-def _fits(name, wanted):
-    """A test for raw guests: whether one has what the argument `name` asks for."""
-    if name == "name":
-        fits = pattern(wanted)
-        return lambda row: fits(row.get("name"))
-    if name == "tag":
-        return lambda row: wanted.lower() in _tags(row)
-    if name == "template":
-        return lambda row: on(row.get("template")) == wanted
-    if name == "status":
-        return lambda row: (row.get("status") or "unknown") == wanted
-    return lambda row: row.get(name) == wanted
-
-
 _NODES = 25                     # how many are counted in the text
 
 
 def get_vms(call):
     args, rows = call.args, call.guests()
     everything = rows
-    for name in ("node", "type", "status", "pool", "tag", "template", "name"):
-        wanted = getattr(args, name)
-        if wanted is not None and (name, wanted) != ("type", "all"):
-            rows = list(filter(_fits(name, wanted), rows))
-    rows = sorted(rows, key=lambda row: int(row["vmid"]))
+    rows = sorted(chosen(rows, args), key=lambda row: int(row["vmid"]))
     states, nodes = guest.by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
     headline = text.plural(len(rows), "guest")
     if rows:
@@ -140,7 +118,7 @@ def get_vms(call):
         notes.append("There may be guests that this token may not see: a guest is listed only with VM.Audit on "
                      "/vms/VMID (role PVEAuditor on /vms shows all).")
     if everything and not rows:
-        notes.extend(_nothing(args, everything))
+        notes.extend(none_chosen(everything, args))
     elif rows and args.offset >= len(rows):
         notes.append("offset=%d is beyond the last one." % args.offset)
     if "unknown" in states:
@@ -148,17 +126,6 @@ def get_vms(call):
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
                      % text.line(", ".join(lost), 200))
     return result(call, rows, headline, notes, by_status=states, by_node=nodes)
-
-
-def _nothing(args, rows):
-    """Why no guest matched: how many there are, and for each filter that fits none of them the values in use."""
-    yield "The cluster has %s that this token may see; none matches." % text.plural(len(rows), "guest")
-    for name in ("node", "pool", "tag"):
-        wanted = getattr(args, name)
-        if wanted is not None and not any(map(_fits(name, wanted), rows)):
-            known = {tag for row in rows for tag in (_tags(row) if name == "tag" else [row.get(name)]) if tag}
-            yield "%s=%s fits no guest. In use: %s." % (
-                name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
 
 
 # -------------------------------------------------------------------------------------------------------- one guest now

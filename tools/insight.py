@@ -1,5 +1,4 @@
-"""Toolset: what is going on - the cluster at a glance, what is inside guests, history, pending changes."""
-import time
+"""Toolset: what is going on - what is inside guests, history, pending changes."""
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
@@ -7,22 +6,13 @@ from tools.base import guest
 from tools.base.answers import Facts, Table, data_only, result
 from tools.base.command import AGENT, ask_agent
 from tools.base.failures import Failure
-from tools.base.lists import task_subject, without_backup
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
-from tools.base.storage import of_cluster
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import on
-from tools.pve.task import succeeded
 from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
-
-
-@dataclass
-class Overview:
-    """The cluster at a glance: quorum, nodes, guests, full storages, failed tasks, guests without backup job."""
 
 
 @dataclass
@@ -47,114 +37,6 @@ class History:
 @dataclass
 class Pending(Guest, Paged):
     """Changes of a guest's configuration that wait for its restart."""
-
-
-# ------------------------------------------------------------------------------------------------------------- overview
-
-FULL, DAY = 0.8, 86400                                  # a storage counts as full; seconds that failed tasks are shown
-_MOST, _KEPT = 15, 100                                  # of each kind: in the text, in the data
-OVERVIEW = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
-                 *data_only("any", "nodes", "guests", "storages", "failed_tasks", "guests_without_backup"),
-                 *data_only("int", "guests_without_backup_total", "failed_tasks_total"))
-NODES = Table("node", *data_only("text", "node", "status"), *data_only("fraction", "cpu"),
-              *data_only("number", "maxcpu"), *data_only("bytes", "mem", "maxmem"), *data_only("seconds", "uptime"))
-FAILED = Table("task", *data_only("text", "upid", "node", "type", "id", "status"), *data_only("time", "endtime"))
-
-
-def get_overview(call):
-    notes = []
-
-    def read(path, what):
-        try:
-            return call.get(path) or []
-        except PveError as error:
-            notes.append("%s could not be read: %s" % (what, str(error).split("\n")[0]))
-            return None
-    resources = call.get("/cluster/resources") or []
-    status, tasks = read("/cluster/status", "The state of the cluster"), read("/cluster/tasks", "Tasks")
-    jobs = read("/cluster/backup", "Backup jobs")
-    guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
-    data, lines = {}, ["The cluster at a glance"]
-    for known, said in (_cluster(status or []), _nodes([row for row in resources if row.get("type") == "node"]),
-                        _guests(guests), _full([row for row in resources if row.get("type") == "storage"]),
-                        _failed(tasks), _bare(guests, jobs)):
-        data.update(known)
-        lines.extend(said)
-    if not resources:
-        notes.append("Nothing is listed: the token may lack all privileges (proxmox_get_permissions).")
-    return result(call, data, "\n".join(lines), notes)
-
-
-# Each of these gives what is in the data, and the lines about it.
-
-def _cluster(status):
-    cluster = next((row for row in status if row.get("type") == "cluster"), None)
-    if cluster is None:
-        return {}, ["A single node, no cluster"] if status else []
-    quorate = on(cluster.get("quorate"))
-    return {"cluster": cluster.get("name"), "quorate": quorate}, ["Cluster %s: %s" % (
-        text.line(cluster.get("name")), "quorate" if quorate else "NO QUORUM, so nothing can be changed")]
-
-
-def _nodes(rows):
-    rows = sorted(NODES.data(rows), key=lambda row: (row.get("status") == "online", row.get("node", "")))
-    lines = []
-    for row in rows[:_MOST]:
-        words = "Node %s: %s" % (text.line(row.get("node")), row.get("status"))
-        if row.get("maxmem") and row.get("maxcpu") and "cpu" in row:
-            words += ", CPU %s of %s, memory %s" % (text.percent(row["cpu"]), text.plural(row["maxcpu"], "core"),
-                                                    text.used_of(row.get("mem"), row["maxmem"]))
-        lines.append(words)
-    if len(rows) > _MOST:
-        lines.append("... and %s, %d of all not online" % (text.plural(len(rows) - _MOST, "node"), sum(
-            row.get("status") != "online" for row in rows)))
-    return {"nodes": rows[:_KEPT]}, lines
-
-
-def _guests(guests):
-    states = guest.by_state(guests)
-    return {"guests": states}, ["Guests: {:,}".format(len(guests)) + (": " + guest.counted(states) if guests else "")]
-
-
-def _full(rows):
-    full = sorted((row for row in of_cluster(rows) if row.get("used_fraction", 0) >= FULL),
-                  key=lambda row: -row["used_fraction"])
-    kept = [{key: row[key] for key in ("storage", "node", "used_fraction", "avail") if key in row}
-            for row in full[:_KEPT]]
-    return {"storages": kept}, ["Storages over %d %% full: %s" % (FULL * 100, _some(full, lambda row: "%s%s %s" % (
-        text.line(row["storage"]), " on " + text.line(row["node"]) if row.get("node") else "",
-        text.percent(row["used_fraction"]))))]
-
-
-def _failed(tasks):
-    if tasks is None:
-        return {}, []
-    since = time.time() - DAY
-    failed = [row for row in FAILED.data(tasks) if row.get("endtime", 0) >= since and not succeeded(row.get("status"))]
-    lines = ["Failed tasks of the last day: %s among the latest of each node" % (
-        "{:,}".format(len(failed)) if failed else "none")]
-    lines.extend("  %s: %s" % (task_subject(row), text.line(row.get("status", "unknown"), 120)) for row in failed[:5])
-    if len(failed) > 5:
-        lines.append("  proxmox_list_tasks errors=true lists them all")
-    return {"failed_tasks": failed[:_MOST], "failed_tasks_total": len(failed)}, lines
-
-
-def _bare(guests, jobs):
-    if jobs is None:
-        return {}, []
-    bare = without_backup(guests, jobs)
-    return ({"guests_without_backup": [int(row["vmid"]) for row in bare[:_KEPT]],
-             "guests_without_backup_total": len(bare)},
-            ["Guests in no backup job: " + _some(bare, lambda row: "%s (%s)" % (
-                row["vmid"], text.line(row.get("name") or "-", 30)))])
-
-
-def _some(rows, show):
-    """"17: a, b and 15 more"; "none"."""
-    if not rows:
-        return "none"
-    more = " and {:,} more".format(len(rows) - _MOST) if len(rows) > _MOST else ""
-    return "{:,}: {}{}".format(len(rows), ", ".join(map(show, rows[:_MOST])), more)
 
 
 # ------------------------------------------------------------------------------------------------------- inside a guest
@@ -318,7 +200,6 @@ PENDING = Table("change", Column("key", "option"), Column("now", kind="long"),
 
 
 TOOLS = {
-    "proxmox_get_overview": Tool("GET /cluster/resources", BASIC, Overview, get_overview, OVERVIEW),
     "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS,
                                   explains=AGENT),
     "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo,

@@ -1,11 +1,13 @@
 """Toolset: snapshots of guests - list, create, roll back, delete."""
+import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Guest, Paged, Snapname, Waiting, both
+from tools.base.lists import chosen, none_chosen
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, Guest, Paged, Snapname, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import on
@@ -15,6 +17,12 @@ from tools.pve.text import Column
 @dataclass
 class ListSnapshots(Paged, Guest):
     """List the snapshots of a {guest}."""
+
+
+@dataclass
+class AllSnapshots(Chosen):
+    """List the snapshots of all guests, oldest first."""
+    older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
 
 
 @dataclass
@@ -107,6 +115,44 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
                   Column("description", kind="long"), *data_only("bool", "current"), rows=_tree, summary=_descent)
 
 
+# ------------------------------------------------------------------------------------------------------- of all guests
+
+MOST = 500                      # guests whose snapshots are read in one call, a request each
+ALL = Table("snapshot", Column("vmid", "VMID", "int"), Column("guest"), Column("node"), Column("name", "snapshot"),
+            Column("snaptime", "taken", "time"), Column("age", kind="seconds"), Column("vmstate", "with memory", "bool"),
+            Column("depth", "after", "int", lambda row: text.plural(row["depth"], "other") if row.get("depth") else "-"),
+            Column("description", kind="long"), *data_only("text", "type", "parent", "pool"))
+
+
+def list_all(call):
+    args, everything = call.args, call.guests()
+    guests = sorted(chosen(everything, args), key=lambda row: int(row["vmid"]))
+    if len(guests) > MOST:
+        raise Failure("%d guests are more than the %d whose snapshots are read in one call: narrow it with node, pool, "
+                      "tag or name." % (len(guests), MOST))
+    now, rows, unread = time.time(), [], {}
+    answers = call.together([("/nodes/{node}/{type}/{vmid}/snapshot", row, {}) for row in guests])
+    for row, entries in zip(guests, answers):
+        if isinstance(entries, Exception):
+            unread.setdefault((row["node"], type(entries)), []).append((row["vmid"], entries))
+            continue
+        for entry in _tree(entries):
+            age = now - _when(entry)
+            if args.older_than is None or age > args.older_than * 86400:
+                rows.append(dict(entry, vmid=row["vmid"], guest=row.get("name"), node=row["node"], type=row["type"],
+                                 pool=row.get("pool"), age=age))
+    rows.sort(key=_when)
+    owners = len({row["vmid"] for row in rows})
+    notes = ["Not read: guest%s %s on node %s: %s" % (
+        "" if len(missed) == 1 else "s", text.ranges(int(vmid) for vmid, _ in missed), node, text.first_line(
+            missed[0][1])) for (node, _), missed in unread.items()]
+    if not guests and everything:
+        notes.extend(none_chosen(everything, args))
+    older = " older than %s" % text.plural(args.older_than, "day") if args.older_than is not None else ""
+    return result(call, rows, "%s%s of %s, of %s looked at" % (
+        text.plural(len(rows), "snapshot"), older, text.plural(owners, "guest"), len(guests)), notes)
+
+
 # ---------------------------------------------------------------------------------------------------------- creating
 
 def _can_be_taken(call):
@@ -194,6 +240,7 @@ def _deleting(call):
 
 
 TOOLS = {
+    "proxmox_list_snapshots": Tool("GET /cluster/resources", BASIC, AllSnapshots, list_all, ALL, needs=("/vms VM.Audit",)),
     **both("list_snapshots", "GET {guest}/snapshot", BASIC, ListSnapshots, returns=SNAPSHOTS,
            says="{count} of {subject}"),
     **both("create_snapshot", "POST {guest}/snapshot", ELEVATED, (CreateSnapshotVm, CreateSnapshot),

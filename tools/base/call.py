@@ -4,6 +4,7 @@ A handler reads with `get`, changes with `send`, waits for a task with `follow`,
 `tools.base.answers.result`.
 """
 import re
+import threading
 from urllib.parse import unquote
 
 from tools.base.answers import result
@@ -14,7 +15,7 @@ from tools.policy import freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
-from tools.pve.formats import fill, parse_upid
+from tools.pve.formats import Misfit, fill, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 
@@ -122,6 +123,38 @@ class Call:
         except PveError as error:
             raise self._explain(error) from None
         return reply._replace(data=self._shown(reply.data))
+
+    def together(self, requests):
+        """What many GETs gave, in their order: the data of each, or the PveError, Failure or Misfit that came instead.
+
+        requests: (template, ids, query) as in `get`. As many at a time as the client lets through; the model's client
+        is told how far it is. Cancelled, and what nobody expects, is raised when those under way have ended.
+        """
+        answers, todo, lock, raised = [None] * len(requests), list(enumerate(requests))[::-1], threading.Lock(), []
+        most = self.host.client.in_flight
+
+        def work():
+            while todo and not raised:
+                with lock:
+                    if not todo:
+                        return
+                    number, request = todo.pop()
+                    if self.request.wants_progress and len(requests) > most:
+                        self.progress(100.0 * number / len(requests), "%d of %d read" % (number, len(requests)))
+                try:
+                    answers[number] = self.get(*request)
+                except (PveError, Failure, Misfit) as error:
+                    answers[number] = error
+                except BaseException as error:
+                    raised.append(error)
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(requests)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if raised:
+            raise raised[0]
+        return answers
 
     def send(self, params=None, endpoint=None, ids=None, /, **more):
         """The data of a request that changes something, sent at most once. params (dict) and more are its parameters.

@@ -1,4 +1,4 @@
-"""What several lists have in common: names with *, tasks in words, the guests that no backup job takes."""
+"""What several lists have in common: names with *, guests by filter, tasks in words, guests that no backup job takes."""
 import fnmatch
 import re
 
@@ -13,32 +13,67 @@ def pattern(part):
     return lambda name: match(str(name or "").lower()) is not None
 
 
+def tags(row):
+    """The tags (list of str) of a guest's row, in small letters as Proxmox compares them."""
+    return [tag for tag in re.split(r"[;,\s]+", str(row.get("tags") or "").lower()) if tag]
+
+
+def _fits(name, wanted):
+    """A test for raw guests: whether one has what the argument `name` asks for."""
+    if name == "name":
+        fits = pattern(wanted)
+        return lambda row: fits(row.get("name"))
+    if name == "tag":
+        return lambda row: wanted.lower() in tags(row)
+    if name == "template":
+        return lambda row: on(row.get("template")) == wanted
+    if name == "status":
+        return lambda row: (row.get("status") or "unknown") == wanted
+    return lambda row: row.get(name) == wanted
+
+
+def chosen(rows, args):
+    """The raw guests that fit the arguments node, type, status, pool, tag, template and name, as far as there are any."""
+    for name in ("node", "type", "status", "pool", "tag", "template", "name"):
+        wanted = getattr(args, name, None)
+        if wanted is not None and (name, wanted) != ("type", "all"):
+            rows = list(filter(_fits(name, wanted), rows))
+    return rows
+
+
+def none_chosen(rows, args):
+    """Why none of these guests fits: how many there are, and for each filter that fits none the values in use."""
+    yield "The cluster has %s that this token may see; none matches." % text.plural(len(rows), "guest")
+    for name in ("node", "pool", "tag"):
+        wanted = getattr(args, name, None)
+        if wanted is not None and not any(map(_fits(name, wanted), rows)):
+            known = {tag for row in rows for tag in (tags(row) if name == "tag" else [row.get(name)]) if tag}
+            yield "%s=%s fits no guest. In use: %s." % (
+                name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
+
+
 def task_subject(row):
     """"vzdump of 100 on pve1" of a raw task."""
     return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
 
 
-def without_backup(guests, jobs):
-    """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out.
+def taken_by(job, guest):
+    """Whether a job (of /cluster/backup) takes a guest (of /cluster/resources): PVE/VZDump.pm, get_included_guests. A
+    job with a node takes guests of that node only; whether it is enabled is for the caller to look at."""
+    if job.get("node") and guest.get("node") != job["node"]:
+        return False
+    if job.get("pool"):
+        return guest.get("pool") == job["pool"]
+    vmid = str(guest.get("vmid"))
+    return vmid in _vmids(job.get("vmid")) or on(job.get("all")) and vmid not in _vmids(job.get("exclude"))
 
-    Which guests a job takes: PVE/VZDump.pm, get_included_guests; a job with a node takes those of that node only.
-    """
-    left = {str(guest.get("vmid")): guest for guest in guests if not on(guest.get("template"))}
-    for job in jobs:
-        if not on(job.get("enabled", 1)):
-            continue
-        pool, listed, everything = job.get("pool"), _vmids(job.get("vmid")), on(job.get("all"))
-        excluded = _vmids(job.get("exclude"))
-        for vmid, guest in list(left.items()):
-            if job.get("node") and guest.get("node") != job["node"]:
-                continue
-            if pool:
-                taken = guest.get("pool") == pool
-            else:
-                taken = vmid in listed or everything and vmid not in excluded
-            if taken:
-                del left[vmid]
-    return sorted(left.values(), key=lambda guest: int(guest["vmid"]))
+
+def without_backup(guests, jobs):
+    """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out."""
+    enabled = [job for job in jobs if on(job.get("enabled", 1))]
+    left = [guest for guest in guests if not on(guest.get("template")) and not any(
+        taken_by(job, guest) for job in enabled)]
+    return sorted(left, key=lambda guest: int(guest["vmid"]))
 
 
 def _vmids(listed):

@@ -129,5 +129,14 @@ class Paged:
     offset: Annotated[int, Arg(minimum=0)] = 0
 
 
+@dataclass
+class Chosen(Paged):
+    """(guests by filter)"""
+    node: AnyNode = None
+    pool: Optional[str] = None
+    tag: Optional[str] = None
+    name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
+
+
 #: Arguments that are never parameters: they say where, or how long to wait.
 NOT_PARAMETERS = {"node", "wait", "limit", "offset"}

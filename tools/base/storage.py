@@ -102,7 +102,7 @@ def contents(call, content, only=None, **params):
         except PveError as error:                       # one storage that fails is told, and hides no other
             if only:
                 raise
-            missed.append("%s (%s)" % (name, text.line(str(error).split("\n")[0], 200)))
+            missed.append("%s (%s)" % (name, text.first_line(error)))
             continue
         names.append(name)
         volumes.extend(dict(row, storage=name, size=volume_size(row)) for row in rows or ())

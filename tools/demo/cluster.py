@@ -188,7 +188,8 @@ def ha_status(call):
                    for sid in world.ha["resources"])
         state = "old timestamp - dead?" if node in world.offline else "active" if busy else "idle"
         rows.append({"id": "lrm:" + node, "type": "lrm", "node": node,
-                     "status": "%s (%s, %s)" % (node, state, _stamp(world))})
+                     "status": "%s (%s, %s)" % (node, state, _stamp(world)),
+                     "timestamp": int(world.t) - (300 if node in world.offline else 3)})
     for row in world.ha["resources"].values():
         guest = world.guests.get(int(row["sid"].partition(":")[2]))
         if guest:

@@ -3,7 +3,7 @@ from tools.demo import lists
 from tools.demo.model import bad
 from tools.demo.options import AGENT
 from tools.demo.rules import boolean, enum, parse_properties, string
-from tools.demo.wire import VM, Route, perm
+from tools.demo.wire import ALL, VM, Route, perm
 
 
 def _list_row(world, guest):
@@ -25,6 +25,22 @@ def _list_row(world, guest):
     return dict(row, **{key: guest.conf[key] for key in ("tags", "lock") if guest.conf.get(key)})
 
 
+def _qmpstatus(guest):
+    return ("paused" if guest.paused else "running") if guest.running else "stopped"
+
+
+def listed(call):
+    """GET /nodes/{node}/qemu, /lxc: what QEMU itself says of a VM's state is only there with full=1."""
+    rows = []
+    for guest in sorted(call.world.guests.values(), key=lambda guest: guest.vmid):
+        if guest.node == call.node and guest.kind == call.kind and call.may("/vms/%d" % guest.vmid, "VM.Audit"):
+            row = _list_row(call.world, guest)
+            if guest.kind == "qemu":
+                row["qmpstatus"] = _qmpstatus(guest) if call.p.get("full") else row["status"]
+            rows.append(row)
+    return rows
+
+
 def ha_of(world, guest):
     """The HA entry of a guest, or None."""
     return world.ha.get("resources", {}).get(guest.sid)
@@ -39,7 +55,7 @@ def current(call):
         row["ha"].update(sid=resource["sid"], state=lists.ha_state(call.world, resource, guest))
     if guest.kind == "lxc":
         return row
-    row["qmpstatus"] = ("paused" if guest.paused else "running") if guest.running else "stopped"
+    row["qmpstatus"] = _qmpstatus(guest)
     if agent_enabled(guest):
         row["agent"] = 1
     if guest.running:
@@ -158,6 +174,9 @@ def _both(endpoint, handler, check, words, params=None, proxy=True):
 
 
 ROUTES = [
+    Route("GET /nodes/{node}/qemu", listed, ALL, "The VMs of a node.", {
+        "full": boolean("Ask each running VM for its state.")}),
+    Route("GET /nodes/{node}/lxc", listed, ALL, "The containers of a node."),
     Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT,
           "Network interfaces and addresses of a container."),
 ] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \

@@ -132,7 +132,8 @@ class Client:
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
     fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it
     (demo, tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(event,
-    seconds): for tests.
+    seconds): for tests. in_flight: how many requests one caller may have on their way at once; the client lets no more
+    through in all.
     """
 
     def __init__(self, settings, adapter=None, log=None, limiter=None, clock=time.monotonic, sleep=wait):
@@ -143,7 +144,7 @@ class Client:
         if not self._hosts:
             raise PveError("PROXMOX_HOST is empty.", outcome="unsent")
         self._current = 0       # index of the host that answered last
-        self._slots = threading.Semaphore(IN_FLIGHT)
+        self._slots, self.in_flight = threading.Semaphore(IN_FLIGHT), IN_FLIGHT
         self._ready = threading.Lock()
         self._session = None
         self._token_id = "%s!%s" % (settings.user, settings.token_name)

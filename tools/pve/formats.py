@@ -58,6 +58,7 @@ FORMATS = {
     "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)",
                       "web01"),
     "zpool": Format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
+    "id": Format(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,127}", "the id of a job: letters, digits and _ . : -", "backup-nightly"),
     "pool": Format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
     "mac": Format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
     "drive": Format(r"(?:" + _DRIVE + r")",

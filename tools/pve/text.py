@@ -109,6 +109,11 @@ def line(value, most=60):
     return text if len(text) <= most else text[:most - 1] + "\u2026"
 
 
+def first_line(value, most=200):
+    """The first line of a text or an error."""
+    return line(str(value).split("\n")[0], most)
+
+
 def word(value):
     """`value` as it is, or in quotes where it could be taken for more of the sentence that it stands in."""
     text = str(value)

@@ -1,0 +1,141 @@
+"""Whether the guests are backed up: their newest backup anywhere, the jobs that take them, what is left out; one verdict.
+
+All tools that speak of backups across guests read it here, so that they say the same. Requests: one for each backup
+storage (one for each node that has a local one), one for each enabled job; however many guests there are.
+"""
+import re
+
+from tools.base.lists import taken_by
+from tools.base.storage import of_cluster
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import on, owner_of
+
+DAY = 86400
+UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storage and VM.Backup on its guest (or with "
+          "Datastore.Allocate on the storage).")
+#: What is said of a guest's backups, worst first -> what it means. The GRAVE ones leave it without a backup to rely on.
+VERDICTS = {"verification failed": "the newest backup failed its verification", "none": "never backed up",
+            "old": "the newest backup is too old for its job", "in no job": "no enabled job takes it, though it has a backup",
+            "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, others "
+            "beside it were", "unknown": "this token sees no backups", "ok": "backed up"}
+GRAVE = ("verification failed", "none", "old")
+
+
+def state(call, guests, resources, jobs, now, volumes=True):
+    """(rows, unread): a dict for each guest that is no template, and sentences about what could not be read.
+
+    A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
+    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known); left_out (disks that a job leaves
+    out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
+
+    guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
+    epoch seconds; volumes: whether to read which disks the jobs leave out.
+    """
+    enabled = [job for job in jobs or () if on(job.get("enabled", 1))]
+    places = _places(resources)
+    requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in places]
+    if volumes:
+        requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in enabled]
+    answers = call.together(requests)
+    unread, newest, verifying = [], {}, set()
+    for place, entries in zip(places, answers):
+        if isinstance(entries, Exception):
+            unread.append("Backups on %s (node %s): %s" % (place["storage"], place["node"], text.first_line(entries)))
+            continue
+        for entry in entries or ():
+            _note(newest, dict(entry, storage=place["storage"]))
+            if isinstance(entry.get("verification"), dict):
+                verifying.add(place["storage"])
+    blind = bool(places) and not newest and not unread and not _sees_backups(call)
+    if blind:
+        unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
+    left_out = {}
+    for job, tree in zip(enabled, answers[len(places):]):
+        if isinstance(tree, Exception):
+            unread.append("What job %s leaves out: %s" % (job["id"], text.first_line(tree)))
+            continue
+        for guest in (tree or {}).get("children") or ():
+            out = [str(volume.get("name")) for volume in guest.get("children") or () if _excluded(volume)]
+            left_out.setdefault(str(guest.get("id")), set()).update(out)
+    lost = {row["storage"] for row in of_cluster(resources) if not row["active"] and "backup" in row.get("content", ())}
+    rows = []
+    for guest in guests:
+        if on(guest.get("template")):
+            continue
+        vmid = str(guest.get("vmid"))
+        takers = [job for job in enabled if taken_by(job, guest)]
+        row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
+        row.update(newest=newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
+                   left_out=sorted(left_out.get(vmid, ())),
+                   unsure=bool(unread) or any(job.get("storage") in lost for job in takers))
+        row["age"] = now - row["newest"]["ctime"] if row["newest"] else None
+        row["verdict"] = "unknown" if blind else _verdict(row, takers, verifying)
+        rows.append(row)
+    return rows, unread
+
+
+def _sees_backups(call):
+    """Whether the token may see backups on any storage: Proxmox leaves out of the list what it may not."""
+    try:
+        granted = call.get("/access/permissions") or {}
+    except PveError:
+        return True
+    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
+
+
+def _places(resources):
+    """[{node, storage}]: where backups can be read: a shared storage once, a local one on each of its nodes."""
+    found = {}
+    for row in resources:
+        if row.get("type") == "storage" and row.get("status") == "available" and "backup" in str(
+                row.get("content")).split(","):
+            place = {"node": str(row.get("node")), "storage": str(row.get("storage"))}
+            found.setdefault(place["storage"] if on(row.get("shared")) else (place["storage"], place["node"]), place)
+    return list(found.values())
+
+
+def _note(newest, entry):
+    vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
+    entry["ctime"] = text.normal("number", entry.get("ctime")) or 0
+    if vmid not in newest or entry["ctime"] > newest[vmid]["ctime"]:
+        newest[vmid] = entry
+
+
+def _excluded(volume):
+    """Whether a volume of included_volumes is data that a backup leaves out: CD drives and such are none."""
+    return not on(volume.get("included")) and re.match(
+        r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp)\d+|rootfs", str(volume.get("name"))) is not None and \
+        "cdrom" not in str(volume.get("reason"))
+
+
+def allowed_age(schedule):
+    """Seconds that the newest backup of a job with this schedule (systemd calendar event) may be old: two intervals and
+    an hour for a daily one, a week and a day for one of single weekdays, a month and two days for one of the month."""
+    schedule = str(schedule or "").strip().lower()
+    if re.match(r"(?:yearly|annually)", schedule):
+        return 367 * DAY
+    if re.match(r"monthly|quarterly|semiannually|.*-\d{1,2}(?:\.\.\d+)?(?:\s|\Z)", schedule):
+        return (33 if "quarterly" not in schedule and "semi" not in schedule else 185) * DAY
+    days = re.match(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?:(?:\.\.|,)(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*)*", schedule)
+    if days or schedule == "weekly":
+        return (4 if days and ".." in days.group() else 8) * DAY
+    return 2 * DAY + 3600
+
+
+def _verdict(row, takers, verifying):
+    newest = row["newest"]
+    if newest is None:
+        return "none"
+    verified = (newest.get("verification") or {}).get("state")
+    if verified == "failed":
+        return "verification failed"
+    if row["age"] > min([allowed_age(job.get("schedule")) for job in takers] or [8 * DAY]):
+        return "old"
+    if not takers and row["jobs"] is not None:
+        return "in no job"
+    if row["left_out"]:
+        return "disk left out"
+    if verified is None and newest["storage"] in verifying and row["age"] > 8 * DAY:
+        return "unverified"
+    return "ok"
