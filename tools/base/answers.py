@@ -1,4 +1,6 @@
 """What a tool returns: the shapes of its data (Facts, Table), and `result`, the one ending of a handler."""
+from collections import namedtuple
+
 from tools.base.lists import pattern
 from tools.base.schema import fields
 from tools.pve import text
@@ -134,11 +136,8 @@ class Table:
         return Result(_lines(headline, body if page else None, *notes, note), data)
 
 
-class Page:
-    """Rows that Proxmox cut to the page asked for, and how many there are in all."""
-
-    def __init__(self, rows, total):
-        self.rows, self.total = rows, total
+#: Rows that Proxmox cut to the page asked for, and how many there are in all.
+Page = namedtuple("Page", "rows total")
 
 
 def data_only(kind, *keys):

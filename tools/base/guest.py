@@ -100,11 +100,11 @@ def by_state(rows):
     return {key: counts[key] for key in order + sorted(set(counts) - set(order))}
 
 
-def counted(counts, most=30):
-    """Counts by state as text, "9 running, 3 stopped"; of more than `most` the largest."""
-    pairs = list(counts.items()) if len(counts) <= most else Counter(counts).most_common(most)
+def counted(counts):
+    """Counts by state as text, "9 running, 3 stopped"; of more than 30 the largest."""
+    pairs = list(counts.items()) if len(counts) <= 30 else Counter(counts).most_common(30)
     words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
-    return ", ".join(words + (["%d more" % (len(counts) - most)] if len(counts) > most else []))
+    return ", ".join(words + (["%d more" % (len(counts) - 30)] if len(counts) > 30 else []))
 
 
 # ------------------------------------------------------------------------------------------------- disks, mount points
@@ -112,33 +112,24 @@ def counted(counts, most=30):
 class Disk:
     """A disk, mount point or drive as its option of a config tells it.
 
-    key: "scsi0"; volid: its volume, or a path, or "none"; size: bytes or None; options: its other keys, as text.
+    key        "scsi0"
+    volid      its volume, or a path, or "none"
+    size       bytes or None
+    options    its other keys, as text
+    storage    the storage's id, or None for a path, "none" or "cdrom"
+    cdrom      whether it is a CD drive; that of cloud-init is one too
+    cloudinit  whether it is the drive that Proxmox makes for cloud-init
+    owner      the vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"
     """
 
     def __init__(self, key, value):
         parts = parse_property_string(str(value), "file")
         self.key, self.volid = key, parts.pop("file", None) or parts.pop("volume", None) or ""
         self.size, self.options = size_of(parts.get("size")), parts
-
-    @property
-    def storage(self):
-        """The storage's id, or None for a path, "none" or "cdrom"."""
-        return self.volid.partition(":")[0] if ":" in self.volid and not self.volid.startswith("/") else None
-
-    @property
-    def cdrom(self):
-        """Whether it is a CD drive; that of cloud-init is one too."""
-        return self.options.get("media") == "cdrom"
-
-    @property
-    def cloudinit(self):
-        """Whether it is the drive that Proxmox makes for cloud-init."""
-        return "cloudinit" in self.volid and self.storage is not None
-
-    @property
-    def owner(self):
-        """The vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"."""
-        return owner_of("x:" + re.split("[:/]", self.volid)[-1])
+        self.storage = self.volid.partition(":")[0] if ":" in self.volid and not self.volid.startswith("/") else None
+        self.cdrom = parts.get("media") == "cdrom"
+        self.cloudinit = "cloudinit" in self.volid and self.storage is not None
+        self.owner = owner_of("x:" + re.split("[:/]", self.volid)[-1])
 
     def goes_with(self, vmid):
         """Whether deleting the guest deletes it. CD images, bind mounts, devices and volumes of another guest stay

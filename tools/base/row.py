@@ -11,8 +11,6 @@ from tools.pve import text
 BASIC, ELEVATED, DESTRUCTIVE = "basic", "elevated", "destructive"
 
 
-# ----------------------------------------------------------------------------------------------------------- one row
-
 class Tool:
     """A row of a toolset's table.
 

@@ -49,8 +49,6 @@ class App:
         if self._host.made is not None:
             self._host.made.audit.close()
 
-    # -- tools
-
     def tools(self):
         """The definitions of the tools that are switched on."""
         if self._tools is None:
@@ -76,8 +74,6 @@ class App:
         if not answer.failed:
             result["structuredContent"] = answer.data
         return result
-
-    # -- resources, prompts, completion
 
     def resources(self, request):
         from tools.mcp import resources

@@ -90,8 +90,6 @@ def list_tools(options):
         say("%-36s %-12s %s" % (entry["name"], entry["tier"], entry["endpoint"]))
 
 
-# -- call
-
 def call(options):
     """`call`: run one tool, print its text or data; exit status 1 when it failed."""
     wrong = [pair for pair in options.arguments if "=" not in pair]
@@ -140,8 +138,6 @@ class Terminal:
         return found
 
 
-# -- check, audit
-
 def check(options):
     """`check`: walk from the host's name to the token's privileges; exit status 1 when something is not right."""
     settings = settings_of(options)
@@ -162,8 +158,6 @@ def audit(options):
         say(line)
     return 0 if report.ok else 1
 
-
-# -- approve, freeze, thaw
 
 def _state_dir(what):
     """PROXMOX_STATE_DIR; Stop when it is missing. The other settings are of no concern here."""
@@ -207,8 +201,6 @@ def thaw(options):
     except OSError as error:
         raise Stop("Changes are still frozen: %s" % error, 1) from None
 
-
-# -- pack, config
 
 def pack(options):
     """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""

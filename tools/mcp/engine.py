@@ -64,6 +64,7 @@ class Request:
         self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
         token = meta.get("progressToken")
         self._token = token if key_of(token) else None
+        self.wants_progress = self._token is not None
         self._progress, self._told = -1, None
         self.state = params.get("requestState") if self.modern else None
         self.responses = (params.get("inputResponses") or {}) if self.modern else {}
@@ -78,11 +79,6 @@ class Request:
     def notify(self, method, params):
         """Send a notification that belongs to this request; nothing once it is cancelled."""
         self.server.send({"jsonrpc": "2.0", "method": method, "params": params}, lambda: not self.cancelled.is_set())
-
-    @property
-    def wants_progress(self):
-        """Whether the client sent a progress token."""
-        return self._token is not None
 
     def progress(self, percent, message=None):
         """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str).

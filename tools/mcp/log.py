@@ -71,8 +71,6 @@ class Log:
                 os.close(self._handle)
                 self._handle = None
 
-    # -- a record as a line
-
     def _line(self, level, event, fields):
         now = stamp(self._now())
         fields = {str(key): _plain(value) for key, value in fields.items() if value is not None}
@@ -82,8 +80,6 @@ class Log:
             return json.dumps({**head, **fields, **head}, separators=(",", ":")) + "\n"
         words = ["%s=%s" % (_bare(key), _shown(value)) for key, value in fields.items()]
         return " ".join([now, level.upper(), _one_line(event)] + words) + "\n"
-
-    # -- the writing thread
 
     def _write_all(self):
         while True:

@@ -49,11 +49,14 @@ class Reach:
     guests     {vmid: NEW, READ or CHANGED}
     everyone   bool: it may reach guests that it does not name
     elsewhere  bool: it may reach nodes that it does not name
+    on_a_node  bool: its path says on which node it acts
+    changes    bool: it can change something
     """
 
     def __init__(self, verb, path, params):
         self.verb, self.path, self.params = verb, path, params
         self.nodes, self.guests = set(), {}
+        self.on_a_node = path.startswith("/nodes/") and not path.startswith("/nodes/-/")
         self._unowned = False                               # it names a guest, or a volume's, that cannot be told
         self._own, self._lent = set(), set()                # vmids in its path or new; owners of the disks they get
         self._in_path()
@@ -63,6 +66,7 @@ class Reach:
         endpoint, self.effect = endpoints.find(verb, path), endpoints.effect(verb, path, params)
         if verb != "GET" and self._lent - self._own:        # the disk of a guest would be written to by another one
             self.effect = endpoints.LOSES
+        self.changes = self.effect != endpoints.READS
         if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot" and self.effect != endpoints.LOSES:
             self.guests = {vmid: READ for vmid in self.guests}          # the guest goes on undisturbed
         listed = endpoint.reach == endpoints.LISTED and (
@@ -76,16 +80,6 @@ class Reach:
         self.elsewhere = self.changes and (
             endpoint.reach == endpoints.EVERYBODY or self._unowned or listed and "/storage/" in path
             or (self.everyone or endpoint.reach == endpoints.NODES and not self.nodes) and not self.on_a_node)
-
-    @property
-    def on_a_node(self):
-        """Whether its path says on which node it acts."""
-        return self.path.startswith("/nodes/") and not self.path.startswith("/nodes/-/")
-
-    @property
-    def changes(self):
-        """Whether it can change something."""
-        return self.effect != endpoints.READS
 
     def new_rows(self, rows):
         """{vmid: row} of the guests that it makes, as far as the request tells pool and tags; rows: those there are."""

@@ -13,7 +13,7 @@ import time
 import zlib
 from urllib.parse import quote, unquote
 
-from tools.pve import apisearch, apiwords
+from tools.pve import apisearch, apiwords, state
 from tools.pve.apiwords import limits, line_of, runs, sentence, shorten
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on
@@ -43,11 +43,14 @@ class UnknownEndpoint(Misfit):
 
 
 class Endpoint:
-    """One method of the API: `verb`, `path` (template), `text` (one sentence), `required` (names not in the path)."""
-    __slots__ = ("verb", "path", "text", "required", "_line")
+    """One method of the API: `verb`, `path` (template), `text` (one sentence), `required` (names not in the path),
+    `in_path` (names of the path's parameters, in order).
+    """
+    __slots__ = ("verb", "path", "text", "required", "in_path", "_line")
 
     def __init__(self, line, method):
         self.verb, self.path, self.text, self._line = method["verb"], method["path"], method["text"], line
+        self.in_path = re.findall(r"\{([^}]+)\}", self.path)
         properties, _ = flatten(method["parameters"])
         self.required = tuple(name for name, spec in properties.items() if required(spec) and name not in self.in_path)
 
@@ -55,11 +58,6 @@ class Endpoint:
         return self.verb + " " + self.path
 
     __repr__ = __str__
-
-    @property
-    def in_path(self):
-        """Names of the path's parameters, in order."""
-        return re.findall(r"\{([^}]+)\}", self.path)
 
     @property
     def info(self):
@@ -510,36 +508,22 @@ def _from_copy(lines):
 def _read_copy(file, version):
     """(Last-Modified, lines) of a copy, or (None, None) when there is none that can be trusted and read."""
     try:
-        with open(file, "rb") as stream:
-            facts = os.fstat(stream.fileno())
-            if hasattr(os, "getuid") and (facts.st_uid != os.getuid() or facts.st_mode & 0o077):
-                return None, None                       # somebody else may have written it
-            text = zlib.decompressobj().decompress(stream.read(_MOST), _MOST).decode("utf-8")
-        head, _, rest = text.partition("\n")
+        text = zlib.decompressobj().decompress(state.read(file, _MOST), _MOST).decode("utf-8")
+        head, *lines = text.split("\n")
         head = json.loads(head)
-        lines = rest.split("\n")
-        if head["format"] != _FORMAT or head["version"] != version or head["methods"] != len(lines):
-            return None, None
-        return head["modified"], lines
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error):
-        return None, None
+        if head["format"] == _FORMAT and head["version"] == version and head["methods"] == len(lines):
+            return head["modified"], lines
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error, state.NotOurs):
+        pass
+    return None, None
 
 
 def _write_copy(file, version, modified, lines):
     """Keep a copy, readable by this user only; a reader sees the old or the new one. Failing to is no error."""
     head = json.dumps({"format": _FORMAT, "version": version, "modified": modified, "methods": len(lines)})
     directory = os.path.dirname(file)
-    temporary = os.path.join(directory, ".apidoc-%d-%s" % (os.getpid(), os.urandom(4).hex()))
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(zlib.compress("\n".join([head] + lines).encode("utf-8"), 5))
-            os.replace(temporary, file)
-        except OSError:
-            os.unlink(temporary)
-            raise
+        state.write(file, zlib.compress("\n".join([head] + lines).encode("utf-8"), 5))
         copies = [os.path.join(directory, name) for name in os.listdir(directory)
                   if re.match(r"apidoc-[0-9a-f]{16}\.z$", name)]
         for old in sorted(copies, key=os.path.getmtime)[:-8]:

@@ -16,30 +16,30 @@ def folder(path, private=True):
     _check(path, os.lstat(path), stat.S_ISDIR, 0o077 if private else 0o022, "a directory", 700 if private else 755)
 
 
-def write(path, text, new=False):
+def write(path, content, new=False):
     """Write a file, mode 0600, that is there as a whole or not at all; its directory is made where there is none.
 
-    new: FileExistsError where there is such a file already, whoever was faster. OSError.
+    content: str or bytes. new: FileExistsError where there is such a file already, whoever was faster. OSError.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     half = "%s.%d" % (path, os.getpid())
     remove(half)                                        # left behind by a process that was killed
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
         (os.link if new else os.replace)(half, path)
     finally:
         remove(half)
 
 
-def read(path):
-    """The bytes of a file, as many as MOST. FileNotFoundError and other OSError; NotOurs unless it is a file of this
+def read(path, most=MOST):
+    """The bytes of a file, as many as `most`. FileNotFoundError and other OSError; NotOurs unless it is a file of this
     user's that nobody else may read or write."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as stream:
         _check(path, os.fstat(handle), stat.S_ISREG, 0o077, "a file", 600)
-        return stream.read(MOST)
+        return stream.read(most)
 
 
 def remove(path):

@@ -128,9 +128,9 @@ def _seen(context, plain, host):
 
 
 class _Chain:
-    """A certificate that a CA of the context vouches for, and the right name."""
+    """A certificate that the context takes: one that a CA in it vouches for, of the right name; or any (insecure)."""
 
-    def __init__(self, context, hint):
+    def __init__(self, context, hint=""):
         self._context, self._hint = context, hint
 
     def wrap(self, plain, host, port, dial):
@@ -156,16 +156,6 @@ class _Pinned:
                           "cert info` on the node and change PROXMOX_FINGERPRINT; if not, somebody may be in "
                           "between." % (label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
         return sock
-
-
-class _Anything:
-    """Every certificate (insecure)."""
-
-    def __init__(self):
-        self._context = _context(False)
-
-    def wrap(self, plain, host, port, dial):
-        return self._context.wrap_socket(plain, server_hostname=host)
 
 
 class _FirstUse:
@@ -227,8 +217,16 @@ class _FirstUse:
         return sock
 
     def _save(self):
-        with self._lock:
-            _write_pins(self._state_dir, dict(self._pins), self._log)
+        """Replace the file as a whole. What cannot be written is said; the pins hold for this process."""
+        if not self._state_dir:
+            return
+        path = os.path.join(self._state_dir, PINS_FILE)
+        try:
+            with self._lock:
+                state.write(path, "".join("%s %s\n" % item for item in sorted(dict(self._pins).items())))
+        except OSError as error:
+            self._log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this "
+                      "process only" % (path, error.strerror))
 
     def _forget_hint(self, place):
         if not self._state_dir:
@@ -260,18 +258,6 @@ def _read_pins(state_dir, log):
         if len(words) == 2 and (words[1] == _SYSTEM or re.fullmatch(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", words[1])):
             pins[words[0]] = words[1]
     return pins
-
-
-def _write_pins(state_dir, pins, log):
-    """Replace the file as a whole, mode 0600. What cannot be written is said; the pins hold for this process."""
-    if not state_dir:
-        return
-    path = os.path.join(state_dir, PINS_FILE)
-    try:
-        state.write(path, "".join("%s %s\n" % item for item in sorted(pins.items())))
-    except OSError as error:
-        log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this process only"
-            % (path, error.strerror))
 
 
 # ---- the mode --------------------------------------------------------------------------------------------------------
@@ -307,7 +293,7 @@ def trust_of(settings, log):
         return _FirstUse(getattr(settings, "state_dir", None), log)
     log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked; anyone on the way "
         "to Proxmox can read and use the API token.")
-    return _Anything()
+    return _Chain(_context(False))
 
 
 # ---- sockets ---------------------------------------------------------------------------------------------------------
@@ -404,7 +390,7 @@ def inspect(host, port, settings=None, seconds=5.0):
         facts["address"] = plain.getpeername()[0]
         plain.close()
         facts["stage"] = "tls"
-        sock = open_tls(_Anything(), host, port, seconds)
+        sock = open_tls(_Chain(_context(False)), host, port, seconds)
         facts["version"], facts["cipher"] = sock.version(), sock.cipher()[0]
         der = sock.getpeercert(True)
         sock.close()
@@ -426,7 +412,7 @@ def _certificate(der, host, port, seconds):
     context.verify_flags |= _PARTIAL_CHAIN | _NO_CHECK_TIME
     try:
         context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(der))
-        sock = open_tls(_Chain(context, ""), host, port, seconds)
+        sock = open_tls(_Chain(context), host, port, seconds)
     except (NotSent, OSError, ValueError) as error:
         facts["problem"] = str(error)
         return facts
@@ -459,11 +445,11 @@ def _modes(certificate, host, port, settings, seconds):
     def note(mode, refused, why, setting=None):
         modes.append({"mode": mode, "accepts": refused is None, "why": why if refused is None else refused,
                       "setting": setting or "PROXMOX_SSL_MODE=%s" % mode})
-    refused = attempt(lambda: _Chain(_system_context(), ""))
+    refused = attempt(lambda: _Chain(_system_context()))
     note("strict", refused, "a CA of this system vouches for it and the name is right")
     ca_file = getattr(settings, "ca_file", None)
     if ca_file:
-        note("ca_file", attempt(lambda: _Chain(_ca_context(ca_file), "")),
+        note("ca_file", attempt(lambda: _Chain(_ca_context(ca_file))),
              "%s vouches for it and the name is right" % ca_file, "PROXMOX_CA_FILE=%s" % ca_file)
     pins = getattr(settings, "fingerprint", None)
     note("fingerprint", attempt(lambda: _Pinned(pins.split(","))) if pins else None, "it is the pinned one" if pins else
