@@ -372,8 +372,9 @@ def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
 class Terminal:
     """`proxmox-mcp` in a terminal of its own: `until` reads to some words, `type` types."""
 
-    #: Opening it makes it the terminal that Ctrl-C comes from.
-    START = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executable, sys.argv[1:])"
+    #: Opening it makes it the terminal that Ctrl-C comes from, which counts even where a shell in the background ran us.
+    START = ("import os, signal, sys; os.open(os.ttyname(0), os.O_RDWR); signal.signal(signal.SIGINT, signal.SIG_DFL); "
+             "os.execv(sys.executable, sys.argv[1:])")
 
     def __init__(self, home, *arguments):
         self.fd, inside = pty.openpty()
@@ -401,7 +402,7 @@ class Terminal:
     def end(self):
         """Its exit status."""
         try:
-            while os.read(self.fd, 65536):
+            while select.select([self.fd], [], [], PATIENCE)[0] and os.read(self.fd, 65536):
                 pass
         except OSError:
             pass
