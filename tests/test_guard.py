@@ -98,6 +98,17 @@ def test_a_tool_that_is_not_allowed_is_refused_and_nothing_is_sent(chosen, tool,
     assert refused(bench.run(tool, vmid=106), tool, *words) and bench.sent() == []
 
 
+@pytest.mark.parametrize("chosen", [{"read_only": True}, {"toolsets": ("readonly",)}])
+def test_where_nothing_but_reading_is_there_all_of_it_is_open(chosen):
+    """Elevation is for what changes something; with it out of reach, the two elevated tools that only read need none."""
+    for tool, arguments in (("proxmox_get_node_status", {"node": "pve1"}), ("proxmox_list_backups", {"node": "pve1"})):
+        answer = Bench(allow_elevated=False, **chosen).run(tool, **arguments)
+        assert not answer.failed, answer.text
+        assert refused(Bench(allow_elevated=False).run(tool, **arguments), "PROXMOX_ALLOW_ELEVATED=true",
+                       "PROXMOX_READ_ONLY=true")
+    assert refused(Bench(allow_elevated=False, **chosen).run("proxmox_start_vm", vmid=106), "PROXMOX_")
+
+
 def test_read_only_beats_everything():
     bench = Bench(read_only=True, allow_elevated=True, tools=("proxmox_start_vm",))
     assert listed(read_only=True, tools=("proxmox_start_vm",)) == []
@@ -229,6 +240,8 @@ BOUNDS = [
      "The command 'rm -rf /x' is not allowed", 0),
     ({"allowed_commands": ("df *", "uptime"), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
      {"vmid": 100, "command": "df -h; rm -rf /x"}, "is not allowed", 0),
+    ({"allowed_commands": ("df *",)}, "proxmox_execute_vm_command", {"vmid": 100, "command": "dfx"}, "is not allowed",
+     0),
     ({"allowed_commands": ("df *",), "ssh_enabled": True}, "proxmox_execute_lxc_command",
      {"vmid": 200, "node": "pve1", "command": "ls"}, "is not allowed", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "Node pve2 is out of bounds", 0),
@@ -251,6 +264,7 @@ def test_out_of_bounds_is_refused_before_the_tool_sends_anything(chosen, tool, a
 @pytest.mark.parametrize("chosen, tool, arguments", [
     ({"allowed_guests": ("106",)}, "proxmox_get_vm_config", {"vmid": 106}),
     ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "df -h"}),
+    ({"allowed_commands": ("df *",)}, "proxmox_execute_vm_command", {"vmid": 100, "command": "df"}),
     ({"allowed_commands": ("df -h | head",), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
      {"vmid": 100, "command": "df -h | head"}),
     ({"allowed_guests": ("100-110",)}, "proxmox_start_vm", {"vmid": 107}),

@@ -97,6 +97,34 @@ def test_unknown_variables_are_named():
     assert "did you mean PROXMOX_READ_ONLY?" in warnings[0] and "PROXMOX_X_Y is not a setting" in warnings[1]
 
 
+@pytest.mark.parametrize("name, here", [
+    ("PROXMOX_URL", "PROXMOX_HOST"), ("PROXMOX_API_URL", "PROXMOX_HOST"), ("PROXMOX_VE_ENDPOINT", "PROXMOX_HOST"),
+    ("PROXMOX_BASE_URL", "PROXMOX_HOST"), ("PROXMOX_VERIFY_SSL", "PROXMOX_SSL_MODE"),
+    ("PROXMOX_VERIFY_TLS", "PROXMOX_SSL_MODE"), ("PROXMOX_VE_INSECURE", "PROXMOX_SSL_MODE"),
+    ("PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_NAME"), ("PROXMOX_TOKEN_SECRET", "PROXMOX_TOKEN_VALUE"),
+    ("PROXMOX_VE_API_TOKEN", "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"), ("PROXMOX_USERNAME", "PROXMOX_USER"),
+    ("PROXMOX_VE_USERNAME", "PROXMOX_USER"), ("PROXMOX_PASSWORD", "(no password, only an API token) PROXMOX_TOKEN"),
+    ("PROXMOX_API_PORT", "PROXMOX_PORT"), ("PROXMOX_ALLOW_WRITES", "PROXMOX_ALLOW_ELEVATED")])
+def test_what_other_programs_call_a_setting_is_told_its_name_here(name, here):
+    warnings = []
+    load(dict(GOOD, **{name: "CANARY"}), warnings.append)
+    assert len(warnings) == 1 and "%s is not a setting of this program" % name in warnings[0]
+    assert "here it is called " + here in warnings[0] and "CANARY" not in warnings[0]
+
+
+def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
+    found = {"PM_API_URL": "https://pve1:8006/api2/json", "PVE_TOKEN_ID": "root@pam!x", "PROXMOX_TOKEN_SECRET": "CANARY"}
+    with pytest.raises(SettingsError) as error:
+        load(found)
+    text = str(error.value)
+    assert "PROXMOX_HOST is not set" in text and "PM_API_URL, which is set, is of another program" in text
+    assert "PVE_TOKEN_ID, which is set" in text and "PROXMOX_TOKEN_SECRET, which is set" in text
+    assert "CANARY" not in text
+    warnings = []
+    load(dict(GOOD, **{name: found[name] for name in ("PM_API_URL", "PVE_TOKEN_ID")}), warnings.append)
+    assert warnings == []                               # another program's own, and nothing is missing here
+
+
 @pytest.mark.parametrize("text, found", [("600/60", (600, 60)), ("300", (300, 60)), ("0", (0, 0)), ("0/5", (0, 5)),
                                          ("9/0", (9, 0))])
 def test_rates(text, found):
@@ -168,9 +196,17 @@ def test_token_file_that_is_not_there():
 
 
 def test_token_file_is_told_together_with_what_else_is_wrong():
-    text = problems(TOKEN_VALUE=None, TOKEN_FILE="no-such-directory/token", PORT="x")
-    assert "2 settings" in text and "PROXMOX_PORT" in text
-    assert os.path.abspath("no-such-directory/token") + " cannot be read" in text
+    path = os.path.abspath("no-such-directory/token")
+    text = problems(TOKEN_VALUE=None, TOKEN_FILE=path, PORT="x")
+    assert "2 settings" in text and "PROXMOX_PORT" in text and path + " cannot be read" in text
+
+
+@pytest.mark.parametrize("name", ["TOKEN_FILE", "CA_FILE", "STATE_DIR", "AUDIT_LOG", "SSH_KEY_PATH"])
+def test_a_relative_path_is_refused(name):
+    """It would be another file in each client, which starts the program in a directory of its own choice."""
+    text = problems(TOKEN_VALUE=None if name == "TOKEN_FILE" else GOOD["PROXMOX_TOKEN_VALUE"], **{name: "some/file"})
+    assert "PROXMOX_%s must be an absolute path" % name in text and "one setting" in text
+    assert name == "TOKEN_FILE" or getattr(read(**{name: "~/file"}), name.lower()) == os.path.expanduser("~/file")
 
 
 def test_a_token_in_place_of_its_file_is_not_shown():

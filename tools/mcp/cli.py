@@ -161,10 +161,14 @@ def audit(options):
 
 def _state_dir(what):
     """PROXMOX_STATE_DIR; Stop when it is missing. The other settings are of no concern here."""
-    found = os.path.expanduser(os.environ.get("PROXMOX_STATE_DIR", "").strip())
+    from tools.policy.settings import VARIABLES
+    found = os.environ.get("PROXMOX_STATE_DIR", "").strip()
     if not found:
         raise Stop("%s needs PROXMOX_STATE_DIR, the same as the servers have." % what)
-    return found
+    try:
+        return VARIABLES["state_dir"]["read"](found)
+    except ValueError as error:
+        raise Stop("PROXMOX_STATE_DIR %s." % error) from None
 
 
 def approve(options):

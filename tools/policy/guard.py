@@ -79,7 +79,8 @@ class Guard:
         """The Refusal of a command (str) that is to run in a guest, or None."""
         listed = self.settings.allowed_commands
         plain = not any(character in FORBIDDEN for character in command)
-        if not listed or command in listed or (plain and any(fnmatchcase(command, one) for one in listed)):
+        if not listed or command in listed or (plain and any(fnmatchcase(command, one) or one == command + " *"
+                                                             for one in listed)):
             return None
         return Refusal("The command %r is not allowed" % command[:200],
                        "PROXMOX_ALLOWED_COMMANDS allows only: %s." % ", ".join(listed))

@@ -68,11 +68,12 @@ class Selection:
 
     def off(self, entry):
         """The setting (variable, or variable=value) that keeps a tool from being used, or None."""
-        variable = self.hidden_by(entry)
-        if variable is None and entry["tier"] != "basic" and not self._settings.allow_elevated and not (
+        variable, settings = self.hidden_by(entry), self._settings
+        if variable is not None or entry["tier"] == "basic" or settings.allow_elevated or (
                 entry["endpoint"].startswith("ANY ")):      # what a call of any endpoint needs depends on the call
-            return "PROXMOX_ALLOW_ELEVATED=false"
-        return variable
+            return variable
+        reads = not entry["changes"] and (settings.read_only or "readonly" in settings.toolsets)
+        return None if reads else "PROXMOX_ALLOW_ELEVATED=false"
 
     def refusal(self, entry):
         """The Refusal of a call of a tool, or None."""
@@ -84,7 +85,9 @@ class Selection:
                            "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
         if variable == "PROXMOX_ALLOW_ELEVATED=false":
             return Refusal("%s is an elevated tool, and those are switched off" % entry["name"],
-                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
+                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it%s." % (
+                               "" if entry["changes"] else
+                               ". It only reads, so PROXMOX_READ_ONLY=true (nothing but reading) allows it too"))
         return Refusal("%s is switched off on this server" % entry["name"],
                        "%s in the server's environment leaves it out." % variable)
 

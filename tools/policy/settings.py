@@ -120,6 +120,15 @@ def guest_list(words):
     return ranges, pools, tags
 
 
+def _path(value):
+    """An absolute path. What was given is not shown: it may be the secret, put into the wrong variable."""
+    path = os.path.expanduser(value)
+    if not os.path.isabs(path):
+        raise ValueError("must be an absolute path (~/ at its beginning works too): a client starts this program in a "
+                         "directory of its own choice")
+    return path
+
+
 def _guests(value):
     words = _words(value)
     guest_list(words)
@@ -166,19 +175,20 @@ class Settings:
         "value of the API token", _token_value,
         example="the UUID that Proxmox showed once; or name a file that holds it in PROXMOX_TOKEN_FILE")
     token_file: str = _setting(
-        "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", os.path.expanduser)
+        "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
     ssl_mode: str = _setting(
         "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: nothing checked",
         _choice("strict", "verify", "insecure"), "strict")
     ca_file: str = _setting(
-        "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", os.path.expanduser)
+        "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", _path)
     fingerprint: str = _setting(
         "SHA-256 fingerprint of the only certificate that is accepted (several: separated by commas)", _fingerprint)
     port: int = _setting("API port", _number(1, 65535), 8006)
     allow_elevated: bool = _setting("allow tools that create, change or delete", _boolean, False)
     allow_unsafe_commands: bool = _setting("allow shell characters in commands for guests", _boolean, False)
     allowed_commands: tuple = _setting(
-        "allow only these commands in guests, separated by commas; * stands for anything without shell characters",
+        "allow only these commands in guests, separated by commas; * stands for anything without shell characters "
+        "(`df *`: with any arguments or none)",
         _commands, ())
     confirm: str = _setting(
         "before something is lost: auto (ask if the client can), always (refuse if it cannot), terminal (`proxmox-mcp "
@@ -201,8 +211,8 @@ class Settings:
             "must look like 600 or 600/60 (requests per minute / changes per minute)"), "600/60")
     state_dir: str = _setting(
         "a directory that keeps pinned certificates and the API schema (without it they are forgotten when the program "
-        "ends), and is needed for `approve` and `freeze`", os.path.expanduser)
-    audit_log: str = _setting("a file that records every attempt to change something", os.path.expanduser)
+        "ends), and is needed for `approve` and `freeze`", _path)
+    audit_log: str = _setting("a file that records every attempt to change something", _path)
     log_level: str = _setting(
         "what is logged on stderr: debug, info, warning or error", _choice("debug", "info", "warning", "error"),
         "warning")
@@ -210,7 +220,7 @@ class Settings:
     ssh_enabled: bool = _setting("allow commands in containers, through ssh and pct exec on the node", _boolean, False)
     ssh_user: str = _setting("user for ssh to the nodes", _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
     ssh_port: int = _setting("port for ssh on the nodes", _number(1, 65535), 22)
-    ssh_key_path: str = _setting("file with the private key for ssh", os.path.expanduser)
+    ssh_key_path: str = _setting("file with the private key for ssh", _path)
     ssh_host_key_fingerprint: str = _setting(
         "SHA256:... fingerprint of the only host key that is accepted",
         _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
@@ -224,6 +234,28 @@ class Settings:
 
 #: {attribute: {"variable", "text", "read", "example"}} of the settings that are variables.
 VARIABLES = {f.name: dict(f.metadata, variable="PROXMOX_" + f.name.upper()) for f in fields(Settings) if f.metadata}
+
+_TOKEN = "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"
+#: What other programs for Proxmox (Terraform's and Pulumi's providers, other MCP servers, scripts) call a setting, after
+#: PROXMOX_, PVE_ or PM_ and perhaps VE_, API_ or MCP_ -> what it is called here.
+ELSEWHERE = {
+    **dict.fromkeys(("URL", "ENDPOINT", "BASE_URL", "SERVER", "ADDRESS", "NODE"), "PROXMOX_HOST"),
+    **dict.fromkeys(("VERIFY_SSL", "VERIFY_TLS", "SSL_VERIFY", "TLS_VERIFY", "VERIFY", "INSECURE", "TLS_INSECURE",
+                     "VALIDATE_CERTS"), "PROXMOX_SSL_MODE (strict, verify or insecure)"),
+    **dict.fromkeys(("TOKEN_ID", "TOKENID"), "PROXMOX_TOKEN_NAME"),
+    **dict.fromkeys(("TOKEN_SECRET", "SECRET"), "PROXMOX_TOKEN_VALUE"),
+    **dict.fromkeys(("TOKEN", "API_TOKEN"), _TOKEN), "USERNAME": "PROXMOX_USER",
+    **dict.fromkeys(("PASSWORD", "PASS"), "(no password, only an API token) " + _TOKEN),
+    **dict.fromkeys(("ALLOW_WRITE", "ALLOW_WRITES", "ELEVATED"), "PROXMOX_ALLOW_ELEVATED")}
+
+
+def _meant(name):
+    """What a variable of another program is called here, or None; never a variable of this one."""
+    match = re.fullmatch(r"(PROXMOX|PVE|PM)_(?:VE_|API_|MCP_)?(\w+)", name)
+    if not match:
+        return None
+    own = "PROXMOX_" + match.group(2)
+    return ELSEWHERE.get(match.group(2)) or (own if match.group(2).lower() in VARIABLES and name != own else None)
 
 
 def load(environ, warn=lambda message: None):
@@ -243,7 +275,8 @@ def load(environ, warn=lambda message: None):
     known = {meta["variable"] for meta in VARIABLES.values()}
     for name in sorted(environ):
         if name.startswith("PROXMOX_") and name not in known:
-            warn("%s is not a setting of this program and has no effect%s." % (name, _near(name, known)))
+            warn("%s is not a setting of this program and has no effect%s." % (
+                name, ": here it is called " + _meant(name) if _meant(name) else _near(name, known)))
     if "token_file" in values and "token_value" in values:
         problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
     elif "token_file" in values:
@@ -251,16 +284,19 @@ def load(environ, warn=lambda message: None):
             values["token_value"] = _token_value(_read_secret(values["token_file"], warn))
         except OSError as error:
             problems.append("PROXMOX_TOKEN_FILE: %s cannot be read: %s" % (
-                _shown_path(values["token_file"]), error.strerror or error))
+                values["token_file"], error.strerror or error))
         except ValueError as error:                     # a NUL in the path, or what the file holds
             problems.append("PROXMOX_TOKEN_FILE: its content %s" % error)
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = VARIABLES[name]
-        if name == "token_value" and "token_file" in values:
+        if name == "token_value" and ("token_file" in values or "PROXMOX_TOKEN_FILE" in failed):
             continue
         if name not in values and meta["variable"] not in failed:
-            problems.append("%s is not set: %s (example: %s)" % (meta["variable"], meta["text"], meta["example"]))
+            others = [other for other in sorted(environ) if meta["variable"] in (_meant(other) or "")]
+            problems.append("%s is not set: %s (example: %s)%s" % (
+                meta["variable"], meta["text"], meta["example"],
+                "; %s, which is set, is of another program" % " and ".join(others) if others else ""))
     if values.get("confirm") == "terminal" and "state_dir" not in values:
         problems.append("PROXMOX_CONFIRM=terminal needs PROXMOX_STATE_DIR: the questions wait there for `proxmox-mcp "
                         "approve`")
@@ -277,12 +313,6 @@ def _near(name, known):
     import difflib
     near = difflib.get_close_matches(name, known, 1, 0.8)
     return " (did you mean %s?)" % near[0] if near else ""
-
-
-def _shown_path(path):
-    """The absolute path, unless it may be the secret itself, put into the wrong variable."""
-    secret = re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", path)
-    return "the file it names" if secret else os.path.abspath(path)
 
 
 def _read_secret(path, warn):
