@@ -1,5 +1,7 @@
 """The command line, the packed file and the client configurations."""
+import errno
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -50,6 +52,65 @@ def test_options_of_call_may_stand_anywhere(capsys):
 def test_a_failed_call_exits_with_1(capsys):
     assert run("--demo", "call", "proxmox_get_vm_status", "vmid=99") == 1
     assert capsys.readouterr().out.startswith("\u274c Error: ")
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream of some encoding; full: a write fails with that error number."""
+
+    def __init__(self, encoding, given=b"", full=None):
+        self.raw_bytes = io.BytesIO(given)
+        super().__init__(self.raw_bytes, encoding=encoding)
+        self.full = full
+
+    def write(self, text):
+        if self.full:
+            raise OSError(self.full, os.strerror(self.full))
+        return super().write(text)
+
+    def said(self):
+        self.flush()
+        return self.raw_bytes.getvalue().decode(self.encoding)
+
+
+@pytest.mark.parametrize("encoding, arguments, status, words", [
+    ("cp1252", ["--demo", "call", "delete_vm", "vmid=107", "--yes", "wait=0"], 0, "\\u23f3 Still running in"),
+    ("ascii", ["--demo", "call", "delete_vm", "vmid=107", "--yes", "wait=0"], 0, "\\u23f3 Still running in"),
+    ("latin-1", ["--demo", "call", "start_vm", "vmid=99"], 1, "\\u274c Error"),
+    ("cp437", ["--demo", "call", "get_history", "vmid=100"], 0, "\\u2705"), ("ascii", ["tools"], 0, "proxmox_"),
+    ("ascii", ["--demo", "call", "get_\u4e16"], 2, "There is no tool proxmox_get_\\u4e16"),
+    ("cp437", ["audit", "/nonexistent/\u4e16\udcff"], 2, "/nonexistent/\\u4e16\\udcff cannot be read"),
+    ("latin-1", ["--demo", "check"], 0, "[ok]"), ("ascii", ["call", "x"], 2, "PROXMOX_HOST is not set")])
+def test_what_the_encoding_of_a_terminal_lacks_is_spelled_out(encoding, arguments, status, words, monkeypatch):
+    out, err = Stream(encoding), Stream(encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert run(*arguments) == status and words in out.said() + err.said()
+
+
+@pytest.mark.parametrize("answer, status", [(b"y\n", 0), (b"\xff\xfe\n", 1), (b"", 1)])
+def test_the_question_is_asked_and_answered_in_any_encoding(answer, status, monkeypatch):
+    for name, stream in (("stdin", Stream("ascii", answer)), ("stdout", Stream("ascii")), ("stderr", Stream("ascii"))):
+        stream.isatty = lambda: True
+        monkeypatch.setattr(sys, name, stream)
+    assert run("--demo", "call", "delete_vm", "vmid=107", "wait=0") == status
+    assert "[y/N]" in sys.stderr.said() and ("\\u23f3" if status == 0 else "\\u274c") in sys.stdout.said()
+
+
+def test_arguments_are_utf_8_where_the_locale_knows_ascii_only(capsys):
+    word = "gr\u00fc\u00df".encode().decode("ascii", "surrogateescape")          # as Python hands it on then
+    assert run("--demo", "call", "get_vm_status", "vmid=" + word) == 1
+    assert "'gr\u00fc\u00df' is not a whole number" in capsys.readouterr().out and cli.typed("\udcff") == "\udcff"
+
+
+@pytest.mark.parametrize("stream, status, words", [
+    (None, 0, ""), (Stream("utf-8", full=errno.EPIPE), 0, ""),
+    (Stream("utf-8", full=errno.ENOSPC), 1, "The answer cannot be written: No space left on device.\n")])
+def test_an_answer_that_nobody_takes_is_no_traceback(stream, status, words, monkeypatch, capsys):
+    moved = []
+    monkeypatch.setattr(os, "dup2", lambda *fds: moved.append(fds[1]))
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run("--demo", "call", "get_nodes") == status
+    assert capsys.readouterr().err == words and moved == ([1] if stream else [])
 
 
 @pytest.mark.parametrize("arguments, said", [

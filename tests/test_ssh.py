@@ -135,6 +135,16 @@ def test_words_stay_words_on_the_way(programs):
     assert programs.calls("pct")[0][6:] == words
 
 
+def test_a_command_goes_out_in_utf_8_whatever_the_locale_is(programs, monkeypatch):
+    started = []
+    monkeypatch.setattr(ssh, "run", lambda command, *more: started.append(command) or ssh.Ended(0, "", "", False))
+    ok(run(bench_of(), "echo gr\u00fc\u00df"))
+    monkeypatch.setattr(ssh, "here", lambda node: True)
+    ok(run(bench_of(), "echo gr\u00fc\u00df"))
+    assert [command[-1].decode("utf-8") for command in started] == ["pct exec 200 -- echo 'gr\u00fc\u00df'",
+                                                                    "gr\u00fc\u00df"]
+
+
 # ------------------------------------------------------------------------------------------------------ where it may go
 
 def test_it_is_off_by_default(programs):

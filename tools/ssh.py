@@ -64,7 +64,8 @@ def execute(call):
     confirm(call)
     call.host.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
-        outer = inner if local else through_ssh(settings, address(call), inner, folder)
+        outer = [word.encode("utf-8") for word in inner] if local else through_ssh(
+            settings, address(call), inner, folder)         # in UTF-8 whatever the locale is
         done = _noted(call, outer, not local)
     cut = "Of each stream only the first %s is kept." % text.size(MOST_OUTPUT) if done.cut else ""
     return ended(call, done.code, done.stdout, done.stderr, cut)
@@ -149,7 +150,7 @@ def through_ssh(settings, host, inner, folder):
         with open(known, "w", encoding="ascii") as stream:
             stream.write(pinned_key(host, settings.ssh_port, settings.ssh_host_key_fingerprint))
         command += ["-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=" + os.devnull]
-    return command + ["%s@%s" % (settings.ssh_user, host), "--", " ".join(map(shlex.quote, inner))]
+    return command + ["%s@%s" % (settings.ssh_user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
 
 
 def pinned_key(host, port, fingerprint):

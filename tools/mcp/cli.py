@@ -23,6 +23,7 @@ def run(arguments, version, program):
 
     program: the path of proxmox_mcp.py (in a .pyz of its __main__.py).
     """
+    _forgiving_streams()
     parser = argparse.ArgumentParser(prog="proxmox-mcp", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description="An MCP server for Proxmox VE. Without a command it serves MCP on "
                                                  "stdin and stdout.")
@@ -54,9 +55,6 @@ def run(arguments, version, program):
     except Stop as stop:
         sys.stderr.write("%s\n" % stop)
         return stop.status
-    except BrokenPipeError:                             # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
 
 
 class _Version(argparse.Action):
@@ -67,9 +65,31 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
+def _forgiving_streams():
+    """Let no character and no closed stream decide how a command ends: what the encoding lacks is written as \\u2705."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(line):
-    """Print a line for the person (or the program) that typed the command."""
-    sys.stdout.write(line + "\n")
+    """Print a line for the person (or the program) that typed the command. Nobody reads on after `| head`; when it
+    cannot be written for another reason, Stop."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # what is still buffered
+        if not isinstance(error, BrokenPipeError):
+            raise Stop("The answer cannot be written: %s." % error.strerror, 1) from None
+
+
+def typed(word):
+    """A word of the command line as it was typed: it is UTF-8 where the locale knows ASCII only."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def settings_of(options):
@@ -95,7 +115,7 @@ def call(options):
     wrong = [pair for pair in options.arguments if "=" not in pair]
     if wrong:
         raise Stop("These arguments are not key=value: %s" % ", ".join(wrong))
-    arguments = dict(pair.split("=", 1) for pair in options.arguments)
+    arguments = dict(typed(pair).split("=", 1) for pair in options.arguments)
     settings = settings_of(options)
     from tools.mcp.log import Log
     from tools.mcp.run import Host, UnknownTool, demo_adapter
@@ -184,7 +204,7 @@ def freeze(options):
     from tools.policy import freeze as ice
     from tools.pve.text import line
     try:
-        new = ice.freeze(directory, line(" ".join(options.reason), 500))
+        new = ice.freeze(directory, line(typed(" ".join(options.reason)), 500))
     except OSError as error:
         raise Stop("Nothing is frozen: %s" % error, 1) from None
     say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
