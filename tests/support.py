@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
+from tools.demo.wire import read_parameters  # noqa: E402
 from tools.mcp.run import Host, NoConsent  # noqa: E402
 from tools.policy.settings import Settings  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
@@ -113,14 +114,29 @@ def wire(verb, path, params):
     return " ".join([verb, path] + ["%s=%s" % (key, value) for key, value in sorted(params.items())])
 
 
-def answering(bench, path, data):
-    """Let GETs of one path of the bench's Proxmox answer with `data`, or with an error when it is (status, reason)."""
+def answering(bench, path, data, verb="GET"):
+    """Let requests (GETs, or those of another verb) of one path of the bench's Proxmox be answered with `data`, or with
+    an error when it is (status, reason); they are among the bench's `sent()`, and nothing else comes of them."""
     handle = bench.cluster.handle
 
-    def other(verb, target, headers, body=b""):
-        if verb == "GET" and target.split("?")[0] == "/api2/json" + path:
-            if isinstance(data, tuple):
-                return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
-            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
-        return handle(verb, target, headers, body)
+    def other(asked, target, headers, body=b""):
+        place, _, query = target.partition("?")
+        if asked != verb or place != "/api2/json" + path:
+            return handle(asked, target, headers, body)
+        bench.cluster.requests.append((verb, path, read_parameters(verb, query, headers, body)))
+        if isinstance(data, tuple):
+            return data[0], data[1], {"Content-Type": "application/json"}, b'{"data":null}'
+        return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": data}).encode()
     bench.cluster.handle = other
+
+
+UPID = "UPID:pve1:00000001:00000001:00000001:%s:%s:root@pam!demo:"
+
+
+def ending(bench, verb, path, exitstatus, log=(), type="task", id=""):
+    """Let requests of one path start a task that has ended so; the lines of its log."""
+    upid = UPID % (type, id)
+    task = "/nodes/pve1/tasks/" + upid
+    answering(bench, path, upid, verb)
+    answering(bench, task + "/status", {"status": "stopped", "exitstatus": exitstatus, "type": type})
+    answering(bench, task + "/log", [{"n": n, "t": line} for n, line in enumerate(log, 1)])

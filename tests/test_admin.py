@@ -58,7 +58,7 @@ def test_guests_without_backup_where_only_root_may_ask():
     answer = ok(bench.run("proxmox_list_guests_without_backup"))
     assert items(answer, "vmid") == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
     assert "Proxmox shows its own list to root@pam only" in answer.text
-    assert bench.sent() == [FIND, "GET /cluster/backup"]
+    assert bench.sent() == [FIND, "GET /cluster/backup-info/not-backed-up", "GET /cluster/backup"]
     answering(bench, "/cluster/backup-info/not-backed-up", (500, "boom"))
     answer = bench.run("proxmox_list_guests_without_backup")
     assert answer.failed and "boom (HTTP 500)" in answer.text

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from support import Bench
-from tools.agent import parameters, repaired
-from tools.base.command import FORBIDDEN, split
+from support import Bench, answering
+from tools.agent import parameters, raw
+from tools.base.command import FORBIDDEN, decoded, split
 from tools.base.failures import Failure
 from tools.pve.client import PveError, Reply
 
@@ -270,35 +270,48 @@ def test_long_output_is_cut_and_it_is_said():
     assert len(json.dumps(answer.data)) < 20000
 
 
-@pytest.mark.parametrize("sent, said", [
-    ("gr\u00c3\u00bc\u00c3\u009fe", "gr\u00fc\u00dfe"), ("plain", "plain"), (None, ""), ("\u20ac", "\u20ac"),
-    ("a\u00ffb", "a\ufffdb")])
-def test_double_utf8_is_repaired(sent, said):
-    assert repaired(sent) == said
+@pytest.mark.parametrize("sent, said, odd", [
+    ("gr\u00c3\u00bc\u00c3\u009fe", "gr\u00fc\u00dfe", False), ("plain", "plain", False), (None, "", False),
+    ("\u20ac", "\u20ac", False), ("a\u00ffb", "a\\xffb", True), ("ausgef\u0081hrt", "ausgef\\x81hrt", True),
+    ("\u00ef\u00bb\u00bfok", "ok", False), ("\u00ff\u00feo\0k\0", "ok", False)])
+def test_output_loses_no_letter_whatever_its_encoding(sent, said, odd):
+    """Windows consoles have code pages of their own (cp850 here), PowerShell writes UTF-16 and marks its UTF-8."""
+    assert decoded(raw(sent)) == (said, odd)
 
 
-@pytest.mark.parametrize("said, status, words", [
-    ("No QEMU guest agent configured", 500, "agent=1"),
-    ("QEMU guest agent is not running", 500, "systemctl enable --now qemu-guest-agent"),
-    ("VM 100 is not running", 500, "proxmox_start_vm"),
+def test_output_that_is_no_utf8_is_said_to_be_none():
+    answer = Agent([{"exited": 1, "exitcode": 0, "out-data": "ausgef\u0081hrt"}]).run()
+    assert "| ausgef\\x81hrt" in answer.text and "stands for a byte of another encoding" in answer.text
+
+
+OSINFO = V100 + "/agent/get-osinfo"
+
+
+@pytest.mark.parametrize("said, words", [
+    ("No QEMU guest agent configured", "agent=1"),
+    ("QEMU guest agent is not running", "systemctl enable --now qemu-guest-agent"),
+    ("VM 100 is not running", "proxmox_start_vm"),
 ])
-def test_an_agent_that_is_not_there_is_explained_before_anything_is_started(said, status, words):
-    agent = Agent([DONE], osinfo=PveError("Proxmox refused GET: %s (HTTP 500)" % said, status=status))
-    answer = agent.run()
-    assert answer.failed and words in answer.text and [what for _, what, _, _ in agent.sent] == ["get-osinfo"]
+def test_an_agent_that_is_not_there_is_explained_before_anything_is_started(said, words):
+    bench = Bench()
+    answering(bench, OSINFO, (500, said))
+    answer = bench.run("proxmox_execute_vm_command", node="pve1", vmid=100, command="uname")
+    assert answer.failed and said in answer.text and words in answer.text and "not known" not in answer.text
+    assert bench.sent() == ["GET " + OSINFO]
 
 
-@pytest.mark.parametrize("said, status, outcome, words", [
-    ("Agent error: Command guest-exec has been disabled: the command is not allowed", 500, "refused",
-     "/etc/sysconfig/qemu-ga"),
-    ("Broken pipe", 596, "unknown", "no /bin/sh"),
-    ("VM 100 qga command 'guest-exec' failed - got timeout", 500, "refused",
-     "whether the command was started is not known"),
+@pytest.mark.parametrize("said, status, words, fate", [
+    ("Agent error: Command guest-exec has been disabled: the command is not allowed", 500, "/etc/sysconfig/qemu-ga", ""),
+    ("Broken pipe", 596, "no /bin/sh", "took effect is not known"),
+    ("VM 100 qga command 'guest-exec' failed - got timeout", 500, "did not answer in time", "took effect is not known"),
 ])
-def test_an_agent_that_refuses_is_explained(said, status, outcome, words):
-    agent = Agent([DONE], exec_answer=PveError(said, status=status, outcome=outcome))
-    answer = agent.run()
-    assert answer.failed and said in answer.text and words in answer.text
+def test_an_agent_that_refuses_is_explained(said, status, words, fate):
+    bench = Bench()
+    answering(bench, V100 + "/agent/exec", (status, said), "POST")
+    answer = bench.run("proxmox_execute_vm_command", node="pve1", vmid=100, command="uname")
+    assert answer.failed and said in answer.text and words in answer.text and fate in answer.text
+    assert ("not known" in answer.text) == bool(fate), answer.text
+    assert bench.sent() == _sent(100, SCRIPT + ["uname"])[:3]
 
 
 @pytest.mark.parametrize("ostype, shell", [("win11", "cmd.exe"), ("l26", "/bin/sh")])

@@ -54,7 +54,7 @@ def test_addresses():
     bench = Bench()
     answer = ok(bench.run("proxmox_get_guest_ips", vmid=100))
     assert "VM 100 (web01): 10.0.0.100, 10.0.20.100\n" in answer.text
-    assert answer.data["items"][1] == {"name": "eth0", "mac": "bc:24:11:00:01:00",
+    assert answer.data["items"][0] == {"name": "eth0", "mac": "bc:24:11:00:01:00",
                                        "addresses": ["10.0.0.100/24", "fe80::be24:11ff:fe00:100/64"]}
     assert "Container 200 (dns): 10.0.0.53\n" in ok(bench.run("proxmox_get_guest_ips", vmid=200)).text
     answer = ok(bench.run("proxmox_get_guest_ips", vmid=205))
@@ -75,7 +75,7 @@ def test_addresses_as_version_8_tells_them_and_many_of_them():
 
 
 @pytest.mark.parametrize("tool", ["proxmox_get_guest_ips", "proxmox_get_vm_guest_info"])
-@pytest.mark.parametrize("vmid, words", [(102, "Start it first (proxmox_start_vm)"), (999, "There is no guest 999"),
+@pytest.mark.parametrize("vmid, words", [(102, "proxmox_start_vm starts it"), (999, "There is no guest 999"),
                                          (101, "agent"), (108, "agent")])
 def test_a_vm_that_does_not_tell(tool, vmid, words):
     bench = Bench()

@@ -58,6 +58,13 @@ def test_a_whole_token_id_brings_its_user():
     assert (settings.user, settings.token_name, settings.token_id) == ("mcp@pve", "ai", "mcp@pve!ai")
 
 
+def test_the_last_at_sign_of_a_user_separates_the_realm():
+    assert read(USER="john.doe@example.com@sso").token_id == "john.doe@example.com@sso!mcp"
+    settings = read(TOKEN_NAME="john.doe@example.com@sso!ai")
+    assert (settings.user, settings.token_name) == ("john.doe@example.com@sso", "ai")
+    assert "with its realm" in problems(USER="x" * 63 + "@pam") and "with its realm" in problems(USER="a/b@pam")
+
+
 @pytest.mark.parametrize("variable, value, says", [
     ("HOST", "http://pve1", "http:// is refused"), ("HOST", "pve1:99999", "not a host name"),
     ("HOST", "a b/c", "not a host"),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from tools.base.answers import Result
-from tools.base.command import (AGENT, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT,
-                                ask_agent, confirm, ended, not_run, plain, split)
+from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT,
+                                ask_agent, confirm, decoded, ended, not_run, plain, split)
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.row import ELEVATED, Guest, Tool
@@ -121,8 +121,9 @@ def _told(call, pid, state, seconds):
     if _ended(state):
         cut = on(state.get("out-truncated")) or on(state.get("err-truncated"))
         code, signal = (text.normal("int", state.get(key)) for key in ("exitcode", "signal"))
-        return ended(call, code, repaired(state.get("out-data")), repaired(state.get("err-data")),
-                     "The agent cut the output: it keeps at most 16 MiB." if cut else "", pid=pid, signal=signal)
+        (stdout, odd), (stderr, also) = (decoded(raw(state.get(key))) for key in ("out-data", "err-data"))
+        return ended(call, code, stdout, stderr, "The agent cut the output: it keeps at most 16 MiB." if cut else "",
+                     odd or also, pid=pid, signal=signal)
     known = not isinstance(state, PveError)
     says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
     return Result("%s after %s (pid %s): %s\n%sIt was not stopped, and it shows its output only at its end. Do not "
@@ -132,17 +133,17 @@ def _told(call, pid, state, seconds):
                   {"vmid": call.args.vmid, "pid": pid, "status": "running" if known else "unknown"}, "\u23f3")
 
 
-def repaired(output):
-    """Output of a guest as it was: Proxmox sends UTF-8 as if each byte were a character (API2/Qemu/Agent.pm)."""
+def raw(output):
+    """Output of a guest (bytes) as it was: Proxmox sends each byte as if it were a character (API2/Qemu/Agent.pm)."""
     output = output or ""
     try:
-        return output.encode("latin-1").decode("utf-8", "replace")
+        return output.encode("latin-1")
     except UnicodeEncodeError:
-        return output
+        return output.encode("utf-8", "replace")
 
 
 TOOLS = {
     "proxmox_execute_vm_command":
         Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True,
-             explains=AGENT),
+             explains=EXEC),
 }

@@ -4,7 +4,7 @@ from typing import Annotated, Optional
 
 from tools.base import guest
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.command import AGENT, ask_agent
+from tools.base.command import ask_agent
 from tools.base.failures import Failure
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import Arg
@@ -16,12 +16,12 @@ from tools.pve.text import Column
 
 
 @dataclass
-class Ips(Guest):
+class Ips(Guest, Paged):
     """IP addresses of a VM (from its guest agent) or a container."""
 
 
 @dataclass
-class GuestInfo(Guest):
+class GuestInfo(Guest, Paged):
     """What a VM's guest agent reports: OS, host name, file systems and how full they are."""
 
 
@@ -45,6 +45,8 @@ IPS = Table("interface", Column("name"), Column("mac", "MAC"), Column("addresses
 INFO = Facts(Column("os", "OS"), Column("hostname", "host name"), Column("kernel"), Column("timezone"),
              *data_only("any", "filesystems"), *data_only("int", "total"))
 _LOCAL = ("127.", "::1/", "fe80:", "169.254.")
+#: File systems that are images or made by the system: full, or empty, and no news.
+_NO_DISKS = ("squashfs", "iso9660", "udf", "tmpfs", "devtmpfs", "overlay", "fuse.lxcfs", "efivarfs", "CDFS")
 
 
 def get_guest_ips(call):
@@ -53,41 +55,65 @@ def get_guest_ips(call):
         found, why = ask_agent(call, "network-get-interfaces") or [], "The agent reports no interfaces."
     else:
         found, why = call.get("./interfaces") or [], "A container has none while it does not run."
-    rows = [_interface(entry) for entry in found]
-    reachable = [address.split("/")[0] for one in rows for address in one["addresses"]
-                 if not address.startswith(_LOCAL)]
+    rows = sorted(map(_interface, found), key=lambda row: not _reachable(row))
+    reachable = [address.split("/")[0] for row in rows for address in _reachable(row)]
     return result(call, rows, "%s: %s" % (text.capital(text.called(call.subject, name)), text.line(
         ", ".join(reachable), 400) or "no address beyond its own host"), None if rows else why)
+
+
+def _reachable(row):
+    """The addresses of an interface that lead beyond its own host."""
+    return [address for address in row["addresses"] if not address.startswith(_LOCAL)]
 
 
 def _interface(entry):
     """A raw interface of the agent, or of a container (before 9 with inet and inet6 only)."""
     addresses = ["%s/%s" % (one.get("ip-address"), one.get("prefix")) for one in entry.get("ip-addresses") or []
-                 if one.get("ip-address")]
+                 if isinstance(one, dict) and one.get("ip-address")]
     return {"name": entry.get("name"), "mac": entry.get("hardware-address") or entry.get("hwaddr"),
             "addresses": addresses or [str(entry[key]) for key in ("inet", "inet6") if entry.get(key)]}
 
 
+#: What is asked of an agent, what it is in the answer, how that is found in what the agent tells.
+_ASKED = (("get-osinfo", "os", lambda told: told.get("pretty-name") or told.get("name")),
+          ("get-host-name", "hostname", lambda told: told.get("host-name")),
+          ("get-timezone", "timezone", lambda told: told.get("zone")),
+          ("get-fsinfo", "file systems", lambda told: sorted(map(_filesystem, told), key=_urgency)))
+
+
 def get_vm_guest_info(call):
-    system = ask_agent(call, "get-osinfo") or {}
-    facts = {"os": system.get("pretty-name") or system.get("name"), "kernel": system.get("kernel-release")}
-    for name, key, field in (("get-host-name", "hostname", "host-name"), ("get-timezone", "timezone", "zone")):
+    """What the agent tells; what it refuses is said, and the rest is asked for all the same."""
+    facts, refused = {}, {}
+    for command, key, find in _ASKED:
         try:
-            facts[key] = (ask_agent(call, name) or {}).get(field)
-        except PveError:
-            continue                                    # older agents do not know it
-    try:
-        mounted = ask_agent(call, "get-fsinfo") or []
-    except PveError as error:
-        return result(call, facts, note="File systems: %s" % call.explained(error))
-    systems = sorted(map(_filesystem, mounted), key=lambda row: row["mountpoint"])
-    lines = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
-        row.get("used"), row.get("total"))) for row in systems[:50]]
-    if len(systems) > 50:
-        lines.append("... and %d more" % (len(systems) - 50))
-    facts.update(filesystems=systems[:50], total=len(systems))
-    note = "\n".join(["File systems:"] + lines) if lines else "The agent reports no file systems."
-    return result(call, facts, note=note)
+            told = ask_agent(call, command) or {}
+        except PveError as error:
+            if "Agent error" not in str(error):         # nobody is there who could tell anything
+                raise
+            refused[key] = error
+            continue
+        facts[key] = find(told)
+        if key == "os":
+            facts["kernel"] = told.get("kernel-release")
+    if len(refused) == len(_ASKED):
+        raise refused["os"]
+    lines = ["%s: %s" % (text.capital("OS" if key == "os" else key), call.explained(error))
+             for key, error in refused.items() if key in ("os", "file systems")]    # older agents know not all
+    systems = facts.pop("file systems", None)
+    if systems is not None:
+        offset, rest = call.args.offset, call.args.offset + call.args.limit
+        lines.append("File systems:" if systems else "The agent reports no file systems.")
+        lines.extend("%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
+            row.get("used"), row.get("total"))) for row in systems[offset:rest])
+        if len(systems) > rest:
+            lines.append("... and %d more: offset=%d" % (len(systems) - rest, rest))
+        facts.update(filesystems=systems[offset:rest], total=len(systems))
+    return result(call, facts, note=lines)
+
+
+def _urgency(row):
+    """What file systems are sorted by: real ones first, of those the fullest."""
+    return row["type"] in _NO_DISKS, -row.get("used", 0) / row.get("total", 1), row["mountpoint"]
 
 
 def _filesystem(entry):
@@ -200,10 +226,9 @@ PENDING = Table("change", Column("key", "option"), Column("now", kind="long"),
 
 
 TOOLS = {
-    "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS,
-                                  explains=AGENT),
+    "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS),
     "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo,
-                                      get_vm_guest_info, INFO, "{subject}", explains=AGENT),
+                                      get_vm_guest_info, INFO, "{subject}"),
     "proxmox_get_history": Tool("GET /nodes/{node}/{kind}/{vmid}/rrddata", BASIC, History, get_history, HISTORY),
     "proxmox_get_pending": Tool("GET /nodes/{node}/{kind}/{vmid}/pending", BASIC, Pending, returns=PENDING,
                                 says="{count} waiting for a restart of {subject}"),

@@ -122,7 +122,6 @@ EXPLAINED = (
      "It did not shut down in time and keeps running. A VM needs the guest agent (running inside, agent: 1 in its "
      "options) or a system that reacts to the ACPI power button; a larger timeout may help. proxmox_stop_{kind} "
      "ends it hard."),
-    (r"not running", "proxmox_start_{kind} starts it."),
     (r"is paused - cannot shutdown", "Resume it first (proxmox_resume_vm), or cut its power (proxmox_stop_{kind})."),
     (r"a template", "A template is only there to be cloned: proxmox_clone_{kind}."),
     (r"[Rr]eplication job", "Its replication jobs must go first; purge=true removes them."),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from tools.base.answers import Result
-from tools.base.command import EXECUTED, LONGEST_SCRIPT, STDERR, STDOUT, confirm, ended, split
+from tools.base.command import EXECUTED, LONGEST_SCRIPT, STDERR, STDOUT, confirm, decoded, ended, split
 from tools.base.failures import EarlyResult, Failure, Refused
 from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Guest, Tool
@@ -68,7 +68,7 @@ def execute(call):
             settings, address(call), inner, folder)         # in UTF-8 whatever the locale is
         done = _noted(call, outer, not local)
     cut = "Of each stream only the first %s is kept." % text.size(MOST_OUTPUT) if done.cut else ""
-    return ended(call, done.code, done.stdout, done.stderr, cut)
+    return ended(call, done.code, done.stdout, done.stderr, cut, done.odd)
 
 
 def _noted(call, command, remote):
@@ -179,10 +179,11 @@ def pinned_key(host, port, fingerprint):
 
 class Ended:
     """How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (str), and
-    whether they were cut."""
+    whether they were cut, or `odd` (command.decoded)."""
 
-    def __init__(self, code, stdout, stderr, cut):
-        self.code, self.stdout, self.stderr, self.cut = code, stdout, stderr, cut
+    def __init__(self, code, out, err):
+        (self.stdout, odd), (self.stderr, also) = decoded(out.read()), decoded(err.read())
+        self.code, self.cut, self.odd = code, out.cut or err.cut, odd or also
 
 
 class _Reader(threading.Thread):
@@ -202,10 +203,10 @@ class _Reader(threading.Thread):
         except (OSError, ValueError):                   # closed under its hands
             pass
 
-    def text(self):
-        """What was read so far."""
+    def read(self):
+        """What was read so far (bytes)."""
         self.join(DRAIN)
-        return bytes(self.kept).decode("utf-8", "replace")
+        return bytes(self.kept)
 
 
 def run(command, timeout, cancelled, report=None):
@@ -232,7 +233,7 @@ def run(command, timeout, cancelled, report=None):
         if code is None:
             _kill(process)
         _running.discard(process)
-    return Ended(code, out.text(), err.text(), out.cut or err.cut)
+    return Ended(code, out, err)
 
 
 _running = set()                # processes of `run`

@@ -64,9 +64,24 @@ def confirm(call):
 
 # ------------------------------------------------------------------------------------------------------ how it is told
 
-def ended(call, code, stdout, stderr, cut="", **found):
+def decoded(output):
+    """(text, whether some of it is no UTF-8) of what a command printed (bytes).
+
+    Such bytes are written as \\xNN, so that none is lost: a Windows console has an encoding of its own. The mark of UTF-8
+    at the beginning goes, by that of UTF-16 it is read.
+    """
+    if output[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return output.decode("utf-16", "backslashreplace"), False
+    try:
+        return output.decode("utf-8-sig"), False
+    except UnicodeDecodeError:
+        return output.decode("utf-8-sig", "backslashreplace"), True
+
+
+def ended(call, code, stdout, stderr, cut="", odd=False, **found):
     """The Result of a command that has ended. An exit code other than 0 is the command's own word: the call went well,
-    a warning sign tells it. cut: the sentence about output that was lost; found: added to the data."""
+    a warning sign tells it. cut: the sentence about output that was lost; odd: of `decoded`; found: added to the data.
+    """
     well, signal = code == 0, found.get("signal")
     if code is not None:
         how = "exit code %d%s" % (code, "" if well else ", so the command reports a failure")
@@ -76,7 +91,9 @@ def ended(call, code, stdout, stderr, cut="", **found):
     for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
         if said:
             lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
-    lines.extend(([] if stdout or stderr else ["No output."]) + ([cut] if cut else []))
+    lines.extend([] if stdout or stderr else ["No output."])
+    lines.extend([cut] if cut else [])
+    lines.extend(["It is not all UTF-8: \\xNN stands for a byte of another encoding."] if odd else [])
     data = {"vmid": call.args.vmid, "status": "exited", "exitcode": code, "stdout": stdout[:STDOUT],
             "stderr": stderr[:STDERR], "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR, **found}
     return Result("\n".join(lines), {key: value for key, value in data.items() if value is not None},
@@ -85,23 +102,14 @@ def ended(call, code, stdout, stderr, cut="", **found):
 
 # ----------------------------------------------------------------------------------------------------- the guest agent
 
-AGENT = (
-    (r"No QEMU guest agent configured",
-     "Switch it on in the VM's options (agent=1), then shut the VM down and start it: a reboot from inside is not "
-     "enough. Inside it, qemu-guest-agent must be installed."),
-    (r"QEMU guest agent is not running",
-     "Inside the VM: install qemu-guest-agent and start it (systemctl enable --now qemu-guest-agent; on Windows the "
-     "guest tools of virtio-win). Right after a boot it may just not be up yet."),
-    (r"VM \d+ is not running", "Start it first (proxmox_start_vm)."),
-    (r"(?i)guest-exec['\"]?,? has been disabled|command is not allowed|blacklist|guest-exec has not been found",
-     "The guest's agent forbids guest-exec. RHEL, Alma and Rocky do so by default: allow it inside the VM in "
-     "/etc/sysconfig/qemu-ga (allow-rpcs, or take guest-exec out of the block list), then restart qemu-guest-agent."),
+#: What an error means of a command that was to be run; what it means of any request is in tools.pve.advice.
+EXEC = (
     (r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),
-    (r"got timeout", "The agent did not answer in time; whether the command was started is not known."),
 )
 
 
 def ask_agent(call, command):
-    """What a command of a VM's guest agent results in, "get-osinfo" say."""
+    """What a command of a VM's guest agent results in, "get-osinfo" say; of a list the entries that are objects."""
     found = call.get("/nodes/{node}/qemu/{vmid}/agent/" + command)
-    return found.get("result") if isinstance(found, dict) else None
+    found = found.get("result") if isinstance(found, dict) else None
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else found

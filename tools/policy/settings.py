@@ -77,8 +77,9 @@ def _hosts(value):
     return hosts
 
 
-#: user@realm: printable ASCII without what separates the parts of a token (PVE::AccessControl, verify_username).
-_USER = r"[\"-.0-9;-?A-~]{1,64}@[A-Za-z][A-Za-z0-9._-]+"
+#: user@realm, of which the last @ separates the realm: printable ASCII without what separates the parts of a
+#: token (PVE::Auth::Plugin, verify_username, which takes ! too).
+_USER = r"[\"-.0-9;-~]{1,62}@[A-Za-z][A-Za-z0-9._-]+"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_+.-]*"
 _token_value = _text(r"[0-9A-Za-z._~-]{8,128}", "is not a token's value (8 to 128 letters, digits and . _ ~ -; Proxmox "
                      "issues a UUID); what was given is not shown here")

@@ -10,6 +10,7 @@ import re
 _GUEST = r"/nodes/(?P<node>[^/]+)/(?P<kind>qemu|lxc)/(?P<vmid>\d+)"
 FIND_OUT = [(re.compile(pattern), call) for pattern, call in (
     (_GUEST + "/snapshot", "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_list_snapshots_{ours}"),
+    (_GUEST + "/agent/", "a look inside the guest"),
     (_GUEST + "/status", "proxmox_get_vm_status (node {node}, vmid {vmid}, type {kind}) and proxmox_list_tasks "
                          "(node {node}, vmid {vmid})"),
     (_GUEST + r"\Z", "proxmox_list_tasks (node {node}, vmid {vmid}), then proxmox_get_vms"),
@@ -116,10 +117,22 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
      "(config protection=0).", "refused"),
     (None, r"no options specified", "The request names nothing to change.", "refused"),
-    (None, r"QEMU guest agent is not running|No QEMU guest agent configured", "The guest agent must be installed and "
-     "running in the guest, and enabled in its options (agent: 1).", "refused"),
+    (None, r"No QEMU guest agent configured", "Switch it on in the VM's options (agent=1), then shut the VM down and "
+     "start it: a reboot from inside is not enough. Inside it, qemu-guest-agent must be installed.", "refused"),
+    (None, r"QEMU guest agent is not running", "Inside the VM: install qemu-guest-agent and start it (systemctl enable "
+     "--now qemu-guest-agent; on Windows the guest tools of virtio-win). Right after a boot it may just not be up yet.",
+     "refused"),
+    (None, r"(?i)agent error: .*(?:has been disabled|not allowed|blacklist|CommandDisabled)", "The guest's agent "
+     "forbids this command. RHEL, Alma and Rocky forbid some by default: allow it inside the VM in /etc/sysconfig/"
+     "qemu-ga (allow-rpcs, or take it out of the block list), then restart qemu-guest-agent.", "refused"),
+    (None, r"(?i)agent error: .*(?:has not been found|unsupported|not supported|CommandNotFound)", "The agent in the "
+     "guest does not know this command: it is too old, or its system has no such thing.", "refused"),
+    (None, r"q(?:mp|ga) command 'guest-[\w-]+' failed - .*timeout", "The guest's agent did not answer in time: the "
+     "guest is busy, frozen or still starting.", "unknown"),
     (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)",
      "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
+    (None, r"(?:(CT)|VM)(?: \d+)? (?:is )?not running",
+     lambda match, token: "proxmox_start_%s starts it." % ("lxc" if match.group(1) else "vm"), "refused"),
     (None, r"is running - destroy failed|not running|already running", "Look at the guest with proxmox_get_vm_status "
      "first.", "refused"),
     (None, r"hostname lookup '[^']*' failed", "There is no node of that name. proxmox_get_nodes lists the nodes (names "

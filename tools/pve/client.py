@@ -23,6 +23,7 @@ from collections import namedtuple
 from contextlib import suppress
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, fault_of
 from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
 
@@ -118,14 +119,6 @@ _Sending = namedtuple("_Sending", "verb path target body headers limit cancelled
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
 
-class _Broken(Exception):
-    """No complete answer. kind: a key of FAULTS. sent: the request may have reached Proxmox. detail: cause, short."""
-
-    def __init__(self, kind, host, detail="", sent=True):
-        Exception.__init__(self, kind)
-        self.kind, self.host, self.detail, self.sent = kind, host, detail, sent
-
-
 class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
@@ -177,8 +170,13 @@ class Client:
             raise self._refusal(sending, answer)
         tree = _tree(answer.body)
         if "data" not in tree:
+            if reads and _kind(answer) == "text/plain":     # a task's log with download=1
+                return Reply(answer.body.decode("utf-8", "replace"))
             raise _no_proxmox(sending, answer)
         data = tree.pop("data")
+        said = _agents_refusal(data) if "/agent/" in path else None
+        if said:
+            raise self._refusal(sending, answer, said)
         tree.pop("success", None)
         return Reply(data, tree)
 
@@ -243,7 +241,7 @@ class Client:
                     try:
                         answer = self._once(sending, host, deadline)
                         break
-                    except _Broken as broken:
+                    except Broken as broken:
                         if fault is not None and not broken.sent and broken.kind != "certificate":
                             broken.detail = "%s; before that %s: %s" % (broken.detail, fault.host.label, fault.detail)
                         fault = broken
@@ -268,10 +266,10 @@ class Client:
                 self._sleep(sending.cancelled or threading.Event(), pause)
 
     def _once(self, sending, host, deadline):
-        """The _Answer of one host to one request on the wire; _Broken when there is none."""
+        """The _Answer of one host to one request on the wire; Broken when there is none."""
         left = deadline - self._clock()
         if left <= 0:
-            raise _Broken("timeout", host, "no time left", sent=False)
+            raise Broken("timeout", host, "no time left", sent=False)
         request = self._prepared()
         request.method, request.url, request.body = sending.verb, host.url + sending.target, sending.body
         request.hooks = {"response": []}
@@ -292,9 +290,9 @@ class Client:
             if response is not None:
                 with suppress(Exception):       # not read to its end, so its connection is not used again
                     response.close()
-            if not isinstance(error, Exception) or isinstance(error, _Broken):
+            if not isinstance(error, Exception) or isinstance(error, Broken):
                 raise
-            raise _broken(error, host) from None
+            raise fault_of(error, host) from None
         return _Answer(response.status_code, response.reason, response.headers, body, host)
 
     def _read(self, sending, response, host, deadline):
@@ -304,14 +302,14 @@ class Client:
         coding = headers.get("Content-Encoding", "identity").strip().lower()
         inflate = None
         if coding not in ("", "identity"):
-            if sending.headers is None or coding != "gzip":
-                raise _Broken("encoded", host, coding)
+            if coding != "gzip":            # which some answers have always, asked for or not: /nodes/X/journal
+                raise Broken("encoded", host, coding)
             import zlib
             inflate = zlib.decompressobj(31)
         announced = headers.get("Content-Length")
         announced = int(announced) if announced and announced.isdigit() and response.status_code != 304 else None
         if announced is not None and announced > limit:
-            raise _Broken("large", host, "%d bytes" % announced)
+            raise Broken("large", host, "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
         while True:
             chunk = response.raw.read(65536)
@@ -322,16 +320,16 @@ class Client:
                 chunk = inflate.decompress(chunk, limit + 1 - total)
             total += len(chunk)
             if total > limit or wire > limit:
-                raise _Broken("large", host, "more than %d bytes" % limit)
+                raise Broken("large", host, "more than %d bytes" % limit)
             chunks.append(chunk)
             if wire == announced:
                 break           # urllib3 knows it too, and keeps the connection
             if self._clock() >= deadline:
-                raise _Broken("timeout", host, "the answer did not end")
+                raise Broken("timeout", host, "the answer did not end")
         if announced is not None and wire != announced:
-            raise _Broken("short", host, "%d of %d bytes" % (wire, announced))
+            raise Broken("short", host, "%d of %d bytes" % (wire, announced))
         if inflate is not None and not inflate.eof:
-            raise _Broken("short", host, "the compressed data end early")
+            raise Broken("short", host, "the compressed data end early")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _enter(self, cancelled):
@@ -346,17 +344,18 @@ class Client:
 
     # ---- a refusal
 
-    def _refusal(self, sending, answer):
-        """The PveError for a status of 300 and more."""
-        verb, path, status = sending.verb, sending.path, answer.status
+    def _refusal(self, sending, answer, said=None):
+        """The PveError for a status of 300 and more, or for what a guest's agent `said` in an answer of status 200."""
+        verb, path, status = sending.verb, sending.path, 500 if said else answer.status
         if status < 400:
             where = _plain(answer.headers.get("Location", ""), 200) or "another place"
             return PveError("%s answered %s %s with a redirect (%d) to %s, which is not followed. Set PROXMOX_HOST and "
                             "PROXMOX_PORT to the Proxmox host itself (https, port 8006)."
                             % (answer.host.label, verb, path, status, where), status=status)
-        words, errors = _words(answer)
+        words, errors = (said, {}) if said else _words(answer)
         # several lines of theirs must not pass for lines of ours
-        lines = ["Proxmox refused %s %s: %s (HTTP %d)" % (verb, path, words.replace("\n", "\n| "), status)]
+        lines = ["Proxmox refused %s %s: %s (HTTP %d)"
+                 % (verb, path, words.replace("\n", "\n| "), answer.status)]
         lines.extend("  %s: %s" % (key, text.replace("\n", "; ")) for key, text in errors.items())
         from tools.pve import advice
         hint, outcome = advice.hint(status, "\n".join([words] + list(errors.values())), self._token_id)
@@ -382,11 +381,16 @@ def _no_answer(sending, fault):
 
 def _no_proxmox(sending, answer):
     """The PveError for an answer that is not one of the API."""
-    kind = answer.headers.get("Content-Type", "").split(";")[0].strip()[:60] or "unknown content"
+    kind = _kind(answer)
     what = "%s instead of JSON" % kind if answer.body.strip() else "an empty page"
     return _unusable(sending, "%s answered %s %s with %s." % (answer.host.label, sending.verb, sending.path, what),
                      "Is this really a Proxmox VE host (port 8006), or a reverse proxy or login page in front of it? "
                      "Check PROXMOX_HOST and PROXMOX_PORT.", answer.status)
+
+
+def _kind(answer):
+    """The type of an answer's content: "text/html"."""
+    return answer.headers.get("Content-Type", "").split(";")[0].strip()[:60] or "unknown content"
 
 
 def _unusable(sending, message, hint, status=None):
@@ -512,77 +516,11 @@ def _words(answer):
     return _plain(message) or "no reason given", errors
 
 
-# ---- faults ----------------------------------------------------------------------------------------------------------
-
-RETRY_STATUS = {502: 2, 503: 2, 504: 2, 595: 1, 596: 1, 597: 1, 599: 1}     # repeats of a read
-
-# kind -> (repeats of a read, what happened, what to do)
-_WHERE = "Check PROXMOX_HOST and PROXMOX_PORT (8006), "
-FAULTS = {
-    "refused": (2, "{host} refuses connections{detail}.",
-                _WHERE + "that pveproxy is running there (systemctl status pveproxy) and that no firewall rejects "
-                "the connection."),
-    "unreachable": (1, "{host} cannot be reached{detail}.", _WHERE + "the network and the route to it."),
-    "connect": (0, "{host} does not answer: no connection within the time limit{detail}.",
-                _WHERE + "that the host is up and that no firewall drops port 8006 on the way."),
-    "dns": (0, "The name of {host} cannot be resolved{detail}.",
-            "Check the spelling of PROXMOX_HOST and the DNS server, or give the IP address."),
-    "tls": (1, "The TLS handshake with {host} failed{detail}.",
-            _WHERE + "that nothing else listens there and that ALLOW_FROM/DENY_FROM in /etc/default/pveproxy let "
-            "this machine in."),
-    "plain": (0, "{host} does not speak TLS{detail}.",
-              "Plain HTTP is refused. Check PROXMOX_HOST and PROXMOX_PORT: 8006 is the HTTPS port of Proxmox."),
-    "certificate": (0, "", ""),
-    "timeout": (0, "{host} did not finish its answer in time{detail}.",
-                "The node may be overloaded or waiting for a hung storage: look at its load and storages, then try "
-                "again."),
-    "closed": (2, "{host} closed the connection without an answer{detail}.",
-               "pveproxy may be restarting; if this persists, check PROXMOX_PORT (8006) and ALLOW_FROM/DENY_FROM in "
-               "/etc/default/pveproxy."),
-    "short": (2, "The answer of {host} is incomplete{detail}.", "The connection broke; try again."),
-    "large": (0, "The answer of {host} is too large{detail}.", "Ask for less: a filter, a limit, one node."),
-    "encoded": (0, "{host} sent compressed data that nobody asked for{detail}.",
-                "Is there a proxy in between? Set PROXMOX_HOST to the Proxmox host itself."),
-    "garbage": (1, "{host} does not answer like an HTTP server{detail}.", _WHERE + "and what listens there."),
-}
-
-# Classes that mean: the connection was never made. By name, for they moved between versions of urllib3 and requests.
-_NEVER_CONNECTED = {"NewConnectionError": "refused", "NameResolutionError": "dns", "ConnectTimeout": "connect"}
-
-# Classes that mean: this is not HTTP (http.client, urllib3; "error" is zlib's).
-_NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",
-             "UnknownProtocol", "error"}
-
-
-def _broken(error, host):
-    """The _Broken for an exception of an adapter. Whatever is not provably unsent counts as sent."""
-    from tools.pve import tls
-    if isinstance(error, tls.NotSent):
-        return _Broken(error.kind, host, str(error), sent=False)
-    chain = _wrapped(error)
-    names = [type(one).__name__ for one in chain]
-    for name in names:
-        if name in _NEVER_CONNECTED:
-            return _Broken(_NEVER_CONNECTED[name], host, sent=False)
-    if any(isinstance(one, TimeoutError) for one in chain) or not {
-            "timeout", "ReadTimeoutError", "ReadTimeout"}.isdisjoint(names):
-        return _Broken("timeout", host)
-    if "IncompleteRead" in names:
-        return _Broken("short", host)
-    if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or not {
-            "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}.isdisjoint(names):
-        return _Broken("closed", host)
-    return _Broken("closed", host, type(error).__name__) if _NOT_HTTP.isdisjoint(names) else _Broken("garbage", host)
-
-
-def _wrapped(error):
-    """The exception and those it wraps on purpose. Not __context__: that may belong to a caller's earlier failure."""
-    chain, queue = [], [error]
-    while queue:
-        one = queue.pop(0)
-        if any(one is seen for seen in chain):
-            continue
-        chain.append(one)
-        queue.extend(each for each in tuple(one.args) + (getattr(one, "reason", None), one.__cause__)
-                     if isinstance(each, BaseException))
-    return chain
+def _agents_refusal(data):
+    """What a guest's agent refused, in the words that Proxmox has for it elsewhere (Agent.pm, check_agent_error); None
+    when it did not. QMPClient.pm hands its errors out as results."""
+    result = data.get("result") if isinstance(data, dict) else None
+    error = result.get("error") if isinstance(result, dict) else None
+    if isinstance(error, dict):
+        return "Agent error: %s" % _plain(error.get("desc") or error.get("class") or "no reason given")
+    return None

@@ -36,7 +36,7 @@ class Unusable(Exception):
 class NotSent(Exception):
     """The connection was not made or the peer not accepted: provably nothing of the request was sent.
 
-    kind: a key of client.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: short."""
+    kind: a key of faults.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: short."""
 
     def __init__(self, kind, text, reason=None):
         Exception.__init__(self, text)

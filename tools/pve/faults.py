@@ -1,0 +1,85 @@
+"""What goes wrong on the way to Proxmox: exceptions of the network as kinds of faults, what is said of each, how often a
+read is sent again.
+"""
+
+
+class Broken(Exception):
+    """No complete answer. kind: a key of FAULTS. sent: the request may have reached Proxmox. detail: cause, short."""
+
+    def __init__(self, kind, host, detail="", sent=True):
+        Exception.__init__(self, kind)
+        self.kind, self.host, self.detail, self.sent = kind, host, detail, sent
+
+
+RETRY_STATUS = {502: 2, 503: 2, 504: 2, 595: 1, 596: 1, 597: 1, 599: 1}     # repeats of a read
+
+# kind -> (repeats of a read, what happened, what to do)
+_WHERE = "Check PROXMOX_HOST and PROXMOX_PORT (8006), "
+FAULTS = {
+    "refused": (2, "{host} refuses connections{detail}.",
+                _WHERE + "that pveproxy is running there (systemctl status pveproxy) and that no firewall rejects "
+                "the connection."),
+    "unreachable": (1, "{host} cannot be reached{detail}.", _WHERE + "the network and the route to it."),
+    "connect": (0, "{host} does not answer: no connection within the time limit{detail}.",
+                _WHERE + "that the host is up and that no firewall drops port 8006 on the way."),
+    "dns": (0, "The name of {host} cannot be resolved{detail}.",
+            "Check the spelling of PROXMOX_HOST and the DNS server, or give the IP address."),
+    "tls": (1, "The TLS handshake with {host} failed{detail}.",
+            _WHERE + "that nothing else listens there and that ALLOW_FROM/DENY_FROM in /etc/default/pveproxy let "
+            "this machine in."),
+    "plain": (0, "{host} does not speak TLS{detail}.",
+              "Plain HTTP is refused. Check PROXMOX_HOST and PROXMOX_PORT: 8006 is the HTTPS port of Proxmox."),
+    "certificate": (0, "", ""),
+    "timeout": (0, "{host} did not finish its answer in time{detail}.",
+                "The node may be overloaded or waiting for a hung storage: look at its load and storages, then try "
+                "again."),
+    "closed": (2, "{host} closed the connection without an answer{detail}.",
+               "pveproxy may be restarting; if this persists, check PROXMOX_PORT (8006) and ALLOW_FROM/DENY_FROM in "
+               "/etc/default/pveproxy."),
+    "short": (2, "The answer of {host} is incomplete{detail}.", "The connection broke; try again."),
+    "large": (0, "The answer of {host} is too large{detail}.", "Ask for less: a filter, a limit, one node."),
+    "encoded": (0, "{host} sent compressed data that nobody asked for{detail}.",
+                "Is there a proxy in between? Set PROXMOX_HOST to the Proxmox host itself."),
+    "garbage": (1, "{host} does not answer like an HTTP server{detail}.", _WHERE + "and what listens there."),
+}
+
+# Classes that mean: the connection was never made. By name, for they moved between versions of urllib3 and requests.
+_NEVER_CONNECTED = {"NewConnectionError": "refused", "NameResolutionError": "dns", "ConnectTimeout": "connect"}
+
+# Classes that mean: this is not HTTP (http.client, urllib3; "error" is zlib's).
+_NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",
+             "UnknownProtocol", "error"}
+
+
+def fault_of(error, host):
+    """The Broken for an exception of an adapter. Whatever is not provably unsent counts as sent."""
+    from tools.pve import tls
+    if isinstance(error, tls.NotSent):
+        return Broken(error.kind, host, str(error), sent=False)
+    chain = _wrapped(error)
+    names = [type(one).__name__ for one in chain]
+    for name in names:
+        if name in _NEVER_CONNECTED:
+            return Broken(_NEVER_CONNECTED[name], host, sent=False)
+    if any(isinstance(one, TimeoutError) for one in chain) or not {
+            "timeout", "ReadTimeoutError", "ReadTimeout"}.isdisjoint(names):
+        return Broken("timeout", host)
+    if "IncompleteRead" in names:
+        return Broken("short", host)
+    if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or not {
+            "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}.isdisjoint(names):
+        return Broken("closed", host)
+    return Broken("closed", host, type(error).__name__) if _NOT_HTTP.isdisjoint(names) else Broken("garbage", host)
+
+
+def _wrapped(error):
+    """The exception and those it wraps on purpose. Not __context__: that may belong to a caller's earlier failure."""
+    chain, queue = [], [error]
+    while queue:
+        one = queue.pop(0)
+        if any(one is seen for seen in chain):
+            continue
+        chain.append(one)
+        queue.extend(each for each in tuple(one.args) + (getattr(one, "reason", None), one.__cause__)
+                     if isinstance(each, BaseException))
+    return chain
