@@ -137,7 +137,7 @@ def test_words_stay_words_on_the_way(programs):
 
 def test_a_command_goes_out_in_utf_8_whatever_the_locale_is(programs, monkeypatch):
     started = []
-    monkeypatch.setattr(ssh, "run", lambda command, *more: started.append(command) or ssh.Ended(0, "", "", False))
+    monkeypatch.setattr(ssh, "run", lambda command, *more: started.append(command) or ssh.Ended(0, b"", b"", False))
     ok(run(bench_of(), "echo gr\u00fc\u00df"))
     monkeypatch.setattr(ssh, "here", lambda node: True)
     ok(run(bench_of(), "echo gr\u00fc\u00df"))

@@ -178,12 +178,12 @@ def pinned_key(host, port, fingerprint):
 # --------------------------------------------------------------------------------------------------------- the process
 
 class Ended:
-    """How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (str), and
-    whether they were cut, or `odd` (command.decoded)."""
+    """How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (bytes, kept
+    as str), and whether they were cut, or `odd` (command.decoded)."""
 
-    def __init__(self, code, out, err):
-        (self.stdout, odd), (self.stderr, also) = decoded(out.read()), decoded(err.read())
-        self.code, self.cut, self.odd = code, out.cut or err.cut, odd or also
+    def __init__(self, code, stdout, stderr, cut):
+        (self.stdout, odd), (self.stderr, also) = decoded(stdout), decoded(stderr)
+        self.code, self.cut, self.odd = code, cut, odd or also
 
 
 class _Reader(threading.Thread):
@@ -233,7 +233,7 @@ def run(command, timeout, cancelled, report=None):
         if code is None:
             _kill(process)
         _running.discard(process)
-    return Ended(code, out, err)
+    return Ended(code, out.read(), err.read(), out.cut or err.cut)
 
 
 _running = set()                # processes of `run`
