@@ -8,6 +8,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from tools.base.answers import weight as answers_weight  # noqa: E402
 from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
@@ -101,6 +102,16 @@ class Asked:
         if not self.answer:
             raise Declined("The user said no.", "declined")
         return found
+
+
+def weight(answer, answers="text"):
+    """Bytes of an Answer as a client shows it where PROXMOX_ANSWERS=answers."""
+    return answers_weight(answers, answer.text, answer.data)
+
+
+def found(answer):
+    """The data of an Answer without what the text says."""
+    return {key: value for key, value in answer.data.items() if key not in ("summary", "notes")}
 
 
 def ok(answer):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from support import Bench, answering, big, ok
+from support import Bench, answering, big, ok, weight
 from tools.base.failures import Declined
-from tools.pve import text
 
 FIND = "GET /cluster/resources type=vm"
 NODE = "GET /nodes/pve1/"
@@ -185,7 +184,7 @@ def test_answers_of_a_large_cluster(tool, arguments):
     if tool in MANY:
         answering(bench, *MANY[tool])
     answer = ok(bench.run(tool, **arguments))
-    assert text.weight(answer.text) + text.weight(answer.data) <= 25000
+    assert weight(answer) <= 25000
     shown, total = len(answer.data["items"]), answer.data["total"]
     assert ("Showing 1 to %d of %s " % (shown, format(total, ",")) in answer.text) == (shown < total)
 

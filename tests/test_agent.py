@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import Bench, answering
+from support import Bench, answering, found
 from tools.agent import parameters, raw
 from tools.base.command import FORBIDDEN, decoded, split
 from tools.base.failures import Failure
@@ -206,8 +206,8 @@ def test_the_end_is_waited_for_and_looked_at_ever_more_slowly():
     pauses = [round(b - a, 3) for a, b in zip([agent.sent[1][3]] + times, times)]
     assert pauses == pytest.approx([0.3, 0.45, 0.675, 1.0125, 1.519, 2.0, 2.0], abs=0.002)
     assert answer.text.startswith("\u2705 VM 100: exit code 0: uname -a") and "| hello" in answer.text
-    assert answer.data == {"vmid": 100, "pid": 77, "status": "exited", "exitcode": 0, "stdout": "hello\n", "stderr": "",
-                           "truncated": False}
+    assert found(answer) == {"vmid": 100, "pid": 77, "status": "exited", "exitcode": 0, "stdout": "hello\n",
+                             "stderr": "", "truncated": False}
     assert all(params == {"pid": 77} for _, what, params, _ in agent.sent if what == "exec-status")
 
 
@@ -223,7 +223,7 @@ def test_one_that_outlasts_the_timeout_is_not_told_as_done():
     answer = agent.run("sleep 100", timeout=5)
     assert answer.text.startswith("\u23f3") and "still runs" in answer.text and "pid 77" in answer.text
     assert not answer.failed
-    assert answer.data == {"vmid": 100, "pid": 77, "status": "running"} and agent.bench.clock() - start == 5
+    assert found(answer) == {"vmid": 100, "pid": 77, "status": "running"} and agent.bench.clock() - start == 5
 
 
 def test_a_poll_that_gets_no_answer_is_repeated():

@@ -5,11 +5,10 @@ import os
 import pytest
 
 import tools
-from support import Asked, Bench, big, ok, settings
+from support import Asked, Bench, big, ok, settings, weight
 from tools.demo import DemoCluster
 from tools.policy import selection
 from tools.policy.selection import Selection
-from tools.pve import text
 from tools.pve.apidoc import PAGE
 
 SEARCH, DESCRIBE, CALL = "proxmox_api_search", "proxmox_api_describe", "proxmox_api_call"
@@ -427,13 +426,13 @@ def test_whatever_comes_back_fits_one_answer(value):
     cluster = Huge()
     cluster.value = value
     answer = ok(Bench(cluster=cluster).run(CALL, verb="GET", path="/pools"))
-    assert text.weight(answer.text) + text.weight(answer.data) < 26000
+    assert weight(answer) < 26000
     json.dumps(answer.data)
 
 
 def test_ten_thousand_guests_fit_one_answer():
     answer = ok(Bench(big()).run(CALL, verb="GET", path="/cluster/resources"))
-    assert text.weight(answer.text) + text.weight(answer.data) <= 25000 and answer.data["total"] > 10000
+    assert weight(answer) <= 25000 and answer.data["total"] > 10000
 
 
 def test_secrets_in_an_answer_are_not_shown():
@@ -463,7 +462,7 @@ def test_search_without_a_hit(bench):
 def test_describe_in_parts(bench):
     whole = ok(bench.run(DESCRIBE, endpoint="PUT /nodes/pve1/qemu/100/config"))
     assert "Shortened: parameters=NAME" in whole.text and "net[n]" in whole.text
-    assert text.weight(whole.text) + text.weight(whole.data) <= 25000
+    assert weight(whole) <= 25000
     part = ok(bench.run(DESCRIBE, endpoint="PUT /nodes/{node}/qemu/{vmid}/config", parameters=["net0", "coress"]))
     assert list(part.data["parameters"]) == ["net[n]"] and "bridge: " in part.text
     assert "coress is not a parameter" in part.text

@@ -135,18 +135,13 @@ def test_a_single_node_is_no_cluster():
     assert answer.data["nodes"] == [{"node": "pve", "online": True, "local": True}]
 
 
-def test_a_large_cluster_fits():
-    bench = support.Bench(support.big(2000))
+@pytest.mark.parametrize("answers", ["text", "data", "both"])
+def test_a_large_cluster_fits(answers):
+    bench = support.Bench(support.big(2000), answers=answers)
     for tool in ("proxmox_get_cluster_status", "proxmox_get_nodes", "proxmox_get_storage"):
         answer = bench.run(tool)
         assert len(bench.sent()) <= 2
-        assert weight(answer) <= 25000
-
-
-def weight(answer):
-    """Bytes of an answer's text and data in a reply."""
-    from tools.pve import text
-    return text.weight(answer.text) + text.weight(answer.data)
+        assert support.weight(answer, answers) <= 25000
 
 
 # ------------------------------------------------------------------------------------------------------------ next vmid

@@ -23,7 +23,7 @@ class Desk:
     """A server on a demo cluster, a client in front of it: `talk`, `bench`, and what was changed in Proxmox."""
 
     def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
-        self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), **more)
+        self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), answers="both", **more)
         self.modern = version is None
         app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
         self.talk = Talk(app, version, capabilities)

@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from support import Bench, answering, big, ok
-from tools.pve import text
+from support import Bench, answering, big, ok, weight
 
 NAS, LOCAL = "/nodes/pve1/storage/nas", "/nodes/pve1/storage/local"
 ISO = "https://cdimage.example/x/debian-13.2.0-amd64-netinst.iso"
@@ -89,7 +88,7 @@ def test_many_volumes_are_a_page():
     answer = ok(bench.run("proxmox_list_storage_content", node="node01", storage="local-lvm", limit=1000))
     assert answer.data["total"] == 500 and "Showing 1 to " in answer.text
     assert "To narrow the list: content, vmid, name" in answer.text
-    assert text.weight(answer.text) + text.weight(answer.data) <= 25000
+    assert weight(answer) <= 25000
 
 
 # ---------------------------------------------------------------------------------------------------------- downloading

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from cases import OF
-from support import Bench, Clock
+from support import Bench, Clock, weight
 from tools.demo import DemoCluster
 from tools.mcp.app import App
 from tools.mcp.engine import NotFound
@@ -158,7 +158,7 @@ def fine(call, answer):
         fate = ("A change had already been sent" if call.bench.sent(reads=False) else
                 "Nothing was sent." if call.bench.host.entries[call.name]["changes"] else "")
         assert answer.failed and fate in answer.text
-    assert text.weight(answer.text) + text.weight(answer.data) <= text.CAP * 1.02
+    assert weight(answer) <= text.CAP * 1.02
     assert not {"\u2705 done", "```"} & {line.strip() for line in answer.text.split("\n")}, answer.text
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from support import Bench, answering, big, ok
+from support import Bench, answering, ok, weight
 from tools import insight
 from tools.base.lists import without_backup
-from tools.pve import text
 
 FIND = "GET /cluster/resources type=vm"
 AGENT = "GET /nodes/pve1/qemu/100/agent/"
@@ -71,7 +70,7 @@ def test_addresses_as_version_8_tells_them_and_many_of_them():
               [{"name": "veth%d" % n, "hwaddr": "aa:bb:cc:dd:ee:ff", "inet": "10.1.%d.%d/24" % (
         n // 250, n % 250)} for n in range(2000)])
     answer = ok(bench.run("proxmox_get_guest_ips", vmid=200))
-    assert "Showing 1 to " in answer.text and text.weight(answer.text) + text.weight(answer.data) <= 25000
+    assert "Showing 1 to " in answer.text and weight(answer) <= 25000
 
 
 @pytest.mark.parametrize("tool", ["proxmox_get_guest_ips", "proxmox_get_vm_guest_info"])

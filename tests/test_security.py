@@ -418,7 +418,8 @@ def test_an_answer_has_a_cap(name):
 
 @pytest.mark.parametrize("weight, cut", [(1000, False), (text.CAP - 1000, True), (text.CAP * 3, True)])
 def test_data_that_leaves_no_room_for_the_text_is_cut(weight, cut):
-    answer = Bench().host._answered(Result("headline\n" + "x" * 5000, {"rows": ["y" * 97] * (weight // 100)}))
+    said = Result(["headline", text.Shown("x" * 5000)], {"rows": ["y" * 97] * (weight // 100)})
+    answer = Bench(answers="both").host._answered(said)
     assert ("The data was too large and was cut; ask for less." in answer.text) == cut
     assert answer.text.startswith("\u2705 headline") and len(answer.text) > 5000
     assert answer.data.get("truncated", False) is cut

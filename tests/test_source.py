@@ -150,7 +150,7 @@ def test_the_direction_is_looked_at_where_it_matters():
 def test_a_file_in_tools_is_a_toolset():
     found = set(os.listdir(os.path.join(ROOT, "tools"))) - {"__pycache__"}
     assert found == {toolset + ".py" for toolset in tools.TOOLSETS} | {
-        "__init__.py", tools.SURFACE, "base", "policy", "mcp", "pve", "demo"}
+        "__init__.py", tools.SURFACE, tools.OUTPUTS, "base", "policy", "mcp", "pve", "demo"}
 
 
 def test_a_test_that_starts_a_program_ends():

@@ -37,12 +37,12 @@ To add a tool:
 3. A route in tools/demo if the demo cluster does not know the endpoint.
 4. What follows from the rows, each held against them by a test:
 
-       python3 proxmox_mcp.py tools --write                what a client is told (tools.json)
+       python3 proxmox_mcp.py tools --write                what a client is told (tools.json, outputs.json)
        python3 proxmox_mcp.py tools > tests/tools.txt      the list of tools
        python3 tests/readme.py                             the tables of the README
 
-Listing the tools imports no toolset: it comes out of tools.json, one line a tool. A toolset is imported when one of its
-tools is called.
+Listing the tools imports no toolset: it comes out of tools.json, one line a tool, and where PROXMOX_ANSWERS has data in
+the answers the schemas of that out of outputs.json. A toolset is imported when one of its tools is called.
 """
 import functools
 import json
@@ -56,7 +56,7 @@ TOOLSETS = ("cluster", "health", "guests", "lifecycle", "change", "snapshots", "
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
 
-SURFACE = "tools.json"
+SURFACE, OUTPUTS = "tools.json", "outputs.json"
 
 
 def rows(toolset):
@@ -70,35 +70,53 @@ def all_rows():
 
 
 def generate():
-    """The text of tools.json: a JSON object a line, with name, toolset, tier, endpoint, changes, needs and the MCP
-    definition.
+    """{file: its text} of what is generated from the rows, a JSON object a line.
+
+    tools.json: name, toolset, tier, endpoint, changes, needs, and `tool`, the MCP definition. outputs.json: names of
+    tools, and the outputSchema that they share.
     """
+    from tools.base.answers import output_schema
     from tools.base.row import definition
-    lines = []
+    lines, outputs = [], {}
     for toolset, name, tool in all_rows():
         entry = {"name": name, "toolset": toolset, "tier": tool.tier, "endpoint": tool.endpoint,
                  "changes": tool.changes}
         if tool.needs is not None:
             entry["needs"] = tool.needs
-        lines.append(json.dumps(dict(entry, tool=definition(name, tool)), separators=(",", ":"), ensure_ascii=True))
-    return "".join(line + "\n" for line in lines)
+        lines.append(_line(dict(entry, tool=definition(name, tool))))
+        outputs.setdefault(_line(output_schema(tool.returns)), []).append(name)
+    return {SURFACE: "".join(lines), OUTPUTS: "".join(
+        _line({"names": names, "outputSchema": json.loads(schema)}) for schema, names in outputs.items())}
+
+
+def _line(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True) + "\n"
+
+
+def _lines(name):
+    """The objects in a generated file. From a directory or a zip, as this is."""
+    data = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), name))
+    return [json.loads(line) for line in data.decode("ascii").splitlines()]
 
 
 @functools.lru_cache(maxsize=None)
 def surface():
-    """The entries of tools.json (list of dicts), in the order of TOOLSETS. From a directory or a zip, as this is.
+    """The entries of tools.json (list of dicts), in the order of TOOLSETS. Read once and the same for everybody: nobody
+    changes them."""
+    return _lines(SURFACE)
 
-    Read once and the same for everybody: nobody changes them.
-    """
-    data = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), SURFACE))
-    return [json.loads(line) for line in data.decode("ascii").splitlines()]
+
+def outputs():
+    """{name of a tool: its outputSchema} out of outputs.json."""
+    return {name: entry["outputSchema"] for entry in _lines(OUTPUTS) for name in entry["names"]}
 
 
 def write_surface():
-    """Write tools.json beside this file."""
-    path, content = os.path.join(os.path.dirname(os.path.abspath(__file__)), SURFACE), generate()
-    with open(path, "w", encoding="ascii", newline="\n") as stream:
-        stream.write(content)
+    """Write the generated files beside this one."""
+    for name, content in generate().items():
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+        with open(path, "w", encoding="ascii", newline="\n") as stream:
+            stream.write(content)
 
 
 def find(entry):

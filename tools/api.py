@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote, unquote
 
-from tools.base.answers import Facts, Table, data_only, result
+from tools.base.answers import Facts, Table, data_only, result, weight
 from tools.base.failures import Failure, Refused
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg
@@ -350,7 +350,7 @@ def _object(call, request, data, notes):
     lines = ["%s: %s" % (text.line(key), text.line(_plain(data[key]), 1000)) for key in sorted(data)]
     found = {"request": request, "data": data}
     body = "\n".join(lines)
-    if text.weight(body) + text.weight(found) > text.BUDGET:
+    if weight(call.host.settings.answers, body, found) > text.BUDGET:
         found["data"] = text.smaller(data, text.BUDGET // 2)
         body = text.cut(body, text.BUDGET // 3)
         found["shortened"] = "too long for one answer"

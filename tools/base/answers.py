@@ -11,12 +11,36 @@ DEFAULT_LIMIT = 50              # rows of a page where the tool has a `limit`; w
 
 
 class Result:
-    """What a handler returns: text (str) for people and models, data (dict) for programs, mark (first character)."""
+    """What a handler returns.
 
-    __slots__ = ("text", "data", "mark")
+    parts  the text, as str or in pieces (list of str, None for none): its first line sums it up; a text.Shown is made
+           from the data; what is left are notes: warnings, hints, next steps
+    data   dict of what the tool found and did, for programs
+    mark   the first character of the text
+    """
 
-    def __init__(self, text, data, mark="\u2705"):
-        self.text, self.data, self.mark = text, data, mark
+    __slots__ = ("parts", "data", "mark")
+
+    def __init__(self, parts, data, mark="\u2705"):
+        self.parts = [part for part in ([parts] if isinstance(parts, str) else parts) if part]
+        self.data, self.mark = data, mark
+
+    @property
+    def text(self):
+        """What people and models read."""
+        return "\n".join(self.parts)
+
+    def whole(self):
+        """The data with all that the text says beside it: its first line as `summary`, the others as `notes`."""
+        said = "\n".join(part for part in self.parts if not isinstance(part, text.Shown)).split("\n")
+        return dict({"summary": said[0]}, **({"notes": said[1:]} if said[1:] else {}), **self.data)
+
+
+def output_schema(shape):
+    """The outputSchema of a tool whose data is `shape`: every answer has a summary, some have notes."""
+    schema = shape.schema()
+    always = {"summary": {"type": "string"}, "notes": {"type": "array", "items": {"type": "string"}}}
+    return dict(schema, properties={**always, **schema["properties"]})
 
 
 # ----------------------------------------------------------------------------------------------- what a tool returns
@@ -53,7 +77,7 @@ class Facts:
         found.update({column.key: known.get(column.key) for column in self.columns if found.get(column.key) is None})
         data = dict(self.data(found), **more)
         notes = list(self.notes(data, call)) if self.notes else []
-        return Result(_lines(headline or _said(call), text.block(self.columns, data), *notes, note), data)
+        return Result([headline or _said(call), text.block(self.columns, data), *notes, *note], data)
 
 
 class Table:
@@ -119,7 +143,7 @@ class Table:
             total, page = len(rows), self.data(rows[offset:offset + getattr(call.args, "limit", DEFAULT_LIMIT * 4)])
         while True:
             body, data = text.table(self.columns, page), dict(more, items=page, total=total)
-            size = text.weight(body) + text.weight(data)
+            size = weight(call.host.settings.answers, body, data)
             if size <= text.BUDGET or len(page) < 2:
                 break
             page = page[:max(1, int(len(page) * 0.95 * text.BUDGET / size))]
@@ -133,7 +157,7 @@ class Table:
             notes.append("None of %s matches%s." % (text.plural(seen, self.noun), wanted) if seen else
                          _said(call, self.empty) if self.empty else None)
         headline = (headline or _said(call, count=count) or count) + (self.summary(rows) if self.summary else "")
-        return Result(_lines(headline, body if page else None, *notes, note), data)
+        return Result([headline, body if page else None, *notes, *note], data)
 
 
 #: Rows that Proxmox cut to the page asked for, and how many there are in all.
@@ -171,12 +195,11 @@ def result(call, content, headline=None, note=None, shape=None, mark=None, **mor
     a list, or a Page  of raw rows, shown as the Table `shape` says (default: the row's `returns`)
     a dict      of facts, shown as the Facts `shape` says
 
-    headline: default what the row `says`; note: what else the reader should know (str, or a list of them, or None in
-    it); mark: the first character, if not the usual one; more: what the tool itself knows, added to the data, of which
-    `name` is that of the guest.
+    headline: default what the row `says`, one line; note: what else the reader should know (str, or a list of them,
+    with None for none, and text.Shown for what the data says too); mark: the first character, if not the usual one;
+    more: what the tool itself knows, added to the data, of which `name` is that of the guest.
     """
-    if isinstance(note, list):
-        note = _lines(*note)
+    note = note if isinstance(note, list) else [note]
     if isinstance(content, Outcome):
         made = _ended(call, content, headline, note, more)
     else:
@@ -185,8 +208,9 @@ def result(call, content, headline=None, note=None, shape=None, mark=None, **mor
     return made
 
 
-def _lines(*parts):
-    return "\n".join(part for part in parts if part)
+def weight(answers, words, data):
+    """Bytes of an answer as a client shows it: of its text, its data, or both, as PROXMOX_ANSWERS (`answers`) says."""
+    return sum(map(text.weight, {"text": (words,), "data": (data,), "both": (words, data)}[answers]))
 
 
 def _said(call, template=None, **found):
@@ -224,10 +248,9 @@ def _ended(call, outcome, says, note, more):
     if outcome.upid and not outcome.ok:
         return Result(_running(says, outcome), data, mark="\u23f3")
     took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
-    warnings = "The task ended with %s:\n%s" % (
-        text.plural(len(outcome.warnings), "warning"), text.quoted("\n".join(outcome.warnings))) if (
-            outcome.warnings) else None
-    return Result(_lines("%s%s." % (text.capital(says), took), warnings, note), data)
+    warnings = ["The task ended with %s:" % text.plural(len(outcome.warnings), "warning"),
+                text.quoted("\n".join(outcome.warnings))] if outcome.warnings else []
+    return Result(["%s%s." % (text.capital(says), took), *warnings, *note], data)
 
 
 def _running(says, outcome):

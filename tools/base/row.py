@@ -77,10 +77,10 @@ def description(name, tool):
 
 
 def definition(name, tool):
-    """The MCP Tool (dict) of a row, with everything the newest revision knows."""
+    """The MCP Tool (dict) of a row, with everything the newest revision knows; without its outputSchema."""
     return {
         "name": name, "title": title(name), "description": description(name, tool),
-        "inputSchema": input_schema(tool.args), "outputSchema": tool.returns.schema(),
+        "inputSchema": input_schema(tool.args),
         "annotations": {"readOnlyHint": not tool.changes, "destructiveHint": tool.destroys,
                         "idempotentHint": bool(tool.repeats), "openWorldHint": False}}
 

@@ -1,11 +1,12 @@
 """The app that the engine serves: the tool table, resources, prompts and completion, bound to one Proxmox.
 
-Listing tools needs only the settings and tools.json; what is heavy (the handlers, `requests`) is imported by `warm` in
-the background, or when a tool is first called.
+Listing tools needs only the settings and tools.json (outputs.json where answers have data); what is heavy (the
+handlers, `requests`) is imported by `warm` in the background, or when a tool is first called.
 """
+import json
 import sys
 
-from tools import RENAMED, surface
+from tools import RENAMED, outputs, surface
 from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 
@@ -50,12 +51,16 @@ class App:
             self._host.made.audit.close()
 
     def tools(self):
-        """The definitions of the tools that are switched on."""
+        """The definitions of the tools that are switched on, with an outputSchema where answers have data."""
         if self._tools is None:
             from tools.policy.selection import Selection
-            selection = Selection(self.settings)
-            self._tools = [_with_token(entry["tool"]) if entry["changes"] and self.settings.confirm == "token"
-                           else entry["tool"] for entry in surface() if selection.hidden_by(entry) is None]
+            selection, token = Selection(self.settings), self.settings.confirm == "token"
+            shown = [entry for entry in surface() if selection.hidden_by(entry) is None]
+            found = [_with_token(entry["tool"]) if token and entry["changes"] else entry["tool"] for entry in shown]
+            if self.settings.answers != "text":
+                schemas = outputs()
+                found = [dict(tool, outputSchema=schemas[tool["name"]]) for tool in found]
+            self._tools = found
         return self._tools
 
     def call_tool(self, request, name, arguments):
@@ -70,8 +75,19 @@ class App:
             answer = host.run(name, arguments, request, host.consent.of(request, entry["changes"]))
         except Failure as error:                        # of `of`
             answer = host.failed(entry, error)
-        result = {"content": [{"type": "text", "text": answer.text}], "isError": answer.failed}
-        if not answer.failed:
+        return self._result(answer)
+
+    def _result(self, answer):
+        """The tools/call result of an Answer, as PROXMOX_ANSWERS says. A failure is a text alone in any case.
+
+        `data`: structuredContent, and its JSON as the text (2025-06-18 and later, server/tools: SHOULD), so that a
+        client has the whole answer whichever of the two it shows.
+        """
+        answers, text = self.settings.answers, answer.text
+        if answers == "data" and not answer.failed:
+            text = json.dumps(answer.data, separators=(",", ":"), ensure_ascii=False)
+        result = {"content": [{"type": "text", "text": text}], "isError": answer.failed}
+        if answers != "text" and not answer.failed:
             result["structuredContent"] = answer.data
         return result
 

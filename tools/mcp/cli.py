@@ -117,6 +117,7 @@ def call(options):
         raise Stop("These arguments are not key=value: %s" % ", ".join(wrong))
     arguments = dict(typed(pair).split("=", 1) for pair in options.arguments)
     settings = settings_of(options)
+    settings.answers = "data" if options.json else "text"
     from tools.mcp.log import Log
     from tools.mcp.run import Host, UnknownTool, demo_adapter
     log = Log(settings.log_level, settings.log_format)

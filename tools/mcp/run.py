@@ -166,14 +166,14 @@ class Host:
     def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
         if call is not None and call.unasked:
-            result.text += "\n" + UNASKED
+            result.parts.append(UNASKED)
+        data, weight = _harmless(result.whole())
+        if weight > text.CAP - 2000:
+            if self.settings.answers != "text":
+                result.parts.append("The data was too large and was cut; ask for less.")
+            data, weight = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
         body = text.visible(scrub("%s %s" % (result.mark, result.text)))
-        data, weight = _harmless(result.data)
-        room = text.CAP - weight
-        if room < 2000:
-            data, room = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
-            body += "\nThe data was too large and was cut; ask for less."
-        return Answer(text.fit(body, room), data)
+        return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data)
 
 
 def _harmless(data):

@@ -15,8 +15,14 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1
                         "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\u2800\uffa0\ufff0-\ufffb"
                         "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
 LONGEST = 2000                  # characters of one value
-#: Bytes of one answer, text and data together as they leave, by default; and what never leaves in one answer.
+#: Bytes of one answer as a client shows it, text or data or both, by default; and what is never shown of one.
 BUDGET, CAP = 24000, 100000
+
+
+class Shown(str):
+    """Text made from what the data of the same answer says, so that the data need not say it again."""
+
+    __slots__ = ()
 
 
 def weight(value):
@@ -128,7 +134,7 @@ def quoted(text, most=4000, end=False):
     text = visible(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))
     if len(text) > most:
         text = "(%d characters left out) %s" % (len(text) - most, text[-most:]) if end else cut(text, most)
-    return "\n".join("| " + part for part in text.split("\n"))
+    return Shown("\n".join("| " + part for part in text.split("\n")))
 
 
 def capital(sentence):
@@ -288,7 +294,7 @@ def table(columns, rows):
     keep = [i for i in range(len(columns)) if not cells or any(row[i] != "-" for row in cells)]
     lines = [[columns[i].heading.upper() for i in keep]] + [[row[i] for i in keep] for row in cells]
     widths = [max(len(row[i]) for row in lines) for i in range(len(keep))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in lines)
+    return Shown("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in lines))
 
 
 def block(columns, row):
@@ -299,4 +305,4 @@ def block(columns, row):
             cell = column.cell(row)
             if cell != "-":
                 lines.append("%s: %s" % (column.heading, cell))
-    return "\n".join(lines)
+    return Shown("\n".join(lines))
