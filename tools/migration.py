@@ -48,10 +48,11 @@ def migrate_vm(call):
     _elsewhere(call)
     check = call.get("./migrate", target=args.target)
     _allowed(call, check.get("not_allowed_nodes"), check.get("allowed_nodes"))
-    if check.get("local_resources"):
-        raise Failure("VM %s uses devices of its node (%s) and cannot be moved." % (
-            args.vmid, ", ".join(text.line(key) for key in check["local_resources"])))
     running = on(check.get("running"))
+    bound = _bound(check, running)
+    if bound:
+        raise Failure("VM %s uses devices of its node (%s) and cannot be moved%s." % (
+            args.vmid, ", ".join(map(text.line, bound)), " while it runs" if bound != _bound(check, False) else ""))
     local = [disk for disk in check.get("local_disks") or [] if not _CLOUD_INIT.search(str(disk.get("volid")))]
     images = [text.line(disk["volid"]) for disk in local if on(disk.get("cdrom"))]
     if images:
@@ -82,9 +83,22 @@ def migrate_lxc(call):
     return _moved(call, dict(call.parameters(), restart=running or None), " with a restart" if running else "", check)
 
 
+def _bound(check, running):
+    """The devices that keep a VM on its node: those of the node itself, and of those that are mapped what cannot be
+    moved live (QemuMigrate.pm, prepare). Up to 8.3 the mapped ones are among local_resources too, and none moves live.
+    """
+    mapped = check.get("mapped-resource-info") or dict.fromkeys(check.get("mapped-resources") or (), {})
+    fixed = [key for key in check.get("local_resources") or () if key not in mapped]
+    return fixed + [key for key, info in mapped.items() if running and not on(info.get("live-migration"))]
+
+
 def _elsewhere(call):
+    """Failure when the target is where the guest is, or no node that could take it: Proxmox's check looks at neither."""
     if call.node == call.args.target:
         raise Failure("%s is on node %s already." % (call.subject, call.node))
+    problem = call.node_problem(call.args.target, online=True)
+    if problem:
+        raise Failure(problem)
 
 
 def _allowed(call, refused, allowed):

@@ -22,7 +22,8 @@ from tools.pve.task import Outcome, follow
 MAX_QUESTION = 6000             # characters of a question to the user, which is shown whole or not asked
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
-_MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist")
+_MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
+                           r"|certificate verify failed \(HTTP 596\)")
 NAMES = {"qemu": "VM", "lxc": "container"}
 _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
@@ -121,7 +122,7 @@ class Call:
         try:
             reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
-            raise self._explain(error) from None
+            raise self._explain(error, path, params) from None
         return reply._replace(data=self._shown(reply.data))
 
     def together(self, requests):
@@ -185,7 +186,7 @@ class Call:
                 self.outcomes.append(outcome)
                 audit.end(self._noted, outcome, data if outcome == "accepted" and parse_upid(data) else None, said)
         except PveError as error:
-            raise self._explain(error) from None
+            raise self._explain(error, path, params) from None
         finally:
             self.request.writing = False
         return data
@@ -245,20 +246,36 @@ class Call:
         self.hidden += hidden
         return data
 
-    def _explain(self, error):
+    def _explain(self, error, path, params):
         """`error` itself, or the one that names the right node or type of the guest that was asked for."""
-        wanted, vmid = getattr(self.args, "node", None), getattr(self.args, "vmid", None)
+        wanted, vmid = re.match(r"/nodes/([^/]+)", path), getattr(self.args, "vmid", None)
+        wanted = wanted and unquote(wanted.group(1))
         if vmid and wanted and _MISSING_GUEST.search(str(error)):
             row = self.guest()
             if row["node"] != wanted:
                 return PveError("%s is on node %s, not on %s. Call again with node=%s or leave node out." % (
-                    text.capital(self.subject), row["node"], wanted, row["node"]), outcome=error.outcome)
-        elif wanted and _MISSING_NODE.search(str(error)):
-            names = sorted(str(row.get("node")) for row in self.get("/nodes"))
-            if wanted not in names:
-                return PveError("There is no node %s in this cluster. Its nodes are: %s." % (wanted, ", ".join(names)),
-                                outcome=error.outcome)
+                    text.capital(self.subject), row["node"], wanted, row["node"]), error.status, None, error.outcome)
+        elif _MISSING_NODE.search(str(error)):
+            try:
+                problems = [self.node_problem(name) for name in (wanted, params.get("node"), params.get("target"))
+                            if name]
+            except PveError:
+                return error
+            problem = next(filter(None, problems), None)
+            return PveError(problem, error.status, None, error.outcome) if problem else error
         return error
+
+    def node_problem(self, name, online=False):
+        """Why `name` (str) is no node that can be used, as a sentence; None when it is one. online: it must be up."""
+        nodes = {str(row.get("node")): row.get("status") for row in self.get("/nodes") or []}
+        if name not in nodes:
+            from tools.pve.apiwords import near
+            close = near(name, nodes, 1)
+            return "There is no node %s in this cluster.%s Its nodes are: %s." % (
+                text.line(name), " Did you mean %s?" % close[0] if close else "", ", ".join(sorted(nodes)))
+        if online and nodes[name] != "online":
+            return "Node %s is %s." % (name, text.line(nodes[name]))
+        return None
 
     def parameters(self):
         """The arguments given, as Proxmox's parameters, and those that the row always sends; without those of the path,

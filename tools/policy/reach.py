@@ -148,6 +148,10 @@ class Reach:
                 else:
                     self.nodes.add(node)
         elif _VOLUMES.fullmatch(name) or (name == "target" and "/content/" in self.path):
+            if name != "volumes":                           # a property string, or one volume: blanks may be in a name
+                whole = [part.strip() for one in values for part in re.split(r"[,\0]", one)]
+                parts = [word for part in whole
+                         for word in ([part] if _OF_NOBODY.fullmatch(part) else re.split(r"[;\s]+", part)) if word]
             for part in parts:
                 how = READ if name in _READ_VOLUMES or part.startswith("import-from=") else CHANGED
                 self._volume(part, how, lent=how == CHANGED and "media=cdrom" not in parts)     # a CD is only read

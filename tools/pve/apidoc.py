@@ -85,7 +85,8 @@ def _segment(name, value, rest=False):
     """`value` if safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
     parts = value.split("/") if rest else [value]
     if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
-        raise Misfit("%s %r cannot stand in a path" % (name, value[:80]))
+        raise Misfit("%s %r cannot stand in a path of the API%s" % (
+            name, value[:80], ": rename the file on its node, then call again" if name == "volume" else ""))
     return value
 
 

@@ -52,8 +52,11 @@ FORMATS = {
     "bridge": Format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
     "upid": Format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
                    "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
-    "volid": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id, storage:name",
+    "volid": Format(_STORAGE + r":[^\x00-\x1f\x7f\\]+", "a volume id, storage:name",
                     "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
+    "volume": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id without blanks, ? and # (the API "
+                     "cannot reach a file that has them in its name: rename it on its node)",
+                     "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
     "device": Format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
     "dnsname": Format(_LABEL + r"(?:\." + _LABEL + r")*", "a DNS name: letters, digits, hyphens and dots (no _)",
                       "web01"),
@@ -77,7 +80,7 @@ FORMATS = {
     "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
 #: Path parameters that follow another name's format.
-_SAME = {"newid": "vmid", "target": "node", "volume": "volid", "guest": "vmid", "name": "zpool"}
+_SAME = {"newid": "vmid", "target": "node", "guest": "vmid", "name": "zpool"}
 _PARAMETER = r"\{(\w+)\}"
 
 
@@ -92,7 +95,7 @@ def misfit(name, value):
     known = FORMATS[name]
     if known.pattern.fullmatch(value):
         # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
-        if name == "volid" and any(part in ("", ".", "..") for part in value.split(":", 1)[1].split("/")):
+        if name in ("volid", "volume") and any(part in ("", ".", "..") for part in value.split(":", 1)[1].split("/")):
             return "is not %s, such as %s" % (known.words, known.example)
         return None
     return "is not %s, such as %s" % (known.words, known.example)
