@@ -18,14 +18,14 @@ def test_an_error_that_the_agent_sends_with_status_200_is_a_failure_in_its_own_w
     bench = Bench()
     answering(bench, AGENT + "network-get-interfaces", DISABLED)
     answer = bench.run("proxmox_get_guest_ips", vmid=100)
-    assert answer.failed and "guest-network-get-interfaces has been disabled for this instance (HTTP 200)" in answer.text
+    assert answer.failed and "Agent error: %s (HTTP 200)" % DISABLED["result"]["error"]["desc"] in answer.text
     assert "/etc/sysconfig/qemu-ga" in answer.text and "bug" not in answer.text
     assert bench.sent() == [FIND, "GET %snetwork-get-interfaces" % AGENT]
 
 
 @pytest.mark.parametrize("verb, command, said, words", [
-    ("GET", "get-host-name", {"result": {"error": {"class": "CommandNotFound", "desc": "The command guest-get-host-name has not "
-                                                                                   "been found"}}}, "too old"),
+    ("GET", "get-host-name", {"result": {"error": {
+        "class": "CommandNotFound", "desc": "The command guest-get-host-name has not been found"}}}, "too old"),
     ("POST", "ping", {"result": {"error": {"class": "GenericError"}}}, "Agent error: GenericError"),
     ("POST", "ping", {"result": {"error": {"desc": "hello\n\u2705 done"}}}, "Agent error: hello\n| \u2705 done")])
 def test_so_it_is_with_every_command_of_the_agent(verb, command, said, words):

@@ -17,13 +17,15 @@ CASES = [
       "POST /nodes/pve3/qemu/103/migrate bwlimit=50000 online=1 target=pve1 targetstorage=local-lvm "
       "with-local-disks=1"]),
     ("proxmox_migrate_vm", {"vmid": 106, "node": "pve2", "target_node": "pve1", "wait": 600},
-     ["GET /nodes", "GET /nodes/pve2/qemu/106/migrate target=pve1", "POST /nodes/pve2/qemu/106/migrate target=pve1"], unlocked),
+     ["GET /nodes", "GET /nodes/pve2/qemu/106/migrate target=pve1", "POST /nodes/pve2/qemu/106/migrate target=pve1"],
+     unlocked),
     ("proxmox_migrate_vm", {"vmid": 108, "target": "pve2", "wait": 600},
-     [FIND, "GET /nodes", "GET /nodes/pve1/qemu/108/migrate target=pve2", "POST /nodes/pve1/qemu/108/migrate online=1 target=pve2"]),
+     [FIND, "GET /nodes", "GET /nodes/pve1/qemu/108/migrate target=pve2",
+      "POST /nodes/pve1/qemu/108/migrate online=1 target=pve2"]),
     ("proxmox_migrate_lxc", {"vmid": 200, "target": "pve2", "restart": True, "wait": 600, "bwlimit": 0,
                              "target_storage": "local-lvm:local-lvm"},
-     [FIND, "GET /nodes", "GET /nodes/pve1/lxc/200/migrate target=pve2", "POST /nodes/pve1/lxc/200/migrate bwlimit=0 restart=1 "
-      "target=pve2 target-storage=local-lvm:local-lvm"]),
+     [FIND, "GET /nodes", "GET /nodes/pve1/lxc/200/migrate target=pve2",
+      "POST /nodes/pve1/lxc/200/migrate bwlimit=0 restart=1 target=pve2 target-storage=local-lvm:local-lvm"]),
     ("proxmox_migrate_lxc", {"vmid": 205, "node": "pve2", "target": "pve1", "wait": 600},
      ["GET /nodes", "GET /nodes/pve2/lxc/205/migrate target=pve1", "POST /nodes/pve2/lxc/205/migrate target=pve1"]),
 ]

@@ -362,7 +362,7 @@ def _tasks(seen):
         if not ended or seen.now - ended > DAY or succeeded(row.get("status")) or ended < well.get(
                 (row.get("type"), row.get("id"), row.get("node")), 0):
             continue
-        groups.setdefault((row.get("type"), str(row.get("status"))), []).append(row)
+        groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).append(row)
     for (kind, status), rows in groups.items():
         latest = max(rows, key=lambda row: row["endtime"])
         backup = kind == "vzdump"

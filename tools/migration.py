@@ -93,7 +93,7 @@ def _bound(check, running):
 
 
 def _elsewhere(call):
-    """Failure when the target is where the guest is, or no node that could take it: Proxmox's check looks at neither."""
+    """Failure when the target is where the guest is, or no node that could take it: Proxmox's check tells neither."""
     if call.node == call.args.target:
         raise Failure("%s is on node %s already." % (call.subject, call.node))
     problem = call.node_problem(call.args.target, online=True)

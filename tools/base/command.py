@@ -67,8 +67,8 @@ def confirm(call):
 def decoded(output):
     """(text, whether some of it is no UTF-8) of what a command printed (bytes).
 
-    Such bytes are written as \\xNN, so that none is lost: a Windows console has an encoding of its own. The mark of UTF-8
-    at the beginning goes, by that of UTF-16 it is read.
+    Such bytes are written as \\xNN, so that none is lost: a Windows console has an encoding of its own. The mark of
+    UTF-8 at the beginning goes, by that of UTF-16 it is read.
     """
     if output[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return output.decode("utf-16", "backslashreplace"), False

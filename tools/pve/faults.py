@@ -1,5 +1,5 @@
-"""What goes wrong on the way to Proxmox: exceptions of the network as kinds of faults, what is said of each, how often a
-read is sent again.
+"""What goes wrong on the way to Proxmox: exceptions of the network as kinds of faults, what is said of each, how often
+a read is sent again.
 """
 
 
