@@ -269,8 +269,7 @@ class Call:
         """Why `name` (str) is no node that can be used, as a sentence; None when it is one. online: it must be up."""
         nodes = {str(row.get("node")): row.get("status") for row in self.get("/nodes") or []}
         if name not in nodes:
-            from tools.pve.apiwords import near
-            close = near(name, nodes, 1)
+            close = [node for node in nodes if node.lower() == name.lower()]
             return "There is no node %s in this cluster.%s Its nodes are: %s." % (
                 text.line(name), " Did you mean %s?" % close[0] if close else "", ", ".join(sorted(nodes)))
         if online and nodes[name] != "online":
