@@ -51,6 +51,7 @@ class Process:
         streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         streams.update(more)
         self.process = subprocess.Popen([*start, *arguments], env=environ, **streams)
+        self._came = b""                        # what of its stdout was not read as a message yet
 
     def __enter__(self):
         return self
@@ -72,19 +73,36 @@ class Process:
 
     def read(self):
         """The next message."""
-        assert select.select([self.process.stdout], [], [], PATIENCE)[0]
-        return json.loads(self.process.stdout.readline())
+        while b"\n" not in self._came:
+            assert select.select([self.process.stdout], [], [], PATIENCE)[0]
+            chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+            assert chunk, "it has ended"
+            self._came += chunk
+        line, _, self._came = self._came.partition(b"\n")
+        return json.loads(line)
 
     def end(self, data=b""):
         """Send the last lines and the end of the input; (messages, text on stderr, exit status)."""
         out, err = self.process.communicate(data, timeout=PATIENCE)
-        return [json.loads(line) for line in out.splitlines()], err.decode(), self.process.returncode
+        return [json.loads(line) for line in (self._came + out).splitlines()], err.decode(), self.process.returncode
+
+    def ended(self):
+        """What it left on (stdout, stderr), once it has ended; its exit status."""
+        status = self.process.wait(PATIENCE)
+        return self._came + self.process.stdout.read(), self.process.stderr.read(), status
 
 
 def run(data, *arguments, **more):
     """All of a short run: (messages, stderr, exit status)."""
     with Process(*arguments, **more) as process:
         return process.end(data)
+
+
+def run_all(starts):
+    """Several short runs at once, each of (data, arguments, more): what `run` says of each, in order."""
+    with contextlib.ExitStack() as stack:
+        started = [(stack.enter_context(Process(*arguments, **more)), data) for data, arguments, more in starts]
+        return [process.end(data) for process, data in started]
 
 
 def by_id(messages):
@@ -105,15 +123,14 @@ FIRST = [INITIALIZE, modern("server/discover", 0), modern("tools/list", 0),
          message("tools/list", 0)]
 
 
-@pytest.mark.parametrize("first", FIRST, ids=lambda first: first[:60].decode())
-def test_any_first_line_is_served(first):
-    messages, err, status = run(first + PING, "--demo")
-    assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages
-    assert (err, status) == ("", 0)
+def test_any_first_line_is_served():
+    for first, (messages, err, status) in zip(FIRST, run_all([(first + PING, ["--demo"], {}) for first in FIRST])):
+        assert len(messages) == 2 and {"id": "ping", "jsonrpc": "2.0", "result": {}} in messages, first
+        assert (err, status) == ("", 0), first
 
 
 def test_no_line_at_all():
-    assert run(b"", "--demo") == ([], "", 0) and run(b"\n \r\n", "--demo") == ([], "", 0)
+    assert run_all([(data, ["--demo"], {}) for data in (b"", b"\n \r\n")]) == [([], "", 0)] * 2
 
 
 BAD = [b"not JSON\n", b'{"a": "' + b"x" * 5000000 + b'"}\n', b"[" * 100000 + b"\n", b'"\xff\xfe"\n',
@@ -182,9 +199,10 @@ def test_with_stderr_closed():
 
 
 @POSIX
-@pytest.mark.parametrize("redirections", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/full"])
-def test_with_stdin_or_stdout_closed_from_the_start(redirections):
-    assert run(INITIALIZE + PING, "--demo", start=shell(redirections)) == ([], "", 0)
+def test_with_stdin_or_stdout_closed_from_the_start():
+    closed = ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/full"]
+    runs = run_all([(INITIALIZE + PING, ["--demo"], {"start": shell(one)}) for one in closed])
+    assert dict(zip(closed, runs)) == dict.fromkeys(closed, ([], "", 0))
 
 
 @POSIX
@@ -212,38 +230,31 @@ def test_a_pipe_that_does_not_block():
 
 
 #: Several changes at once where they concern different things.
-ENVIRONS = [{"LC_ALL": "C", "HOME": None, "TMPDIR": "/nonexistent"},
-            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONUNBUFFERED": "1"},
-            {"PYTHONIOENCODING": "latin-1", "HOME": "/nonexistent"},
-            {"PYTHONIOENCODING": "utf-16", "HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"},
-            {"LANG": "de_DE.ISO-8859-1", "PYTHONWARNINGS": "error"}]
-
-
-@pytest.mark.parametrize("changes", ENVIRONS, ids=str)
-def test_the_environment_changes_nothing(changes):
-    environ = {name: value for name, value in dict(ENVIRON, **changes).items() if value is not None}
-    line = message("tools/call", 1, name="proxmox_get_vms", arguments={"name": "\u00fc\u4e16\U0001f600"})
-    raw = json.dumps(json.loads(line), ensure_ascii=False).encode() + b"\n"
-    messages, err, status = run(INITIALIZE + raw + call(2, "proxmox_get_nodes"), "--demo", environ=environ)
-    assert err == "" and status == 0
-    assert by_id(messages)[1]["result"]["isError"] is False
-    assert by_id(messages)[2]["result"]["content"][0]["text"].startswith("\u2705")
+ENVIRONS = [{"LC_ALL": "C", "HOME": None, "TMPDIR": "/nonexistent", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+             "PYTHONUNBUFFERED": "1"},
+            {"PYTHONIOENCODING": "latin-1", "HOME": "/nonexistent", "LANG": "de_DE.ISO-8859-1",
+             "PYTHONWARNINGS": "error"},
+            {"PYTHONIOENCODING": "utf-16", "HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}]
 
 
 @POSIX
-def test_a_working_directory_that_is_gone(tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    start = ("/bin/sh", "-c", 'cd "%s" && rmdir "%s" && exec "$0" "$@"' % (gone, gone), sys.executable, PROGRAM)
-    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes"), "--demo", start=start)
-    assert by_id(messages)[1]["result"]["isError"] is False and (err, status) == ("", 0)
-
-
-def test_a_hostile_working_directory(tmp_path):
+def test_neither_environment_nor_working_directory_change_anything(tmp_path):
+    """The directory is one with files named like modules, then one that is gone."""
+    hostile, gone = tmp_path / "hostile", tmp_path / "gone"
+    hostile.mkdir()
     for name in ("json", "requests", "tools", "threading", "dataclasses"):
-        (tmp_path / (name + ".py")).write_text("raise SystemExit('hijacked')")
-    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes"), "--demo", cwd=str(tmp_path))
-    assert by_id(messages)[1]["result"]["isError"] is False and (err, status) == ("", 0)
+        (hostile / (name + ".py")).write_text("raise SystemExit('hijacked')")
+    gone.mkdir()
+    leave = ("/bin/sh", "-c", 'cd "%s" && rmdir "%s" && exec "$0" "$@"' % (gone, gone), sys.executable, PROGRAM)
+    line = message("tools/call", 1, name="proxmox_get_vms", arguments={"name": "\u00fc\u4e16\U0001f600"})
+    data = INITIALIZE + json.dumps(json.loads(line), ensure_ascii=False).encode() + b"\n" + call(2, "proxmox_get_nodes")
+    runs = run_all([(data, ["--demo"], dict(place, environ={
+        name: value for name, value in dict(ENVIRON, **changes).items() if value is not None}))
+        for changes, place in zip(ENVIRONS, [{"cwd": str(hostile)}, {"start": leave}, {}])])
+    for changes, (messages, err, status) in zip(ENVIRONS, runs):
+        assert err == "" and status == 0, changes
+        assert by_id(messages)[1]["result"]["isError"] is False, changes
+        assert by_id(messages)[2]["result"]["content"][0]["text"].startswith("\u2705"), changes
 
 
 # ---------------------------------------------------------------------------------------------------------------- start
@@ -262,40 +273,42 @@ serve.serve("1", demo=True)
 """ % ROOT
 
 
-@pytest.mark.parametrize("first", [INITIALIZE, modern("server/discover", 0)], ids=["initialize", "discover"])
-def test_the_first_answer_is_given_before_anything_else_is_imported(first):
-    messages, err, status = run(first, start=(sys.executable, "-S", "-E", "-c", FIRST_ANSWER))
-    loaded = set(err.split())
-    assert "json" in loaded and len(messages) == 1 and status == 0
-    assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging",
-                "asyncio", "argparse",
-                "urllib.parse", "tools.policy.settings", "tools.base.call", "tools.mcp.run", "tools.policy.guard",
-                "tools.mcp.app"} & loaded
+def test_the_first_answer_is_given_before_anything_else_is_imported():
+    start = {"start": (sys.executable, "-S", "-E", "-c", FIRST_ANSWER)}
+    for messages, err, status in run_all([(INITIALIZE, [], start), (modern("server/discover", 0), [], start)]):
+        loaded = set(err.split())
+        assert "json" in loaded and len(messages) == 1 and status == 0
+        assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging",
+                    "asyncio", "argparse",
+                    "urllib.parse", "tools.policy.settings", "tools.base.call", "tools.mcp.run", "tools.policy.guard",
+                    "tools.mcp.app"} & loaded
 
 
-@pytest.mark.parametrize("environ", [{}, {"PROXMOX_HOST": "http://pve1", "PROXMOX_TOKEN_NAME": "",
-                                          "PROXMOX_TOKEN_VALUE": "bad value"}])
-@pytest.mark.parametrize("data, answers", [(b"", 0), (INITIALIZE, 1),
-                                           (INITIALIZE + INITIALIZED + message("tools/list", 1), 1),
-                                           (modern("server/discover", 0), 1), (modern("tools/list", 0), 0),
-                                           (call(1, "x"), 1)])
-def test_bad_settings_end_it_with_one_message(environ, data, answers):
-    messages, err, status = run(data, environ=dict(ENVIRON, **environ))
-    assert status == 2 and len(messages) <= answers
-    assert err.count("cannot start") == 1 and err.count("PROXMOX_TOKEN_NAME is not set") == 1 and "Traceback" not in err
-    assert "bad value" not in err and "--demo" in err
+#: What comes before bad settings end it -> the answers there may be.
+BEFORE_THE_END = {b"": 0, INITIALIZE: 1, INITIALIZE + INITIALIZED + message("tools/list", 1): 1,
+                  modern("server/discover", 0): 1, modern("tools/list", 0): 0, call(1, "x"): 1}
+
+
+def test_bad_settings_end_it_with_one_message():
+    bad = dict(ENVIRON, PROXMOX_HOST="http://pve1", PROXMOX_TOKEN_NAME="", PROXMOX_TOKEN_VALUE="bad value")
+    # none at all and bad ones, in turn
+    runs = run_all([(data, [], {"environ": (ENVIRON, bad)[at % 2]}) for at, data in enumerate(BEFORE_THE_END)])
+    for (data, answers), (messages, err, status) in zip(BEFORE_THE_END.items(), runs):
+        assert status == 2 and len(messages) <= answers, data
+        assert err.count("cannot start") == 1 and err.count("PROXMOX_TOKEN_NAME is not set") == 1, data
+        assert "Traceback" not in err and "bad value" not in err and "--demo" in err, data
 
 
 @POSIX
 def test_on_a_terminal_it_says_what_it_waits_for():
     ours, theirs = os.openpty()
-    with Process("--demo", stdin=theirs) as process:
+    with Process("--demo", stdin=theirs) as process, Process(stdin=theirs) as bad:
         text = process.process.stderr.readline() + process.process.stderr.readline()
         assert b"is waiting for an MCP client" in text and b"proxmox-mcp --demo call proxmox_get_vms" in text
         os.write(ours, PING)
         assert process.read()["result"] == {}
-    with Process(stdin=theirs) as process:                                  # settings first, where a person waits
-        assert process.process.wait(PATIENCE) == 2 and b"PROXMOX_HOST is not set" in process.process.stderr.read()
+        # settings first, where a person waits
+        assert bad.process.wait(PATIENCE) == 2 and b"PROXMOX_HOST is not set" in bad.process.stderr.read()
     os.close(ours)
     os.close(theirs)
 
@@ -311,17 +324,24 @@ def test_the_model_is_told_which_cluster_it_is(arguments, host, words):
 
 # ------------------------------------------------------------------------------------------------------------------ end
 
+#: signal -> exit status.
+SIGNALS = [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)]
+
+
 @POSIX
-@pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
-@pytest.mark.parametrize("data, answers", [(INITIALIZE, 1), (INITIALIZE + call(1, "proxmox_get_nodes"), 2)])
-def test_signals_end_it_silently(name, status, data, answers):
-    with Process("--demo") as process:
-        process.send(data)
-        for _ in range(answers):
+def test_signals_end_it_silently():
+    """After the first answer; the last one when a tool was called too."""
+    with contextlib.ExitStack() as stack:
+        started = [(stack.enter_context(Process("--demo")), name, status) for name, status in SIGNALS + SIGNALS[:1]]
+        for process, _, _ in started:
+            process.send(INITIALIZE)
+        process.send(call(1, "proxmox_get_nodes"))
+        for process, _, _ in started:
             process.read()
-        process.process.send_signal(getattr(signal, name))
-        assert process.process.wait(PATIENCE) == status
-        assert process.process.stdout.read() == process.process.stderr.read() == b""
+        assert process.read()["id"] == 1
+        for process, name, status in started:
+            process.process.send_signal(getattr(signal, name))
+            assert process.ended() == (b"", b"", status), name
 
 
 #: Serves, and sends a signal to one of its threads, as the kernel may, when a byte comes on the descriptor.
@@ -338,7 +358,7 @@ serve("1", True)
 
 
 @POSIX
-@pytest.mark.parametrize("name, status", [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
+@pytest.mark.parametrize("name, status", SIGNALS)
 def test_a_signal_ends_it_whichever_thread_it_reaches(name, status):
     """Python runs a handler in the main thread, which waits for input and is not woken by a signal another one took."""
     theirs, ours = os.pipe()
@@ -409,27 +429,13 @@ def test_while_a_node_hangs_sigterm_ends_it_at_once(tmp_path):
         process.read()
         assert cluster.begun.wait(PATIENCE)
         process.process.terminate()
-        assert process.process.wait(5) == 0 and process.process.stderr.read() == b""
+        assert process.ended() == (b"", b"", 0)
 
 
 def outcomes(environ):
     """The events and outcomes in the audit log, in order."""
     with open(environ["PROXMOX_AUDIT_LOG"]) as stream:
         return [(line["event"], line.get("outcome"), line.get("error")) for line in map(json.loads, stream)]
-
-
-@POSIX
-def test_at_a_signal_a_change_on_its_way_is_heard_of(tmp_path):
-    with gate("PUT", tmp_path) as (cluster, environ, waiting), Process(environ=environ) as process:
-        process.send(INITIALIZE, waiting)
-        process.read()
-        assert cluster.begun.wait(PATIENCE)
-        process.process.terminate()
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.process.wait(0.2)
-        cluster.go.set()
-        assert process.process.wait(PATIENCE) == 0 and process.process.stderr.read() == b""
-    assert outcomes(environ) == [("intent", None, None), ("outcome", "accepted", None)]
 
 
 @pytest.mark.parametrize("signalled, waits", [(True, (0, 1.5)), (False, (serve.GRACE, serve.GRACE_FOR_CHANGES))])
@@ -465,28 +471,45 @@ def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch,
     assert finished == [waits]
 
 
+#: Serves with another patience at the end; how much it has is in the test above.
+OTHER_PATIENCE = """
+import sys
+sys.path.insert(0, %r)
+from tools.mcp import serve
+serve.GRACE, serve.CHANGES_AT_A_SIGNAL = 0.1, %s
+serve.serve("1")
+"""
+
+
+@POSIX
 def test_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tmp_path):
-    """A read, a change that is answered in time, and one that is not (ended by a signal: that wait is shorter)."""
+    """A read, a change that is answered in time, one that a signal ends and one that it does not wait for any more."""
     with contextlib.ExitStack() as stack:
         started = []
-        for number, verb in enumerate(["GET", "PUT", "PUT"]):
-            (tmp_path / str(number)).mkdir()
-            cluster, environ, waiting = stack.enter_context(gate(verb, tmp_path / str(number)))
-            process = stack.enter_context(Process(environ=environ))
+        for verb, seconds in (("GET", PATIENCE), ("PUT", PATIENCE), ("PUT", 0.2), ("PUT", PATIENCE)):
+            folder = tmp_path / str(len(started))
+            folder.mkdir()
+            cluster, environ, waiting = stack.enter_context(gate(verb, folder))
+            start = (sys.executable, "-c", OTHER_PATIENCE % (ROOT, seconds))
+            process = stack.enter_context(Process(environ=environ, start=start))
             process.send(INITIALIZE, waiting)
+            started.append((process, cluster, environ))
+        for process, cluster, _ in started:
             process.read()
             assert cluster.begun.wait(PATIENCE)
-            started.append((process, cluster, environ))
-        (reader, _, _), (changer, changes, answered), (unlucky, _, unanswered) = started
+        (reader, _, _), (changer, changes, answered), (unlucky, _, unanswered), (told, others, heard) = started
         reader.process.stdin.close()
         changer.process.stdin.close()
-        unlucky.process.terminate() if os.name == "posix" else unlucky.process.stdin.close()
+        unlucky.process.terminate()
+        told.process.terminate()
         assert reader.process.wait(PATIENCE) == 0                       # a read is not waited for (long)
-        with pytest.raises(subprocess.TimeoutExpired):
-            changer.process.wait(0.2)
-        changes.go.set()
-        assert changer.read()["id"] == "slow" and changer.process.wait(PATIENCE) == 0
         assert unlucky.process.wait(PATIENCE) == 0
+        assert changer.process.poll() is told.process.poll() is None    # more than a read was waited for
+        changes.go.set()
+        others.go.set()
+        assert changer.read()["id"] == "slow" and changer.process.wait(PATIENCE) == 0
+        assert told.ended()[1:] == (b"", 0)
     assert outcomes(answered)[-1] == ("outcome", "accepted", None)
+    assert outcomes(heard) == [("intent", None, None), ("outcome", "accepted", None)]
     assert outcomes(unanswered) == [("intent", None, None),
                                     ("outcome", "unknown", "the server ended before Proxmox answered")]
