@@ -102,4 +102,4 @@ def test_over_mcp():
 def test_prompts_need_no_proxmox():
     talk = Talk(App(settings(), None))
     talk.call("prompts/get", {"name": "capacity"})
-    assert talk.server.app._host.made is None
+    assert talk.server.app().host.made is None

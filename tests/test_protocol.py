@@ -427,7 +427,7 @@ def test_an_app_that_cannot_be_made_fails_each_request():
     def load():
         raise OSError("no such file")
     talk = Talk()
-    talk.server._app = engine.Once(load)
+    talk.server.app = engine.Once(load)
     assert error(talk.call("tools/list")) == error(talk.call("tools/call", {"name": "x"})) == -32603
     talk.call("ping")
 

@@ -66,7 +66,7 @@ def traced(name, arguments, ask=False):
     trace = None
     for _ in range(2):
         app = App(settings, lambda level, event, **fields: None)
-        app.host.client.warm()
+        app.host().client.warm()
         server = Server(write, lambda: app, info)
         meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}

@@ -59,14 +59,10 @@ RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
 SURFACE, OUTPUTS = "tools.json", "outputs.json"
 
 
-def rows(toolset):
-    """The TOOLS (name -> Tool) of one toolset."""
-    return import_module("tools." + toolset).TOOLS
-
-
 def all_rows():
     """Every row of every toolset: (toolset, name, Tool)."""
-    return [(toolset, name, tool) for toolset in TOOLSETS for name, tool in rows(toolset).items()]
+    return [(toolset, name, tool) for toolset in TOOLSETS
+            for name, tool in import_module("tools." + toolset).TOOLS.items()]
 
 
 def generate():
@@ -121,4 +117,4 @@ def write_surface():
 
 def find(entry):
     """The Tool of an entry of the surface; imports its toolset."""
-    return rows(entry["toolset"])[entry["name"]]
+    return import_module("tools." + entry["toolset"]).TOOLS[entry["name"]]

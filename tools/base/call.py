@@ -5,6 +5,7 @@ A handler reads with `get`, changes with `send`, waits for a task with `follow`,
 """
 import re
 import threading
+from functools import partial
 from urllib.parse import unquote
 
 from tools.base.answers import result
@@ -14,10 +15,11 @@ from tools.base.schema import fields, secrets
 from tools.policy import freeze
 from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.client import Cancelled, PveError
+from tools.pve.client import PveError
 from tools.pve.formats import Misfit, fill, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
+from tools.pve.waiting import Cancelled
 
 MAX_QUESTION = 6000             # characters of a question to the user, which is shown whole or not asked
 POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
@@ -40,11 +42,13 @@ class Call:
     outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
     hidden    how many rows the guardrails took out of what was read
     unasked   whether the user would have been asked, but for a client that cannot ask
+    secrets   {name: value} of the arguments that are secret and were given
+    sleep     sleep(seconds) waits; Cancelled at once when the client cancels the call
     """
 
     def __init__(self, host, name, tool, args, request, consent=None):
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
-        self.consent = consent
+        self.consent, self.secrets, self.sleep = consent, secrets(args), partial(host.sleep, request.cancelled)
         self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
         if self.kind is None and getattr(args, "type", None) in NAMES:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
@@ -172,7 +176,7 @@ class Call:
         audit, outcome, data, said = self.host.audit, "unknown", None, None
         self.request.writing = True
         try:
-            self._noted = audit.begin(self, verb, path, params, secrets(self.args))
+            self._noted = audit.begin(self, verb, path, params, self.secrets)
             try:
                 data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True).data
                 outcome = "accepted"
@@ -184,7 +188,7 @@ class Call:
                 raise
             finally:
                 self.outcomes.append(outcome)
-                audit.end(self._noted, outcome, data if outcome == "accepted" and parse_upid(data) else None, said)
+                audit.end(self._noted, outcome, data, said)
         except PveError as error:
             raise self._explain(error, path, params) from None
         finally:
@@ -310,8 +314,7 @@ class Call:
             self.outcomes.append("unknown")
             raise Failure("Proxmox answered %r but started no task." % str(answer)[:80])
 
-        def request(verb, path, params=None):
-            return self.host.client.request(verb, path, params, self.request.cancelled, timeout=POLL_SECONDS)
+        request = partial(self.host.client.request, cancelled=self.request.cancelled, timeout=POLL_SECONDS)
         report = self.progress if self.request.wants_progress else None
         try:
             outcome = follow(request, answer, self.wait_limit, self.sleep, self.host.clock, report)
@@ -322,10 +325,6 @@ class Call:
         if check and outcome.failed:
             raise TaskFailure(outcome)
         return outcome
-
-    def sleep(self, seconds):
-        """Wait so many seconds; raises Cancelled at once when the client cancels the call."""
-        self.host.sleep(self.request.cancelled, seconds)
 
     def progress(self, percent, message):
         """Tell the client how far it is: percent (0..100 or None), message (str, a line of a task's log say)."""

@@ -3,6 +3,7 @@ import dataclasses
 import difflib
 import re
 import typing
+from functools import lru_cache
 from itertools import islice
 
 from tools.pve import text
@@ -70,16 +71,12 @@ class Field:
         self.aliases = self.arg.aliases + ((self.arg.parameter,) if self.arg.parameter else ())
 
 
-_fields = {}
-
-
+@lru_cache(maxsize=None)
 def fields(cls):
     """The Fields of an arguments dataclass, in the order in which they are shown: required ones first."""
-    if cls not in _fields:
-        hints = typing.get_type_hints(cls, include_extras=True)
-        found = [Field(f.name, hints[f.name], f.default) for f in dataclasses.fields(cls)]
-        _fields[cls] = [f for f in found if f.required] + [f for f in found if not f.required]
-    return _fields[cls]
+    hints = typing.get_type_hints(cls, include_extras=True)
+    found = [Field(f.name, hints[f.name], f.default) for f in dataclasses.fields(cls)]
+    return sorted(found, key=lambda field: not field.required)
 
 
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}

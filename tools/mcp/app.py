@@ -17,18 +17,13 @@ TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer
 class App:
     """What the engine asks for, of one Settings. log(level, event, **fields).
 
-    host: a ready Host (tests), else made when first needed.
+    host: a ready Host (tests); host() is it, made when first needed.
     """
 
     def __init__(self, settings, log, host=None):
         self.settings, self.log = settings, log
-        self._host = Once(self._open, host)
+        self.host = Once(self._open, host)
         self._tools = self._completer = None
-
-    @property
-    def host(self):
-        """The Host; made when first needed."""
-        return self._host()
 
     def _open(self):
         from tools.mcp.consent import Consent
@@ -39,7 +34,7 @@ class App:
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""
         try:
-            self.host.client.warm()
+            self.host().client.warm()
         except Exception as error:
             self.log("debug", "not ready yet", error=repr(error))
 
@@ -47,8 +42,8 @@ class App:
         """The process ends: stop what ssh runs, note of what is still on its way that its outcome is not known."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
-        if self._host.made is not None:
-            self._host.made.audit.close()
+        if self.host.made is not None:
+            self.host.made.audit.close()
 
     def tools(self):
         """The definitions of the tools that are switched on, with an outputSchema where answers have data."""
@@ -65,7 +60,7 @@ class App:
 
     def call_tool(self, request, name, arguments):
         from tools.base.failures import Failure
-        host = self.host
+        host = self.host()
         entry = host.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
@@ -93,7 +88,7 @@ class App:
 
     def resources(self, request):
         from tools.mcp import resources
-        return self._read(resources.listed, self.host, request)
+        return self._read(resources.listed, self.host(), request)
 
     def resource_templates(self):
         from tools.mcp import resources
@@ -101,7 +96,7 @@ class App:
 
     def read_resource(self, request, uri):
         from tools.mcp import resources
-        return self._read(resources.read, self.host, request, uri)
+        return self._read(resources.read, self.host(), request, uri)
 
     def _read(self, function, *arguments):
         from tools.mcp.run import UNREADABLE
@@ -130,7 +125,7 @@ class App:
     def complete(self, request, ref, argument, context):
         from tools.mcp.completion import Completer
         if self._completer is None:
-            self._completer = Completer(self.host)
+            self._completer = Completer(self.host())
         try:
             return self._completer.complete(ref, argument["name"], argument["value"], context)
         except ValueError as error:

@@ -56,6 +56,7 @@ class Request:
 
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
+        self.key = key_of(self.id)
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
         self.reply = reply                  # see Server._message
         self.cancelled, self.writing = threading.Event(), False
@@ -187,20 +188,20 @@ def _listing(key, entries):
         if request.params.get("cursor") is not None:
             raise invalid_params("unknown cursor (everything is on one page)")
         return {key: [{name: value for name, value in entry.items() if request.version >= SINCE.get(name, "")}
-                      for entry in entries(server.app, request)]}
+                      for entry in entries(server.app(), request)]}
     return serve
 
 
 # --------------------------------------------------------------------------------------------------------------- server
 
 class Server:
-    """The engine. write(bytes) sends a line; load() makes the app.
+    """The engine. write(bytes) sends a line; load() makes the app, which app() then is.
 
     info: dict of name, title, version, instructions, capabilities. log(level, event, **fields). clock() in seconds.
     """
 
     def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic):
-        self._write, self._app, self.info, self.log, self.clock = write, Once(load), info, log, clock
+        self._write, self.app, self.info, self.log, self.clock = write, Once(load), info, log, clock
         self._output = threading.Lock()
         self._lock = threading.Lock()               # around the four below
         self._running = {}                          # key of id -> Request
@@ -212,11 +213,6 @@ class Server:
         self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
         self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
-
-    @property
-    def app(self):
-        """What is served; made when first needed."""
-        return self._app()
 
     # -- output
 
@@ -362,13 +358,12 @@ class Server:
         if modern:
             check_retry(params)
         request = Request(self, message, params, version or LATEST_LEGACY, capabilities, reply)
-        key = key_of(request.id)
         with self._lock:
-            if key in self._running:
+            if request.key in self._running:
                 raise RpcError(INVALID_REQUEST, "Invalid request: a request with this id is still running")
             if row.threaded and len(self._busy) >= MOST_IN_FLIGHT:
                 _too_busy(self, request)
-            self._running[key] = request
+            self._running[request.key] = request
             self._busy.add(request)
         return row, request
 
@@ -378,8 +373,8 @@ class Server:
         """Give a request its one answer, or none when it was cancelled."""
         def wanted():
             with self._lock:                                # its id is free before the client can read the answer
-                if self._running.get(key_of(request.id)) is request:
-                    del self._running[key_of(request.id)]
+                if self._running.get(request.key) is request:
+                    del self._running[request.key]
             return not request.cancelled.is_set()
         try:
             request.reply(self._answer(row, request), wanted)
@@ -444,7 +439,7 @@ class Server:
     def call_tool(self, request):
         """tools/call: an unknown tool and malformed params are errors, everything else is a result."""
         name, arguments = _named(request)
-        result = self.app.call_tool(request, name, arguments)
+        result = self.app().call_tool(request, name, arguments)
         if request.version < SINCE["structuredContent"]:
             result.pop("structuredContent", None)
         return result
@@ -455,7 +450,7 @@ class Server:
         if not isinstance(uri, str):
             raise invalid_params("uri must be a string")
         try:
-            return {"contents": self.app.read_resource(request, uri)}
+            return {"contents": self.app().read_resource(request, uri)}
         except NotFound:
             raise RpcError(INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND, "Resource not found",
                            {"uri": uri}) from None
@@ -465,7 +460,7 @@ class Server:
         name, arguments = _named(request)
         if not _strings(arguments):
             raise invalid_params("arguments must be an object of strings")
-        return self.app.get_prompt(request, name, arguments)
+        return self.app().get_prompt(request, name, arguments)
 
     def complete(self, request):
         """completion/complete: at most 100 values (MUST)."""
@@ -478,7 +473,7 @@ class Server:
         if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
                 ref.get("type") not in ("ref/prompt", "ref/resource")):
             raise invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
-        values = self.app.complete(request, ref, argument, known)
+        values = self.app().complete(request, ref, argument, known)
         return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
 
     def listen(self, request):
@@ -531,8 +526,8 @@ class Server:
                     over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
                 if not over:
                     self._done.wait(0.05)
-        if self._app.made is not None:
-            self._app.made.close()
+        if self.app.made is not None:
+            self.app.made.close()
 
 
 def _named(request):

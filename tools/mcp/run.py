@@ -9,16 +9,17 @@ from tools.base.answers import Result
 from tools.base.call import Call, without_handler
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
 from tools.base.row import title
-from tools.base.schema import ArgumentProblems, parse, secrets
+from tools.base.schema import ArgumentProblems, parse
 from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
 from tools.policy.rate import Limiter
 from tools.policy.selection import Selection
 from tools.pve import text
-from tools.pve.client import Cancelled, Client, PveError, wait
+from tools.pve.client import Client, PveError
 from tools.pve.formats import Misfit
 from tools.pve.scrub import hide_here, scrub
+from tools.pve.waiting import Cancelled, wait
 
 #: What is said when a handler breaks: mostly over an answer of another shape, such as null for a list.
 UNREADABLE = "Proxmox sent an answer that this tool cannot read, or this program has a bug"
@@ -105,8 +106,8 @@ class Host:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            hide_here(secrets(args).values())
             call = Call(self, entry["name"], tool, args, request, consent or self.consent)
+            hide_here(call.secrets.values())
             call.judge_arguments()
             unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
             if unknown and getattr(args, "vmid", None) is not None:
@@ -148,9 +149,8 @@ class Host:
         return self._failed("\u274c Error", _what_failed(entry, None), error, _fate(entry, None, refused=True))
 
     def _plan(self, call):
-        hidden = secrets(call.args)
         requests = [{"method": verb, "path": "/api2/json" + path,
-                     "parameters": self.audit.masked(params, hidden, True, endpoints.shown(verb, path))}
+                     "parameters": self.audit.masked(params, call.secrets, True, endpoints.shown(verb, path))}
                     for verb, path, params in call.planned]
         lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
         for entry in requests:

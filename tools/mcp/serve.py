@@ -70,7 +70,7 @@ def serve(version, demo=False):
         settings()
         begun.wait()
         time.sleep(PAUSE)
-        server.app.warm()
+        server.app().warm()
     threading.Thread(target=prepare, daemon=True).start()
     for line in lines(reader):
         server.receive(line)

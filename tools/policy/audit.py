@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from tools.policy import endpoints
 from tools.pve.client import PveError
+from tools.pve.formats import parse_upid
 from tools.pve.scrub import is_secret, scrub, scrub_ours
 from tools.pve.text import stamp
 
@@ -79,13 +80,16 @@ class Audit:
         self._open_entries.add(entry)
         return entry
 
-    def end(self, entry, outcome, upid=None, error=None):
-        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises."""
+    def end(self, entry, outcome, answer=None, error=None):
+        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises.
+
+        answer: the data of its answer, of which a task's UPID is noted."""
         try:
             self._open_entries.remove(entry)
         except KeyError:                    # None, or `close` was first
             return
-        self._follow(entry, event="outcome", outcome=outcome, upid=upid, error=_cut(scrub(error)))
+        self._follow(entry, event="outcome", outcome=outcome, upid=answer if parse_upid(answer) else None,
+                     error=_cut(scrub(error)))
 
     def close(self):
         """The process ends: what has no outcome yet has an unknown one. Never raises."""

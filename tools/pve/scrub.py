@@ -108,30 +108,27 @@ def hide_here(secrets):
     _here.forms = tuple(sorted(forms, key=len, reverse=True))
 
 
-def scrub(value):
-    """A text, or every text in a list, tuple or dict, with registered secrets, those of this thread's call, token
-    headers and tickets as ***."""
-    return _scrub(value, getattr(_here, "forms", ()))
-
-
 def scrub_ours(value):
     """As `scrub`, but for the secrets of this thread's call: for questions and records, where a caller must not be able
     to blank a text by calling it a password. What they show of arguments is masked by name."""
-    return _scrub(value, ())
+    return scrub(value, ())
 
 
-def _scrub(value, more):
+def scrub(value, more=None):
+    """A text, or every text in a list, tuple or dict, with registered secrets, those of this thread's call (or `more`),
+    token headers and tickets as ***."""
+    if more is None:
+        more = getattr(_here, "forms", ())
     if isinstance(value, str):
-        for forms in (_forms, more):
-            for form in forms:
-                if form in value:
-                    value = value.replace(form, _MASK)
+        for form in _forms + more:
+            if form in value:
+                value = value.replace(form, _MASK)
         if "PVE" in value:
             for pattern, replacement in _TOKEN_PATTERNS:
                 value = pattern.sub(replacement, value)
         return value
     if isinstance(value, dict):
-        return {_scrub(key, more): item if type(item) is int else _scrub(item, more) for key, item in value.items()}
+        return {scrub(key, more): item if type(item) is int else scrub(item, more) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_scrub(item, more) for item in value]
+        return [scrub(item, more) for item in value]
     return value

@@ -39,25 +39,16 @@ class Outcome:
     status: stopped (it ended: exitstatus says how), running (not yet, when the limit was reached), unknown (it was
     started, then its state could not be read). exitstatus: OK, "WARNINGS: 2", or the reason it failed; else None.
     duration: seconds for which it was seen running, or None. warnings: [str]. log: [str], what tells why it failed.
+    ok: it ended well, perhaps with warnings. failed: it ended, and not well.
     """
-
-    __slots__ = ("upid", "node", "type", "id", "status", "exitstatus", "duration", "warnings", "log")
 
     def __init__(self, upid, node=None, type=None, id=None, status="unknown", exitstatus=None, duration=None,
                  warnings=(), log=()):
         self.upid, self.node, self.type, self.id = upid, node, type, id
         self.status, self.exitstatus, self.duration = status, exitstatus, duration
         self.warnings, self.log = list(warnings), list(log)
-
-    @property
-    def ok(self):
-        """It ended well, perhaps with warnings."""
-        return self.status == "stopped" and succeeded(self.exitstatus)
-
-    @property
-    def failed(self):
-        """It ended, and not well."""
-        return self.status == "stopped" and not self.ok
+        self.ok = status == "stopped" and succeeded(exitstatus)
+        self.failed = status == "stopped" and not self.ok
 
     def __repr__(self):
         return "Outcome(%s, %s, %r)" % (self.upid, self.status, self.exitstatus)
@@ -72,21 +63,22 @@ def follow(request, upid, limit, sleep, clock, report=None):
     parts = parse_upid(upid)
     if parts is None:
         raise ValueError("%r is not a UPID" % str(upid)[:200])
-    outcome = Outcome(upid, parts.node, parts.type, parts.id)
     path = fill("/nodes/{node}/tasks/{upid}", {"node": parts.node, "upid": upid})
-    log, began = _Log(request, path), clock()
+    log, began, seen = _Log(request, path), clock(), False
 
     def look():
         try:
-            state = request("GET", path + "/status", None).data or {}
+            return request("GET", path + "/status", None).data or {}
         except PveError as error:
             return error
-        if state.get("status") != "stopped":
-            outcome.status = "running"
-        return state
 
     def done(found):
-        return not found.passing if isinstance(found, PveError) else found.get("status") == "stopped"
+        nonlocal seen
+        if isinstance(found, PveError):
+            return not found.passing
+        ended = found.get("status") == "stopped"
+        seen = seen or not ended
+        return ended
 
     def tell(found):
         if isinstance(found, PveError):
@@ -95,27 +87,25 @@ def follow(request, upid, limit, sleep, clock, report=None):
             report(*log.progress("%s%s is running" % (parts.type, " of %s" % parts.id if parts.id else "")))
 
     found = wait_for(look, done, limit, sleep, clock, report and tell, later=_LATER)
+    task = (upid, parts.node, parts.type, parts.id)
     if isinstance(found, PveError):
-        outcome.status = "unknown"
-        outcome.log = [] if found.passing else [str(found)]
-    elif done(found):
-        outcome.duration = clock() - began if outcome.status == "running" else None
-        outcome.status, outcome.exitstatus = "stopped", str(found.get("exitstatus") or "no exit status")
-        _explain(outcome, log)
-    return outcome
+        return Outcome(*task, log=[] if found.passing else [str(found)])
+    if found.get("status") != "stopped":
+        return Outcome(*task, "running")
+    exitstatus = str(found.get("exitstatus") or "no exit status")
+    return Outcome(*task, "stopped", exitstatus, clock() - began if seen else None, *_told(exitstatus, log))
 
 
-def _explain(outcome, log):
-    """Put the warnings, or the lines that tell why it failed, into an outcome that ended."""
-    if outcome.exitstatus == "OK":
-        return
+def _told(exitstatus, log):
+    """(warnings, lines that tell why it failed) of a task that ended so."""
+    if exitstatus == "OK":
+        return [], []
     lines = log.all()
-    if outcome.ok:
-        outcome.warnings = [line for line in lines if re.match(r"(?i)warn(?:ing)?\b", line)][:_TELLING]
-        return
-    lines = [line for line in lines if line.strip() and line != "TASK ERROR: %s" % outcome.exitstatus]
+    if succeeded(exitstatus):
+        return [line for line in lines if re.match(r"(?i)warn(?:ing)?\b", line)][:_TELLING], []
+    lines = [line for line in lines if line.strip() and line != "TASK ERROR: %s" % exitstatus]
     telling = [line for line in lines if re.match(r"(?:ERROR|TASK ERROR)\b", line)]
-    outcome.log = telling[-_TELLING:] if telling else lines[-_TAIL:]
+    return [], telling[-_TELLING:] if telling else lines[-_TAIL:]
 
 
 class _Log:

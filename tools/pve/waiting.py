@@ -1,9 +1,20 @@
 """Waiting, in one place: for tasks, commands, guests that change by themselves, and answers of the user."""
 from itertools import chain, repeat
 
+
+class Cancelled(Exception):
+    """The client cancelled the call before a request was sent, or while something waited (for a repeat, a task ...)."""
+
+
 PAUSES = (0.5, 0.75, 1.125, 1.6875, 2.53125, 3.0)      # seconds before each look; the last one goes on
 PATIENCE = 120.0                # seconds after which it may be looked at more slowly
 TELL_EVERY = 1.0                # seconds between two reports; what ends sooner is not reported at all
+
+
+def wait(cancelled, seconds):
+    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
+    if cancelled.wait(seconds):
+        raise Cancelled("cancelled by the client")
 
 
 def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES, later=None):
