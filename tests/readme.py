@@ -30,7 +30,7 @@ def settings_table():
 
 def pairs(toolset):
     """The toolset's tools as the lines of the table: a list of (name, Tool), two where VMs and containers share one."""
-    left, lines = dict(tools.rows(toolset)), []
+    left, lines = {name: tool for owner, name, tool in tools.all_rows() if owner == toolset}, []
     while left:
         name, other = next(iter(left)), next(iter(left)).replace("_vm", "_lxc")
         both = other in left and left[other].tier == left[name].tier

@@ -57,9 +57,8 @@ def settings(pki, *ports, **more):
     return SimpleNamespace(**values)
 
 
-def connect(pki, *servers, log=None, limiter=None, **more):
-    return Client(settings(pki, *[server.port for server in servers], **more), log=log, limiter=limiter,
-                  sleep=lambda *_: None)
+def connect(pki, *servers, log=None, **more):
+    return Client(settings(pki, *[server.port for server in servers], **more), log=log, sleep=lambda *_: None)
 
 
 def failure(client, verb="GET", path=START, params=None):
@@ -871,7 +870,8 @@ def test_limiter_is_asked_once_a_request_and_may_refuse(pki, server):
             taken.append(changing)
             if len(taken) > 4:
                 raise PveError("too many requests; try again in 5 s", outcome="unsent")
-    client = connect(pki, server, limiter=Limiter())
+    client = connect(pki, server)
+    client.limiter = Limiter()
     client.request("GET", "/version")
     for verb in ("POST", "PUT", "DELETE"):
         client.request(verb, START)

@@ -13,10 +13,9 @@ from tools.mcp import run
 from tools.mcp.run import Nobody
 from tools.policy.endpoints import changes
 from tools.policy.guard import Guard, Guests
-from tools.policy.rate import Limiter
 from tools.policy.reach import Reach, guests_of_row
 from tools.policy.selection import DAILY, MINIMAL, MISSION, Selection
-from tools.pve.client import PveError
+from tools.pve.client import Limiter, PveError
 
 ENTRIES = tools.surface()
 NAMES = [entry["name"] for entry in ENTRIES]
@@ -450,7 +449,7 @@ def test_nested_pools_belong_to_their_parent():
 
 def limiter(text):
     clock = Clock()
-    return Limiter(settings(rate_limit=text), clock), clock
+    return Limiter(text, clock), clock
 
 
 def taken(limit, changing, most=1000):
@@ -486,9 +485,10 @@ def test_changes_have_a_tighter_limit_and_say_when():
     assert taken(limit, True)[0] == 1
 
 
-@pytest.mark.parametrize("text", ["0", "0/0"])
-def test_no_limit(text):
-    assert taken(limiter(text)[0], True)[1] is None
+@pytest.mark.parametrize("text, reads, writes", [
+    ("600/60", 300, 30), ("300", 150, 30), ("0", 1000, 1000), ("0/0", 1000, 1000), ("0/5", 1000, 5), ("9/0", 9, 9)])
+def test_what_the_setting_means(text, reads, writes):
+    assert taken(limiter(text)[0], False)[0] == reads and taken(limiter(text)[0], True)[0] == writes
 
 
 def test_one_limit_without_the_other():

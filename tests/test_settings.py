@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tools.policy.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load, rates
+from tools.policy.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
@@ -130,12 +130,6 @@ def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
     warnings = []
     load(dict(GOOD, **{name: found[name] for name in ("PM_API_URL", "PVE_TOKEN_ID")}), warnings.append)
     assert warnings == []                               # another program's own, and nothing is missing here
-
-
-@pytest.mark.parametrize("text, found", [("600/60", (600, 60)), ("300", (300, 60)), ("0", (0, 0)), ("0/5", (0, 5)),
-                                         ("9/0", (9, 0))])
-def test_rates(text, found):
-    assert rates(read(RATE_LIMIT=text).rate_limit) == found
 
 
 def test_guest_list():

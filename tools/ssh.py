@@ -62,7 +62,7 @@ def execute(call):
         raise EarlyResult(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
             call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
     confirm(call)
-    call.host.limiter.take(True)
+    call.host.client.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
         outer = [word.encode("utf-8") for word in inner] if local else through_ssh(
             settings, address(call), inner, folder)         # in UTF-8 whatever the locale is

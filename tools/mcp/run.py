@@ -13,7 +13,6 @@ from tools.base.schema import ArgumentProblems, parse
 from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
-from tools.policy.rate import Limiter
 from tools.policy.selection import Selection
 from tools.pve import text
 from tools.pve.client import Client, PveError
@@ -73,8 +72,8 @@ class Host:
     def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait):
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep = clock, sleep
-        self.selection, self.guard, self.limiter = Selection(settings), Guard(settings), Limiter(settings, clock)
-        self.client = Client(settings, adapter, self.log, self.limiter, clock, sleep)
+        self.selection, self.guard = Selection(settings), Guard(settings)
+        self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
         self._apidoc = None

@@ -154,13 +154,6 @@ def _toolsets(value):
     return _words(value.lower())
 
 
-def rates(value):
-    """(requests, changes) a minute of "600/60", 0 for no limit. "300" leaves the changes at 60, "0" switches both
-    off."""
-    requests, slash, changes = value.partition("/")
-    return int(requests), int(changes) if slash else 60 if int(requests) else 0
-
-
 @dataclass
 class Settings:
     """Every setting of the server: `host` is PROXMOX_HOST, and so on. Built by `load`, or directly in a test."""

@@ -21,12 +21,12 @@ import threading
 import time
 from collections import namedtuple
 from contextlib import suppress
+from math import ceil
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, fault_of
 from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
-from tools.pve.waiting import Cancelled, wait
 
 BASE = "/api2/json"
 CONNECT_SECONDS = 5.0           # TCP and TLS, each
@@ -55,8 +55,18 @@ class PveError(Exception):
         self.passing = status is None or status < 400 or status in (502, 503, 504) or status >= 595
 
 
+class Cancelled(Exception):
+    """The client cancelled the call before a request was sent, or while something waited (for a repeat, a task ...)."""
+
+
 #: What Proxmox answered. data: the value of "data". extra: the other top-level keys (total, changes ...).
 Reply = namedtuple("Reply", "data extra", defaults=({},))
+
+
+def wait(cancelled, seconds):
+    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
+    if cancelled.wait(seconds):
+        raise Cancelled("cancelled by the client")
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
@@ -110,18 +120,57 @@ _Sending = namedtuple("_Sending", "verb path target body headers limit cancelled
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
 
+class _Bucket:
+    """So many a minute, in bursts of half a minute's worth or ten."""
+
+    def __init__(self, what, per_minute, now):
+        self.what, self.per_minute, self.size = what, per_minute, max(per_minute // 2, min(per_minute, 10))
+        self.tokens, self.filled = float(self.size), now
+
+
+class Limiter:
+    """How much may be asked of Proxmox: requests, and among them changes, a minute. Safe to use from several threads.
+
+    setting: PROXMOX_RATE_LIMIT, "600/60"; "300" leaves the changes at 60, 0 is no limit. clock() gives seconds.
+    """
+
+    def __init__(self, setting, clock):
+        self._setting, self._clock, self._lock = setting, clock, threading.Lock()
+        requests, _, changes = setting.partition("/")
+        rates = (("requests to Proxmox", int(requests)), ("changes", int(changes or (int(requests) and 60))))
+        buckets = [_Bucket(what, rate, clock()) for what, rate in rates if rate]
+        self._buckets = ([bucket for bucket in buckets if bucket.what != "changes"], buckets)   # of a read, of a change
+
+    def take(self, changing):
+        """Count one request; PveError with the seconds to wait when it is one too many."""
+        buckets = self._buckets[changing]
+        if not buckets:
+            return
+        with self._lock:
+            now = self._clock()
+            for bucket in buckets:
+                rate = bucket.per_minute / 60.0
+                bucket.tokens = min(float(bucket.size), bucket.tokens + max(0.0, now - bucket.filled) * rate)
+                bucket.filled = now
+                if bucket.tokens < 1 - 1e-9:
+                    raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). Try again in %d s." % (
+                        bucket.what, bucket.per_minute, self._setting, ceil((1 - bucket.tokens) / rate)),
+                        outcome="unsent")
+            for bucket in buckets:
+                bucket.tokens -= 1
+
+
 class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
     fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it
-    (demo, tests). log(level, event, **fields). limiter.take(changing) may raise PveError. clock(), sleep(event,
-    seconds): for tests. in_flight: how many requests one caller may have on their way at once; the client lets no more
-    through in all.
+    (demo, tests). log(level, event, **fields). clock(), sleep(event, seconds): for tests. rate_limit: of the settings.
+    in_flight: how many requests one caller may have on their way at once; the client lets no more through in all.
     """
 
-    def __init__(self, settings, adapter=None, log=None, limiter=None, clock=time.monotonic, sleep=wait):
-        self._settings, self._adapter, self._limiter = settings, adapter, limiter
+    def __init__(self, settings, adapter=None, log=None, clock=time.monotonic, sleep=wait, rate_limit="0"):
+        self._settings, self._adapter, self.limiter = settings, adapter, Limiter(rate_limit, clock)
         self._log = log or (lambda level, event, **fields: None)
         self._clock, self._sleep = clock, sleep
         self._hosts = [_host(name, int(port)) for name, port in settings.host]
@@ -152,8 +201,7 @@ class Client:
         a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45).
         acts: a GET that does more than read, so it is sent once, as a write is."""
         target, body = _target(verb, path, params)
-        if self._limiter is not None:
-            self._limiter.take(acts or verb != "GET")
+        self.limiter.take(acts or verb != "GET")
         reads = verb == "GET" and not acts
         sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout, reads)
         answer = self._exchange(sending)
