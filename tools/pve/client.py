@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote_to_bytes, urlencode
 from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, fault_of
 from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
+from tools.pve.waiting import Cancelled, wait
 
 BASE = "/api2/json"
 CONNECT_SECONDS = 5.0           # TCP and TLS, each
@@ -55,18 +56,8 @@ class PveError(Exception):
         self.passing = status is None or status < 400 or status in (502, 503, 504) or status >= 595
 
 
-class Cancelled(Exception):
-    """The client cancelled the call before a request was sent, or while something waited (for a repeat, a task ...)."""
-
-
 #: What Proxmox answered. data: the value of "data". extra: the other top-level keys (total, changes ...).
 Reply = namedtuple("Reply", "data extra", defaults=({},))
-
-
-def wait(cancelled, seconds):
-    """Sleep so many seconds; raises Cancelled at once when the Event is set."""
-    if cancelled.wait(seconds):
-        raise Cancelled("cancelled by the client")
 
 
 # ---- requests, when first needed -------------------------------------------------------------------------------------
