@@ -17,6 +17,10 @@ from tools.policy.settings import Settings  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
 
 
+#: What a client takes for granted where a tool has no such hint (2025-06-18 and later, schema: ToolAnnotations).
+HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
+
+
 class Clock:
     """Monotonic seconds that move only by `sleep`; `now()` is the same in epoch seconds."""
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tools
-from support import Asked, Bench, big, ok, settings, weight
+from support import HINTS, Asked, Bench, big, ok, settings, weight
 from tools.demo import DemoCluster
 from tools.policy import selection
 from tools.policy.selection import Selection
@@ -251,7 +251,8 @@ def test_what_changes_something_needs_elevation(verb, path, parameters):
 def test_the_tool_is_listed_as_what_it_can_do_and_read_only_hides_it():
     entry = next(entry for entry in tools.surface() if entry["name"] == CALL)
     assert entry["tier"] == "destructive" and entry["changes"]
-    assert entry["tool"]["annotations"]["destructiveHint"] and not entry["tool"]["annotations"]["readOnlyHint"]
+    hints = dict(HINTS, **entry["tool"]["annotations"])
+    assert hints["destructiveHint"] and not hints["readOnlyHint"]
     assert Selection(settings(allow_elevated=False)).off(entry) is None
     assert Selection(settings(read_only=True)).hidden_by(entry) == "PROXMOX_READ_ONLY"
     answer = Bench(read_only=True).run(CALL, verb="GET", path="/pools")

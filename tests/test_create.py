@@ -4,8 +4,6 @@ import json
 import pytest
 
 from support import Bench
-from tools.base.row import definition
-from tools.create import TOOLS
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
 ISO = "nas:iso/virtio-win-0.1.285.iso"
@@ -130,13 +128,6 @@ def test_a_password_is_never_shown():
     answer = dry.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", cipassword="hunter2hunter2",
                      ciuser="me")
     assert "hunter2" not in answer.text + json.dumps(answer.data) and "ciuser" in answer.text
-
-
-def test_secrets_are_marked_in_the_schema():
-    assert definition("proxmox_create_lxc",
-                      TOOLS["proxmox_create_lxc"])["inputSchema"]["properties"]["password"]["writeOnly"] is True
-    assert definition("proxmox_create_vm",
-                      TOOLS["proxmox_create_vm"])["inputSchema"]["properties"]["cipassword"]["writeOnly"] is True
 
 
 def test_no_password_is_invented_and_it_is_said():

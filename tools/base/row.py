@@ -77,12 +77,21 @@ def description(name, tool):
 
 
 def definition(name, tool):
-    """The MCP Tool (dict) of a row, with everything the newest revision knows; without its outputSchema."""
+    """The MCP Tool (dict) of a row, without its outputSchema. It has no title, which would be its name once more."""
     return {
-        "name": name, "title": title(name), "description": description(name, tool),
-        "inputSchema": input_schema(tool.args),
-        "annotations": {"readOnlyHint": not tool.changes, "destructiveHint": tool.destroys,
-                        "idempotentHint": bool(tool.repeats), "openWorldHint": False}}
+        "name": name, "description": description(name, tool), "inputSchema": input_schema(tool.args),
+        "annotations": _annotations(tool)}
+
+
+def _annotations(tool):
+    """The hints (2025-06-18 and later, schema: ToolAnnotations) that are not what a client takes for granted: a tool
+    that changes something, may lose something, does more when it is called again, and reaches a world without end. Of
+    one that only reads the second and third say nothing.
+    """
+    if not tool.changes:
+        return {"readOnlyHint": True, "openWorldHint": False}
+    hints = {} if tool.destroys else {"destructiveHint": False}
+    return dict(hints, **({"idempotentHint": True} if tool.repeats else {}), openWorldHint=False)
 
 
 # ----------------------------------------------------------------------------------------------------- shared arguments
@@ -92,7 +101,11 @@ AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
 Storage = Annotated[str, Arg(format="storage")]
 Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
-Wait = Annotated[Optional[int], Arg(minimum=0, maximum=3600, booleans=(None, 0))]
+_WAIT = Arg(minimum=0, maximum=3600, booleans=(None, 0))
+Wait = Annotated[Optional[int], _WAIT]
+#: What so many tools take that the server's instructions tell it once, and no tool again.
+_AnyNode = Annotated[Optional[str], Arg(format="node", published=False)]
+_Wait = Annotated[Optional[int], _WAIT._replace(published=False)]
 
 
 @dataclass
@@ -105,19 +118,19 @@ class NodeArgs:
 class Guest:
     """(one guest; `node` is looked up when left out)"""
     vmid: Vmid = REQUIRED
-    node: AnyNode = None
+    node: _AnyNode = None
 
 
 @dataclass
 class Waiting(Guest):
     """(one guest, and a task that is followed)"""
-    wait: Wait = None
+    wait: _Wait = None
 
 
 @dataclass
 class OnNode(NodeArgs):
     """(one node, and a task that is followed)"""
-    wait: Wait = None
+    wait: _Wait = None
 
 
 @dataclass

@@ -83,9 +83,11 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 
 def input_schema(cls):
-    """The JSON Schema (dict) of an arguments dataclass. Patterns and limits are checked and not published: a model pays
-    for every byte of it, and learns of a limit in one sentence when it steps over it. Defaults are published where they
-    are words."""
+    """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert: type, properties,
+    required, items, enum, description (google-genai fails over additionalProperties: false, others over default).
+
+    Patterns and limits are checked and not published: a model pays for every byte of it, and learns of a limit in one
+    sentence when it steps over it. A default is told where it is a word that is not among the enum."""
     properties, required = {}, []
     for field in fields(cls):
         if not field.arg.published:
@@ -95,19 +97,15 @@ def input_schema(cls):
             entry["items"] = {"type": "string"}
         if arg.enum:
             entry["enum"] = list(arg.enum)
-        if field.default is not None and field.type is str:
-            entry["default"] = field.default
-        if arg.text:
-            entry["description"] = arg.text
-        if arg.secret:
-            entry["writeOnly"] = True
+        default = "default %s" % field.default if field.default and field.type is str and not arg.enum else ""
+        if arg.text or default:
+            entry["description"] = ", ".join(filter(None, (arg.text, default)))
         properties[field.name] = entry
         if field.required:
             required.append(field.name)
     schema = {"type": "object", "properties": properties}       # some backends refuse all tools over one without
     if required:
         schema["required"] = required
-    schema["additionalProperties"] = False
     return schema
 
 

@@ -8,6 +8,7 @@ word, and this process keeps what it stands for. How a terminal asks is in tools
 from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
+from tools.base.schema import fields
 from tools.mcp.approval import Approvals
 from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
@@ -154,6 +155,7 @@ def _cannot_ask(call):
     refusal = Refused(text, "%s needs the user's confirmation" % title(call.name))
     if not call.request.modern:
         return refusal
-    call.host.audit.refused(call.host.entries[call.name], call.request.params.get("arguments") or {}, refusal,
-                            call.host.settings, call.request, call.args)
+    call.host.audit.refused(call.host.entries[call.name], fields(call.tool.args),
+                            call.request.params.get("arguments") or {}, refusal, call.host.settings, call.request,
+                            call.args)
     return RpcError(MISSING_CAPABILITY, text, {"requiredCapabilities": {"elicitation": {}}})

@@ -9,7 +9,7 @@ from tools.base.answers import Result
 from tools.base.call import Call, without_handler
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
 from tools.base.row import title
-from tools.base.schema import ArgumentProblems, parse
+from tools.base.schema import ArgumentProblems, fields, parse
 from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
@@ -119,7 +119,8 @@ class Host:
             if call is not None and call.planned and not isinstance(error, Refused):
                 return self._plan(call)
             if isinstance(error, (Refused, Declined)):
-                self.audit.refused(entry, arguments, error, self.settings, request, call and call.args)
+                self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
+                                   call and call.args)
             if isinstance(error, Refused):
                 return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True))
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself

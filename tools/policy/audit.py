@@ -101,15 +101,16 @@ class Audit:
         if entry is not None:
             self._follow(entry, event="task", outcome=outcome.exitstatus or outcome.status, upid=outcome.upid)
 
-    def refused(self, entry, arguments, error, settings, request=None, args=None):
+    def refused(self, entry, known, arguments, error, settings, request=None, args=None):
         """Note that a tool that changes something was refused before anything was sent. Never raises.
 
-        entry: of the surface; arguments: as the client gave them; error: Refused; args: the dataclass of the arguments.
+        entry: of the surface; known: the Fields of its arguments; arguments: as the client gave them; error: Refused;
+        args: the dataclass of the arguments.
         """
         if self.path is None or not entry["changes"]:
             return
-        schema = entry["tool"]["inputSchema"].get("properties", {})
-        shown = {name: _given(value, schema.get(name), getattr(args, name, None))
+        known = {field.name: field for field in known}
+        shown = {name: _given(value, known.get(name), getattr(args, name, None))
                  for name, value in list(arguments.items())[:50]}
         node, vmid = _target("", {}, vars(args) if args else shown)
         self._try(dict(event="refused", **self._who(entry["name"], settings, request), node=node, vmid=vmid,
@@ -250,12 +251,11 @@ class Audit:
         os.fsync(handle)
 
 
-def _given(value, schema, checked):
-    """An argument as the client gave it, for the log; schema: its entry in the inputSchema or None; checked: once
-    parsed."""
-    if schema is None or schema.get("writeOnly"):
+def _given(value, field, checked):
+    """An argument as the client gave it, for the log; field: its Field or None; checked: once parsed."""
+    if field is None or field.arg.secret:
         return "***"
-    if schema.get("type") == "object" and not isinstance(value, dict):          # as JSON text, secrets and all
+    if field.type is dict and not isinstance(value, dict):          # as JSON text, secrets and all
         return checked if isinstance(checked, dict) else "***"
     return value
 
