@@ -435,7 +435,21 @@ def test_read_is_repeated_after_a_pause_that_cancel_ends(pki, server):
         client.request("GET", "/version", cancelled=cancelled)
     assert waits == [client_module.RETRY_PAUSES[0]]
     assert server.seen("GET") == 1
-    assert log == [("retry", {"path": "/version", "attempt": 1, "reason": 502})]
+    assert log[1:] == [("retry", {"path": "/version", "attempt": 1, "reason": 502})]
+
+
+def test_each_request_is_logged_without_its_parameters(pki, server):
+    log, now = [], [0.0]
+    client = Client(settings(pki, server.port), log=lambda level, event, **fields: log.append((level, event, fields)),
+                    clock=lambda: now.append(now[-1] + 0.125) or now[-1])
+    client.request("POST", "/nodes/pve1/qemu/100/config", {"cipassword": "CANARY"})
+    server.fault = "early close"
+    with pytest.raises(PveError):
+        client.request("PUT", "/nodes/pve1/qemu/100/config", {"cipassword": "CANARY"})
+    assert [(level, event, fields["verb"], fields["path"], fields["status"]) for level, event, fields in log] == [
+        ("debug", "request", "POST", "/nodes/pve1/qemu/100/config", 200),
+        ("debug", "request", "PUT", "/nodes/pve1/qemu/100/config", "closed")]
+    assert log[0][2]["ms"] > 0 and "CANARY" not in repr(log)
 
 
 def test_repeats_stay_inside_the_deadline(pki, server):

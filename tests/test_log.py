@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from support import Bench
 from tools.mcp.log import MOST_WAITING, Log
 from tools.pve.scrub import hide
 
@@ -182,3 +183,33 @@ def test_threads_do_not_mix_their_lines():
         thread.join()
     found = pipe.text().splitlines()
     assert len(found) == 400 and all(line.count("INFO event thread=") == 1 for line in found)
+
+
+# -------------------------------------------------------------------------------------------------- what is logged
+
+def logged(tool, level="debug", **more):
+    """The lines that a call of a tool is logged with."""
+    pipe = Pipe(level)
+    Bench(log=pipe.log).run(tool, **more)
+    return [line.split(" ", 1)[1] for line in pipe.text().splitlines()]
+
+
+def test_a_call_and_its_requests():
+    assert logged("proxmox_stop_lxc", vmid=203) == [
+        "DEBUG request verb=GET path=/cluster/resources status=200 ms=0",
+        "DEBUG request verb=GET path=/nodes/pve3/lxc/203/status/current status=200 ms=0",
+        "INFO call tool=proxmox_stop_lxc outcome=done ms=0"]
+
+
+@pytest.mark.parametrize("outcome, tool, arguments", [
+    ("done", "proxmox_get_nodes", {}), ("failed", "proxmox_get_vm_status", {"vmid": 999}),
+    ("usage", "proxmox_get_vm_status", {"vmid": "CANARY-1"}), ("running", "proxmox_start_vm", {"vmid": 107, "wait": 0}),
+    ("command", "proxmox_execute_vm_command", {"vmid": 100, "command": "false"})])
+def test_at_info_a_line_a_call(outcome, tool, arguments):
+    line, = logged(tool, "info", **arguments)
+    assert "INFO call tool=%s outcome=%s ms=" % (tool, outcome) in line and "CANARY" not in line
+
+
+def test_no_value_of_an_argument_is_logged():
+    assert "CANARY" not in "".join(logged("proxmox_create_lxc", node="pve1", vmid=150, password="CANARY-secret-1",
+                                          hostname="CANARY-2", ostemplate="local:vztmpl/debian-13.tar.zst"))

@@ -41,6 +41,7 @@ class Call:
     planned   (verb, path, params) of the changes that a dry run did not send
     outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
     hidden    how many rows the guardrails took out of what was read
+    task      what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
     unasked   whether the user would have been asked, but for a client that cannot ask
     secrets   {name: value} of the arguments that are secret and were given
     sleep     sleep(seconds) waits; Cancelled at once when the client cancels the call
@@ -52,7 +53,7 @@ class Call:
         self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
         if self.kind is None and getattr(args, "type", None) in NAMES:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
-        self.planned, self.outcomes, self.hidden, self.unasked = [], [], 0, False
+        self.planned, self.outcomes, self.hidden, self.unasked, self.task = [], [], 0, False, None
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self._noted = None                              # the audit log's entry of the last change
@@ -179,7 +180,7 @@ class Call:
             self._noted = audit.begin(self, verb, path, params, self.secrets)
             try:
                 data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True).data
-                outcome = "accepted"
+                outcome, self.task = "accepted", data
             except PveError as error:
                 outcome, said = error.outcome, str(error)
                 raise
@@ -322,6 +323,8 @@ class Call:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise
         self.host.audit.task(self._noted, outcome)
+        if outcome.status == "stopped":
+            self.task = None
         if check and outcome.failed:
             raise TaskFailure(outcome)
         return outcome

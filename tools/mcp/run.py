@@ -16,7 +16,7 @@ from tools.policy.guard import Guard
 from tools.policy.selection import Selection
 from tools.pve import text
 from tools.pve.client import Client, PveError
-from tools.pve.formats import Misfit
+from tools.pve.formats import Misfit, parse_upid
 from tools.pve.scrub import hide_here, scrub
 from tools.pve.waiting import Cancelled, wait
 
@@ -40,8 +40,10 @@ class UnknownTool(LookupError):
     """There is no tool of that name (in the toolsets that are switched on)."""
 
 
-#: What a call came to: text (str), data (dict, or None when it failed), failed (bool).
-Answer = namedtuple("Answer", "text data failed", defaults=(None, False))
+#: What a call came to: text (str), data (dict, or None when it failed), failed (bool), and in one word: done, failed,
+#: usage (wrong arguments), refused (by a setting of ours), declined, running (or waiting for a yes), unknown (whether it
+#: took effect), command (one in a guest ended badly), interrupted.
+Answer = namedtuple("Answer", "text data failed outcome", defaults=(None, False, "done"))
 
 
 class Nobody:
@@ -94,10 +96,19 @@ class Host:
 
         request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's).
         """
-        request = request or Nobody()
         entry = self.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise UnknownTool(name)
+        began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
+        try:
+            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent)
+            outcome = answer.outcome
+            return answer
+        finally:
+            self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
+
+    def _run(self, entry, name, arguments, request, consent):
+        """As `run`; name: as the caller wrote it."""
         call = None
         try:
             refusal = self.selection.refusal(entry)
@@ -105,7 +116,7 @@ class Host:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            call = Call(self, entry["name"], tool, args, request, consent or self.consent)
+            call = Call(self, entry["name"], tool, args, request, consent)
             hide_here(call.secrets.values())
             call.judge_arguments()
             unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
@@ -122,15 +133,20 @@ class Host:
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
                                    call and call.args)
             if isinstance(error, Refused):
-                return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True))
+                return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True), "refused")
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
             headline = getattr(error, "headline", None) or _what_failed(entry, call)
-            return self._failed("\u274c Error", headline, said, fate)
+            unknown = getattr(error, "outcome", None) == "unknown" or call is not None and "unknown" in call.outcomes
+            return self._failed("\u274c Error", headline, said, fate, "declined" if isinstance(error, Declined) else
+                                "unknown" if unknown else "failed")
         except ArgumentProblems as error:
             count = len(error.problems)
             return self._failed("\u274c Error", "%s was not called: %s" % (
-                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error)
+                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
+        except KeyboardInterrupt:
+            return self._failed("\u274c Error", "%s was interrupted" % title(entry["name"]), _left(entry, call),
+                                outcome="interrupted")
         except Cancelled:
             raise
         except request.asks:
@@ -158,10 +174,10 @@ class Host:
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
         return self._answered(Result("\n".join(lines), {"status": "dry-run", "requests": requests}))
 
-    def _failed(self, kind, headline, reason, fate=""):
+    def _failed(self, kind, headline, reason, fate="", outcome="failed"):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
         body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
-        return Answer(text.fit(body, text.CAP // 4), failed=True)
+        return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome)
 
     def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
@@ -173,7 +189,18 @@ class Host:
                 result.parts.append("The data was too large and was cut; ask for less.")
             data, weight = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
         body = text.visible(scrub("%s %s" % (result.mark, result.text)))
-        return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data)
+        return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data,
+                      outcome=_came_to(result))
+
+
+def _came_to(result):
+    """The outcome of a call that gave a Result: a task of which is told may go on or have failed, so may a command."""
+    data = result.data
+    if result.mark == "\u23f3":
+        return "running"
+    if data.get("exitcode") or data.get("signal"):
+        return "command"
+    return "failed" if data.get("ok") is False else "done"
 
 
 def _harmless(data):
@@ -208,3 +235,11 @@ def _fate(entry, call, refused=False, broken=False):
     if broken and outcomes:
         return "A change had already been sent: look at the target before you repeat the call."
     return "Nothing was sent." if not outcomes and (refused or entry["changes"]) else ""
+
+
+def _left(entry, call):
+    """What became of a call that Ctrl-C ended: the task that goes on, or what became of its changes."""
+    if call is not None and parse_upid(call.task) is not None:
+        return ("The task goes on in Proxmox: %s\nproxmox_get_task upid=UPID wait=60 follows it, proxmox_cancel_task "
+                "upid=UPID stops it." % call.task)
+    return _fate(entry, call, broken=True) or "Nothing was changed."

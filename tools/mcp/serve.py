@@ -118,6 +118,8 @@ def _settings(demo, log):
         sys.stderr.flush()
         os._exit(2)
     log.configure(found)
+    log("info", "settings", hosts=["%s:%s" % host for host in found.host], token=found.token_id,
+        elevated=found.allow_elevated, read_only=found.read_only, toolsets=found.toolsets)
     for warning in warnings:
         log("warning", warning)
     return found
