@@ -128,7 +128,7 @@ class Call:
             reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
             raise self._explain(error, path, params) from None
-        return reply._replace(data=self._shown(reply.data))
+        return reply._replace(data=self._shown(reply.data)) if self.host.guard.hides else reply
 
     def together(self, requests):
         """What many GETs gave, in their order: the data of each, or the PveError, Failure or Misfit that came instead.
@@ -309,16 +309,16 @@ class Call:
         """
         if answer is None or answer == "":
             return Outcome(upid=None, status="stopped", exitstatus="OK")
-        if parse_upid(answer) is None:
+        task = parse_upid(answer)
+        if task is None:
             if answer == "OK":                          # vzdump, of guests of another node
                 raise Failure("Proxmox answered 'OK' but started no task: nothing was done.")
             self.outcomes.append("unknown")
             raise Failure("Proxmox answered %r but started no task." % str(answer)[:80])
-
         request = partial(self.host.client.request, cancelled=self.request.cancelled, timeout=POLL_SECONDS)
         report = self.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, answer, self.wait_limit, self.sleep, self.host.clock, report)
+            outcome = follow(request, task, self.wait_limit, self.sleep, self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise

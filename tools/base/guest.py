@@ -155,7 +155,8 @@ class Disk:
 
 def disks(kind, config):
     """The Disks of a config, CD drives and bind mounts too; mp2 before mp10. kind: qemu or lxc."""
-    return [Disk(key, config[key]) for key in sorted(config, key=natural) if re.fullmatch(DISK_KEYS[kind], key)]
+    keys = filter(re.compile(DISK_KEYS[kind]).fullmatch, config)
+    return [Disk(key, config[key]) for key in sorted(keys, key=natural)]
 
 
 def unused(config, volid):
@@ -214,7 +215,7 @@ def mac(value):
 
 def nics(config):
     """{"net0": property string} of a config."""
-    return {key: str(config[key]) for key in sorted(config, key=natural) if FORMATS["net"].pattern.fullmatch(key)}
+    return {key: str(config[key]) for key in sorted(filter(FORMATS["net"].pattern.fullmatch, config), key=natural)}
 
 
 def check_cidr(key, value, words):

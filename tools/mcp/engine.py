@@ -212,6 +212,9 @@ class Server:
         self._asks = 0
         self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
+        self._capabilities = {version: {key: what for key, what in info["capabilities"].items()
+                                        if not version or version >= SINCE.get(key, "")}
+                              for version in (None, *LEGACY, *MODERN)}
         self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
 
     # -- output
@@ -350,7 +353,7 @@ class Server:
         capabilities = meta[CAPABILITIES_KEY] if modern else self.capabilities
         row = self.methods.get(method)
         if row is None or not (row.modern if modern else row.legacy or version is None) or (
-                row.capability and row.capability not in self._capabilities(version)):
+                row.capability and row.capability not in self._capabilities[version]):
             raise RpcError(METHOD_NOT_FOUND, "Method not found: %s" % method[:100])
         if version is None and method not in ("ping", "initialize"):
             raise RpcError(INVALID_PARAMS, "Invalid params: the request has no _meta with %s and %s, and there was no "
@@ -413,10 +416,6 @@ class Server:
     def _server_info(self, version):
         return {key: self.info[key] for key in ("name", "title", "version") if version >= SINCE.get(key, "")}
 
-    def _capabilities(self, version):
-        known = self.info["capabilities"]
-        return {key: known[key] for key in known if not version or version >= SINCE.get(key, "")}
-
     # -- methods
 
     def initialize(self, request):
@@ -428,12 +427,12 @@ class Server:
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.client = request.params.get("clientInfo")
         self._asking_from = self.clock() + INITIALIZED_WITHIN
-        return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
+        return {"protocolVersion": self.version, "capabilities": self._capabilities[self.version],
                 "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
 
     def discover(self, request):
         """Modern server/discover: what a client may send next."""
-        return {"supportedVersions": list(MODERN), "capabilities": self._capabilities(request.version),
+        return {"supportedVersions": list(MODERN), "capabilities": self._capabilities[request.version],
                 "instructions": self.info["instructions"]}
 
     def call_tool(self, request):

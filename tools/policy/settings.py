@@ -223,10 +223,10 @@ class Settings:
         _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
     demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
 
-    @property
-    def token_id(self):
-        """"root@pam!mcp": what names the token, no secret."""
-        return "%s!%s" % (self.user, self.token_name)
+    def __post_init__(self):
+        if "!" in (self.token_name or ""):
+            self.user, self.token_name = self.token_name.split("!", 1)
+        self.token_id = "%s!%s" % (self.user, self.token_name)      # what names the token, no secret
 
 
 #: {attribute: {"variable", "text", "read", "example"}} of the settings that are variables.
@@ -301,8 +301,6 @@ def load(environ, warn=lambda message: None):
         raise SettingsError(_explain(problems))
     settings = Settings(**values)
     settings.host = [(name, port or settings.port) for name, port in settings.host]
-    if "!" in settings.token_name:
-        settings.user, settings.token_name = settings.token_name.split("!", 1)
     return settings
 
 

@@ -208,18 +208,18 @@ def size_of(text):
 
 # ---------------------------------------------------------------------------------------------------------- UPID, volid
 
-Upid = namedtuple("Upid", "node pid pstart starttime type id user")
+Upid = namedtuple("Upid", "text node pid pstart starttime type id user")
 
 
 def parse_upid(text):
-    """Upid of a task id (PVE/UPID.pm), numbers as int, starttime in epoch seconds; None when it is not one."""
+    """Upid of a task id (PVE/UPID.pm), `text`, numbers as int, starttime in epoch seconds; None when it is not one."""
     match = FORMATS["upid"].pattern.fullmatch(text) if isinstance(text, str) else None
     if not match:
         return None
     fields = match.groupdict()
     for name in ("pid", "pstart", "starttime"):
         fields[name] = int(fields[name], 16)
-    return Upid(**fields)
+    return Upid(text, **fields)
 
 
 _OWNER = r"(?:^|/)(?:vm|base|basevol|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-"

@@ -6,7 +6,7 @@ task's exitstatus. Being unable to ask (a node that is down, a 596, a broken con
 import re
 
 from tools.pve.client import PveError
-from tools.pve.formats import fill, parse_upid
+from tools.pve.formats import fill
 from tools.pve.waiting import wait_for
 
 _LATER = 10.0                   # seconds between looks at a task that runs for minutes
@@ -54,16 +54,13 @@ class Outcome:
         return "Outcome(%s, %s, %r)" % (self.upid, self.status, self.exitstatus)
 
 
-def follow(request, upid, limit, sleep, clock, report=None):
-    """The Outcome of the task `upid`, looked at until it ends or `limit` seconds are over (0: one look, no waiting).
+def follow(request, task, limit, sleep, clock, report=None):
+    """The Outcome of a task (Upid), looked at until it ends or `limit` seconds are over (0: one look, no waiting).
 
     request(verb, path, params) -> Reply; raises PveError. sleep(seconds) raises Cancelled when the client cancels.
-    clock() -> seconds. report(percent float|None, message str) is called while it runs. ValueError: not a UPID.
+    clock() -> seconds. report(percent float|None, message str) is called while it runs.
     """
-    parts = parse_upid(upid)
-    if parts is None:
-        raise ValueError("%r is not a UPID" % str(upid)[:200])
-    path = fill("/nodes/{node}/tasks/{upid}", {"node": parts.node, "upid": upid})
+    path = fill("/nodes/{node}/tasks/{upid}", {"node": task.node, "upid": task.text})
     log, began, seen = _Log(request, path), clock(), False
 
     def look():
@@ -82,18 +79,18 @@ def follow(request, upid, limit, sleep, clock, report=None):
 
     def tell(found):
         if isinstance(found, PveError):
-            report(None, "node %s does not answer; asking again" % parts.node)
+            report(None, "node %s does not answer; asking again" % task.node)
         else:
-            report(*log.progress("%s%s is running" % (parts.type, " of %s" % parts.id if parts.id else "")))
+            report(*log.progress("%s%s is running" % (task.type, " of %s" % task.id if task.id else "")))
 
     found = wait_for(look, done, limit, sleep, clock, report and tell, later=_LATER)
-    task = (upid, parts.node, parts.type, parts.id)
+    which = (task.text, task.node, task.type, task.id)
     if isinstance(found, PveError):
-        return Outcome(*task, log=[] if found.passing else [str(found)])
+        return Outcome(*which, log=[] if found.passing else [str(found)])
     if found.get("status") != "stopped":
-        return Outcome(*task, "running")
+        return Outcome(*which, "running")
     exitstatus = str(found.get("exitstatus") or "no exit status")
-    return Outcome(*task, "stopped", exitstatus, clock() - began if seen else None, *_told(exitstatus, log))
+    return Outcome(*which, "stopped", exitstatus, clock() - began if seen else None, *_told(exitstatus, log))
 
 
 def _told(exitstatus, log):
