@@ -7,7 +7,7 @@ import io
 import re
 import threading
 import time
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -15,7 +15,8 @@ from urllib3.response import HTTPResponse
 
 from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, nodes, power,
                         snapshots, storage, tasks, viewer, wire, world)
-from tools.demo.model import Refusal, World
+from tools.demo.model import Refusal, World, verify
+from tools.demo.rules import check_parameters
 
 _TOKEN = re.compile(r"PVEAPIToken[=\s](.*)\Z")
 TABLE = wire.Routes(row for module in (
@@ -47,14 +48,8 @@ class DemoCluster(BaseAdapter):
         self.requests = []
         self._lock = threading.RLock()
 
-    @property
-    def offline(self):
-        """Names of the nodes that are down."""
-        return self.world.offline
-
-    @offline.setter
-    def offline(self, names):
-        self.world.offline = set(names)
+    #: Names of the nodes that are down.
+    offline = property(lambda self: self.world.offline, lambda self, names: setattr(self.world, "offline", set(names)))
 
     # ---- the adapter
 
@@ -65,8 +60,6 @@ class DemoCluster(BaseAdapter):
             raise requests.exceptions.ConnectTimeout("demo: node %s is down" % url.hostname, request=request)
         target = url.path + ("?" + url.query if url.query else "")
         body = request.body or b""
-        if not isinstance(body, (bytes, str)):
-            body = body.read() if hasattr(body, "read") else b"".join(body)
         body = body.encode("utf-8") if isinstance(body, str) else body
         headers = {key: value.decode("latin-1") if isinstance(value, bytes) else value
                    for key, value in request.headers.items()}
@@ -100,7 +93,7 @@ class DemoCluster(BaseAdapter):
             raise wire.Plain(501, "method '%s' not available" % verb)
         if path == viewer.PATH and verb == "GET":
             return viewer.page(TABLE, headers, self.world.real_time())
-        parts = wire.split_path(path)
+        parts = [part for part in unquote(path).split("/") if part]     # %2F separates, too
         relative = "/" + "/".join(parts[2:])
         if parts[:1] != ["api2"]:
             raise wire.Plain(501, "no such file '%s'" % path)
@@ -109,10 +102,11 @@ class DemoCluster(BaseAdapter):
         if parts[1:2] != ["json"]:
             raise wire.Plain(501, "no formatter for uri %s, %s" % (relative, "".join(parts[1:2])))
         params = wire.read_parameters(verb, query, headers, body)
-        route, values = TABLE.find(verb, parts[2:])
+        route, values = TABLE.find(verb, relative)
         if route is None:
             raise Refusal(501, "Method '%s %s' not implemented" % (verb, relative))
-        wire.check_conflicts(values, params)
+        verify({key: "duplicate parameter (already defined in URI) with conflicting values!"
+                for key, value in params.items() if key in values and str(value) != values[key]})
         self.world.tasks.advance()
         call = wire.ApiCall(self.world, self._rights(user), user, dict(params, **values), route)
         call.check(route.check)
@@ -120,7 +114,8 @@ class DemoCluster(BaseAdapter):
             self._reach(call.node)
         elif call.node is not None and call.node not in self.world.nodes:
             raise Refusal(500, "no such cluster node '%s'" % call.node)
-        call.p = wire.check_call(route, values, params)
+        call.p, errors = check_parameters(route.rules, dict(params, **values))
+        verify(errors)
         if "node" in call.p:
             call.p["node"] = call.node
         if verb != "GET" and not self.world.quorate:
@@ -144,7 +139,7 @@ class DemoCluster(BaseAdapter):
         match = _TOKEN.match(headers.get("authorization", ""))
         if not match:
             raise wire.Plain(401, "No ticket")
-        name, _, value = wire.unquote(match.group(1).split(";")[0]).partition("=")
+        name, _, value = unquote(match.group(1).split(";")[0]).partition("=")
         known = self.tokens.get(name)
         if not known or not value or known.get("value") not in (None, value):
             raise wire.Plain(401, "Authentication failed!")

@@ -1,6 +1,6 @@
 """Who may do what: privileges, roles, users, permissions; and the pools."""
-from tools.demo.model import bad, die, words
-from tools.demo.rules import boolean, enum, string
+from tools.demo.model import bad, die
+from tools.demo.rules import boolean, enum, split_list, string
 from tools.demo.wire import ALL, Route, perm
 
 ALL_PRIVILEGES = """
@@ -109,10 +109,10 @@ def acl(call):
 def change_acl(call):
     path = call.p["path"]
     known = call.world.access
-    for name in words(call.p["roles"]):
+    for name in split_list(call.p["roles"]):
         if name not in ROLES and name not in known["roles"]:
             die("role '%s' does not exist" % name)
-    subjects = [(kind, name) for kind in ("user", "group", "token") for name in words(call.p.get(kind + "s"))]
+    subjects = [(kind, name) for kind in ("user", "group", "token") for name in split_list(call.p.get(kind + "s", ""))]
     if not subjects:
         bad(users="either 'users', 'groups' or 'tokens' required")
     for kind, name in subjects:
@@ -120,7 +120,7 @@ def change_acl(call):
             "%s!%s" % (user_, ident) for user_, row in known["users"].items() for ident in row.get("tokens", {})}}[kind]
         if name not in exists:
             die(("no such token '%s'" if kind == "token" else kind + " '%s' does not exist") % name)
-        for name_of_role in words(call.p["roles"]):
+        for name_of_role in split_list(call.p["roles"]):
             row = {"path": path, "type": kind, "ugid": name, "roleid": name_of_role,
                    "propagate": int(call.p.get("propagate", True))}
             known["acl"] = [old for old in known["acl"]
@@ -172,9 +172,9 @@ def change_pool(call):
     pool_, p = _pool(call, "update pool failed: "), call.p
     if p.get("comment") is not None:
         pool_["comment"] = p["comment"]
-    wanted = [("vms", int(word), "VM %d", "/vms/%d", "VM.Allocate") for word in words(p.get("vms"))]
+    wanted = [("vms", int(word), "VM %d", "/vms/%d", "VM.Allocate") for word in split_list(p.get("vms", ""))]
     wanted += [("storages", word, "Storage '%s'", "/storage/%s", "Datastore.Allocate")
-               for word in words(p.get("storage"))]
+               for word in split_list(p.get("storage", ""))]
     for key, member, what, path, privilege in wanted:
         call.need(path % member, privilege)
         if bool(p.get("delete")) != (member in pool_[key]):

@@ -128,7 +128,7 @@ def human(size):
 
 def copy_volume(world, guest, volume, storage, fmt=None):
     """A new volume on `storage` like `volume`; the format is kept where the storage can."""
-    formats = Storage.TYPES[storage.type][0].split()
+    formats = Storage.FORMATS[storage.type].split()
     fmt = fmt or (volume.format if volume.format in formats else None)
     if guest.kind == "lxc":
         fmt = "subvol" if storage.type == "zfspool" else "raw"

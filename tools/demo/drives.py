@@ -2,7 +2,7 @@
 import re
 
 from tools.demo import options
-from tools.demo.model import GIB, KIB, MIB, Refusal, bad, die, disk_rule, size_bytes, size_text
+from tools.demo.model import GIB, KIB, MIB, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text, verify
 from tools.demo.rules import parse_properties
 from tools.demo.wire import forbid
 
@@ -68,16 +68,6 @@ def bridge_exists(world, node, bridge):
         return True
     vnet = world.sdn.get("vnets", {}).get(bridge)
     return bool(vnet) and node in world.sdn["zones"][vnet["zone"]].get("nodes", node).split(",")
-
-
-def is_cdrom(values):
-    """Whether a drive is a CD drive."""
-    return values.get("media") == "cdrom" or values.get("file") in ("none", "cdrom")
-
-
-def is_cloudinit(values):
-    """Whether a drive is the cloud-init drive."""
-    return bool(re.search(r"(^|[:/])(vm-\d+-)?cloudinit(\.\w+)?$", values.get("file", "")))
 
 
 def parse_volname(world, volid):
@@ -150,7 +140,7 @@ def check_drive_access(call, key, text, vmid, default_storage=None):
         call.need("/vms/%s" % owner, "VM.Config.Disk")
         call.need(path, "Datastore.Audit")
     if content not in ("images", "iso"):
-        raise Refusal(400, "Parameter verification failed.\n", {key: "content type needs to be 'images' or 'iso'"})
+        verify({key: "content type needs to be 'images' or 'iso'"})
 
 
 def make_drive(world, guest, key, text, say, made, default_storage=None):

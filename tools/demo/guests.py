@@ -1,9 +1,9 @@
 """Guests as they are: lists, status, configuration, pending changes, curves, addresses of containers."""
 from tools.demo import lists
-from tools.demo.model import bad
+from tools.demo.model import bad, nets
 from tools.demo.options import AGENT
-from tools.demo.rules import boolean, enum, parse_properties, string
-from tools.demo.wire import ALL, VM, Route, perm
+from tools.demo.rules import boolean, parse_properties, string
+from tools.demo.wire import ALL, VM, Route, both, perm
 
 
 def _list_row(world, guest):
@@ -63,7 +63,7 @@ def current(call):
         row["balloon"] = guest.memory
         row["ballooninfo"] = {"actual": guest.memory, "max_mem": guest.memory, "last_update": int(call.world.t)}
         row["nics"] = {"tap%di%s" % (guest.vmid, key[3:]): {"netin": row["netin"], "netout": row["netout"]}
-                       for key in guest.conf if key.startswith("net") and key[3:].isdigit()}
+                       for key in nets(guest.conf)}
         row["blockstat"] = {key: {"rd_bytes": row["diskread"], "wr_bytes": row["diskwrite"], "failed_rd_operations": 0,
                                   "failed_wr_operations": 0} for key, _, _ in guest.disks(unused=False)
                             if key[:3] in ("scs", "vir", "sat", "ide")}
@@ -79,10 +79,6 @@ def agent_enabled(guest):
     return bool(text) and parse_properties(AGENT, str(text)).get("enabled") == "1"
 
 
-def _shown(guest, conf):
-    return dict(conf, digest=guest.digest)
-
-
 def config(call):
     """GET .../config: what is pending applied, unless current=1; or of a snapshot."""
     guest = call.guest()
@@ -90,8 +86,8 @@ def config(call):
         if call.p.get("current"):
             bad(snapshot="cannot use 'snapshot' parameter with 'current'",
                 current="cannot use 'snapshot' parameter with 'current'")
-        return _shown(guest, snapshot_conf(guest.snapshot(call.p["snapshot"])))
-    row = _shown(guest, guest.conf if call.p.get("current") else guest.wanted())
+        return dict(snapshot_conf(guest.snapshot(call.p["snapshot"])), digest=guest.digest)
+    row = dict(guest.conf if call.p.get("current") else guest.wanted(), digest=guest.digest)
     if guest.parent:
         row["parent"] = guest.parent
     return row
@@ -145,8 +141,8 @@ def addresses_of(guest):
     if guest.guest.get("ips"):
         return guest.guest["ips"]
     found = []
-    for key in sorted(key for key in guest.conf if key.startswith("net") and key[3:].isdigit()):
-        parts = dict(part.partition("=")[::2] for part in str(guest.conf[key]).split(","))
+    for key, text in sorted(nets(guest.conf).items()):
+        parts = dict(part.partition("=")[::2] for part in str(text).split(","))
         static = parts.get("ip", "dhcp") if guest.kind == "lxc" else "dhcp"
         address = static if "/" in static else "10.0.%d.%d/24" % (100 + int(key[3:]), guest.vmid % 250 + 2)
         found.append((parts.get("name", "eth" + key[3:]) if guest.kind == "lxc" else "ens%d" % (18 + int(key[3:])),
@@ -162,16 +158,6 @@ def mac_of(guest, number):
 
 
 _AUDIT = perm(VM, "VM.Audit")
-_FRAME = {"timeframe*": enum("Over which time.", "hour day week month year"),
-          "cf": enum("How values are joined.", "AVERAGE MAX")}
-_CONFIG = {"current": boolean("Without what is pending.", default=0),
-           "snapshot": string("Of this snapshot.", format="pve-configid", maxLength=40)}
-
-
-def _both(endpoint, handler, check, words, params=None, proxy=True):
-    return [Route(endpoint.replace("{kind}", kind), handler, check, words.replace("{guest}", name), params, proxy)
-            for kind, name in (("qemu", "VM"), ("lxc", "container"))]
-
 
 ROUTES = [
     Route("GET /nodes/{node}/qemu", listed, ALL, "The VMs of a node.", {
@@ -179,10 +165,13 @@ ROUTES = [
     Route("GET /nodes/{node}/lxc", listed, ALL, "The containers of a node."),
     Route("GET /nodes/{node}/lxc/{vmid}/interfaces", interfaces, _AUDIT,
           "Network interfaces and addresses of a container."),
-] + _both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}.") \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", _CONFIG) \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT,
-          "Configuration of a {guest} and what waits for a restart.") \
-  + _both("GET /nodes/{node}/{kind}/{vmid}/rrddata",
+    *both("GET /nodes/{node}/{kind}/{vmid}/status/current", current, _AUDIT, "State of a {guest}."),
+    *both("GET /nodes/{node}/{kind}/{vmid}/config", config, _AUDIT, "Configuration of a {guest}.", {
+        "current": boolean("Without what is pending.", default=0),
+        "snapshot": string("Of this snapshot.", format="pve-configid", maxLength=40)}),
+    *both("GET /nodes/{node}/{kind}/{vmid}/pending", pending, _AUDIT,
+          "Configuration of a {guest} and what waits for a restart."),
+    *both("GET /nodes/{node}/{kind}/{vmid}/rrddata",
           lambda call: lists.guest_series(call.world, call.guest(), call.p["timeframe"]),
-          _AUDIT, "Load of a {guest} over time.", _FRAME, False)
+          _AUDIT, "Load of a {guest} over time.", lists.FRAME, proxy=False),
+]

@@ -2,6 +2,7 @@
 import re
 
 from tools.demo.model import GIB, MIB, size_bytes, wave
+from tools.demo.rules import enum
 
 _SIZE = re.compile(r"(?:^|,)size=(\d+(?:\.\d+)?[KMGT]?)(?=,|$)")
 
@@ -122,6 +123,9 @@ def resources_of_storage(world, storage):
 
 #: timeframe -> seconds between rows
 FRAMES = {"hour": 60, "day": 1800, "week": 10800, "month": 43200, "year": 604800, "decade": 2592000}
+#: Parameters of rrddata; nodes know the decade, too.
+FRAME = {"timeframe*": enum("Over which time.", list(FRAMES)[:5]),
+         "cf": enum("How values are joined.", "AVERAGE MAX")}
 
 
 def series(world, frame, row_at, since=0):

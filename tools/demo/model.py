@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from tools.demo import options
-from tools.demo.rules import parse_properties, split_list
+from tools.demo.rules import parse_properties
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
@@ -28,9 +28,15 @@ def die(text):
     raise Refusal(500, text)
 
 
+def verify(errors):
+    """raise_param_exc: status 400 with `errors` (parameter -> text), if there are any."""
+    if errors:
+        raise Refusal(400, "Parameter verification failed.\n", errors)
+
+
 def bad(**errors):
-    """raise_param_exc: status 400 with `errors` (parameter -> text; "_" in a name stands for "-")."""
-    raise Refusal(400, "Parameter verification failed.", {key.replace("_", "-"): text for key, text in errors.items()})
+    """The same with a name for each; "_" in it stands for "-"."""
+    verify({key.replace("_", "-"): text for key, text in errors.items()})
 
 
 def wave(t, seed, base, swing=0.3):
@@ -82,12 +88,9 @@ class Volume:
 class Storage:
     """A storage.cfg entry and what lies on it. `total` is bytes, or a dict node -> bytes for a local one."""
 
-    #: type -> (formats, default format, can snapshot, thin)
-    TYPES = {
-        "dir": ("raw qcow2 vmdk subvol", "raw"), "nfs": ("raw qcow2 vmdk subvol", "raw"),
-        "cifs": ("raw qcow2 vmdk", "raw"), "lvmthin": ("raw", "raw"), "lvm": ("raw", "raw"),
-        "zfspool": ("raw subvol", "raw"), "rbd": ("raw", "raw"), "pbs": ("", ""),
-    }
+    #: type -> formats of its volumes
+    FORMATS = {"dir": "raw qcow2 vmdk subvol", "nfs": "raw qcow2 vmdk subvol", "cifs": "raw qcow2 vmdk",
+               "lvmthin": "raw", "lvm": "raw", "zfspool": "raw subvol", "rbd": "raw", "pbs": ""}
 
     def __init__(self, name, kind, content, total, **facts):
         self.name, self.type, self.content, self.total = name, kind, content.split(","), total
@@ -160,6 +163,10 @@ class Guest:
         """Its name as an HA resource."""
         return "%s:%d" % ("vm" if self.kind == "qemu" else "ct", self.vmid)
 
+    def task(self, verb):
+        """The type of a task that does `verb` to it: qmstart, vzstart."""
+        return ("qm" if self.kind == "qemu" else "vz") + verb
+
     @property
     def template(self):
         return bool(self.conf.get("template"))
@@ -212,20 +219,39 @@ class Guest:
         """Bytes of memory."""
         return int(str(self.conf.get("memory", 512)).rpartition("=")[2]) * MIB
 
-    def disks(self, conf=None, unused=True):
-        """[(key, properties dict, volid)] of the volumes in a configuration; CD drives and bind mounts are none."""
+    def drives(self, conf=None, unused=False):
+        """[(key, properties, volume or path)] of the disks, CDs and bind mounts in a configuration."""
         found = []
         for key, value in (self.conf if conf is None else conf).items():
-            rule = disk_rule(self.kind, key)
-            if rule is None or (not unused and key.startswith("unused")):
-                continue
-            parts = dict(_disk(self.kind, key, str(value)))
-            volid = parts.get("volume" if self.kind == "lxc" else "file")
-            if parts.get("media") == "cdrom" and "cloudinit" not in volid:
-                continue
-            if ":" in volid and not volid.startswith("/"):
-                found.append((key, parts, volid))
+            if value is not None and disk_rule(self.kind, key) and (unused or not key.startswith("unused")):
+                parts = dict(_disk(self.kind, key, str(value)))
+                found.append((key, parts, volume_of(parts)))
         return found
+
+    def disks(self, conf=None, unused=True):
+        """Those of them that are volumes made for a guest: no CDs, no bind mounts."""
+        return [(key, parts, volid) for key, parts, volid in self.drives(conf, unused)
+                if ":" in volid and volid[0] != "/" and (not is_cdrom(parts) or is_cloudinit(parts))]
+
+
+def volume_of(parts):
+    """The volume, or path, in the properties of a disk."""
+    return parts.get("file", parts.get("volume"))
+
+
+def is_cdrom(parts):
+    """Whether the properties of a drive are those of a CD drive."""
+    return parts.get("media") == "cdrom" or parts.get("file") in ("none", "cdrom")
+
+
+def is_cloudinit(parts):
+    """Whether a drive is the cloud-init drive."""
+    return bool(re.search(r"(^|[:/])(vm-\d+-)?cloudinit(\.\w+)?$", parts.get("file", "")))
+
+
+def nets(conf):
+    """{key: value} of the network cards in a configuration."""
+    return {key: value for key, value in conf.items() if re.match(r"net\d+$", key)}
 
 
 DISK_KEY = re.compile(r"(ide|sata|scsi|virtio|efidisk|tpmstate|unused|rootfs|mp)(\d*)\Z")
@@ -350,6 +376,10 @@ class World:
             die("storage '%s' is not available on node '%s'" % (name, node))
         return storage
 
+    def storage_of(self, volid):
+        """The Storage that a volume's id names, or None."""
+        return self.storages.get(volid.partition(":")[0])
+
     def online_storage(self, name, node):
         """As storage(), but it has to be reachable too."""
         storage = self.storage(name, node)
@@ -359,54 +389,36 @@ class World:
 
     def volume(self, volid, node):
         """The Volume called `volid` as seen from `node`, or None."""
-        storage = self.storages.get(volid.partition(":")[0])
-        if storage is None or not storage.on(node):
-            return None
-        return storage.at(node).get(volid)
+        storage = self.storage_of(volid)
+        return storage.at(node).get(volid) if storage and storage.on(node) else None
 
     def allocate(self, storage, node, vmid, size, fmt=None, kind="qemu", name=None, used=None):
         """Make a volume of `size` bytes for a guest and return it; dies when there is no room."""
-        formats, default = Storage.TYPES[storage.type]
-        if kind == "lxc" and storage.type == "zfspool":
-            default = "subvol"
-        fmt = fmt or default
-        if fmt not in formats.split():
-            die("unsupported format '%s' for storage '%s'" % (fmt, storage.name) if storage.files else
-                "unsupported format '%s'" % fmt)
-        if not storage.thin and size > storage.space(node)[2]:
-            total, taken, free = storage.space(node)
+        fmt = fmt or ("subvol" if kind == "lxc" and storage.type == "zfspool" else "raw")
+        if fmt not in storage.FORMATS[storage.type].split():
+            die("unsupported format '%s'%s" % (fmt, " for storage '%s'" % storage.name if storage.files else ""))
+        free = storage.space(node)[2]
+        if not storage.thin and size > free:
             die("not enough free space ('%s' free, '%s' needed)" % (free, size))
-        if storage.files and size > storage.space(node)[2] and fmt == "raw" and kind == "lxc":
+        if storage.files and size > free and fmt == "raw" and kind == "lxc":
             die("unable to create image: No space left on device")
         volumes = storage.at(node)
-        stem = name or ("subvol" if fmt == "subvol" else "vm")
-        if name and "cloudinit" in name:
-            leaf = name
-        else:
-            number = 0
-            taken_names = {re.sub(r"\.\w+$", "", volume.name.rpartition("/")[2]) for volume in volumes.values()
-                           if volume.vmid == vmid}
-            while any("%s-%d-disk-%d" % (prefix, vmid, number) in taken_names
-                      for prefix in ("vm", "base", "subvol", "basevol")):
-                number += 1
-            leaf = "%s-%d-disk-%d" % (stem, vmid, number)
+        if name is None:
+            taken = {re.search(r"(?:\d+-disk-(\d+))?(?:\.\w+)?$", volume.name).group(1) for volume in volumes.values()
+                     if volume.vmid == vmid}
+            number = next(number for number in range(len(taken) + 1) if str(number) not in taken)
+            name = "%s-%d-disk-%d" % ("subvol" if fmt == "subvol" else "vm", vmid, number)
         if storage.files:
-            leaf = "%d/%s" % (vmid, leaf if fmt == "subvol" else "%s.%s" % (leaf, fmt))
-        volid = "%s:%s" % (storage.name, leaf)
+            name = "%d/%s" % (vmid, name if fmt == "subvol" else "%s.%s" % (name, fmt))
         if used is None:
             used = min(size, 4 * MIB) if storage.thin else size
-        volume = Volume(volid, "rootdir" if kind == "lxc" else "images", size, format=fmt, vmid=vmid, ctime=int(self.t),
-                        used=used)
-        volumes[volid] = volume
+        volume = Volume("%s:%s" % (storage.name, name), "rootdir" if kind == "lxc" else "images", size, format=fmt,
+                        vmid=vmid, ctime=int(self.t), used=used)
+        volumes[volume.volid] = volume
         return volume
 
     def free(self, volid, node):
         """Remove a volume if it is there."""
-        storage = self.storages.get(volid.partition(":")[0])
+        storage = self.storage_of(volid)
         if storage is not None:
             storage.at(node).pop(volid, None)
-
-
-def words(text):
-    """list of the entries of a Proxmox list ("a,b c")."""
-    return split_list(text or "")

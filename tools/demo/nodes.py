@@ -233,8 +233,6 @@ def report(call):
 _AUDIT = perm(NODE, "Sys.Audit")
 _ROOT_AUDIT = perm("/", "Sys.Audit")
 _MODIFY = perm(NODE, "Sys.Modify")
-_FRAME = {"timeframe*": enum("Over which time.", list(lists.FRAMES)),
-          "cf": enum("How values are joined.", "AVERAGE MAX")}
 _IFACES = ("bridge bond eth alias vlan fabric OVSBridge OVSBond OVSPort OVSIntPort vnet any_bridge any_local_bridge "
            "include_sdn")
 _DATE = r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?"
@@ -249,7 +247,8 @@ ROUTES = [
     Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
     Route("GET /nodes/{node}/rrddata",
           lambda call: lists.node_series(call.world, call.here, call.p["timeframe"]),
-          _AUDIT, "Its load over time.", _FRAME, False),
+          _AUDIT, "Its load over time.", dict(lists.FRAME, **{
+              "timeframe*": enum("Over which time.", list(lists.FRAMES))}), False),
     Route("GET /nodes/{node}/disks/list", disks, ["or", _ROOT_AUDIT, _AUDIT], "Its disks.", {
         "include-partitions": boolean("Partitions too.", default=0), "skipsmart": boolean("Without health.", default=0),
         "type": enum("Only these.", "unused journal_disks")}),

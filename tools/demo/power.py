@@ -3,12 +3,10 @@ import re
 
 from tools.demo import change, drives
 from tools.demo.guests import agent_enabled, ha_of
-from tools.demo.model import GIB, MIB, Volume, die
+from tools.demo.model import GIB, MIB, Volume, die, nets
 from tools.demo.options import MACHINE
 from tools.demo.rules import boolean, integer, split_list, string
-from tools.demo.wire import ALL, VM, Route, perm
-
-_NAMES = {"qemu": "qm", "lxc": "vz"}
+from tools.demo.wire import ALL, VM, Route, both, perm
 
 
 def switch_on(world, guest):
@@ -36,19 +34,14 @@ def starting(world, guest, task):
     if guest.running:
         die("%s %d already running" % (guest.what, guest.vmid))
     conf = guest.wanted()
-    for key, parts, volid in guest.disks(conf, unused=False):
-        drives.needed_volume(world, volid, guest.node)
-    for key, text in conf.items():
-        match = re.match(r"(?:[^,]*file=|)([a-z][\w.-]*:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
-        if match and world.volume(match.group(1), guest.node) is None:
-            die("volume '%s' does not exist" % match.group(1))
+    for _, _, volid in guest.drives(conf):
+        if ":" in volid and volid[0] != "/":
+            drives.needed_volume(world, volid, guest.node)
     need = int(str(conf.get("memory", 512)).rpartition("=")[2]) * MIB
     if guest.kind == "qemu" and need > world.nodes[guest.node].memory:
         task.say("kvm: cannot set up guest memory 'pc.ram': Cannot allocate memory")
         die("start failed: QEMU exited with code 1")
-    for key, text in conf.items():
-        if not re.match(r"net\d+$", key):
-            continue
+    for key, text in nets(conf).items():
         match = re.search(r"bridge=([^,]+)", str(text))
         if match and not drives.bridge_exists(world, guest.node, match.group(1)):
             task.say("bridge '%s' does not exist" % match.group(1))
@@ -126,12 +119,11 @@ def fulfil(world, guest, resource):
     """What the HA manager does: bring a guest into the state that is asked for."""
     if world.guests.get(guest.vmid) is not guest:
         return
-    prefix = _NAMES[guest.kind]
     if resource["state"] in ("started", "enabled") and not guest.running:
-        world.tasks.fork(guest.node, prefix + "start", guest.vmid, "root@pam",
+        world.tasks.fork(guest.node, guest.task("start"), guest.vmid, "root@pam",
                          lambda task: starting(world, guest, task))
     elif resource["state"] in ("stopped", "disabled") and guest.running:
-        world.tasks.fork(guest.node, prefix + "shutdown", guest.vmid, "root@pam",
+        world.tasks.fork(guest.node, guest.task("shutdown"), guest.vmid, "root@pam",
                          lambda task: going_down(world, guest, task, 60, True))
 
 
@@ -144,8 +136,7 @@ def start(call):
 
 def begin(call, guest):
     """A task that starts a guest; its UPID. What calls this within another task does not wait for it."""
-    return _ha(call, guest, "start") or call.fork(
-        _NAMES[guest.kind] + "start", guest.vmid, lambda task: starting(call.world, guest, task))
+    return _ha(call, guest, "start") or call.work(guest, "start", lambda task: starting(call.world, guest, task))
 
 
 def stop(call):
@@ -157,11 +148,11 @@ def stop(call):
         guest.check_lock()
         if call.p.get("overrule-shutdown"):
             for other in list(call.world.tasks.all.values()):
-                if other.running and other.type == _NAMES[guest.kind] + "shutdown" and other.id == str(guest.vmid):
+                if other.running and other.type == guest.task("shutdown") and other.id == str(guest.vmid):
                     task.say("overruled shutdown task %s" % other.upid)
                     call.world.tasks.kill(other)
         yield from stopping(call.world, guest)
-    return _ha(call, guest, "stop") or call.fork(_NAMES[guest.kind] + "stop", guest.vmid, worker)
+    return _ha(call, guest, "stop") or call.work(guest, "stop", worker)
 
 
 def shutdown(call):
@@ -179,7 +170,7 @@ def shutdown(call):
             yield from stopping(call.world, guest)
         else:
             yield from going_down(call.world, guest, task, patience, call.p.get("forceStop"))
-    return _ha(call, guest, "stop") or call.fork(_NAMES[guest.kind] + "shutdown", guest.vmid, worker)
+    return _ha(call, guest, "stop") or call.work(guest, "shutdown", worker)
 
 
 def reboot(call):
@@ -196,7 +187,7 @@ def reboot(call):
         yield from going_down(call.world, guest, task, patience, guest.kind == "lxc")
         yield 2.0
         switch_on(call.world, guest)
-    return call.fork(_NAMES[guest.kind] + "reboot", guest.vmid, worker)
+    return call.work(guest, "reboot", worker)
 
 
 def _running(call):
@@ -206,67 +197,73 @@ def _running(call):
     return guest
 
 
-def reset(call):
-    guest = _running(call)
-
+def _brief(call, guest, verb, paused):
+    """A task that is over at once and leaves a VM paused, or not."""
     def worker(task):
         guest.check_lock()
         yield 0.3
-    return call.fork("qmreset", guest.vmid, worker)
+        guest.paused = paused
+    return call.work(guest, verb, worker)
+
+
+def reset(call):
+    guest = _running(call)
+    return _brief(call, guest, "reset", guest.paused)
 
 
 def suspend(call):
     """POST .../status/suspend: pause, or save to disk and stop."""
     guest, world = _running(call), call.world
     if not call.p.get("todisk"):
-        def pause(task):
-            guest.check_lock()
-            yield 0.4
-            guest.paused = True
-        return call.fork("qmpause", guest.vmid, pause)
-    name = call.p.get("statestorage") or guest.conf.get("vmstatestorage") or _state_storage(world, guest)
+        return _brief(call, guest, "pause", True)
+    name = call.p.get("statestorage") or state_storage(world, guest)
     call.need("/vms/%d" % guest.vmid, "VM.Config.Disk")
     call.need("/storage/" + name, "Datastore.AllocateSpace")
-    world.storage(name, guest.node)
+    storage = world.storage(name, guest.node)
 
     def save(task):
         guest.check_lock()
+        size = state_size(storage, guest)
         guest.conf["lock"] = "suspending"
-        size = guest.memory * 2 + 500 * MIB
-        volid = "%s:vm-%d-state-suspend-%s" % (name, guest.vmid, "2025-01-01")
-        task.say("saving VM state and RAM using storage '%s'" % name)
-        for part in (0.2, 0.6, 1.0):
-            yield 1.5
-            task.say("%.2f GiB in %ds" % (guest.memory * guest.mem * part / GIB, int(5 * part)))
-        world.storages[name].at(guest.node)[volid] = Volume(volid, "images", size, vmid=guest.vmid, ctime=int(world.t),
-                                                            used=int(guest.memory * guest.mem))
-        task.say("completed saving the VM state in 5s, saved %.2f GiB" % (guest.memory * guest.mem / GIB))
+        state = yield from saving(world, guest, task, storage, "suspend-2025-01-01", size)
         switch_off(world, guest)
-        guest.conf["vmstate"], guest.conf["lock"] = volid, "suspended"
-    return call.fork("qmsuspend", guest.vmid, save)
+        guest.conf["vmstate"], guest.conf["lock"] = state, "suspended"
+    return call.work(guest, "suspend", save)
 
 
-def _state_storage(world, guest):
-    """The storage for saved memory: a shared one of its disks, else any of them, else local."""
+def state_storage(world, guest):
+    """Name of the storage for saved memory: as configured, else a shared one of its disks, else any of them."""
     names = [volid.partition(":")[0] for _, _, volid in guest.disks(unused=False)]
     shared = [name for name in names if world.storages[name].shared]
-    return (shared or names or ["local"])[0]
+    return str(guest.conf.get("vmstatestorage") or (shared or names or ["local"])[0])
+
+
+def state_size(storage, guest):
+    """Bytes of the volume that a VM's memory is saved to; dies when the storage has no room for it."""
+    size = 2 * guest.memory + 500 * MIB
+    if size > storage.space(guest.node)[2]:
+        die("not enough free space on storage '%s' for the VM state" % storage.name)
+    return size
+
+
+def saving(world, guest, task, storage, label, size):
+    """Worker part: a VM's memory goes to a new volume; returns its volume id."""
+    volid = "%s:%svm-%d-state-%s" % (storage.name, "%d/" % guest.vmid if storage.files else "", guest.vmid, label)
+    task.say("saving VM state and RAM using storage '%s'" % storage.name)
+    saved = int(guest.memory * guest.mem)
+    for second in (1, 2, 3):
+        yield 1.0
+        task.say("%.2f GiB in %ds" % (saved * second / 3 / GIB, second))
+    storage.at(guest.node)[volid] = Volume(volid, "images", size, vmid=guest.vmid, ctime=int(world.t), used=saved)
+    task.say("completed saving the VM state in 3s, saved %.2f GiB" % (saved / GIB))
+    return volid
 
 
 def resume(call):
     guest = call.guest()
-    suspended = guest.lock == "suspended"
-    if not guest.running and not suspended:
-        die("VM %d not running" % guest.vmid)
-
-    def worker(task):
-        if suspended:
-            yield from starting(call.world, guest, task)
-        else:
-            guest.check_lock()
-            yield 0.3
-            guest.paused = False
-    return call.fork("qmresume", guest.vmid, worker)
+    if guest.lock == "suspended":
+        return call.work(guest, "resume", lambda task: starting(call.world, guest, task))
+    return _brief(call, _running(call), "resume", False)
 
 
 def stop_all(call):
@@ -281,7 +278,7 @@ def stop_all(call):
         for guest in [guest for guest in guests if guest.running]:
             task.say("Stopping %s %d" % (guest.what, guest.vmid))
             child = world.tasks.all[world.tasks.fork(
-                guest.node, _NAMES[guest.kind] + "shutdown", guest.vmid, call.user,
+                guest.node, guest.task("shutdown"), guest.vmid, call.user,
                 lambda inner, guest=guest: going_down(world, guest, inner, patience, force))]
             while child.running:
                 yield 0.5
@@ -296,33 +293,28 @@ _SKIP = {"skiplock": boolean("Only for root.")}
 _TIMEOUT = {"timeout": integer("Seconds to wait.", 0)}
 
 
-def _rows(handler, verb, words, qemu, lxc=None):
-    rows = []
-    for kind, params in (("qemu", qemu), ("lxc", lxc)):
-        if params is not None:
-            rows.append(Route("POST /nodes/{node}/%s/{vmid}/status/%s" % (kind, verb), handler, _POWER,
-                              words % ("VM" if kind == "qemu" else "container"), params))
-    return rows
+def _power(verb, handler, words, *params):
+    return both("POST /nodes/{node}/{kind}/{vmid}/status/" + verb, handler, _POWER, words, *params)
 
+
+_OVERRULE = {"overrule-shutdown": boolean("End a shutdown first.", default=0)}
+_KEEP = {"keepActive": boolean("Keep the volumes active.", default=0)}
+_VM_STATUS = "POST /nodes/{node}/qemu/{vmid}/status/"
 
 ROUTES = (
-    _rows(start, "start", "Start a %s.", dict(_SKIP, **dict(_TIMEOUT, machine=string("Machine type.", format=MACHINE))),
-          dict(_SKIP, debug=boolean("Verbose log.", default=0)))
-    + _rows(stop, "stop", "Cut the power of a %s.", dict(_SKIP, **dict(_TIMEOUT, **{
-        "keepActive": boolean("Keep the volumes active.", default=0),
-        "overrule-shutdown": boolean("End a shutdown first.", default=0)})),
-        dict(_SKIP, **{"overrule-shutdown": boolean("End a shutdown first.", default=0)}))
-    + _rows(shutdown, "shutdown", "Ask a %s to shut down.", dict(_SKIP, **dict(_TIMEOUT, **{
-        "forceStop": boolean("Stop it after the timeout.", default=0),
-        "keepActive": boolean("Keep the volumes active.", default=0)})),
-        dict(_TIMEOUT, forceStop=boolean("Stop it after the timeout.", default=0)))
-    + _rows(reboot, "reboot", "Shut a %s down and start it.", _TIMEOUT, _TIMEOUT)
-    + _rows(reset, "reset", "Press the reset button of a %s.", _SKIP)
-    + _rows(suspend, "suspend", "Pause a %s, or save it to disk.", dict(_SKIP, **{
-        "todisk": boolean("Save to disk and stop.", default=0),
-        "statestorage": string("Where to save.", format="pve-storage-id", requires="todisk")}))
-    + _rows(resume, "resume", "Go on with a paused or saved %s.", dict(_SKIP, nocheck=boolean("")))
+    _power("start", start, "Start a {guest}.", _SKIP, dict(_TIMEOUT, machine=string("Machine type.", format=MACHINE)), {
+        "debug": boolean("Verbose log.", default=0)})
+    + _power("stop", stop, "Cut the power of a {guest}.", dict(_SKIP, **_OVERRULE), dict(_TIMEOUT, **_KEEP))
+    + _power("shutdown", shutdown, "Ask a {guest} to shut down.", dict(
+        _TIMEOUT, forceStop=boolean("Stop it after the timeout.", default=0)), dict(_SKIP, **_KEEP))
+    + _power("reboot", reboot, "Shut a {guest} down and start it.", _TIMEOUT)
     + [
+        Route(_VM_STATUS + "reset", reset, _POWER, "Press the reset button of a VM.", _SKIP),
+        Route(_VM_STATUS + "suspend", suspend, _POWER, "Pause a VM, or save it to disk.", dict(_SKIP, **{
+            "todisk": boolean("Save to disk and stop.", default=0),
+            "statestorage": string("Where to save.", format="pve-storage-id", requires="todisk")})),
+        Route(_VM_STATUS + "resume", resume, _POWER, "Go on with a paused or saved VM.", dict(
+            _SKIP, nocheck=boolean(""))),
         Route("POST /nodes/{node}/stopall", stop_all, ALL, "Shut down guests of the node.", {
             "vms": string("These guests.", format="pve-vmid-list"), "max-workers": integer("So many at once.", 1, 64),
             "force-stop": boolean("Stop them after the timeout.", default=1),

@@ -1,13 +1,12 @@
 """Snapshots of guests: list, make, go back, remove."""
 from tools.demo import disks, drives
 from tools.demo.guests import snapshot_conf
-from tools.demo.model import GIB, MIB, Volume, die, size_bytes
-from tools.demo.power import _state_storage, begin, starting, switch_off
+from tools.demo.model import die, size_bytes
+from tools.demo.power import begin, saving, starting, state_size, state_storage, switch_off
 from tools.demo.rules import boolean, string
-from tools.demo.wire import VM, Route, perm, perm_any
+from tools.demo.wire import VM, both, perm, perm_any
 
 RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "pending", "vzdump")}
-_PREFIX = {"qemu": "qm", "lxc": "vz"}
 
 
 def snapshots(call):
@@ -49,28 +48,16 @@ def create(call):
         if not disks.has_feature(world, guest, "snapshot", guest.conf):
             die("snapshot feature is not available")
         conf = {key: value for key, value in guest.conf.items() if key != "lock" and not key.startswith("unused")}
-        state = None
         if with_memory:
-            storage = world.storage(str(guest.conf.get("vmstatestorage") or _state_storage(world, guest)), guest.node)
-            state = "%s:%svm-%d-state-%s" % (storage.name, "%d/" % guest.vmid if storage.files else "", guest.vmid,
-                                             name)
-            size = 2 * guest.memory + 500 * MIB
-            if size > storage.space(guest.node)[2]:
-                die("not enough free space on storage '%s' for the VM state" % storage.name)
+            storage = world.storage(state_storage(world, guest), guest.node)
+            size = state_size(storage, guest)
         snapshot = {"conf": conf, "time": int(world.t), "description": call.p.get("description", ""),
-                    "parent": guest.parent, "vmstate": state, "state": "prepare"}
+                    "parent": guest.parent, "vmstate": None, "state": "prepare"}
         guest.snapshots[name] = snapshot
         guest.conf["lock"] = "snapshot"
         # A task killed from here on leaves the lock and the half snapshot behind, as with Proxmox.
         if with_memory:
-            task.say("saving VM state and RAM using storage '%s'" % storage.name)
-            saved = guest.memory * guest.mem
-            for second in (1, 2, 3):
-                yield 1.0
-                task.say("%.2f %s in %ds" % (saved * second / 3 / GIB, "GiB", second))
-            storage.at(guest.node)[state] = Volume(state, "images", size, vmid=guest.vmid, ctime=int(world.t),
-                                                   used=int(saved))
-            task.say("completed saving the VM state in 3s, saved %.2f GiB" % (saved / GIB))
+            snapshot["vmstate"] = yield from saving(world, guest, task, storage, name, size)
         for key, _, volid in guest.disks(unused=False):
             task.say("snapshotting 'drive-%s' (%s)" % (key, volid) if kind == "qemu" else
                      "  Logical volume \"snap_%s_%s\" created." % (volid.partition(":")[2], name))
@@ -78,12 +65,11 @@ def create(call):
         snapshot.pop("state")
         guest.conf.pop("lock", None)
         guest.parent = name
-    return call.fork(_PREFIX[kind] + "snapshot", guest.vmid, worker)
+    return call.work(guest, "snapshot", worker)
 
 
 def rollback(call):
-    kind, world = call.kind, call.world
-    guest, name = call.guest(), call.p["snapname"]
+    world, guest, name = call.world, call.guest(), call.p["snapname"]
     if call.p.get("start"):
         call.need("/vms/%d" % guest.vmid, "VM.PowerMgmt")
 
@@ -125,12 +111,11 @@ def rollback(call):
             yield from starting(world, guest, task)
         elif call.p.get("start"):
             begin(call, guest)
-    return call.fork(_PREFIX[kind] + "rollback", guest.vmid, worker)
+    return call.work(guest, "rollback", worker)
 
 
 def delete(call):
-    kind, world = call.kind, call.world
-    guest, name = call.guest(), call.p["snapname"]
+    world, guest, name = call.world, call.guest(), call.p["snapname"]
 
     def worker(task):
         if guest.template:
@@ -153,31 +138,24 @@ def delete(call):
             guest.parent = snapshot.get("parent")
         guest.snapshots.pop(name, None)                 # a second removal may have been quicker
         guest.conf.pop("lock", None)
-    return call.fork(_PREFIX[kind] + "delsnapshot", guest.vmid, worker)
+    return call.work(guest, "delsnapshot", worker)
 
 
 _SNAPSHOT = perm(VM, "VM.Snapshot")
 _NAME = string("Name of the snapshot.", format="pve-configid", maxLength=40)
 
 
-def _rows(kind, word):
-    path = "/nodes/{node}/%s/{vmid}/snapshot" % kind
-    new = {"snapname*": _NAME, "description": string("A description.")}
-    if kind == "qemu":
-        new["vmstate"] = boolean("Save the memory too.")
-    return [
-        Route("GET " + path, snapshots, perm(VM, "VM.Audit"), "Snapshots of a %s." % word),
-        Route("POST " + path, create, _SNAPSHOT, "Take a snapshot of a %s." % word, new),
-        Route("DELETE %s/{snapname}" % path, delete, _SNAPSHOT, "Remove a snapshot of a %s." % word, {
-            "force": boolean("Forget it even if the disks fail.")}),
-        Route("POST %s/{snapname}/rollback" % path, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
-              "Bring a %s back to a snapshot." % word, {"start": boolean("Start it afterwards.", default=0)}),
-        Route("GET %s/{snapname}/config" % path,
-              lambda call: snapshot_conf(call.guest().snapshot(call.p["snapname"])),
-              perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot."),
-        Route("PUT %s/{snapname}/config" % path, describe, _SNAPSHOT, "Change a snapshot's description.", {
-            "description": string("The description.")}),
-    ]
+_PATH = "/nodes/{node}/{kind}/{vmid}/snapshot"
 
-
-ROUTES = _rows("qemu", "VM") + _rows("lxc", "container")
+ROUTES = (
+    both("GET " + _PATH, snapshots, perm(VM, "VM.Audit"), "Snapshots of a {guest}.")
+    + both("POST " + _PATH, create, _SNAPSHOT, "Take a snapshot of a {guest}.", {
+        "snapname*": _NAME, "description": string("A description.")}, {"vmstate": boolean("Save the memory too.")})
+    + both("DELETE %s/{snapname}" % _PATH, delete, _SNAPSHOT, "Remove a snapshot of a {guest}.", {
+        "force": boolean("Forget it even if the disks fail.")})
+    + both("POST %s/{snapname}/rollback" % _PATH, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
+           "Bring a {guest} back to a snapshot.", {"start": boolean("Start it afterwards.", default=0)})
+    + both("GET %s/{snapname}/config" % _PATH, lambda call: snapshot_conf(call.guest().snapshot(call.p["snapname"])),
+           perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot.")
+    + both("PUT %s/{snapname}/config" % _PATH, describe, _SNAPSHOT, "Change a snapshot's description.", {
+        "description": string("The description.")}))

@@ -273,9 +273,8 @@ ROUTES = [
         "target": string("Only those this node has too.", format="pve-node"),
         "format": boolean("With formats.", default=0)}),
     Route("GET /nodes/{node}/storage/{storage}/status", status, _ANY, "State of a storage."),
-    Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.", {
-        "timeframe*": enum("Over which time.", "hour day week month year"),
-        "cf": enum("How values are joined.", "AVERAGE MAX")}),
+    Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.",
+          lists.FRAME),
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),

@@ -6,10 +6,10 @@ notation: {"user": "all"}, ["perm", "/vms/{vmid}", ["VM.Audit"]], ["or", ...]; N
 import json
 import re
 from email.utils import formatdate
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote_plus
 
 from tools.demo.model import Refusal, bad, die
-from tools.demo.rules import check_parameters, integer, properties, string
+from tools.demo.rules import integer, properties, string
 
 LARGEST_FORM = 512 * 1024
 
@@ -59,44 +59,32 @@ class Route:
         self.proxy = proxy and self.template.startswith("/nodes/{node}/")
 
 
+def both(endpoint, handler, check, words, params=None, vm=None, ct=None, proxy=True):
+    """The rows for VMs and for containers: {kind} and {guest} stand for either, `vm` and `ct` are more parameters."""
+    return [Route(endpoint.replace("{kind}", kind), handler, check, words.replace("{guest}", name),
+                  dict(params or {}, **(more or {})), proxy)
+            for kind, name, more in (("qemu", "VM", vm), ("lxc", "container", ct))]
+
+
 class Routes:
-    """All routes, found by path."""
+    """All routes, found by path: a word comes before a {name}, and {volume} takes all that is left."""
 
     def __init__(self, routes):
-        self.routes = {}
-        self._root = {}
+        self.routes, self._patterns = {}, {}
         for route in routes:
-            key = (route.verb, route.template)
-            if key in self.routes:
-                raise ValueError("route twice: %s %s" % key)
-            self.routes[key] = route
-            node = self._root
-            for part in route.template.strip("/").split("/"):
-                if not part:
-                    continue
-                node = node.setdefault("{}" if part.startswith("{") else part, {})
-                if part == "{volume}":
-                    node["rest"] = True
-            node.setdefault("=", {})[route.verb] = route
+            if self.routes.setdefault((route.verb, route.template), route) is not route:
+                raise ValueError("route twice: %s %s" % (route.verb, route.template))
+        for (verb, template), route in sorted(self.routes.items(), key=lambda item: item[0][1].replace("{", "~")):
+            pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template.replace("{volume}", "(?P<volume>.+)"))
+            self._patterns.setdefault(verb, []).append((re.compile(pattern + r"\Z", re.S), route))
 
-    def find(self, verb, parts):
-        """(Route, path parameters) or (None, None). {volume} takes all that is left of the path."""
-        node, values = self._root, []
-        for index, part in enumerate(parts):
-            if part in node and part not in ("=", "rest"):
-                node = node[part]
-            elif "{}" in node:
-                node = node["{}"]
-                if node.get("rest"):
-                    values.append("/".join(parts[index:]))
-                    break
-                values.append(part)
-            else:
-                return None, None
-        route = node.get("=", {}).get(verb)
-        if route is None:
-            return None, None
-        return route, dict(zip(re.findall(r"\{(\w+)\}", route.template), values))
+    def find(self, verb, path):
+        """(Route, path parameters) or (None, None)."""
+        for pattern, route in self._patterns[verb]:
+            match = pattern.match(path)
+            if match:
+                return route, match.groupdict()
+        return None, None
 
 
 class ApiCall:
@@ -151,9 +139,13 @@ class ApiCall:
         if not self.may(path, *privileges):
             forbid("%s, %s" % (path, "|".join(privileges)))
 
-    def fork(self, kind, ident, worker, node=None):
+    def fork(self, kind, ident, worker):
         """Start a task of this user on this node; returns the UPID."""
-        return self.world.tasks.fork(node or self.node, kind, ident, self.user, worker)
+        return self.world.tasks.fork(self.node, kind, ident, self.user, worker)
+
+    def work(self, guest, verb, worker):
+        """Start a task that does `verb` (start, clone ...) to a guest; returns the UPID."""
+        return self.fork(guest.task(verb), guest.vmid, worker)
 
     def check(self, rule):
         """Refuse with 403 unless `rule` (see Route) is met."""
@@ -166,7 +158,7 @@ class ApiCall:
                 self.check(part)
             return None
         if rule[0] == "or":
-            return None if any(map(self._meets, rule[1:])) else forbid("")
+            return None if any(self.passes(self.check, part) for part in rule[1:]) else forbid("")
         if rule[0] == "userid-group":
             return self.need_any("/access/groups", *rule[1])
         path = re.sub(r"\{([\w-]+)\}", lambda match: str(self.p.get(match.group(1), "")), rule[1])
@@ -176,9 +168,10 @@ class ApiCall:
             forbid("")
         return self.need_any(path, *rule[2]) if "any" in rule else self.need(path, *rule[2])
 
-    def _meets(self, rule):
+    def passes(self, check, *args):
+        """Whether `check(*args)` refuses nothing."""
         try:
-            self.check(rule)
+            check(*args)
         except Refusal:
             return False
         return True
@@ -282,24 +275,3 @@ def refusal(error, whole=True):
 def plain(error):
     """(status, reason, headers, body) of a Plain."""
     return error.status, error.reason, headers_of(None, len(error.body), True), error.body
-
-
-def split_path(path):
-    """The parts of a path, percent-decoded before it is split (so %2F separates)."""
-    return [part for part in unquote(path).split("/") if part]
-
-
-def check_call(route, path_values, params):
-    """The checked parameters of a call; Refusal 400 with `errors`."""
-    typed, errors = check_parameters(route.rules, dict(params, **path_values))
-    if errors:
-        raise Refusal(400, "Parameter verification failed.\n", errors)
-    return typed
-
-
-def check_conflicts(path_values, params):
-    """Refusal 400 for a parameter that is in the path too, with another value."""
-    clash = {key: "duplicate parameter (already defined in URI) with conflicting values!"
-             for key, value in params.items() if key in path_values and str(value) != path_values[key]}
-    if clash:
-        raise Refusal(400, "Parameter verification failed.\n", clash)
