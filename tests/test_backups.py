@@ -193,7 +193,7 @@ def test_the_ok_of_a_node_that_does_not_have_the_guest_is_an_error_too():
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 100, "archive": WEB},
      "The vmid is taken by VM 100 (web01) on node pve1"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 100, "archive": WEB, "force": True},
-     "VM 100 (web01) on node pve1 is running"),
+     "VM 100 (web01) is running and cannot be overwritten"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 200, "archive": WEB, "force": True},
      "taken by container 200 (dns)"),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 107, "archive": WEB, "force": True},

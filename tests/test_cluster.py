@@ -7,7 +7,8 @@ from tools.pve.client import PveError, Reply
 CASES = [
     ("proxmox_get_nodes", {}, ["GET /nodes"]),
     ("proxmox_get_node_status", {"node": "pve2"}, ["GET /nodes/pve2/status"]),
-    ("proxmox_get_cluster_status", {}, ["GET /cluster/status", "GET /cluster/resources"]),
+    ("proxmox_get_cluster_status", {}, ["GET /cluster/status", "GET /cluster/resources"] + [
+        "GET /nodes/%s/qemu full=1" % node for node in ("pve1", "pve2", "pve3")]),
     ("proxmox_get_next_vmid", {}, ["GET /cluster/nextid"]),
     ("proxmox_get_next_vmid", {"vmid": "4711"}, ["GET /cluster/nextid vmid=4711"]),
     ("proxmox_get_next_vmid", {"vmid": 100}, ["GET /cluster/nextid vmid=100"]),

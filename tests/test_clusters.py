@@ -1,7 +1,9 @@
 """Clusters as they are: what real hosts and public reports about tools for Proxmox show, served as canned answers."""
+import time
+
 import pytest
 
-from support import Bench, answering, ok
+from support import Bench, answering, ending, ok
 
 V100 = "/nodes/pve1/qemu/100"
 AGENT = V100 + "/agent/"
@@ -177,3 +179,172 @@ def test_a_mapped_device_binds_a_vm_to_its_node_only_while_it_runs(running, chec
     if bound:
         assert "uses devices of its node (%s) and cannot be moved" % bound[0] in answer.text
         assert ("while it runs" in answer.text) == running
+
+
+# ------------------------------------------------------------------------------------------------ what errors stand for
+
+@pytest.mark.parametrize("said, words, never", [
+    ("can't lock file '/var/lock/pve-manager/pve-storage-local-lvm' - got timeout",
+     "Another operation holds storage local-lvm", "guest 100 "),
+    ("can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout", "guest 100 (for up to 30 s", "storage"),
+    ("can't lock file '/run/lock/lxc/pve-config-101.lock' - got timeout", "holds guest 101", "storage"),
+    ("can't acquire lock '/var/run/vzdump.lock' - got timeout", "holds what this needs too", "storage"),
+    ("command 'ha-manager crm-command stop vm:100 0' failed: exit code 255", "Out of the state error", "lock"),
+    ("unable to open file '/etc/pve/nodes/pve1/qemu-server/100.conf.tmp.7' - Permission denied", "its quorum", "ACL"),
+    ("close (rename) atomic file '/etc/pve/nodes/pve1/qemu-server/200.conf' failed: File exists",
+     "proxmox_get_next_vmid", "quorum"),
+    ("only root can set 'args' config", "not even one of root@pam", "mapping"),
+    ("only root can set 'usb0' config for real devices", "mapping=NAME", "lock"),
+    ("only root can set 'hostpci0' config for non-mapped devices", "mapping=NAME", "lock")])
+def test_the_end_of_a_task_is_told_with_what_it_means(said, words, never):
+    bench = Bench()
+    ending(bench, "POST", V100 + "/snapshot", said, ["TASK ERROR: " + said])
+    answer = bench.run("proxmox_create_snapshot_vm", vmid=100, snapname="s1")
+    assert answer.failed and said in answer.text and words in answer.text and never not in answer.text, answer.text
+    assert "othing was" not in answer.text
+
+
+def test_the_reason_of_a_failed_backup_stands_in_its_log_and_is_told_with_what_it_means():
+    bench = Bench()
+    ending(bench, "POST", "/nodes/pve1/vzdump", "job errors", [
+        "INFO: starting", "ERROR: Backup of VM 100 failed - unable to open file '/etc/pve/nodes/pve1/qemu-server/"
+        "100.conf.tmp.7' - Permission denied"])
+    answer = bench.run("proxmox_create_backup_vm", vmid=100, storage="local")
+    assert answer.failed and "lost its quorum" in answer.text
+
+
+@pytest.mark.parametrize("tool, arguments, verb, path, said", [
+    ("proxmox_update_lxc_config", {"vmid": 200, "options": {"features": "mount=nfs"}}, "PUT",
+     "/nodes/pve1/lxc/200/config", "changing feature flags (except nesting) is only allowed for root@pam"),
+    ("proxmox_update_lxc_config", {"vmid": 200, "options": {"mp5": "/srv,mp=/srv"}}, "PUT",
+     "/nodes/pve1/lxc/200/config", "mount point type bind is only allowed for root@pam"),
+    ("proxmox_create_lxc", {"node": "pve1", "vmid": 900, "ostemplate": "local:vztmpl/x.tar.zst", "storage": "local-lvm",
+                            "features": "fuse=1"}, "POST", "/nodes/pve1/lxc",
+     "changing feature flags for privileged container is only allowed for root@pam")])
+def test_what_only_root_may_is_said_to_be_so(tool, arguments, verb, path, said):
+    bench = Bench()
+    answering(bench, path, (403, "Permission check failed (%s)" % said), verb)
+    answer = bench.run(tool, **arguments)
+    assert answer.failed and "no API token may do it" in answer.text and "pveum" not in answer.text, answer.text
+
+
+def test_an_image_that_was_stored_as_an_iso_is_to_be_downloaded_as_import():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/qemu", (400, "scsi0.import-from: 'local:iso/noble.img' has wrong type 'iso' - needs "
+                                               "to be 'images' or 'import'"), "POST")
+    answer = bench.run("proxmox_create_vm", node="pve1", vmid=900, storage="nas", import_from="local:iso/noble.img")
+    assert answer.failed and "proxmox_download_url content=import and a filename that ends in .qcow2" in answer.text
+    answer = ok(bench.run("proxmox_download_url", node="pve1", storage="local", url="https://x.org/noble-amd64.img"))
+    assert "a disk image" in answer.text and "content=import" in answer.text
+    assert "content=import" not in ok(bench.run("proxmox_download_url", node="pve1", storage="local",
+                                                url="https://x.org/debian.iso")).text
+
+
+@pytest.mark.parametrize("token, users", [("audit@pve!ro", True), ("root@pam!demo", False)])
+def test_a_token_without_privilege_separation_has_what_its_user_has(token, users):
+    user, _, name = token.partition("!")
+    bench = Bench(tokens={token: {"value": None, "acl": {"/": ["VM.Audit"]}}}, user=user, token_name=name)
+    answer = bench.run("proxmox_start_vm", vmid=106, node="pve2")
+    assert "pveum acl modify /vms/106 --tokens '%s' --roles PVEVMUser" % token in answer.text
+    assert ("pveum acl modify /vms/106 --users '%s' --roles PVEVMUser" % user in answer.text) == users, answer.text
+
+
+def test_a_change_that_cannot_be_plugged_in_is_in_the_configuration_all_the_same():
+    bench = Bench()
+    answering(bench, V100 + "/config", (400, "Parameter verification failed. net0: hotplug problem - bridge 'nix9' "
+                                             "does not exist"), "PUT")
+    answer = bench.run("proxmox_api_call", verb="PUT", path=V100 + "/config", parameters={
+        "net0": "virtio=BC:24:11:00:00:01,bridge=nix9"})
+    assert answer.failed and "it is in the configuration all the same" in answer.text and "may be gone" in answer.text
+    assert "othing was" not in answer.text and "proxmox_get_pending" in answer.text
+
+
+def test_a_failed_task_without_a_status_is_told_as_unknown():
+    bench = Bench()
+    now = int(time.time())
+    answering(bench, "/cluster/tasks", [{"upid": "UPID:pve1:00000001:00000001:00000001:vzdump:100:root@pam:",
+                                         "node": "pve1", "type": "vzdump", "id": "100", "starttime": now - 60,
+                                         "endtime": now - 50, "status": ""}])
+    assert "failed: unknown" in ok(bench.run("proxmox_get_overview", area="backups")).text
+
+
+# --------------------------------------------------------------------------------------------------------------- states
+
+def _guests(*rows):
+    return [dict({"id": "qemu/%d" % row["vmid"], "type": "qemu", "node": "pve1", "status": "running", "maxmem": 1,
+                  "name": "g%d" % row["vmid"]}, **row) for row in rows]
+
+
+ROWS = _guests({"vmid": 100}, {"vmid": 101}, {"vmid": 102}, {"vmid": 103, "lock": "migrate"},
+               {"vmid": 104, "status": "stopped", "lock": "suspended"}, {"vmid": 105, "node": "pve2"},
+               {"vmid": 200, "type": "lxc", "node": "pve3"})
+STATES = {100: "paused", 101: "io-error", 102: "guest-panicked", 103: "running"}
+
+
+def _states(bench):
+    answering(bench, "/cluster/resources", ROWS)
+    answering(bench, "/nodes/pve1/qemu", [{"vmid": vmid, "status": "running", "qmpstatus": state}
+                                          for vmid, state in STATES.items()])
+    answering(bench, "/nodes/pve2/qemu", (595, "Connection refused"))
+
+
+def test_a_guest_that_stands_still_is_never_just_running_in_a_list():
+    bench = Bench()
+    _states(bench)
+    answer = ok(bench.run("proxmox_get_vms"))
+    assert sorted(bench.sent()) == [FIND, "GET /nodes/pve1/qemu full=1", "GET /nodes/pve2/qemu full=1",
+                                    "GET /nodes/pve2/qemu full=1"]          # a read that a node did not answer: twice
+    assert answer.data["by_status"] == {"running": 3, "guest-panicked": 1, "hibernated": 1, "io-error": 1, "paused": 1}
+    for words in ("running (paused)", "running (io-error)", "running (guest-panicked)", "stopped (hibernated)",
+                  "locked: 103 (migrate)", "Not read of pve2: which of its VMs are paused"):
+        assert words in answer.text, answer.text
+    assert [row.get("qmpstatus") for row in answer.data["items"][:4]] == ["paused", "io-error", "guest-panicked", None]
+
+
+def test_a_guest_that_stands_still_is_never_just_running_in_the_state_of_the_cluster():
+    bench = Bench()
+    _states(bench)
+    answer = ok(bench.run("proxmox_get_cluster_status"))
+    assert sorted(bench.sent())[:3] == ["GET /cluster/resources", "GET /cluster/status", "GET /nodes/pve1/qemu full=1"]
+    assert ("7 guests (6 VMs, 1 container): 3 running, 1 guest-panicked, 1 hibernated, 1 io-error, 1 paused\n"
+            "Locked: 103 (migrate), 104 (suspended)" in answer.text)
+
+
+def test_the_states_of_very_many_vms_are_not_asked_for_and_that_is_said():
+    bench = Bench()
+    answering(bench, "/cluster/resources", _guests(*({"vmid": 1000 + n} for n in range(1001))))
+    assert "1,001 VMs are on; which of them are paused" in ok(bench.run("proxmox_get_vms")).text
+    assert bench.sent() == [FIND]
+
+
+NOW = V100 + "/status/current"
+BACKUP = {"status": "running", "qmpstatus": "prelaunch", "lock": "backup", "name": "web01"}
+
+
+def test_a_stopped_vm_whose_backup_runs_is_started_when_it_is_asked_for():
+    bench = Bench()
+    answering(bench, NOW, BACKUP)
+    ending(bench, "POST", V100 + "/status/start", "OK", type="qmstart", id="100")
+    bench.run("proxmox_start_vm", vmid=100, node="pve1")
+    assert bench.sent(reads=False) == ["POST %s/status/start" % V100]
+
+
+@pytest.mark.parametrize("tool", ["proxmox_delete_vm", "proxmox_template_vm"])
+def test_a_stopped_vm_whose_backup_runs_is_said_to_be_in_its_backup(tool):
+    bench = Bench()
+    answering(bench, NOW, BACKUP)
+    answer = bench.run(tool, vmid=100, node="pve1")
+    assert answer.failed and "is being backed up" in answer.text and bench.sent(reads=False) == [], answer.text
+
+
+@pytest.mark.parametrize("state, tool, words", [
+    ("guest-panicked", "start", "its operating system crashed; only a reset or a stop helps"),
+    ("guest-panicked", "resume", "cannot be resumed: its operating system crashed"),
+    ("internal-error", "resume", "only a stop and a start help"), ("internal-error", "shutdown", "cannot react"),
+    ("io-error", "start", "look at its storage, then proxmox_resume_vm")])
+def test_a_vm_that_stands_still_is_told_what_helps(state, tool, words):
+    bench = Bench()
+    answering(bench, NOW, {"status": "running", "qmpstatus": state, "name": "web01"})
+    answer = bench.run("proxmox_%s_vm" % tool, vmid=100, node="pve1")
+    assert answer.failed and words in answer.text and bench.sent() == ["GET " + NOW], answer.text
+    assert ("proxmox_resume_vm" in answer.text) == (state == "io-error")

@@ -388,7 +388,9 @@ def vmids(answer):
 def test_lists_hold_only_what_is_in_bounds(chosen, expected):
     bench = Bench(**chosen)
     assert vmids(bench.run("proxmox_get_vms")) == expected
-    assert bench.sent() == ["GET /cluster/resources type=vm"]
+    assert bench.sent()[0] == "GET /cluster/resources type=vm"
+    assert all(line.endswith("/qemu full=1") and not set(chosen.get("allowed_nodes", ())) - {line.split("/")[2]}
+               for line in bench.sent()[1:])
 
 
 def test_protected_guests_are_shown():

@@ -7,11 +7,12 @@ from tools import guests
 from tools.base.guest import changes, pending
 from tools.pve.client import PveError
 
-ALL = "GET /cluster/resources type=vm"
+ALL, FULL = "GET /cluster/resources type=vm", "GET /nodes/%s/qemu full=1"
 CASES = [
-    ("proxmox_get_vms", {}, [ALL]),
+    ("proxmox_get_vms", {}, [ALL] + [FULL % node for node in ("pve1", "pve2", "pve3")]),
     ("proxmox_get_vms", {"node": "pve2", "type": "lxc", "status": "running", "limit": 2, "offset": 1}, [ALL]),
-    ("proxmox_get_vms", {"pool": "production", "tag": "web", "name": "web*", "template": False}, [ALL]),
+    ("proxmox_get_vms", {"pool": "production", "tag": "web", "name": "web*", "template": False},
+     [ALL, FULL % "pve1"]),
     ("proxmox_get_vm_status", {"vmid": 100}, [ALL, "GET /nodes/pve1/qemu/100/status/current"]),
     ("proxmox_get_vm_status", {"vmid": 100, "node": "pve1"}, ["GET /nodes/pve1/qemu/100/status/current"]),
     ("proxmox_get_vm_status", {"vmid": 200, "node": "pve1"},
@@ -45,7 +46,7 @@ def vmids(answer):
 
 def test_the_list_and_its_text():
     answer = run("proxmox_get_vms")
-    assert answer.text.startswith("\u2705 17 guests: 10 running, 5 stopped, 2 templates\nVMID  NAME ")
+    assert answer.text.startswith("\u2705 17 guests: 9 running, 1 paused, 5 stopped, 2 templates; locked: 106 (backup)\nVMID  NAME ")
     assert vmids(answer) == sorted(vmids(answer)) and answer.data["total"] == 17
     assert answer.data["by_node"] == {"pve1": 7, "pve2": 6, "pve3": 4}
     web = answer.data["items"][0]

@@ -123,8 +123,8 @@ def test_what_is_so_already_is_said_and_nothing_is_sent(tool, vmid, says):
     ("proxmox_pause_vm", {"vmid": 100, "statestorage": "local"}, "only for todisk=true"),
     ("proxmox_resume_vm", {"vmid": 107}, "is stopped, neither paused nor hibernated"),
     ("proxmox_shutdown_vm", {"vmid": 103},
-     "VM 103 (mon01) is paused and cannot react. Resume it first"),
-    ("proxmox_reboot_vm", {"vmid": 103}, "VM 103 (mon01) is paused and cannot react"),
+     "VM 103 (mon01) cannot react. It is paused; proxmox_resume_vm"),
+    ("proxmox_reboot_vm", {"vmid": 103}, "VM 103 (mon01) cannot react. It is paused"),
     ("proxmox_delete_vm", {"vmid": 100},
      "VM 100 (web01) is running. Shut it down first (proxmox_shutdown_vm)."),
     ("proxmox_delete_lxc", {"vmid": 200}, "Shut it down first (proxmox_shutdown_lxc), or force=true kills it"),
@@ -161,7 +161,7 @@ def test_a_node_that_is_there_and_cannot_be_looked_up_is_not_called_missing():
 def test_starting_a_paused_vm_says_how_it_goes_on():
     bench = Bench()
     answer = bench.run("proxmox_start_vm", vmid=103)
-    assert answer.failed and "is switched on and paused" in answer.text and "proxmox_resume_vm" in answer.text
+    assert answer.failed and "is switched on, but paused" in answer.text and "proxmox_resume_vm" in answer.text
     assert writes(bench) == []
 
 
@@ -298,7 +298,7 @@ def test_the_lock_after_a_stop_is_explained():
     failure = TaskFailure(Outcome("UPID:x", type="qmstart", status="stopped", exitstatus="can't lock file "
                                   "'/var/lock/qemu-server/lock-100.conf' - got timeout"))
     text = explained(failure, EXPLAINED, "qemu", "root@pam!demo")
-    assert text.startswith(str(failure)) and "a guest for up to 30 s after a stop" in text and "then try again" in text
+    assert text.startswith(str(failure)) and "guest 100 (for up to 30 s after a stop)" in text and "then try again" in text
 
 
 # ------------------------------------------------------------------------------------------------------------------ HA

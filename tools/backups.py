@@ -9,7 +9,7 @@ from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import UNSEEN, VERDICTS, state
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, at_stake, condition, current, is_on, loss, name, named
+from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named
 from tools.base.lists import chosen, none_chosen
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
@@ -314,9 +314,8 @@ def _overwrite(call, taken, entry):
         raise Failure("The vmid is taken by %s: only a %s on node %s could be overwritten. Choose a free "
                       "one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
     state, disks, snapshots, digest = at_stake(call)
-    if is_on(state):
-        raise Failure("%s is running and cannot be overwritten. Stop it first (%s)." % (
-            who, call.name.replace("restore_backup", "shutdown")))
+    must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
+        "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
     return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})

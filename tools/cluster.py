@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.guest import by_state, counted
+from tools.base.guest import by_state, counted, locked, with_states
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
 from tools.base.schema import Arg
 from tools.base.storage import of_cluster, space
@@ -147,7 +147,7 @@ def get_cluster_status(call):
     cluster = next((row for row in status if row.get("type") == "cluster"), None)
     members = _members(status, resources)
     online = {row["node"] for row in members if row["online"]}
-    guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
+    guests, unread = with_states(call, [row for row in resources if row.get("type") in ("qemu", "lxc")])
     count = {"total": len(guests), "vms": sum(row["type"] == "qemu" for row in guests),
              "containers": sum(row["type"] == "lxc" for row in guests), "by_status": by_state(guests),
              "locked": [{"vmid": row.get("vmid"), "lock": row["lock"]} for row in guests if row.get("lock")]}
@@ -158,7 +158,7 @@ def get_cluster_status(call):
     facts = {"nodes": members, "guests": count, "storages_nearly_full": full, "storages_lost": lost}
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
-    lines = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), note or ""]
+    lines = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note or ""]
     return result(call, facts, _headline(cluster, members, online, note), "\n".join(lines).rstrip("\n"))
 
 
@@ -197,7 +197,7 @@ def _guests(count):
     yield "%s (%s, %s): %s" % (text.plural(count["total"], "guest"), text.plural(count["vms"], "VM"),
                                text.plural(count["containers"], "container"), counted(count["by_status"]))
     if count["locked"]:
-        yield "Locked: " + text.line(", ".join("%(vmid)s (%(lock)s)" % row for row in count["locked"]), 400)
+        yield "Locked: " + locked(count["locked"])
 
 
 def _storages(places, full, lost):

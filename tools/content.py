@@ -95,8 +95,12 @@ def download_url(call):
     outcome = call.follow(call.send(**dict(call.parameters(), content=content, filename=name)))
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
     volid = "%s:%s/%s" % (args.storage, content, stored)
+    notes = ["Its volid: %s" % text.line(volid, 300)]
+    if content == "iso" and not args.content and name.lower().endswith(".img"):
+        notes.append("It was taken for an ISO. If it is a disk image, no disk can be made from it there: "
+                     "download it with content=import and a filename ending in .qcow2 or .raw.")
     return result(call, outcome, "File %s was downloaded to %s on %s" % (text.line(name), args.storage, args.node),
-                  "Its volid: %s" % text.line(volid, 300), volid=volid)
+                  notes, volid=volid)
 
 
 def _file_of(url):

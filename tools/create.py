@@ -102,7 +102,6 @@ _HINTS = (
     (r"content type needs to be 'vztmpl'",
      "ostemplate has to be a template (proxmox_list_templates); a backup is restored with proxmox_restore_backup_lxc."),
     (r"cputype|CPU model", "Give a cpu that this version of Proxmox knows, such as kvm64 or host."),
-    (r"feature flags", "Features other than nesting are for root@pam alone; leave features out."),
 )
 
 

@@ -71,13 +71,13 @@ def _cpu(row, noun=None):
 
 
 GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"),
-               Column("status", text=lambda r: r.get("status", "-") + (" (template)" if r.get("template") else "")),
+               Column("status", text=guest.told),
                Column("node"), Column("cpu", "CPU", "fraction", _cpu),
                Column("mem", "memory", "bytes", space("mem", "maxmem")),
                Column("disk", "disk", "bytes", space("disk", "maxdisk")), Column("uptime", kind="seconds"),
                Column("tags", kind="list"), Column("pool"), Column("lock"), Column("hastate", "HA"),
                *data_only("number", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk"), *data_only("bool", "template"),
-               each=lambda row: _guest(row))
+               *data_only("text", "qmpstatus"), each=lambda row: _guest(row))
 
 
 def _guest(row):
@@ -90,6 +90,8 @@ def _guest(row):
         row.pop("disk", None)                       # Proxmox cannot see into a VM's disk and says 0
     if not on(row.get("template")):
         row.pop("template", None)
+    if row.get("qmpstatus") == row.get("status"):
+        row.pop("qmpstatus", None)
     cpu = text.normal("fraction", row.get("cpu"))
     row["cpu"] = None if cpu is None else "%.4g" % cpu
     return row
@@ -99,21 +101,22 @@ _NODES = 25                     # how many are counted in the text
 
 
 def get_vms(call):
-    args, rows = call.args, call.guests()
-    everything = rows
-    rows = sorted(chosen(rows, args), key=lambda row: int(row["vmid"]))
+    args, everything = call.args, call.guests()
+    hidden = call.hidden
+    rows, notes = guest.with_states(call, sorted(chosen(everything, args), key=lambda row: int(row["vmid"])))
     states, nodes = guest.by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
     headline = text.plural(len(rows), "guest")
     if rows:
         headline += ": " + guest.counted(states)
+    if guest.locked(rows):
+        headline += "; locked: " + guest.locked(rows)
     if len(rows) > args.limit:
         shown = ["%s %d" % (text.line(node, 40), count) for node, count in list(nodes.items())[:_NODES]]
         headline += "\nBy node: " + ", ".join(shown)
         headline += ", and %d nodes more" % (len(nodes) - _NODES) if len(nodes) > _NODES else ""
-    notes = []
-    if call.hidden:
+    if hidden:
         notes.append("%s not shown: out of bounds for this server (PROXMOX_ALLOWED_GUESTS, PROXMOX_ALLOWED_NODES)."
-                     % text.plural(call.hidden, "guest"))
+                     % text.plural(hidden, "guest"))
     elif not everything:
         notes.append("There may be guests that this token may not see: a guest is listed only with VM.Audit on "
                      "/vms/VMID (role PVEAuditor on /vms shows all).")
@@ -144,12 +147,6 @@ def _ha(row):
     return str(ha.get("state", "managed")) if ha.get("managed") else "-"
 
 
-def _status(row):
-    """"running", "running (paused)", "stopped (hibernated)"."""
-    status, really = text.line(row.get("status", "-")), guest.condition(row)
-    return status if really in (status, None) else "%s (%s)" % (status, really)
-
-
 STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "type", "status", "qmpstatus"),
                Column("lock"), Column("template", kind="bool"), Column("uptime", kind="seconds"),
                Column("cpu", "CPU", "fraction", _load), Column("mem", "memory", "bytes", space("mem", "maxmem")),
@@ -175,7 +172,7 @@ def get_vm_status(call):
         now.pop("disk", None)                       # Proxmox cannot see into a VM's disk and says 0
     ha = now.get("ha")
     now["ha"] = dict(ha, managed=on(ha.get("managed"))) if isinstance(ha, dict) else None
-    return result(call, now, "%s: %s" % (_who(call, now.get("name")), _status(now)))
+    return result(call, now, "%s: %s" % (_who(call, now.get("name")), guest.told(dict(now, template=None))))
 
 
 def _current(call):

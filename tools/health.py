@@ -302,13 +302,6 @@ def _ha(seen):
             yield Finding(LOOK, "ha", "node %s" % row.get("node"), "in maintenance mode", "proxmox_get_ha_status")
 
 
-#: qmpstatus -> how bad it is and what it means
-_STATES = {"io-error": (PROBLEM, "stands still after an I/O error; look at its storage, then proxmox_resume_vm"),
-           "internal-error": (PROBLEM, "QEMU met an internal error; only a stop and a start help"),
-           "guest-panicked": (PROBLEM, "its operating system crashed; only a reset or a stop helps"),
-           "paused": (LOOK, "paused; proxmox_resume_vm lets it go on")}
-
-
 def _guests(seen):
     busy = {str(row.get("id")) for row in seen.all["tasks"] or () if not row.get("endtime")}
     for row in seen.guests:
@@ -321,9 +314,10 @@ def _guests(seen):
     rows = {row["vmid"]: row for row in seen.guests}
     for vms in seen.each.get("vms", {}).values():
         for vm in vms:
-            level, says = _STATES.get(vm.get("qmpstatus"), (None, None))
-            if level is not None and not vm.get("lock"):
-                yield Finding(level, "guests", _one(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), says)
+            state = vm.get("qmpstatus")
+            if state in guest.STANDING and not vm.get("lock"):
+                yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM, "guests",
+                              _one(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
     for vmid, found in seen.inside.items():
         yield from _inside(seen, rows[vmid], found.get("pending", ()), found.get("snapshot", ()))
 

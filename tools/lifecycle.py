@@ -11,8 +11,8 @@ from typing import Annotated, Optional
 from tools.base.answers import Result, result
 from tools.base.edit import release
 from tools.base.failures import Failure, TaskFailure
-from tools.base.guest import (at_stake, condition, current, is_awake, is_hibernated, is_off, is_on, is_paused,
-                              loss, name, named)
+from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_hibernated, is_off, is_on,
+                              is_paused, loss, must_be_off, name, named)
 from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
@@ -177,9 +177,10 @@ def _not_yet(call, outcome, state, by_ha, who):
 
 def start(call):
     state = current(call)
-    if is_on(state) and condition(state) != "running":
-        raise Failure("%s is switched on and %s. proxmox_resume_vm lets it go on." % (
-            named(call, state), condition(state)))
+    if in_backup(state):
+        return carry_out(call, is_awake, state)
+    if is_on(state) and not is_awake(state):
+        raise Failure("%s is switched on, but %s." % (named(call, state), _standing(state)))
     if settled(state, is_on):
         return unchanged(call, state)
     return carry_out(call, is_on, state)
@@ -233,16 +234,24 @@ def resume(call):
     state = current(call)
     if is_awake(state):
         return unchanged(call, state)
+    if not STANDING.get(condition(state), (True,))[0]:
+        raise Failure("%s cannot be resumed: %s." % (named(call, state), STANDING[condition(state)][1]))
     if condition(state) == "stopped":
         raise Failure("%s is stopped, neither paused nor hibernated. proxmox_start_vm starts it."
                       % named(call, state))
     return carry_out(call, is_awake, state)
 
 
+def _standing(state):
+    """What a VM is in that is switched on and not running, and what helps: "paused; proxmox_resume_vm lets it ..."."""
+    said = STANDING.get(condition(state), (True, "proxmox_resume_vm may let it go on"))[1]
+    return said if said.startswith(condition(state)) else "%s: %s" % (condition(state), said)
+
+
 def _refuse_paused(call, state):
-    if condition(state) == "paused":
-        raise Failure("%s is paused and cannot react. Resume it first (proxmox_resume_vm), or cut "
-                      "its power (proxmox_stop_vm)." % named(call, state))
+    if condition(state) in STANDING:
+        raise Failure("%s cannot react. It is %s; proxmox_stop_vm cuts its power." % (named(call, state),
+                                                                                   _standing(state)))
 
 
 def _refuse_before(call, wanted, argument):
@@ -277,10 +286,9 @@ def delete(call):
     def describe():
         state, disks, snapshots, digest = at_stake(call)
         who = named(call, state)
-        if is_on(state) and not force:
-            raise Failure("%s is running. Shut it down first (%s)%s." % (
-                who, call.name.replace("delete", "shutdown"),
-                ", or force=true kills it" if call.kind == "lxc" else ""))
+        if not force:
+            must_be_off(call, state, ". Shut it down first (%s)%s." % (
+                call.name.replace("delete", "shutdown"), ", or force=true kills it" if call.kind == "lxc" else ""))
         if on((state.get("ha") or {}).get("managed")) and not call.args.purge:
             raise Failure("%s is managed by HA. With purge=true it is taken out of HA, and out of backup and "
                           "replication jobs too." % who)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from tools.base.answers import Result, result
 from tools.base.edit import change
 from tools.base.failures import Failure
-from tools.base.guest import Disk, disks, is_off, is_on, mac, named, pending, shown, unused
+from tools.base.guest import Disk, disks, is_on, mac, must_be_off, named, pending, shown, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
@@ -187,9 +187,7 @@ def _ask_for_template(call):
         state = call.get("./status/current")
         if on(state.get("template")):
             raise Failure("%s is a template already." % call.subject)
-        if not is_off(state):
-            raise Failure("%s is %s; it must be stopped to become a template." % (
-                call.subject, text.line(state.get("status"))))
+        must_be_off(call, state, "; it must be stopped to become a template.")
         return ("Turn %s on node %s into a template? It can never be started again, only cloned." % (
             named(call, state), call.node), {"name": state.get("name")})
     return call.confirm(target)

@@ -56,6 +56,6 @@ def explained(error, table, kind, token_id):
         if re.search(pattern, said):
             return "%s\n%s" % (said, sentence.replace("{kind}", "lxc" if kind == "lxc" else "vm"))
     if isinstance(error, TaskFailure):
-        hint = advice.hint(None, said.split("\n")[0], token_id)[0]
+        hint = advice.hint(None, said.split("\n")[0], token_id)[0] or advice.hint(None, said, token_id)[0]
         return "%s\n%s" % (said, hint) if hint else said
     return said

@@ -68,6 +68,68 @@ def condition(state):
     return status and text.line(status)
 
 
+def told(state):
+    """A state, or a row of a list, in words: "running", "running (paused)", "stopped (hibernated)", "running
+    (template)"; "-" when nothing is known."""
+    status, really = text.line(state.get("status") or "-"), condition(state)
+    more = [really] * (really not in (status, None)) + ["template"] * on(state.get("template"))
+    return "%s (%s)" % (status, ", ".join(more)) if more else status
+
+
+#: What a VM that is switched on and stands still is in: qmpstatus -> (whether it can be resumed, what it means, what
+#: helps) (QEMU, qapi/run-state.json).
+STANDING = {
+    "paused": (True, "paused; proxmox_resume_vm lets it go on"),
+    "suspended": (True, "asleep; proxmox_resume_vm wakes it"),
+    "io-error": (True, "stands still after an I/O error; look at its storage, then proxmox_resume_vm"),
+    "internal-error": (False, "QEMU met an internal error; only a stop and a start help"),
+    "guest-panicked": (False, "its operating system crashed; only a reset or a stop helps")}
+
+
+ASKED = 1000                    # VMs whose state is asked for in a list
+
+
+def in_backup(state):
+    """Whether a VM that was stopped is switched on for its backup alone: Proxmox starts it when it is asked to
+    (PVE::QemuServer, vm_start)."""
+    return condition(state) == "prelaunch" and state.get("lock") == "backup"
+
+
+def must_be_off(call, state, instead):
+    """Failure when the guest is on; `instead`: the sentences about that, the guest's name left out."""
+    if in_backup(state):
+        raise Failure("%s is being backed up, and switched on for that alone. Wait until its backup has ended "
+                      "(proxmox_list_tasks)." % named(call, state))
+    if is_on(state):
+        raise Failure("%s is %s%s" % (named(call, state), condition(state), instead))
+
+
+def with_states(call, rows):
+    """(rows of /cluster/resources, those of VMs that are on with their qmpstatus; sentences about what is not known).
+
+    In those rows a paused VM is running, and one that panicked too: only its node tells, in a list for which it asks
+    each QEMU. One request for each node that has such VMs; of more than ASKED none is asked.
+    """
+    vms = [row for row in rows if row.get("type") == "qemu" and is_on(row)]
+    if len(vms) > ASKED:
+        return rows, ["{:,} VMs are on; which of them are paused or stand still was not asked. Of one node they are "
+                      "(proxmox_get_vms node=NODE).".format(len(vms))]
+    nodes = sorted({str(row.get("node")) for row in vms})
+    found = dict(zip(nodes, call.together([("/nodes/{node}/qemu", {"node": node}, {"full": 1}) for node in nodes])))
+    silent = [node for node in nodes if isinstance(found[node], Exception)]
+    known = {str(vm.get("vmid")): vm["qmpstatus"] for node in nodes if node not in silent
+             for vm in found[node] or () if vm.get("qmpstatus")}
+    notes = ["Not read of %s: which of its VMs are paused or stand still; %s" % (
+        ", ".join(map(text.line, silent)), text.first_line(found[silent[0]]))] if silent else []
+    return [dict(row, qmpstatus=known[str(row.get("vmid"))]) if row.get("type") == "qemu" and str(
+        row.get("vmid")) in known else row for row in rows], notes
+
+
+def locked(rows):
+    """"106 (backup), 107 (migrate)" of the rows that are locked; "" when none is."""
+    return text.line(", ".join("%s (%s)" % (row.get("vmid"), row["lock"]) for row in rows if row.get("lock")), 400)
+
+
 def is_on(state):
     return state.get("status") == "running"
 
@@ -89,15 +151,16 @@ def is_hibernated(state):
 
 
 def counts_as(row):
-    """What a row of /cluster/resources is counted as: "template", else its status (a paused VM is running there)."""
-    return "template" if on(row.get("template")) else str(row.get("status") or "unknown")
+    """What a row of /cluster/resources is counted as: "template", else its condition; see `with_states`."""
+    return "template" if on(row.get("template")) else condition(row) or "unknown"
 
 
 def by_state(rows):
     """{state: how many} of the rows of guests, the usual states first."""
     counts = Counter(map(counts_as, rows))
-    order = [key for key in ("running", "stopped", "unknown", "template") if key in counts]
-    return {key: counts[key] for key in order + sorted(set(counts) - set(order))}
+    usual = ("running", "stopped", "unknown", "template")
+    order = sorted(counts, key=lambda key: (usual.index(key) if key in usual else 0.5, key))
+    return {key: counts[key] for key in order}
 
 
 def counted(counts):

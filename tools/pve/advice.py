@@ -59,30 +59,50 @@ ROLE_OF = {privilege: role for role, privileges in ROLES.items() for privilege i
 
 
 def grant(path, privileges, token_id):
-    """The shell line that gives a token one of the privileges ("A|B": any of) on an ACL path. Least role first."""
+    """The shell line that gives a token, or a user, one of the privileges on an ACL path. Least role first."""
     order = list(ROLES)
     choices = sorted(privileges, key=lambda one: order.index(ROLE_OF[one]) if one in ROLE_OF else len(order))
     privilege = choices[0]
     role = ROLE_OF.get(privilege)
-    line = "pveum acl modify %s --tokens '%s' --roles %s"
+    line = "pveum acl modify %s --%s '%s' --roles %s"
     if role is None:
         role = "MCP" + re.sub(r"[^A-Za-z0-9]", "", privilege)
         line = "pveum role add %s --privs %s && " % (role, privilege) + line
-    return line % (path, token_id, role)
+    return line % (path, "tokens" if "!" in token_id else "users", token_id, role)
 
 
 # ------------------------------------------------------------------------------------------------------------ a refusal
 
 def _grant_hint(match, token_id):
-    line = grant(match.group(1), match.group(2).split("|"), token_id)
-    return ("The token %s lacks %s on %s. To grant it, run on a node as root: %s (if the token has privilege "
-            "separation, its user needs the privilege too; an entry on a path replaces those inherited from above, so "
-            "repeat their roles in it)." % (token_id, match.group(2).replace("|", " or "), match.group(1), line))
+    path, privileges, user = match.group(1), match.group(2).split("|"), token_id.partition("!")[0]
+    lines = ["To grant it, run on a node as root: " + grant(path, privileges, token_id)]
+    if user != "root@pam":              # who lacks nothing
+        lines.append("A token never has more than its user, and one without privilege separation has just what its "
+                     "user has: if that line does not help, also run " + grant(path, privileges, user))
+    return "The token %s lacks %s on %s. %s. An entry on a path replaces those inherited from above, so repeat their " \
+           "roles in it." % (token_id, " or ".join(privileges), path, ". ".join(lines))
 
 
 def _lock_hint(match, token_id):
     return ("A task (%s) has locked the guest: wait until it ends (proxmox_list_tasks). A lock left behind by a killed "
             "task can be removed by root on the node, with qm unlock or pct unlock." % match.group(1))
+
+
+def _held_hint(match, token_id):
+    """Of a lock that a task did not get within its time: whose it is, by the lock's file."""
+    storage = re.search(r"pve-storage-([^/]+)\Z", match.group(1))
+    guest = re.search(r"(?:lock-(\d+)\.conf|pve-config-(\d+)\.lock)\Z", match.group(1))
+    what = ("storage %s (a volume is made or removed there)" % storage.group(1) if storage else
+            "guest %s (for up to 30 s after a stop)" % (guest.group(1) or guest.group(2)) if guest else
+            "what this needs too")
+    return ("Another operation holds %s: wait a little, look at proxmox_list_tasks, then try again." % what)
+
+
+def _root_hint(match, token_id):
+    devices = match.group(1) in ("hostpci", "usb") if match.group(1) else False
+    return ("Proxmox reserves this for root@pam itself; no API token may do it, not even one of root@pam. Do it on the "
+            "node or in the web interface.%s" % (" A device that has a resource mapping (mapping=NAME) may be given by "
+                                                 "a token with Mapping.Use." if devices else ""))
 
 
 # (statuses or None, pattern in Proxmox's words, hint or function(match, token id), outcome of a write)
@@ -94,8 +114,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own (ACL), "
      "unless it was made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
-    ({403}, r"user != root@pam", "Proxmox reserves this for root@pam itself; no API token may do it, not even one of "
-     "root@pam. Do it on the node or in the web interface.", "refused"),
+    (None, r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?(?:'(\w+?)\d*')?"
+           r"|only allowed for root|user != root@pam", _root_hint, "refused"),
     ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
      "refused"),
     ({403}, r"", "The token's privileges are not sufficient; on a node, pveum user token permissions USER TOKENNAME "
@@ -105,12 +125,19 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
                                              match.group(2)), "refused"),
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't lock file .* got timeout", "Another operation has locked this guest or storage (a guest for up to "
-     "30 s after a stop): wait a little, look at proxmox_list_tasks, then try again.", "refused"),
+    (None, r"can't (?:lock file|ac?quire lock) '([^']*)'.* got timeout", _held_hint, "refused"),
+    (None, r"hotplug problem|unable to hotplug", "The running guest could not take it, but it is in the configuration "
+     "all the same and waits for the next start; what it was to replace may be gone from the running guest. "
+     "proxmox_get_pending shows what waits; delete, or revert, what is not wanted.", "unknown"),
+    (None, r"ha-manager.* failed: exit code|in error state, must be disabled", "HA does not do this with the guest as "
+     "it is: proxmox_get_ha_status shows why. Out of the state error it comes by state=disabled (PUT "
+     "/cluster/ha/resources/vm:VMID, ct:VMID of a container), once its cause is gone, and then state=started.",
+     "refused"),
     (None, r"checksum mismatch|detected modified configuration", "The configuration was changed in the meantime: read "
      "it again, then repeat the change.", "refused"),
-    (None, r"no quorum", "The cluster has lost its quorum, so nothing can be changed: proxmox_get_cluster_status shows "
-     "which nodes are missing.", "refused"),
+    (None, r"no quorum|/etc/pve/.*(?:Permission denied|Read-only file system)", "The cluster has lost its quorum, so "
+     "no configuration can be changed and no guest started: proxmox_get_cluster_status shows which nodes are missing.",
+     "refused"),
     (None, r"storage '[^']*' (?:does not exist|is not available|is disabled)|storage '[^']*' is not online",
      "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.",
      "refused"),
@@ -129,7 +156,7 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "guest does not know this command: it is too old, or its system has no such thing.", "refused"),
     (None, r"q(?:mp|ga) command 'guest-[\w-]+' failed - .*timeout", "The guest's agent did not answer in time: the "
      "guest is busy, frozen or still starting.", "unknown"),
-    (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)",
+    (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)|atomic file '[^']*\.conf' .*File exists",
      "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
     (None, r"(?:(CT)|VM)(?: \d+)? (?:is )?not running",
      lambda match, token: "proxmox_start_%s starts it." % ("lxc" if match.group(1) else "vm"), "refused"),
@@ -137,6 +164,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "first.", "refused"),
     (None, r"hostname lookup '[^']*' failed", "There is no node of that name. proxmox_get_nodes lists the nodes (names "
      "without a domain).", "refused"),
+    (None, r"has wrong type 'iso'", "Proxmox makes disks from content import, not from iso: download it again with "
+     "proxmox_download_url content=import and a filename that ends in .qcow2, .raw, .vmdk or .ova.", "refused"),
     ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the known tasks.",
      "refused"),
     ({400}, r"", "Proxmox does not accept these parameters. Correct the ones it names.", "refused"),
