@@ -63,7 +63,7 @@ class Bench:
         self.cluster = cluster or DemoCluster(clock=self.clock, now=self.clock.now,
                                               **{k: v for k, v in options.items() if k not in known})
         self.host = Host(chosen, log=log, adapter=self.cluster, consent=consent or NoConsent(), clock=self.clock,
-                         sleep=self.clock.sleep)
+                         sleep=self.clock.sleep, now=self.clock.now)
         self.host.client.in_flight = 1              # what is read together comes in a known order
         self._seen = 0
 

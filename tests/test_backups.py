@@ -370,9 +370,8 @@ def test_protection_set_in_between_is_explained():
 
 # ------------------------------------------------------------------------------------------------ whether it is enough
 
-def test_each_guest_has_a_verdict(monkeypatch):
+def test_each_guest_has_a_verdict():
     bench = Bench()
-    monkeypatch.setattr("tools.backups.time.time", bench.clock.now)
     answer = ok(bench.run("proxmox_list_backup_state"))
     assert answer.text.startswith("\u2705 15 guests: 1 verification failed, 8 none, 2 old, 1 disk left out, 3 ok\n")
     rows = {row["vmid"]: row for row in answer.data["items"]}
@@ -389,7 +388,7 @@ def test_each_guest_has_a_verdict(monkeypatch):
     assert {row["vmid"] for row in older} == {102, 103, 105, 106, 107, 108, 202, 204, 205}
 
 
-def test_the_verdict_says_what_could_not_be_read(monkeypatch):
+def test_the_verdict_says_what_could_not_be_read():
     bench = Bench()
     answering(bench, "/nodes/pve1/storage/pbs/content", (500, "cannot reach the backup server"))
     answering(bench, "/cluster/backup", (403, "Permission check failed (/, Sys.Audit)"))

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from support import Bench, big, ok
-from tools import health
 from tools.pve import text
 
 READS = ["/cluster/resources", "/cluster/tasks", "/cluster/backup", "/cluster/ha/status/current",
@@ -87,6 +86,7 @@ class Served:
 
     def __init__(self, world):
         self.bench, self.requests = Bench(), []
+        self.bench.host.now = lambda: NOW
 
         def handle(verb, target, headers, body=b""):
             path = target.split("?")[0][len("/api2/json"):]
@@ -99,11 +99,6 @@ class Served:
 
     def report(self, **arguments):
         return ok(self.bench.run("proxmox_get_overview", **arguments))
-
-
-@pytest.fixture(autouse=True)
-def _now(monkeypatch):
-    monkeypatch.setattr(health.time, "time", lambda: NOW)
 
 
 def _row(world, **wanted):

@@ -3,7 +3,6 @@ import pytest
 from test_lifecycle import Impatient, guest_of, writes
 
 from support import Asked, Bench, big, ok
-from tools import snapshots
 from tools.pve.client import Cancelled
 from tools.snapshots import tree
 
@@ -220,9 +219,8 @@ def test_a_rollback_that_outlasts_the_wait():
 
 # ------------------------------------------------------------------------------------------------------- of all guests
 
-def test_the_snapshots_of_all_guests_oldest_first(monkeypatch):
+def test_the_snapshots_of_all_guests_oldest_first():
     bench = Bench()
-    monkeypatch.setattr(snapshots.time, "time", bench.clock.now)
     answer = ok(bench.run("proxmox_list_snapshots"))
     rows = answer.data["items"]
     assert answer.text.startswith("\u2705 %d snapshots of %d guests, of 17 looked at\n" % (

@@ -50,8 +50,9 @@ import os
 from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
-TOOLSETS = ("cluster", "health", "guests", "lifecycle", "change", "snapshots", "backups", "disks", "networks", "agent", "create",
-            "nodes", "tasks", "migration", "insight", "options", "content", "admin", "ssh", "api")
+TOOLSETS = ("cluster", "health", "security", "usage", "guests", "lifecycle", "change", "snapshots", "backups", "disks",
+            "networks", "agent", "create", "nodes", "tasks", "migration", "insight", "options", "content", "admin",
+            "firewall", "jobs", "ssh", "api")
 
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}

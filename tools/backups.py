@@ -1,6 +1,5 @@
 """Toolset: backups (vzdump) - make, list, restore, delete."""
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
@@ -164,7 +163,7 @@ def backup_states(call):
         jobs, notes = call.get("/cluster/backup") or [], []
     except PveError as error:
         jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
-    rows, unread = state(call, chosen(guests, args), everything, jobs, time.time())
+    rows, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
     if not rows and guests:
         notes.extend(none_chosen(guests, args))
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (list(VERDICTS).index(row["verdict"]), int(row["vmid"])))

@@ -4,13 +4,11 @@ A read is a row of CLUSTER or NODE, a check a function in CHECKS that looks at w
 as it should be, or is known to be normal, is no finding; what could not be read is said.
 """
 import re
-import time
-from collections import namedtuple
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import backup_state, guest
-from tools.base.answers import Table, data_only, result
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
 from tools.base.lists import task_subject
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
@@ -18,7 +16,6 @@ from tools.base.storage import of_cluster
 from tools.pve import text
 from tools.pve.formats import on
 from tools.pve.task import succeeded
-from tools.pve.text import Column
 
 AREAS = ("cluster", "storage", "disks", "services", "certificates", "replication", "backups", "ha", "guests", "tasks",
          "updates", "access")
@@ -38,12 +35,6 @@ WORN = 20                                               # percent of a disk's li
 OLD_SNAPSHOT = 60 * DAY
 CLOCKS = 60                                             # seconds between the clocks of two nodes
 MOST_GUESTS, MOST_STOPPED = 500, 20                     # looked into: with area=guests; of the stopped ones without
-
-#: level: 0 a problem, 1 worth a look. about: whom; says: what is wrong; since: epoch seconds or None; then: the tool or
-#: action that goes on from there.
-Finding = namedtuple("Finding", "level area about says then since", defaults=("", None))
-PROBLEM, LOOK = 0, 1
-LEVELS = ("problem", "look")
 
 # ---------------------------------------------------------------------------------------------------------------- reads
 
@@ -81,7 +72,7 @@ class Seen:
     """
 
     def __init__(self, call):
-        self.call, self.area, self.now = call, call.args.area, time.time()
+        self.call, self.area, self.now = call, call.args.area, call.host.now()
         self.resources = call.get("/cluster/resources") or []
         self.guests = [row for row in self.resources if row.get("type") in ("qemu", "lxc")
                        and call.args.node in (None, row.get("node"))]
@@ -396,27 +387,9 @@ CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services":
 
 # --------------------------------------------------------------------------------------------------------------- report
 
-def _says(row):
-    return "%s%s%s" % (row["says"], " (since %s)" % text.when(row["since"]) if row.get("since") else "",
-                       "; " + row["then"] if row.get("then") else "")
-
-
-FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "what", "long", _says),
-                 *data_only("text", "area", "then"), *data_only("time", "since"))
-
-
 def get_overview(call):
-    seen = Seen(call)
-    findings = [finding for area, check in CHECKS.items() for finding in check(seen)
-                if seen.area in (None, finding.area)]
-    findings.sort(key=lambda finding: finding.level)
-    count = [sum(finding.level == level for finding in findings) for level in (PROBLEM, LOOK)]
-    verdict = "%s, %d worth a look" % (text.plural(count[0], "problem"), count[1]) if findings else "Nothing found"
-    if seen.unread:
-        verdict += "; %s not be read" % ("1 thing could" if len(seen.unread) == 1 else "%d things could" % len(seen.unread))
-    notes = ["Not read: %s." % line for line in seen.unread[:12]]
-    if len(seen.unread) > 12:
-        notes.append("Not read: %d more." % (len(seen.unread) - 12))
+    seen, notes = Seen(call), []
+    findings = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
     notes.append("Looked at %s, %s (%s)%s. Thresholds: storages and pools %d %% (%d %% is a problem), disks %d %% of "
@@ -426,8 +399,7 @@ def get_overview(call):
                      NEARLY * 100, FULL * 100, WORN, SOON // DAY))
     if seen.area is None:
         notes.append("What waits for a restart and old snapshots are looked for with area=guests.")
-    rows = [dict(finding._asdict(), level=LEVELS[finding.level]) for finding in findings]
-    return result(call, rows, verdict, notes)
+    return report(call, findings, seen.unread, notes)
 
 
 TOOLS = {

@@ -1,5 +1,4 @@
 """Toolset: snapshots of guests - list, create, roll back, delete."""
-import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
@@ -130,7 +129,7 @@ def list_all(call):
     if len(guests) > MOST:
         raise Failure("%d guests are more than the %d whose snapshots are read in one call: narrow it with node, pool, "
                       "tag or name." % (len(guests), MOST))
-    now, rows, unread = time.time(), [], {}
+    now, rows, unread = call.host.now(), [], {}
     answers = call.together([("/nodes/{node}/{type}/{vmid}/snapshot", row, {}) for row in guests])
     for row, entries in zip(guests, answers):
         if isinstance(entries, Exception):

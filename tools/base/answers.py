@@ -236,14 +236,14 @@ def _left_out(call, offset, rest, count, total):
 
 def _ended(call, outcome, says, note, more):
     """The Result of an Outcome that is no failure."""
-    about_guest = hasattr(call.args, "vmid")
+    vmid = getattr(call.args, "vmid", None)
     says = says or _said(call, **more) or "%s: done" % call.subject
     data = {"status": outcome.status}
     for key in ("upid", "node", "type", "exitstatus", "duration", "warnings"):
         if getattr(outcome, key) not in (None, []):
             data[key] = getattr(outcome, key)
-    if about_guest:
-        data["vmid"] = call.args.vmid
+    if isinstance(vmid, int):                           # that of a backup job is a list of them
+        data["vmid"] = vmid
     data.update({key: value for key, value in more.items() if value is not None})
     if outcome.upid and not outcome.ok:
         return Result(_running(says, outcome), data, mark="\u23f3")

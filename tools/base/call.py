@@ -33,7 +33,7 @@ _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 class Call:
     """One call of a tool. A handler needs nothing else.
 
-    host      what all calls share: settings, client, guard, audit, clock() and sleep(event, seconds)
+    host      what all calls share: settings, client, guard, audit, clock(), now() and sleep(event, seconds)
     request   who asks: cancelled (threading.Event), wants_progress, progress(percent or None, message)
     consent   asks the user: ask(call, describe)
     node      the node it is about: the argument, or where its guest is (see `locate`); None when neither says it

@@ -141,12 +141,17 @@ class Paged:
 
 
 @dataclass
-class Chosen(Paged):
+class Filtered:
     """(guests by filter)"""
     node: AnyNode = None
     pool: Optional[str] = None
     tag: Optional[str] = None
     name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
+
+
+@dataclass
+class Chosen(Filtered, Paged):
+    """(a page of guests by filter)"""
 
 
 #: Arguments that are never parameters: they say where, or how long to wait.

@@ -215,6 +215,7 @@ ROUTES = [
         "enabled": boolean("Only those enabled, or not."), "full": boolean("With groups and tokens.", default=0)}),
     Route("GET /access/users/{userid}", user, ["userid-group", ["User.Modify", "Sys.Audit"]], "A user."),
     Route("GET /access/groups", groups, ALL, "List groups."),
+    Route("GET /access/tfa", lambda call: [], ALL, "Second factors of users."),
     Route("GET /access/acl", acl, ALL, "List permissions."),
     Route("PUT /access/acl", change_acl, ["perm-modify", "{path}"], "Give or take permissions.", {
         "path*": string("On this path."), "roles*": string("These roles.", format="pve-roleid-list"),

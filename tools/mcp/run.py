@@ -69,11 +69,14 @@ class NoConsent:
 
 
 class Host:
-    """One Proxmox and how to treat it. `adapter`, `clock` and `sleep` are given by tests and by --demo."""
+    """One Proxmox and how to treat it. `adapter`, `clock`, `sleep` and `now` (epoch seconds) are given by
+    tests and by --demo.
+    """
 
-    def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait):
+    def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait,
+                 now=time.time):
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
-        self.clock, self.sleep = clock, sleep
+        self.clock, self.sleep, self.now = clock, sleep, now
         self.selection, self.guard = Selection(settings), Guard(settings)
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log)

@@ -62,6 +62,7 @@ FORMATS = {
                       "web01"),
     "zpool": Format(r"[a-zA-Z][a-zA-Z0-9_.:-]*", "a ZFS pool name", "rpool"),
     "id": Format(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,127}", "the id of a job: letters, digits and _ . : -", "backup-nightly"),
+    "pos": Format(r"[0-9]{1,5}", "the position of a rule", "0"),
     "pool": Format(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+){0,2}", "a pool id", "production"),
     "mac": Format(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}", "a unicast MAC address", "BC:24:11:00:00:01"),
     "drive": Format(r"(?:" + _DRIVE + r")",
@@ -80,7 +81,7 @@ FORMATS = {
     "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
 #: Path parameters that follow another name's format.
-_SAME = {"newid": "vmid", "target": "node", "guest": "vmid", "name": "zpool"}
+_SAME = {"newid": "vmid", "target": "node", "guest": "vmid", "name": "zpool", "poolid": "pool"}
 _PARAMETER = r"\{(\w+)\}"
 
 

@@ -190,6 +190,12 @@ def stamp(epoch):
     return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch)), int(epoch * 1000) % 1000)
 
 
+def changed(before, after):
+    """"memory: 2048 -> 4096, onboot: not set -> 1": new values beside the old ones."""
+    return ", ".join("%s: %s -> %s" % (key, line(before.get(key, "not set"), 200), line(
+        int(value) if isinstance(value, bool) else value, 200)) for key, value in after.items())
+
+
 def yes(value):
     """A truth value as yes or no."""
     return "yes" if value else "no"

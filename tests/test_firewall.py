@@ -1,0 +1,101 @@
+"""The firewall of cluster, nodes and guests: exact requests, what is asked, what has no effect."""
+import pytest
+
+from support import Asked, Bench, answering, ok
+
+FIND = "GET /cluster/resources type=vm"
+GIT, WEB = "/nodes/pve1/lxc/204", "/nodes/pve1/qemu/100"
+
+
+def _looks(path):
+    """What is read after a guest's firewall was changed."""
+    return ["GET %s/firewall/options" % path, "GET /cluster/firewall/options", "GET %s/config" % path]
+
+
+def digest(path):
+    """A function of a bench -> {"digest": that of what is read at path}."""
+    return lambda bench: {"digest": bench.host.client.request("GET", path).data["digest"]}
+
+
+CASES = [
+    ("proxmox_list_firewall_rules", {}, ["GET /cluster/firewall/options", "GET /cluster/firewall/rules"]),
+    ("proxmox_list_firewall_rules", {"node": "pve1", "limit": 1, "offset": 0},
+     ["GET /nodes/pve1/firewall/options", "GET /nodes/pve1/firewall/rules", "GET /cluster/firewall/options"]),
+    ("proxmox_list_firewall_rules", {"vmid": 204},
+     [FIND, "GET %s/firewall/options" % GIT, "GET %s/firewall/rules" % GIT, "GET /cluster/firewall/options",
+      "GET %s/config" % GIT]),
+    ("proxmox_add_firewall_rule", {"action": "ACCEPT", "macro": "SSH", "source": "10.0.0.0/24", "comment": "office"},
+     ["POST /cluster/firewall/rules action=ACCEPT comment=office enable=1 macro=SSH source=10.0.0.0/24 type=in",
+      "GET /cluster/firewall/options"]),
+    ("proxmox_add_firewall_rule", {"vmid": 204, "action": "DROP", "type": "out", "dest": "10.1.0.1", "proto": "tcp",
+                                   "dport": "80,443", "sport": "1024:65535", "iface": "net0", "log": "info", "pos": 3,
+                                   "enable": False},
+     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info pos=3 proto=tcp "
+            "sport=1024:65535 type=out" % GIT] + _looks(GIT)),
+    ("proxmox_add_firewall_rule", {"node": "pve1", "action": "ACCEPT"},
+     ["POST /nodes/pve1/firewall/rules action=ACCEPT enable=1 type=in", "GET /nodes/pve1/firewall/options",
+      "GET /cluster/firewall/options"]),
+    ("proxmox_delete_firewall_rule", {"vmid": 100, "pos": 0},
+     [FIND, "GET %s/firewall/rules/0" % WEB, "DELETE %s/firewall/rules/0 digest={digest}" % WEB] + _looks(WEB),
+     digest(WEB + "/firewall/rules/0")),
+    ("proxmox_delete_firewall_rule", {"node": "pve1", "pos": 0},
+     ["GET /nodes/pve1/firewall/rules/0", "DELETE /nodes/pve1/firewall/rules/0 digest={digest}",
+      "GET /nodes/pve1/firewall/options", "GET /cluster/firewall/options"], digest("/nodes/pve1/firewall/rules/0")),
+    ("proxmox_update_firewall_options", {"vmid": 204, "enable": True, "policy_in": "DROP", "policy_out": "ACCEPT",
+                                         "dhcp": True, "macfilter": False, "ipfilter": True, "log_level_in": "info"},
+     [FIND, "GET %s/firewall/options" % GIT, "PUT %s/firewall/options dhcp=1 digest={digest} enable=1 ipfilter=1 "
+      "log_level_in=info macfilter=0 policy_in=DROP policy_out=ACCEPT" % GIT] + _looks(GIT),
+     digest(GIT + "/firewall/options")),
+    ("proxmox_update_firewall_options", {"node": "pve1", "enable": False},
+     ["GET /nodes/pve1/firewall/options", "PUT /nodes/pve1/firewall/options digest={digest} enable=0",
+      "GET /nodes/pve1/firewall/options", "GET /cluster/firewall/options"], digest("/nodes/pve1/firewall/options")),
+]
+
+
+def test_a_rule_is_asked_for_and_says_what_it_may_cut_off():
+    asked = Asked(False)
+    bench = Bench(consent=asked)
+    answer = bench.run("proxmox_add_firewall_rule", action="DROP", proto="tcp", dport="8006")
+    assert answer.failed and not bench.sent(reads=False)
+    question = asked.questions[0]
+    assert question.startswith("Add this firewall rule to the cluster: in DROP tcp to port 8006?")
+    assert "keeps you or this server from port 8006" in question
+    bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", macro="SSH", source="10.0.0.0/24")
+    assert asked.questions[1] == "Add this firewall rule to container 204: in ACCEPT SSH from 10.0.0.0/24?"
+
+
+def test_a_rule_that_moved_is_not_deleted_in_place_of_another():
+    bench = Bench()
+    ok(bench.run("proxmox_add_firewall_rule", vmid=204, action="DROP"))
+    answering(bench, GIT + "/firewall/rules/0", {"pos": 0, "type": "in", "action": "DROP", "digest": "0" * 40})
+    answer = bench.run("proxmox_delete_firewall_rule", vmid=204, pos=0)
+    assert answer.failed and "detected modified configuration" in answer.text
+    assert ok(bench.run("proxmox_list_firewall_rules", vmid=204)).data["total"] == 1
+
+
+def test_what_keeps_rules_from_having_an_effect_is_said():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_list_firewall_rules", vmid=204))
+    assert "This firewall is off: its rules have no effect" in answer.text
+    answer = ok(bench.run("proxmox_update_firewall_options", vmid=204, enable=True, policy_in="DROP"))
+    assert "enable: not set -> 1, policy_in: not set -> DROP" in answer.text and "no effect" not in answer.text
+    answering(bench, "/cluster/firewall/options", {"enable": 0})
+    answering(bench, GIT + "/config", {"net0": "name=eth0,bridge=vmbr0"})
+    answer = ok(bench.run("proxmox_list_firewall_rules", vmid=204))
+    assert "The firewall of the whole cluster is off" in answer.text
+    assert "net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)" in answer.text
+
+
+def test_options_without_a_change_are_refused():
+    bench = Bench()
+    answer = bench.run("proxmox_update_firewall_options", vmid=204)
+    assert "Say what to change: enable, policy_in, policy_out." in answer.text and not bench.sent(reads=False)
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    ("add_firewall_rule", {"action": "DROP"}), ("delete_firewall_rule", {"pos": 0}),
+    ("update_firewall_options", {"enable": False})])
+def test_the_clusters_firewall_is_out_of_bounds_where_guests_are_listed(tool, arguments):
+    bench = Bench(allowed_guests=("100",))
+    answer = bench.run("proxmox_" + tool, **arguments)
+    assert answer.failed and not bench.sent(reads=False)

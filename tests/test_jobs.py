@@ -1,0 +1,110 @@
+"""Pools, backup jobs, replication, users: exact requests, what is asked, and what Proxmox refuses."""
+import pytest
+
+from support import Asked, Bench, answering, ok
+
+FIND = "GET /cluster/resources type=vm"
+JOBS = "GET /cluster/backup"
+CASES = [
+    ("proxmox_create_pool", {"poolid": "staging", "comment": "x"}, ["POST /pools comment=x poolid=staging"]),
+    ("proxmox_update_pool", {"poolid": "lab", "vms": "105,106", "allow_move": True, "comment": "y"},
+     ["PUT /pools/lab allow-move=1 comment=y vms=105,106"]),
+    ("proxmox_update_pool", {"pool": "production", "vms": "100", "delete": True}, ["PUT /pools/production delete=1 vms=100"]),
+    ("proxmox_update_pool", {"poolid": "lab", "storage": "nas"}, ["PUT /pools/lab storage=nas"]),
+    ("proxmox_delete_pool", {"poolid": "staging"}, ["DELETE /pools/staging"],
+     lambda bench: ok(bench.run("proxmox_create_pool", poolid="staging")) and None),
+    ("proxmox_create_backup_job", {"id": "nightly", "schedule": "01:00", "storage": "nas", "pool": "lab",
+                                   "keep": "keep-last=7", "comment": "c", "enabled": False, "compress": "zstd"},
+     [JOBS, "POST /cluster/backup comment=c compress=zstd enabled=0 id=nightly mode=snapshot pool=lab "
+            "prune-backups=keep-last=7 schedule=01:00 storage=nas", JOBS]),
+    ("proxmox_create_backup_job", {"schedule": "sat 03:00", "storage": "nas", "all": True, "exclude": "100", "node": "pve1",
+                                   "mode": "stop"},
+     [JOBS, "POST /cluster/backup all=1 enabled=1 exclude=100 mode=stop node=pve1 schedule=sat 03:00 storage=nas", JOBS]),
+    ("proxmox_create_backup_job", {"schedule": "01:00", "storage": "nas", "vmid": "100,101"},
+     [JOBS, "POST /cluster/backup enabled=1 mode=snapshot schedule=01:00 storage=nas vmid=100,101", JOBS]),
+    ("proxmox_update_backup_job", {"id": "backup-nightly", "schedule": "22:00"},
+     [JOBS, "PUT /cluster/backup/backup-nightly schedule=22:00"]),
+    ("proxmox_update_backup_job", {"id": "backup-old", "enabled": True, "storage": "nas", "keep": "keep-last=2", "mode":
+                                   "snapshot", "compress": "zstd", "exclude": "100", "comment": "c", "all": True},
+     [JOBS, "PUT /cluster/backup/backup-old all=1 comment=c compress=zstd enabled=1 exclude=100 mode=snapshot "
+            "prune-backups=keep-last=2 storage=nas"]),
+    ("proxmox_update_backup_job", {"id": "backup-nightly", "vmid": "100", "node": "pve1"},
+     [JOBS, "PUT /cluster/backup/backup-nightly node=pve1 vmid=100"]),
+    ("proxmox_update_backup_job", {"id": "backup-nightly", "pool": "lab"},
+     [JOBS, "PUT /cluster/backup/backup-nightly delete=vmid pool=lab"]),
+    ("proxmox_run_backup_job", {"id": "backup-nightly", "wait": 600},
+     [JOBS, FIND] + ["POST /nodes/%s/vzdump compress=zstd mode=snapshot notes-template={{guestname}} notification-mode="
+                     "notification-system prune-backups=keep-last=3,keep-weekly=4 storage=nas vmid=100,201" % node
+                     for node in ("pve1", "pve2")]),
+    ("proxmox_delete_backup_job", {"id": "backup-old"}, [JOBS, "DELETE /cluster/backup/backup-old"]),
+    ("proxmox_list_replication", {}, ["GET /cluster/replication", FIND, "GET /nodes/pve2/replication"]),
+    ("proxmox_list_replication", {"node": "pve1", "limit": 5, "offset": 0}, ["GET /cluster/replication", FIND]),
+    ("proxmox_run_replication", {"id": "202-0"}, [FIND, "POST /nodes/pve2/replication/202-0/schedule_now"]),
+    ("proxmox_list_users", {"limit": 5, "offset": 0}, ["GET /access/users full=1"]),
+    ("proxmox_list_acl", {}, ["GET /access/acl"]),
+]
+
+
+@pytest.mark.parametrize("tool, arguments, says", [
+    ("update_pool", {"poolid": "lab"}, "Say what to change: vms, storage or comment."),
+    ("create_backup_job", {"vmid": "100", "pool": "lab"}, "A job takes guests by vmid, or a pool, or all; not vmid and pool"),
+    ("create_backup_job", {"keep": "keep-last=1"}, "A backup job also needs: schedule, storage, vmid, pool or all."),
+    ("create_backup_job", {"id": "backup-old", "schedule": "1:00", "storage": "nas", "all": True}, "There is a backup job "
+     "backup-old already"),
+    ("update_backup_job", {"id": "backup-old"}, "Say what to change: schedule, storage"),
+    ("update_backup_job", {"id": "nix", "schedule": "1:00"}, "There is no backup job nix. There are: backup-nightly, "
+     "backup-old, backup-pool."),
+    ("run_backup_job", {"id": "nix"}, "There is no backup job nix."),
+    ("run_replication", {"id": "999-0"}, "There is no guest 999, so no replication job 999-0."),
+    ("delete_pool", {"poolid": "production"}, "is not empty"),
+])
+def test_what_is_refused_says_why(tool, arguments, says):
+    bench = Bench()
+    answer = bench.run("proxmox_" + tool, **arguments)
+    assert answer.failed and says in answer.text, answer.text
+    assert tool == "delete_pool" or not bench.sent(reads=False)
+
+
+def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
+    asked = Asked(False)
+    bench = Bench(consent=asked)
+    bench.run("proxmox_update_backup_job", id="backup-nightly", schedule="22:00", enabled=False)
+    bench.run("proxmox_create_backup_job", schedule="01:00", storage="nas", pool="lab", keep="keep-last=7")
+    bench.run("proxmox_run_backup_job", id="backup-nightly")
+    assert asked.questions == [
+        "Change backup job backup-nightly: schedule: 21:00 -> 22:00, enabled: 1 -> 0?",
+        "Make a backup job: mode snapshot, enabled 1, schedule 01:00, storage nas, pool lab, prune-backups keep-last=7? It "
+        "deletes older backups of these guests on that storage as the retention says.",
+        "Run backup job backup-nightly now, of 2 guests on pve1, pve2? Older backups are deleted as its retention says."]
+    assert not bench.sent(reads=False)
+
+
+def test_a_made_job_has_its_id_and_its_next_run():
+    answer = ok(Bench().run("proxmox_create_backup_job", schedule="01:00", storage="nas", pool="lab"))
+    assert answer.data["id"].startswith("backup-") and answer.data["next_run"]
+
+
+def test_a_job_that_fails_on_one_node_is_a_failure():
+    bench = Bench()
+    bench.cluster.world.guests[201].conf["lock"] = "migrate"
+    answer = bench.run("proxmox_run_backup_job", id="backup-nightly", wait=600)
+    assert answer.failed and "did not end well on every node (pve1: OK, pve2: " in answer.text
+
+
+def test_replication_that_fails_stands_first():
+    answer = ok(Bench().run("proxmox_list_replication"))
+    assert answer.text.startswith("\u2705 2 replication jobs, 1 failing\n")
+    assert [row["id"] for row in answer.data["items"]] == ["101-0", "202-0"] and answer.data["items"][0]["fail_count"] == 6
+
+
+def test_the_state_of_replication_that_cannot_be_read_is_said():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/replication", (595, "No route to host"))
+    answer = ok(bench.run("proxmox_list_replication"))
+    assert answer.data["total"] == 2 and "State of the jobs on pve2: " in answer.text
+
+
+def test_users_and_their_tokens():
+    rows = {row["userid"]: row for row in ok(Bench().run("proxmox_list_users")).data["items"]}
+    assert rows["root@pam"]["tokens"] == ["demo (all rights of the user)"] and rows["bob@pve"]["enable"] is False
+    assert rows["alice@pve"]["tokens"] == ["ro"]

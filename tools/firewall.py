@@ -1,0 +1,189 @@
+"""Toolset: the firewall of the cluster, a node or a guest - rules and options."""
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base import guest
+from tools.base.answers import Table, data_only, result
+from tools.base.failures import Failure
+from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, Paged, Tool
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import on
+from tools.pve.text import Column
+
+Flag = Optional[bool]
+Policy = Annotated[Optional[str], Arg(enum=("ACCEPT", "DROP", "REJECT"))]
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class Where:
+    """(a guest's firewall, a node's, or with neither the cluster's)"""
+    vmid: Annotated[Optional[int], Arg("a guest's; or node; or the cluster's", format="vmid")] = None
+    node: AnyNode = None
+
+
+@dataclass
+class ListRules(Paged, Where):
+    """Firewall rules of a guest, a node or the cluster, and whether they have an effect."""
+
+
+@dataclass
+class AddRule(Where):
+    """Add a firewall rule; the first that matches counts, a new one stands first unless pos is given."""
+    action: Annotated[str, Arg("ACCEPT, DROP, REJECT or a group", max_length=20)] = REQUIRED
+    type: Annotated[str, Arg(enum=("in", "out", "forward", "group"))] = "in"
+    macro: Annotated[Optional[str], Arg("such as SSH, HTTPS", max_length=128)] = None
+    source: Annotated[Optional[str], Arg("10.0.0.0/24, +ipset", max_length=512)] = None
+    dest: Annotated[Optional[str], Arg(max_length=512)] = None
+    proto: Annotated[Optional[str], Arg(max_length=40)] = None
+    dport: Annotated[Optional[str], Arg("22 or 80,443", max_length=200)] = None
+    sport: Annotated[Optional[str], Arg(max_length=200, published=False)] = None
+    iface: Annotated[Optional[str], Arg(max_length=20, published=False)] = None
+    log: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
+    comment: Annotated[Optional[str], Arg(max_length=1000)] = None
+    enable: bool = True
+    pos: Annotated[Optional[int], Arg(minimum=0, maximum=10000)] = None
+
+
+@dataclass
+class DeleteRule(Where):
+    """Delete the firewall rule at a position."""
+    pos: Annotated[int, Arg(minimum=0, maximum=10000)] = REQUIRED
+
+
+@dataclass
+class UpdateOptions(Where):
+    """Switch a firewall on or off, and what happens to what no rule names."""
+    enable: Flag = None
+    policy_in: Policy = None
+    policy_out: Policy = None
+    dhcp: Annotated[Flag, Arg(published=False)] = None
+    macfilter: Annotated[Flag, Arg(published=False)] = None
+    ipfilter: Annotated[Flag, Arg(published=False)] = None
+    log_level_in: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
+
+
+# ---------------------------------------------------------------------------------------------------------------- where
+
+def _base(call):
+    """The path of the firewall that the arguments mean."""
+    if call.args.vmid is None:
+        return "/nodes/{node}/firewall" if call.node else "/cluster/firewall"
+    call.locate()
+    return "./firewall"
+
+
+def _whose(call):
+    return call.subject if call.args.vmid or call.node else "the cluster"
+
+
+def _without_effect(call, options):
+    """Sentences about what keeps the rules from having an effect; `options` are those of this firewall."""
+    if not on(options.get("enable", 1 if call.node and not call.args.vmid else 0)):
+        yield "This firewall is off: its rules have no effect (proxmox_update_firewall_options enable=true)."
+    if not (call.args.vmid or call.node):
+        return
+    try:
+        if not on(call.get("/cluster/firewall/options").get("enable")):
+            yield "The firewall of the whole cluster is off, so no rule of a node or a guest has any effect."
+    except PveError:
+        yield "Whether the cluster's firewall is on could not be read (Sys.Audit on /)."
+    if call.args.vmid:
+        config = call.get("./config")
+        bare = [key for key, value in guest.nics(config).items() if not on(guest.nic(value).get("firewall"))]
+        if bare:
+            yield "%s has no firewall=1, so its traffic is not filtered (proxmox_update_network_%s firewall=true)." % (
+                ", ".join(bare), "lxc" if call.kind == "lxc" else "vm")
+
+
+# ---------------------------------------------------------------------------------------------------------------- rules
+
+def _words(rule):
+    """"in ACCEPT SSH from 10.0.0.0/24 to port 22/tcp" of a rule."""
+    parts = [text.line(rule.get("type", "in")), text.line(rule.get("action"))]
+    for key, word in (("macro", "%s"), ("proto", "%s"), ("source", "from %s"), ("dest", "to %s"), ("sport", "from port %s"),
+                      ("dport", "to port %s"), ("iface", "on %s")):
+        if rule.get(key) not in (None, ""):
+            parts.append(word % text.line(rule[key]))
+    return " ".join(parts) + ("" if on(rule.get("enable", 0)) else " (not enabled)")
+
+
+RULES = Table("rule", Column("pos", kind="int"), Column("enable", "on", "bool"), Column("type"), Column("action"),
+              Column("macro"), Column("proto"), Column("source"), Column("dest"), Column("dport"), Column("sport"),
+              Column("iface"), Column("log"), Column("comment"), *data_only("text", "ipversion", "icmp-type"),
+              empty="There are none.")
+
+
+def list_rules(call):
+    base = _base(call)
+    options = call.get(base + "/options") or {}
+    rules = call.get(base + "/rules") or []
+    notes = list(_without_effect(call, options))
+    return result(call, rules, "%s of %s; firewall %s, the rest coming in: %s" % (
+        text.plural(len(rules), "rule"), _whose(call), "off" if notes and notes[0].startswith("This") else "on",
+        text.line(options.get("policy_in", "DROP"))), notes, options={key: value for key, value in options.items() if key != "digest"})
+
+
+_LOCKED_OUT = " If it keeps you or this server from port 8006 of the nodes, only a console on the node puts that right."
+
+
+def add_rule(call):
+    base, args = _base(call), call.args
+    rule = {key: value for key, value in call.parameters().items() if key != "vmid"}
+    rule["enable"] = int(args.enable)
+    call.confirm(lambda: ("Add this firewall rule to %s: %s?%s" % (
+        _whose(call), _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
+    call.send(rule, "POST %s/rules" % base)
+    return _done(call, base, "firewall rule added to %s: %s" % (_whose(call), _words(rule)))
+
+
+def delete_rule(call):
+    base, found = _base(call), {}
+
+    def describe():
+        rule = call.get("%s/rules/{pos}" % base, {"pos": call.args.pos})
+        found.update(rule)
+        return "Delete firewall rule %d of %s: %s?%s" % (call.args.pos, _whose(call), _words(rule), (
+            "" if call.args.vmid else _LOCKED_OUT)), {"rule": _words(rule)}
+    call.confirm(describe)
+    call.send({"digest": found.get("digest")}, "DELETE %s/rules/{pos}" % base, {"pos": call.args.pos})
+    return _done(call, base, "firewall rule %d of %s deleted: %s" % (call.args.pos, _whose(call), _words(found)))
+
+
+def update_options(call):
+    base = _base(call)
+    wanted = {key: value for key, value in call.parameters().items() if key != "vmid"}
+    if not wanted:
+        raise Failure("Say what to change: enable, policy_in, policy_out.")
+    before = {}
+
+    def describe():
+        before.update(call.get(base + "/options") or {})
+        changes = text.changed(before, wanted)
+        return "Change the firewall of %s: %s?%s" % (_whose(call), changes, (
+            " What no rule lets in is cut off." if call.args.vmid else _LOCKED_OUT)), {"changes": changes}
+    found = call.confirm(describe)
+    call.send(dict(wanted, digest=before.get("digest")), "PUT %s/options" % base)
+    return _done(call, base, "firewall of %s: %s" % (_whose(call), found.get("changes") or ", ".join(wanted)), **found)
+
+
+def _done(call, base, headline, **found):
+    """The Result of a change, with what keeps the rules from having an effect."""
+    if call.planned:
+        return None
+    try:
+        notes = list(_without_effect(call, call.get(base + "/options") or {}))
+    except PveError:
+        notes = []
+    return result(call, call.follow(None), headline, notes, **found)
+
+
+TOOLS = {
+    "proxmox_list_firewall_rules": Tool("GET /cluster/firewall/rules", BASIC, ListRules, list_rules, RULES),
+    "proxmox_add_firewall_rule": Tool("POST /cluster/firewall/rules", DESTRUCTIVE, AddRule, add_rule),
+    "proxmox_delete_firewall_rule": Tool("DELETE /cluster/firewall/rules/{pos}", DESTRUCTIVE, DeleteRule, delete_rule),
+    "proxmox_update_firewall_options": Tool("PUT /cluster/firewall/options", DESTRUCTIVE, UpdateOptions, update_options),
+}

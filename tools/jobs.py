@@ -1,0 +1,303 @@
+"""Toolset: pools, backup jobs, replication, users and their permissions - what is set up once and looked at weekly."""
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base.answers import Table, data_only, result
+from tools.base.failures import Failure
+from tools.base.lists import taken_by
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Paged, Tool, Wait
+from tools.base.schema import REQUIRED, Arg
+from tools.pve import text
+from tools.pve.formats import on
+from tools.pve.text import Column
+
+Flag = Optional[bool]
+Poolid = Annotated[str, Arg(format="pool", aliases=("pool",))]
+JobId = Annotated[str, Arg(format="id")]
+Guests = Annotated[Optional[str], Arg("vmids, as 100,101", max_length=20000)]
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class CreatePool:
+    """Make a pool."""
+    poolid: Poolid = REQUIRED
+    comment: Annotated[Optional[str], Arg(max_length=4096)] = None
+
+
+@dataclass
+class UpdatePool:
+    """Put guests or storages into a pool, or take them out."""
+    poolid: Poolid = REQUIRED
+    vms: Guests = None
+    storage: Annotated[Optional[str], Arg("storages", max_length=2000)] = None
+    delete: Annotated[Flag, Arg("take them out")] = None
+    allow_move: Annotated[Flag, Arg("out of another pool", parameter="allow-move")] = None
+    comment: Annotated[Optional[str], Arg(max_length=4096)] = None
+
+
+@dataclass
+class DeletePool:
+    """Delete an empty pool."""
+    poolid: Poolid = REQUIRED
+
+
+@dataclass
+class _Job:
+    """(what a backup job does)"""
+    schedule: Annotated[Optional[str], Arg("01:00, sat 03:30, mon..fri 02:00", max_length=128)] = None
+    storage: Annotated[Optional[str], Arg(format="storage")] = None
+    vmid: Guests = None
+    pool: Annotated[Optional[str], Arg(format="pool")] = None
+    all: Flag = None
+    exclude: Guests = None
+    keep: Annotated[Optional[str], Arg("keep-daily=7,keep-weekly=4", parameter="prune-backups", max_length=200)] = None
+    mode: Annotated[Optional[str], Arg(enum=("snapshot", "suspend", "stop"))] = None
+    compress: Annotated[Optional[str], Arg(enum=("zstd", "gzip", "lzo", "0"), published=False)] = None
+    node: AnyNode = None
+    comment: Annotated[Optional[str], Arg(max_length=512)] = None
+    enabled: Flag = None
+
+
+@dataclass
+class CreateJob(_Job):
+    """Make a backup job for guests (vmid), a pool or all."""
+    id: Annotated[Optional[str], Arg(format="id")] = None
+
+
+@dataclass
+class UpdateJob(_Job):
+    """Change a backup job."""
+    id: JobId = REQUIRED
+
+
+@dataclass
+class RunJob:
+    """Run a backup job now."""
+    id: JobId = REQUIRED
+    wait: Wait = None
+
+
+@dataclass
+class DeleteJob:
+    """Delete a backup job; its backups stay."""
+    id: JobId = REQUIRED
+
+
+@dataclass
+class Replication(Paged):
+    """Replication jobs of guests: source, target, last and next run, failures."""
+    node: AnyNode = None
+
+
+@dataclass
+class RunReplication:
+    """Replicate a guest now."""
+    id: Annotated[str, Arg("such as 100-0", format="id")] = REQUIRED
+
+
+@dataclass
+class Users(Paged):
+    """Users with their groups and API tokens."""
+
+
+@dataclass
+class Acl(Paged):
+    """Who has which role on which path."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- pools
+
+def _members(call):
+    """Before a pool is changed: who is taken out of one may lose the rights and the backup jobs that come with it."""
+    args = call.args
+    if args.vms is None and args.storage is None and args.comment is None:
+        raise Failure("Say what to change: vms, storage or comment.")
+    what = " and ".join("%s %s" % pair for pair in (("guests", args.vms), ("storages", args.storage)) if pair[1])
+    if what and args.delete:
+        call.confirm(lambda: ("Take %s out of pool %s? Permissions and backup jobs of the pool then leave them out." % (
+            what, args.poolid), {}))
+    elif what and args.allow_move:
+        call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup jobs "
+                              "of that one then leave them out." % (what, args.poolid), {}))
+    return {}
+
+
+def _pool(call):
+    call.confirm(lambda: ("Delete pool %s? Backup jobs and permissions that name it have no effect then." % call.args.poolid,
+                          {}))
+    return {}
+
+
+# ---------------------------------------------------------------------------------------------------------- backup jobs
+
+def _described(params):
+    """"schedule 01:00, storage nas, pool staging" of a job's parameters."""
+    return ", ".join("%s %s" % (key, text.line(int(value) if isinstance(value, bool) else value, 200))
+                     for key, value in params.items())
+
+
+def _params(call):
+    """The parameters of a job; `vmid` and `node` are a job's own here."""
+    params = {key: value for key, value in call.parameters().items() if key != "id"}
+    if call.args.node is not None:
+        params["node"] = call.args.node
+    chosen = [name for name in ("vmid", "pool", "all") if getattr(call.args, name)]
+    if len(chosen) > 1:
+        raise Failure("A job takes guests by vmid, or a pool, or all; not %s together." % " and ".join(chosen))
+    return params, chosen
+
+
+def create_job(call):
+    params, chosen = _params(call)
+    missing = [name for name in ("schedule", "storage") if name not in params] + ([] if chosen else ["vmid, pool or all"])
+    if missing:
+        raise Failure("A backup job also needs: %s." % ", ".join(missing))
+    params = dict({"mode": "snapshot", "enabled": True}, **params)
+    known = {str(job.get("id")) for job in call.get("/cluster/backup") or []}
+    if call.args.id in known:
+        raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
+    call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(params), (
+        " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")), {}))
+    call.send(dict(params, id=call.args.id))
+    if call.planned:
+        return None
+    made = [job for job in call.get("/cluster/backup") or [] if str(job.get("id")) not in known]
+    name = text.line(made[0].get("id") if made else call.args.id or "")
+    return result(call, call.follow(None), "backup job %s made: %s" % (name, _described(params)), id=name,
+                  next_run=text.normal("time", made[0].get("next-run")) if made else None)
+
+
+def update_job(call):
+    params, chosen = _params(call)
+    if not params:
+        raise Failure("Say what to change: schedule, storage, vmid, pool, all, keep, enabled ...")
+    other = [name for name in ("vmid", "pool", "all", "exclude") if chosen and name not in params]
+    before = {}
+
+    def describe():
+        before.update(_job(call))
+        changes = text.changed(before, params)
+        return "Change backup job %s: %s?" % (call.args.id, changes), {"changes": changes}
+    found = call.confirm(describe)
+    gone = [name for name in other if before.get(name)]
+    call.send(dict(params, delete=",".join(gone) or None))
+    return result(call, call.follow(None), "backup job %s changed: %s" % (call.args.id, found.get("changes") or _described(
+        params)), id=call.args.id, **found)
+
+
+def _job(call):
+    """The job (dict) as Proxmox keeps it; Failure with the ids there are when there is none."""
+    jobs = {str(job.get("id")): job for job in call.get("/cluster/backup") or []}
+    if call.args.id not in jobs:
+        raise Failure("There is no backup job %s. There are: %s." % (call.args.id, ", ".join(sorted(jobs)) or "none"))
+    return jobs[call.args.id]
+
+
+def _deleting(call):
+    call.confirm(lambda: ("Delete backup job %s (%s)? What it took is not backed up by it any more." % (
+        call.args.id, _described({key: value for key, value in _job(call).items() if key in (
+            "schedule", "storage", "vmid", "pool", "all")})), {}))
+    return {}
+
+
+#: Of a job's keys those that vzdump does not know.
+_NOT_VZDUMP = {"id", "type", "enabled", "schedule", "starttime", "dow", "node", "comment", "next-run", "repeat-missed", "digest"}
+
+
+def run_job(call):
+    """As the web interface does it: vzdump with the job's parameters on each node that has one of its guests."""
+    job = _job(call)
+    guests = [row for row in call.guests() if taken_by(job, row)]
+    nodes = [str(job["node"])] if job.get("node") else sorted({str(row["node"]) for row in guests})
+    if not guests:
+        raise Failure("Backup job %s takes no guest that this token may see." % call.args.id)
+    params = {key: value for key, value in job.items() if key not in _NOT_VZDUMP}
+    for key, value in params.items():
+        if isinstance(value, dict):
+            params[key] = ",".join("%s=%s" % pair for pair in sorted(value.items()))
+    call.confirm(lambda: ("Run backup job %s now, of %s on %s? Older backups are deleted as its retention says." % (
+        call.args.id, text.plural(len(guests), "guest"), ", ".join(nodes)), {}))
+    started = [call.send(params, "POST /nodes/{node}/vzdump", {"node": node}) for node in nodes]
+    if call.planned:
+        return None
+    outcomes = [call.follow(answer, check=False) for answer in started if answer]
+    worst = next((one for one in outcomes if not one.ok), outcomes[0])
+    states = ", ".join("%s: %s" % (one.node, one.exitstatus or one.status) for one in outcomes)
+    if worst.failed:
+        raise Failure("Backup job %s did not end well on every node (%s). proxmox_get_task upid=%s tells why." % (
+            call.args.id, states, worst.upid))
+    return result(call, worst, "backup job %s run (%s)" % (call.args.id, states), tasks=[one.upid for one in outcomes])
+
+
+# ---------------------------------------------------------------------------------------------------------- replication
+
+REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"), Column("target"),
+                    Column("schedule"), Column("last_sync", "last", "time"), Column("next_sync", "next", "time"),
+                    Column("fail_count", "failures", "int"), Column("error", kind="long"), Column("disable", "off", "bool"))
+
+
+def list_replication(call):
+    jobs = {str(job.get("id")): dict(job) for job in call.get("/cluster/replication") or []}
+    where = {str(row["vmid"]): str(row["node"]) for row in call.guests()}
+    nodes = sorted({where[str(job.get("guest"))] for job in jobs.values() if str(job.get("guest")) in where})
+    nodes = [node for node in nodes if call.args.node in (None, node)]
+    notes = []
+    for node, rows in zip(nodes, call.together([("/nodes/{node}/replication", {"node": node}, {}) for node in nodes])):
+        if isinstance(rows, Exception):
+            notes.append("State of the jobs on %s: %s" % (node, text.first_line(rows)))
+            continue
+        for row in rows or ():
+            jobs.setdefault(str(row.get("id")), {}).update(row, source=node)
+    rows = [dict(job, source=job.get("source") or where.get(str(job.get("guest")))) for job in jobs.values()]
+    rows = [job for job in rows if call.args.node in (None, job["source"])]
+    rows.sort(key=lambda job: (-int(job.get("fail_count") or 0), str(job.get("id"))))
+    failing = sum(bool(job.get("fail_count")) for job in rows)
+    return result(call, rows, "%s%s" % (text.plural(len(rows), "replication job"), ", %d failing" % failing if failing else ""),
+                  notes)
+
+
+def run_replication(call):
+    vmid = call.args.id.partition("-")[0]
+    row = call.entry(vmid)
+    if row is None:
+        raise Failure("There is no guest %s, so no replication job %s." % (text.line(vmid), text.line(call.args.id)))
+    call.node = str(row["node"])
+    call.send()
+    return result(call, call.follow(None), "replication %s was told to run at once; proxmox_list_replication shows how it ends"
+                  % call.args.id, id=call.args.id)
+
+
+# --------------------------------------------------------------------------------------------------------------- access
+
+def _user(row):
+    tokens = ["%s%s" % (token.get("tokenid"), "" if on(token.get("privsep", 1)) else " (all rights of the user)")
+              for token in row.get("tokens") or ()]
+    name = " ".join(str(row[key]) for key in ("firstname", "lastname") if row.get(key))
+    return dict(row, name=name or None, enable=on(row.get("enable", 1)), tokens=tokens, expire=row.get("expire") or None)
+
+
+USERS = Table("user", Column("userid", "user"), Column("name"), Column("enable", "enabled", "bool"),
+              Column("expire", "expires", "time"), Column("groups"), Column("tokens", "API tokens", "list"), Column("comment"),
+              *data_only("text", "email", "realm-type"), each=_user, sort=("userid",))
+ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Column("roleid", "role"),
+            Column("propagate", "below too", "bool"), sort=("path", "ugid"),
+            empty="There are none, or the token may not see them (Sys.Audit or Permissions.Modify on /access).")
+
+
+TOOLS = {
+    "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, says="pool {poolid} made"),
+    "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members, says="pool {poolid} changed"),
+    "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool, says="pool {poolid} deleted"),
+    "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),
+    "proxmox_update_backup_job": Tool("PUT /cluster/backup/{id}", DESTRUCTIVE, UpdateJob, update_job),
+    "proxmox_run_backup_job": Tool("POST /nodes/{node}/vzdump", DESTRUCTIVE, RunJob, run_job),
+    "proxmox_delete_backup_job": Tool("DELETE /cluster/backup/{id}", DESTRUCTIVE, DeleteJob, first=_deleting,
+                                      says="backup job {id} deleted"),
+    "proxmox_list_replication": Tool("GET /cluster/replication", BASIC, Replication, list_replication, REPLICATION),
+    "proxmox_run_replication": Tool("POST /nodes/{node}/replication/{id}/schedule_now", ELEVATED, RunReplication,
+                                    run_replication),
+    "proxmox_list_users": Tool("GET /access/users", BASIC, Users, returns=USERS, fixed={"full": 1}),
+    "proxmox_list_acl": Tool("GET /access/acl", BASIC, Acl, returns=ACL),
+}

@@ -1,0 +1,336 @@
+"""Toolset: what is used - what fills a storage, who uses the most, what is committed and what still fits."""
+import time
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from tools.base import guest
+from tools.base.answers import Table, data_only, result
+from tools.base.failures import Failure
+from tools.base.lists import chosen
+from tools.base.row import BASIC, AnyNode, Filtered, Tool
+from tools.base.schema import REQUIRED, Arg
+from tools.base.storage import volume_size
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import on, owner_of
+from tools.pve.text import Column
+
+DAY = 86400
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+@dataclass
+class StorageUsage:
+    """What fills a storage: guests, backups, images, orphans; and when it is full at this rate."""
+    storage: Annotated[str, Arg(format="storage")] = REQUIRED
+    node: AnyNode = None
+
+
+@dataclass
+class Top(Filtered):
+    """The guests, or nodes, that use the most right now."""
+    by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network"))] = "cpu"
+    nodes: Annotated[Optional[bool], Arg("nodes instead")] = None
+    most: Annotated[int, Arg("how many", minimum=1, maximum=100)] = 10
+
+
+@dataclass
+class Capacity(Filtered):
+    """Committed against used CPU and memory by node, peaks of the month, guests too large or too small."""
+
+
+# -------------------------------------------------------------------------------------------------- what fills a storage
+
+#: content -> what its volumes are called
+_CONTENTS = {"backup": "backups", "iso": "ISO images", "vztmpl": "container templates", "snippets": "snippets",
+             "import": "images to import"}
+_LOOKED_INTO = 60               # guests whose configurations are read for discard and unreferenced volumes
+USAGE = Table("row", Column("what"), Column("vmid", "VMID", "int"), Column("volumes", kind="int"),
+              Column("size", kind="bytes"), Column("used", kind="bytes"), Column("note", kind="long"))
+
+
+def get_storage_usage(call):
+    name, resources = call.args.storage, call.get("/cluster/resources") or []
+    row = _place(call, name, resources)
+    ids = {"node": row["node"], "storage": name}
+    base = "/nodes/{node}/storage/{storage}/"
+    content, status, history = call.together([(base + "content", ids, {}), (base + "status", ids, {}), (
+        base + "rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})])
+    for answer in (content, status):
+        if isinstance(answer, Exception):
+            raise answer
+    guests = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}
+    volumes = [dict(entry, size=volume_size(entry) or 0, vmid=int(entry.get("vmid") or owner_of(str(entry["volid"])) or 0))
+               for entry in content or ()]
+    found, notes = _looked_into(call, name, volumes, guests)
+    groups = {}
+    for volume in volumes:
+        groups.setdefault(_belongs(volume, guests), []).append(volume)
+    rows = [_group(what, vmid, some, found) for (what, vmid), some in groups.items()]
+    rows.sort(key=lambda one: -one["size"])
+    used, total = (text.normal("bytes", status.get(key)) or 0 for key in ("used", "total"))
+    given = sum(volume["size"] for volume in volumes if volume.get("content") in ("images", "rootdir"))
+    head = "storage %s%s: %s used" % (name, "" if on(row.get("shared")) else " on " + row["node"], text.used_of(used, total))
+    if total and given > total:
+        notes.append("Over-committed: its disks may grow to %s, %s of its size." % (text.size(given), text.percent(
+            given / total)))
+    notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total,
+                         call.host.now()))
+    return result(call, rows, text.capital(head), notes, storage=name, node=row["node"], total_bytes=total,
+                  used_bytes=used, provisioned_bytes=given)
+
+
+def _place(call, name, resources):
+    """The row of a storage on the node asked for, or on the only one that has it; of a shared one on any that is up."""
+    rows = [row for row in resources if row.get("type") == "storage" and row.get("storage") == name]
+    wanted = [row for row in rows if call.args.node in (None, row.get("node")) and row.get("status") == "available"]
+    if not wanted:
+        raise Failure("There is no storage %s that is available%s. proxmox_get_storage lists them." % (
+            name, " on " + call.args.node if call.args.node else ""))
+    if len(wanted) > 1 and not on(wanted[0].get("shared")):
+        raise Failure("Each node has a storage %s of its own: say which node (%s)." % (
+            name, ", ".join(sorted(str(row["node"]) for row in wanted))))
+    return wanted[0]
+
+
+def _belongs(volume, guests):
+    """(what, vmid) under which a volume is counted."""
+    content, vmid = volume.get("content"), volume["vmid"]
+    if content in _CONTENTS:
+        gone = content == "backup" and vmid and vmid not in guests
+        return (_CONTENTS[content] + (" of guests that are gone" if gone else ""), None)
+    if vmid not in guests:
+        return ("volumes of nobody", None)
+    return ("%s %s (%s)" % ("VM" if guests[vmid]["type"] == "qemu" else "container", vmid, text.line(
+        guests[vmid].get("name") or "-", 40)), vmid)
+
+
+def _group(what, vmid, volumes, found):
+    sizes = [volume["size"] for volume in volumes]
+    used = [text.normal("bytes", volume["used"]) or 0 for volume in volumes if volume.get("used") is not None]
+    states = sum(volume["size"] for volume in volumes if "-state-" in str(volume["volid"]))
+    notes = ["%s is memory of snapshots" % text.size(states)] if states else []
+    if vmid is None and what == "volumes of nobody":
+        notes.append(", ".join(str(volume["volid"]) for volume in volumes[:5]) + (
+            " and %d more" % (len(volumes) - 5) if len(volumes) > 5 else ""))
+    notes.extend(found.get(vmid, ()))
+    return {"what": what, "vmid": vmid, "volumes": len(volumes), "size": sum(sizes),
+            "used": sum(used) if used and len(used) == len(sizes) else None, "note": "; ".join(notes) or None}
+
+
+def _looked_into(call, storage, volumes, guests):
+    """({vmid: [what its configuration shows]}, notes): disks without discard, volumes that no configuration names."""
+    owners = sorted({volume["vmid"] for volume in volumes if volume.get("content") in ("images", "rootdir")} & set(guests))
+    if len(owners) > _LOOKED_INTO:
+        return {}, ["Configurations of %d guests were not read, so missing discard and unreferenced volumes are not told."
+                    % len(owners)]
+    found = {}
+    answers = call.together([("/nodes/{node}/{type}/{vmid}/config", guests[vmid], {}) for vmid in owners])
+    for vmid, config in zip(owners, answers):
+        if isinstance(config, Exception):
+            continue
+        disks = guest.disks(guests[vmid]["type"], config)
+        here = [disk for disk in disks if disk.storage == storage]
+        no_discard = [disk.key for disk in here if guests[vmid]["type"] == "qemu" and disk.use == "disk"
+                      and disk.options.get("discard") != "on"]
+        if no_discard:
+            found.setdefault(vmid, []).append("no discard on %s, so what is deleted inside stays taken" % ", ".join(
+                no_discard))
+        unused = [disk.key for disk in here if disk.use == "unused"]
+        if unused:
+            found.setdefault(vmid, []).append("%s is attached to nothing" % ", ".join(unused))
+    return found, []
+
+
+def _growth(history, used, total, now):
+    """The sentence about the rate of the last month, and the day on which the storage is full at it."""
+    points = [(text.normal("number", row.get("time")), text.normal("number", row.get("used"))) for row in history]
+    points = [(when, value) for when, value in points if when and value is not None]
+    if len(points) < 8 or points[-1][0] - points[0][0] < 3 * DAY:
+        return []
+    days = [(when - points[0][0]) / DAY for when, _ in points]
+    mean, middle = sum(days) / len(days), sum(value for _, value in points) / len(points)
+    rate = sum((day - mean) * (value - middle) for day, (_, value) in zip(days, points)) / sum(
+        (day - mean) ** 2 for day in days)
+    if rate < total * 0.0001:
+        return ["It has not grown in the last %d days." % days[-1]]
+    left = (total - used) / rate
+    return ["It grew by %s a day in the last %d days; at this rate it is full in %s%s." % (
+        text.size(rate), days[-1], text.plural(int(left), "day"), " (%s)" % time.strftime("%Y-%m-%d", time.gmtime(
+            now + left * DAY)) if left < 3650 else "")]
+
+
+# ---------------------------------------------------------------------------------------------------- who uses the most
+
+WINDOW, APART = 180, 12         # seconds that rates are averaged over; between two looks where Proxmox keeps no metrics
+_MOST_EXPORTED = 500            # guests up to which the metrics of the window are fetched
+#: by -> keys of /cluster/resources that count up, and their names among the metrics of Proxmox
+_RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")), "network": (("netin", "net_in"),
+                                                                                    ("netout", "net_out"))}
+
+
+def _rate(key):
+    return lambda row: text.size(row[key]) + "/s" if row.get(key) is not None else "-"
+
+
+TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node"),
+            Column("cpu", "CPU", "fraction", lambda row: "%s of %s" % (text.percent(row["cpu"]), text.plural(
+                row.get("maxcpu", 0), "core")) if "cpu" in row else "-"),
+            Column("mem", "memory", "bytes", lambda row: text.used_of(row["mem"], row["maxmem"])
+                   if row.get("maxmem") and "mem" in row else "-"),
+            Column("first", "in / read", "bytes", _rate("first")), Column("second", "out / written", "bytes", _rate("second")),
+            *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"))
+
+
+def get_top(call):
+    args, resources = call.args, call.get("/cluster/resources") or []
+    nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"]
+    guests = [row for row in resources if row.get("type") in ("qemu", "lxc") and row.get("status") == "running"]
+    rows = chosen(nodes if args.nodes else guests, args)
+    rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
+    shown = [_used(row, rates) for row in rows]
+    measure = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1), "memory": lambda row: row.get("mem") or 0}.get(
+        args.by, lambda row: (row["first"] or 0) + (row["second"] or 0))
+    shown.sort(key=measure, reverse=True)
+    what = text.plural(len(rows), "node" if args.nodes else "running guest")
+    notes = ["Nodes: %s." % "; ".join("%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
+        (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
+        if row.get("maxmem"))] if nodes and not args.nodes else []
+    if over:
+        notes.append("Rates are averages of %s." % over)
+    return result(call, shown[:args.most], "The most by %s of %s" % (args.by, what), notes)
+
+
+def _used(row, rates):
+    """A guest's or node's row with the rates (bytes a second) of its two directions; None where they are not known."""
+    first, second = rates.get(str(row.get("id")), (None, None))
+    return dict(row, first=first, second=second, name=row.get("name") or row.get("node"),
+                vmid=row.get("vmid"), cpu=text.normal("fraction", row.get("cpu")))
+
+
+def _rates(call, resources, keys):
+    """({id: (rate, rate)}, of what time): from the metrics that Proxmox 8.3 and later keep, else from two looks."""
+    try:
+        if sum(row.get("type") in ("qemu", "lxc") for row in resources) <= _MOST_EXPORTED:
+            points = (call.get("/cluster/metrics/export", history=1, **{"start-time": int(call.host.now()) - WINDOW})
+                      or {}).get("data") or ()
+            found = _of_points(points, [metric for _, metric in keys])
+            if found:
+                return found, "about %s" % text.duration(WINDOW)
+    except PveError as error:
+        if error.status not in (400, 403, 404, 501):
+            raise
+    call.progress(None, "looking twice, %d seconds apart" % APART)
+    call.sleep(APART)
+    then = {row.get("id"): row for row in resources}
+    rates = {}
+    for row in call.get("/cluster/resources") or ():
+        before = then.get(row.get("id"), {})
+        passed = (row.get("uptime") or 0) - (before.get("uptime") or 0)
+        if before and passed > 0:
+            rates[str(row["id"])] = tuple(max(0, (row.get(key) or 0) - (before.get(key) or 0)) / passed for key, _ in keys)
+    return rates, "%d seconds" % APART
+
+
+def _of_points(points, metrics):
+    """{id: (rate of the first metric, of the second)} of cumulative points, each the last minus the first of its series."""
+    series = {}
+    for point in points:
+        if point.get("metric") in metrics:
+            when, value = (text.normal("number", point.get(key)) for key in ("timestamp", "value"))
+            if when is not None and value is not None:
+                series.setdefault((str(point.get("id")), point["metric"]), []).append((when, value))
+    found = {}
+    for (name, metric), values in series.items():
+        (since, first), (until, last) = min(values), max(values)
+        if until > since:
+            found.setdefault(name, [None, None])[metrics.index(metric)] = max(0, last - first) / (until - since)
+    return {name: tuple(rates) for name, rates in found.items()}
+
+
+# -------------------------------------------------------------------------------------------- committed against used
+
+_MOST_GUESTS = 200              # whose history is read, a request each
+_LARGE_MEMORY, _LARGE_CORES = 2 << 30, 4
+CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vcpus", "vCPUs running", "int"),
+                 Column("peak_cpu", "CPU peak", "fraction"), Column("memory", kind="bytes"),
+                 Column("committed", "committed, running", "bytes"), Column("used", kind="bytes"),
+                 Column("peak_memory", "memory peak", "fraction"), Column("fits", "still fits", "bytes"),
+                 *data_only("bytes", "committed_all"))
+
+
+def get_capacity(call):
+    args, resources = call.args, call.get("/cluster/resources") or []
+    guests = chosen([row for row in resources if row.get("type") in ("qemu", "lxc") and not on(row.get("template"))], args)
+    nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"
+             and args.node in (None, row.get("node"))]
+    month = {"timeframe": "month", "cf": "MAX"}
+    histories = call.together([("/nodes/{node}/rrddata", row, month) for row in nodes])
+    rows = [_capacity(row, [one for one in guests if one.get("node") == row["node"]], history)
+            for row, history in zip(nodes, histories)]
+    running = [row for row in guests if row.get("status") == "running"]
+    notes, sizes = [], {}
+    if len(running) > _MOST_GUESTS:
+        notes.append("%d running guests are too many to look at the history of each: narrow it with node, pool, tag or "
+                     "name to see which are too large or too small." % len(running))
+    else:
+        answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
+        sizes, said = _sizes(running, answers)
+        notes.extend(said)
+    notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the node "
+                 "itself. Peaks are of the last month.")
+    return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes, **sizes)
+
+
+def _peak(history, key, whole=None):
+    """The highest value of a key of rrddata, as a part of `whole` where that is given; None when nothing is known."""
+    values = []
+    for row in () if isinstance(history, Exception) else history or ():
+        value = text.normal("number", row.get(key))
+        top = text.normal("number", row.get(whole)) if whole else 1
+        if value is not None and top:
+            values.append(value / top)
+    return max(values) if values else None
+
+
+def _capacity(row, guests, history):
+    running = [one for one in guests if one.get("status") == "running"]
+    committed = sum(one.get("maxmem") or 0 for one in running)
+    memory, used = row.get("maxmem") or 0, row.get("mem") or 0
+    own = max(0, used - sum(one.get("mem") or 0 for one in running))
+    return {"node": row["node"], "cores": row.get("maxcpu"), "vcpus": sum(int(one.get("maxcpu") or 0) for one in running),
+            "peak_cpu": _peak(history, "cpu"), "memory": memory, "used": used, "committed": committed,
+            "committed_all": sum(one.get("maxmem") or 0 for one in guests),
+            "peak_memory": _peak(history, "memused", "memtotal"), "fits": max(0, memory - own - committed)}
+
+
+def _sizes(running, histories):
+    """({"oversized": [vmid], "starved": [vmid]}, sentences): by the peaks of the last month."""
+    lists, why = {"oversized": [], "starved": []}, {}
+    for row, history in zip(running, histories):
+        cpu, memory = _peak(history, "cpu"), _peak(history, "mem", "maxmem")
+        starved = [word % text.percent(value) for value, word in ((cpu, "CPU up to %s"), (memory, "memory up to %s"))
+                   if value is not None and value >= 0.95]
+        large = []
+        if memory is not None and memory < 0.25 and (row.get("maxmem") or 0) >= _LARGE_MEMORY:
+            large.append("never more than %s of its %s" % (text.percent(memory), text.size(row["maxmem"])))
+        if cpu is not None and cpu < 0.1 and (row.get("maxcpu") or 0) >= _LARGE_CORES:
+            large.append("never more than %s of its %s" % (text.percent(cpu), text.plural(row["maxcpu"], "core")))
+        for kind, reasons in (("starved", starved), ("oversized", large)):
+            if reasons:
+                lists[kind].append(row["vmid"])
+                why.setdefault(kind, []).append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30),
+                                                                 ", ".join(reasons)))
+    said = ["%s: %s%s." % (words, "; ".join(why[kind][:15]), " and %d more" % (len(why[kind]) - 15) if len(
+        why[kind]) > 15 else "") for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed")) if kind in why]
+    return lists, said
+
+
+TOOLS = {
+    "proxmox_get_storage_usage": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, StorageUsage,
+                                      get_storage_usage, USAGE),
+    "proxmox_get_top": Tool("GET /cluster/resources", BASIC, Top, get_top, TOP, needs=("/vms VM.Audit",)),
+    "proxmox_get_capacity": Tool("GET /cluster/resources", BASIC, Capacity, get_capacity, CAPACITY,
+                                 needs=("/vms VM.Audit",)),
+}
