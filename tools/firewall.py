@@ -21,7 +21,7 @@ Policy = Annotated[Optional[str], Arg(enum=("ACCEPT", "DROP", "REJECT"))]
 @dataclass
 class Where:
     """(a guest's firewall, a node's, or with neither the cluster's)"""
-    vmid: Annotated[Optional[int], Arg("a guest's; or node; or the cluster's", format="vmid")] = None
+    vmid: Annotated[Optional[int], Arg("else node's, else the cluster's", format="vmid")] = None
     node: AnyNode = None
 
 
@@ -32,7 +32,7 @@ class ListRules(Paged, Where):
 
 @dataclass
 class AddRule(Where):
-    """Add a firewall rule; the first that matches counts, a new one stands first unless pos is given."""
+    """Add a firewall rule: before the others unless pos is given; the first match counts."""
     action: Annotated[str, Arg("ACCEPT, DROP, REJECT or a group", max_length=20)] = REQUIRED
     type: Annotated[str, Arg(enum=("in", "out", "forward", "group"))] = "in"
     macro: Annotated[Optional[str], Arg("such as SSH, HTTPS", max_length=128)] = None

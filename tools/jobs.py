@@ -23,7 +23,7 @@ Guests = Annotated[Optional[str], Arg("vmids, as 100,101", max_length=20000)]
 class CreatePool:
     """Make a pool."""
     poolid: Poolid = REQUIRED
-    comment: Annotated[Optional[str], Arg(max_length=4096)] = None
+    comment: Annotated[Optional[str], Arg(max_length=4096, published=False)] = None
 
 
 @dataclass
@@ -34,7 +34,7 @@ class UpdatePool:
     storage: Annotated[Optional[str], Arg("storages", max_length=2000)] = None
     delete: Annotated[Flag, Arg("take them out")] = None
     allow_move: Annotated[Flag, Arg("out of another pool", parameter="allow-move")] = None
-    comment: Annotated[Optional[str], Arg(max_length=4096)] = None
+    comment: Annotated[Optional[str], Arg(max_length=4096, published=False)] = None
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Job:
     mode: Annotated[Optional[str], Arg(enum=("snapshot", "suspend", "stop"))] = None
     compress: Annotated[Optional[str], Arg(enum=("zstd", "gzip", "lzo", "0"), published=False)] = None
     node: AnyNode = None
-    comment: Annotated[Optional[str], Arg(max_length=512)] = None
+    comment: Annotated[Optional[str], Arg(max_length=512, published=False)] = None
     enabled: Flag = None
 
 
