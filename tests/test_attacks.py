@@ -168,7 +168,8 @@ def test_what_destroys_without_looking_so_asks(verb, path, parameters):
 
 @pytest.mark.parametrize("arguments, says", [
     ({"options": {"scsi3": "local-lvm:vm-200-disk-0"}}, "scsi3=local-lvm:vm-200-disk-0"),
-    ({"options": {"protection": 0}}, "protection=0"), ({"delete": ["cipassword"]}, "Delete cipassword of VM 100")])
+    ({"options": {"protection": 0}}, "protection=0"),
+    ({"delete": ["cipassword"]}, 'Delete cipassword="(set, not shown)" of VM 100')])
 def test_an_option_that_may_lose_something_asks(arguments, says):
     consent = Asked(answer=False)
     bench = Bench(consent=consent)
@@ -402,26 +403,63 @@ def test_refused_attempts_have_a_line(path, tmp_path):
     assert answer.failed and not changed and line["event"] == "refused" and verify(log).ok
 
 
-#: (tool, arguments): what sends a request that may lose something and does not ask, and why it need not.
+#: What sends a request that may lose something, and asks only where PROXMOX_CONFIRM is always, terminal or token; and
+#: why that will do where it is auto.
 UNASKED = {
-    "proxmox_restore_backup_vm": "into a vmid that is free", "proxmox_restore_backup_lxc": "into a vmid that is free",
+    "proxmox_restore_backup_vm": "into a vmid that is free", "proxmox_restore_backup_lxc": "the same",
     "proxmox_remove_disk_vm": "the volume is kept as unusedN", "proxmox_remove_mountpoint_lxc": "the same",
-    "proxmox_move_disk_vm": "the source goes when its copy is whole", "proxmox_remove_network_vm": "it can be put back",
-    "proxmox_remove_network_lxc": "it can be put back", "proxmox_execute_vm_command": "PROXMOX_CONFIRM=always asks",
-    "proxmox_update_vm_config": "an option that is deleted or reverted is told with its value",
+    "proxmox_move_disk_vm": "the source goes when its copy is whole",
+    "proxmox_execute_vm_command": "the elevated setting allows commands",
+    "proxmox_update_vm_config": "an option that is deleted is told with its value, a disk is kept as unusedN",
     "proxmox_update_lxc_config": "the same"}
 
 
+@pytest.mark.parametrize("confirm", ["auto", "always"])
 @pytest.mark.parametrize("name", sorted(OF))
-def test_what_may_lose_something_asks_or_has_a_reason_not_to(name):
+def test_what_may_lose_something_asks_or_has_a_reason_not_to(name, confirm):
     unasked = []
     for case in OF[name]:
         consent = Asked()
-        bench = Bench(consent=consent, ssh_enabled=True)
+        bench = Bench(consent=consent, ssh_enabled=True, confirm=confirm)
         bench.run(name, **case.on(bench)[0])
         unasked += [request for request in list(bench.cluster.requests)[bench._seen:] if not consent.questions
                     and endpoints.effect(*request) == endpoints.LOSES]
-    assert bool(unasked) == (name in UNASKED), unasked
+    assert bool(unasked) == (name in UNASKED and confirm == "auto"), unasked
+
+
+@pytest.mark.parametrize("tool, arguments, words", [
+    ("remove_network_vm", {"vmid": 100, "net": "net1"},
+     "Remove net1 of VM 100 (web01) on node pve1, virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20?"),
+    ("update_vm_config", {"vmid": 100, "delete": ["net1", "tags"]},
+     "Delete net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20, tags=prod;web of VM 100 (web01) on node "
+     "pve1?"),
+    ("remove_disk_vm", {"vmid": 107, "disk": "scsi0"},
+     "Detach scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB? Its data is kept."),
+    ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp0"}, "Detach mp0 of container 201 ("),
+    ("move_disk_vm", {"vmid": 107, "disk": "scsi0", "storage": "san"},
+     "Move scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB, to san, and delete it where it is now?"),
+    ("update_vm_config", {"vmid": 100, "delete": ["description"]}, 'Delete description="nginx and the shop front end'),
+    ("restore_backup_vm", {"node": "pve1", "vmid": 150, "archive": "ARCHIVE"}, "Restore ARCHIVE as a new VM 150 on")])
+def test_what_can_be_put_back_is_asked_for_where_all_is_to_be(tool, arguments, words):
+    consent = Asked(answer=False)
+    bench = Bench(consent=consent, confirm="always")
+    archive = next(row["volid"] for row in bench.run("proxmox_list_backups", node="pve1").data["items"]
+                   if "qemu" in row["volid"] or "/vm/" in row["volid"])
+    arguments = {key: archive if value == "ARCHIVE" else value for key, value in arguments.items()}
+    answer = bench.run("proxmox_" + tool, **arguments)
+    [question] = consent.questions
+    assert answer.failed and bench.sent(reads=False) == [] and words.replace("ARCHIVE", archive) in question, question
+
+
+@pytest.mark.parametrize("arguments, asks", [
+    ({"delete": ["net1"]}, True), ({"delete": ["tags"]}, False), ({"delete": ["scsi0"]}, False),
+    ({"delete": ["description"]}, False), ({"delete": ["sshkeys"]}, True), ({"delete": ["cipassword"]}, True)])
+def test_what_cannot_be_put_back_from_the_answer_asks_always(arguments, asks):
+    consent = Asked(answer=False)
+    bench = Bench(consent=consent)
+    bench.cluster.world.guests[100].conf.update(cipassword="$5$x", sshkeys="ssh-ed25519%20" + "A" * 60)
+    bench.run("proxmox_update_vm_config", vmid=100, **arguments)
+    assert bool(consent.questions) == asks
 
 
 @pytest.mark.parametrize("options", [{"template": 1}, {"hookscript": "local:snippets/x"}, {"cipassword": "Secret-99"}])

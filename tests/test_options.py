@@ -48,7 +48,7 @@ def waiting_ct(bench):
 CONVERSIONS = "GET /nodes/pve2/tasks source=all typefilter=vztemplate vmid=205"
 CASES = [
     ("proxmox_update_vm_config", {"vmid": 100, "delete": ["unused0"]},
-     [FIND, "GET " + VM + "config", "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
+     [FIND, "GET " + VM + "config", "POST " + VM + "config delete=unused0 digest={digest}",
       "GET " + VM + "pending"], unused),
     ("proxmox_update_vm_config",
      {"vmid": 100, "node": "pve1", "options": {"description": "a, b", "onboot": False, "balloon": 0},
@@ -65,7 +65,7 @@ CASES = [
       "ipconfig0=ip=dhcp,ip6=auto sshkeys=ssh-ed25519%20AAAA%20me%40host", "GET /nodes/pve3/qemu/105/pending"],
      digest(105)),
     ("proxmox_update_lxc_config", {"vmid": 200, "delete": ["unused3"], "wait": 60},
-     [FIND, "GET " + CT + "config", "GET " + CT + "config", "PUT " + CT + "config delete=unused3 digest={digest}",
+     [FIND, "GET " + CT + "config", "PUT " + CT + "config delete=unused3 digest={digest}",
       "GET " + CT + "pending"], unused_ct),
     ("proxmox_update_lxc_config", {"vmid": 200, "revert": "cores"},
      [FIND, "GET " + CT + "pending", "GET " + CT + "config", "PUT " + CT + "config digest={digest} revert=cores",

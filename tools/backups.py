@@ -291,6 +291,9 @@ def restore(call):
     if vmid in guests:
         call.confirm(lambda: _overwrite(call, guests[vmid], entry))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
+    else:
+        call.confirm(lambda: ("Restore %s as a new %s on node %s?" % (archive, call.subject, call.node), {}),
+                     strict=True)
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
                                     start=call.args.start or None, **params))
     state, note = afterwards(call, outcome, call.args.start)

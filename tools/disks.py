@@ -217,6 +217,13 @@ def _disk(call, config, key):
     return Disk(key, must_be_there(call, config, key, DISK_KEYS[call.kind]))
 
 
+def _which(call, config, disk, size=None):
+    """"scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB", for a question."""
+    size = disk.size if size is None else size
+    return "%s of %s on node %s, %s%s" % (disk.key, named(call, config), call.node, text.line(disk.volid, 200),
+                                          ", %s" % text.size(size) if size else "")
+
+
 def _volume(call, config, key, what):
     """The Disk called `key`; Failure when it is absent or no volume of the guest ("a CD drive cannot be grown")."""
     disk = _disk(call, config, key)
@@ -286,7 +293,8 @@ def _detach(call, key):
     def work_out(config):
         _disk(call, config, key)
         return {"delete": key}
-    done = change(call, work_out)
+    done = change(call, work_out, lambda config: "Detach %s? Its data is kept." % _which(
+        call, config, _disk(call, config, key)))
     return _detached(call, done, key, Disk(key, done.before[key]))
 
 
@@ -302,8 +310,7 @@ def _doomed(call, key):
             key, call.subject, disk.volid, disk.owner))
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
     who = named(call, config)
-    question = "Destroy %s of %s on node %s, %s%s? All data on it is lost." % (
-        key, who, call.node, text.line(disk.volid, 200), ", %s" % text.size(size) if size else "")
+    question = "Destroy %s? All data on it is lost." % _which(call, config, disk, size)
     return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
 
 
@@ -380,7 +387,9 @@ def move_disk(call):
                 " Give a format to convert it there." if call.kind == "qemu" else ""))
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
                 "format": getattr(args, "format", None)}
-    done = change(call, work_out)
+    done = change(call, work_out, args.delete and (
+        lambda config: "Move %s, to %s, and delete it where it is now?" % (
+            _which(call, config, Disk(args.disk, config[args.disk])), args.storage)))
     disk = Disk(args.disk, done.before[args.disk])
     volid, left = Disk(args.disk, done.config.get(args.disk, "")).volid or None, unused(done.config, disk.volid)
     says = "%s: %s (%s) moved to %s%s" % (call.subject, args.disk, disk, args.storage,

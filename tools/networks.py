@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base.answers import result
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
-from tools.base.guest import MODELS, check_cidr, check_gateway, nic, nics
+from tools.base.guest import MODELS, check_cidr, check_gateway, named, nic, nics
 from tools.base.row import ELEVATED, Guest, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -152,7 +152,8 @@ def remove(call):
     def work_out(config):
         must_be_there(call, config, net, r"net\d+")
         return {"delete": net}
-    done = change(call, work_out)
+    done = change(call, work_out, lambda config: "Remove %s of %s on node %s, %s? What runs over it is cut off." % (
+        net, named(call, config), call.node, text.line(config[net], 200)), strict=False)
     before = str(done.before[net])
     return result(call, done.outcome, "%s: %s %s (it was %s)" % (
         call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before, 200)),
@@ -230,5 +231,6 @@ _NEEDS = {"needs": ("/vms VM.Config.Network", "/sdn SDN.Use")}
 TOOLS = {
     **both("add_network", _CONFIG, ELEVATED, (AddNetworkVm, AddNetworkLxc), add, **_NEEDS),
     **both("update_network", _CONFIG, ELEVATED, (UpdateNetworkVm, UpdateNetworkLxc), update, **_NEEDS),
-    **both("remove_network", _CONFIG, ELEVATED, (RemoveNetworkVm, RemoveNetworkLxc), remove, **_NEEDS),
+    **both("remove_network", _CONFIG, ELEVATED, (RemoveNetworkVm, RemoveNetworkLxc), remove, destroys=True,
+           **_NEEDS),
 }

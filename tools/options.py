@@ -15,6 +15,7 @@ from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, property_string
+from tools.pve.scrub import is_secret
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -47,6 +48,7 @@ class Reset(Waiting):
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
 _NET = re.compile(r"net\d+")
 _DESTROYED = re.compile(r"unused\d+")                   # deleting one deletes its volume
+_WHOLE = 10000                                          # characters of a value that is gone; Proxmox takes 8 KiB
 #: Parameters of the endpoint that are no options; force would destroy a disk that delete only detaches.
 _NO_OPTIONS = ("delete", "revert", "digest", "vmid", "node", "force")
 
@@ -56,11 +58,9 @@ def update_config(call):
     options = {key: _plain(key, value) for key, value in (args.options or {}).items()}
     deleted, reverted = args.delete or [], args.revert or []
     _consistent(options, deleted, reverted)
-    doomed = [key for key in deleted if _DESTROYED.fullmatch(key)]
     call.permit(call.tool.verb, call.path("./config"), options)         # before anything about it is asked
     risky = {key: value for key, value in options.items() if _loses(call, key, value)}
-    dropped = [key for key in deleted if _loses(call, key, "0") or _loses(call, key, "1")]
-    found = call.confirm(lambda: _doomed(call, doomed, risky, dropped)) if doomed or risky or dropped else {}
+    grave = bool(risky) or not all(_can_be_put_back(call, key) for key in deleted)
     if reverted:
         waiting = pending(call.get("./pending"))[1]
         idle = [key for key in reverted if key not in waiting]
@@ -69,14 +69,13 @@ def update_config(call):
 
     def work_out(config):
         _fitting(call, config, options, deleted)
-        if any(str(config.get(key)) != volume for key, volume in found.items()):
-            raise Failure("The configuration has changed meanwhile. Look at it and call again.")
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
-    after = change(call, work_out)
+    after = change(call, work_out, (deleted or reverted or risky) and (
+        lambda config: _question(call, config, deleted, reverted, risky)), not grave)
     touched = list(options) + deleted
     was = {key: shown(key, str(after.before[key])) for key in touched if key in after.before}
     done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
-            + ["%s deleted (was %s)" % (key, _said(was[key])) for key in deleted]
+            + ["%s deleted (was %s)" % (key, _said(was[key], _WHOLE)) for key in deleted]
             + ["%s reverted (%s waited)" % (key, _said(shown(key, str(waiting[key]["then"]))) if "then" in waiting[key]
                                             else "its removal") for key in reverted])
     return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)),
@@ -98,11 +97,19 @@ def _left_over(after, deleted):
             yield "The volume of %s is not destroyed: %s is %s now." % (key, text.line(disk.volid, 200), left)
 
 
-def _said(value):
+def _can_be_put_back(call, key):
+    """Whether an option that is deleted can be set again to what the answer tells; a disk becomes unusedN."""
+    if _VOLUME.fullmatch(key):
+        return True
+    return not (_DESTROYED.fullmatch(key) or _NET.fullmatch(key) or key == "sshkeys" or is_secret(key)
+                or _loses(call, key, "0") or _loses(call, key, "1"))
+
+
+def _said(value, most=60):
     """An option's value in a sentence, as `shown` gives it; None: it has none."""
     if value is None:
         return "(not set)"
-    return text.line(", ".join(value) if isinstance(value, list) else value) or '""'
+    return text.line(", ".join(value) if isinstance(value, list) else value, most) or '""'
 
 
 def _plain(key, value):
@@ -149,26 +156,27 @@ def _fitting(call, config, options, deleted):
         raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
 
 
-def _doomed(call, keys, risky, dropped):
-    """(question, what must still be true) for unused volumes (`keys`) and options that may lose something when they are
-    set (`risky`) or deleted (`dropped`)."""
-    config, questions = call.get("./config"), []
-    found = {key: str(config[key]) for key in keys if key in config}
-    if keys:
-        listed = ", ".join("%s: %s" % (key, text.line(Disk(key, value).volid)) for key, value in sorted(found.items()))
-        questions.append("Destroy the unused %s of %s on node %s for good: %s?" % (
-            "volumes" if len(found) > 1 else "volume", named(call, config), call.node,
-            listed or "none of them is there any more"))
+def _question(call, config, deleted, reverted, risky):
+    """What the user is asked before options are deleted, reverted, or set to what may lose something (`risky`)."""
+    where, questions = "%s on node %s" % (named(call, config), call.node), []
+    volumes = sorted(filter(_DESTROYED.fullmatch, deleted))
+    if volumes:
+        questions.append("Destroy the unused %s of %s for good: %s?" % (
+            "volumes" if len(volumes) > 1 else "volume", where,
+            ", ".join("%s: %s" % (key, text.line(Disk(key, config[key]).volid)) for key in volumes)))
     if risky:
-        shown = call.host.audit.masked(risky, (), True, endpoints.RUN)
-        listed = ", ".join("%s=%s" % (key, text.word(value)) for key, value in sorted(shown.items()))
-        questions.append("Set %s of %s on node %s? The old value may not bring back what this changes." % (
-            listed, named(call, config), call.node))
+        values = call.host.audit.masked(risky, (), True, endpoints.RUN)
+        questions.append("Set %s of %s? The old value may not bring back what this changes." % (
+            ", ".join("%s=%s" % (key, text.word(value)) for key, value in sorted(values.items())), where))
+    dropped = [key for key in deleted if key not in volumes]
     if dropped:
-        questions.append("Delete %s of %s on node %s? That may lose what the old value does not bring back." % (
-            ", ".join(dropped), named(call, config), call.node))
-    found.update((key, str(config.get(key))) for key in (*risky, *dropped))
-    return " ".join(questions), found
+        kept = all(_can_be_put_back(call, key) for key in dropped)
+        questions.append("Delete %s of %s?%s" % (
+            ", ".join("%s=%s" % (key, text.word(_said(shown(key, str(config[key])), 200))) for key in dropped), where,
+            "" if kept else " That may lose what the old value does not bring back."))
+    if reverted:
+        questions.append("Give up the change of %s that waits for a restart of %s?" % (", ".join(reverted), where))
+    return " ".join(questions)
 
 
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset

@@ -337,8 +337,8 @@ class Call:
         """Ask the user before something is lost; returns `found`.
 
         describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
-        (dict) is what must still be true when the answer comes. strict: for what is mostly harmless; asked only where
-        PROXMOX_CONFIRM is always, terminal or token. Nobody is asked for what is frozen.
+        (dict) is what must still be true when the answer comes. strict: for what is mostly harmless, or can be put
+        back; asked only where PROXMOX_CONFIRM is always, terminal or token. Nobody is asked for what is frozen.
         """
         self.refuse_frozen()
         if strict and self.host.settings.confirm not in ("always", "terminal", "token"):

@@ -38,14 +38,20 @@ class After:
         return "Whether it is in effect or waits for a restart could not be read."
 
 
-def change(call, work_out):
+def change(call, work_out, ask=None, strict=True):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
 
     work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
-    Proxmox has refused before doing anything: it is read and worked out once more.
+    Proxmox has refused before doing anything: it is read and worked out once more, unless the user was asked.
+    ask(config): the question to the user, for what may lose something; strict: as for call.confirm.
     """
-    for last in (False, True):
+    def describe():
         config = call.get("./config")
+        work_out(config)
+        return ask(config), config
+    asked = call.confirm(describe, strict) if ask else {}
+    for last in (bool(asked), True):
+        config = asked or call.get("./config")
         params = dict(work_out(config), digest=config.get("digest"))
         try:
             done = sent(call, params)

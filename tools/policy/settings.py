@@ -187,7 +187,7 @@ class Settings:
     confirm: str = _setting(
         "before something is lost: auto (ask if the client can), always (refuse if it cannot), terminal (`proxmox-mcp "
         "approve` asks), token (a second call with a confirm_token), off (do not ask); always, terminal and token also "
-        "before a command in a guest", _choice("auto", "always", "terminal", "token", "off"), "auto")
+        "before a command in a guest, and before what can be put back (a detached disk, a deleted option)", _choice("auto", "always", "terminal", "token", "off"), "auto")
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")
