@@ -788,6 +788,20 @@ def test_a_question_that_was_never_sent_is_not_withdrawn():
     assert "None" in talk.read()["result"]["content"][0]["text"] and talk.quiet()
 
 
+def test_a_call_that_waits_to_ask_ends_at_once_when_it_is_cancelled():
+    ended = threading.Event()
+
+    def asks(request, arguments):
+        try:
+            return asks_name(request, arguments)
+        finally:
+            ended.set()
+    talk = Talk(TableApp({"ask": (tool("ask"), asks)}), version=None, clock=Clock())
+    talk.call("initialize", {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}})
+    talk.cancel(talk.request("tools/call", {"name": "ask"}))
+    assert ended.wait(PATIENCE)
+
+
 def test_the_client_hears_that_its_user_is_still_being_asked(monkeypatch):
     monkeypatch.setattr(engine, "STILL_ASKING", 0.01)
     monkeypatch.setattr("tools.pve.waiting.TELL_EVERY", 0)

@@ -438,6 +438,16 @@ def outcomes(environ):
         return [(line["event"], line.get("outcome"), line.get("error")) for line in map(json.loads, stream)]
 
 
+def test_on_windows_a_handler_of_python_ends_it(monkeypatch):
+    handlers, ended = {}, []
+    monkeypatch.setattr(serve, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    serve._at_a_signal(ended.append)
+    for name in serve.SIGNALS:
+        handlers[getattr(signal, name)](getattr(signal, name), None)
+    assert ended == list(serve.SIGNALS.values())
+
+
 @pytest.mark.parametrize("signalled, waits", [(True, (0, 1.5)), (False, (serve.GRACE, serve.GRACE_FOR_CHANGES))])
 def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch, signalled, waits):
     """Clients kill 2 seconds after SIGTERM: a read is not waited for, a change for less than that."""
