@@ -18,7 +18,7 @@ from tools.pve import advice
 from tools.pve import client as client_module
 from tools.pve import scrub as scrub_module
 from tools.pve import tls
-from tools.pve.client import Cancelled, Client, PveError, TokenAuth
+from tools.pve.client import Cancelled, Client, PveError
 from tools.pve.formats import fill
 from tools.pve.scrub import hide, scrub
 
@@ -958,7 +958,6 @@ def test_req6_secret_in_an_answer_does_not_come_out(pki, server):
         {"data": None, "errors": {"x": "value %s is wrong" % CANARY}}).encode())
     error = failure(client, "POST")
     assert "***" in str(error) and "***" in error.errors["x"]
-    assert CANARY not in repr(TokenAuth("root@pam", "mcp", CANARY))
 
 
 def test_a_refusal_names_fifty_parameters_at_most(pki, server):

@@ -11,15 +11,8 @@ from tools.pve.formats import misfit
 from tools.pve.scrub import is_secret
 
 
-class _Required:
-    """The default of an argument that has none (so that a subclass may add required arguments after optional ones)."""
-
-    def __repr__(self):
-        return "REQUIRED"
-
-
-REQUIRED = _Required()
-
+#: The default of an argument that has none (so that a subclass may add required arguments after optional ones).
+REQUIRED = object()
 
 #: How long a text and a list may be where the argument does not say it: more is refused before anything looks at it.
 MAX_LENGTH, MAX_ITEMS = 10000, 500

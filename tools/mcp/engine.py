@@ -87,8 +87,6 @@ class Request:
         Each value is greater than the one before (MUST), at most two a second; 100 is left to the answer, which would
         cross it on its way (2026-07-28 basic/patterns/progress).
         """
-        if self._token is None:
-            return
         now = self.server.clock()
         value = round(max(0, self._progress + 0.01 if percent is None else percent), 2)
         if not self._progress < value < 100 or (self._told is not None and now - self._told < PROGRESS_EVERY):

@@ -136,36 +136,33 @@ class Host:
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
                                    call and call.args)
             if isinstance(error, Refused):
-                return self._failed("\U0001f6ab Permission Denied", error.headline, error, _fate(entry, call, True), "refused")
+                return self._failed(error.headline, error, _fate(entry, call, True), "refused")
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
             headline = getattr(error, "headline", None) or _what_failed(entry, call)
             unknown = getattr(error, "outcome", None) == "unknown" or call is not None and "unknown" in call.outcomes
-            return self._failed("\u274c Error", headline, said, fate, "declined" if isinstance(error, Declined) else
+            return self._failed(headline, said, fate, "declined" if isinstance(error, Declined) else
                                 "unknown" if unknown else "failed")
         except ArgumentProblems as error:
             count = len(error.problems)
-            return self._failed("\u274c Error", "%s was not called: %s" % (
+            return self._failed("%s was not called: %s" % (
                 name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
         except KeyboardInterrupt:
-            return self._failed("\u274c Error", "%s was interrupted" % title(entry["name"]), _left(entry, call),
-                                outcome="interrupted")
-        except Cancelled:
-            raise
-        except request.asks:
+            return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted")
+        except (Cancelled, *request.asks):
             raise
         except Exception as error:
             import traceback
             self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
                      traceback=traceback.format_exc())
-            return self._failed("\u274c Error", _what_failed(entry, call), "%s (%s; the server's log on stderr has "
-                                "details)." % (UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
+            return self._failed(_what_failed(entry, call), "%s (%s; the server's log on stderr has details)." % (
+                UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
         finally:
             hide_here(())
 
     def failed(self, entry, error):
         """The Answer for a Failure before anything was looked at."""
-        return self._failed("\u274c Error", _what_failed(entry, None), error, _fate(entry, None, refused=True))
+        return self._failed(_what_failed(entry, None), error, _fate(entry, None, refused=True))
 
     def _plan(self, call):
         requests = [{"method": verb, "path": "/api2/json" + path,
@@ -177,8 +174,9 @@ class Host:
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
         return self._answered(Result("\n".join(lines), {"status": "dry-run", "requests": requests}))
 
-    def _failed(self, kind, headline, reason, fate="", outcome="failed"):
+    def _failed(self, headline, reason, fate="", outcome="failed"):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
+        kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
         body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
         return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome)
 

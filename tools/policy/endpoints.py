@@ -6,6 +6,7 @@ Privileges are those of the schemas and, where these say them in words, of Proxm
 API2/LXC.pm, VZDump.pm, Storage/Content.pm, AccessControl.pm).
 """
 import re
+from functools import lru_cache
 from typing import NamedTuple, Optional, Tuple
 
 #: What a request does, from the least to the worst. Where two might be right, the table has the worse one.
@@ -320,6 +321,7 @@ _KEEPING = frozenset("enable enabled protected protection".split())
 _NO = frozenset(("none", "", "0", "false", "no", "off", "[]"))
 
 
+@lru_cache(maxsize=200)                                 # several ask about one request
 def find(verb, path):
     """The Endpoint of a request. path: below /api2/json, decoded, with ids or with {names} in their places; {type} or
     {kind} for qemu and lxc is taken as qemu, or as lxc where only containers have it."""

@@ -181,14 +181,14 @@ class ApiDoc:
         text = "this host's API has no %s /%s" % (verb, "/".join(parts)[:200])
         raise UnknownEndpoint(text + ("; near it: " + ", ".join(map(str, close)) if close else ""), close)
 
-    def _near(self, verb, parts, limit=4):
-        """[Endpoint] with the paths most like `parts` (list of str), one of each, preferably with that verb."""
+    def _near(self, verb, parts):
+        """[Endpoint], four at most: the paths most like `parts` (list of str), preferably with that verb."""
         known, parts = {}, parts[:12]
         scores = {path: _resemblance(parts, path.strip("/").split("/"), known)
                   for path in {endpoint.path for endpoint in self.endpoints}}
         close = {}
         for endpoint in sorted(self.endpoints, key=lambda e: (-scores[e.path], e.verb != verb, e.path)):
-            if scores[endpoint.path] < 0.4 * max(1, len(parts)) or len(close) == limit:
+            if scores[endpoint.path] < 0.4 * max(1, len(parts)) or len(close) == 4:
                 break
             close.setdefault(endpoint.path, endpoint)
         return list(close.values())

@@ -60,34 +60,6 @@ class PveError(Exception):
 Reply = namedtuple("Reply", "data extra", defaults=({},))
 
 
-# ---- requests, when first needed -------------------------------------------------------------------------------------
-
-def import_requests():
-    """The package requests; PveError that says how to get it where it is missing."""
-    try:
-        import requests
-    except Exception as error:  # not only ImportError: requests 2.32 raises OSError on a host without a CA bundle
-        raise PveError("The Python package requests cannot be used (%s: %s). Install it: "
-                       "apt install python3-requests, dnf install python3-requests or zypper install python3-requests."
-                       % (type(error).__name__, error), outcome="unsent") from None
-    return requests
-
-
-class TokenAuth:
-    """Puts the API token into one prepared request. Callable like requests.auth.AuthBase; prints no secret."""
-
-    def __init__(self, user, name, value):
-        # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
-        self._header = "PVEAPIToken=%s!%s=%s" % (quote(user, safe="@"), quote(name, safe=""), quote(value, safe=""))
-
-    def __call__(self, request):
-        request.headers["Authorization"] = self._header
-        return request
-
-    def __repr__(self):
-        return "TokenAuth(***)"
-
-
 # ---- the client ------------------------------------------------------------------------------------------------------
 
 # What urllib3 and requests send unchanged, segment by segment; no "." or ".." and no empty segment.
@@ -98,7 +70,6 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VERBS = {"GET": False, "DELETE": False, "POST": True, "PUT": True}     # verb -> parameters go into the body
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "proxmox-mcp"}
-_FORM = "application/x-www-form-urlencoded"
 
 
 #: One host of the setting: label, its name in texts; url, what its URLs begin with.
@@ -172,7 +143,9 @@ class Client:
         self._ready = threading.Lock()
         self._session = None
         self._token_id = "%s!%s" % (settings.user, settings.token_name)
-        self._auth = TokenAuth(settings.user or "", settings.token_name or "", settings.token_value or "")
+        # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
+        self._token = "PVEAPIToken=%s!%s=%s" % (quote(settings.user, safe="@"), quote(settings.token_name, safe=""),
+                                                quote(settings.token_value, safe=""))
         hide(settings.token_value, for_good=True)
 
     def warm(self):
@@ -232,7 +205,12 @@ class Client:
         with self._ready:
             if self._session is not None:
                 return
-            requests = import_requests()
+            try:
+                import requests
+            except Exception as error:  # not only ImportError: OSError where there is no CA bundle (requests 2.32)
+                raise PveError("The Python package requests cannot be used (%s: %s). Install it: apt install "
+                               "python3-requests, dnf install python3-requests or zypper install python3-requests."
+                               % (type(error).__name__, error), outcome="unsent") from None
             adapter = self._adapter() if callable(self._adapter) else (
                 self._adapter or _trusting(self._settings, self._log))
             from http.cookiejar import DefaultCookiePolicy
@@ -242,14 +220,10 @@ class Client:
             session.mount("https://", adapter)
             self._send = session.get_adapter(self._hosts[0].url).send
             self._prepared = requests.PreparedRequest
-            self._read_headers = self._sign(requests, {})
-            self._write_headers = self._sign(requests, {"Content-Type": _FORM})
+            self._read_headers = requests.structures.CaseInsensitiveDict(_HEADERS, Authorization=self._token)
+            self._write_headers = self._read_headers.copy()
+            self._write_headers["Content-Type"] = "application/x-www-form-urlencoded"
             self._session = session
-
-    def _sign(self, requests, more):
-        request = requests.PreparedRequest()
-        request.headers = requests.structures.CaseInsensitiveDict(dict(_HEADERS, **more))
-        return self._auth(request).headers
 
     # ---- sending
 

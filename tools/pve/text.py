@@ -115,9 +115,9 @@ def line(value, most=60):
     return text if len(text) <= most else text[:most - 1] + "\u2026"
 
 
-def first_line(value, most=200):
+def first_line(value):
     """The first line of a text or an error."""
-    return line(str(value).split("\n")[0], most)
+    return line(str(value).split("\n")[0], 200)
 
 
 def word(value):
