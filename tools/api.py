@@ -402,7 +402,7 @@ def _doomed(call, doc, verb, path, parameters):
     shown = ", ".join("%s=%s" % (name, _worded(value)) for name, value in shown.items())
     parts, found = ["Send %s %s%s to Proxmox?" % (verb, plain, " with " + shown if shown else "")], {}
     named = Reach(verb, plain, parameters)
-    guests = {str(row.get("vmid")): row for row in call.all_guests()} if named.guests else {}
+    guests = {str(row.get("vmid")): row for row in call.guests(hidden=True)} if named.guests else {}
     for vmid in map(str, sorted(named.guests)):
         row = guests.get(vmid)
         found[vmid] = row and row.get("name")

@@ -221,7 +221,7 @@ def _said(call, template=None, **found):
     words = {**vars(call.args), "node": call.node, "token": call.host.settings.token_id,
              "subject": text.called(call.subject, found.get("name")), **found}
     return template.format(**{key: "" if value is None else text.line(value, 200)
-                              for key, value in words.items()})
+                              for key, value in words.items() if "{%s}" % key in template})
 
 
 def _left_out(call, offset, rest, count, total):

@@ -68,18 +68,17 @@ class Call:
             return "node %s" % self.node if self.node else "the cluster"
         return "%s %s" % (NAMES.get(self.kind, "guest"), vmid)
 
-    def guests(self):
-        """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call."""
-        if self._guests is None:
-            self._guests = self._shown(self.all_guests())
-        return self._guests
+    def guests(self, hidden=False):
+        """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call.
 
-    def all_guests(self):
-        """As `guests`, with those that the guardrails hide: only to decide and to warn, never to show."""
+        hidden: with those that the guardrails hide: only to decide and to warn, never to show.
+        """
         if self._all_guests is None:
             self._all_guests = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
                                                         cancelled=self.request.cancelled).data or []
-        return self._all_guests
+        if self._guests is None and not hidden:
+            self._guests = self._shown(self._all_guests)
+        return self._all_guests if hidden else self._guests
 
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
@@ -240,7 +239,7 @@ class Call:
         return self.host.guard.judge(reach, rows, self._made)
 
     def _rows_by_id(self):
-        return {int(row["vmid"]): row for row in self.all_guests() if str(row.get("vmid") or "").isdigit()}
+        return {int(row["vmid"]): row for row in self.guests(hidden=True) if str(row.get("vmid") or "").isdigit()}
 
     def _shown(self, data):
         """`data` without what the guardrails hide."""

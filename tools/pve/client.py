@@ -289,22 +289,19 @@ class Client:
         try:
             response = self._send(request, stream=True, verify=True, cert=None, proxies={}, timeout=(
                 min(CONNECT_SECONDS, left), min(sending.timeout or READ_SECONDS, left)))
-            body = self._read(sending, response, host, deadline)
+            body, status = self._read(sending, response, host, deadline), response.status_code
         except BaseException as error:
             if response is not None:
                 with suppress(Exception):       # not read to its end, so its connection is not used again
                     response.close()
             if isinstance(error, Exception) and not isinstance(error, Broken):
                 error = fault_of(error, host)
-            self._note(sending, began, getattr(error, "kind", type(error).__name__))
+            status = getattr(error, "kind", type(error).__name__)
             raise error from None
-        self._note(sending, began, response.status_code)
-        return _Answer(response.status_code, response.reason, response.headers, body, host)
-
-    def _note(self, sending, began, status):
-        """One line a request: without its parameters, which may be secret."""
-        self._log("debug", "request", verb=sending.verb, path=sending.path, status=status,
-                  ms=int((self._clock() - began) * 1000))
+        finally:                                # a line a request: without its parameters, which may be secret
+            self._log("debug", "request", verb=sending.verb, path=sending.path, status=status,
+                      ms=int((self._clock() - began) * 1000))
+        return _Answer(status, response.reason, response.headers, body, host)
 
     def _read(self, sending, response, host, deadline):
         """The whole body, bytes; within the deadline, at most limit bytes, as long as Content-Length says."""
