@@ -411,7 +411,8 @@ UNASKED = {
     "proxmox_move_disk_vm": "the source goes when its copy is whole",
     "proxmox_execute_vm_command": "the elevated setting allows commands",
     "proxmox_update_vm_config": "an option that is deleted is told with its value, a disk is kept as unusedN",
-    "proxmox_update_lxc_config": "the same"}
+    "proxmox_update_lxc_config": "the same",
+    "proxmox_clone_vm": "the options are those of the guest that it has just made"}
 
 
 @pytest.mark.parametrize("confirm", ["auto", "always"])

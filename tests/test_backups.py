@@ -65,13 +65,19 @@ CASES = [
         _content("pve1", "pbs")]),
     ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300, "archive": WEB, "wait": 600},
      [_content("pve1", "nas", 100), RESOURCES, "POST /nodes/pve1/qemu archive=%s vmid=300" % WEB,
-      "GET /nodes/pve1/qemu/300/status/current"]),
+      "GET /nodes/pve1/qemu/300/status/current", "GET /nodes/pve1/qemu/300/config"]),
+    ("proxmox_restore_backup_vm", {"node": "pve1", "vmid": 300, "archive": WEB, "hostname": "web9", "onboot": False,
+                                   "start": True, "wait": 600},
+     [_content("pve1", "nas", 100), RESOURCES, "POST /nodes/pve1/qemu archive=%s vmid=300" % WEB,
+      "PUT /nodes/pve1/qemu/300/config name=web9 onboot=0", "POST /nodes/pve1/qemu/300/status/start",
+      "GET /nodes/pve1/qemu/300/status/current", "GET /nodes/pve1/qemu/300/config"]),
     ("proxmox_restore_backup_vm", {"node": "pve2", "vmid": 300, "archive": WEB, "storage": "tank", "unique": True,
                                    "start": True,
                                    "wait": 600},
      [_content("pve2", "nas", 100), RESOURCES,
       "POST /nodes/pve2/qemu archive=%s start=1 storage=tank unique=1 vmid=300" % WEB,
-      "GET /nodes/pve2/qemu/300/status/current", "GET /nodes/pve2/qemu/300/status/current"]),
+      "GET /nodes/pve2/qemu/300/status/current", "GET /nodes/pve2/qemu/300/status/current",
+      "GET /nodes/pve2/qemu/300/config"]),
     ("proxmox_restore_backup_vm", {"node": "pve3", "vmid": 107, "archive": LAB, "force": True, "wait": 600},
      [_content("pve3", "local", 107), RESOURCES, "GET %s/config" % V107, "GET %s/status/current" % V107,
       "GET %s/snapshot" % V107,
@@ -79,13 +85,13 @@ CASES = [
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 301, "archive": DEV, "storage": "local-lvm", "wait": 600},
      [_content("pve3", "local", 203), RESOURCES,
       "POST /nodes/pve3/lxc ostemplate=%s restore=1 storage=local-lvm vmid=301" % DEV,
-      "GET /nodes/pve3/lxc/301/status/current"]),
+      "GET /nodes/pve3/lxc/301/status/current", "GET /nodes/pve3/lxc/301/config"]),
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 301, "archive": DEV, "unique": True, "start": True,
                                     "wait": 600},
      [_content("pve3", "local", 203), RESOURCES, "GET /nodes/pve3/vzdump/extractconfig volume=%s" % DEV,
       "GET /nodes/pve3/storage content=rootdir enabled=1",
       "POST /nodes/pve3/lxc ostemplate=%s restore=1 start=1 storage=local-lvm unique=1 vmid=301" % DEV,
-      "GET /nodes/pve3/lxc/301/status/current"]),
+      "GET /nodes/pve3/lxc/301/status/current", "GET /nodes/pve3/lxc/301/config"]),
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 203, "archive": DEV, "storage": "local-lvm", "force": True,
                                     "wait": 600},
      [_content("pve3", "local", 203), RESOURCES, "GET %s/config" % C203, "GET %s/status/current" % C203,
@@ -300,7 +306,9 @@ def test_restore_a_vm():
     bench = Bench()
     answer = bench.run("proxmox_restore_backup_vm", node="pve1", vmid=300, archive=WEB, wait=3600)
     assert not answer.failed and "VM 300 (web01) restored on pve1 from %s" % WEB in answer.text, answer.text
-    assert "It is stopped now." in answer.text and "the MAC addresses of guest 100" in answer.text
+    assert "It is stopped now." in answer.text
+    assert ("Beside guest 100, which is running, it has the same MAC addresses (unique=true restores with new ones); onboot, "
+            "so it starts with the node (onboot=false restores without). Do not run both in one network.") in answer.text
     assert guest_of(bench, 300).name == "web01" and answer.data["name"] == "web01"
 
 

@@ -36,8 +36,28 @@ CASES = [
            "description=100% & more = ä name=web9 newid=300 pool=production"),
     _clone(V9000, {"newid": 300, "name": "web9", "full": True, "storage": "nas", "format": "qcow2", "wait": 600},
            "format=qcow2 full=1 name=web9 newid=300 storage=nas"),
-    _clone("/nodes/pve1/qemu/104", {"newid": 300, "hostname": "mail2", "target": "pve2", "wait": 3600},
-           "name=mail2 newid=300 target=pve2"),
+    ("proxmox_clone_vm", {"node": "pve1", "vmid": 104, "newid": 300, "hostname": "mail2", "target": "pve2", "wait": 3600},
+     ["GET /nodes/pve1/qemu/104/status/current", "GET /cluster/resources type=storage", "GET /nodes/pve1/qemu/104/config",
+      "POST /nodes/pve1/qemu/104/clone name=mail2 newid=300 target=pve2"]),
+    ("proxmox_clone_vm", {"node": "pve1", "vmid": 9000, "newid": 300, "hostname": "app", "target": "pve2", "memory": 4096,
+                          "cores": 2, "ciuser": "deploy", "cipassword": "correct horse", "sshkeys": "ssh-ed25519 A me",
+                          "ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1", "nameserver": "1.1.1.1", "tags": "a;b", "onboot": True,
+                          "start": True, "wait": 3600},
+     ["GET %s/status/current" % V9000, "GET /cluster/resources type=storage", "GET %s/config" % V9000,
+      "POST %s/clone full=1 name=app newid=300" % V9000,
+      "POST /nodes/pve1/qemu/300/migrate target=pve2 with-local-disks=1",
+      "PUT /nodes/pve2/qemu/300/config cipassword=correct horse ciuser=deploy cores=2 ipconfig0=ip=10.0.0.5/24,gw=10.0.0.1 "
+      "memory=4096 nameserver=1.1.1.1 onboot=1 sshkeys=ssh-ed25519%20A%20me tags=a;b",
+      "POST /nodes/pve2/qemu/300/status/start"]),
+    ("proxmox_clone_lxc", {"node": "pve1", "vmid": 9100, "newid": 300, "hostname": "c1", "target": "pve3",
+                           "storage": "local-lvm", "full": True, "ip": "10.0.0.7/24", "gw": "10.0.0.1", "memory": 1024,
+                           "start": True, "wait": 3600},
+     ["GET /nodes/pve1/lxc/9100/status/current", "GET /cluster/resources type=storage", "GET /nodes/pve1/lxc/9100/config",
+      "POST /nodes/pve1/lxc/9100/clone full=1 hostname=c1 newid=300",
+      "POST /nodes/pve1/lxc/300/migrate target=pve3 target-storage=local-lvm", "GET /nodes/pve3/lxc/300/config",
+      "PUT /nodes/pve3/lxc/300/config memory=1024 net0={net0}", "POST /nodes/pve3/lxc/300/status/start"],
+     lambda bench: {"net0": "name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:0A:10:00,ip=10.0.0.7/24,type=veth,"
+                            "gw=10.0.0.1"}),
     _clone(V100, {"newid": 300, "hostname": "web2", "snapname": "fresh-install", "wait": 3600},
            "name=web2 newid=300 snapname=fresh-install"),
     ("proxmox_clone_vm", {"vmid": 9000, "newid": "300", "hostname": "web9"},
@@ -211,3 +231,36 @@ def test_when_it_cannot_be_read_back_the_change_is_still_told():
     bench.host.client.request = broken
     answer = bench.run("proxmox_resize_vm", vmid=107, memory=4096)
     assert not answer.failed and "could not be read" in answer.text
+
+
+# ------------------------------------------------------------------------------------------------------- set up at once
+
+def test_a_clone_that_has_not_ended_is_not_set_up_and_that_is_said():
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, hostname="x", memory=4096, start=True, wait=0)
+    assert not answer.failed and "Not done, for that has not ended yet: memory, start." in answer.text
+    assert [line.split()[1] for line in bench.sent(reads=False)] == ["/nodes/pve3/qemu/107/clone"]
+
+
+def test_what_of_the_set_up_fails_is_said_and_the_clone_stays():
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": [
+        "VM.Audit", "VM.Clone", "VM.Allocate", "Datastore.AllocateSpace", "Datastore.Audit", "SDN.Use"]}}})
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, hostname="x", memory=4096, start=True, wait=3600)
+    assert not answer.failed and "VM 300 exists, but was not set memory and started: " in answer.text
+    assert "Permission check failed" in answer.text and 300 in bench.cluster.world.guests
+
+
+def test_a_dry_run_of_a_clone_shows_all_its_steps():
+    bench = Bench(dry_run=True)
+    answer = bench.run("proxmox_clone_lxc", vmid=9100, newid=300, target="pve3", ip="10.0.0.7/24", start=True)
+    assert [request["path"].rpartition("/")[2] for request in answer.data["requests"]] == [
+        "clone", "migrate", "config", "start"]
+    assert not bench.sent(reads=False)
+
+
+@pytest.mark.parametrize("arguments, says", [({"ip": "10.0.0.7"}, "no prefix"), ({"gw": "10.0.0.1"}, "give ip with"),
+                                             ({"ip": "dhcp", "gw": "10.0.0.1"}, "give ip with its prefix")])
+def test_addresses_of_a_clone_are_checked_before_anything_is_sent(arguments, says):
+    bench = Bench()
+    answer = bench.run("proxmox_clone_lxc", vmid=9100, newid=300, **arguments)
+    assert answer.failed and says in answer.text and not bench.sent(reads=False)

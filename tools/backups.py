@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import setup
 from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import UNSEEN, VERDICTS, state
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named
+from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import chosen, none_chosen
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
@@ -57,6 +58,8 @@ class Restore(OnNode):
     force: Annotated[Flag, Arg("overwrite")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
     start: Flag = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), published=False)] = None
+    onboot: Annotated[Flag, Arg(published=False)] = None
 
 
 @dataclass
@@ -294,15 +297,37 @@ def restore(call):
     else:
         call.confirm(lambda: ("Restore %s as a new %s on node %s?" % (archive, call.subject, call.node), {}),
                      strict=True)
+    changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
+    changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
-                                    start=call.args.start or None, **params))
+                                    start=None if changed else call.args.start or None, **params))
+    done, notes = setup.set_up(call, outcome, vmid, call.node, changed) if changed else ([], [])
     state, note = afterwards(call, outcome, call.args.start)
-    notes = [note] if note else []
-    if source in guests and source != vmid and not call.args.unique:
-        notes.append("Its network cards have the MAC addresses of guest %s: do not run both in one network "
-                     "(unique=true restores with new ones)." % source)
+    notes = [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
+    if source in guests and source != vmid and outcome.ok:
+        notes.extend(_like_the_original(call, guests[source]))
     return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
                   state=condition(state), overwritten=True if vmid in guests else None)
+
+
+def _like_the_original(call, original):
+    """Sentences about what the restored guest has in common with the one that the backup is of, which is still there."""
+    try:
+        config = call.get("./config")
+    except PveError:
+        return
+    clash = []
+    if not call.args.unique and nics(config):
+        clash.append("the same MAC addresses (unique=true restores with new ones)")
+    fixed = sorted({match for value in [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith(
+        "ipconfig"))] for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
+    if fixed:
+        clash.append("the same fixed address %s" % ", ".join(fixed))
+    if on(config.get("onboot")):
+        clash.append("onboot, so it starts with the node (onboot=false restores without)")
+    if clash:
+        yield "Beside guest %s, which is %s, it has %s. Do not run both in one network." % (
+            original["vmid"], original.get("status"), "; ".join(clash))
 
 
 def _overwrite(call, taken, entry):

@@ -1,13 +1,15 @@
-"""Toolset: clone guests, and change how much memory, CPU and swap they have."""
+"""Toolset: clone guests, set up at once, and change how much memory, CPU and swap they have."""
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import guest, setup
 from tools.base.answers import result
 from tools.base.edit import change
 from tools.base.failures import Failure
 from tools.base.guest import is_on, name, named
 from tools.base.row import ELEVATED, Guest, Waiting, both
 from tools.base.schema import REQUIRED, Arg
+from tools.base.setup import SetupLxc, SetupVm
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -15,11 +17,11 @@ from tools.pve.formats import on
 
 @dataclass
 class Clone(Waiting):
-    """Clone a {guest}."""
+    """(what both kinds of clone have)"""
     newid: Annotated[int, Arg(format="vmid")] = REQUIRED
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     full: Annotated[Optional[bool], Arg("false = linked")] = None
-    snapname: Annotated[Optional[str], Arg(format="snapname")] = None
+    snapname: Annotated[Optional[str], Arg(format="snapname", published=False)] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
     pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
@@ -27,8 +29,13 @@ class Clone(Waiting):
 
 
 @dataclass
-class CloneVm(Clone):
-    """Clone a {guest}."""
+class CloneLxc(SetupLxc, Clone):
+    """Clone a {guest} and set the clone up."""
+
+
+@dataclass
+class CloneVm(SetupVm, Clone):
+    """Clone a {guest} and set the clone up."""
     format: Annotated[Optional[str], Arg(published=False)] = None
 
 
@@ -57,7 +64,6 @@ _CLONE_HINTS = (
     (r"(?i)full clone feature",
      "This storage cannot copy the volume as it is now: shut the guest down and clone it without snapname, or clone a "
      "snapshot."),
-    (r"VM uses local storage", "target needs all disks on shared storage; clone here, then migrate."),
     (r"TPM state while VM is running", "Shut the VM down first."),
     (r"unable to clone mountpoint", "Bind and device mount points cannot be cloned; take the mount point out first."),
 )
@@ -74,25 +80,65 @@ def clone(call):
     if call.kind == "lxc" and is_on(source) and not linked and not args.snapname:
         raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Give "
                       "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
-    params = dict(call.parameters(), newid=args.newid)
+    setup.check(args)
+    params = {key: value for key, value in dict(call.parameters(), newid=args.newid).items() if key not in setup.NAMES}
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
-    outcome = call.follow(call.send(params))
-    got = args.hostname or (_name(call) if outcome.ok else None)
-    says = "%s cloned to %s%s%s, a %s clone" % (
+    local = _local_disks(call) if args.target not in (None, call.node) else []
+    if local:                       # Proxmox clones to another node from shared storage only: clone here, then move
+        linked, params = False, dict(params, target=None, storage=None, full=True)
+    if setup.wanted(args):
+        call.confirm(lambda: ("Clone %s to %s and set %s of the clone?" % (
+            named(call, source), args.newid, ", ".join(setup.wanted(args))), {}), strict=True)
+    outcome, notes = call.follow(call.send(params)), []
+    if local:
+        moved, said = _moved(call, outcome)
+        notes.append("Its disks were on storage of node %s only (%s), so it was cloned there, in full, and then %s." % (
+            call.node, ", ".join(local), said))
+        outcome, arrived = moved or outcome, moved is not None and (moved.ok or not moved.upid)
+    node = args.target if args.target and (arrived if local else True) else call.node
+    done, left = setup.set_up(call, outcome, args.newid, node)
+    if call.planned:
+        return None
+    got = args.hostname or (_name(call, node) if outcome.ok else None)
+    says = "%s cloned to %s%s%s, a %s clone%s" % (
         named(call, source), text.called(str(args.newid), got),
-        " on node %s" % args.target if args.target else "",
-        " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full")
-    return result(call, outcome, says, newid=args.newid, name=got, full=not linked)
+        " on node %s" % node if args.target else "",
+        " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full",
+        "; " + ", ".join(done) if done else "")
+    return result(call, outcome, says, notes + left, newid=args.newid, name=got, full=not linked)
 
 
-def _name(call):
+def _local_disks(call):
+    """The storages of the guest's disks that not every node reaches, as Proxmox will refuse to clone to another node."""
+    shared = {row.get("storage") for row in call.get("/cluster/resources", type="storage") or () if on(row.get("shared"))}
+    disks = guest.disks(call.kind, call.get("./config", snapshot=call.args.snapname))
+    return sorted({disk.storage for disk in disks if disk.storage and not disk.cdrom and disk.use != "unused"
+                   and disk.storage not in shared})
+
+
+def _moved(call, outcome):
+    """(Outcome of the clone's move to the target, words about it); of the clone itself when that has not ended; None
+    when the move failed."""
+    args = call.args
+    if outcome.upid and not outcome.ok:
+        return outcome, "was to be moved, which was not begun as the clone has not ended"
+    params = {"target": args.target, "targetstorage" if call.kind == "qemu" else "target-storage": args.storage}
+    if call.kind == "qemu":
+        params["with-local-disks"] = True
+    try:
+        return call.follow(call.send(params, "POST /nodes/{node}/{kind}/{vmid}/migrate", {"vmid": args.newid})), (
+            "moved to %s" % args.target)
+    except (PveError, Failure) as error:                # the clone is there all the same
+        return None, "not moved: %s" % text.line(error, 600)
+
+
+def _name(call, node):
     """The name the clone has got, or None when it cannot be read."""
     try:
-        config = call.get("/nodes/{target}/{kind}/{newid}/config", {"target": call.args.target or call.node})
+        return name(call.get("/nodes/{node}/{kind}/{newid}/config", {"node": node}))
     except PveError:
         return None
-    return name(config)
 
 
 #: What holds when the config has no such key (qemu-server and pve-container).
@@ -135,7 +181,7 @@ def _amount(call, key, value):
 
 
 TOOLS = {
-    **both("clone", "POST {guest}/clone", ELEVATED, (CloneVm, Clone), clone, explains=_CLONE_HINTS),
+    **both("clone", "POST {guest}/clone", ELEVATED, (CloneVm, CloneLxc), clone, explains=_CLONE_HINTS),
     **both("resize", "PUT {guest}/config", ELEVATED, (ResizeVm, ResizeLxc), resize, explains=_RESIZE_HINTS,
            needs=("/vms VM.Config.CPU", "/vms VM.Config.Memory")),
 }

@@ -31,15 +31,15 @@ class Templates(NodeArgs):
 class _New(OnNode):
     """(what both kinds of new guest have)"""
     vmid: Vmid = REQUIRED
-    memory: Annotated[int, Arg("MiB")] = 512
+    memory: Annotated[Optional[int], Arg("MiB")] = None
     cores: Optional[int] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
-    bridge: Annotated[Optional[str], Arg("default vmbr0", format="bridge")] = None
+    bridge: Annotated[Optional[str], Arg(format="bridge")] = None
     tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
     net0: Annotated[Optional[str], Arg(published=False)] = None
     tags: Optional[str] = None
-    pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
-    onboot: Annotated[Optional[bool], Arg(published=False)] = None
+    pool: Annotated[Optional[str], Arg(format="pool")] = None
+    onboot: Optional[bool] = None
     start: Optional[bool] = None
 
 
@@ -51,22 +51,25 @@ class CreateLxc(_New):
     password: Annotated[Optional[str], Arg(min_length=5, secret=True)] = None
     ssh_public_keys: Annotated[Optional[str], Arg(parameter="ssh-public-keys", aliases=("sshkeys",))] = None
     rootfs_size: Annotated[str, Arg("GiB", aliases=("rootfs",))] = "8"
-    swap: Optional[int] = None
-    ip: Annotated[Optional[str], Arg("CIDR, default dhcp")] = None
+    swap: Annotated[Optional[int], Arg(published=False)] = None
+    ip: Annotated[Optional[str], Arg("CIDR or dhcp")] = None
     gw: Optional[str] = None
     nameserver: Annotated[Optional[str], Arg(published=False)] = None
     unprivileged: bool = True
-    features: Annotated[Optional[str], Arg(published=False)] = None
+    features: Annotated[Optional[str], Arg("nesting=1,keyctl=1")] = None
+    mp0: Annotated[Optional[str], Arg("STORAGE:GiB,mp=/path", max_length=500)] = None
 
 
 @dataclass
 class CreateVm(_New):
     """Create a VM."""
     name: Annotated[Optional[str], Arg(format="dnsname", aliases=("hostname",))] = None
-    sockets: Optional[int] = None
-    disk_size: Annotated[Optional[str], Arg("GiB, default 8")] = None
+    sockets: Annotated[Optional[int], Arg(published=False)] = None
+    os: Annotated[Optional[str], Arg(enum=("linux", "windows11", "windows2025", "windows10", "other"))] = None
+    disk_size: Annotated[Optional[str], Arg("GiB")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
-    ostype: str = "l26"
+    drivers_iso: Annotated[Optional[str], Arg("second CD", format="volid")] = None
+    ostype: Annotated[Optional[str], Arg(published=False)] = None
     bios: Annotated[Optional[str], Arg(published=False)] = None
     machine: Annotated[Optional[str], Arg(published=False)] = None
     cpu: Annotated[Optional[str], Arg(published=False)] = None
@@ -151,7 +154,7 @@ def create_lxc(call):
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     storage = storage_for(call, "rootdir")
-    params = dict(call.parameters(), storage=storage, rootfs="%s:%s" % (storage, gib(size)), net0=net0,
+    params = dict(call.parameters(), memory=args.memory or 512, storage=storage, rootfs="%s:%s" % (storage, gib(size)), net0=net0,
                   features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
     notes = []
     if not args.password and not args.ssh_public_keys:
@@ -164,33 +167,51 @@ def create_lxc(call):
 
 # ------------------------------------------------------------------------------------------------------------------ VMs
 
+#: os -> what the web interface gives such a guest. Windows 11 and Server 2025 want UEFI with keys and a TPM.
+_UEFI = {"bios": "ovmf", "machine": "q35"}
+_WINDOWS = {"memory": 4096, "cores": 2, "disk": "64", "agent": True}
+_SYSTEMS = {
+    None: {}, "linux": {"ostype": "l26"}, "other": {"ostype": "other"},
+    "windows10": dict(_WINDOWS, ostype="win10", machine="q35"),
+    "windows11": dict(_WINDOWS, ostype="win11", tpm=True, **_UEFI),
+    "windows2025": dict(_WINDOWS, ostype="win11", tpm=True, **_UEFI)}
+
+
 def create_vm(call):
     args = call.args
+    if args.os and args.ostype:
+        raise Failure("Give os or ostype, not both.")
+    usual = _SYSTEMS[args.os or ("windows11" if args.ostype == "win11" else None)]
+    if args.ostype:
+        usual = {key: value for key, value in usual.items() if key in ("bios", "machine", "tpm")}
     _one_way(call, "bridge", "tag")
     if args.import_from and args.disk_size:
         raise Failure("An imported disk has the size of its image. Leave disk_size out, and grow it "
                       "afterwards (proxmox_resize_disk_vm).")
-    size = None if args.import_from else new_size(args.disk_size or "8")
+    size = None if args.import_from else new_size(args.disk_size or usual.get("disk", "8"))
     storage = storage_for(call, "images")
     disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
                             "iothread": True, "discard": "on"}, "file")
     net0 = args.net0 or property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
                                          "firewall": True}, "model")
-    win11 = args.ostype == "win11"
-    bios = args.bios or ("ovmf" if win11 else None)
+    ostype, bios = args.ostype or usual.get("ostype", "l26"), args.bios or usual.get("bios")
     params = dict(
-        call.parameters(), cores=args.cores or 1, sockets=args.sockets or 1, cpu=args.cpu or _cpu(call), scsi0=disk,
-        scsihw="virtio-scsi-single", net0=net0, bios=bios, machine=args.machine or ("q35" if win11 else None),
+        call.parameters(), ostype=ostype, memory=args.memory or usual.get("memory", 512),
+        cores=args.cores or usual.get("cores", 1), sockets=args.sockets or 1,
+        agent=usual.get("agent") if args.agent is None else args.agent, cpu=args.cpu or _cpu(call), scsi0=disk,
+        scsihw="virtio-scsi-single", net0=net0, bios=bios, machine=args.machine or usual.get("machine"),
         ide2=property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
         efidisk0="%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
-        tpmstate0="%s:1,version=v2.0" % storage if win11 else None,
+        tpmstate0="%s:1,version=v2.0" % storage if usual.get("tpm") else None,
+        sata0=property_string({"file": args.drivers_iso, "media": "cdrom"}, "file") if args.drivers_iso else None,
         sshkeys=quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,         # format urlencoded
-        **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from")))
+        **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso")))
     if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
         params["ide0"] = "%s:cloudinit" % storage
     notes = []
-    if re.match(r"w", args.ostype):
-        notes.append("Windows needs the VirtIO drivers (virtio-win ISO) to see this disk and network card.")
+    if re.match(r"w", ostype) and not args.drivers_iso:
+        notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO as a "
+                     "second CD (drivers_iso).")
     return _created(call, params, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
         text.called(call.subject, args.name), args.node,
         text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,

@@ -37,13 +37,13 @@ class AddRule(Where):
     type: Annotated[str, Arg(enum=("in", "out", "forward", "group"))] = "in"
     macro: Annotated[Optional[str], Arg("such as SSH, HTTPS", max_length=128)] = None
     source: Annotated[Optional[str], Arg("10.0.0.0/24, +ipset", max_length=512)] = None
-    dest: Annotated[Optional[str], Arg(max_length=512)] = None
+    dest: Annotated[Optional[str], Arg(max_length=512, published=False)] = None
     proto: Annotated[Optional[str], Arg(max_length=40)] = None
     dport: Annotated[Optional[str], Arg("22 or 80,443", max_length=200)] = None
     sport: Annotated[Optional[str], Arg(max_length=200, published=False)] = None
     iface: Annotated[Optional[str], Arg(max_length=20, published=False)] = None
     log: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
-    comment: Annotated[Optional[str], Arg(max_length=1000)] = None
+    comment: Annotated[Optional[str], Arg(max_length=1000, published=False)] = None
     enable: bool = True
     pos: Annotated[Optional[int], Arg(minimum=0, maximum=10000)] = None
 

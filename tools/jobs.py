@@ -51,7 +51,7 @@ class _Job:
     vmid: Guests = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     all: Flag = None
-    exclude: Guests = None
+    exclude: Annotated[Optional[str], Arg(max_length=20000, published=False)] = None
     keep: Annotated[Optional[str], Arg("keep-daily=7,keep-weekly=4", parameter="prune-backups", max_length=200)] = None
     mode: Annotated[Optional[str], Arg(enum=("snapshot", "suspend", "stop"))] = None
     compress: Annotated[Optional[str], Arg(enum=("zstd", "gzip", "lzo", "0"), published=False)] = None

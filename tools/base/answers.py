@@ -246,7 +246,7 @@ def _ended(call, outcome, says, note, more):
         data["vmid"] = vmid
     data.update({key: value for key, value in more.items() if value is not None})
     if outcome.upid and not outcome.ok:
-        return Result(_running(says, outcome), data, mark="\u23f3")
+        return Result([_running(says, outcome), *note], data, mark="\u23f3")
     took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
     warnings = ["The task ended with %s:" % text.plural(len(outcome.warnings), "warning"),
                 text.quoted("\n".join(outcome.warnings))] if outcome.warnings else []

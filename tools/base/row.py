@@ -136,7 +136,7 @@ class OnNode(NodeArgs):
 @dataclass
 class Paged:
     """(a list that is shown in pages)"""
-    limit: Annotated[int, Arg(minimum=1, maximum=1000)] = DEFAULT_LIMIT
+    limit: Annotated[int, Arg(minimum=1, maximum=1000, published=False)] = DEFAULT_LIMIT
     offset: Annotated[int, Arg(minimum=0)] = 0
 
 
