@@ -44,7 +44,7 @@ CASES = [
                           "ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1", "nameserver": "1.1.1.1", "tags": "a;b", "onboot": True,
                           "start": True, "wait": 3600},
      ["GET %s/status/current" % V9000, "GET /cluster/resources type=storage", "GET %s/config" % V9000,
-      "POST %s/clone full=1 name=app newid=300" % V9000,
+      "GET /nodes", "POST %s/clone full=1 name=app newid=300" % V9000,
       "POST /nodes/pve1/qemu/300/migrate target=pve2 with-local-disks=1",
       "PUT /nodes/pve2/qemu/300/config cipassword=correct horse ciuser=deploy cores=2 ipconfig0=ip=10.0.0.5/24,gw=10.0.0.1 "
       "memory=4096 nameserver=1.1.1.1 onboot=1 sshkeys=ssh-ed25519%20A%20me tags=a;b",
@@ -53,7 +53,7 @@ CASES = [
                            "storage": "local-lvm", "full": True, "ip": "10.0.0.7/24", "gw": "10.0.0.1", "memory": 1024,
                            "start": True, "wait": 3600},
      ["GET /nodes/pve1/lxc/9100/status/current", "GET /cluster/resources type=storage", "GET /nodes/pve1/lxc/9100/config",
-      "POST /nodes/pve1/lxc/9100/clone full=1 hostname=c1 newid=300",
+      "GET /nodes", "POST /nodes/pve1/lxc/9100/clone full=1 hostname=c1 newid=300",
       "POST /nodes/pve1/lxc/300/migrate target=pve3 target-storage=local-lvm", "GET /nodes/pve3/lxc/300/config",
       "PUT /nodes/pve3/lxc/300/config memory=1024 net0={net0}", "POST /nodes/pve3/lxc/300/status/start"],
      lambda bench: {"net0": "name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:0A:10:00,ip=10.0.0.7/24,type=veth,"

@@ -85,6 +85,9 @@ def clone(call):
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
     local = _local_disks(call) if args.target not in (None, call.node) else []
+    problem = local and call.node_problem(args.target, online=True)
+    if problem:
+        raise Failure(problem)
     if local:                       # Proxmox clones to another node from shared storage only: clone here, then move
         linked, params = False, dict(params, target=None, storage=None, full=True)
     if setup.wanted(args):
