@@ -327,7 +327,7 @@ def test_verify_does_not_believe_pins_of_another_owner(pki, tmp_path, monkeypatc
         path.write_text("127.0.0.1:%d %s\n" % (server.port, pki.fingerprint("self-other")))
         path.chmod(0o600)
         owner = os.stat(path).st_uid
-        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
         accepted(server, ssl_mode="verify", state_dir=str(tmp_path), log=log)
     assert log.events()[:2] == ["tls_pins", "tls_first_use"]
 

@@ -33,12 +33,12 @@ def write(path, content, new=False):
         remove(half)
 
 
-def read(path, most=MOST):
+def read(path, most=MOST, private=True):
     """The bytes of a file, as many as `most`. FileNotFoundError and other OSError; NotOurs unless it is a file of this
-    user's that nobody else may read or write."""
+    user's that nobody else may write or, where it is `private`, read."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as stream:
-        _check(path, os.fstat(handle), stat.S_ISREG, 0o077, "a file", 600)
+        _check(path, os.fstat(handle), stat.S_ISREG, 0o077 if private else 0o022, "a file", 600)
         return stream.read(most)
 
 

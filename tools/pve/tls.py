@@ -241,17 +241,12 @@ def _read_pins(state_dir, log):
         return pins
     path = os.path.join(state_dir, PINS_FILE)
     try:
-        with open(path, "rb") as file:
-            facts = os.fstat(file.fileno())
-            if os.name == "posix" and (facts.st_mode & 0o022 or facts.st_uid != os.getuid()):
-                log("warning", "tls_pins", message="%s belongs to another user or can be written by others, so "
-                                                   "it is ignored: make it yours, with mode 600" % path)
-                return pins
-            text = file.read(1 << 20).decode("utf-8", "replace")
+        text = state.read(path, 1 << 20, private=False).decode("utf-8", "replace")
     except FileNotFoundError:
         return pins
-    except OSError as error:
-        log("warning", "tls_pins", message="%s cannot be read: %s" % (path, error.strerror))
+    except (OSError, state.NotOurs) as error:
+        log("warning", "tls_pins", message="The pins in %s are ignored: %s" % (
+            path, getattr(error, "strerror", None) or error))
         return pins
     for line in text.splitlines():
         words = line.split()
