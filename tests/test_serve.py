@@ -438,6 +438,14 @@ def outcomes(environ):
         return [(line["event"], line.get("outcome"), line.get("error")) for line in map(json.loads, stream)]
 
 
+def test_before_the_settings_are_read_errors_are_written_and_nothing_else(capsys):
+    log = serve._Log()
+    log("error", "internal error", method="ping")
+    log("warning", "something")
+    log.close()
+    assert capsys.readouterr().err == "internal error {'method': 'ping'}\n"
+
+
 def test_on_windows_a_handler_of_python_ends_it(monkeypatch):
     handlers, ended = {}, []
     monkeypatch.setattr(serve, "os", SimpleNamespace(name="nt"))

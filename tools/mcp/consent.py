@@ -35,17 +35,17 @@ class Consent:
             raise Failure("Too many wrong confirm_tokens: none is accepted for the next %s."
                           % plural(self.tokens.blocked(), "second"))
         held, keeper = (request.state, self.signer) if token is None else (token, self.tokens)
-        sealed = None if held is None else keeper.open(held)
-        if sealed is not None and any(sealed[key] != value for key, value in bound(request).items()):
-            sealed = None
-        if sealed is None and token is not None:
-            self.tokens.wrong()
-            raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
-                          "arguments, was already used, or is older than %d minutes. Call without it for a new one."
-                          % (LIFETIME // 60))
-        if sealed is None and held is not None:
+        if held is None:
+            return _Asking(self, request, None)
+        sealed = keeper.open(held)
+        if sealed is not None and all(sealed[key] == value for key, value in bound(request).items()):
+            return _Asking(self, request, sealed)
+        if token is None:
             raise _bad_state()
-        return _Asking(self, request, sealed)
+        self.tokens.wrong()
+        raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
+                      "arguments, was already used, or is older than %d minutes. Call without it for a new one."
+                      % (LIFETIME // 60))
 
 
 class _Asking:

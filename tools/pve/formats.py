@@ -94,10 +94,9 @@ def fits(name, value):
 def misfit(name, value):
     """What is wrong with the str `value` as a `name`, in words, or None when it fits."""
     known = FORMATS[name]
-    if known.pattern.fullmatch(value):
-        # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
-        if name in ("volid", "volume") and any(part in ("", ".", "..") for part in value.split(":", 1)[1].split("/")):
-            return "is not %s, such as %s" % (known.words, known.example)
+    # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
+    if known.pattern.fullmatch(value) and (name not in ("volid", "volume") or {"", ".", ".."}.isdisjoint(
+            value.split(":", 1)[1].split("/"))):
         return None
     return "is not %s, such as %s" % (known.words, known.example)
 

@@ -7,6 +7,7 @@ a Problem; whoever asks says it in words of their own.
 import re
 import socket
 from collections import namedtuple
+from functools import lru_cache
 
 from tools.pve import formats
 
@@ -363,7 +364,7 @@ def _within(limit, text, over):
 
 
 def _matches(pattern, text):
-    pattern = _regex(pattern)
+    pattern = _regex(pattern) if isinstance(pattern, str) and pattern else None
     return pattern is None or len(text) > 2000 or pattern.search(text) is not None
 
 
@@ -378,24 +379,17 @@ LIMITS = {
 }
 
 
-_REGEXES = {}
-
-
+@lru_cache(maxsize=None)
 def _regex(pattern):
     """A schema's pattern (Perl) anchored as Proxmox does; None if Python reads it otherwise, or may never end on it."""
-    if not isinstance(pattern, str) or not pattern:
+    python = re.sub(r"\(\?\^([a-z]*):", lambda m: "(?" + re.sub("[^imsx]", "", m.group(1)) + ":", pattern)
+    # Sets within sets, [:classes:] and set operations: Python warns of them, and reads them otherwise than Perl.
+    if re.search(r"\[\^?\[|--|&&|\|\||~~", python) or _may_not_end(python):
         return None
-    if pattern not in _REGEXES:
-        python = re.sub(r"\(\?\^([a-z]*):", lambda m: "(?" + re.sub("[^imsx]", "", m.group(1)) + ":", pattern)
-        compiled = None
-        # Sets within sets, [:classes:] and set operations: Python warns of them, and reads them otherwise than Perl.
-        if not re.search(r"\[\^?\[|--|&&|\|\||~~", python) and not _may_not_end(python):
-            try:
-                compiled = re.compile("^" + python.replace(r"\z", r"\Z") + "$")
-            except (re.error, RecursionError, OverflowError):
-                pass
-        _REGEXES[pattern] = compiled
-    return _REGEXES[pattern]
+    try:
+        return re.compile("^" + python.replace(r"\z", r"\Z") + "$")
+    except (re.error, RecursionError, OverflowError):
+        return None
 
 
 def _may_not_end(pattern):
