@@ -210,7 +210,7 @@ def test_a_running_task_is_stopped_after_a_yes():
     answer = ok(bench.run("proxmox_cancel_task", upid=upid))
     assert "The task vzdump of 104 on node pve1 was stopped." in answer.text
     assert "may leave the guest locked" in answer.text
-    assert answer.data["upid"] == upid and answer.data["task_status"] == "stopped"
+    assert answer.data["task"] == {"upid": upid, "status": "stopped", "exitstatus": "unexpected status"}
     answer = bench.run("proxmox_cancel_task", upid=upid)
     assert answer.failed and "The task vzdump of 104 on node pve1 is over" in answer.text
     assert bench.sent(reads=False) == []

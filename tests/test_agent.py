@@ -206,7 +206,7 @@ def test_the_end_is_waited_for_and_looked_at_ever_more_slowly():
     pauses = [round(b - a, 3) for a, b in zip([agent.sent[1][3]] + times, times)]
     assert pauses == pytest.approx([0.3, 0.45, 0.675, 1.0125, 1.519, 2.0, 2.0], abs=0.002)
     assert answer.text.startswith("\u2705 VM 100: exit code 0: uname -a") and "| hello" in answer.text
-    assert found(answer) == {"vmid": 100, "pid": 77, "status": "exited", "exitcode": 0, "stdout": "hello\n",
+    assert found(answer) == {"vmid": 100, "pid": 77, "done": True, "exitcode": 0, "stdout": "hello\n",
                              "stderr": "", "truncated": False}
     assert all(params == {"pid": 77} for _, what, params, _ in agent.sent if what == "exec-status")
 
@@ -223,7 +223,7 @@ def test_one_that_outlasts_the_timeout_is_not_told_as_done():
     answer = agent.run("sleep 100", timeout=5)
     assert answer.text.startswith("\u23f3") and "still runs" in answer.text and "pid 77" in answer.text
     assert not answer.failed
-    assert found(answer) == {"vmid": 100, "pid": 77, "status": "running"} and agent.bench.clock() - start == 5
+    assert found(answer) == {"vmid": 100, "pid": 77, "done": False} and agent.bench.clock() - start == 5
 
 
 def test_a_poll_that_gets_no_answer_is_repeated():
@@ -326,7 +326,7 @@ def test_a_dry_run_starts_nothing():
     agent = Agent([DONE])
     agent.bench.host.settings.dry_run = True
     answer = agent.run()
-    assert answer.data["status"] == "dry-run" and [what for _, what, _, _ in agent.sent] == ["get-osinfo"]
+    assert answer.data["done"] is False and [what for _, what, _, _ in agent.sent] == ["get-osinfo"]
 
 
 def test_it_is_elevated():
@@ -347,7 +347,7 @@ def test_commands_on_the_demo_cluster(command, code, words):
 def test_a_long_command_on_the_demo_cluster():
     bench = Bench()
     assert bench.run("proxmox_execute_vm_command", vmid=100, command="sleep 20").data["exitcode"] == 0
-    assert bench.run("proxmox_execute_vm_command", vmid=100, command="sleep 60").data["status"] == "running"
+    assert bench.run("proxmox_execute_vm_command", vmid=100, command="sleep 60").data["done"] is False
 
 
 @pytest.mark.parametrize("vmid, words", [

@@ -1,13 +1,16 @@
 """What a client gets of an answer (PROXMOX_ANSWERS), and that the data says all that the text says."""
 import json
+import re
 
 import pytest
 
 import tools
+from cases import CASES
 from engine import Talk
 from support import Bench, settings
 from tools.mcp.app import App
 from tools.mcp.consent import Consent
+from tools.pve import text
 
 ANSWERS = ("text", "data", "both")
 
@@ -64,3 +67,72 @@ def test_a_schema_of_the_data_is_listed_where_there_is_data(answers):
             schema = tool["outputSchema"]
             assert {"summary", "notes"} <= set(schema["properties"])
             assert set(rows[tool["name"]].returns.schema()["properties"]) <= set(schema["properties"])
+
+
+# ---------------------------------------------------------------------------------------- what the text says, and the data
+
+#: Ways to show a number of the data.
+WAYS = (str, text.size, lambda v: text.size(v * 1048576), text.percent, text.duration, "{:,}".format, "%g".__mod__,
+        "%.2f".__mod__, lambda v: "%d" % (v * 100))
+#: Numbers of one object of which the text shows the share: a part, the whole.
+SHARES = [("mem", "maxmem"), ("disk", "maxdisk"), ("swap", "maxswap"), ("used", "total"), ("alloc", "size"),
+          ("used", "lv_size"), ("metadata_used", "metadata_size"), ("memory_used", "memory_total"),
+          ("swap_used", "swap_total"), ("root_used", "root_total")]
+#: Words in cells that stand between those of the data, or for one of them.
+FORMATTING = set("of by in and more other others core cores socket sockets x container vm free".split()) | set(
+    "out read written switched on the config".split())
+
+
+def words(value):
+    """The words and numbers of a value of the data, in all ways to show them."""
+    if isinstance(value, dict):
+        shares = [text.percent(value[part] / value[whole]) for part, whole in SHARES
+                  if value.get(whole) and isinstance(value.get(part), (int, float))]
+        return set().union(*(words(key) | words(part) for key, part in value.items()), *map(split, shares))
+    if isinstance(value, (list, tuple)):
+        return set().union({str(len(value))}, *map(words, value))
+    shown = [str(value)]
+    if isinstance(value, bool):
+        shown = ["yes" if value else "no", str(int(value))]
+    elif isinstance(value, (int, float)):
+        shown = [way(value) for way in WAYS]
+    elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
+        shown += [way(float(value)) for way in WAYS]
+    elif re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):
+        shown.append(text.when(value))
+    return set().union(*map(split, shown))
+
+
+def split(line):
+    return set(re.findall(r"[^\W_]+(?:[.,][0-9]+)*", line.lower()))
+
+
+def unsaid(answer):
+    """Lines of an Answer's text that are not in its data, with the words that are missing there."""
+    data = dict(answer.data)
+    first, *lines = answer.text[2:].split("\n")
+    assert data.pop("summary") == first
+    notes, known, missing = data.pop("notes", []), words(data), []
+    for line in lines:
+        if line in notes or line == line.upper():       # of a table the line of its headings
+            continue
+        if line.startswith("| "):                       # what a guest or a log says
+            line = line[2:]
+        else:                                           # the heading of a value, or of a chart
+            line = re.sub(r"^[^:]*:(?: |$)|^.*?[\u2581-\u2588]+|and [0-9,]+ more", "", line)
+        left = split(line) - known - FORMATTING
+        if left:
+            missing.append((line, sorted(left)))
+    return missing
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_the_data_says_all_that_the_text_says(case):
+    """The first line is the summary; every other one is among the notes, word for word, or made from the data. The
+    notes say nothing that the data says: no table, no log. No `status` is at the top but a guest's."""
+    bench = Bench()
+    arguments, _ = case.on(bench)
+    answer = bench.run(case.tool, **arguments)
+    assert unsaid(answer) == []
+    assert not [note for note in answer.data.get("notes", ()) if note.startswith("| ") or "  " in note.strip()]
+    assert "status" not in answer.data or case.tool == "proxmox_get_vm_status"

@@ -41,16 +41,16 @@ def write(path, count=3, **options):
 def test_a_change_is_noted_before_and_after_and_when_its_task_has_ended(path):
     bench = Bench(audit_log=path)
     answer = bench.run("proxmox_start_vm", vmid=107)
-    intent, outcome, task = lines(path)
+    upid, (intent, outcome, task) = answer.data["task"]["upid"], lines(path)
     assert [line["seq"] for line in (intent, outcome, task)] == [1, 2, 3]
     assert {key: intent[key] for key in ("event", "tool", "node", "vmid", "method", "path", "arguments", "parameters",
                                          "token")} == {
         "event": "intent", "tool": "proxmox_start_vm", "node": "pve3", "vmid": 107, "method": "POST", "parameters": {},
         "path": "/api2/json/nodes/pve3/qemu/107/status/start", "arguments": {"vmid": 107}, "token": "root@pam!demo"}
     assert intent["pid"] == os.getpid() and intent["time"].endswith("Z") and "T" in intent["time"]
-    assert (outcome["event"], outcome["outcome"], outcome["upid"], outcome["intent"]) == ("outcome", "accepted",
-                                                                                          answer.data["upid"], 1)
-    assert (task["event"], task["outcome"], task["upid"], task["intent"]) == ("task", "OK", answer.data["upid"], 1)
+    assert (outcome["event"], outcome["outcome"]) == ("outcome", "accepted")
+    assert (outcome["upid"], outcome["intent"]) == (upid, 1)
+    assert (task["event"], task["outcome"], task["upid"], task["intent"]) == ("task", "OK", upid, 1)
     assert verify(path).ok
 
 

@@ -255,7 +255,7 @@ def test_a_backup_that_outlasts_the_wait():
     bench = Bench()
     answer = bench.run("proxmox_create_backup_vm", vmid=100, storage="nas", wait=2)
     assert answer.text.startswith("\u23f3") and "not done yet: VM 100 (web01) backed up to nas" in answer.text
-    assert answer.data["status"] == "running" and "volid" not in answer.data and len(writes(bench)) == 1
+    assert answer.data["done"] is False and "volid" not in answer.data and len(writes(bench)) == 1
 
 
 def test_cancelled_while_waiting():
@@ -274,7 +274,8 @@ def test_all_storages_are_listed_newest_first_and_pbs_by_its_fields():
     assert [i["ctime"] for i in items] == sorted((i["ctime"] for i in items), reverse=True)
     mail = next(i for i in items if i["volid"] == MAIL_PBS)
     assert (mail["vmid"], mail["guest"], mail["verified"]) == (104, "qemu", "failed")
-    assert "Not read: old-nas (not reachable)." in answer.text and answer.data["not_read"]
+    assert "Not read: old-nas (not reachable)." in answer.text
+    assert answer.data["notes"] == ["Not read: old-nas (not reachable)."]
     assert next(i for i in items if i["volid"] == KEPT)["protected"] is True
 
 

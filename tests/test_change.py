@@ -123,7 +123,8 @@ def test_a_linked_clone_of_what_is_no_template_fails_in_plain_words():
 
 def test_a_clone_that_outlasts_the_wait_is_not_told_as_done():
     answer = Bench().run("proxmox_clone_lxc", vmid=203, newid=300, hostname="dev2", wait=0)
-    assert answer.text.startswith("\u23f3") and "not done yet" in answer.text and answer.data["status"] == "running"
+    assert answer.text.startswith("\u23f3") and "not done yet" in answer.text and answer.data["done"] is False
+    assert answer.data["task"]["status"] == "running"
 
 
 # ------------------------------------------------------------------------------------------------------------- resizing
@@ -132,8 +133,9 @@ def test_of_a_running_vm_cores_and_memory_wait_and_it_is_said():
     bench = Bench()
     answer = bench.run("proxmox_resize_vm", vmid=100, memory=8192, cores=2)
     assert "memory 4 GiB -> 8 GiB, cores 4 -> 2" in answer.text
-    assert "Not in effect yet: cores, memory wait for a restart" in answer.text and answer.data["pending"] == ["cores",
-                                                                                                               "memory"]
+    assert "Not in effect yet: cores, memory wait for a restart" in answer.text
+    assert answer.data["waiting"] == ["cores", "memory"]
+    assert answer.data["changes"] == {"cores": {"old": 4, "new": 2}, "memory": {"old": "4096", "new": "8192"}}
     guest = bench.cluster.world.guests[100]
     assert guest.conf["cores"] == 4 and guest.wanted()["cores"] == 2
 

@@ -180,7 +180,7 @@ def test_yes(desk):
     assert desk.changes() == []
     result = desk.answer(yes())
     assert not result["isError"] and "VM 107 (lab) on pve3 deleted" in said(result)
-    assert result["structuredContent"]["status"] == "stopped" and desk.changes() == [DONE]
+    assert result["structuredContent"]["done"] is True and desk.changes() == [DONE]
 
 
 NO = [

@@ -173,7 +173,7 @@ def test_a_guest_that_was_to_start_is_looked_at():
 
 def test_a_creation_that_outlasts_the_wait_is_not_told_as_done():
     answer = Bench().run("proxmox_create_lxc", node="pve1", vmid=300, ostemplate=ALPINE, storage="local-lvm", wait=0)
-    assert answer.text.startswith("\u23f3") and answer.data["status"] == "running"
+    assert answer.text.startswith("\u23f3") and answer.data["task"]["status"] == "running"
 
 
 @pytest.mark.parametrize("tool, arguments, words", [

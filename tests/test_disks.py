@@ -173,7 +173,7 @@ def test_the_new_volume_is_told_and_what_waits():
     assert "disk scsi1 local-lvm:vm-100-disk-1 added, 512 GiB" in answer.text and "Not in effect" not in answer.text
     assert answer.data["volid"] == "local-lvm:vm-100-disk-1" and answer.data["size"] == 512 * GIB
     answer = bench.run("proxmox_add_disk_vm", vmid=100, disk="sata0", storage="local-lvm", size="1")
-    assert "sata0 waits for a restart" in answer.text and answer.data["pending"] == ["sata0"]
+    assert "sata0 waits for a restart" in answer.text and answer.data["waiting"] == ["sata0"]
 
 
 def test_an_iothread_without_its_controller_is_said():
@@ -299,7 +299,7 @@ def test_a_running_containers_mount_point_waits():
     bench = Bench()
     answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=201, mp="mp0")
     assert "marked to be detached" in answer.text and "mp0 waits for a restart" in answer.text
-    assert answer.data["pending"] == ["mp0"]
+    assert answer.data["waiting"] == ["mp0"]
     assert "mp0" in bench.cluster.world.guests[201].conf
 
 

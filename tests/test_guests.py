@@ -129,7 +129,8 @@ def test_ten_thousand_guests_fit(answers):
         answer = bench.run("proxmox_get_vms", **filters)
         assert bench.sent() == [ALL] and support.weight(answer, answers) <= 25000 and answer.data["items"]
     assert len(answer.data["items"]) == 50 and answer.data["total"] == 10000
-    assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nBy node: node01 500, ")
+    assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nVMID ")
+    assert "\nBy node: node01 500, " in answer.text and answer.data["by_node"]["node01"] == 500
     assert "Next page: offset=50. To narrow the list: node, type, status, pool, tag, name, template." in answer.text
 
 

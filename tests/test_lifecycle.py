@@ -223,8 +223,8 @@ def test_the_state_reached_is_read_and_told(tool, vmid, says, state):
     answer = bench.run(tool, vmid=vmid)
     assert not answer.failed and says in answer.text, answer.text
     assert len(writes(bench)) == 1
-    assert (answer.data["state"], answer.data["changed"], answer.data["exitstatus"]) == (state, True, "OK")
-    assert answer.data["upid"].startswith("UPID:")
+    assert (answer.data["state"], answer.data["changed"], answer.data["done"]) == (state, True, True)
+    assert answer.data["task"]["upid"].startswith("UPID:")
 
 
 def test_hibernating_and_resuming():
@@ -307,10 +307,11 @@ def test_ha_is_waited_for_until_the_guest_is_really_stopped():
     bench = Bench()
     answer = bench.run("proxmox_shutdown_vm", vmid=104, wait=120)
     assert not answer.failed and "HA keeps it so" in answer.text, answer.text
-    assert answer.data["type"] == "hastop" and answer.data["ha"] is True and answer.data["state"] == "stopped"
+    assert answer.data["task"]["type"] == "hastop" and answer.data["ha"] is True and answer.data["state"] == "stopped"
     assert len(writes(bench)) == 1 and not guest_of(bench, 104).running
     answer = bench.run("proxmox_start_vm", vmid=104, wait=120)
-    assert answer.data["type"] == "hastart" and answer.data["state"] == "running" and guest_of(bench, 104).running
+    assert answer.data["task"]["type"] == "hastart" and answer.data["state"] == "running"
+    assert guest_of(bench, 104).running
 
 
 @pytest.mark.parametrize("tool, running, asked", [("proxmox_start_vm", True, "stopped"),
@@ -348,7 +349,8 @@ def test_a_task_that_outlasts_the_wait():
     bench = Bench()
     answer = bench.run("proxmox_shutdown_vm", vmid=100, wait=0)
     assert not answer.failed and answer.text.startswith("\u23f3") and "Still running in Proxmox" in answer.text
-    assert answer.data["upid"] in answer.text and answer.data["status"] == "running" and "changed" not in answer.data
+    task = answer.data["task"]
+    assert task["upid"] in answer.text and task["status"] == "running" and "changed" not in answer.data
     assert len(writes(bench)) == 1
 
 
@@ -432,7 +434,7 @@ def test_warnings_of_a_task_are_shown():
     answer = bench.run("proxmox_start_vm", vmid=107)
     assert not answer.failed and "VM 107 (lab) started" in answer.text
     assert "| WARN: the disk is nearly full" in answer.text
-    assert answer.data["warnings"] and answer.data["exitstatus"].startswith("WARNINGS")
+    assert answer.data["task"]["warnings"] and answer.data["task"]["exitstatus"].startswith("WARNINGS")
 
 
 def test_a_vm_that_is_started_again_only_after_its_reboot_task():

@@ -151,7 +151,7 @@ def test_what_waits_for_a_restart_is_said():
     bench.run("proxmox_add_network_lxc", vmid=201, net="net12", bridge="vmbr0")
     answer = bench.run("proxmox_remove_network_lxc", vmid=201, net="net12")
     assert "net12 marked for removal" in answer.text and "waits for a restart" in answer.text
-    assert answer.data["pending"] == ["net12"]
+    assert answer.data["waiting"] == ["net12"]
     assert "net12" in bench.cluster.world.guests[201].conf
     bench.cluster.world.guests[100].conf["hotplug"] = "disk"
     answer = bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr0")

@@ -100,7 +100,8 @@ def test_what_is_set_is_there_and_what_waits_is_said():
     assert conf["description"].strip() == "new" and "tags" not in conf
     assert ("VM 100: cores 4 -> 8, description nginx and the shop front end \u23ce  \u23ce Owner: web team -> new, "
             "scsihw virtio-scsi-single -> pvscsi, tags deleted (was prod;web)") in answer.text
-    assert answer.data["was"]["tags"] == "prod;web" and answer.data["was"]["cores"] == "4"
+    assert answer.data["changes"]["tags"] == {"old": "prod;web"}
+    assert answer.data["changes"]["cores"] == {"old": 4, "new": 8}
     assert "Not in effect yet: cores, scsihw wait" in answer.text and answer.data["waiting"] == ["cores", "scsihw"]
     assert "8" == ok(bench.run("proxmox_get_pending", vmid=100)).data["items"][0]["then"]
     answer = ok(bench.run("proxmox_update_vm_config", vmid=100, revert="cores,scsihw"))
@@ -220,7 +221,8 @@ def test_a_password_is_not_shown_whatever_it_looks_like(secret, tmp_path):
     answer = ok(Bench(audit_log=str(path)).run("proxmox_update_vm_config", vmid=105,
                                                options={"cipassword": secret, "cores": 3}))
     assert "cipassword (set, not shown) -> (set, not shown), cores 4 -> 3" in answer.text
-    assert answer.data["was"] == {"cipassword": "(set, not shown)", "cores": "4"}
+    hidden = "(set, not shown)"
+    assert answer.data["changes"] == {"cipassword": {"old": hidden, "new": hidden}, "cores": {"old": 4, "new": 3}}
     intent = json.loads(path.read_text().splitlines()[0])
     assert intent["parameters"]["cipassword"] == intent["arguments"]["options"]["cipassword"] == "***"
 
@@ -229,7 +231,8 @@ def test_values_of_an_environment_and_keys_are_not_shown_in_full():
     bench = Bench(version="9.1")
     bench.cluster.world.guests[200].conf["env"] = "A=hidden"
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options={"env": "A=other"}))
-    assert "env A=*** -> A=***" in answer.text and answer.data["was"] == {"env": ["A=***"]}
+    assert "env A=*** -> A=***" in answer.text and answer.data["changes"] == {
+        "env": {"old": ["A=***"], "new": ["A=***"]}}
     key = "ssh-ed25519 " + "A" * 60 + " me@host"
     answer = ok(bench.run("proxmox_update_vm_config", vmid=105, options={"sshkeys": key}))
     assert "AAAAAAAA...AAAAAAAA me@host" in answer.text and "A" * 60 not in answer.text
@@ -287,7 +290,7 @@ def test_a_container_whose_conversion_is_not_seen():
     answering(bench, "/nodes/pve2/tasks", [])
     answer = ok(bench.run("proxmox_template_lxc", vmid=205))
     assert answer.text.startswith("\u23f3") and "proxmox_list_tasks vmid=205" in answer.text
-    assert answer.data["status"] == "unknown"
+    assert answer.data["done"] is False
 
 
 @pytest.mark.parametrize("tool, vmid, words", [

@@ -69,7 +69,7 @@ def test_a_tasks_log(encoded):
     uri = TASK.uri({"upid": upid}) if encoded else "pve://task/%s/log" % upid
     assert ("%3A" in uri) == encoded
     task = read(bench, uri)
-    assert task["upid"] == upid and task["log"]
+    assert task["task"]["upid"] == upid and task["log"]
 
 
 MISSING = ["", "pve://", "pve://nope", "pve://cluster", "pve://cluster/status/", "http://cluster/status",

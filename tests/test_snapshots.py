@@ -148,7 +148,7 @@ def test_create_takes_it():
     answer = bench.run("proxmox_create_snapshot_vm", vmid=107, snapname="now", description="x = y & z")
     assert not answer.failed and "Snapshot now of VM 107 taken" in answer.text, answer.text
     assert guest_of(bench, 107).snapshots["now"]["description"].strip() == "x = y & z" and len(writes(bench)) == 1
-    assert answer.data["snapname"] == "now" and answer.data["type"] == "qmsnapshot"
+    assert answer.data["snapname"] == "now" and answer.data["task"]["type"] == "qmsnapshot"
 
 
 @pytest.mark.parametrize("vmid, says, vmstate", [(100, ", with its memory", True),

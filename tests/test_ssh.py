@@ -89,7 +89,7 @@ def test_a_command_goes_by_ssh_to_the_node(programs):
         assert call[call.index(option) - 1] == "-o"
     assert call[call.index("-i") + 1] == "/home/me/key"
     assert programs.calls("pct") == [["pct", "exec", "200", "--", "printf", "%s,", "a b", "c", "d'e"]]
-    assert found(answer) == {"vmid": 200, "status": "exited", "exitcode": 0, "stdout": "a b,c,d'e,", "stderr": "",
+    assert found(answer) == {"vmid": 200, "done": True, "exitcode": 0, "stdout": "a b,c,d'e,", "stderr": "",
                              "truncated": False}
     assert "Container 200: exit code 0: printf" in answer.text and "| a b,c,d'e," in answer.text
     assert bench.sent() == [FIND, STATUS, "GET /cluster/status"] and programs.calls("sudo") == []
@@ -182,7 +182,7 @@ def test_the_rate_limit_counts_commands(programs):
 def test_a_dry_run_starts_nothing(programs):
     bench = bench_of(dry_run=True, ssh_user="admin")
     answer = ok(run(bench, "echo 'a b'"))
-    assert found(answer) == {"status": "dry-run", "command": ["sudo", "-n", "pct", "exec", "200", "--", "echo", "a b"]}
+    assert found(answer) == {"done": False, "command": ["sudo", "-n", "pct", "exec", "200", "--", "echo", "a b"]}
     assert "| sudo -n pct exec 200 -- echo 'a b'" in answer.text and "On node pve1" in answer.text
     assert programs.calls() == []
 

@@ -74,7 +74,7 @@ def _bytes(value):
     return len(json.dumps(value, separators=(",", ":")))
 
 
-#: Word of PROXMOX_TOOLSETS -> most bytes of all its names, descriptions and input schemas; without one, that many a tool.
+#: Word of PROXMOX_TOOLSETS -> most bytes of all its names, descriptions and input schemas; None: 320 a tool.
 MOST = {"all": None, "mission": None, "readonly": None, "daily": 13000, "minimal": 2400}
 
 

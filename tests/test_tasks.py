@@ -59,7 +59,7 @@ def test_a_task_that_ended():
     answer = ended()
     assert answer.text.startswith("\u2705 Task vzdump of 101 on pve2 ended OK\nstarted: 2026-01-01 00:15:00 UTC")
     assert answer.text.endswith("by: root@pam\nLog:\n| line 1\n| line 2\n| TASK OK")
-    assert answer.data["ok"] is True and answer.data["log"][-1] == "TASK OK" and answer.data["log_lines"] == 3
+    assert answer.data["task"]["ok"] is True and answer.data["log"][-1] == "TASK OK" and answer.data["log_lines"] == 3
 
 
 @pytest.mark.parametrize("status, ok, words", [
@@ -68,7 +68,7 @@ def test_a_task_that_ended():
     ("WARNINGS: 2", True, "\u26a0 Task vzdump of 101 on pve2 ended with WARNINGS: 2\n")])
 def test_a_task_that_did_not_end_well(status, ok, words):
     answer = ended(status=status)
-    assert not answer.failed and words in answer.text and answer.data["ok"] is ok
+    assert not answer.failed and words in answer.text and answer.data["task"]["ok"] is ok
 
 
 def test_only_the_end_of_a_long_log():
@@ -104,8 +104,8 @@ def test_a_task_of_a_token_and_an_empty_log():
         "status": "stopped", "type": "imgdel", "node": "pve1", "user": "root@pam", "tokenid": "mcp",
         "starttime": "1767225600"})
     answer = bench.run("proxmox_get_task", upid="UPID:pve1:00001234:0000ABCD:65000000:imgdel::root@pam!mcp:")
-    assert answer.data["user"] == "root@pam!mcp" and "log" not in answer.data and "Log" not in answer.text
-    assert "FAILED: unknown" in answer.text and answer.data["starttime"] == 1767225600
+    assert answer.data["task"]["user"] == "root@pam!mcp" and "log" not in answer.data and "Log" not in answer.text
+    assert "FAILED: unknown" in answer.text and answer.data["task"]["starttime"] == "2026-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("upid, words", [
@@ -133,7 +133,7 @@ def test_tasks_of_all_nodes():
 @pytest.mark.parametrize("filters, check", [
     ({"type": "vzdump"}, lambda row: row["type"] == "vzdump"),
     ({"errors": True}, lambda row: row["exitstatus"] != "OK"),
-    ({"since": "2025-12-30"}, lambda row: row["starttime"] >= 1767052800),
+    ({"since": "2025-12-30"}, lambda row: row["starttime"] >= "2025-12-30"),
     ({"node": "pve2", "errors": True}, lambda row: row["node"] == "pve2" and row["exitstatus"] != "OK"),
     ({"vmid": 104}, lambda row: row["id"] == "104" and row["node"] == "pve1")])
 def test_filters(filters, check):
@@ -175,8 +175,9 @@ def test_rows_as_proxmox_sends_them():
         {"upid": "V", "node": "a", "type": "y", "user": "root@pam!t", "tokenid": "t", "starttime": 20,
          "status": "RUNNING"}])
     assert bench.run("proxmox_list_tasks").data["items"] == [
-        {"starttime": 20, "node": "a", "type": "y", "user": "root@pam!t", "upid": "V", "status": "running"},
-        {"starttime": 10, "duration": 5, "node": "a", "type": "x", "id": "", "exitstatus": "boom",
+        {"starttime": "1970-01-01T00:00:20Z", "node": "a", "type": "y", "user": "root@pam!t", "upid": "V",
+         "status": "running"},
+        {"starttime": "1970-01-01T00:00:10Z", "duration": 5, "node": "a", "type": "x", "id": "", "exitstatus": "boom",
          "user": "root@pam!t", "upid": "U", "status": "stopped", "ok": False}]
 
 

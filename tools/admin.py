@@ -184,7 +184,7 @@ def _rights(found):
 
 def _of_rights(rows, call):
     for row in rows[:5]:
-        yield "On %s: %s" % (_paths(row, 5), text.line(", ".join(row["privileges"]), 1500))
+        yield text.Shown("On %s: %s" % (_paths(row, 5), text.line(", ".join(row["privileges"]), 1500)))
     if not rows:
         yield ("No rights%s: a token with privilege separation needs ACL entries of its own, for example: pveum acl "
                "modify / --tokens '%s' --roles PVEAuditor" % (
@@ -227,8 +227,8 @@ def cancel_task(call):
         task, how = {}, "was told to stop; whether it has ended could not be read"
     says = "The task %s %s" % (subject, how)
     note = "A stopped clone, backup or migration may leave the guest locked; the next change to it will say so."
-    return result(call, call.follow(None), says, note, upid=call.args.upid, task_status=task.get("status"),
-                       task_exitstatus=task.get("exitstatus"))
+    known = {key: task[key] for key in ("status", "exitstatus") if task.get(key)}
+    return result(call, call.follow(None), says, note, task=dict(known, upid=call.args.upid))
 
 
 TOOLS = {

@@ -130,7 +130,7 @@ def _told(call, pid, state, seconds):
                   "repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (
                       says % call.subject, text.duration(seconds), pid, text.line(call.args.command, 200),
                       "" if known else "It was started, then its state could not be read. ", call.path("."), pid),
-                  {"vmid": call.args.vmid, "pid": pid, "status": "running" if known else "unknown"}, "\u23f3")
+                  {"vmid": call.args.vmid, "pid": pid, "done": False}, "\u23f3")
 
 
 def raw(output):

@@ -120,7 +120,8 @@ def api_describe(call):
     for one in verbs:
         endpoint = _find(doc, one, path)[0]
         found.append(doc.describe(endpoint, args.parameters or (), _ROOM // len(verbs)))
-    return result(call, found[0] if len(found) == 1 else {"endpoints": found}, None, "\n\n".join(map(_told, found)))
+    return result(call, found[0] if len(found) == 1 else {"endpoints": found}, None,
+                  [part for one in found for part in _told(one)])
 
 
 def _has(doc, verb, path):
@@ -139,9 +140,9 @@ def _find(doc, verb, path):
 
 
 def _told(described):
-    """What ApiDoc.describe says, as lines."""
-    lines = ["%s: %s" % (described["endpoint"], text.line(described["description"] or "(no description)", 700)),
-             "Privilege: " + text.line(described["privilege"], 700)]
+    """What ApiDoc.describe says, in pieces."""
+    head = "%s: %s" % (described["endpoint"], text.line(described["description"] or "(no description)", 700))
+    lines = ["Privilege: " + text.line(described["privilege"], 700)]
     if described.get("path"):
         lines.append("In the path: " + "; ".join(
             "%s (%s)" % (name, text.line(words, 200)) for name, words in described["path"].items()))
@@ -158,9 +159,8 @@ def _told(described):
     if described.get("optional"):
         lines.append("Optional: " + text.line(described["optional"], 4000))
     lines.extend(text.line(sentence, 300) for sentence in described.get("unknown", ()))
-    if described.get("shortened"):
-        lines.append("Shortened: parameters=NAME,NAME shows single ones in full.")
-    return "\n".join(lines)
+    return [head, text.Shown("\n".join(lines)), "Shortened: parameters=NAME,NAME shows single ones in full." if (
+        described.get("shortened")) else None]
 
 
 def _parameter(name, spec):
@@ -177,8 +177,8 @@ def _parameter(name, spec):
 
 # --------------------------------------------------------------------------------------------------------------- call
 
-CALLED = Facts(*data_only("text", "request", "status", "upid", "node", "type", "exitstatus", "shortened"),
-               *data_only("any", "items", "data", "warnings"), *data_only("int", "total", "offset"))
+CALLED = Facts(*data_only("text", "request", "shortened"), *data_only("bool", "done"),
+               *data_only("any", "task", "items", "data"), *data_only("int", "total", "offset"))
 
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
@@ -289,7 +289,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     if isinstance(data, dict):
         return _object(call, request, masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
-    return result(call, {"request": request, "data": data}, request + "\n" + shown, notes)
+    return result(call, {"request": request, "data": data}, request, [text.Shown(shown), *notes])
 
 
 #: Keys that tell what a row is about: shown first.
@@ -355,7 +355,7 @@ def _object(call, request, data, notes):
         body = text.cut(body, text.BUDGET // 3)
         found["shortened"] = "too long for one answer"
         notes.append("It was shortened; fields=KEY,KEY shows only some keys. All keys: %s." % _keys(data))
-    return result(call, found, request, "\n".join([body or "(an empty object)"] + notes))
+    return result(call, found, request, [text.Shown(body) or "(an empty object)", *notes])
 
 
 def _keys(data):

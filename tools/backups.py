@@ -146,8 +146,7 @@ def list_backups(call):
         call.node, ", ".join(names) or "no storage for backups that can be read")
     if entries:
         head += ", %s" % text.size(sum(entry["size"] or 0 for entry in entries))
-    return result(call, entries, head, notes if entries else notes + [UNSEEN],
-                  **({"not_read": notes} if notes else {}))
+    return result(call, entries, head, notes if entries else notes + [UNSEEN])
 
 
 # ------------------------------------------------------------------------------------------------ whether it is enough

@@ -158,8 +158,8 @@ def get_cluster_status(call):
     facts = {"nodes": members, "guests": count, "storages_nearly_full": full, "storages_lost": lost}
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
-    lines = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note or ""]
-    return result(call, facts, _headline(cluster, members, online, note), "\n".join(lines).rstrip("\n"))
+    notes = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note]
+    return result(call, facts, _headline(cluster, members, online, note), notes)
 
 
 def _members(status, resources):

@@ -136,8 +136,8 @@ def _added(call, done, key, size, what, note, **found):
     disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
-    return result(call, done.outcome, says, [done.note(call, [key]), note], volid=disk.volid or None,
-                  size=disk.size or size, pending=[key] if key in done.waiting else None, **{"disk": key, **found})
+    return result(call, done, says, [done.note(call, [key]), note], volid=disk.volid or None,
+                  size=disk.size or size, **{"disk": key, **found})
 
 
 # -------------------------------------------------------------------------------------------------------------- growing
@@ -178,7 +178,7 @@ def grow(call):
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
         note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
-    return result(call, done.outcome, says, note, mark="\u26a0" if left else None, disk=key,
+    return result(call, done, says, note, mark="\u26a0" if left else None, disk=key,
                   size=new or wanted or None, volid=disk.volid)
 
 
@@ -343,8 +343,7 @@ def _detached(call, done, key, disk, more=None):
         elif not disk.cdrom and done.known:
             notes.append("What it pointed to on the node is untouched.")
     notes.append(more)
-    return result(call, done.outcome, says, notes, disk=key, volid=disk.volid, unused=where,
-                  pending=[key] if key in done.waiting else None)
+    return result(call, done, says, notes, disk=key, volid=disk.volid, unused=where)
 
 
 def _destroyed(call, done, key, found):
@@ -360,8 +359,7 @@ def _destroyed(call, done, key, found):
                           what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
     else:
         says, note = "%s destroyed" % what, done.note(call, [key])
-    return result(call, done.outcome, says, note, disk=key, volid=found["volid"], size=found["size"],
-                  pending=[key] if key in done.waiting else None,
+    return result(call, done, says, note, disk=key, volid=found["volid"], size=found["size"],
                   destroyed=(key not in done.waiting) if done.known else None)
 
 
@@ -401,7 +399,7 @@ def move_disk(call):
             note = "The source could not be deleted: it is still there as %s." % left
     elif done.known:
         note = "The source was deleted." if args.delete else "The source is kept on its storage."
-    return result(call, done.outcome, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
+    return result(call, done, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
 
 
 _NEW = {"needs": ("/vms VM.Config.Disk", "/storage Datastore.AllocateSpace")}

@@ -112,8 +112,8 @@ def get_vms(call):
         headline += "; locked: " + guest.locked(rows)
     if len(rows) > args.limit:
         shown = ["%s %d" % (text.line(node, 40), count) for node, count in list(nodes.items())[:_NODES]]
-        headline += "\nBy node: " + ", ".join(shown)
-        headline += ", and %d nodes more" % (len(nodes) - _NODES) if len(nodes) > _NODES else ""
+        more = ", and %d nodes more" % (len(nodes) - _NODES) if len(nodes) > _NODES else ""
+        notes.append(text.Shown("By node: " + ", ".join(shown) + more))
     if hidden:
         notes.append("%s not shown: out of bounds for this server (PROXMOX_ALLOWED_GUESTS, PROXMOX_ALLOWED_NODES)."
                      % text.plural(hidden, "guest"))
@@ -305,6 +305,7 @@ def _agent(row):
 
 
 _SAME = [*data_only("int", "vmid"), *data_only("text", "node", "digest", "snapshot", "description"),
+         *data_only("time", "snaptime"),
          *data_only("any", "disks", "networks", "pending"), Column("template", kind="bool"), Column("lock"),
          Column("tags", kind="list")]
 _BOOT = [Column("ostype", "OS type"), Column("onboot", "start at boot", "bool"), Column("protection", kind="bool")]
@@ -351,23 +352,23 @@ def get_config(call):
     data.update(vmid=args.vmid, node=call.node, pending=pending or None, snapshot=args.snapshot)
     parts = []
     for title, columns, rows in (("Disks", _DISKS, data["disks"]), ("Network devices", _NETS, data["networks"])):
-        parts.append("%s:\n%s" % (title, text.table(columns, rows)) if rows else "%s: none" % title)
+        parts.append(text.Shown("%s:\n%s" % (title, text.table(columns, rows)) if rows else "%s: none" % title))
     if data.get("cloud_init"):
-        parts.append("Cloud-init: " + text.line(_pairs(data["cloud_init"], "; "), 1000))
+        parts.append(text.Shown("Cloud-init: " + text.line(_pairs(data["cloud_init"], "; "), 1000)))
     known = {column.key for column in shape.columns} | _SILENT
     others = {key: value for key, value in data.items() if key not in known and value is not None}
     if others:
-        parts.append("Other options: " + text.line(_pairs(others, "; "), 1500))
+        parts.append(text.Shown("Other options: " + text.line(_pairs(others, "; "), 1500)))
     if pending:
         parts.append("Waits for a restart of the guest (%s):" % (
             "not in the values above" if args.current else "the values above include it"))
-        parts.extend(map(_change, pending))
+        parts.append(text.Shown("\n".join(map(_change, pending))))
     if data.get("description"):
-        parts.append("Description:\n" + text.quoted(data["description"], 2000))
+        parts.append(text.Shown("Description:\n" + text.quoted(data["description"], 2000)))
     headline = _who(call, guest.name(data))
     if args.snapshot:
         headline += ", as saved in snapshot " + args.snapshot
-    return result(call, data, headline, "\n".join(parts))
+    return result(call, data, headline, parts)
 
 
 TOOLS = {

@@ -102,9 +102,10 @@ def get_vm_guest_info(call):
     systems = facts.pop("file systems", None)
     if systems is not None:
         offset, rest = call.args.offset, call.args.offset + call.args.limit
-        lines.append("File systems:" if systems else "The agent reports no file systems.")
-        lines.extend("%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
-            row.get("used"), row.get("total"))) for row in systems[offset:rest])
+        shown = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
+            row.get("used"), row.get("total"))) for row in systems[offset:rest]]
+        lines.append(text.Shown("\n".join(["File systems:"] + shown)) if systems else
+                     "The agent reports no file systems.")
         if len(systems) > rest:
             lines.append("... and %d more: offset=%d" % (len(systems) - rest, rest))
         facts.update(filesystems=systems[offset:rest], total=len(systems))
@@ -176,7 +177,7 @@ def get_history(call):
                 heading, chart(metric["points"], metric.get("total")), show(metric["average"]), show(metric["maximum"]),
                 show(metric["last"]), " of %s" % show(metric["total"]) if "total" in metric else ""))
     facts = {"timeframe": args.timeframe, "from": rows[0].get("time"), "to": rows[-1].get("time"), "metrics": metrics}
-    return result(call, facts, "History of %s, the last %s" % (whose, args.timeframe), "\n".join(lines))
+    return result(call, facts, "History of %s, the last %s" % (whose, args.timeframe), text.Shown("\n".join(lines)))
 
 
 def _metric(rows, key, whole):

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Result, result
+from tools.base.answers import Result, of_task, result
 from tools.base.edit import release
 from tools.base.failures import Failure, TaskFailure
 from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_hibernated, is_off, is_on,
@@ -108,7 +108,7 @@ def settled(state, wished):
 def unchanged(call, state):
     """The Result of a call that found the guest as it was to be."""
     return Result("%s is %s already; nothing was done." % (text.capital(named(call, state)), condition(state)),
-                  _data(call, state, changed=False))
+                  _data(call, state, changed=False, done=True))
 
 
 def _data(call, state, **more):
@@ -167,8 +167,7 @@ def carry_out(call, wished, state, again=False, says=None):
 def _not_yet(call, outcome, state, by_ha, who):
     why = ("HA manages it, has the request and carries it out in its own time" if by_ha else
            "It was shut down, and Proxmox starts it again")
-    data = _data(call, state, ha=by_ha or None)
-    data.update(upid=outcome.upid, type=outcome.type, status=outcome.status, exitstatus=outcome.exitstatus)
+    data = dict(of_task(outcome), **_data(call, state, ha=by_ha or None, done=False))
     return Result("Not confirmed yet: %s is %s. %s. Look at proxmox_get_vm_status later; do not repeat the call."
                   % (who, condition(state) or "in a state that could not be read", why), data, mark="\u23f3")
 

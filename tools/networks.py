@@ -121,7 +121,7 @@ def add(call):
     done = change(call, work_out)
     value = done.config.get(net)
     says = "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "")
-    return result(call, done.outcome, says, done.note(call, [net]), net=net, value=value, pending=_pending(done, net))
+    return result(call, done, says, done.note(call, [net]), net=net, value=value)
 
 
 def update(call):
@@ -141,9 +141,9 @@ def update(call):
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     before, value = str(done.before[net]), done.config.get(net)
-    return result(call, done.outcome, "%s: %s changed from %s%s" % (
+    return result(call, done, "%s: %s changed from %s%s" % (
         call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else ""),
-        done.note(call, [net]), net=net, value=value, before=before, pending=_pending(done, net))
+        done.note(call, [net]), net=net, value=value)
 
 
 def remove(call):
@@ -155,13 +155,9 @@ def remove(call):
     done = change(call, work_out, lambda config: "Remove %s of %s on node %s, %s? What runs over it is cut off." % (
         net, named(call, config), call.node, text.line(config[net], 200)), strict=False)
     before = str(done.before[net])
-    return result(call, done.outcome, "%s: %s %s (it was %s)" % (
+    return result(call, done, "%s: %s %s (it was %s)" % (
         call.subject, net, "marked for removal" if net in done.waiting else "removed", text.line(before, 200)),
-        done.note(call, [net]), net=net, before=before, pending=_pending(done, net))
-
-
-def _pending(done, net):
-    return [net] if net in done.waiting else None
+        done.note(call, [net]), net=net)
 
 
 # ------------------------------------------------------------------------------------------------ the property string

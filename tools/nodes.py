@@ -195,8 +195,8 @@ def _thin(pools):
     if not pools:
         yield "No thin pools."
         return
-    yield "%s (logical volumes that hold those of the guests):" % text.plural(len(pools), "thin pool")
-    yield text.table(THIN.columns, pools)
+    yield text.Shown("%s (logical volumes that hold those of the guests):\n%s" % (
+        text.plural(len(pools), "thin pool"), text.table(THIN.columns, pools)))
     for row in pools:
         if max(_part(row, "used", "lv_size"), _part(row, "metadata_used", "metadata_size")) >= _FULL:
             yield "Thin pool %s is nearly full: its guests stop or lose data when it is." % row.get("lv")
@@ -237,7 +237,7 @@ def get_node_zfs(call):
             notes.append("Details of pool %s could not be read: %s" % (text.line(row.get("name")), error))
             continue
         row["details"] = _details(reply)
-        notes.extend(_explained(row))
+        notes.append(text.Shown("\n".join(_explained(row))))
     if len(sick) > _LOOK_AT:
         notes.append("Details of %d more pools that are not ONLINE were not read." % (len(sick) - _LOOK_AT))
     for row in pools:
@@ -321,7 +321,7 @@ def _of_iface(found, call):
     rest = ["%s=%s" % (key, ", ".join(map(str, value)) if isinstance(value, list) else value)
             for key, value in sorted(found.items()) if key not in known]
     if rest:
-        yield "Other options: " + text.line("; ".join(rest), 1000)
+        yield text.Shown("Other options: " + text.line("; ".join(rest), 1000))
 
 
 NETWORK = Table("interface", *_INTERFACE, each=_iface, sort=("iface",))

@@ -78,9 +78,8 @@ def update_config(call):
             + ["%s deleted (was %s)" % (key, _said(was[key], _WHOLE)) for key in deleted]
             + ["%s reverted (%s waited)" % (key, _said(shown(key, str(waiting[key]["then"]))) if "then" in waiting[key]
                                             else "its removal") for key in reverted])
-    return result(call, after.outcome, "%s: %s" % (call.subject, ", ".join(done)),
-                  [after.note(call, touched), *_left_over(after, deleted)], was=was or None,
-                  waiting=sorted(after.waiting.intersection(touched)) or None)
+    return result(call, after, "%s: %s" % (call.subject, ", ".join(done)),
+                  [after.note(call, touched), *_left_over(after, deleted)])
 
 
 def _loses(call, key, value):
@@ -214,7 +213,7 @@ def template_lxc(call):
     if upid is None:
         return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
                       "vmid=%s shows how it ends." % (text.capital(named(call, found)), call.args.vmid),
-                      {"vmid": call.args.vmid, "status": "unknown"}, "\u23f3")
+                      {"vmid": call.args.vmid, "done": False}, "\u23f3")
     return result(call, call.follow(upid), **found)
 
 

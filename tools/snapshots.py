@@ -213,7 +213,7 @@ def rollback(call):
             lines.append("Newer snapshots exist (%s): ZFS can only roll back to the newest."
                          % text.line(", ".join(newer), 400))
         return " ".join(lines), {"name": state.get("name"), "status": state.get("status"),
-                                 "snaptime": entry.get("snaptime")}
+                                 "snaptime": text.normal("time", entry.get("snaptime"))}
     found = call.confirm(describe)
     outcome = call.follow(call.send(start=call.args.start or None))
     state, note = afterwards(call, outcome, call.args.start)
@@ -234,7 +234,7 @@ def _deleting(call):
         entry, guest = _wanted(call)[0], call.guest()
         return ("Delete snapshot %s of %s on node %s%s? The guest stays as it is, but cannot go back to it any more."
                 % (entry["name"], named(call, guest), call.node, _taken(entry)),
-                {"name": guest.get("name"), "snaptime": entry.get("snaptime")})
+                {"name": guest.get("name"), "snaptime": text.normal("time", entry.get("snaptime"))})
     return dict(call.confirm(describe), snapname=call.args.snapname)
 
 

@@ -59,8 +59,9 @@ def execute(call):
     if not (_is_root() if local else settings.ssh_user == "root"):
         inner = ["sudo", "-n"] + inner                  # pct is for root only
     if settings.dry_run:
-        raise EarlyResult(Result("Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:\n%s" % (
-            call.node, text.quoted(" ".join(map(shlex.quote, inner)))), {"status": "dry-run", "command": inner}))
+        raise EarlyResult(Result([
+            "Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:" % call.node,
+            text.quoted(" ".join(map(shlex.quote, inner)))], {"done": False, "command": inner}))
     confirm(call)
     call.host.client.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:

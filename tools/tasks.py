@@ -40,8 +40,8 @@ class Tasks(Paged):
 # ------------------------------------------------------------------------------------------------------------- one task
 
 TASK = Facts(*data_only("text", "upid", "node", "type", "id", "status", "exitstatus"), *data_only("bool", "ok"),
-             Column("starttime", "started", "time"), Column("user", "by"), *data_only("any", "log"),
-             *data_only("int", "log_lines"))
+             Column("starttime", "started", "time"), Column("user", "by"), under="task",
+             beside=[*data_only("list", "log"), *data_only("int", "log_lines")])
 
 
 def _user(row):
@@ -59,7 +59,7 @@ def get_task(call):
     log, total = _log_end(call, ids) if args.lines else ([], None)
     running = task.get("status") == "running"
     ended = None if running else str(task.get("exitstatus") or "unknown")
-    found = dict(task, user=_user(task), ok=None if running else succeeded(ended), log=log or None, log_lines=total)
+    found = dict(task, user=_user(task), ok=None if running else succeeded(ended))
     if running:
         headline, mark = "is still running", "\u23f3"
         if args.wait:
@@ -70,9 +70,11 @@ def get_task(call):
         headline, mark = ("ended with " if succeeded(ended) else "FAILED: ") + text.line(ended, 1000), "\u26a0"
     note = None
     if log:
-        note = "Log%s:\n%s" % (", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
-                               text.quoted("\n".join(log), 8000, end=True))
-    return result(call, found, "Task %s %s" % (task_subject(task), headline), note, mark=mark)
+        note = text.Shown("Log%s:\n%s" % (
+            ", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
+            text.quoted("\n".join(log), 8000, end=True)))
+    return result(call, found, "Task %s %s" % (task_subject(task), headline), note, mark=mark,
+                  **({"log": log, "log_lines": total} if log else {}))
 
 
 def _log_end(call, ids):

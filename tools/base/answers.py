@@ -49,15 +49,21 @@ class Facts:
     """An object, shown as "heading: value" lines. Columns that it lacks are taken from the node and required arguments.
 
     more     bool: whether keys beyond the columns stay in the data
+    under    the key of the data under which the columns are, where they are a part of it
+    beside   Columns that are in the data only, and not under that key
     each     function of the reply's object -> the one whose columns are shown
     notes    function(facts, call) -> sentences to say below them
     """
 
-    def __init__(self, *columns, more=False, each=None, notes=None):
+    def __init__(self, *columns, more=False, under=None, beside=(), each=None, notes=None):
         self.columns, self.more, self.each, self.notes = columns, more, each, notes
+        self.under, self.beside = under, beside
 
     def schema(self):
-        return {"type": "object", "properties": _column_schema(self.columns)}
+        schema = {"type": "object", "properties": _column_schema(self.columns)}
+        if self.under:
+            schema = {"type": "object", "properties": {self.under: schema, **_column_schema(self.beside)}}
+        return schema
 
     def data(self, source):
         """The normalised dict of a reply's object."""
@@ -75,9 +81,10 @@ class Facts:
         known = {field.name: getattr(call.args, field.name) for field in fields(type(call.args)) if field.required}
         known["node"] = call.node
         found.update({column.key: known.get(column.key) for column in self.columns if found.get(column.key) is None})
-        data = dict(self.data(found), **more)
+        known = self.data(found)
+        data = dict({self.under: known} if self.under else known, **more)
         notes = list(self.notes(data, call)) if self.notes else []
-        return Result([headline or _said(call), text.block(self.columns, data), *notes, *note], data)
+        return Result([headline or _said(call), text.block(self.columns, known), *notes, *note], data)
 
 
 class Table:
@@ -181,9 +188,10 @@ def _column_schema(columns):
     return result
 
 
-#: The outcome of a task, or of a change that needs none; what the tool itself found stands beside it.
-TASK = Facts(Column("upid"), Column("node"), Column("type"), Column("status"), Column("exitstatus"),
-             Column("duration", kind="seconds"), Column("warnings", kind="list"), Column("vmid", kind="int"), more=True)
+#: What came of a change: whether it is done, its task if it needed one; what the tool itself found stands beside it.
+TASK = Facts(*data_only("text", "upid", "node", "type", "status", "exitstatus"), *data_only("seconds", "duration"),
+             *data_only("list", "warnings"), under="task",
+             beside=[*data_only("bool", "done"), *data_only("int", "vmid"), *data_only("list", "waiting")])
 
 
 # -------------------------------------------------------------------------------------------- the ending of a handler
@@ -192,6 +200,7 @@ def result(call, content, headline=None, note=None, shape=None, mark=None, **mor
     """The Result of a call. content is one of
 
     an Outcome  of a change; `headline` is the sentence without its full stop
+    an After    (tools.base.edit) of a change of a config: its Outcome, and what was changed from what to what
     a list, or a Page  of raw rows, shown as the Table `shape` says (default: the row's `returns`)
     a dict      of facts, shown as the Facts `shape` says
 
@@ -200,8 +209,10 @@ def result(call, content, headline=None, note=None, shape=None, mark=None, **mor
     more: what the tool itself knows, added to the data, of which `name` is that of the guest.
     """
     note = note if isinstance(note, list) else [note]
-    if isinstance(content, Outcome):
-        made = _ended(call, content, headline, note, more)
+    outcome = getattr(content, "outcome", content)
+    if isinstance(outcome, Outcome):
+        changed = {} if outcome is content else content.found()
+        made = _ended(call, outcome, headline, note, {**changed, **more})
     else:
         made = (shape or call.tool.returns).result(call, content, headline, note, more)
     made.mark = mark or made.mark
@@ -234,14 +245,18 @@ def _left_out(call, offset, rest, count, total):
         " To narrow the list: %s." % narrow if narrow else "")
 
 
+def of_task(outcome):
+    """What the data of a change says of its Outcome: whether it is done, and its task if there was one."""
+    known = {column.key: getattr(outcome, column.key) for column in TASK.columns}
+    task = {key: value for key, value in known.items() if value not in (None, [])}
+    return {"done": outcome.ok, **({"task": task} if outcome.upid else {})}
+
+
 def _ended(call, outcome, says, note, more):
     """The Result of an Outcome that is no failure."""
     vmid = getattr(call.args, "vmid", None)
     says = says or _said(call, **more) or "%s: done" % call.subject
-    data = {"status": outcome.status}
-    for key in ("upid", "node", "type", "exitstatus", "duration", "warnings"):
-        if getattr(outcome, key) not in (None, []):
-            data[key] = getattr(outcome, key)
+    data = of_task(outcome)
     if isinstance(vmid, int):                           # that of a backup job is a list of them
         data["vmid"] = vmid
     data.update({key: value for key, value in more.items() if value is not None})

@@ -12,7 +12,7 @@ FORBIDDEN_UNIX, FORBIDDEN_WINDOWS = FORBIDDEN + "\\", FORBIDDEN + "%^"
 LONGEST, LONGEST_SCRIPT = 1000, 32000                   # characters; pveproxy before 8.4 takes 64 KiB in a request
 STDOUT, STDERR = 10000, 4000                            # characters shown
 
-EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("status"),
+EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("done", kind="bool"),
                  Column("exitcode", kind="int"), Column("signal", kind="int"), Column("stdout"), Column("stderr"),
                  Column("truncated", kind="bool"))
 
@@ -90,13 +90,13 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
     lines = ["%s: %s: %s" % (text.capital(call.subject), how, text.line(call.args.command, 200))]
     for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
         if said:
-            lines.append("%s (the guest's words):\n%s" % (name, text.quoted(said, most)))
+            lines.append(text.Shown("%s (the guest's words):\n%s" % (name, text.quoted(said, most))))
     lines.extend([] if stdout or stderr else ["No output."])
     lines.extend([cut] if cut else [])
     lines.extend(["It is not all UTF-8: \\xNN stands for a byte of another encoding."] if odd else [])
-    data = {"vmid": call.args.vmid, "status": "exited", "exitcode": code, "stdout": stdout[:STDOUT],
-            "stderr": stderr[:STDERR], "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR, **found}
-    return Result("\n".join(lines), {key: value for key, value in data.items() if value is not None},
+    data = {"vmid": call.args.vmid, "done": True, "exitcode": code, "stdout": text.cut(stdout, STDOUT),
+            "stderr": text.cut(stderr, STDERR), "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR, **found}
+    return Result(lines, {key: value for key, value in data.items() if value is not None},
                   "\u2705" if well else "\u26a0")
 
 

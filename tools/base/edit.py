@@ -7,7 +7,7 @@ then either hot-plugged or left pending until a restart (qemu-server and pve-con
 import re
 
 from tools.base.failures import Failure, TaskFailure
-from tools.base.guest import pending
+from tools.base.guest import pending, shown
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import LAST_INDEX, natural
@@ -21,12 +21,24 @@ class After:
     """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
 
     known: whether config and waiting could be read; they are empty when not (or when the task was not seen to end).
-    remark: what Proxmox said of something else, or None. before: the config (dict) that `change` worked it out from.
+    remark: what Proxmox said of something else, or None. before, asked: the config (dict) that `change` worked it out
+    from, and the options that it set, deleted or reverted; None and nothing without `change`.
     """
 
     def __init__(self, outcome, config=None, waiting=(), remark=None):
         self.outcome, self.known, self.remark = outcome, config is not None, remark
-        self.config, self.waiting, self.before = config or {}, set(waiting), {}
+        self.config, self.waiting, self.before, self.asked = config or {}, set(waiting), None, set()
+
+    def found(self):
+        """What the data says of it: `changes`, {option: {"old", "new"}}, and `waiting`, those of them that wait."""
+        if not self.known or self.before is None:
+            return {}
+        sides = {"old": self.before, "new": self.config}
+        differ = {key for key, value in self.config.items() if str(value) != str(self.before.get(key))}
+        changes = {key: {side: shown(key, config[key]) for side, config in sides.items() if key in config}
+                   for key in sorted((differ | self.asked) - {"digest"}, key=natural)
+                   if key in self.before or key in self.config}
+        return {"changes": changes or None, "waiting": sorted(self.waiting.intersection(changes)) or None}
 
     def note(self, call, keys=None):
         """What to say of `keys` (default: all) that are not in effect; None when there is nothing to say."""
@@ -56,6 +68,7 @@ def change(call, work_out, ask=None, strict=True):
         try:
             done = sent(call, params)
             done.before = config
+            done.asked = set(",".join([*params, str(params.get("delete")), str(params.get("revert"))]).split(","))
             return done
         except PveError as error:
             if last or error.outcome != "refused" or not _CHANGED.search(str(error)):

@@ -103,7 +103,7 @@ class Approvals:
         if answer is None:
             raise EarlyResult(Result(
                 "Not done yet, waiting for the user's approval: %s; call again with the same arguments once it is "
-                "approved.\nThe question: %s" % (where, asked), {"status": "approval-pending", "question": asked},
+                "approved.\nThe question: %s" % (where, asked), {"done": False, "question": asked},
                 "\u23f3"))
         if not self._close(question) or answer == VOID:
             raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "

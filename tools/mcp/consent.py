@@ -100,8 +100,7 @@ class _Asking:
             token = self.consent.tokens.seal(dict(bound(self.request), found=digest(found)))
             plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (valid once, for %d "
                     "minutes):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
-            raise EarlyResult(Result(plan, {"status": "confirmation-required", TOKEN: token, "plan": question},
-                                     "\u2753"))
+            raise EarlyResult(Result(plan, {"done": False, TOKEN: token, "question": question}, "\u2753"))
         found = describe()[1]
         if sealed["found"] != digest(found):
             raise Changed("the confirm_token was given")

@@ -168,11 +168,12 @@ class Host:
         requests = [{"method": verb, "path": "/api2/json" + path,
                      "parameters": self.audit.masked(params, call.secrets, True, endpoints.shown(verb, path))}
                     for verb, path, params in call.planned]
-        lines = ["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name]
+        lines = []
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
-        return self._answered(Result("\n".join(lines), {"status": "dry-run", "requests": requests}))
+        return self._answered(Result(["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name,
+                                      text.Shown("\n".join(lines))], {"done": False, "requests": requests}))
 
     def _failed(self, headline, reason, fate="", outcome="failed"):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""

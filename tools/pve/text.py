@@ -14,13 +14,13 @@ from tools.pve.formats import on
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
                         "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\u2800\uffa0\ufff0-\ufffb"
                         "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
-LONGEST = 2000                  # characters of one value
+LONGEST = 12000                 # characters of one value
 #: Bytes of one answer as a client shows it, text or data or both, by default; and what is never shown of one.
 BUDGET, CAP = 24000, 100000
 
 
 class Shown(str):
-    """Text made from what the data of the same answer says, so that the data need not say it again."""
+    """Text made from what the data of the same answer says, which is therefore none of its notes."""
 
     __slots__ = ()
 
@@ -180,9 +180,14 @@ def duration(seconds):
     return " ".join(parts[:2])
 
 
-def when(epoch):
-    """Epoch seconds as text, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(epoch)))
+def moment(epoch):
+    """Epoch seconds as ISO 8601 in UTC, as in the data: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(float(epoch))))
+
+
+def when(value):
+    """Epoch seconds, or a `moment`, as text: 2026-01-31 12:00:00 UTC."""
+    return (value if isinstance(value, str) else moment(value)).replace("T", " ").replace("Z", " UTC")
 
 
 def stamp(epoch):
@@ -248,7 +253,7 @@ KINDS = {
     "fraction": ("number", float, percent),
     "percent": ("number", _number, lambda v: "%g %%" % v),
     "seconds": ("number", _whole, duration),
-    "time": ("integer", _whole, when),
+    "time": ("string", moment, when),
     "bool": ("boolean", on, yes),
     "list": ("array", lambda v: v if isinstance(v, list) else [p for p in re.split(r"[,;\s]+", str(v)) if p],
              lambda v: ", ".join(line(p, 40) for p in v)),
@@ -260,7 +265,7 @@ def normal(kind, value):
     """`value` as Proxmox sent it, as its kind's Python type; None where it is not of that kind."""
     try:
         return KINDS[kind][1](value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, OSError):     # OSError: gmtime, of a time that no clock will show
         return None
 
 
