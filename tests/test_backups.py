@@ -58,6 +58,9 @@ CASES = [
     ("proxmox_list_backup_state", {"name": "web*", "older_than": 1, "missing": False, "limit": 5, "offset": 0}, STATE),
     ("proxmox_list_backup_state", {"node": "pve1", "pool": "production", "tag": "prod", "unverified": True}, STATE),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas"}, [_content("pve1", "nas")]),
+    ("proxmox_list_backups", {}, STATE[:1] + STATE[2:8]),
+    ("proxmox_list_backups", {"storage": "pbs", "vmid": 104, "newest": True, "verification": "failed", "protected": False,
+                              "encrypted": False}, STATE[:1] + [_content("pve1", "pbs", 104)]),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas", "vmid": 100, "limit": 2, "offset": 1},
      [_content("pve1", "nas", 100)]),
     ("proxmox_list_backups", {"node": "pve1"}, [
@@ -426,3 +429,15 @@ def test_what_a_backup_is_worth_does_not_cost_more_requests_with_more_guests():
     ("*-*-01 03:00", 33), ("monthly", 33), ("sun *-*-1..7 04:00", 33), ("yearly", 367), (None, 2)])
 def test_how_old_the_newest_backup_of_a_job_may_be(schedule, days):
     assert allowed_age(schedule) // 86400 == days
+
+
+def test_backups_of_the_whole_cluster_each_once():
+    rows = ok(Bench().run("proxmox_list_backups", limit=200)).data["items"]
+    assert len({row["volid"] for row in rows}) == len(rows)
+    newest = ok(Bench().run("proxmox_list_backups", newest=True)).data["items"]
+    assert [row["vmid"] for row in newest] == list(dict.fromkeys(row["vmid"] for row in rows))
+    assert [row["ctime"] for row in newest] == [next(one["ctime"] for one in rows if one["vmid"] == row["vmid"]) for row in newest]
+    failed = ok(Bench().run("proxmox_list_backups", verification="failed")).data["items"]
+    assert {row["vmid"] for row in failed} == {104} and {row["verified"] for row in failed} == {"failed"}
+    assert all(row["protected"] for row in ok(Bench().run("proxmox_list_backups", protected=True)).data["items"])
+    assert {row["vmid"] for row in ok(Bench().run("proxmox_list_backups", encrypted=True)).data["items"]} == {101}

@@ -6,14 +6,14 @@ from typing import Annotated, Optional
 
 from tools.base import setup
 from tools.base.answers import Table, data_only, result
-from tools.base.backup_state import UNSEEN, VERDICTS, state
+from tools.base.backup_state import UNSEEN, VERDICTS, places, state
 from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, NodeArgs, OnNode, Paged, Tool, Vmid, Waiting, both
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, OnNode, Paged, Tool, Vmid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import contents, usable
+from tools.base.storage import contents, usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of, parse_upid
@@ -35,10 +35,15 @@ class CreateBackup(Waiting):
 
 
 @dataclass
-class ListBackups(Paged, NodeArgs):
-    """List backups on one storage, or on all of a node."""
+class ListBackups(Paged):
+    """List backups, newest first, of the cluster or a part of it."""
+    node: AnyNode = None
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
+    newest: Flag = None
+    verification: Annotated[Optional[str], Arg(enum=("ok", "failed", "none"), published=False)] = None
+    protected: Annotated[Flag, Arg(published=False)] = None
+    encrypted: Annotated[Flag, Arg(published=False)] = None
 
 
 @dataclass
@@ -140,13 +145,44 @@ def about(entry):
 
 def list_backups(call):
     vmid = call.args.vmid
-    names, entries, notes = backups_on(call, call.args.storage, vmid)
+    if call.node:
+        names, entries, notes = backups_on(call, call.args.storage, vmid)
+    else:
+        names, entries, notes = _everywhere(call)
+    entries = _filtered(entries, call.args)
     head = "%s%s on %s (%s)" % (
         text.plural(len(entries), "backup") if entries else "No backups", " of guest %s" % vmid if vmid else "",
-        call.node, ", ".join(names) or "no storage for backups that can be read")
+        call.node or "the cluster", ", ".join(names) or "no storage for backups that can be read")
     if entries:
         head += ", %s" % text.size(sum(entry["size"] or 0 for entry in entries))
     return result(call, entries, head, notes if entries else notes + [UNSEEN])
+
+
+def _everywhere(call):
+    """What `backups_on` says, of all storages of the cluster: a shared one is read once."""
+    found = [place for place in places(call.get("/cluster/resources") or []) if call.args.storage in (
+        None, place["storage"])]
+    query, names, entries, notes = {"content": "backup", "vmid": call.args.vmid}, [], [], []
+    answers = call.together([("/nodes/{node}/storage/{storage}/content", place, query) for place in found])
+    for place, answer in zip(found, answers):
+        if isinstance(answer, Exception):
+            notes.append("Not read: %s on node %s (%s)." % (place["storage"], place["node"], text.first_line(answer)))
+            continue
+        names.append(place["storage"])
+        entries += [dict(row, storage=place["storage"], size=volume_size(row)) for row in answer or ()]
+    return sorted(set(names)), entries, notes
+
+
+def _filtered(entries, args):
+    """The raw backups that are what newest, verification, protected and encrypted ask for."""
+    if args.newest:
+        latest = {}
+        for entry in sorted(entries, key=lambda entry: text.normal("number", entry.get("ctime")) or 0):
+            latest[tidy(entry)["vmid"]] = entry
+        entries = list(latest.values())
+    rows = [(entry, tidy(entry)) for entry in entries]
+    return [entry for entry, row in rows if args.verification in (None, row["verified"] or "none")
+            and all(getattr(args, name) in (None, bool(row[name])) for name in ("protected", "encrypted"))]
 
 
 # ------------------------------------------------------------------------------------------------ whether it is enough
@@ -388,7 +424,7 @@ TOOLS = {
            says="{subject} backed up to {storage}", explains=EXPLAINED),
     "proxmox_list_backup_state": Tool("GET /cluster/backup", BASIC, BackupState, backup_states, STATE,
                                       needs=("/ Sys.Audit", "/vms VM.Audit")),
-    "proxmox_list_backups": Tool("GET " + _CONTENT, ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
+    "proxmox_list_backups": Tool("GET /cluster/resources", ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),
     **both("restore_backup", ("POST /nodes/{node}/qemu", "POST /nodes/{node}/lxc"), DESTRUCTIVE, Restore, restore,
            says="{subject} restored on {node} from {archive}", explains=EXPLAINED,
            needs=("/vms VM.Allocate",) + _NEEDS),

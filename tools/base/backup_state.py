@@ -33,13 +33,13 @@ def state(call, guests, resources, jobs, now, volumes=True):
     epoch seconds; volumes: whether to read which disks the jobs leave out.
     """
     enabled = [job for job in jobs or () if on(job.get("enabled", 1))]
-    places = _places(resources)
-    requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in places]
+    read = places(resources)
+    requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in read]
     if volumes:
         requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in enabled]
     answers = call.together(requests)
     unread, newest, verifying = [], {}, set()
-    for place, entries in zip(places, answers):
+    for place, entries in zip(read, answers):
         if isinstance(entries, Exception):
             unread.append("Backups on %s (node %s): %s" % (place["storage"], place["node"], text.first_line(entries)))
             continue
@@ -47,11 +47,11 @@ def state(call, guests, resources, jobs, now, volumes=True):
             _note(newest, dict(entry, storage=place["storage"]))
             if isinstance(entry.get("verification"), dict):
                 verifying.add(place["storage"])
-    blind = bool(places) and not newest and not unread and not _sees_backups(call)
+    blind = bool(read) and not newest and not unread and not _sees_backups(call)
     if blind:
         unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
     left_out = {}
-    for job, tree in zip(enabled, answers[len(places):]):
+    for job, tree in zip(enabled, answers[len(read):]):
         if isinstance(tree, Exception):
             unread.append("What job %s leaves out: %s" % (job["id"], text.first_line(tree)))
             continue
@@ -84,7 +84,7 @@ def _sees_backups(call):
     return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
 
 
-def _places(resources):
+def places(resources):
     """[{node, storage}]: where backups can be read: a shared storage once, a local one on each of its nodes."""
     found = {}
     for row in resources:
