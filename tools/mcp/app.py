@@ -99,17 +99,14 @@ class App:
         return self._read(resources.read, self.host(), request, uri)
 
     def _read(self, function, *arguments):
-        from tools.mcp.run import UNREADABLE
+        from tools.mcp.run import unreadable
         from tools.pve.client import Cancelled
         try:
             return function(*arguments)
         except (Cancelled, RpcError, NotFound):
             raise
         except Exception as error:                      # as in a call of a tool
-            import traceback
-            self.log("error", "unreadable answer or mistake", error=repr(error), traceback=traceback.format_exc())
-            raise RpcError(INTERNAL, "%s (%s; the server's log on stderr has the details)." % (
-                UNREADABLE, type(error).__name__)) from None
+            raise RpcError(INTERNAL, unreadable(self.log, error)) from None
 
     def prompts(self):
         from tools.mcp import prompts

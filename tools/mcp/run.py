@@ -28,6 +28,13 @@ UNASKED = ("Nobody was asked before this: the client cannot ask, and PROXMOX_CON
            "as consent.")
 
 
+def unreadable(log, error, **fields):
+    """What is said of an exception that is nobody's failure, which is logged: called where it was caught."""
+    import traceback
+    log("error", "unreadable answer or mistake", error=repr(error), traceback=traceback.format_exc(), **fields)
+    return "%s (%s; the server's log on stderr has details)." % (UNREADABLE, type(error).__name__)
+
+
 def demo_adapter(settings):
     """What makes the demo cluster, which takes the network's place, when the settings ask for it; else None."""
     def demo_cluster():
@@ -152,11 +159,8 @@ class Host:
         except (Cancelled, *request.asks):
             raise
         except Exception as error:
-            import traceback
-            self.log("error", "unreadable answer or mistake", tool=name, error=repr(error),
-                     traceback=traceback.format_exc())
-            return self._failed(_what_failed(entry, call), "%s (%s; the server's log on stderr has details)." % (
-                UNREADABLE, type(error).__name__), _fate(entry, call, broken=True))
+            return self._failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
+                                _fate(entry, call, broken=True))
         finally:
             hide_here(())
 

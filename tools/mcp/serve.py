@@ -101,7 +101,7 @@ def _at_a_signal(end):
         return
     told, tell = os.pipe()
     os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(tell)
     for number in known:
         signal.signal(number, lambda *_: None)
     threading.Thread(target=lambda: end(known[os.read(told, 1)[0]]), daemon=True).start()
