@@ -10,7 +10,7 @@ import time
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 
 from tools.demo import (access, agent, backups, change, cluster, copies, create, disks, firewall, guests, nodes, power,
@@ -64,9 +64,13 @@ class DemoCluster(BaseAdapter):
         headers = {key: value.decode("latin-1") if isinstance(value, bytes) else value
                    for key, value in request.headers.items()}
         status, reason, answer, content = self.handle(request.method, target, headers, body)
-        raw = HTTPResponse(body=io.BytesIO(content), headers=answer, status=status, reason=reason,
-                           preload_content=False, decode_content=False)
-        response = HTTPAdapter().build_response(request, raw)
+        response = requests.Response()
+        response.status_code, response.reason, response.url, response.request = status, reason, request.url, request
+        response.headers.update(answer)
+        response.encoding = "utf-8"
+        coding = {"Content-Encoding": answer["Content-Encoding"]} if "Content-Encoding" in answer else None
+        response.raw = HTTPResponse(body=io.BytesIO(content), headers=coding, preload_content=False,
+                                    decode_content=False)
         if not stream:
             response.content
         return response
@@ -97,11 +101,16 @@ class DemoCluster(BaseAdapter):
         relative = "/" + "/".join(parts[2:])
         if parts[:1] != ["api2"]:
             raise wire.Plain(501, "no such file '%s'" % path)
-        self._record(verb, relative, query, headers, body)
+        try:
+            params, unreadable = wire.read_parameters(verb, query, headers, body), None
+        except (wire.Plain, Refusal) as error:
+            params, unreadable = {}, error
+        self._record(verb, relative, params)
         user = self._login(headers)
         if parts[1:2] != ["json"]:
             raise wire.Plain(501, "no formatter for uri %s, %s" % (relative, "".join(parts[1:2])))
-        params = wire.read_parameters(verb, query, headers, body)
+        if unreadable:
+            raise unreadable
         route, values = TABLE.find(verb, relative)
         if route is None:
             raise Refusal(501, "Method '%s %s' not implemented" % (verb, relative))
@@ -125,11 +134,7 @@ class DemoCluster(BaseAdapter):
             return wire.reply(data.data, data.more)
         return wire.reply(data)
 
-    def _record(self, verb, relative, query, headers, body):
-        try:
-            params = wire.read_parameters(verb, query, headers, body)
-        except (wire.Plain, Refusal):
-            params = {}
+    def _record(self, verb, relative, params):
         self.requests.append((verb, relative, params))
         if len(self.requests) > self.LONGEST_RECORD:
             del self.requests[:self.LONGEST_RECORD // 2]
@@ -147,15 +152,12 @@ class DemoCluster(BaseAdapter):
 
     def _rights(self, user):
         """path -> set of privileges: the nearest entry of the ACL up the path; a guest's pool adds its own."""
-        acl = self.tokens.get(user, {}).get("acl", {})
+        acl = {path: frozenset(held) for path, held in self.tokens.get(user, {}).get("acl", {}).items()}
 
         def nearest(path):
-            while True:
-                if path in acl:
-                    return set(acl[path])
-                if path in ("/", ""):
-                    return set()
+            while path not in acl and path not in ("/", ""):
                 path = path.rpartition("/")[0] or "/"
+            return acl.get(path, frozenset())
 
         def rights(path):
             held = nearest(path)

@@ -12,9 +12,8 @@ def guest_load(guest, world):
     t = world.t
     if guest.paused:
         return 0, int(guest.memory * guest.mem)
-    share = wave(t, guest.vmid, guest.cpu, 0.6)
-    return round(min(1.0, max(0.0005, share)),
-                 6), int(min(0.99, wave(t, guest.vmid + 7, guest.mem, 0.05)) * guest.memory)
+    share = min(1.0, max(0.0005, wave(t, guest.vmid, guest.cpu, 0.6)))
+    return round(share, 6), int(min(0.99, wave(t, guest.vmid + 7, guest.mem, 0.05)) * guest.memory)
 
 
 def guest_values(world, guest):
@@ -61,9 +60,11 @@ def resource_of_guest(world, guest):
         row.update(values, status="running" if guest.running else "stopped", maxcpu=cpus)
         row["memhost"] = int(values["mem"] * 1.05)
     resource = world.ha.get("resources", {}).get(guest.sid)
-    more = {"pool": world.pool_of(guest.vmid), "tags": guest.conf.get("tags"), "lock": guest.lock,
-            "hastate": resource and ha_state(world, resource, guest)}
-    return dict(row, **{key: value for key, value in more.items() if value})
+    for key, value in (("pool", world.pool_of(guest.vmid)), ("tags", guest.conf.get("tags")), ("lock", guest.lock),
+                       ("hastate", resource and ha_state(world, resource, guest))):
+        if value:
+            row[key] = value
+    return row
 
 
 def ha_state(world, resource, guest):

@@ -55,23 +55,21 @@ def size_text(size):
 
 def size_bytes(text):
     """Bytes of "32G", "528K", "4096" (bytes), None when it is no size (parse_size of pve-common)."""
-    match = re.match(r"(\d+(?:\.\d+)?)([KMGT])?\Z", str(text))
-    if not match:
-        return None
-    return int(math.ceil(float(match.group(1)) * {None: 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}[match.group(2)]))
+    match = _SIZE.match(str(text))
+    return math.ceil(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT])?\Z")
+_UNITS = {None: 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
 
 
 class Volume:
     """One file or logical volume on a storage."""
 
-    def __init__(self, volid, content, size, **facts):
-        self.volid, self.content, self.size = volid, content, int(size)
-        self.format = facts.pop("format", "raw")
-        self.used = facts.pop("used", None)
-        self.vmid = facts.pop("vmid", None)
-        self.ctime = facts.pop("ctime", 0)
-        self.notes = facts.pop("notes", None)
-        self.protected = facts.pop("protected", False)
+    def __init__(self, volid, content, size, format="raw", used=None, vmid=None, ctime=0, notes=None, protected=False,
+                 **facts):
+        self.volid, self.content, self.size, self.format = volid, content, int(size), format
+        self.used, self.vmid, self.ctime, self.notes, self.protected = used, vmid, ctime, notes, protected
         self.facts = facts          # subtype, parent, verification, encrypted, config (of a backup), snapshots
 
     @property
@@ -92,14 +90,11 @@ class Storage:
     FORMATS = {"dir": "raw qcow2 vmdk subvol", "nfs": "raw qcow2 vmdk subvol", "cifs": "raw qcow2 vmdk",
                "lvmthin": "raw", "lvm": "raw", "zfspool": "raw subvol", "rbd": "raw", "pbs": ""}
 
-    def __init__(self, name, kind, content, total, **facts):
+    def __init__(self, name, kind, content, total, shared=False, nodes=None, enabled=True, active=True, base=0, **conf):
         self.name, self.type, self.content, self.total = name, kind, content.split(","), total
-        self.shared = facts.pop("shared", False)
-        self.nodes = facts.pop("nodes", None)
-        self.enabled = facts.pop("enabled", True)
-        self.active = facts.pop("active", True)
-        self.base = facts.pop("base", 0)         # bytes taken by what is not listed
-        self.conf = facts
+        self.shared, self.nodes, self.enabled, self.active = shared, nodes, enabled, active
+        self.base = base                         # bytes taken by what is not listed
+        self.conf = conf
         self.volumes = {}                        # node, or "" when shared -> {volid: Volume}
 
     def on(self, node):
@@ -131,21 +126,19 @@ class Storage:
 class Guest:
     """A VM ("qemu") or container ("lxc"): configuration, what waits for a restart, snapshots and running state."""
 
-    def __init__(self, vmid, kind, node, conf, **facts):
+    def __init__(self, vmid, kind, node, conf, running=False, paused=False, since=0.0, pid=None, cpu=0.03, mem=0.5,
+                 rate=20000.0, filled=0, **inside):
         self.vmid, self.kind, self.node, self.conf = vmid, kind, node, conf
         self.pending = {}                        # option -> value, or None: to be deleted
         self.forced = set()                      # options whose pending deletion destroys the volume
         self.snapshots = {}                      # name -> Snapshot dict: conf, time, description, parent, vmstate
         self.parent = None                       # the snapshot this state descends from
-        self.running = facts.pop("running", False)
-        self.paused = facts.pop("paused", False)
-        self.since = facts.pop("since", 0.0)     # epoch of its start
-        self.pid = facts.pop("pid", None)
-        self.cpu = facts.pop("cpu", 0.03)        # usual share of its CPUs
-        self.mem = facts.pop("mem", 0.5)         # usual share of its memory
-        self.rate = facts.pop("rate", 20000.0)   # bytes/s on its network
-        self.filled = facts.pop("filled", 0)     # bytes of a container's root file system
-        self.guest = facts                       # agent, os, ips ... : what is inside
+        self.running, self.paused, self.pid = running, paused, pid
+        self.since = since                       # epoch of its start
+        self.cpu, self.mem = cpu, mem            # usual share of its CPUs, and of its memory
+        self.rate = rate                         # bytes/s on its network
+        self.filled = filled                     # bytes of a container's root file system
+        self.guest = inside                      # agent, os, ips ... : what is inside
 
     @property
     def name(self):
@@ -278,14 +271,11 @@ def _disk(kind, key, text):
 class Node:
     """A host of the cluster: fixed facts; its load is a curve."""
 
-    def __init__(self, name, number, ip, **facts):
+    def __init__(self, name, number, ip, cpus=16, memory=64 * GIB, root=94 * GIB, booted=0.0,
+                 model="AMD EPYC 7302P 16-Core Processor"):
         self.name, self.number, self.ip = name, number, ip
-        self.cpus = facts.pop("cpus", 16)
-        self.memory = facts.pop("memory", 64 * GIB)
-        self.root = facts.pop("root", 94 * GIB)
-        self.model = facts.pop("model", "AMD EPYC 7302P 16-Core Processor")
-        self.booted = facts.pop("booted", 0.0)
-        self.facts = facts          # disks, zfs, lvm, network, dns ... : see world.py
+        self.cpus, self.memory, self.root, self.model, self.booted = cpus, memory, root, model, booted
+        self.facts = {}             # disks, zfs, lvm, network, dns ... : see world.py
         digest = hashlib.sha256(("demo certificate of %s" % name).encode()).hexdigest().upper()
         self.fingerprint = ":".join(digest[i:i + 2] for i in range(0, 64, 2))
 

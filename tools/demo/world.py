@@ -73,13 +73,14 @@ def _add(world, guest):
     for conf in confs:
         for _, parts, volid in guest.disks(conf):
             storage = world.storages[volid.partition(":")[0]]
-            if volid in storage.at(guest.node):
+            volumes = storage.at(guest.node)
+            if volid in volumes:
                 continue
             size = size_bytes(parts.get("size", "")) or 4 * MIB
             fmt = volid.rpartition(".")[2] if storage.files else "subvol" if ":subvol-" in volid else "raw"
-            used = int(size * (0.15 + 0.07 * (len(storage.at(guest.node)) % 8))) if storage.thin else size
+            used = int(size * (0.15 + 0.07 * (len(volumes) % 8))) if storage.thin else size
             parent = volid.split("/")[0].partition(":")[2] if "/" in volid and "base-" in volid else None
-            storage.at(guest.node)[volid] = Volume(
+            volumes[volid] = Volume(
                 volid, "rootdir" if guest.kind == "lxc" else "images", size, format=fmt, vmid=guest.vmid, used=used,
                 ctime=int(world.t - 200 * DAY + guest.vmid), parent=parent)
     return guest
