@@ -14,15 +14,19 @@ from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
 from tools.mcp.run import Host, NoConsent  # noqa: E402
 from tools.policy.settings import Settings  # noqa: E402
+from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
-
 
 #: What a client takes for granted where a tool has no such hint (2025-06-18 and later, schema: ToolAnnotations).
 HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
 
 
 class Clock:
-    """Monotonic seconds that move only by `sleep`; `now()` is the same in epoch seconds."""
+    """Monotonic seconds that move only by `sleep`; `now()` is the same in epoch seconds.
+
+    pace: how much longer than asked for `sleep` takes, for tests that need not see every look at a task.
+    """
+    pace = 1
 
     def __init__(self, start=1000.0):
         self.seconds = start
@@ -38,7 +42,7 @@ class Clock:
         if cancelled.is_set():
             raise Cancelled("cancelled by the client")
         with self._lock:
-            self.seconds += seconds
+            self.seconds += seconds * self.pace
 
 
 def settings(**changes):
@@ -49,19 +53,26 @@ def settings(**changes):
     return Settings(**values)
 
 
+class Cluster(DemoCluster):
+    """A demo cluster with a Clock, by which a Bench on it goes too."""
+
+    def __init__(self, **options):
+        self.time = Clock()
+        super().__init__(clock=self.time, now=self.time.now, **options)
+
+
 class Bench:
     """A demo cluster and a Host on it. `run(tool, **arguments)` is a call; `sent()` what it made the host send.
 
-    Keyword arguments of the constructor that are settings go to Settings, `cluster` is a ready DemoCluster, the rest
-    goes to DemoCluster.
+    Keyword arguments of the constructor that are settings go to Settings, `cluster` is a ready Cluster, the rest goes
+    to a new one.
     """
 
     def __init__(self, cluster=None, consent=None, log=None, **options):
         known = Settings.__dataclass_fields__
         chosen = settings(**{k: v for k, v in options.items() if k in known})
-        self.clock = Clock()
-        self.cluster = cluster or DemoCluster(clock=self.clock, now=self.clock.now,
-                                              **{k: v for k, v in options.items() if k not in known})
+        self.cluster = cluster or Cluster(**{k: v for k, v in options.items() if k not in known})
+        self.clock = self.cluster.time
         self.host = Host(chosen, log=log, adapter=self.cluster, consent=consent or NoConsent(), clock=self.clock,
                          sleep=self.clock.sleep, now=self.clock.now)
         self.host.client.in_flight = 1              # what is read together comes in a known order
@@ -80,10 +91,13 @@ class Bench:
         return [wire(*request) for request in list(self.cluster.requests)[self._seen:] if reads or request[0] != "GET"]
 
 
+#: Reading the schema of the API again for each bench would take a tenth of the time of all tests. It never changes.
+ApiDoc.parse = functools.lru_cache(maxsize=8)(ApiDoc.parse)
+
+
 @functools.lru_cache(maxsize=None)
 def _big(guests):
-    clock = Clock()
-    return DemoCluster(clock=clock, now=clock.now, guests=guests)
+    return Cluster(guests=guests)
 
 
 def big(guests=10000):

@@ -5,11 +5,10 @@ import os
 import pytest
 
 import tools
-from support import HINTS, Asked, Bench, big, ok, settings, weight
-from tools.demo import DemoCluster
+from support import HINTS, Asked, Bench, Cluster, big, ok, settings, weight
 from tools.policy import selection
 from tools.policy.selection import Selection
-from tools.pve.apidoc import PAGE
+from tools.pve.apidoc import PAGE, ApiDoc
 
 SEARCH, DESCRIBE, CALL = "proxmox_api_search", "proxmox_api_describe", "proxmox_api_call"
 RULES = "/nodes/pve1/qemu/100/firewall/rules"
@@ -137,7 +136,7 @@ def test_no_path_leads_elsewhere(path, page):
 
 # --------------------------------------------------------------------------------------- without the page of the schema
 
-class Bare(DemoCluster):
+class Bare(Cluster):
     """A Proxmox behind a proxy that passes on /api2 only."""
 
     pages = 0
@@ -190,7 +189,7 @@ def test_without_the_page_only_plain_names_are_sent(path, parameters):
 # --------------------------------------------------------------------------------------------------- keeping the schema
 
 def test_the_schema_is_kept_in_the_state_directory(tmp_path):
-    cluster = DemoCluster()
+    cluster = Cluster()
     seen, handle = [], cluster.handle
 
     def watch(verb, target, headers, body=b""):
@@ -215,6 +214,7 @@ def test_an_upgraded_host_is_noticed_within_the_hour(bench):
     assert bench.host.apidoc() is first and bench.cluster.requests[-1][1] == "/version"
     bench.clock.seconds += 3601
     bench.cluster.world.version = "9.2"
+    ApiDoc.parse.cache_clear()
     assert bench.host.apidoc() is not first
     bench.clock.seconds += 3601
     latest = bench.host.apidoc()
@@ -408,7 +408,7 @@ def test_objects_can_be_narrowed(bench):
     assert set(answer.data["data"]) == {"uptime", "loadavg"} and "It has no nope. Keys: " in answer.text
 
 
-class Huge(DemoCluster):
+class Huge(Cluster):
     """GET /version and /pools answer with what `value` is."""
 
     value = None

@@ -5,9 +5,8 @@ import time
 import pytest
 from test_api import Bare
 
-from cases import OF
-from support import Asked, Bench, Clock, answering
-from tools.demo import DemoCluster
+from cases import OF, ran_of
+from support import Asked, Bench, Cluster, answering
 from tools.mcp.wire import BadLine, decode, glance
 from tools.policy import endpoints
 from tools.policy.audit import verify
@@ -277,13 +276,12 @@ def test_options_cannot_lead_past_a_list_of_commands():
 
 
 def test_a_protected_guest_whose_tags_cannot_be_read_is_not_changed():
-    class Blind(DemoCluster):
+    class Blind(Cluster):
         def handle(self, verb, target, headers, body=b""):
             if target.startswith("/api2/json/cluster/resources"):
                 return 200, "OK", {"Content-Type": "application/json"}, b'{"data":null}'
             return super().handle(verb, target, headers, body)
-    clock = Clock()
-    bench = Bench(cluster=Blind(clock=clock, now=clock.now), protected_guests=("tag:infra",))
+    bench = Bench(cluster=Blind(), protected_guests=("tag:infra",))
     answer = bench.run("proxmox_stop_vm", vmid=103, node="pve3")
     assert answer.failed and "tags and pool cannot be read" in answer.text and bench.sent(reads=False) == []
 
@@ -311,8 +309,7 @@ def test_a_get_that_acts_is_sent_once():
             return super().handle(verb, target, headers, body)
     for path, parameters in (("/nodes/pve1/query-url-metadata", {"url": "https://example.org/a.iso"}),
                              ("/nodes/pve1/qemu/100/agent/file-read", {"file": "/etc/hostname"})):
-        clock = Clock()
-        bench = Bench(cluster=Broken(clock=clock, now=clock.now))
+        bench = Bench(cluster=Broken())
         answer = bench.run(CALL, verb="GET", path=path, parameters=parameters)
         assert answer.failed and sum(path in line for line in bench.sent()) == 1
 
@@ -337,8 +334,7 @@ def test_lines_that_a_node_says_do_not_begin_a_line_of_ours():
             if target.startswith("/api2/json/nodes/pve1/journal"):
                 return 200, "OK", {"Content-Type": "application/json"}, b'{"data":["\\u2705 done","x"]}'
             return super().handle(verb, target, headers, body)
-    clock = Clock()
-    answer = Bench(cluster=Journal(clock=clock, now=clock.now)).run(CALL, verb="GET", path="/nodes/pve1/journal")
+    answer = Bench(cluster=Journal()).run(CALL, verb="GET", path="/nodes/pve1/journal")
     assert "\n| \u2705 done" in answer.text
 
 
@@ -418,13 +414,8 @@ UNASKED = {
 @pytest.mark.parametrize("confirm", ["auto", "always"])
 @pytest.mark.parametrize("name", sorted(OF))
 def test_what_may_lose_something_asks_or_has_a_reason_not_to(name, confirm):
-    unasked = []
-    for case in OF[name]:
-        consent = Asked()
-        bench = Bench(consent=consent, ssh_enabled=True, confirm=confirm)
-        bench.run(name, **case.on(bench)[0])
-        unasked += [request for request in list(bench.cluster.requests)[bench._seen:] if not consent.questions
-                    and endpoints.effect(*request) == endpoints.LOSES]
+    unasked = [request for ran in ran_of(name, confirm) for request in ran.requests
+               if not ran.questions and endpoints.effect(*request) == endpoints.LOSES]
     assert bool(unasked) == (name in UNASKED and confirm == "auto"), unasked
 
 

@@ -1,12 +1,10 @@
 """What fuzzing found: each line of input that showed a mistake, as plain as it can be."""
 import json
-import threading
 
 import pytest
 
 from cases import OF
-from support import Bench, Clock, weight
-from tools.demo import DemoCluster
+from support import Bench, Cluster, weight
 from tools.mcp.app import App
 from tools.mcp.engine import NotFound
 from tools.mcp.message import RpcError
@@ -51,7 +49,7 @@ def test_a_change_that_starts_no_task_is_done_with_any_answer(data, words):
     assert not answer.failed and words in answer.text and answer.data["done"], answer.text
 
 
-class _AnsweringChanges(DemoCluster):
+class _AnsweringChanges(Cluster):
     """A cluster that says `data` to every change."""
 
     def __init__(self, data):
@@ -66,7 +64,7 @@ class _AnsweringChanges(DemoCluster):
 @pytest.mark.parametrize("name, arguments, path, key", [
     ("proxmox_get_vm_status", {"vmid": 100}, "/status/current", "status"),
     ("proxmox_get_vm_status", {"vmid": 100}, "/status/current", "qmpstatus"),
-    ("proxmox_stop_vm", {"vmid": 100}, "/status/current", "qmpstatus"),
+    ("proxmox_stop_vm", {"vmid": 100, "wait": 0}, "/status/current", "qmpstatus"),
     ("proxmox_shutdown_lxc", {"vmid": 200}, "/status/current", "status"),
     ("proxmox_template_lxc", {"vmid": 205}, "/status/current", "status"),
     ("proxmox_get_node_disks", {"node": "pve2"}, "/disks/list", "devpath"),
@@ -75,7 +73,7 @@ class _AnsweringChanges(DemoCluster):
 ])
 def test_no_text_of_proxmox_begins_a_line_of_ours(name, arguments, path, key):
     """States and device names were put into sentences as they came, with their line breaks."""
-    class Odd(DemoCluster):
+    class Odd(Cluster):
         def handle(self, verb, target, *more):
             status, reason, headers, body = super().handle(verb, target, *more)
             if verb == "GET" and target.split("?")[0].endswith(path):
@@ -108,7 +106,7 @@ VALUES = {
 }
 
 
-class Misshapen(DemoCluster):
+class Misshapen(Cluster):
     """A cluster that answers each GET with `change(data)` in place of the data."""
 
     change = None
@@ -132,24 +130,22 @@ def each(value, change):
 class Calls:
     """Calls of the tool's first case on a cluster whose answers are changed after its preparation: (change) -> Answer.
 
-    What changes something finds a new cluster each time.
+    When a call has changed something, the next one finds a new cluster.
     """
 
     def __init__(self, name):
         self.name, self.bench = name, None
 
     def __call__(self, change):
-        if self.bench is None or self.bench.host.entries[self.name]["changes"]:
+        if self.bench is None or self.bench.sent(reads=False):
             self._prepare()
         self.bench.cluster.change = change
         return self.bench.run(self.name, **self.arguments)
 
     def _prepare(self):
-        clock = Clock()
-        self.bench = bench = Bench(cluster=Misshapen(clock=clock, now=clock.now))
-        bench.clock = bench.host.clock = clock
-        bench.host.sleep = bench.host.client._sleep = lambda *seconds: clock.sleep(threading.Event(), seconds[-1])
-        self.arguments, _ = OF[self.name][0].on(bench)
+        self.bench = Bench(cluster=Misshapen())
+        self.arguments, _ = OF[self.name][0].on(self.bench)
+        self.bench.clock.pace = 20
 
 
 def fine(call, answer):

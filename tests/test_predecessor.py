@@ -9,8 +9,7 @@ import pytest
 
 import proxmox_mcp
 import tools
-from support import Bench
-from tools.demo import DemoCluster
+from support import Bench, Cluster
 from tools.pve import client
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
@@ -184,12 +183,12 @@ def test_a_post_without_parameters_is_no_json(tool):
     """It went out as application/json with no body, which Proxmox refuses with 500 (malformed JSON)."""
     seen = []
 
-    class Cluster(DemoCluster):
+    class Noting(Cluster):
         def handle(self, verb, target, headers, body=b""):
             if verb == "POST":
                 seen.append((headers.get("Content-Type"), headers.get("Content-Length"), body))
             return super().handle(verb, target, headers, body)
-    bench, kind = Bench(cluster=Cluster()), tool.rsplit("_", 1)[1]
+    bench, kind = Bench(cluster=Noting()), tool.rsplit("_", 1)[1]
     if tool == "resume_vm":
         bench.run("proxmox_pause_vm", vmid=100)
     running, stopped = {"vm": (100, 102), "lxc": (200, 203)}[kind]

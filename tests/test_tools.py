@@ -3,9 +3,8 @@ import re
 
 import pytest
 
-import support
 import tools
-from cases import CASES, OF
+from cases import CASES, OF, ran
 from tools.base.row import NOT_PARAMETERS
 from tools.base.schema import fields
 from tools.pve import text
@@ -14,13 +13,10 @@ _POLL = re.compile(r"GET /nodes/[^/]+/tasks/")
 ROWS = {name: (toolset, tool) for toolset, name, tool in tools.all_rows()}
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize("case", CASES)
 def test_requests(case):
-    bench = support.Bench()
-    arguments, lines = case.on(bench)
-    answer = bench.run(case.tool, **arguments)
-    toolset, tool = ROWS[case.tool]
-    sent = bench.sent()
+    lines, sent, _, answer, _ = ran(case)
+    toolset, tool = ROWS[CASES[case].tool]
     if toolset != "tasks":
         sent = [line for line in sent if not _POLL.match(line)]
     assert sent == lines, answer.text
