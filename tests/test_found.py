@@ -66,7 +66,7 @@ class _AnsweringChanges(Cluster):
     ("proxmox_get_vm_status", {"vmid": 100}, "/status/current", "qmpstatus"),
     ("proxmox_stop_vm", {"vmid": 100, "wait": 0}, "/status/current", "qmpstatus"),
     ("proxmox_shutdown_lxc", {"vmid": 200}, "/status/current", "status"),
-    ("proxmox_template_lxc", {"vmid": 205}, "/status/current", "status"),
+    ("proxmox_template_lxc", {"vmid": 205, "wait": 0}, "/status/current", "status"),
     ("proxmox_get_node_disks", {"node": "pve2"}, "/disks/list", "devpath"),
     ("proxmox_get_next_vmid", {}, "/cluster/nextid", None),
     ("proxmox_create_backup_vm", {"vmid": 100}, "/content", "volid"),

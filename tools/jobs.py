@@ -224,7 +224,7 @@ def run_job(call):
         return None
     outcomes = [call.follow(answer, check=False) for answer in started if answer]
     worst = next((one for one in outcomes if not one.ok), outcomes[0])
-    states = ", ".join("%s: %s" % (one.node, one.exitstatus or one.status) for one in outcomes)
+    states = ", ".join("%s: %s" % (one.node, text.line(one.exitstatus or one.status, 100)) for one in outcomes)
     if worst.failed:
         raise Failure("Backup job %s did not end well on every node (%s). proxmox_get_task upid=%s tells why." % (
             call.args.id, states, worst.upid))
