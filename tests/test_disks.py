@@ -2,7 +2,7 @@
 import pytest
 from test_change import digest
 
-from support import Bench
+from support import Asked, Bench, answering
 from tools.base.failures import Failure
 from tools.base.storage import new_size
 from tools.disks import _with_unit
@@ -40,6 +40,7 @@ def _with_unused(bench):
     return digest(203)(bench)
 
 
+LVM = ["GET /nodes/pve1/storage/local-lvm/status"]
 CASES = [
     _case("add_disk_vm", V100, {"disk": "scsi1", "storage": "local-lvm", "size": "50", "wait": 60}, "POST",
           "digest={digest} scsi1=local-lvm:50"),
@@ -57,15 +58,15 @@ CASES = [
                                        "ro": True}, "PUT",
           "digest={digest} mp255=local-lvm:1.5,mp=/srv/data,backup=1,ro=1"),
     _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "+10G", "wait": 60}, "PUT",
-          "digest={digest} disk=scsi0 size=+10G", "resize"),
+          "digest={digest} disk=scsi0 size=+10G", "resize", between=LVM),
     _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "50"}, "PUT", "digest={digest} disk=scsi0 size=50G",
-          "resize"),
+          "resize", between=LVM),
     _case("resize_disk_vm", V100, {"disk": "scsi0", "size": "0.5T"}, "PUT", "digest={digest} disk=scsi0 size=512G",
-          "resize"),
+          "resize", between=LVM),
     _case("resize_disk_lxc", C201, {"disk": "rootfs", "size": "+512M", "wait": 60}, "PUT",
-          "digest={digest} disk=rootfs size=+512M", "resize"),
+          "digest={digest} disk=rootfs size=+512M", "resize", between=["GET /nodes/pve2/storage/local-lvm/status"]),
     _case("resize_disk_lxc", C201, {"volume": "mp0", "size": "20.5"}, "PUT", "digest={digest} disk=mp0 size=20992M",
-          "resize"),
+          "resize", between=["GET /nodes/pve2/storage/local-lvm/status"]),
     ("proxmox_resize_disk_vm", {"node": "pve1", "vmid": 100, "disk": "scsi0", "size": "32G"}, ["GET %s/config" % V100]),
     _case("remove_disk_vm", V102, {"disk": "scsi0", "wait": 60}, "POST", "delete=scsi0 digest={digest}"),
     _case("remove_disk_vm", V107, {"disk": "scsi0", "destroy": True}, "POST", "delete=scsi0 digest={digest} force=1"),
@@ -203,6 +204,22 @@ def test_growing_tells_the_sizes():
     assert not answer.failed and "has 42 GiB already; nothing was sent" in answer.text and bench.sent(reads=False) == []
     answer = bench.run("proxmox_resize_disk_lxc", vmid=201, disk="mp0", size="21G")
     assert "mp0 grown from 20 GiB to 21 GiB" in answer.text and "by the guest" not in answer.text
+
+
+def test_growing_beyond_the_free_space_is_refused_or_said_or_asked_about():
+    asked = Asked(False)
+    bench = Bench(consent=asked)
+    answering(bench, "/nodes/pve1/storage/local-lvm/status", {"type": "lvmthin", "avail": 10 * GIB})
+    answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+15G")
+    assert not answer.failed and not asked.questions
+    assert "Over-committed: 15 GiB more on storage local-lvm, which has 10 GiB free." in answer.text
+    answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+100T")
+    assert answer.failed and not bench.sent(reads=False)
+    assert asked.questions[0].startswith("Promise VM 100 100 TiB more on storage local-lvm, which has 10 GiB free?")
+    answering(bench, "/nodes/pve1/storage/local-lvm/status", {"type": "lvm", "avail": 10 * GIB})
+    answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+15G")
+    assert answer.failed and "There is no room for 15 GiB more on storage local-lvm" in answer.text
+    assert not bench.sent(reads=False)
 
 
 def test_a_mount_point_that_is_detached_and_cannot_be_looked_at_then():

@@ -13,7 +13,7 @@ from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import new_size, volume_size
+from tools.base.storage import new_size, room_for, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
@@ -152,10 +152,14 @@ _RESIZE_HINTS = (
 def grow(call):
     key, (grows, size) = call.args.disk, parse_size(call.args.size)
 
+    room = []
+
     def work_out(config):
         disk = _volume(call, config, key, "grown")
         if not grows and disk.size is not None and size <= disk.size:
             raise _Unchanged(disk)
+        if disk.storage and not room:
+            room.append(room_for(call, disk.storage, size if grows else size - (disk.size or 0)))
         return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
     try:
         done = change(call, work_out)
@@ -170,15 +174,15 @@ def grow(call):
     old, wanted = disk.size, (disk.size or 0) + size if grows else size
     now = text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size)
     says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "", now)
-    note = "Partitions and file systems inside have to be grown by the guest itself." if call.kind == "qemu" else None
+    notes = room + ["Partitions and file systems inside have to be grown by the guest itself."] * (call.kind == "qemu")
     if new and old and new <= old:
         raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
                       "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
                           text.size(new), key, call.subject))
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
-        note = "The volume was grown, the file system on it was not: \n%s" % text.quoted(left)
-    return result(call, done, says, note, mark="\u26a0" if left else None, disk=key,
+        notes = ["The volume was grown, the file system on it was not: \n%s" % text.quoted(left)]
+    return result(call, done, says, notes, mark="\u26a0" if left else None, disk=key,
                   size=new or wanted or None, volid=disk.volid)
 
 

@@ -91,6 +91,30 @@ def usable(call, content):
     return found, sorted(lost)
 
 
+#: Types of storages on which a volume takes only what is written to it, so that more can be promised than there is room.
+_THIN = {"lvmthin", "zfspool", "rbd", "dir", "nfs", "cifs", "btrfs", "cephfs"}
+
+
+def room_for(call, storage, growth):
+    """The sentence about `growth` (bytes) more on a storage that may not have so much; None when there is room or the
+    storage cannot be read. Failure where it cannot work; the user is asked where it is more than twice the free space.
+    """
+    try:
+        status = call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage})
+    except PveError:
+        return None
+    free = text.normal("bytes", status.get("avail"))
+    if free is None or growth <= free:
+        return None
+    said = "%s more on storage %s, which has %s free" % (text.size(growth), storage, text.size(free))
+    if status.get("type") not in _THIN:
+        raise Failure("There is no room for %s." % said)
+    if growth > 2 * free:
+        call.confirm(lambda: ("Promise %s %s? When it is full, everything on it fails, and a disk cannot be made smaller "
+                              "again." % (call.subject, said), {}))
+    return "Over-committed: %s. When it is full, everything on it fails." % said
+
+
 def contents(call, content, only=None, **params):
     """(names of the storages, raw volumes of that content on them, what could not be read) of one storage of the node,
     or of all that take it."""
