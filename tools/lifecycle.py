@@ -135,7 +135,7 @@ def carry_out(call, wished, state, again=False, says=None):
     wished: predicate of the state it is to reach; state: what it was in before; again: it is to go through another
     state first (reboot), so that being as wished before means nothing; says: the headline, where it is not the row's.
     """
-    started, who = call.host.clock(), named(call, state)
+    started = call.host.clock()
     try:
         outcome = call.follow(call.send(**_given(call)))
     except (PveError, TaskFailure) as error:
@@ -156,12 +156,12 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                       changed=True, ha=by_ha or None, **_data(call, now))
     if by_ha or again:
-        return _not_yet(call, outcome, now, by_ha, who)
+        return _not_yet(call, outcome, now, by_ha, named(call, state))
     if not now:
         return result(call, outcome, says, "Its state could not be read since.", changed=True, name=state.get("name"))
     raise Failure("The task %s ended with %s, but %s is %s now: it changed again by itself, or somebody changed it. "
                   "proxmox_list_tasks vmid=%s shows what happened.\nUPID: %s" % (
-                      outcome.type, outcome.exitstatus, who, condition(now), call.args.vmid, outcome.upid))
+                      outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid, outcome.upid))
 
 
 def _not_yet(call, outcome, state, by_ha, who):
