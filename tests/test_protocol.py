@@ -682,6 +682,12 @@ def test_batches_that_are_none(version, batch):
     assert error(answer) == -32600 and "id" not in answer and talk.quiet()
 
 
+def test_the_largest_batch():
+    talk = Talk(version="2025-03-26")
+    talk.send([rpc("ping", number) for number in range(100)])
+    assert len(talk.read()) == 100
+
+
 # ----------------------------------------------------------------------------- asking the client (the suite's fixtures)
 
 def asks_name(request, arguments):

@@ -446,6 +446,26 @@ def test_before_the_settings_are_read_errors_are_written_and_nothing_else(capsys
     assert capsys.readouterr().err == "internal error {'method': 'ping'}\n"
 
 
+def test_at_the_end_the_log_writes_what_is_left(monkeypatch):
+    said = []
+
+    class Log:
+        def __init__(self, *chosen):
+            said.append(chosen)
+
+        def __call__(self, level, event, **fields):
+            said.append((level, event, fields))
+
+        def close(self):
+            said.append("closed")
+    monkeypatch.setattr("tools.mcp.log.Log", Log)
+    log = serve._Log()
+    log.configure(SimpleNamespace(log_level="info", log_format="json"))
+    log("info", "settings", port=1)
+    log.close()
+    assert said == [("info", "json"), ("info", "settings", {"port": 1}), "closed"]
+
+
 def test_on_windows_a_handler_of_python_ends_it(monkeypatch):
     handlers, ended = {}, []
     monkeypatch.setattr(serve, "os", SimpleNamespace(name="nt"))
