@@ -5,9 +5,10 @@ import re
 import pytest
 
 import tools
-from cases import CASES
+from cases import CASES, ran
 from engine import Talk
 from support import Bench, settings
+from tools.base.answers import Result
 from tools.mcp.app import App
 from tools.mcp.consent import Consent
 from tools.pve import text
@@ -126,13 +127,56 @@ def unsaid(answer):
     return missing
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def epochs(value, key=""):
+    """Keys of the data under which a number is that can only be a time: epoch seconds, from 2017 to 2033."""
+    if isinstance(value, dict):
+        return [found for name, part in value.items() for found in epochs(part, name)]
+    if isinstance(value, list):
+        return [found for part in value for found in epochs(part, key)]
+    late = isinstance(value, (int, float)) and 1.5e9 < value < 2e9
+    return [key] if late and not re.search("mem|disk|size|used|avail|total|free|swap", key) else []
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_the_data_says_all_that_the_text_says(case):
     """The first line is the summary; every other one is among the notes, word for word, or made from the data. The
     notes say nothing that the data says: no table, no log. No `status` is at the top but a guest's."""
-    bench = Bench()
-    arguments, _ = case.on(bench)
-    answer = bench.run(case.tool, **arguments)
+    tool, answer = CASES[case].tool, ran(case).answer
     assert unsaid(answer) == []
     assert not [note for note in answer.data.get("notes", ()) if note.startswith("| ") or "  " in note.strip()]
-    assert "status" not in answer.data or case.tool == "proxmox_get_vm_status"
+    assert "status" not in answer.data or tool == "proxmox_get_vm_status"
+    assert epochs(answer.data) == [] or tool == "proxmox_api_call"     # which hands on what Proxmox says
+
+
+def test_parts_of_an_answer():
+    said = Result(["head\nmore", text.Shown("A  B"), None, "one\ntwo"], {"a": 1})
+    assert said.text == "head\nmore\nA  B\none\ntwo"
+    assert said.whole() == {"summary": "head", "notes": ["more", "one", "two"], "a": 1}
+    assert Result("head", {"a": 1}).whole() == {"summary": "head", "a": 1}
+
+
+def test_the_data_of_a_change():
+    """What it was, what it is, what waits; its task apart, and whether all is done."""
+    bench = Bench()
+    data = bench.run("proxmox_resize_vm", vmid=100, memory=8192).data
+    assert data["changes"] == {"memory": {"old": "4096", "new": "8192"}} and data["waiting"] == ["memory"]
+    assert data["done"] is True and data["notes"][0].startswith("Not in effect yet: memory waits for a restart")
+    data = bench.run("proxmox_shutdown_vm", vmid=101, wait=0).data
+    assert data["done"] is False and data["task"]["status"] == "running" and data["task"]["upid"] in data["notes"][0]
+    assert Bench(dry_run=True).run("proxmox_stop_vm", vmid=100).data == {
+        "summary": "Dry run (PROXMOX_DRY_RUN): nothing was sent. proxmox_stop_vm would send:", "done": False,
+        "requests": [{"method": "POST", "path": "/api2/json/nodes/pve1/qemu/100/status/stop", "parameters": {}}]}
+
+
+def test_times_are_iso_8601_with_a_zone():
+    rows = Bench().run("proxmox_list_backups", node="pve1", storage="nas").data["items"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["ctime"]) for row in rows) and rows
+    assert text.normal("time", "1767225600") == "2026-01-01T00:00:00Z"
+    for odd in ("soon", None, 1e300, float("nan"), [], 10 ** 30):
+        assert text.normal("time", odd) is None
+
+
+def test_the_schema_tells_units():
+    properties = tools.outputs()["proxmox_get_vms"]["properties"]["items"]["items"]["properties"]
+    assert properties["mem"] == {"type": "integer", "description": "bytes"}
+    assert properties["uptime"]["description"] == "seconds" and properties["cpu"]["description"] == "of 1"

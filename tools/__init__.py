@@ -26,6 +26,8 @@ How a tool is declared. A toolset's file ends in TOOLS, where a row is the whole
   starts no task: whatever Proxmox answers is shown. `first` may refuse or ask before.
 * A handler is for the rest: it reads with call.get, changes with call.send, waits with call.follow, and ends in one
   result(...) of rows, facts or how the task ended. What Proxmox's errors mean is in the row too (`explains`).
+* An answer is text, or data that says all of it (PROXMOX_ANSWERS): every note, one sentence or more, is in the data
+  word for word; what a handler writes from what the data holds anyway, a table say, is a text.Shown and is not.
 * both(...) in base/row makes the rows of a tool for VMs and of its twin for containers.
 * Which privileges a token needs, whether something may be lost and whom it reaches follow from the endpoint's line in
   policy/endpoints (privileges from `needs`, where the row has it). A test refuses a row whose endpoint is not there.

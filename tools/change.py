@@ -164,7 +164,7 @@ def resize(call):
     for key, value in wanted.items():
         old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
         parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
-    return result(call, done, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted), **wanted)
+    return result(call, done, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted))
 
 
 def _amount(call, key, value):

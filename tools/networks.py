@@ -121,7 +121,7 @@ def add(call):
     done = change(call, work_out)
     value = done.config.get(net)
     says = "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "")
-    return result(call, done, says, done.note(call, [net]), net=net, value=value)
+    return result(call, done, says, done.note(call, [net]), net=net)
 
 
 def update(call):
@@ -143,7 +143,7 @@ def update(call):
     before, value = str(done.before[net]), done.config.get(net)
     return result(call, done, "%s: %s changed from %s%s" % (
         call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else ""),
-        done.note(call, [net]), net=net, value=value)
+        done.note(call, [net]), net=net)
 
 
 def remove(call):

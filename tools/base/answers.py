@@ -176,6 +176,10 @@ def data_only(kind, *keys):
     return [Column(key, kind=kind, shown=False) for key in keys]
 
 
+#: kind of a Column -> the unit of its numbers.
+_UNITS = {"bytes": "bytes", "mib": "MiB", "seconds": "seconds", "fraction": "of 1", "percent": "percent"}
+
+
 def _column_schema(columns):
     """What is said of the columns' values. One of any type is not mentioned: strict clients dislike an empty schema."""
     result = {}
@@ -183,6 +187,8 @@ def _column_schema(columns):
         json_type = text.KINDS[column.kind][0]
         if json_type:
             result[column.key] = {"type": json_type}
+            if column.kind in _UNITS:
+                result[column.key]["description"] = _UNITS[column.kind]
         if json_type == "array":
             result[column.key]["items"] = {"type": "string"}
     return result
