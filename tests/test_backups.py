@@ -441,3 +441,59 @@ def test_backups_of_the_whole_cluster_each_once():
     assert {row["vmid"] for row in failed} == {104} and {row["verified"] for row in failed} == {"failed"}
     assert all(row["protected"] for row in ok(Bench().run("proxmox_list_backups", protected=True)).data["items"])
     assert {row["vmid"] for row in ok(Bench().run("proxmox_list_backups", encrypted=True)).data["items"]} == {101}
+
+
+# ------------------------------------------------------------------------------------- two hundred guests, twelve gaps
+
+NOW, DAY = 1_796_000_000, 86400
+#: vmid -> (its verdict, what is changed in the world)
+GAPS = {
+    101: ("none", lambda world: world["backups"].pop(101)), 102: ("none", lambda world: world["backups"].pop(102)),
+    110: ("old", lambda world: world["backups"][110].update(ctime=NOW - 3 * DAY)),
+    111: ("old", lambda world: world["backups"][111].update(ctime=NOW - 90 * DAY)),
+    120: ("verification failed", lambda world: world["backups"][120].update(verification={"state": "failed"})),
+    121: ("verification failed", lambda world: world["backups"][121].update(verification={"state": "failed"})),
+    130: ("in no job", lambda world: world["excluded"].append(130)),
+    131: ("in no job", lambda world: world["excluded"].append(131)),
+    140: ("disk left out", lambda world: world["left_out"].append(140)),
+    141: ("disk left out", lambda world: world["left_out"].append(141)),
+    150: ("old", lambda world: (world["excluded"].append(150), world["backups"][150].update(ctime=NOW - 9 * DAY))),
+    299: ("none", lambda world: (world["excluded"].append(299), world["backups"].pop(299)))}
+
+
+def _two_hundred(count=200):
+    """A bench whose Proxmox has guests 100 on, each backed up last night by the one job, but for the GAPS."""
+    world = {"excluded": [], "left_out": [], "backups": {vmid: {
+        "volid": "nas:backup/%d" % vmid, "vmid": vmid, "ctime": NOW - 9 * 3600, "size": 1 << 30} for vmid in range(100, 100 + count)}}
+    for _, plant in GAPS.values():
+        plant(world)
+    bench = Bench()
+    bench.host.now = lambda: NOW
+    answering(bench, "/cluster/resources", [{"type": "storage", "storage": "nas", "node": "a", "shared": 1, "status": "available",
+                                             "content": "backup", "plugintype": "nfs"}] + [
+        {"type": "qemu", "vmid": vmid, "node": "a", "name": "g%d" % vmid, "status": "running"} for vmid in range(100, 100 + count)])
+    answering(bench, "/cluster/backup", [
+        {"id": "nightly", "all": 1, "schedule": "21:00", "storage": "nas", "exclude": ",".join(map(str, world["excluded"]))},
+        {"id": "off", "all": 1, "enabled": 0, "schedule": "sun 1:00", "storage": "nas"}])
+    answering(bench, "/nodes/a/storage/nas/content", list(world["backups"].values()))
+    answering(bench, "/cluster/backup/nightly/included_volumes", {"children": [
+        {"id": vmid, "children": [{"id": "%d:scsi1" % vmid, "name": "scsi1", "included": 0, "reason": "backup=no"}]}
+        for vmid in world["left_out"]]})
+    return bench
+
+
+def test_each_of_two_hundred_guests_has_its_exact_verdict():
+    bench = _two_hundred()
+    answer = ok(bench.run("proxmox_list_backup_state", limit=1000))
+    verdicts = {row["vmid"]: row["verdict"] for row in answer.data["items"]}
+    assert verdicts == {vmid: GAPS.get(vmid, ("ok",))[0] for vmid in range(100, 300)}
+    assert [row["vmid"] for row in answer.data["items"]][:2] == [120, 121]
+
+
+def test_the_requests_for_it_do_not_grow_with_the_guests():
+    sent = []
+    for count in (200, 900):
+        bench = _two_hundred(count)
+        answer, requests = ok(bench.run("proxmox_list_backup_state")), len(bench.sent())
+        sent.append((requests, answer.data["total"]))
+    assert [total for _, total in sent] == [200, 900] and sent[0][0] == sent[1][0]

@@ -8,7 +8,7 @@ ALL = "GET /cluster/resources"
 LVM, NAS = "GET /nodes/pve1/storage/local-lvm/", "GET /nodes/pve1/storage/nas/"
 MONTH = "rrddata cf=%s timeframe=month"
 CASES = [
-    ("proxmox_get_storage_usage", {"storage": "local-lvm", "node": "pve1"},
+    ("proxmox_get_storage_usage", {"storage": "local-lvm", "node": "pve1", "limit": 50, "offset": 0},
      [ALL, LVM + "content", LVM + "status", LVM + MONTH % "AVERAGE"] + ["GET /nodes/pve1/%s/config" % path for path in (
          "qemu/100", "lxc/200", "qemu/9000", "lxc/9100")]),
     ("proxmox_get_storage_usage", {"storage": "nas"},

@@ -187,13 +187,6 @@ def _filtered(entries, args):
 
 # ------------------------------------------------------------------------------------------------ whether it is enough
 
-STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
-              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"), Column("size", kind="bytes"),
-              Column("verified"), Column("protected", kind="bool"), Column("encrypted", kind="bool"),
-              Column("jobs", kind="list"), Column("left_out", "left out", "list"),
-              *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"))
-
-
 def backup_states(call):
     args, everything = call.args, call.get("/cluster/resources") or []
     guests = [row for row in everything if row.get("type") in NAMES]
@@ -204,14 +197,15 @@ def backup_states(call):
     rows, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
     if not rows and guests:
         notes.extend(none_chosen(guests, args))
-    rows = sorted(filter(_wanted(args), rows), key=lambda row: (list(VERDICTS).index(row["verdict"]), int(row["vmid"])))
+    rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
+    rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))
     counts = Counter(row["verdict"] for row in rows)
     notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in VERDICTS
                  if counts[verdict] and verdict != "ok")
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")
     notes.extend("Not read: %s." % line for line in unread)
-    return result(call, [_backup_row(row) for row in rows], "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
+    return result(call, rows, "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
         "%d %s" % (counts[verdict], verdict) for verdict in VERDICTS if counts[verdict]) if rows else ""), notes)
 
 
@@ -229,6 +223,13 @@ def _backup_row(row):
     newest = tidy(row["newest"]) if row["newest"] else {}
     return dict(row, newest=newest.get("ctime"), **{key: newest.get(key) for key in (
         "storage", "size", "verified", "protected", "encrypted", "volid")})
+
+
+STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
+              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"), Column("size", kind="bytes"),
+              Column("verified"), Column("protected", kind="bool"), Column("encrypted", kind="bool"),
+              Column("jobs", kind="list"), Column("left_out", "left out", "list"),
+              *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"), each=_backup_row)
 
 
 # ------------------------------------------------------------------------------------------------------- backing up

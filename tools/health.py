@@ -76,6 +76,9 @@ class Seen:
         self.resources = call.get("/cluster/resources") or []
         self.guests = [row for row in self.resources if row.get("type") in ("qemu", "lxc")
                        and call.args.node in (None, row.get("node"))]
+        self._by_node, self._kinds = {}, {(row.get("node"), row.get("plugintype")) for row in self.resources}
+        for row in self.guests:
+            self._by_node.setdefault(row.get("node"), []).append(row)
         self.nodes = {str(row.get("node")): row for row in self.resources if row.get("type") == "node"}
         self.online = [name for name in sorted(self.nodes) if self.nodes[name].get("status") == "online"
                        and call.args.node in (None, name)]
@@ -87,11 +90,11 @@ class Seen:
 
     def on(self, node):
         """The rows of the guests on a node."""
-        return [row for row in self.guests if row.get("node") == node]
+        return self._by_node.get(node, [])
 
     def has(self, node, kind):
         """Whether a node has a storage of that type."""
-        return any(row.get("node") == node and row.get("plugintype") == kind for row in self.resources)
+        return (node, kind) in self._kinds
 
     def _read(self):
         names = [name for name, (_, _, areas) in CLUSTER.items() if self.wants(*areas)]
@@ -154,7 +157,7 @@ def _cluster(seen):
         if seen.call.args.node not in (None, name) or row.get("status") == "online":
             continue
         lost = row.get("status") == "offline"
-        guests = sum(one.get("node") == name for one in seen.guests)
+        guests = len(seen.on(name))
         yield Finding(PROBLEM if lost else LOOK, "cluster", "node " + name, "%s, with %s; what is listed of it is its "
                       "last known state" % ("offline" if lost else "has not reported lately, so its state is unknown",
                                             text.plural(guests, "guest")), "proxmox_get_cluster_status")

@@ -7,7 +7,7 @@ from tools.base import guest
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.lists import chosen
-from tools.base.row import BASIC, AnyNode, Filtered, Tool
+from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import volume_size
 from tools.pve import text
@@ -21,7 +21,7 @@ DAY = 86400
 
 
 @dataclass
-class StorageUsage:
+class StorageUsage(Paged):
     """What fills a storage: guests, backups, images, orphans; and when it is full at this rate."""
     storage: Annotated[str, Arg(format="storage")] = REQUIRED
     node: AnyNode = None

@@ -6,7 +6,6 @@ storage (one for each node that has a local one), one for each enabled job; howe
 import re
 
 from tools.base.lists import taken_by
-from tools.base.storage import of_cluster
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -58,7 +57,8 @@ def state(call, guests, resources, jobs, now, volumes=True):
         for guest in (tree or {}).get("children") or ():
             out = [str(volume.get("name")) for volume in guest.get("children") or () if _excluded(volume)]
             left_out.setdefault(str(guest.get("id")), set()).update(out)
-    lost = {row["storage"] for row in of_cluster(resources) if not row["active"] and "backup" in row.get("content", ())}
+    seen = {place["storage"] for place in read}
+    lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - seen
     rows = []
     for guest in guests:
         if on(guest.get("template")):
