@@ -1,17 +1,15 @@
 """PROXMOX_CONFIRM=terminal and `proxmox-mcp approve`, each with its own eyes on the other; freeze and thaw."""
 import json
 import os
-import pty
-import select
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from engine import PATIENCE
 from support import Bench
+from terminal import Terminal
 from test_cli import PROGRAM, run
 from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
 from tools.mcp import approval
@@ -369,54 +367,13 @@ def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
     assert len(room.files()) == 1
 
 
-class Terminal:
-    """`proxmox-mcp` in a terminal of its own: `until` reads to some words, `type` types."""
-
-    #: Opening it makes it the terminal that Ctrl-C comes from, which counts even where a shell in the background ran us.
-    START = ("import os, signal, sys; os.open(os.ttyname(0), os.O_RDWR); signal.signal(signal.SIGINT, signal.SIG_DFL); "
-             "os.execv(sys.executable, sys.argv[1:])")
-
-    def __init__(self, home, *arguments):
-        self.fd, inside = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", self.START, sys.executable, PROGRAM] + list(arguments), stdin=inside, stdout=inside,
-            stderr=inside, start_new_session=True, env=dict(os.environ, PROXMOX_STATE_DIR=home))
-        os.close(inside)
-        self.seen = ""
-
-    def until(self, words):
-        end = time.monotonic() + PATIENCE
-        while words not in self.seen:
-            assert time.monotonic() < end, self.seen
-            if select.select([self.fd], [], [], 0.2)[0]:
-                try:
-                    self.seen += os.read(self.fd, 65536).decode()
-                except OSError:                         # it ended
-                    assert words in self.seen, self.seen
-        before, _, self.seen = self.seen.partition(words)
-        return before + words
-
-    def type(self, keys):
-        os.write(self.fd, keys.encode())
-
-    def end(self):
-        """Its exit status."""
-        try:
-            while select.select([self.fd], [], [], PATIENCE)[0] and os.read(self.fd, 65536):
-                pass
-        except OSError:
-            pass
-        os.close(self.fd)
-        return self.process.wait(PATIENCE)
-
-
 @pytest.mark.parametrize("keys, says, counts", [
     ("y", "Approved.", True), ("YES", "Approved.", True), ("n", "Declined.", False), ("", "Declined.", False),
     ("yy", "Declined.", False), ("j", "Declined.", False)])
 def test_in_a_terminal(home, keys, says, counts):
     room = Room(home)
     room.pending()
-    terminal = Terminal(home, "approve")
+    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
     assert "vm-107-disk-0" in terminal.until("Approve? [y/N] ")
     terminal.type(keys + "\n")
     terminal.until(says)
@@ -427,26 +384,26 @@ def test_in_a_terminal(home, keys, says, counts):
 def test_a_terminal_that_is_closed_answers_nothing(home):
     room = Room(home)
     room.pending()
-    terminal = Terminal(home, "approve")
+    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
     terminal.until("[y/N] ")
     terminal.type("\x04")
     terminal.until("Not answered.")
     assert terminal.end() == 1 and len(approval.waiting(home)) == 1
-    terminal = Terminal(home, "approve")
+    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
     terminal.until("[y/N] ")
     terminal.type("\x03")
     assert terminal.end() == 130 and len(approval.waiting(home)) == 1
 
 
 def test_without_questions(home):
-    terminal = Terminal(home, "approve")
+    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
     terminal.until("No question is waiting.")
     assert terminal.end() == 0
 
 
 def test_watching(home):
     room = Room(home)
-    terminal = Terminal(home, "approve", "--watch")
+    terminal = Terminal("approve", "--watch", PROXMOX_STATE_DIR=home)
     terminal.until("Ctrl-C ends it")
     terminal.type("y\n")                                # before there is a question: for none
     room.pending()
@@ -464,7 +421,7 @@ def test_watching(home):
 
 
 def test_a_call_of_the_command_line_asks_in_its_own_terminal(home):
-    terminal = Terminal(home, "--demo", "call", "delete_vm", "vmid=107")
+    terminal = Terminal("--demo", "call", "delete_vm", "vmid=107", PROXMOX_STATE_DIR=home)
     terminal.until("[y/N] ")
     terminal.type("y\n")
     terminal.until("deleted")
@@ -488,7 +445,7 @@ def test_frozen_from_the_next_request_on_in_every_server(home, monkeypatch, caps
         assert not bench.run("proxmox_get_vms").failed
     assert not os.path.exists(os.path.join(home, "approvals"))             # and nobody is asked
     assert run("freeze", "again") == 0 and "frozen already, since" in capsys.readouterr().out
-    terminal = Terminal(home, "thaw")
+    terminal = Terminal("thaw", PROXMOX_STATE_DIR=home)
     assert "backups run" in terminal.until("backups run")
     assert terminal.end() == 0
     assert not benches[0].run("proxmox_stop_vm", vmid=105).failed

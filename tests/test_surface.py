@@ -39,7 +39,7 @@ def test_tools_json_is_what_the_rows_say():
 
 
 def test_golden_list_of_tools(capsys):
-    cli.run(["tools"], "1.0.0", "proxmox_mcp.py")
+    cli.run(["tools", "--all"], "1.0.0", "proxmox_mcp.py")
     with open(os.path.join(HERE, "tools.txt"), encoding="utf-8") as stream:
         assert capsys.readouterr().out == stream.read(), "run: python3 proxmox_mcp.py tools > tests/tools.txt"
 

@@ -89,9 +89,10 @@ def _of_disks(rows, call):
                "mean healthy." % text.plural(unknown, "disk"))
 
 
-DISKS = Table("disk", Column("devpath", "disk"), Column("type"), Column("size", kind="bytes"), Column("model"),
-              Column("serial"), Column("used", "use", text=lambda r: r.get("used") or "free"), Column("health"),
-              Column("wearout", "life left", "percent"), Column("parent"), Column("osdid", "OSD", "int"),
+DISKS = Table("disk", Column("devpath", "disk"), Column("type"), Column("size", kind="bytes"), Column("health"),
+              Column("wearout", "life left", "percent"),
+              Column("used", "use", text=lambda r: r.get("used") or "free"), Column("model"), Column("serial"),
+              Column("parent"), Column("osdid", "OSD", "int"),
               *data_only("text", "vendor", "wwn", "by_id_link"), *data_only("int", "rpm"),
               *data_only("bool", "mounted", "gpt"), each=_disk, sort=("devpath",), notes=_of_disks)
 

@@ -4,10 +4,17 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 
 from tools import surface
+from tools.mcp import terminal
 from tools.mcp.config import CLIENTS, configuration
 from tools.mcp.pack import SHEBANG, content_hash, write
+
+
+#: outcome of a call (tools.mcp.run.Answer) -> exit status; the README has them too.
+EXIT = {"done": 0, "failed": 1, "usage": 2, "refused": 3, "declined": 4, "running": 5, "unknown": 5, "command": 6,
+        "interrupted": 130}
 
 
 class Stop(Exception):
@@ -18,55 +25,76 @@ class Stop(Exception):
         self.status = status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its errors are Stops, so that --json is JSON whatever is wrong."""
+
+    def error(self, message):
+        raise Stop("%s%s: %s" % (self.format_usage(), self.prog, message))
+
+
 def run(arguments, version, program):
-    """Run a command of the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong call.
+    """Run a command of the command line; returns the exit status (EXIT).
 
     program: the path of proxmox_mcp.py (in a .pyz of its __main__.py).
     """
     _forgiving_streams()
-    parser = argparse.ArgumentParser(prog="proxmox-mcp", formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     description="An MCP server for Proxmox VE. Without a command it serves MCP on "
-                                                 "stdin and stdout.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and the SHA-256 of this copy")
+    try:
+        options = _parsed(arguments)
+        options.version, options.program = version, program
+        from tools.policy.settings import NO_DEMO, has_demo
+        if options.demo and not has_demo():
+            raise Stop(NO_DEMO)
+        return options.function(options) or 0
+    except KeyboardInterrupt:
+        stop = Stop("Interrupted.", EXIT["interrupted"])
+    except Stop as error:
+        stop = error
+    sys.stderr.write("%s\n" % stop)
+    if "--json" in arguments:
+        with suppress(Stop):
+            say(json.dumps(_told(next(name for name in EXIT if EXIT[name] == stop.status), str(stop)), indent=2))
+    return stop.status
+
+
+def _told(outcome, error):
+    """What --json shows of a command that did not do what was asked."""
+    return {"error": error, "outcome": outcome, "exit": EXIT[outcome]}
+
+
+def _parsed(arguments):
+    """The options of a command line (argparse.Namespace)."""
+    parser = _Parser(prog="proxmox-mcp", description="An MCP server for Proxmox VE. Without a command it serves MCP on "
+                     "stdin and stdout.")
+    parser.add_argument("--version", action="store_const", dest="function", const=show_version,
+                        help="print the version and the SHA-256 of this copy")
     parser.add_argument("--demo", action="store_true", help="use the built-in demo cluster")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (function, text, *more) in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=text)
+        sub = commands.add_parser(name, help=text, description=text, add_help=name != "call")
         # --demo may stand behind the command too
         sub.add_argument("--demo", action="store_true", default=argparse.SUPPRESS,
                          help="include the demo cluster" if name == "pack" else "use the built-in demo cluster")
         for names, how in more:
             sub.add_argument(*names, **how)
-        sub.set_defaults(function=function)
-    parser.set_defaults(version=version, program=program)
+        sub.set_defaults(function=function, parser=sub)
     options, more = parser.parse_known_args(arguments)
-    if not options.command:
+    if not options.function:
         parser.error("no command given; --help lists them")
     if options.command == "call":                       # argparse takes key=value up to the first option only
         options.arguments += [word for word in more if not word.startswith("-")]
         more = [word for word in more if word.startswith("-")]
     if more:
         parser.error("unrecognized arguments: " + " ".join(more))
-    from tools.policy.settings import NO_DEMO, has_demo
-    try:
-        if options.demo and not has_demo():
-            raise Stop(NO_DEMO)
-        return options.function(options) or 0
-    except Stop as stop:
-        sys.stderr.write("%s\n" % stop)
-        return stop.status
+    return options
 
 
-class _Version(argparse.Action):
-    """Prints version and content hash; the hash is not computed for anything else."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        say("proxmox-mcp %s\nsha256 %s" % (namespace.version, content_hash(namespace.program)))
-        parser.exit(0)
+def show_version(options):
+    """`--version`; the hash is not computed for anything else."""
+    say("proxmox-mcp %s\nsha256 %s" % (options.version, content_hash(options.program)))
 
 
 def _forgiving_streams():
-    """Let no character and no closed stream decide how a command ends: what the encoding lacks is written as \\u2705."""
+    """Let no character and no closed stream decide how a command ends: what the encoding lacks becomes \\u2705."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -92,79 +120,106 @@ def typed(word):
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def settings_of(options):
-    """The Settings; Stop tells the problem with them."""
-    from tools.policy.settings import SettingsError, demo_settings, load
+def settings_of(options, offline=False):
+    """The Settings; Stop tells the problem with them. offline: those that need no Proxmox, for what asks none."""
+    from tools.policy.settings import SettingsError, demo_settings, load, offline_settings
+    read = demo_settings if options.demo else offline_settings if offline else load
     try:
-        return (demo_settings if options.demo else load)(os.environ, lambda message: sys.stderr.write(message + "\n"))
+        return read(os.environ, lambda message: sys.stderr.write(message + "\n"))
     except SettingsError as error:
         raise Stop(error) from None
 
 
 def list_tools(options):
-    """`tools`: the whole surface, one tool a line."""
+    """`tools`: the tools that the settings leave, one a line, or all about those that are named."""
     if options.write:
         import tools
         tools.write_surface()
-    for entry in surface():
-        say("%-36s %-12s %s" % (entry["name"], entry["tier"], entry["endpoint"]))
+    from tools.mcp.usage import arguments
+    entries = list(surface())
+    if options.names:
+        return say("\n\n".join(_help_of(_entry(name)) for name in options.names))
+    if not options.write and not options.all:
+        from tools.policy.selection import Selection
+        selection = Selection(settings_of(options, offline=True))
+        off = {entry["name"]: selection.off(entry) for entry in entries}
+        entries = [entry for entry in entries if off[entry["name"]] in (None, "PROXMOX_ALLOW_ELEVATED=false")]
+        refused = sum(off[entry["name"]] is not None for entry in entries)
+        hidden = sorted({variable for variable in off.values() if variable} - {"PROXMOX_ALLOW_ELEVATED=false"})
+        if hidden:
+            sys.stderr.write("%d of %d tools; the others are hidden by %s (--all shows them).\n" % (
+                len(entries), len(off), " and ".join(hidden)))
+        if refused:
+            sys.stderr.write("%d of these are refused without PROXMOX_ALLOW_ELEVATED=true.\n" % refused)
+    width = terminal.columns()
+    for entry in entries:
+        line = "%-36s %-12s " % (entry["name"], entry["tier"])
+        if width is None:
+            say((line + entry["endpoint"] + "  " + arguments(entry)).rstrip())
+        else:
+            say((line + arguments(entry))[:width - 1])
+    return 0
 
+
+def _entry(name):
+    """The entry of the surface of a tool, with or without proxmox_; Stop names those that are called alike."""
+    import difflib
+    full = name if name.startswith("proxmox_") else "proxmox_" + name
+    known = {entry["name"]: entry for entry in surface()}
+    if full not in known:
+        near = difflib.get_close_matches(full, known, 3)
+        raise Stop("There is no tool %s.%s" % (full, " Did you mean %s?" % " or ".join(near) if near else
+                                               " `proxmox-mcp tools` lists them."))
+    return known[full]
+
+
+def _help_of(entry):
+    from tools.mcp.usage import tool_help
+    return tool_help(entry, min(100, (terminal.columns() or 101) - 1))
+
+
+# -- call
 
 def call(options):
-    """`call`: run one tool, print its text or data; exit status 1 when it failed."""
+    """`call`: run one tool, print its text or data; the exit status says what it came to."""
+    if options.help:
+        return say(_help_of(_entry(options.tool)) if options.tool else options.parser.format_help().rstrip())
+    if options.tool is None:
+        raise Stop("Which tool? `proxmox-mcp tools` lists them, `proxmox-mcp call TOOL --help` tells all about one.")
     wrong = [pair for pair in options.arguments if "=" not in pair]
     if wrong:
         raise Stop("These arguments are not key=value: %s" % ", ".join(wrong))
     arguments = dict(typed(pair).split("=", 1) for pair in options.arguments)
+    name = _entry(options.tool)["name"]
     settings = settings_of(options)
     settings.answers = "data" if options.json else "text"
     from tools.mcp.log import Log
-    from tools.mcp.run import Host, UnknownTool, demo_adapter
-    log = Log(settings.log_level, settings.log_format)
-    host = Host(settings, log, adapter=demo_adapter(settings), consent=Terminal(options.yes))
-    name = options.tool if options.tool.startswith("proxmox_") else "proxmox_" + options.tool
+    from tools.mcp.run import Host, demo_adapter
+    from tools.pve import text
+    if not options.json:
+        text.SCREEN = terminal.columns()
+    log, person = Log(settings.log_level, settings.log_format), terminal.Person(options.yes)
     try:
-        answer = host.run(name, arguments)
-    except UnknownTool:
-        import difflib
-        near = difflib.get_close_matches(name, host.entries, 3)
-        raise Stop("There is no tool %s.%s" % (name, " Did you mean %s?" % " or ".join(near) if near else
-                                               " `proxmox-mcp tools` lists them.")) from None
-    except KeyboardInterrupt:
-        raise Stop("Interrupted. Anything already started continues in Proxmox.", 130) from None
+        answer = Host(settings, log, adapter=demo_adapter(settings), consent=person).run(name, arguments, person)
     finally:
+        person.clear()
         log.close()
-    say(json.dumps(answer.data, indent=2) if options.json and not answer.failed else answer.text)
-    return 1 if answer.failed else 0
+    if options.json:
+        say(json.dumps(_told(answer.outcome, answer.text) if answer.failed else answer.data, indent=2))
+    else:
+        say(terminal.shown(answer.text))
+    return EXIT[answer.outcome]
 
 
-class Terminal:
-    """Asks the person at the terminal before something is lost; without a terminal --yes is needed."""
-
-    def __init__(self, yes):
-        self.yes = yes
-
-    def ask(self, call, describe):
-        """What `describe` found, when the person agrees."""
-        from tools.base.failures import Failure
-        question, found = describe()
-        if self.yes:
-            return found
-        if not sys.stdin.isatty():
-            raise Failure("%s There is no terminal to ask at; add --yes to confirm." % question)
-        sys.stderr.write("%s [y/N] " % question)
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Failure("Not confirmed.")
-        return found
-
+# -- check, audit
 
 def check(options):
     """`check`: walk from the host's name to the token's privileges; exit status 1 when something is not right."""
     settings = settings_of(options)
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter
-    return steps.check(settings, say, options.json, adapter=demo_adapter(settings))
+    return steps.check(settings, lambda line: say(line if options.json else terminal.shown(line)), options.json,
+                       adapter=demo_adapter(settings))
 
 
 def audit(options):
@@ -253,13 +308,17 @@ def _option(*names, **how):
 _JSON = _option("--json", action="store_true", help="print one JSON object")
 #: name -> (function, help, its options)
 COMMANDS = {
-    "tools": (list_tools, "list every tool with its tier and endpoint",
-              _option("--write", action="store_true", help="rewrite tools.json (after changing a row)")),
+    "tools": (list_tools, "list the tools that the settings leave, or tell all about some",
+              _option("names", nargs="*", metavar="TOOL", help="tell all about this tool"),
+              _option("--all", action="store_true", help="whatever the settings say"),
+              _option("--write", action="store_true", help="rewrite what is generated from the rows, and list all")),
     "call": (call, "run one tool and print its answer",
-             _option("tool", help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out"),
+             _option("tool", nargs="?", metavar="TOOL",
+                     help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out"),
              _option("arguments", nargs="*", metavar="key=value", help="arguments of the tool"),
              _option("--json", action="store_true", help="print the structured data instead of the text"),
-             _option("--yes", action="store_true", help="do not ask before something is destroyed")),
+             _option("--yes", action="store_true", help="do not ask before something is lost"),
+             _option("-h", "--help", action="store_true", help="with a TOOL: its arguments, types and defaults")),
     "check": (check, "test the connection to Proxmox step by step and show what the token may do", _JSON),
     "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks",
                 _option("--watch", action="store_true", help="stay, and ring the bell for each new question")),

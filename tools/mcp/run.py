@@ -47,9 +47,9 @@ class UnknownTool(LookupError):
     """There is no tool of that name (in the toolsets that are switched on)."""
 
 
-#: What a call came to: text (str), data (dict, or None when it failed), failed (bool), and in one word: done, failed,
-#: usage (wrong arguments), refused (by a setting of ours), declined, running (or waiting for a yes), unknown (whether it
-#: took effect), command (one in a guest ended badly), interrupted.
+#: What a call came to: text (str), data (dict, or None when it failed), failed (bool), outcome: done, failed, usage
+#: (wrong arguments), refused (by a setting of ours), declined, running (or waiting for a yes), unknown (whether it took
+#: effect), command (one in a guest ended badly) or interrupted.
 Answer = namedtuple("Answer", "text data failed outcome", defaults=(None, False, "done"))
 
 
@@ -206,7 +206,7 @@ def _came_to(result):
         return "running"
     if data.get("exitcode") or data.get("signal"):
         return "command"
-    return "failed" if data.get("ok") is False else "done"
+    return "failed" if (data.get("task") or {}).get("ok") is False else "done"
 
 
 def _harmless(data):

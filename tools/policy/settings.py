@@ -233,7 +233,7 @@ class Settings:
 VARIABLES = {f.name: dict(f.metadata, variable="PROXMOX_" + f.name.upper()) for f in fields(Settings) if f.metadata}
 
 _TOKEN = "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"
-#: What other programs for Proxmox (Terraform's and Pulumi's providers, other MCP servers, scripts) call a setting, after
+#: What other programs for Proxmox (Terraform's providers, other MCP servers, scripts) call a setting, after
 #: PROXMOX_, PVE_ or PM_ and perhaps VE_, API_ or MCP_ -> what it is called here.
 ELSEWHERE = {
     **dict.fromkeys(("URL", "ENDPOINT", "BASE_URL", "SERVER", "ADDRESS", "NODE"), "PROXMOX_HOST"),
@@ -342,14 +342,18 @@ def has_demo():
 _CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "ssl_mode", "ca_file", "fingerprint")
 
 
+def offline_settings(environ, warn=lambda message: None, **own):
+    """Settings for what asks no Proxmox: stand-ins for the connection, the others from `environ`; own: defaults."""
+    skipped = {VARIABLES[name]["variable"] for name in _CONNECTION}
+    values = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value", **own}
+    values.update({name: value for name, value in environ.items() if name not in skipped})
+    return load(values, warn)
+
+
 def demo_settings(environ, warn=lambda message: None):
-    """Settings for the embedded demo cluster: needs none, takes the others from `environ`, allows elevated tools."""
+    """Settings for the embedded demo cluster, which allows elevated tools unless `environ` says otherwise."""
     if not has_demo():
         raise SettingsError(NO_DEMO)
-    own = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value",
-           "PROXMOX_ALLOW_ELEVATED": "true"}
-    skipped = {VARIABLES[name]["variable"] for name in _CONNECTION}
-    own.update({name: value for name, value in environ.items() if name not in skipped})
-    settings = load(own, warn)
+    settings = offline_settings(environ, warn, PROXMOX_ALLOW_ELEVATED="true")
     settings.demo = True
     return settings

@@ -298,6 +298,11 @@ class Column:
         return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), most)
 
 
+#: Columns of the terminal that a table has to fit; None: any. Set by the command line, for what it shows itself.
+SCREEN = None
+_LEAST = 20                     # columns within which a text is worth folding
+
+
 def table(columns, rows):
     """Rows (normalised dicts) as lines of aligned text under their headings; columns that are empty everywhere go."""
     columns = [c for c in columns if c.shown]
@@ -305,7 +310,30 @@ def table(columns, rows):
     keep = [i for i in range(len(columns)) if not cells or any(row[i] != "-" for row in cells)]
     lines = [[columns[i].heading.upper() for i in keep]] + [[row[i] for i in keep] for row in cells]
     widths = [max(len(row[i]) for row in lines) for i in range(len(keep))]
+    if SCREEN and sum(widths) + 2 * len(widths) > SCREEN:
+        return _narrow([columns[i].kind in ("text", "long") for i in keep], lines, widths)
     return Shown("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in lines))
+
+
+def _narrow(texts, lines, widths):
+    """A table that fits SCREEN. Its columns stand in the order of their importance; of those that do not fit, the first
+    one of sentences is folded, any other (figures, ids) is left out and named below. texts: which are of text."""
+    from textwrap import wrap
+    room, kept, folded = SCREEN + 2, [], None
+    for i, width in enumerate(widths):
+        if texts[i] and width + 2 > room > _LEAST + 2 and any(row[i].count(" ") > 2 for row in lines):
+            widths[i], folded = room - 2, i
+        if widths[i] + 2 <= room:
+            kept.append(i)
+            room -= widths[i] + 2
+    body = []
+    for row in lines:
+        parts = wrap(row[folded], widths[folded], break_on_hyphens=False) if folded is not None else [""]
+        for number, part in enumerate(parts):
+            cells = [part if i == folded else "" if number else row[i] for i in kept]
+            body.append("  ".join(cell.ljust(widths[i]) for i, cell in zip(kept, cells)).rstrip())
+    left = [heading for i, heading in enumerate(lines[0]) if i not in kept]
+    return Shown("\n".join(body + ["(no room for: %s)" % ", ".join(left)] * bool(left)))
 
 
 def block(columns, row):

@@ -1,0 +1,93 @@
+"""The person at the terminal: who is asked and sees how far it is, and what a terminal is shown: lines that fit it, in
+colour. A pipe gets everything as it is."""
+import os
+import re
+import shutil
+import sys
+import textwrap
+import time
+
+from tools.base.failures import Declined
+from tools.base.row import title
+from tools.mcp.run import Nobody
+
+GREEN, RED, YELLOW, BOLD, PLAIN = ("\x1b[%sm" % code for code in ("32", "31", "33", "1", "0"))
+MARKS = {"\u2705": GREEN, "\u274c": RED, "\U0001f6ab": RED, "\u23f3": YELLOW, "\u26a0": YELLOW,
+         "[ok]": GREEN, "[FAIL]": RED}
+_MARK = re.compile("|".join(re.escape(mark) for mark in MARKS))
+_HEADINGS = re.compile(r"[A-Z][A-Z ()/-]*(?:  +[A-Z][A-Z ()/-]*)+")
+
+
+def columns(stream=None):
+    """How many columns a line of stdout (or of another stream) may have; None when it is no terminal."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
+
+
+def shown(text):
+    """`text` as stdout gets it. On a terminal long lines are folded between words, but for what a guest or a log said;
+    marks and headings are in colour, unless NO_COLOR is set (no-color.org)."""
+    width = columns()
+    if width is None:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += [line] if len(line) < width or line.startswith("| ") else textwrap.wrap(
+            line, width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.name == "posix":
+        lines = [_painted(line) for line in lines]
+    return "\n".join(lines)
+
+
+def _painted(line):
+    mark = _MARK.match(line)
+    if mark:
+        rest = line[mark.end():]
+        return MARKS[mark.group()] + mark.group() + PLAIN + (
+            rest if mark.group().startswith("[") else BOLD + rest + PLAIN)
+    return BOLD + line + PLAIN if _HEADINGS.fullmatch(line) else line
+
+
+class Person(Nobody):
+    """Who makes a call from the command line: a request that shows progress, and a consent that asks.
+
+    yes: agrees to everything without being asked (--yes).
+    """
+
+    def __init__(self, yes=False, clock=time.monotonic):
+        super().__init__()
+        self.yes, self._clock, self._began, self._shown = yes, clock, clock(), 0
+        self.wants_progress = sys.stderr.isatty()
+
+    def progress(self, percent, message):
+        """One line on stderr, written over the one before."""
+        line = "%d s  %s%s" % (self._clock() - self._began, "" if percent is None else "%d %%  " % percent, message)
+        line = line[:columns(sys.stderr) - 3]           # room for the ^C of Ctrl-C
+        sys.stderr.write("\r" + line.ljust(self._shown))
+        sys.stderr.flush()
+        self._shown = len(line)
+
+    def clear(self):
+        """Take the line of the progress away."""
+        if self._shown:
+            sys.stderr.write("\r" + " " * self._shown + "\r")
+            sys.stderr.flush()
+            self._shown = 0
+
+    def ask(self, call, describe):
+        """What `describe` found, when the person agrees; Declined when not, and when there is nobody to ask."""
+        question, found = describe()
+        if self.yes:
+            return found
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise _declined(call, "%s\nThere is no terminal to ask this at; --yes answers it in advance." % question)
+        self.clear()
+        sys.stderr.write("%s [y/N] " % question)
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise _declined(call, "The answer was not yes.")
+        return found
+
+
+def _declined(call, why):
+    return Declined(why, "%s was not confirmed" % title(call.name))

@@ -1,0 +1,71 @@
+"""What the command line says of a tool: its arguments, types, limits and defaults, and one example that works as it is.
+
+Made from the tool's row, so arguments that models are not told of are there too.
+"""
+import shlex
+import textwrap
+
+from tools import find
+from tools.base.schema import fields
+from tools.pve.formats import FORMATS
+
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", list: "list, separated by commas",
+          dict: "JSON object"}
+#: Arguments that many tools share and whose rows say no more than a model needs.
+_SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow the task; default PROXMOX_TASK_WAIT",
+           "limit": "rows of a page", "offset": "rows to leave out at the beginning"}
+#: name -> an example of a required argument whose format has none, or another one.
+_EXAMPLES = {"newid": "120", "size": "50G", "command": "uptime", "url": "https://example.org/image.iso", "verb": "GET",
+             "template": "debian-13-standard_13.1-2_amd64.tar.zst", "words": "list the firewall rules of a VM",
+             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2",
+             "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"}
+TIERS = {"basic": "", "elevated": " Needs PROXMOX_ALLOW_ELEVATED=true.",
+         "destructive": " Needs PROXMOX_ALLOW_ELEVATED=true, and asks before something is lost."}
+
+
+def arguments(entry):
+    """The arguments of an entry of the surface in a line: required ones, then [the others]."""
+    schema = entry["tool"]["inputSchema"]
+    required = schema.get("required", ())
+    return " ".join(name if name in required else "[%s]" % name for name in schema["properties"])
+
+
+def tool_help(entry, width=100):
+    """All about one tool, in lines of at most `width` columns."""
+    tool = find(entry)
+    known, guests = fields(tool.args), "{vmid}" in entry["endpoint"]
+    lines = [entry["name"], *textwrap.wrap(entry["tool"]["description"] + TIERS[entry["tier"]], width), ""]
+    longest = max([len(field.name) for field in known], default=0)
+    for field in known:
+        lines += textwrap.wrap("  %-*s  %s" % (longest, field.name, _about(field, guests)), width,
+                               subsequent_indent=" " * (longest + 4), break_on_hyphens=False)
+    if not known:
+        lines.append("  It takes no arguments.")
+    return "\n".join(lines + ["", "Example: " + example(entry), "Sends:   " + entry["endpoint"]])
+
+
+def _about(field, guests):
+    """"required; whole number from 1 to 64; cores of the CPU"; guests: whether the tool is about one guest."""
+    arg, said = field.arg, ["required"] if field.required else []
+    kind = "one of " + ", ".join(map(str, arg.enum)) if arg.enum else _TYPES[field.type]
+    if field.type in (int, float) and arg.minimum is not None:
+        kind += ", at least %s" % arg.minimum if arg.maximum is None else " from %s to %s" % (arg.minimum, arg.maximum)
+    said.append(kind)
+    said += [arg.text] if arg.text else [FORMATS[arg.format].words] if arg.format else []
+    if not field.required:
+        said += [_SHARED[field.name]] if field.name in _SHARED and (guests or field.name != "node") else []
+        said += ["default %s" % (str(field.default).lower() if field.type is bool else field.default)] if (
+            field.default not in (None, "")) else []
+    if arg.secret:
+        said.append("secret: other users of this machine see what is typed here")
+    return "; ".join(said)
+
+
+def example(entry):
+    """A call of a tool with its required arguments."""
+    words = []
+    for field in filter(lambda field: field.required, fields(find(entry).args)):
+        arg, some = field.arg, "0" if field.type is int else field.name
+        known = FORMATS[arg.format].example if arg.format else (*arg.enum, some)[0]
+        words.append("%s=%s" % (field.name, _EXAMPLES.get(field.name) or known))
+    return " ".join(["proxmox-mcp call", entry["name"][len("proxmox_"):], *map(shlex.quote, words)])
