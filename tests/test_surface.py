@@ -75,7 +75,7 @@ def _bytes(value):
 
 
 #: Word of PROXMOX_TOOLSETS -> most bytes of all its names, descriptions and input schemas; None: 320 a tool.
-MOST = {"all": None, "mission": None, "readonly": None, "daily": 13000, "minimal": 2400}
+MOST = {"all": None, "readonly": None, "daily": 13000, "minimal": 2400}
 
 
 @pytest.mark.parametrize("words", MOST)
