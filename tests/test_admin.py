@@ -17,9 +17,9 @@ def running(bench):
 
 CASES = [
     ("proxmox_list_guests_without_backup", {"node": "pve3", "limit": 2, "offset": 1},
-     [FIND, "GET /cluster/backup-info/not-backed-up"]),
+     [FIND, "GET /cluster/backup"]),
     ("proxmox_list_backup_jobs", {"limit": 1, "offset": 1}, ["GET /cluster/backup"]),
-    ("proxmox_list_services", {"node": "pve1"}, [NODE + "services"]),
+    ("proxmox_list_services", {"node": "pve1", "all": True}, [NODE + "services"]),
     ("proxmox_list_updates", {"node": "pve1", "name": "pve", "limit": 5, "offset": 0}, [NODE + "apt/update"]),
     ("proxmox_get_cluster_log", {"limit": 1, "offset": 1, "node": "pve2", "user": "root@pam"},
      ["GET /cluster/log max=1000"]),
@@ -42,52 +42,43 @@ def items(answer, key):
 
 # -------------------------------------------------------------------------------------------------------------- backups
 
-def test_guests_without_backup():
+def test_guests_without_backup_are_those_of_no_enabled_job():
+    """Proxmox's own list counts jobs that are switched off, which the health report does not."""
     bench = Bench()
     assert items(bench.run("proxmox_list_guests_without_backup", node="pve3"), "vmid") == [103, 105, 107, 203]
     answer = ok(bench.run("proxmox_list_guests_without_backup"))
-    assert answer.text.startswith("\u2705 12 guests in no backup job") and answer.data["items"][0]["name"] == "win11"
-    answering(bench, "/cluster/backup-info/not-backed-up", [])
-    assert "Every guest is in a backup job" in ok(bench.run("proxmox_list_guests_without_backup")).text
-
-
-def test_guests_without_backup_where_only_root_may_ask():
-    bench = Bench()
-    answering(bench, "/cluster/backup-info/not-backed-up", (403, "Permission check failed (user != root@pam)"))
-    answer = ok(bench.run("proxmox_list_guests_without_backup"))
+    assert answer.text.startswith("\u2705 10 guests in no enabled backup job") and bench.sent() == [
+        FIND, "GET /cluster/backup"]
     assert items(answer, "vmid") == [102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
-    assert "Proxmox shows its own list to root@pam only" in answer.text
-    assert bench.sent() == [FIND, "GET /cluster/backup-info/not-backed-up", "GET /cluster/backup"]
-    answering(bench, "/cluster/backup-info/not-backed-up", (500, "boom"))
+    for enabled, words in ((1, "Every guest is in an enabled backup job"), (0, "15 guests in no enabled backup job")):
+        answering(bench, "/cluster/backup", [{"id": "j", "all": 1, "enabled": enabled}])
+        assert words in ok(bench.run("proxmox_list_guests_without_backup")).text
+    answering(bench, "/cluster/backup", (500, "boom"))
     answer = bench.run("proxmox_list_guests_without_backup")
     assert answer.failed and "boom (HTTP 500)" in answer.text
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["Sys.Audit"]}}})
     assert "No guest is listed" in ok(bench.run("proxmox_list_guests_without_backup")).text
 
 
-def test_backup_jobs():
-    answer = ok(Bench().run("proxmox_list_backup_jobs"))
-    assert "3 backup jobs, 1 switched off" in answer.text and "keep-last=3,keep-weekly=4" in answer.text
-    assert [row["guests"] for row in answer.data["items"]] == ["100,201", "101,104,200", "all but 9000,9100"]
-    bench = Bench()
-    answering(bench, "/cluster/backup",
-              [{"id": "a", "dow": "mon,tue", "starttime": "03:00", "pool": "lab", "enabled": "0"},
-                                         {"id": "b", "schedule": "daily", "vmid": 100, "prune-backups": "keep-last=1"}])
-    rows = ok(bench.run("proxmox_list_backup_jobs")).data["items"]
-    assert (rows[0]["schedule"], rows[0]["guests"], rows[0]["enabled"]) == ("mon,tue 03:00", "pool lab", False)
-    assert (rows[1]["guests"], rows[1]["retention"], rows[1]["enabled"]) == ("100", "keep-last=1", True)
-
-
 # ---------------------------------------------------------------------------------------------------------------- nodes
 
-def test_services():
-    answer = ok(Bench().run("proxmox_list_services", node="pve1"))
-    assert "23 services on node pve1, none failed" in answer.text and answer.data["total"] == 23
+def test_services_are_told_when_they_are_not_as_they_should_be():
     bench = Bench()
-    answering(bench, "/nodes/pve1/services", [{"service": "b", "state": "failed"}, {"service": "a", "state": "running"},
-                                              {"service": "c", "state": "dead", "active-state": "failed"}])
     answer = ok(bench.run("proxmox_list_services", node="pve1"))
-    assert "FAILED: b, c" in answer.text and items(answer, "service") == ["a", "b", "c"]
+    assert answer.text == "\u2705 23 services on node pve1, none failed and none missing that a node needs\n" \
+                          "all=true lists the others too."
+    assert (answer.data["items"], answer.data["total"], answer.data["services"]) == ([], 0, 23)
+    assert bench.run("proxmox_list_services", node="pve1", all=True).data["total"] == 23
+    answering(bench, "/nodes/pve1/services", [
+        {"service": "b", "state": "failed"}, {"service": "a", "state": "running"}, {"service": "d", "state": "dead"},
+        {"service": "c", "state": "dead", "active-state": "failed"}, {"service": "cron", "state": "dead"},
+        {"service": "corosync", "state": "dead"}, {"service": "pve-firewall", "state": "dead", "unit-state": "masked"}])
+    answer = ok(bench.run("proxmox_list_services", node="pve1"))
+    assert answer.text.startswith("\u2705 4 of 7 services on node pve1 are not as they should be")
+    assert items(answer, "service") == ["b", "c", "corosync", "cron"] and bench.sent() == [NODE + "services",
+                                                                                         "GET /nodes"]
+    answering(bench, "/nodes", [{"node": "pve1", "status": "online"}])
+    assert items(bench.run("proxmox_list_services", node="pve1"), "service") == ["b", "c", "cron"]
     answer = bench.run("proxmox_list_services", node="pve9")
     assert answer.failed and "There is no node pve9" in answer.text
 

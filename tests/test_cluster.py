@@ -105,7 +105,7 @@ def test_cluster_status():
 def test_cluster_status_never_fails_for_a_node_that_is_down():
     answer = run("proxmox_get_cluster_status", "pve3")
     assert not answer.failed and "3 nodes, 2 online (offline: pve3)" in answer.text and "unknown" in answer.text
-    assert answer.data["nodes"][2] == {"node": "pve3", "online": False, "ip": "10.0.0.13", "nodeid": 3, "local": False}
+    assert answer.data["nodes"][2] == {"node": "pve3", "status": "offline", "online": False, "ip": "10.0.0.13", "nodeid": 3, "local": False}
     assert all("pve3" not in row["not_on"] for row in answer.data["storages_lost"])
 
 
@@ -133,7 +133,7 @@ def test_a_single_node_is_no_cluster():
     bench = canned(support.Bench(), status=[{"type": "node", "name": "pve", "online": "1", "local": 1}], resources=[])
     answer = bench.run("proxmox_get_cluster_status")
     assert answer.text.startswith("\u2705 A single node, no cluster: 1 node, online\n")
-    assert answer.data["nodes"] == [{"node": "pve", "online": True, "local": True}]
+    assert answer.data["nodes"] == [{"node": "pve", "status": "online", "online": True, "local": True}]
 
 
 @pytest.mark.parametrize("answers", ["text", "data", "both"])

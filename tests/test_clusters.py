@@ -348,3 +348,110 @@ def test_a_vm_that_stands_still_is_told_what_helps(state, tool, words):
     answer = bench.run("proxmox_%s_vm" % tool, vmid=100, node="pve1")
     assert answer.failed and words in answer.text and bench.sent() == ["GET " + NOW], answer.text
     assert ("proxmox_resume_vm" in answer.text) == (state == "io-error")
+
+
+# ------------------------------------------------------------------------------------------------- storages and bridges
+
+@pytest.mark.parametrize("kind, given, sent", [
+    ("dir", None, ",format=qcow2"), ("nfs", None, ",format=qcow2"), ("dir", "raw", ",format=raw"), ("lvmthin", None, ""),
+    ("zfspool", None, ""), ("btrfs", None, "")])
+def test_a_disk_on_a_storage_of_files_is_qcow2_which_snapshots_need(kind, given, sent):
+    bench, chosen = Bench(), {"format": given} if given else {}
+    answering(bench, "/nodes/pve1/storage/files/status", {"type": kind, "active": 1})
+    answering(bench, "/nodes/pve1/qemu", None, "POST")
+    looked = [] if given else ["GET /nodes/pve1/storage/files/status"]
+    answer = ok(bench.run("proxmox_create_vm", node="pve1", vmid=900, storage="files", cpu="host", bios="ovmf", **chosen))
+    assert bench.sent()[:-1] == looked + ["GET /nodes/pve1/network type=any_bridge"]
+    assert " scsi0=files:8%s,iothread=1,discard=on " % sent in bench.sent()[-1]
+    assert " efidisk0=files:1,efitype=4m,pre-enrolled-keys=1%s " % sent in bench.sent()[-1]
+    assert ("which snapshots on files need; format=raw" in answer.text) == (sent == ",format=qcow2")
+    answering(bench, V100 + "/config", None, "POST")
+    answer = bench.run("proxmox_add_disk_vm", node="pve1", vmid=100, disk="scsi7", storage="files", size="5", **chosen)
+    assert bench.sent()[:-2] == looked + ["GET %s/config" % V100]
+    assert bench.sent()[-2].endswith(" scsi7=files:5" + sent)
+    assert ("which snapshots on files need; format=raw" in answer.text) == (sent == ",format=qcow2")
+    answering(bench, V100 + "/move_disk", None, "POST")
+    bench.run("proxmox_move_disk_vm", node="pve1", vmid=100, disk="scsi0", storage="files", **chosen)
+    assert sent[1:] in bench.sent(reads=False)[0] and ("format=" in bench.sent(reads=False)[0]) == bool(sent)
+
+
+def test_a_storage_whose_type_cannot_be_read_gets_its_own_default():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/storage/files/status", (403, "Permission check failed (/storage/files, x)"))
+    answering(bench, "/nodes/pve1/qemu", None, "POST")
+    ok(bench.run("proxmox_create_vm", node="pve1", vmid=900, storage="files", cpu="host"))
+    assert " scsi0=files:8,iothread=1,discard=on " in bench.sent()[-1]
+
+
+def test_what_is_free_on_a_storage_is_told_by_its_node_alone():
+    bench = Bench()
+    row = {"storage": "local", "node": "pve1", "plugintype": "dir", "status": "available", "maxdisk": 300 << 30,
+           "disk": 80 << 30, "content": "iso"}
+    answering(bench, "/cluster/resources", [row])
+    answer = ok(bench.run("proxmox_get_storage"))
+    assert "avail" not in answer.data["items"][0] and "FREE" not in answer.text and "80 GiB of 300 GiB" in answer.text
+    assert "What is free is told of one node (node=NODE)" in answer.text
+    answering(bench, "/nodes/pve1/storage", [{"storage": "local", "type": "dir", "enabled": 1, "active": 1,
+                                              "total": 300 << 30, "used": 80 << 30, "avail": 69 << 30}])
+    assert ok(bench.run("proxmox_get_storage", node="pve1")).data["items"][0]["avail"] == 69 << 30
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    ("proxmox_add_network_vm", {"vmid": 100, "net": "net5", "bridge": "nix9"}),
+    ("proxmox_update_network_vm", {"vmid": 100, "net": "net1", "bridge": "nix9"}),
+    ("proxmox_update_vm_config", {"vmid": 100, "options": {"net5": "virtio,bridge=nix9"}}),
+    ("proxmox_create_vm", {"vmid": 900, "storage": "local-lvm", "bridge": "nix9"}),
+    ("proxmox_create_lxc", {"vmid": 900, "storage": "local-lvm", "ostemplate": "local:vztmpl/x.tar.zst",
+                            "net0": "name=eth0,bridge=nix9"})])
+def test_a_bridge_that_is_not_there_is_refused_before_a_guest_gets_it(tool, arguments):
+    bench = Bench()
+    answer = bench.run(tool, node="pve1", **arguments)
+    assert answer.failed and "There is no bridge nix9 on node pve1" in answer.text and "vmbr0, vmbr1" in answer.text
+    assert bench.sent()[-1] == "GET /nodes/pve1/network type=any_bridge" and bench.sent(reads=False) == []
+
+
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+def test_a_node_that_has_not_reported_is_unknown_and_not_offline():
+    bench = Bench()
+    nodes = [{"node": "pve1", "status": "online"}, {"node": "pve2", "status": "unknown"}, {"node": "pve3",
+                                                                                           "status": "offline"}]
+    answering(bench, "/nodes", nodes)
+    assert ok(bench.run("proxmox_get_nodes")).text.startswith("\u2705 3 nodes, 1 online (offline: pve3; unknown: pve2)\n")
+    answering(bench, "/cluster/status", (403, "Permission check failed (/, Sys.Audit)"))
+    answer = ok(bench.run("proxmox_get_cluster_status"))
+    assert answer.text.startswith("\u2705 3 nodes, 1 online (offline: pve3; unknown: pve2)\n")
+    assert [row["status"] for row in answer.data["nodes"]] == ["online", "unknown", "offline"]
+
+
+def test_without_quorum_it_is_said_what_works_and_what_does_not():
+    answer = ok(Bench(offline=("pve2", "pve3")).run("proxmox_get_cluster_status"))
+    assert "NO QUORUM: no configuration can be changed and no guest started until" in answer.text
+    assert "Stopping works, but what is stopped cannot be started again" in answer.text
+
+
+# -------------------------------------------------------------------------------------------------------------- backups
+
+def test_the_health_report_and_the_list_agree_about_a_job_that_is_switched_off():
+    bench = Bench()
+    answering(bench, "/cluster/backup", [{"id": "j", "all": 1, "enabled": 0, "schedule": "21:00", "storage": "nas"}])
+    listed = [row["vmid"] for row in ok(bench.run("proxmox_list_guests_without_backup")).data["items"]]
+    states = ok(bench.run("proxmox_list_backup_state")).data["items"]
+    assert listed == sorted(row["vmid"] for row in states) and not any(row.get("jobs") for row in states)
+
+
+# ----------------------------------------------------------------------------------------------------- what is in effect
+
+def test_values_in_effect_lead_and_what_a_restart_takes_away_is_a_warning():
+    bench = Bench()
+    answering(bench, V100 + "/config", {"name": "web01", "memory": "2048", "net0": "virtio=BC:24:11:00:00:01,bridge=a",
+                                        "scsi0": "local-lvm:vm-100-disk-0,size=8G", "scsi1": "x:vm-100-disk-1,size=1G"})
+    answering(bench, V100 + "/pending", [
+        {"key": "memory", "value": "2048", "pending": "4096"}, {"key": "onboot", "value": 1, "delete": 1},
+        {"key": "net0", "value": "virtio=BC:24:11:00:00:01,bridge=a", "delete": 1},
+        {"key": "scsi1", "value": "x:vm-100-disk-1,size=1G", "delete": 1}])
+    answer = ok(bench.run("proxmox_get_vm_config", vmid=100, node="pve1"))
+    assert bench.sent() == ["GET %s/config current=1" % V100, "GET %s/pending" % V100]
+    assert answer.text.startswith("\u26a0 VM 100 web01 on pve1\nWARNING: its next restart takes away net0, scsi1 (")
+    assert "memory: 2 GiB" in answer.text and "  memory: 2048 -> 4096" in answer.text
+    assert answer.data["memory"] == 2048 and len(answer.data["networks"]) == 1 and len(answer.data["disks"]) == 2

@@ -10,6 +10,9 @@ ISO = "nas:iso/virtio-win-0.1.285.iso"
 CLOUD = "local:import/debian-13-genericcloud-amd64.qcow2"
 
 
+BRIDGES = "GET /nodes/pve1/network type=any_bridge"
+
+
 def _image(bench):
     from tools.demo.model import Volume
     bench.cluster.world.storages["local"].at("pve1")[CLOUD] = Volume(CLOUD, "import", 3 << 30, format="qcow2")
@@ -20,16 +23,18 @@ def _lxc(arguments, sent, before=(), after=()):
     usual = {"vmid": 300, "ostemplate": ALPINE, "memory": 512, "storage": "local-lvm", "rootfs": "local-lvm:8",
              "net0": "name=eth0,bridge=vmbr0,ip=dhcp,firewall=1", "unprivileged": 1, "features": "nesting=1"}
     return ("proxmox_create_lxc", dict({"node": "pve1", "vmid": 300, "ostemplate": ALPINE}, **arguments),
-            list(before) + [_line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
+            list(before) + [BRIDGES, _line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
 
 
 def _vm(arguments, sent, before=(), after=(), prepare=None):
     """A case: these arguments make a VM with these parameters, beside the usual ones."""
+    looked = ["GET /nodes/pve1/storage/%s/status" % arguments.get("storage")]
+    looked *= "storage" in arguments and "format" not in arguments
     usual = {"vmid": 300, "memory": 512, "cores": 1, "sockets": 1, "cpu": "x86-64-v2-AES", "ostype": "l26",
              "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:8,iothread=1,discard=on",
              "net0": "virtio,bridge=vmbr0,firewall=1"}
     return ("proxmox_create_vm", dict({"node": "pve1", "vmid": 300}, **arguments),
-            list(before) + [_line("POST /nodes/pve1/qemu", usual, sent)] + list(after), prepare)
+            looked + list(before) + [BRIDGES, _line("POST /nodes/pve1/qemu", usual, sent)] + list(after), prepare)
 
 
 def _line(endpoint, usual, sent):
@@ -78,7 +83,11 @@ CASES = [
     _vm({"storage": "local-lvm", "cpu": "host", "os": "windows10", "disk_size": "32"},
         {"ostype": "win10", "cpu": "host", "machine": "q35", "memory": 4096, "cores": 2, "agent": 1,
          "scsi0": "local-lvm:32,iothread=1,discard=on"}),
-    _vm({"storage": "local-lvm", "cpu": "host", "os": "other", "agent": False}, {"ostype": "other", "cpu": "host", "agent": 0}),
+    _vm({"storage": "local-lvm", "cpu": "host", "os": "other", "agent": False},
+        {"ostype": "other", "cpu": "host", "agent": 0}),
+    _vm({"storage": "nas", "cpu": "host", "format": "raw", "bios": "ovmf"},
+        {"cpu": "host", "bios": "ovmf", "scsi0": "nas:8,format=raw,iothread=1,discard=on",
+         "efidisk0": "nas:1,efitype=4m,pre-enrolled-keys=1,format=raw"}),
     _vm({"storage": "local-lvm", "cpu": "host", "import_from": CLOUD, "ciuser": "me", "cipassword": "correct horse",
          "sshkeys": "ssh-ed25519 AAAA me@here\n", "ipconfig0": "ip=10.0.0.9/24,gw=10.0.0.1"},
         {"cpu": "host", "scsi0": "local-lvm:0,import-from=%s,iothread=1,discard=on" % CLOUD, "ciuser": "me",

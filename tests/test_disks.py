@@ -16,8 +16,11 @@ GIB = 1 << 30
 
 def _case(tool, path, arguments, verb, sent, end="config", prepare=None, between=()):
     _, _, node, kind, vmid = path.split("/")
+    looked = ["GET /nodes/%s/storage/%s/status" % (node, arguments.get("storage"))]
+    looked *= tool in ("add_disk_vm", "move_disk_vm") and "format" not in arguments
+    first, between = (looked, between) if tool == "add_disk_vm" else ([], looked + list(between))
     return ("proxmox_" + tool, dict({"node": node, "vmid": int(vmid)}, **arguments),
-            ["GET %s/config" % path] + list(between) + ["%s %s/%s %s" % (verb, path, end, sent),
+            first + ["GET %s/config" % path] + list(between) + ["%s %s/%s %s" % (verb, path, end, sent),
                                                         "GET %s/pending" % path],
             prepare or digest(int(vmid)))
 

@@ -22,7 +22,7 @@ CASES = [
     ("proxmox_get_storage", {}, ["GET /cluster/resources type=storage"]),
     ("proxmox_get_storage", {"node": "pve1", "content": "backup"}, ["GET /nodes/pve1/storage"]),
     ("proxmox_get_vm_config", {"node": "pve1", "vmid": 100},
-     ["GET /nodes/pve1/qemu/100/config", "GET /nodes/pve1/qemu/100/pending"]),
+     ["GET /nodes/pve1/qemu/100/config current=1", "GET /nodes/pve1/qemu/100/pending"]),
     ("proxmox_get_vm_config", {"vmid": 105, "current": True},
      [ALL, "GET /nodes/pve3/qemu/105/config current=1", "GET /nodes/pve3/qemu/105/pending"]),
     ("proxmox_get_vm_config", {"node": "pve1", "vmid": 100, "snapshot": "fresh-install"},
@@ -201,9 +201,9 @@ def test_a_shared_storage_that_one_node_does_not_reach():
             for node, status, size in (("c", "unknown", 0), ("b", "available", 10), ("a", "available", 8))]
     answer = canned(support.Bench(), resources=rows).run("proxmox_get_storage")
     assert answer.data["items"] == [{
-        "storage": "nfs", "type": "nfs", "state": "available", "used": 1, "total": 10, "avail": 9, "used_fraction": 0.1,
+        "storage": "nfs", "type": "nfs", "state": "available", "used": 1, "total": 10, "used_fraction": 0.1,
         "content": ["iso"], "shared": True, "active": True, "nodes": ["a", "b"], "not_on": ["c"]}]
-    assert "shared by a, b" in answer.text and "available, but not on c" in answer.text
+    assert "shared by a, b" in answer.text and "What is free is told of one node" in answer.text and "available, but not on c" in answer.text
 
 
 def test_storages_of_a_node():
@@ -301,12 +301,13 @@ def test_pending_changes_are_said_and_secrets_are_not():
     assert answer.data["pending"] == [
         {"key": "cores", "now": 2, "then": 4}, {"key": "memory", "now": "4096", "then": "8192"},
         {"key": "net0", "now": "virtio=BC:24:11:00:01:50,bridge=vmbr0,firewall=1", "removed": True}]
-    assert "Waits for a restart of the guest (the values above include it):\n  cores: 2 -> 4\n" in answer.text
-    assert "-> (removed)" in answer.text and "memory: 8 GiB" in answer.text
+    assert "Waits for a restart of the guest (the values above are those in effect):\n  cores: 2 -> 4\n" in answer.text
+    assert "-> (removed)" in answer.text and "memory: 4 GiB" in answer.text
+    assert answer.text.startswith("\u26a0 VM 105 ci01 on pve3\nWARNING: its next restart takes away net0 (")
     assert "***" not in answer.text and "cipassword=(set, not shown)" in answer.text
     assert answer.data["cloud_init"]["sshkeys"] == ["ssh-ed25519 AAAAC3Nz...DemoDemo admin@example"]
-    now = run("proxmox_get_vm_config", vmid=105, current=True)
-    assert "memory: 4 GiB" in now.text and "(not in the values above)" in now.text
+    later = run("proxmox_get_vm_config", vmid=105, current=False)
+    assert "memory: 8 GiB" in later.text and "(the values above include it)" in later.text
 
 
 def test_pending_secrets_are_masked():

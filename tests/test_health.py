@@ -129,7 +129,7 @@ FAULTS = [
     (_change(LRM, 0, quorate=0), "problem cluster no quorum"),
     (_put("/nodes/b/version", {"version": "9.0.3"}), "look nodes versions differ: 9.0.3 on b; 9.1.1 on a, c"),
     (_change(LRM, 3, timestamp=NOW - 100), "look node b its clock, or its HA service, is 1 min 36 s behind"),
-    (_res({"storage": "local-lvm", "node": "b"}, disk=930 * GIB), "problem storage local-lvm on b 93 % full, 70 GiB free"),
+    (_res({"storage": "local-lvm", "node": "b"}, disk=930 * GIB), "problem storage local-lvm on b 93 % full, 930 GiB of 1000 GiB used"),
     (_res({"storage": "nas"}, disk=850 * GIB), "look storage nas 85 % full"),
     (_res({"storage": "nas", "node": "b"}, status="unknown"), "problem storage nas not reachable from b"),
     (_change("/cluster/backup", 0, storage="gone"), "problem job nightly saves to storage gone, which is disabled or gone"),

@@ -2,7 +2,7 @@
 import pytest
 from test_change import digest
 
-from support import Bench
+from support import Bench, answering
 
 V100, C200, C201 = "/nodes/pve1/qemu/100", "/nodes/pve1/lxc/200", "/nodes/pve2/lxc/201"
 NET1 = "virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20"
@@ -14,8 +14,9 @@ def _case(tool, path, arguments, sent):
     _, _, node, kind, vmid = path.split("/")
     name = "proxmox_%s_network_%s" % (tool, "vm" if kind == "qemu" else "lxc")
     sent = " ".join(sorted([sent, "digest={digest}"]))
+    looked = ["GET /nodes/%s/network type=any_bridge" % node] if "bridge" in arguments else []
     return (name, dict({"node": node, "vmid": int(vmid)}, **arguments), [
-        "GET %s/config" % path, "%s %s/config %s" % ("POST" if kind == "qemu" else "PUT", path, sent),
+        "GET %s/config" % path, *looked, "%s %s/config %s" % ("POST" if kind == "qemu" else "PUT", path, sent),
         "GET %s/pending" % path], digest(int(vmid)))
 
 
@@ -114,8 +115,8 @@ def test_what_cannot_be_said_in_a_property_string_is_refused_before_anything_is_
     ("virtio=BC:24:11:00:01:01,bridge=vmbr0,rate=3,mtu=1400", {"rate": 0, "mtu": 0},
      "virtio=BC:24:11:00:01:01,bridge=vmbr0"),
     ("ne3k=BC:24:11:00:01:01,bridge=vmbr0", {"tag": 3}, "ne3k=BC:24:11:00:01:01,bridge=vmbr0,tag=3"),
-    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,future=x", {"bridge": "vnet1"},
-     "virtio=BC:24:11:00:01:01,bridge=vnet1,future=x"),
+    ("virtio=BC:24:11:00:01:01,bridge=vmbr0,future=x", {"bridge": "vnet10"},
+     "virtio=BC:24:11:00:01:01,bridge=vnet10,future=x"),
 ])
 def test_read_change_write_keeps_what_it_does_not_know(stored, change, expected):
     bench = Bench()
@@ -165,8 +166,15 @@ def test_removed_means_gone():
         assert "net1 removed" in answer.text and "net1" not in bench.cluster.world.guests[vmid].conf
 
 
-def test_a_bridge_that_is_not_there_fails_and_what_stays_is_said():
+def _without_bridges():
+    """A Bench whose token may not see the bridges of pve1."""
     bench = Bench()
+    answering(bench, "/nodes/pve1/network", [])
+    return bench
+
+
+def test_a_bridge_that_is_not_there_fails_and_what_stays_is_said():
+    bench = _without_bridges()
     answer = bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr9")
     assert answer.failed and "bridge 'vmbr9' does not exist" in answer.text
     assert "in the config" in answer.text and "net2" in answer.text
@@ -174,7 +182,7 @@ def test_a_bridge_that_is_not_there_fails_and_what_stays_is_said():
 
 
 def test_an_older_pending_change_that_fails_is_not_blamed_on_this_one():
-    bench = Bench()
+    bench = _without_bridges()
     bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr9")
     answer = bench.run("proxmox_update_network_vm", vmid=100, net="net1", tag=0)
     assert not answer.failed and "older change that still waits: net2" in answer.text

@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import without_backup
+from tools.base.guest import told
+from tools.base.lists import service_problem, without_backup
 from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -29,7 +30,8 @@ class BackupJobs(Paged):
 
 @dataclass
 class Services(NodeArgs):
-    """System services of a node and their state."""
+    """System services of a node that are not as they should be."""
+    all: Annotated[Optional[bool], Arg("and the others")] = None
 
 
 @dataclass
@@ -71,29 +73,21 @@ class CancelTask:
 
 # -------------------------------------------------------------------------------------------------------------- backups
 
-GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"), Column("status"))
+GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"), Column("status", text=told))
 
 
 def list_not_backed_up(call):
-    """Proxmox's own list where the token may call it (on some versions only root@pam may), else made from the jobs."""
-    guests, note = {str(row.get("vmid")): row for row in call.guests()}, None
-    try:
-        rows = [dict(guests.get(str(row.get("vmid")), {}), **row) for row in call.get(call.tool.path) or []]
-    except PveError as error:
-        if error.status != 403:
-            raise
-        rows = without_backup(list(guests.values()), call.get("/cluster/backup") or [])
-        note = ("Worked out from the enabled backup jobs, without templates: Proxmox shows its own list to root@pam "
-                "only.")
-    if call.args.node:
-        rows = [row for row in rows if row.get("node") == call.args.node]
-    rows.sort(key=lambda row: int(row["vmid"]))
+    """Worked out from the enabled jobs, as the health report and the state of backups are: Proxmox's own list
+    (backup-info/not-backed-up) counts jobs that are switched off, and is for root@pam alone on some versions."""
+    guests = call.guests()
+    rows = [row for row in without_backup(guests, call.get("/cluster/backup") or [])
+            if call.args.node in (None, row.get("node"))]
     where = " on node " + call.args.node if call.args.node else ""
-    headline = "%s%s in no backup job" % (text.plural(len(rows), "guest"), where) if rows else (
-        "Every guest%s is in a backup job" % where)
+    headline = "%s%s in no enabled backup job" % (text.plural(len(rows), "guest"), where) if rows else (
+        "Every guest%s is in an enabled backup job" % where)
     if not guests:
-        headline, note = "No guest is listed", "The token may not see any (VM.Audit on /vms)."
-    return result(call, rows, headline, note)
+        return result(call, [], "No guest is listed", "The token may not see any (VM.Audit on /vms).")
+    return result(call, rows, headline, "Templates are not counted.")
 
 
 def _job(job):
@@ -120,13 +114,24 @@ JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), C
 
 # ---------------------------------------------------------------------------------------------------------------- nodes
 
-def _failed(services):
-    names = [str(row["service"]) for row in services if "failed" in (row.get("state"), row.get("active-state"))]
-    return ", FAILED: " + text.line(", ".join(names), 400) if names else ", none failed"
-
-
 SERVICES = Table("service", Column("service"), Column("state"), Column("unit-state", "unit"),
-                 Column("desc", "description"), *data_only("text", "active-state"), sort=("service",), summary=_failed)
+                 Column("desc", "description"), *data_only("text", "active-state"), sort=("service",))
+
+
+def list_services(call):
+    """Those that are not as they should be, or all."""
+    rows = call.get("/nodes/{node}/services") or []
+    idle = any(row.get("service") == "corosync" and service_problem(row, False) == "not running" for row in rows)
+    alone = idle and len(call.get("/nodes") or []) == 1
+    wrong = [row for row in rows if service_problem(row, alone)]
+    count = "%s on node %s" % (text.plural(len(rows), "service"), call.node)
+    headline = "%d of %s are not as they should be" % (len(wrong), count) if wrong else (
+        count + ", none failed and none missing that a node needs")
+    shown = rows if call.args.all else wrong
+    return result(call, shown, headline, None if call.args.all or not rows else "all=true lists the others too.",
+                  services=len(rows))
+
+
 UPDATES = Table("update", Column("package"), Column("old", "installed"), Column("new", "available"), Column("origin"),
                 Column("title"), sort=("Package",), search=lambda row: [row.get("Package")],
                 each=lambda row: {"package": row.get("Package"), "old": row.get("OldVersion"),
@@ -232,11 +237,9 @@ def cancel_task(call):
 
 
 TOOLS = {
-    "proxmox_list_guests_without_backup": Tool("GET /cluster/backup-info/not-backed-up", BASIC, NotBackedUp,
-                                               list_not_backed_up, GUESTS),
+    "proxmox_list_guests_without_backup": Tool("GET /cluster/backup", BASIC, NotBackedUp, list_not_backed_up, GUESTS),
     "proxmox_list_backup_jobs": Tool("GET /cluster/backup", BASIC, BackupJobs, returns=JOBS),
-    "proxmox_list_services": Tool("GET /nodes/{node}/services", BASIC, Services, returns=SERVICES,
-                                  says="{count} on node {node}"),
+    "proxmox_list_services": Tool("GET /nodes/{node}/services", BASIC, Services, list_services, SERVICES),
     "proxmox_list_updates": Tool("GET /nodes/{node}/apt/update", BASIC, Updates, returns=UPDATES,
                                  says="{count} on node {node}"),
     "proxmox_get_cluster_log": Tool("GET /cluster/log", BASIC, ClusterLog, returns=LOG, fixed={"max": _LOG_LINES},

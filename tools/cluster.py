@@ -52,12 +52,17 @@ def _node(row):
     return {key: value for key, value in row.items() if value != "" and key not in stale}
 
 
-def _online(names, online):
-    """", 2 online (offline: pve3)", as it follows the number of nodes; `online` is the set of those that are."""
-    lost = [name for name in names if name not in online]
-    if not lost:
-        return ", all online" if len(names) > 1 else ", online"
-    return ", %d online (offline: %s)" % (len(names) - len(lost), text.line(", ".join(lost), 400))
+def _online(states):
+    """", 1 online (offline: pve3; unknown: pve2)", as it follows the number of nodes; states: {name: its status}. A
+    node is unknown when it is in the cluster and has not reported for minutes (pvestatd)."""
+    others = {}
+    for name, state in states.items():
+        if state != "online":
+            others.setdefault(text.line(state or "unknown"), []).append(name)
+    if not others:
+        return ", all online" if len(states) > 1 else ", online"
+    return ", %d online (%s)" % (sum(state == "online" for state in states.values()), "; ".join(
+        "%s: %s" % (state, text.line(", ".join(names), 400)) for state, names in sorted(others.items())))
 
 
 def _up(rows):
@@ -71,7 +76,7 @@ def _of_nodes(rows, call):
 
 NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
               *data_only("text", "level", "ssl_fingerprint"), each=_node, sort=("node",), notes=_of_nodes,
-              summary=lambda rows: _online([row["node"] for row in rows], _up(rows)))
+              summary=lambda rows: _online({row["node"]: row.get("status") for row in rows}))
 
 
 def _loads(row):
@@ -128,7 +133,7 @@ _MOST = 40                      # nodes and storages shown as text
 
 STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
                *data_only("any", "nodes", "guests", "storages_nearly_full", "storages_lost"))
-_MEMBERS = Table("node", Column("node"), Column("online", kind="bool"), Column("ip", "address"), *_LOAD,
+_MEMBERS = Table("node", Column("node"), Column("status"), *data_only("bool", "online"), Column("ip", "address"), *_LOAD,
                  Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
 _FULL = [Column("storage"), Column("node", text=lambda r: r.get("node") or "shared"), Column("type"),
          Column("used", text=space("used", "total"))]
@@ -140,7 +145,7 @@ def get_cluster_status(call):
     except PveError as error:
         if error.status != 403:
             raise
-        status = [{"type": "node", "name": row["node"], "online": row.get("status") == "online"}
+        status = [dict(row, type="node", name=row["node"], online=row.get("status") == "online")
                   for row in call.get("/nodes") or []]
         note = "Quorum and addresses are not known: the token lacks Sys.Audit on /."
     resources = call.get("/cluster/resources") or []
@@ -159,7 +164,7 @@ def get_cluster_status(call):
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
     notes = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note]
-    return result(call, facts, _headline(cluster, members, online, note), notes)
+    return result(call, facts, _headline(cluster, members, note), notes)
 
 
 def _members(status, resources):
@@ -167,7 +172,8 @@ def _members(status, resources):
     figures = {row.get("node"): row for row in resources if row.get("type") == "node"}
     members = []
     for row in sorted((row for row in status if row.get("type") == "node"), key=lambda row: str(row.get("name"))):
-        member = dict(row, node=row.get("name"), online=on(row.get("online")), local=on(row.get("local")))
+        member = dict(row, node=row.get("name"), online=on(row.get("online")), local=on(row.get("local")),
+                      status=row.get("status") or ("online" if on(row.get("online")) else "offline"))
         if member["online"]:
             known = figures.get(row.get("name"), {})
             member.update({key: known.get(key) for key in ("cpu", "maxcpu", "mem", "maxmem", "uptime")})
@@ -181,12 +187,13 @@ def _missing(row, online):
     return sorted(set(nodes) & online)
 
 
-def _headline(cluster, members, online, note):
-    nodes = text.plural(len(members), "node") + _online([row["node"] for row in members], online)
+def _headline(cluster, members, note):
+    nodes = text.plural(len(members), "node") + _online({row["node"]: row["status"] for row in members})
     if cluster is None:
         return nodes if note else "A single node, no cluster: " + nodes
     quorum = "quorate" if on(cluster.get("quorate")) else \
-        "NO QUORUM, nothing can be changed until more than half of the votes are back"
+        "NO QUORUM: no configuration can be changed and no guest started until more than half of the votes are back. " \
+        "Stopping works, but what is stopped cannot be started again"
     return "Cluster %s: %s; %s" % (text.line(cluster.get("name", "")), quorum, nodes)
 
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, check_cidr, check_gateway, is_on
+from tools.base.guest import afterwards, check_bridge, check_cidr, check_gateway, is_on, nic
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import contents, new_size, usable
+from tools.base.storage import contents, disk_format, new_size, usable, why_qcow2
 from tools.pve import text
 from tools.pve.formats import gib, property_string
 from tools.pve.text import Column
@@ -74,6 +74,7 @@ class CreateVm(_New):
     machine: Annotated[Optional[str], Arg(published=False)] = None
     cpu: Annotated[Optional[str], Arg(published=False)] = None
     agent: Optional[bool] = None
+    format: Annotated[Optional[str], Arg(enum=("qcow2", "raw", "vmdk"), published=False)] = None
     import_from: Annotated[Optional[str], Arg("image volid", format="volid", aliases=("import-from",))] = None
     ciuser: Optional[str] = None
     cipassword: Annotated[Optional[str], Arg(secret=True)] = None
@@ -109,12 +110,14 @@ _HINTS = (
 
 
 def storage_for(call, content):
-    """The storage for a new guest: the argument; else local-lvm, local-zfs or the one with most room for `content`."""
+    """(the storage for a new guest, what a list says of it, None if none was read): the argument; else local-lvm,
+    local-zfs or the one with most room for `content`."""
     if call.args.storage:
-        return call.args.storage
+        return call.args.storage, None
     found, _ = usable(call, content)
     usual = [name for name in ("local-lvm", "local-zfs") if name in found]
-    return usual[0] if usual else max(found, key=lambda name: found[name].get("avail") or 0, default="local-lvm")
+    name = usual[0] if usual else max(found, key=lambda name: found[name].get("avail") or 0, default="local-lvm")
+    return name, found.get(name, {})
 
 
 def _one_way(call, *names):
@@ -127,6 +130,7 @@ def _one_way(call, *names):
 
 def _created(call, params, says, notes, **found):
     """Send the creation, follow its task, see whether the guest starts if it was to, and tell it."""
+    check_bridge(call, nic(params["net0"]).get("bridge"))
     outcome = call.follow(call.send(**params))
     if call.args.start and outcome.ok:
         state, note = afterwards(call, outcome, True)
@@ -153,7 +157,7 @@ def create_lxc(call):
                                          "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
-    storage = storage_for(call, "rootdir")
+    storage, _ = storage_for(call, "rootdir")
     params = dict(call.parameters(), memory=args.memory or 512, storage=storage, rootfs="%s:%s" % (storage, gib(size)), net0=net0,
                   features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
     notes = []
@@ -189,9 +193,10 @@ def create_vm(call):
         raise Failure("An imported disk has the size of its image. Leave disk_size out, and grow it "
                       "afterwards (proxmox_resize_disk_vm).")
     size = None if args.import_from else new_size(args.disk_size or usual.get("disk", "8"))
-    storage = storage_for(call, "images")
+    storage, entry = storage_for(call, "images")
+    form = args.format or disk_format(call, storage, entry)
     disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
-                            "iothread": True, "discard": "on"}, "file")
+                            "format": form, "iothread": True, "discard": "on"}, "file")
     net0 = args.net0 or property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
                                          "firewall": True}, "model")
     ostype, bios = args.ostype or usual.get("ostype", "l26"), args.bios or usual.get("bios")
@@ -201,14 +206,15 @@ def create_vm(call):
         agent=usual.get("agent") if args.agent is None else args.agent, cpu=args.cpu or _cpu(call), scsi0=disk,
         scsihw="virtio-scsi-single", net0=net0, bios=bios, machine=args.machine or usual.get("machine"),
         ide2=property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
-        efidisk0="%s:1,efitype=4m,pre-enrolled-keys=1" % storage if bios == "ovmf" else None,
+        efidisk0=property_string({"file": "%s:1" % storage, "efitype": "4m", "pre-enrolled-keys": True, "format": form},
+                                 "file") if bios == "ovmf" else None,
         tpmstate0="%s:1,version=v2.0" % storage if usual.get("tpm") else None,
         sata0=property_string({"file": args.drivers_iso, "media": "cdrom"}, "file") if args.drivers_iso else None,
         sshkeys=quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,         # format urlencoded
-        **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso")))
+        **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso", "format")))
     if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
         params["ide0"] = "%s:cloudinit" % storage
-    notes = []
+    notes = [why_qcow2(storage)] if form != args.format else []
     if re.match(r"w", ostype) and not args.drivers_iso:
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO as a "
                      "second CD (drivers_iso).")

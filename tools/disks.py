@@ -13,7 +13,7 @@ from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import new_size, room_for, volume_size
+from tools.base.storage import disk_format, new_size, room_for, volume_size, why_qcow2
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
@@ -101,17 +101,18 @@ class MoveDiskLxc(Waiting):
 
 def add_disk(call):
     args, size = call.args, new_size(call.args.size)
+    form = args.format or disk_format(call, args.storage)
 
     def work_out(config):
         must_be_free(call, config, args.disk)
-        options = {"format": args.format, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
+        options = {"format": form, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
                    "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
         return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
     done = change(call, work_out)
-    controller, note = done.before.get("scsihw", "lsi"), None
+    controller, notes = done.before.get("scsihw", "lsi"), [why_qcow2(args.storage)] if form != args.format else []
     if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
-        note = "iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller
-    return _added(call, done, args.disk, size, "disk", note)
+        notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
+    return _added(call, done, args.disk, size, "disk", notes)
 
 
 def add_mountpoint(call):
@@ -128,15 +129,15 @@ def add_mountpoint(call):
                 raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
         options = {"mp": path, "backup": args.backup, "ro": args.ro}
         return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
-    return _added(call, change(call, work_out), args.mp, size, "mount point", "It is on %s in the container." % path,
+    return _added(call, change(call, work_out), args.mp, size, "mount point", ["It is on %s in the container." % path],
                   path=path)
 
 
-def _added(call, done, key, size, what, note, **found):
+def _added(call, done, key, size, what, notes, **found):
     disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
-    return result(call, done, says, [done.note(call, [key]), note], volid=disk.volid or None,
+    return result(call, done, says, [done.note(call, [key]), *notes], volid=disk.volid or None,
                   size=disk.size or size, **{"disk": key, **found})
 
 
@@ -379,16 +380,19 @@ _MOVE_HINTS = (
 
 
 def move_disk(call):
-    args = call.args
+    args, form = call.args, getattr(call.args, "format", None)
 
     def work_out(config):
         disk = _volume(call, config, args.disk, "moved")
-        if disk.storage == args.storage and not getattr(args, "format", None):
+        if disk.storage == args.storage and not form:
             raise Failure("The disk %s of %s is on %s already (%s).%s" % (
                 args.disk, call.subject, args.storage, disk.volid,
                 " Give a format to convert it there." if call.kind == "qemu" else ""))
+        wanted = form
+        if call.kind == "qemu" and not (form or disk.use == "TPM" or re.search(r"\.(?:raw|qcow2|vmdk)\Z", disk.volid)):
+            wanted = disk_format(call, args.storage)    # a file stays what it is
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
-                "format": getattr(args, "format", None)}
+                "format": wanted}
     done = change(call, work_out, args.delete and (
         lambda config: "Move %s, to %s, and delete it where it is now?" % (
             _which(call, config, Disk(args.disk, config[args.disk])), args.storage)))

@@ -47,7 +47,7 @@ class Storages:
 class _Config(Guest):
     """(the configuration of one guest)"""
     snapshot: Annotated[Optional[str], Arg(format="snapname")] = None
-    current: Annotated[Optional[bool], Arg("without pending")] = None
+    current: Annotated[bool, Arg("false = as after a restart")] = True
 
 
 @dataclass
@@ -205,7 +205,8 @@ def get_storage(call):
     seen = len(rows)
     if content:
         rows = [row for row in rows if content in row.get("content", [])]
-    notes = []
+    notes = [] if node or not rows else ["What is free is told of one node (node=NODE): of what is not used, a file "
+                                         "system keeps a part for root."]
     if not seen:
         notes.append("A storage is listed only with Datastore.Audit or Datastore.AllocateSpace on /storage/ID.")
     elif not rows:
@@ -344,9 +345,13 @@ def _change(change):
     return "  %s: %s -> %s" % (change["key"], now, then)
 
 
+#: Options whose removal takes something out of the guest.
+_DEVICE = re.compile(r"(?:net|ide|sata|scsi|virtio|efidisk|tpmstate|mp|hostpci|usb|serial|dev)[0-9]+")
+
+
 def get_config(call):
     args, shape = call.args, call.tool.returns
-    config = call.get("./config", snapshot=args.snapshot, current=args.current or None) or {}
+    config = call.get("./config", snapshot=args.snapshot, current=args.current and not args.snapshot or None) or {}
     pending = [] if args.snapshot else guest.changes(guest.pending(call.get("./pending"))[1])
     data = normalised(call.kind, config)
     data.update(vmid=args.vmid, node=call.node, pending=pending or None, snapshot=args.snapshot)
@@ -361,14 +366,18 @@ def get_config(call):
         parts.append(text.Shown("Other options: " + text.line(_pairs(others, "; "), 1500)))
     if pending:
         parts.append("Waits for a restart of the guest (%s):" % (
-            "not in the values above" if args.current else "the values above include it"))
+            "the values above are those in effect" if args.current else "the values above include it"))
         parts.append(text.Shown("\n".join(map(_change, pending))))
     if data.get("description"):
         parts.append(text.Shown("Description:\n" + text.quoted(data["description"], 2000)))
     headline = _who(call, guest.name(data))
     if args.snapshot:
         headline += ", as saved in snapshot " + args.snapshot
-    return result(call, data, headline, parts)
+    taken = [row["key"] for row in pending if _DEVICE.fullmatch(row["key"]) and row.get("removed")]
+    if taken:
+        headline += "\nWARNING: its next restart takes away %s (proxmox_update_%s_config revert=[...] keeps what is to " \
+                    "stay)." % (", ".join(taken), "lxc" if call.kind == "lxc" else "vm")
+    return result(call, data, headline, parts, mark="\u26a0" if taken else None)
 
 
 TOOLS = {

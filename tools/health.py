@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 from tools.base import backup_state, guest
 from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
-from tools.base.lists import task_subject
+from tools.base.lists import NEEDED, service_problem, task_subject
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
 from tools.base.storage import of_cluster
@@ -84,6 +84,7 @@ class Seen:
                        and call.args.node in (None, name)]
         self.unread, self.all, self.each, self.backups, self.inside = [], dict.fromkeys(CLUSTER), {}, [], {}
         self._read()
+        self.guests = guest.stated(self.guests, self.each.get("vms", {}).values())
 
     def wants(self, *areas):
         return self.area is None or self.area in areas
@@ -151,8 +152,8 @@ class Seen:
 def _cluster(seen):
     for row in seen.all["ha"] or ():
         if row.get("type") == "quorum" and not on(row.get("quorate")):
-            yield Finding(PROBLEM, "cluster", "cluster", "no quorum: nothing can be changed or started until more than "
-                          "half of the nodes see each other", "proxmox_get_cluster_status")
+            yield Finding(PROBLEM, "cluster", "cluster", "no quorum: no guest can be started and no configuration "
+                          "changed until more than half of the nodes see each other", "proxmox_get_cluster_status")
     for name, row in sorted(seen.nodes.items()):
         if seen.call.args.node not in (None, name) or row.get("status") == "online":
             continue
@@ -185,8 +186,8 @@ def _storage(seen):
         if lost:
             yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
         elif row.get("used_fraction", 0) >= NEARLY:
-            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, "%s full, %s free" % (
-                text.percent(row["used_fraction"]), text.size(row["avail"])), "proxmox_get_storage_content")
+            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, "%s full, %s of %s used" % (
+                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])), "proxmox_get_storage_content")
     known = {row["storage"] for row in places}
     for job in seen.all["jobs"] or ():
         if on(job.get("enabled", 1)) and job.get("storage") and job["storage"] not in known and seen.online:
@@ -222,22 +223,14 @@ def _disks(seen):
                               "80 %%" % text.percent(used / size), "proxmox_get_node_zfs")
 
 
-#: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
-#: chrony, corosync without a cluster) and count only when systemd calls them failed.
-_NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "corosync", "pve-ha-crm", "pve-ha-lrm",
-           "qmeventd", "pve-firewall", "cron"}
-
-
 def _services(seen):
-    alone = len(seen.nodes) == 1                        # corosync does not run on a node without a cluster
+    alone = len(seen.nodes) == 1
     for node, services in seen.each.get("services", {}).items():
         for row in services:
-            name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
-            if row.get("unit-state") in ("masked", "not-found", "disabled") or name == "corosync" and alone:
-                continue
-            if "failed" in states or name in _NEEDED and not ("running" in states or "active" in states):
-                yield Finding(PROBLEM if name in _NEEDED else LOOK, "services", "service %s on %s" % (name, node),
-                              "failed" if "failed" in states else "not running", "proxmox_list_services")
+            problem = service_problem(row, alone)
+            if problem:
+                yield Finding(PROBLEM if row.get("service") in NEEDED else LOOK, "services", "service %s on %s" % (
+                    row.get("service"), node), problem, "proxmox_list_services")
 
 
 def _certificates(seen):

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base.answers import result
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
-from tools.base.guest import MODELS, check_cidr, check_gateway, named, nic, nics
+from tools.base.guest import MODELS, check_bridge, check_cidr, check_gateway, named, nic, nics
 from tools.base.row import ELEVATED, Guest, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -117,6 +117,7 @@ def add(call):
             if device["name"] in _names(config).values():
                 raise Failure("The container has a %s already (%s). Leave name out." % (
                     device["name"], next(key for key, name in _names(config).items() if name == device["name"])))
+        check_bridge(call, call.args.bridge)
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     value = done.config.get(net)
@@ -138,6 +139,8 @@ def update(call):
             device["macaddr"] = call.args.macaddr
         if call.kind == "lxc" and call.args.name in {name for key, name in _names(config).items() if key != net}:
             raise Failure("Another network device of the container is called %s." % call.args.name)
+        if call.args.bridge:
+            check_bridge(call, call.args.bridge)
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     before, value = str(done.before[net]), done.config.get(net)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from tools.base.answers import Result, result
 from tools.base.edit import change
 from tools.base.failures import Failure
-from tools.base.guest import Disk, disks, is_on, mac, must_be_off, named, pending, shown, unused
+from tools.base.guest import Disk, check_bridge, disks, is_on, mac, must_be_off, named, nic, pending, shown, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
@@ -145,6 +145,8 @@ def _fitting(call, config, options, deleted):
         if _VOLUME.fullmatch(key) and key in config and not now.cdrom and now.volid != Disk(key, value).volid:
             raise Failure("%s has %s as its %s; another volume would take its place. Detach it first, or use a free "
                           "key." % (call.subject, text.line(now.volid), key))
+        if _NET.fullmatch(key):
+            check_bridge(call, nic(value).get("bridge"))
         address = mac(config.get(key, "")) if _NET.fullmatch(key) else None
         if address and address.lower() != str(mac(value)).lower():
             raise Failure("The MAC address of %s of %s is %s, and it would get another one. Keep it in the value, or "

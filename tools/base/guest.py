@@ -117,12 +117,16 @@ def with_states(call, rows):
     nodes = sorted({str(row.get("node")) for row in vms})
     found = dict(zip(nodes, call.together([("/nodes/{node}/qemu", {"node": node}, {"full": 1}) for node in nodes])))
     silent = [node for node in nodes if isinstance(found[node], Exception)]
-    known = {str(vm.get("vmid")): vm["qmpstatus"] for node in nodes if node not in silent
-             for vm in found[node] or () if vm.get("qmpstatus")}
     notes = ["Not read of %s: which of its VMs are paused or stand still; %s" % (
         ", ".join(map(text.line, silent)), text.first_line(found[silent[0]]))] if silent else []
+    return stated(rows, [found[node] for node in nodes if node not in silent]), notes
+
+
+def stated(rows, lists):
+    """The rows of /cluster/resources, those of VMs with the qmpstatus that the full lists of their nodes tell."""
+    known = {str(vm.get("vmid")): vm["qmpstatus"] for found in lists for vm in found or () if vm.get("qmpstatus")}
     return [dict(row, qmpstatus=known[str(row.get("vmid"))]) if row.get("type") == "qemu" and str(
-        row.get("vmid")) in known else row for row in rows], notes
+        row.get("vmid")) in known else row for row in rows]
 
 
 def locked(rows):
@@ -279,6 +283,20 @@ def mac(value):
 def nics(config):
     """{"net0": property string} of a config."""
     return {key: str(config[key]) for key in sorted(filter(FORMATS["net"].pattern.fullmatch, config), key=natural)}
+
+
+def check_bridge(call, bridge):
+    """Failure when the node has no such bridge or vnet: a guest takes it all the same, and then does not start.
+
+    The list has what the token may use; where it has none, or is not to be had, nothing is known and nothing refused.
+    """
+    try:
+        names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network", type="any_bridge") or [])
+    except PveError:
+        return
+    if bridge and names and bridge not in names:
+        raise Failure("There is no bridge %s on node %s that this token may use, and a guest with it would not start. "
+                      "There are: %s." % (text.line(bridge), call.node, text.line(", ".join(names), 400)))
 
 
 def check_cidr(key, value, words):

@@ -52,6 +52,23 @@ def none_chosen(rows, args):
                 name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
 
 
+#: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
+#: chrony) and count only when systemd calls them failed.
+NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "corosync", "pve-ha-crm", "pve-ha-lrm",
+          "qmeventd", "pve-firewall", "cron"}
+
+
+def service_problem(row, alone):
+    """"failed", "not running", or None when a service (of /nodes/X/services) is as it should be. alone: whether the
+    node is in no cluster, where corosync does not run."""
+    name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
+    if row.get("unit-state") in ("masked", "not-found", "disabled") or name == "corosync" and alone:
+        return None
+    if "failed" in states:
+        return "failed"
+    return None if name not in NEEDED or "running" in states or "active" in states else "not running"
+
+
 def task_subject(row):
     """"vzdump of 100 on pve1" of a raw task."""
     return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))

@@ -34,7 +34,10 @@ STORAGES = Table("storage", Column("storage"), Column("node", text=_place), Colu
 
 
 def of_cluster(rows):
-    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node."""
+    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node.
+
+    What is free is not among them: of what is not used, a file system keeps a part for root, and only the node tells.
+    """
     single, shared = [], {}
     for row in rows:
         total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
@@ -43,7 +46,7 @@ def of_cluster(rows):
                 "active": row.get("status") == "available"}
         here["state"] = "available" if here["active"] else str(row.get("status") or "unknown")
         if total:
-            here.update(total=total, used=used, avail=max(0, total - used), used_fraction=round(used / total, 4))
+            here.update(total=total, used=used, used_fraction=round(used / total, 4))
         if not here["shared"]:
             single.append(here)
             continue
@@ -131,6 +134,30 @@ def contents(call, content, only=None, **params):
         names.append(name)
         volumes.extend(dict(row, storage=name, size=volume_size(row)) for row in rows or ())
     return names, volumes, ["Not read: %s." % "; ".join(missed)] if missed else []
+
+
+#: Types of storages whose disks are files (PVE::Storage plugins): a raw one has no snapshots there, a qcow2 one has.
+_OF_FILES = ("dir", "nfs", "cifs", "glusterfs")
+
+
+def disk_format(call, storage, entry=None):
+    """The format to make a VM's new disk in: qcow2 on a storage of files, as Proxmox's web interface does it, for the
+    API's own default there (raw) has no snapshots; None, the storage's default, on others and where it is not known.
+
+    entry: what a list of storages says of it, if that was read; else it costs a request.
+    """
+    if entry is None:
+        try:
+            entry = call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage}) or {}
+        except PveError:
+            return None
+    return "qcow2" if entry.get("type") in _OF_FILES else None
+
+
+def why_qcow2(storage):
+    """The sentence about a disk that `disk_format` makes a qcow2 one."""
+    return ("It is a qcow2 file, which snapshots on %s need; format=raw makes one without them, which is a little "
+            "faster." % storage)
 
 
 def volume_size(row):
