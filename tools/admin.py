@@ -73,7 +73,8 @@ class CancelTask:
 
 # -------------------------------------------------------------------------------------------------------------- backups
 
-GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"), Column("status", text=told))
+GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"),
+               Column("status", text=told))
 
 
 def list_not_backed_up(call):

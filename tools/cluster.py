@@ -133,7 +133,8 @@ _MOST = 40                      # nodes and storages shown as text
 
 STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
                *data_only("any", "nodes", "guests", "storages_nearly_full", "storages_lost"))
-_MEMBERS = Table("node", Column("node"), Column("status"), *data_only("bool", "online"), Column("ip", "address"), *_LOAD,
+_MEMBERS = Table("node", Column("node"), Column("status"), *data_only("bool", "online"), Column("ip", "address"),
+                 *_LOAD,
                  Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
 _FULL = [Column("storage"), Column("node", text=lambda r: r.get("node") or "shared"), Column("type"),
          Column("used", text=space("used", "total"))]

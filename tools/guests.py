@@ -375,8 +375,8 @@ def get_config(call):
         headline += ", as saved in snapshot " + args.snapshot
     taken = [row["key"] for row in pending if _DEVICE.fullmatch(row["key"]) and row.get("removed")]
     if taken:
-        headline += "\nWARNING: its next restart takes away %s (proxmox_update_%s_config revert=[...] keeps what is to " \
-                    "stay)." % (", ".join(taken), "lxc" if call.kind == "lxc" else "vm")
+        headline += "\nWARNING: its next restart takes away %s (proxmox_update_%s_config revert=[...] keeps what is " \
+                    "to stay)." % (", ".join(taken), "lxc" if call.kind == "lxc" else "vm")
     return result(call, data, headline, parts, mark="\u26a0" if taken else None)
 
 
