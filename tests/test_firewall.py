@@ -86,6 +86,13 @@ def test_what_keeps_rules_from_having_an_effect_is_said():
     assert "net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)" in answer.text
 
 
+@pytest.mark.parametrize("where, option", [({}, "dhcp"), ({"node": "pve1"}, "policy_in"), ({"node": "pve1"}, "macfilter")])
+def test_options_that_such_a_firewall_does_not_have_are_refused(where, option):
+    bench = Bench()
+    answer = bench.run("proxmox_update_firewall_options", **{option: "DROP" if option == "policy_in" else True}, **where)
+    assert "has no option %s." % option in answer.text and not bench.sent()
+
+
 def test_options_without_a_change_are_refused():
     bench = Bench()
     answer = bench.run("proxmox_update_firewall_options", vmid=204)

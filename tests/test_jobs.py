@@ -65,6 +65,12 @@ def test_what_is_refused_says_why(tool, arguments, says):
     assert tool == "delete_pool" or not bench.sent(reads=False)
 
 
+def test_what_moving_between_pools_needs_is_said():
+    bench = Bench()
+    answer = bench.run("proxmox_update_pool", poolid="production", vms="107")
+    assert answer.failed and "already a member of pool 'lab'" in answer.text and "give allow_move=true" in answer.text
+
+
 def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
     asked = Asked(False)
     bench = Bench(consent=asked)

@@ -153,11 +153,20 @@ def delete_rule(call):
     return _done(call, base, "firewall rule %d of %s deleted: %s" % (call.args.pos, _whose(call), _words(found)))
 
 
+#: (of a guest, of a node) -> the options that such a firewall has (PVE::API2::Firewall); a guest is on a node, too.
+_OF_GUESTS = {"enable", "policy_in", "policy_out", "dhcp", "macfilter", "ipfilter", "log_level_in"}
+_OPTIONS = {(True, True): _OF_GUESTS, (False, True): {"enable", "log_level_in"},
+            (False, False): {"enable", "policy_in", "policy_out"}}
+
+
 def update_options(call):
     base = _base(call)
     wanted = {key: value for key, value in call.parameters().items() if key != "vmid"}
     if not wanted:
         raise Failure("Say what to change: enable, policy_in, policy_out.")
+    foreign = sorted(set(wanted) - _OPTIONS[bool(call.args.vmid), bool(call.node)])
+    if foreign:
+        raise Failure("The firewall of %s has no option %s." % (_whose(call), ", ".join(foreign)))
     before = {}
 
     def describe():

@@ -124,6 +124,12 @@ def _members(call):
     return {}
 
 
+_POOL_HINTS = (
+    (r"allow-move.*not defined", "This Proxmox VE cannot move a guest from one pool to another in one step: take it out of "
+     "the other one first (delete=true)."),
+    (r"already a member of pool", "Take it out of that pool first (delete=true), or give allow_move=true."))
+
+
 def _pool(call):
     call.confirm(lambda: ("Delete pool %s? Backup jobs and permissions that name it have no effect then." % call.args.poolid,
                           {}))
@@ -288,7 +294,8 @@ ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Colu
 
 TOOLS = {
     "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, says="pool {poolid} made"),
-    "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members, says="pool {poolid} changed"),
+    "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members, says="pool {poolid} changed",
+                                explains=_POOL_HINTS),
     "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool, says="pool {poolid} deleted"),
     "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),
     "proxmox_update_backup_job": Tool("PUT /cluster/backup/{id}", DESTRUCTIVE, UpdateJob, update_job),
