@@ -6,7 +6,7 @@ from tools.demo import drives
 from tools.demo import world as start
 from tools.demo.disks import human
 from tools.demo.guests import agent_enabled, ha_of
-from tools.demo.model import GIB, MIB, Refusal, bad, die, disk_rule, size_text
+from tools.demo.model import GIB, MIB, Refusal, bad, die, is_cdrom, size_text
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import array, boolean, enum, integer, parse_properties, properties, split_list, string
 from tools.demo.wire import ALL, Route, perm
@@ -245,21 +245,15 @@ def _say_included(world, guest, say):
 def _included(world, guest):
     """([(key, volid or path, size, why not)], bytes in the backup)."""
     rows, total = [], 0
-    for key, text in sorted(guest.conf.items()):
-        rule = disk_rule(guest.kind, key)
-        if not rule or key.startswith("unused"):
-            continue
-        parts = parse_properties(rule, str(text))
-        volid = parts.get("file", parts.get("volume"))
-        if guest.kind == "qemu" and drives.is_cdrom(parts):
+    for key, parts, volid in sorted(guest.drives()):
+        if is_cdrom(parts):
             continue
         reason = None
-        if guest.kind == "lxc":
-            if key != "rootfs" and drives.mount_type(volid) != "volume":
-                reason = "bind mount" if volid.startswith("/") and not volid.startswith("/dev/") else "device"
-            elif key != "rootfs" and parts.get("backup") != "1":
-                reason = "disabled"
-        elif parts.get("backup") == "0":
+        if guest.kind == "lxc" and key != "rootfs" and drives.mount_type(volid) != "volume":
+            reason = "bind mount" if drives.mount_type(volid) == "bind" else "device"
+        elif guest.kind == "lxc" and key != "rootfs" and parts.get("backup") != "1":
+            reason = "disabled"
+        elif guest.kind == "qemu" and parts.get("backup") == "0":
             reason = "backup=no"
         size = drives.size_of_disk(world, guest, volid, parts) or 0
         if not reason:
@@ -337,9 +331,7 @@ def extract(call):
     volume = storage.at(call.node).get(volid)
     if volume is None or volume.content != "backup":
         die("volume '%s' does not exist" % volid)
-    if not call.may("/storage/" + storage.name, "Datastore.Allocate"):
-        call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
-        call.need("/vms/%d" % volume.vmid, "VM.Backup")
+    drives.check_volume(call, storage, volume)
     return "".join("%s: %s\n" % (key, str(value).rstrip("\n").replace("\n", "%0A")) for key, value in sorted(
         volume.facts["config"].items()))
 

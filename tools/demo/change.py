@@ -2,7 +2,7 @@
 import re
 
 from tools.demo import drives, options
-from tools.demo.model import Refusal, bad, die, disk_rule
+from tools.demo.model import Refusal, bad, die, disk_rule, is_cdrom, nets, verify, volume_of
 from tools.demo.rules import boolean, integer, parse_properties, split_list, string
 from tools.demo.wire import VM, Route, forbid, perm_any
 from tools.pve.jsonschema import spec_of
@@ -57,16 +57,12 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
         if kind == "lxc" and key == "unprivileged" and key in values:
             die("unable to modify read-only option: 'unprivileged'")
         rule = disk_rule("qemu", key) if kind == "qemu" else None
-        if rule and (not text or drives.is_cdrom(parse_properties(rule, text))) and _is_cdrom_now(conf, key, rule):
+        if rule and (not text or is_cdrom(parse_properties(rule, text))) and _is_cdrom_now(conf, key, rule):
             call.need_any(path, "VM.Config.CDROM", "VM.Config.Disk")
             continue
         call.need(path, options.privilege_of(kind, key))
-    for key in list(values) + deletes:
-        if re.match(r"net\d+$", key):
-            if key in conf:
-                drives.check_bridge(call, kind, conf[key])
-            if key in values:
-                drives.check_bridge(call, kind, values[key])
+    for text in [conf[key] for key in list(values) + deletes if key in nets(conf)] + list(nets(values).values()):
+        drives.check_bridge(call, kind, text)
 
 
 def check_root_only(kind, key, text):
@@ -83,7 +79,7 @@ def check_root_only(kind, key, text):
 
 
 def _is_cdrom_now(conf, key, rule):
-    return key not in conf or drives.is_cdrom(parse_properties(rule, str(conf[key])))
+    return key not in conf or is_cdrom(parse_properties(rule, str(conf[key])))
 
 
 def _check_features(guest, text):
@@ -132,9 +128,7 @@ def _carry_out(call, guest, values, deletes, say):
     """Plan the wishes and do what can be done now; 400 with what could not."""
     _plan(call.world, guest, values, deletes, bool(call.p.get("force")), say)
     apply = apply_pending if not guest.running else apply_vm if guest.kind == "qemu" else _apply_container
-    errors = apply(call.world, guest)
-    if errors:
-        raise Refusal(400, "Parameter verification failed.\n", errors)
+    verify(apply(call.world, guest))
 
 
 def _revert(world, guest, key):
@@ -173,7 +167,7 @@ def _plan(world, guest, values, deletes, force, say):
                 guest.forced.add(key)
     for key, value in values.items():
         if key.startswith("unused"):
-            value = drives.spare(world, guest, value)
+            value = value if drives.owns(world, guest, value) else die("volume '%s' does not exist" % value)
         elif disk_rule(kind, key):
             if guest.pending.get(key) is not None:
                 drives.detach(world, guest, key, guest.pending[key])
@@ -239,8 +233,7 @@ def _settle(world, guest, key, value):
 
 
 def _volume_of(kind, key, text):
-    values = parse_properties(disk_rule(kind, key), str(text))
-    return values.get("file", values.get("volume"))
+    return volume_of(parse_properties(disk_rule(kind, key), str(text)))
 
 
 def apply_vm(world, guest):
@@ -297,7 +290,7 @@ def _drive_live(guest, key, value, features):
     rule = disk_rule("qemu", key)
     old = parse_properties(rule, str(guest.conf[key])) if key in guest.conf else None
     new = parse_properties(rule, str(value)) if value is not None else None
-    if old and new and drives.is_cdrom(old) and drives.is_cdrom(new):
+    if old and new and is_cdrom(old) and is_cdrom(new):
         return True                                     # a CD is changed like a CD
     if key.startswith(("ide", "sata")):
         return bool(old and new and old["file"] == new["file"]

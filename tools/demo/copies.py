@@ -2,20 +2,19 @@
 import re
 
 from tools.demo import change, disks, drives
-from tools.demo.create import _unique
+from tools.demo.create import known_pool, unique
 from tools.demo.guests import ha_of
-from tools.demo.model import GIB, MIB, Guest, Refusal, bad, die, disk_rule, size_text
+from tools.demo.model import GIB, MIB, Guest, Refusal, bad, die, disk_rule, is_cdrom, is_cloudinit, nets, size_text
 from tools.demo.power import switch_off, switch_on
-from tools.demo.rules import boolean, enum, integer, number, parse_properties, split_list, string
-from tools.demo.wire import VM, Route, perm
+from tools.demo.rules import boolean, enum, integer, number, split_list, string
+from tools.demo.wire import VM, both, perm
 from tools.demo.world import stamp
 
 
 def clone(call):
     kind, world, p = call.kind, call.world, call.p
     guest, newid, target = call.guest(), p["newid"], p.get("target") or call.node
-    if p.get("pool") is not None and p["pool"] not in world.pools:
-        die("pool '%s' does not exist" % p["pool"])
+    known_pool(world, p.get("pool"))
     full = p.get("full", not guest.template)
     for name in ("storage", "format"):
         if not full and p.get(name):
@@ -70,7 +69,7 @@ def clone(call):
         finally:
             if kind == "lxc" and guest.conf.get("lock") == "disk" and (done or newid not in world.guests):
                 guest.conf.pop("lock")
-    return call.fork("qmclone" if kind == "qemu" else "vzclone", guest.vmid, worker)
+    return call.work(guest, "clone", worker)
 
 
 def _copied(call, task, guest, new, conf, full, made):
@@ -78,9 +77,9 @@ def _copied(call, task, guest, new, conf, full, made):
     kind, world, p = guest.kind, call.world, call.p
     copy = {key: value for key, value in conf.items() if not disk_rule(kind, key) and key not in (
         "lock", "template", "parent", "snaptime", "vmstate", "meta", "protection" if kind == "lxc" else "")}
-    for key, text in list(conf.items()):
-        if disk_rule(kind, key) and not key.startswith("unused"):
-            copy[key] = yield from _copy_disk(world, task, guest, new, key, text, full, p, made)
+    for key, parts, volid in guest.drives(conf):
+        copy[key] = conf[key] if is_cdrom(parts) and not is_cloudinit(parts) else (
+            yield from _copy_disk(world, task, guest, new, key, parts, volid, full, p, made))
     yield 0.4
     if p.get("name") or p.get("hostname"):
         copy["name" if kind == "qemu" else "hostname"] = p.get("name") or p.get("hostname")
@@ -88,7 +87,7 @@ def _copied(call, task, guest, new, conf, full, made):
         copy["name"] = "Copy-of-VM-%s" % (guest.conf.get("name") or guest.vmid)
     if "description" in p:
         copy["description"] = change.stored(world, kind, "description", p["description"])
-    _unique(world, copy)
+    unique(world, copy)
     if kind == "qemu":
         copy["meta"] = "creation-qemu=10.1.2,ctime=%d" % world.t
     return copy
@@ -101,24 +100,19 @@ def _check_source(call, guest, conf, full, target):
         die("Full clone of a running container is only possible from a snapshot")
     if guest.kind == "qemu" and guest.running and "tpmstate0" in conf and not call.p.get("snapname"):
         die("cannot clone TPM state while VM is running")
-    for key, text in conf.items():
-        rule = disk_rule(guest.kind, key)
-        if key.startswith("net") and key[3:].isdigit():
-            drives.check_bridge(call, guest.kind, text)
-        if not rule or key.startswith("unused"):
-            continue
-        parts = parse_properties(rule, str(text))
-        volid = parts.get("file", parts.get("volume"))
+    for text in nets(conf).values():
+        drives.check_bridge(call, guest.kind, text)
+    for key, parts, volid in guest.drives(conf):
         if guest.kind == "lxc" and drives.mount_type(volid) != "volume":
             die("unable to clone mountpoint '%s' (type %s)" % (key, drives.mount_type(volid)))
-        if guest.kind == "qemu" and drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
+        if is_cdrom(parts) and not is_cloudinit(parts):
             continue
         name = volid.partition(":")[0]
         wanted = call.p.get("storage", name) if full else name
         call.need("/storage/" + wanted, "Datastore.AllocateSpace")
         if target != call.node and not world.storages[wanted].shared:
             die("can't clone %s to node '%s' (%s uses local storage)" % (guest.what, target, guest.what))
-        if not full and (world.storages[name].type == "lvm" or "base" not in volid) and not drives.is_cloudinit(parts):
+        if not full and (world.storages[name].type == "lvm" or "base" not in volid) and not is_cloudinit(parts):
             if guest.kind == "lxc":
                 die("Linked clone feature for '%s' is not available" % volid)
             die("Linked clone feature is not supported for '%s' (%s)" % (volid, key))
@@ -126,17 +120,11 @@ def _check_source(call, guest, conf, full, target):
             die("Full clone feature is not supported for '%s' (%s)" % (volid, key))
 
 
-def _copy_disk(world, task, guest, new, key, text, full, p, made):
+def _copy_disk(world, task, guest, new, key, parts, volid, full, p, made):
     """Worker part: the new guest's value of a disk."""
-    rule = disk_rule(guest.kind, key)
-    parts = parse_properties(rule, str(text))
-    name = "file" if guest.kind == "qemu" else "volume"
-    volid = parts[name]
-    if guest.kind == "qemu" and drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
-        return text
     volume = drives.needed_volume(world, volid, guest.node)
-    storage = world.storages[volid.partition(":")[0]]
-    whole = full or drives.is_cloudinit(parts)
+    storage = world.storage_of(volid)
+    whole = full or is_cloudinit(parts)
     task.say("create %s clone of %s %s (%s)" % ("full" if whole else "linked",
              "drive" if guest.kind == "qemu" else "mountpoint", key, volid))
     if whole:
@@ -157,11 +145,11 @@ def _copy_disk(world, task, guest, new, key, text, full, p, made):
         copy.facts["parent"] = volume.name
         made.append(copy.volid)
         yield 0.3
-    parts[name] = copy.volid
+    parts["file" if guest.kind == "qemu" else "volume"] = copy.volid
     parts.pop("format", None)
     if "size" in parts or guest.kind == "lxc":
         parts["size"] = size_text(copy.size)
-    return drives.print_properties(parts, rule)
+    return drives.print_properties(parts, disk_rule(guest.kind, key))
 
 
 def template(call):
@@ -177,45 +165,36 @@ def template(call):
     if guest.running:
         die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
 
-    def convert():
-        for key, parts, volid in guest.disks(unused=False):
-            thick = world.storages[volid.partition(":")[0]].type == "lvm"      # a VM keeps such a disk as it is
-            if only not in (None, key) or drives.is_cloudinit({"file": volid}) or thick:
-                continue
-            volume = world.volume(volid, guest.node)
-            name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)",
-                          lambda match: "base-" if match.group(1) == "vm" else "basevol-", volid)
-            volumes = world.storages[volid.partition(":")[0]].at(guest.node)
-            volumes[name] = volumes.pop(volid)
-            volume.volid = name
-            guest.conf[key] = str(guest.conf[key]).replace(volid, name, 1)
-        guest.conf["template"] = 1
-
     def worker(task):
-        for _, _, volid in guest.disks(unused=False) if kind == "lxc" else ():
-            if world.storages[volid.partition(":")[0]].type == "lvm":
-                die("Template feature is not available for '%s'" % volid)
+        found = [disk + (world.storage_of(disk[2]),) for disk in guest.disks(unused=False)]
+        thick = [volid for _, _, volid, storage in found if storage.type == "lvm"]      # a VM keeps such a disk as it is
+        if thick and kind == "lxc":
+            die("Template feature is not available for '%s'" % thick[0])
         task.say("  Logical volume pve/base-%d-disk-0 changed." % guest.vmid)
         yield 1.0
-        convert()
-    upid = call.fork("qmtemplate" if kind == "qemu" else "vztemplate", guest.vmid, worker)
+        for key, parts, volid, storage in found:
+            if only not in (None, key) or is_cloudinit(parts) or volid in thick:
+                continue
+            volumes = storage.at(guest.node)
+            name = re.sub(r"\b(vm|subvol)-(?=\d+-disk)",
+                          lambda match: "base-" if match.group(1) == "vm" else "basevol-", volid)
+            volumes[name] = volumes.pop(volid)
+            volumes[name].volid = name
+            guest.conf[key] = str(guest.conf[key]).replace(volid, name, 1)
+        guest.conf["template"] = 1
+    upid = call.work(guest, "template", worker)
     return upid if kind == "qemu" else None
 
 
 def _local_disks(world, guest):
     """The rows of local_disks: volumes that only this node has, CDs among them."""
     rows = []
-    found = [(key, parts, volid, 0) for key, parts, volid in guest.disks()]
-    for key, text in guest.conf.items():
-        match = re.match(r"(?:file=)?([\w.-]+:iso/[^,]+)", str(text)) if "media=cdrom" in str(text) else None
-        if match:
-            found.append((key, {}, match.group(1), 1))
-    for key, parts, volid, cdrom in found:
-        if not world.storages[volid.partition(":")[0]].shared:
-            unused = key.startswith("unused")
+    for key, parts, volid in guest.drives(unused=True):
+        storage, unused = world.storage_of(volid), key.startswith("unused")
+        if storage and not storage.shared:
             rows.append({"volid": volid, "drivename": key, "size": drives.size_of_disk(world, guest, volid, parts),
-                         "cdrom": cdrom, "is_unused": int(unused), "is_vmstate": 0, "is_attached": int(not unused),
-                         "replicate": 1, "shared": 0})
+                         "cdrom": int(is_cdrom(parts) and not is_cloudinit(parts)), "is_unused": int(unused),
+                         "is_vmstate": 0, "is_attached": int(not unused), "replicate": 1, "shared": 0})
     return rows
 
 
@@ -229,8 +208,8 @@ def precheck(call):
     for name in world.nodes:
         if name == guest.node or target not in (None, name):
             continue
-        away = sorted({volid.partition(":")[0] for _, _, volid in guest.disks()
-                       if not world.storages[volid.partition(":")[0]].on(name)})
+        away = sorted({world.storage_of(volid).name for _, _, volid in guest.disks()
+                       if not world.storage_of(volid).on(name)})
         if away:
             refused[name] = {"unavailable_storages" if kind == "qemu" else "unavailable-storages": away}
         elif name not in world.offline:
@@ -268,8 +247,12 @@ def migrate(call):
             world.online_storage(name, target)
     if ha_of(world, guest):
         return _ha_migrate(call, guest, target)
-    return call.fork("qmigrate" if kind == "qemu" else "vzmigrate", guest.vmid, lambda task: moving(
+    return call.fork(_task(guest), guest.vmid, lambda task: moving(
         world, guest, target, task, p.get("with-local-disks") or p.get("restart"), mapping))
+
+
+def _task(guest):
+    return "qmigrate" if guest.kind == "qemu" else "vzmigrate"
 
 
 def _mapped(mapping, name):
@@ -290,8 +273,7 @@ def _ha_migrate(call, guest, target):
         task.say("Requesting HA migration for %s %d to node %s" % (guest.what, guest.vmid, target))
         yield 0.3
         world.tasks.later(8.0, lambda: world.tasks.fork(
-            guest.node, "qmigrate" if guest.kind == "qemu" else "vzmigrate", guest.vmid, "root@pam",
-            lambda inner: moving(world, guest, target, inner, True, None)))
+            guest.node, _task(guest), guest.vmid, "root@pam", lambda inner: moving(world, guest, target, inner, True, None)))
     return call.fork("hamigrate", guest.vmid, worker)
 
 
@@ -385,36 +367,27 @@ def _move(world, guest, target, log, with_disks, mapping):
 
 def _carry(world, guest, target, mapping=None):
     """A guest's configuration and local volumes are on another node from now on."""
-    source = guest.node
-    renamed = {}
+    source, renamed = guest.node, {}
     confs = [guest.conf, guest.pending] + [snapshot["conf"] for snapshot in guest.snapshots.values()]
-    for conf in confs:
-        for key, parts, volid in guest.disks({key: value for key, value in conf.items() if value is not None}):
-            if volid in renamed:
-                continue
-            storage = world.storages[volid.partition(":")[0]]
-            wanted = world.storages[_mapped(mapping, storage.name)]
-            if storage.shared and wanted is storage:
-                continue
-            volume = storage.at(source).pop(volid, None)
-            if volume is None:
-                continue
-            if wanted is storage:
-                storage.at(target)[volid] = volume
-                renamed[volid] = volid
-            else:
-                new = world.allocate(wanted, target, guest.vmid, volume.size, None, guest.kind, used=volume.taken)
-                renamed[volid] = new.volid
-    for snapshot in guest.snapshots.values():
-        state = snapshot.get("vmstate")
-        if state and not world.storages[state.partition(":")[0]].shared:
-            volume = world.storages[state.partition(":")[0]].at(source).pop(state, None)
-            if volume is not None:
-                world.storages[state.partition(":")[0]].at(target)[state] = volume
+    for _, parts, volid in [disk for conf in confs for disk in guest.disks(conf)]:
+        storage = world.storage_of(volid)
+        wanted = world.storages[_mapped(mapping, storage.name)]
+        if volid in renamed or (storage.shared and wanted is storage):
+            continue
+        volume = storage.at(source).pop(volid, None)
+        if volume is not None and wanted is storage:
+            storage.at(target)[volid] = volume
+        elif volume is not None:
+            renamed[volid] = world.allocate(wanted, target, guest.vmid, volume.size, None, guest.kind,
+                                            used=volume.taken).volid
+    for state in filter(None, [snapshot.get("vmstate") for snapshot in guest.snapshots.values()]):
+        storage = world.storage_of(state)
+        if state in storage.at(source):
+            storage.at(target)[state] = storage.at(source).pop(state)
     for conf in confs:
         for key, value in list(conf.items()):
             for old, new in renamed.items():
-                if value is not None and old != new and old in str(value):
+                if value is not None and old in str(value):
                     conf[key] = str(value).replace(old, new)
     guest.node = target
 
@@ -427,28 +400,24 @@ _CLONE = {"newid*": integer("Id of the clone.", 100, 999999999, format="pve-vmid
 _MAY_CLONE = ["and", perm(VM, "VM.Clone"), ["or", perm("/vms/{newid}", "VM.Allocate"),
                                             perm("/pool/{pool}", "VM.Allocate") + ["require_param", "pool"]]]
 _MIGRATE = perm(VM, "VM.Migrate")
-_TARGET = {"target": string("To this node.", format="pve-node")}
+_TARGET = string("To this node.", format="pve-node")
+_PATH = "/nodes/{node}/{kind}/{vmid}/"
 
-ROUTES = [
-    Route("POST /nodes/{node}/qemu/{vmid}/clone", clone, _MAY_CLONE, "Copy a VM.", dict(_CLONE, **{
+ROUTES = (
+    both("POST " + _PATH + "clone", clone, _MAY_CLONE, "Copy a {guest}.", _CLONE, {
         "name": string("Its name.", format="dns-name"), "format": enum("Format of the copies.", "raw qcow2 vmdk"),
-        "bwlimit": integer("KiB/s.", 0)})),
-    Route("POST /nodes/{node}/lxc/{vmid}/clone", clone, _MAY_CLONE, "Copy a container.", dict(_CLONE, **{
-        "hostname": string("Its host name.", format="dns-name"), "bwlimit": number("KiB/s.", 0)})),
-    Route("POST /nodes/{node}/qemu/{vmid}/template", template, perm(VM, "VM.Allocate"), "Make a VM a template.", {
-        "disk": enum("Only this disk.", disks.QEMU_DISKS)}),
-    Route("POST /nodes/{node}/lxc/{vmid}/template", template, perm(VM, "VM.Allocate"), "Make a container a template."),
-    Route("GET /nodes/{node}/qemu/{vmid}/migrate", precheck, _MIGRATE, "Where a VM could go.", _TARGET),
-    Route("GET /nodes/{node}/lxc/{vmid}/migrate", precheck, _MIGRATE, "Where a container could go.", _TARGET),
-    Route("POST /nodes/{node}/qemu/{vmid}/migrate", migrate, _MIGRATE, "Bring a VM to another node.", {
-        "target*": _TARGET["target"], "online": boolean("While it runs."), "force": boolean("Only for root."),
+        "bwlimit": integer("KiB/s.", 0)},
+        {"hostname": string("Its host name.", format="dns-name"), "bwlimit": number("KiB/s.", 0)})
+    + both("POST " + _PATH + "template", template, perm(VM, "VM.Allocate"), "Make a {guest} a template.", None, {
+        "disk": enum("Only this disk.", disks.QEMU_DISKS)})
+    + both("GET " + _PATH + "migrate", precheck, _MIGRATE, "Where a {guest} could go.", {"target": _TARGET})
+    + both("POST " + _PATH + "migrate", migrate, _MIGRATE, "Bring a {guest} to another node.", {"target*": _TARGET}, {
+        "online": boolean("While it runs."), "force": boolean("Only for root."),
         "with-local-disks": boolean("Its local disks too."),
         "targetstorage": string("Storages there.", format="storage-pair-list"),
         "bwlimit": integer("KiB/s.", 0), "migration_type": enum("With or without SSH.", "secure insecure"),
-        "migration_network": string("Over this network.", format="CIDR")}),
-    Route("POST /nodes/{node}/lxc/{vmid}/migrate", migrate, _MIGRATE, "Bring a container to another node.", {
-        "target*": _TARGET["target"], "online": boolean("Live; not possible yet."),
-        "restart": boolean("Stop it, move, start it."),
+        "migration_network": string("Over this network.", format="CIDR")}, {
+        "online": boolean("Live; not possible yet."), "restart": boolean("Stop it, move, start it."),
         "timeout": integer("Seconds for the shutdown.", default=180), "bwlimit": number("KiB/s.", 0),
-        "target-storage": string("Storages there.", format="storage-pair-list")}),
-]
+        "target-storage": string("Storages there.", format="storage-pair-list")})
+)

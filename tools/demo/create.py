@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from tools.demo import disks, drives, options
 from tools.demo.change import _check_features, check_root_only, stored
 from tools.demo.guests import ha_of
-from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, size_bytes
+from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, is_cdrom, is_cloudinit, nets, size_bytes
 from tools.demo.power import begin, switch_off
-from tools.demo.rules import boolean, integer, number, parse_properties, properties, string
+from tools.demo.rules import boolean, integer, number, parse_properties, string
 from tools.demo.wire import ALL, VM, Route, forbid, perm
 
 _CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore",
@@ -41,7 +41,7 @@ def forget(world, guest, purge=True):
     confs = [guest.conf, {key: value for key, value in guest.pending.items() if value is not None}]
     confs += [snapshot["conf"] for snapshot in guest.snapshots.values()]
     for conf in confs:
-        for key, parts, volid in guest.disks(conf):
+        for _, _, volid in guest.disks(conf):
             if drives.owns(world, guest, volid):
                 world.free(volid, guest.node)
     for snapshot in guest.snapshots.values():
@@ -71,7 +71,7 @@ def create_vm(call):
     values = _options(call)
     for key in values:
         check_root_only("qemu", key, str(values[key]))
-        if re.match(r"net\d+$", key):
+        if key in nets(values):
             drives.check_bridge(call, "qemu", values[key])
         if disk_rule("qemu", key):
             drives.check_drive_access(call, key, values[key], vmid, call.p.get("storage"))
@@ -124,10 +124,15 @@ def _finish(call, task, guest, conf):
         begin(call, guest)
 
 
+def known_pool(world, pool):
+    """die when there is no such pool; None is all right."""
+    if pool is not None and pool not in world.pools:
+        die("pool '%s' does not exist" % pool)
+
+
 def _may_create(call, restore):
     vmid, pool = call.p["vmid"], call.p.get("pool")
-    if pool is not None and pool not in call.world.pools:
-        die("pool '%s' does not exist" % pool)
+    known_pool(call.world, pool)
     if call.may("/vms/%d" % vmid, "VM.Allocate") or (pool and call.may("/pool/" + pool, "VM.Allocate")):
         return
     if restore and call.p.get("force") and call.may("/vms/%d" % vmid, "VM.Backup"):
@@ -152,9 +157,9 @@ def _boot_order(conf):
                 if key in conf and test(parse_properties(disk_rule("qemu", key), str(conf[key]))):
                     return key
         return None
-    found = [first(lambda parts: not drives.is_cdrom(parts)),
-             first(lambda parts: drives.is_cdrom(parts) and not drives.is_cloudinit(parts)),
-             next((key for key in sorted(conf) if re.match(r"net\d+$", key)), None)]
+    found = [first(lambda parts: not is_cdrom(parts)),
+             first(lambda parts: is_cdrom(parts) and not is_cloudinit(parts)),
+             next(iter(sorted(nets(conf))), None)]
     return "order=" + ";".join(key for key in found if key)
 
 
@@ -169,12 +174,7 @@ def _archive(call, content="backup"):
         die("unable to parse volume ID '%s'" % volid)
     storage = world.online_storage(name, call.node)
     volume = storage.at(call.node).get(volid)
-    if not call.may("/storage/" + name, "Datastore.Allocate"):
-        if volume is not None and volume.content == "backup":
-            call.need("/storage/" + name, "Datastore.AllocateSpace")
-            call.need("/vms/%d" % volume.vmid, "VM.Backup")
-        else:
-            call.need_any("/storage/" + name, "Datastore.AllocateSpace", "Datastore.Audit")
+    drives.check_volume(call, storage, volume)
     if (volume.content if volume is not None else drives.parse_volname(world, volid)[0]) != content:
         die("unable to use volume %s - content type needs to be '%s'" % (volid, content))
     return storage, volume, volid
@@ -184,7 +184,7 @@ def _restore_vm(call):
     world, vmid = call.world, call.p["vmid"]
     values = _options(call)
     for key in values:
-        if disk_rule("qemu", key) and not drives.is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
+        if disk_rule("qemu", key) and not is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
             bad(**{key: "option conflicts with option 'archive'"})
         _need_option(call, "qemu", key)
         check_root_only("qemu", key, str(values[key]))
@@ -215,12 +215,12 @@ def _restore_vm(call):
         world.guests[vmid] = guest
         made = []
         with _undone(call, task, guest, made):
-            for key, text in list(conf.items()):
-                if disk_rule("qemu", key):
-                    conf[key] = yield from _restored_drive(call, task, key, text, made)
+            for key, parts, _ in guest.drives(conf):
+                if not is_cdrom(parts) or is_cloudinit(parts):
+                    conf[key] = yield from _restored_drive(call, task, key, parts, made)
             yield 0.2
         if call.p.get("unique"):
-            _unique(world, conf)
+            unique(world, conf)
         for key, value in values.items():
             conf[key] = stored(world, "qemu", key, value)
         conf.pop("template", None)
@@ -230,13 +230,9 @@ def _restore_vm(call):
     return call.fork("qmrestore", vmid, worker)
 
 
-def _restored_drive(call, task, key, text, made):
+def _restored_drive(call, task, key, parts, made):
     """Worker part: a drive's value in the restored VM, its volume made anew."""
-    world, vmid, rule = call.world, call.p["vmid"], disk_rule("qemu", key)
-    parts = parse_properties(rule, str(text))
-    cloudinit = drives.is_cloudinit(parts)
-    if drives.is_cdrom(parts) and not cloudinit:
-        return text
+    world, vmid, cloudinit = call.world, call.p["vmid"], is_cloudinit(parts)
     target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
     size = 4 * MIB if cloudinit else size_bytes(parts.get("size", "1G"))
     if "images" not in target.content:
@@ -251,15 +247,13 @@ def _restored_drive(call, task, key, text, made):
     for percent in (10, 40, 70, 100):
         yield min(3.0, size / disks.SPEED / 4)
         task.say("progress %d%% (read %d bytes, duration %d sec)" % (percent, size * percent // 100, percent // 12))
-    return drives.print_properties(parts, rule)
+    return drives.print_properties(parts, disk_rule("qemu", key))
 
 
-def _unique(world, conf):
+def unique(world, conf):
     """New MAC addresses, a new UUID."""
-    for key in conf:
-        if re.match(r"net\d+$", key):
-            conf[key] = re.sub(r"(?i)([0-9a-f]{2}(:[0-9a-f]{2}){5})", lambda match: world.mac(), str(conf[key]),
-                               count=1)
+    for key, text in nets(conf).items():
+        conf[key] = re.sub(r"(?i)([0-9a-f]{2}(:[0-9a-f]{2}){5})", lambda match: world.mac(), str(text), count=1)
     if "smbios1" in conf:
         conf["smbios1"] = "uuid=%s" % world.uuid()
     if "vmgenid" in conf:
@@ -319,7 +313,7 @@ def create_container(call):
                      "Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...\n"
                      "done: SHA256:%s root@%s" % (world.uuid().replace("-", ""), conf["hostname"]))
         if call.p.get("unique"):
-            _unique(world, conf)
+            unique(world, conf)
         guest.filled = min(600 * MIB, size_bytes(str(conf["rootfs"]).rpartition("size=")[2] or "1G") // 3)
         nesting = "nesting=1" in str(conf.get("features", ""))
         if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
@@ -340,7 +334,7 @@ def _container_options(call, restore):
         check_root_only("lxc", key, str(values[key]))
         if key != "unprivileged":
             _need_option(call, "lxc", key)
-        if key.startswith("net") and key[3:].isdigit():
+        if key in nets(values):
             drives.check_bridge(call, "lxc", values[key])
         if key == "features":
             _check_features(None, str(values[key]))
@@ -379,16 +373,15 @@ def _container_volumes(world, guest, saved, values, mounts, call, made):
         for key in sorted(mounts, key=lambda name: (name != "rootfs", name)):
             conf[key] = drives.make_mount(world, guest, key, values[key], made)
         return conf
-    wanted = {key: text for key, text in saved.items() if disk_rule("lxc", key) and not key.startswith("unused")}
+    wanted = guest.drives(saved)
     if not wanted:
         return {"rootfs": drives.make_mount(world, guest, "rootfs", call.p.get("storage", "local") + ":4", made)}
-    for key, text in wanted.items():
-        parts = parse_properties(disk_rule("lxc", key), str(text))
-        if drives.mount_type(parts["volume"]) != "volume":
-            conf[key] = text
+    for key, parts, volid in wanted:
+        if drives.mount_type(volid) != "volume":
+            conf[key] = saved[key]
             continue
         size = size_bytes(parts.pop("size", "4G"))
-        name = call.p.get("storage") or parts["volume"].partition(":")[0]
+        name = call.p.get("storage") or volid.partition(":")[0]
         parts["volume"] = "%s:%s" % (name, ("%.3f" % (size / GIB)).rstrip("0").rstrip("."))
         conf[key] = drives.make_mount(world, guest, key, drives.print_properties(parts, disk_rule("lxc", key)), made)
     return conf
@@ -408,13 +401,8 @@ def delete(call):
     jobs = [name for name, job in world.replication.items() if job["guest"] == guest.vmid]
     if jobs and not purge:
         die("There is a replication job '%s' for guest '%d' - Please remove that first." % (jobs[0], guest.vmid))
-    for _, parts, volid in guest.disks():
-        volume = world.volume(volid, guest.node)
-        if volume is not None and guest.template:
-            users = [other for other in world.storages[volid.partition(":")[0]].at(guest.node).values()
-                     if other.facts.get("parent") == volume.name]
-            if users:
-                die("base volume '%s' is still in use by linked cloned" % volume.name)
+    for _, _, volid in guest.disks():
+        drives.check_unused_base(world, volid, guest.node)
 
     def worker(task):
         guest.check_lock()
@@ -424,7 +412,7 @@ def delete(call):
             switch_off(world, guest)
         if guest.running:
             die("VM %d is running - destroy failed" % guest.vmid)
-        for _, parts, volid in guest.disks():
+        for _, _, volid in guest.disks():
             if drives.owns(world, guest, volid):
                 task.say("  Logical volume \"%s\" successfully removed." % volid.partition(":")[2])
         yield 0.8
@@ -436,34 +424,26 @@ def delete(call):
         forget(world, guest, purge)
         if purge:
             task.say("purging %s %d from related configurations.." % (guest.what, guest.vmid))
-    return call.fork("qmdestroy" if kind == "qemu" else "vzdestroy", guest.vmid, worker)
+    return call.work(guest, "destroy", worker)
 
 
-_VMID = integer("The new guest's id.", 100, 999999999, format="pve-vmid")
-_NEW = {"vmid*": _VMID, "pool": string("Into this pool.", format="pve-poolid"),
-        "start": boolean("Start it afterwards.", default=0),
+_NEW = {"vmid*": integer("The new guest's id.", 100, 999999999, format="pve-vmid"),
+        "pool": string("Into this pool.", format="pve-poolid"), "start": boolean("Start it afterwards.", default=0),
         "storage": string("Default storage.", format="pve-storage-id"),
         "ha-managed": boolean("Make it an HA resource.", default=0)}
-_QEMU = dict(properties(dict(_NEW, **{
+_QEMU = dict(options.QEMU, **dict(_NEW, **{
     "archive": string("Restore this backup.", maxLength=255), "force": boolean("Overwrite the VM.", requires="archive"),
     "unique": boolean("New MAC addresses.", requires="archive"), "bwlimit": integer("KiB/s.", 0),
-    "live-restore": boolean("Start at once (PBS).")})), **options.QEMU)
-_LXC = dict(properties(dict(_NEW, **{
+    "live-restore": boolean("Start at once (PBS).")}))
+_LXC = dict(options.LXC, **dict(_NEW, **{
     "ostemplate*": string("Template, or backup.", maxLength=255), "restore": boolean("ostemplate is a backup."),
     "force": boolean("Overwrite the container."), "unique": boolean("New MAC addresses.", requires="restore"),
     "bwlimit": number("KiB/s.", 0), "password": string("root's password.", minLength=5),
-    "ssh-public-keys": string("Keys for root, one a line."), "ignore-unpack-errors": boolean("Go on after errors.")})),
-    **options.LXC)
-
-
-def _required(rules, *names):
-    return {name + "*" if name in names else name: rule for name, rule in rules.items()}
-
+    "ssh-public-keys": string("Keys for root, one a line."), "ignore-unpack-errors": boolean("Go on after errors.")}))
 
 ROUTES = [
-    Route("POST /nodes/{node}/qemu", create_vm, ALL, "Make a VM, or restore one.", _required(_QEMU, "vmid")),
-    Route("POST /nodes/{node}/lxc", create_container, ALL, "Make a container, or restore one.",
-          _required(_LXC, "vmid", "ostemplate")),
+    Route("POST /nodes/{node}/qemu", create_vm, ALL, "Make a VM, or restore one.", _QEMU),
+    Route("POST /nodes/{node}/lxc", create_container, ALL, "Make a container, or restore one.", _LXC),
     Route("DELETE /nodes/{node}/qemu/{vmid}", delete, perm(VM, "VM.Allocate"), "Destroy a VM and its disks.", {
         "purge": boolean("Remove it from jobs and HA too."), "skiplock": boolean("Only for root."),
         "destroy-unreferenced-disks": boolean("Its disks that no configuration names too.", default=0)}),

@@ -1,9 +1,10 @@
 """Disks of a guest: grow, move, detach; and what its storages can do."""
 from tools.demo import drives
-from tools.demo.model import GIB, MIB, Storage, bad, die, disk_rule, size_bytes, size_text
+from tools.demo.model import (GIB, MIB, Storage, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text,
+                              volume_of)
 from tools.demo.rules import boolean, enum, integer, number, parse_properties, string
 from tools.demo.tasks import Task
-from tools.demo.wire import VM, Route, perm, perm_any
+from tools.demo.wire import VM, Route, both, perm, perm_any
 from tools.pve.formats import LAST_INDEX
 
 QEMU_DISKS = ["%s%d" % (bus, n) for bus in ("ide", "scsi", "virtio", "sata") for n in range(LAST_INDEX[bus] + 1)]
@@ -20,13 +21,9 @@ def _parts(guest, key):
     return parse_properties(disk_rule(guest.kind, key), str(guest.conf[key])) if key in guest.conf else None
 
 
-def _volid(parts):
-    return parts.get("file", parts.get("volume"))
-
-
 def _set(guest, key, parts):
     if key.startswith("unused"):
-        guest.conf[key] = _volid(parts)
+        guest.conf[key] = volume_of(parts)
         return
     guest.conf[key] = drives.print_properties(parts, disk_rule(guest.kind, key))
 
@@ -38,15 +35,15 @@ def _growth(call, guest, key):
     parts = _parts(guest, key)
     if parts is None:
         die("disk '%s' does not exist" % key if kind == "qemu" else "no such disk '%s'" % key)
-    volid = _volid(parts)
-    if kind == "qemu" and drives.is_cdrom(parts):
+    volid = volume_of(parts)
+    if kind == "qemu" and is_cdrom(parts):
         die("you can't resize a cdrom")
     if kind == "lxc" and drives.mount_type(volid) != "volume":
         die("can't resize mount point owned by another container (volume type: %s)" % drives.mount_type(volid))
     volume = world.volume(volid, guest.node)
     if volume is None:
         die("no such volume '%s'" % volid)
-    storage = world.storages[volid.partition(":")[0]]
+    storage = world.storage_of(volid)
     call.need("/storage/" + storage.name, "Datastore.AllocateSpace")
     size = size_bytes(wanted.lstrip("+"))
     new = volume.size + size if wanted.startswith("+") else size
@@ -150,8 +147,8 @@ def move_disk(call):
     if key not in guest.conf:
         die("disk '%s' does not exist" % key)
     parts = _parts(guest, key)
-    volid = _volid(parts)
-    if drives.is_cdrom(parts) and not drives.is_cloudinit(parts):
+    volid = volume_of(parts)
+    if is_cdrom(parts) and not is_cloudinit(parts):
         die("you can't move a cdrom")
     name = call.p["storage"]
     call.need("/storage/" + name, "Datastore.AllocateSpace")
@@ -203,7 +200,7 @@ def move_volume(call):
     if guest.running:
         die("cannot move volumes of a running container")
     parts = _parts(guest, key) or die("volume '%s' does not exist" % key)
-    volid = _volid(parts)
+    volid = volume_of(parts)
     if drives.mount_type(volid) != "volume":
         die("cannot move volume '%s', type is '%s'" % (key, drives.mount_type(volid)))
     if call.p.get("delete") and drives.in_snapshot(guest, volid):
@@ -233,31 +230,25 @@ def move_volume(call):
 
 
 def feature(call):
-    kind = call.kind
     guest, world = call.guest(), call.world
     wanted, conf = call.p["feature"], guest.conf
     if call.p.get("snapname"):
         conf = guest.snapshot(call.p["snapname"])["conf"]
     has = has_feature(world, guest, wanted, conf)
-    if kind == "lxc":
+    if guest.kind == "lxc":
         return {"hasFeature": int(has)}
-    shared = all(world.storages[volid.partition(":")[0]].shared for _, _, volid in guest.disks(conf))
+    shared = all(world.storage_of(volid).shared for _, _, volid in guest.disks(conf))
     return {"hasFeature": int(has), "nodes": [name for name in world.nodes if has and (shared or name == guest.node)]}
 
 
 def has_feature(world, guest, wanted, conf):
     """Whether all disks of a configuration can be snapshotted, cloned (linked) or copied."""
-    for key, parts, volid in guest.disks(conf, unused=False):
-        if guest.kind == "lxc" and drives.mount_type(volid) != "volume":
+    for _, parts, volid in guest.drives(conf):
+        storage = world.storage_of(volid)               # None of a bind mount
+        if (not is_cdrom(parts) or is_cloudinit(parts)) and (
+                storage is None or (wanted == "snapshot" and not drives.can_snapshot(world, volid, guest.node))
+                or (wanted == "clone" and (not guest.template or storage.type == "lvm"))):
             return False
-        storage = world.storages.get(volid.partition(":")[0])
-        if wanted == "snapshot" and not drives.can_snapshot(world, volid, guest.node):
-            return False
-        if wanted == "clone" and (storage is None or not guest.template or storage.type == "lvm"):
-            return False
-    if guest.kind == "lxc" and wanted == "snapshot":
-        return not any(drives.mount_type(parse_properties(disk_rule("lxc", key), str(text))["volume"]) != "volume"
-                       for key, text in conf.items() if key.startswith("mp") and disk_rule("lxc", key))
     return True
 
 
@@ -266,8 +257,6 @@ _SIZE = string("New size, or +size to add.", pattern=r"\+?\d+(\.\d+)?[KMGT]?")
 _DIGEST = string("Refuse if the configuration has another one.", maxLength=40)
 _SKIP = boolean("Only for root.")
 _STORAGE = string("To this storage.", format="pve-storage-id")
-_FEATURE = {"feature*": enum("Which ability.", "snapshot clone copy"),
-            "snapname": string("Of this snapshot.", format="pve-configid", maxLength=40)}
 
 ROUTES = [
     Route("PUT /nodes/{node}/qemu/{vmid}/resize", resize, _DISK, "Grow a disk.", {
@@ -281,8 +270,8 @@ ROUTES = [
     Route("POST /nodes/{node}/lxc/{vmid}/move_volume", move_volume, _DISK, "Move a volume to another storage.", {
         "volume*": enum("The volume.", LXC_DISKS + UNUSED), "storage": _STORAGE,
         "delete": boolean("Remove the old one.", default=0), "bwlimit": number("KiB/s.", 0), "digest": _DIGEST}),
-    Route("GET /nodes/{node}/qemu/{vmid}/feature", feature, perm(VM, "VM.Audit"),
-          "Whether a VM's storages can do something.", _FEATURE),
-    Route("GET /nodes/{node}/lxc/{vmid}/feature", feature, perm(VM, "VM.Audit"),
-          "Whether a container's storages can do something.", _FEATURE),
+    *both("GET /nodes/{node}/{kind}/{vmid}/feature", feature, perm(VM, "VM.Audit"),
+          "Whether a {guest}'s storages can do something.", {
+              "feature*": enum("Which ability.", "snapshot clone copy"),
+              "snapname": string("Of this snapshot.", format="pve-configid", maxLength=40)}),
 ]

@@ -2,7 +2,8 @@
 import re
 
 from tools.demo import options
-from tools.demo.model import GIB, KIB, MIB, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text, verify
+from tools.demo.model import (GIB, KIB, MIB, Refusal, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text,
+                              verify, volume_of)
 from tools.demo.rules import parse_properties
 from tools.demo.wire import forbid
 
@@ -88,22 +89,30 @@ def parse_volname(world, volid):
     return "images", int(match.group(1))
 
 
-def missing_volume(world, volid):
-    """What Proxmox says of a volume that is not there."""
-    name, _, leaf = volid.partition(":")
-    storage = world.storages[name]
-    if storage.type in ("lvm", "lvmthin"):
-        return "no such logical volume %s/%s" % (storage.conf.get("vgname", "pve"), leaf)
-    return "volume '%s' does not exist" % volid
-
-
 def needed_volume(world, volid, node):
     """The Volume, or die as Proxmox does."""
     volume = world.volume(volid, node)
     if volume is None:
-        world.online_storage(volid.partition(":")[0], node)
-        die(missing_volume(world, volid))
+        storage = world.online_storage(volid.partition(":")[0], node)
+        die("no such logical volume %s/%s" % (storage.conf.get("vgname", "pve"), volid.partition(":")[2])
+            if storage.type in ("lvm", "lvmthin") else "volume '%s' does not exist" % volid)
     return volume
+
+
+def check_volume(call, storage, volume):
+    """403 unless a Volume, or one that is not there (None), may be read (PVE::Storage check_volume_access)."""
+    path = "/storage/" + storage.name
+    if call.may(path, "Datastore.Allocate"):
+        return
+    content = volume.content if volume is not None else ""
+    if content == "backup":
+        call.need(path, "Datastore.AllocateSpace")
+        call.need("/vms/%d" % (volume.vmid or 0), "VM.Backup")
+    elif content in ("images", "rootdir"):
+        call.need(path, "Datastore.Audit")
+        call.need("/vms/%d" % (volume.vmid or 0), "VM.Config.Disk")
+    else:
+        call.need_any(path, "Datastore.AllocateSpace", "Datastore.Audit")
 
 
 def check_images(storage):
@@ -197,17 +206,10 @@ def add_unused(world, guest, volid):
     die("Too many unused volumes")
 
 
-def spare(world, guest, text):
-    """The value of an unusedN that is given by hand: a volume of the guest."""
-    if not owns(world, guest, str(text)):
-        die("volume '%s' does not exist" % text)
-    return str(text)
-
-
 def detach(world, guest, key, text, force=False):
     """A drive leaves a VM's configuration: destroyed with `force`, else kept as unusedN; CDs are forgotten."""
     values = parse_properties(disk_rule(guest.kind, key), str(text))
-    volid = values.get("file", values.get("volume"))
+    volid = volume_of(values)
     if is_cloudinit(values):
         world.free(volid, guest.node)
     elif is_cdrom(values) or ":" not in volid:
@@ -216,6 +218,13 @@ def detach(world, guest, key, text, force=False):
         destroy(world, guest, volid)
     else:
         add_unused(world, guest, volid)
+
+
+def check_unused_base(world, volid, node):
+    """die while a linked clone needs a volume."""
+    name = volid.partition(":")[2]
+    if any(other.facts.get("parent") == name for other in world.storage_of(volid).at(node).values()):
+        die("base volume '%s' is still in use by linked cloned" % name)
 
 
 def in_snapshot(guest, volid):
@@ -278,10 +287,10 @@ def make_mount(world, guest, key, text, made):
         made.append(volume.volid)
         values.update(volume=volume.volid, size=size_text(volume.size) if volume.size else "0T")
     elif mount_type(values["volume"]) == "volume":
-        if world.volume(values["volume"], guest.node) is None:
-            die("cannot determine size of volume '%s' - %s" % (
-                values["volume"], missing_volume(world, values["volume"])))
-        values["size"] = size_text(world.volume(values["volume"], guest.node).size)
+        try:
+            values["size"] = size_text(needed_volume(world, values["volume"], guest.node).size)
+        except Refusal as error:
+            die("cannot determine size of volume '%s' - %s" % (values["volume"], error.text))
     return print_properties(values, rules)
 
 
@@ -296,5 +305,5 @@ def can_snapshot(world, volid, node):
     volume = world.volume(volid, node)
     if volume is None:
         return False
-    storage = world.storages[volid.partition(":")[0]]
+    storage = world.storage_of(volid)
     return volume.format == "qcow2" if storage.files else storage.type in ("lvmthin", "zfspool", "rbd")

@@ -105,6 +105,13 @@ class Storage:
         """{volid: Volume} as seen from `node`."""
         return self.volumes.setdefault("" if self.shared else node, {})
 
+    def put(self, node, volid, size, ctime):
+        """An ISO image, template or other file is on it from `ctime` on."""
+        content, _, leaf = volid.partition(":")[2].partition("/")
+        fmt = {"iso": "iso", "snippets": "snippet", "vztmpl": "t"}.get(content, "")
+        fmt += leaf.rpartition(".")[2] if fmt in ("", "t") else ""
+        self.at(node)[volid] = Volume(volid, content, size, format=fmt, ctime=int(ctime))
+
     def space(self, node):
         """(total, used, avail) bytes on `node`."""
         total = self.total.get(node, 0) if isinstance(self.total, dict) else self.total

@@ -83,7 +83,7 @@ def rollback(call):
         for _, _, volid in guest.disks(snapshot["conf"]):
             if world.volume(volid, guest.node) is None:
                 die("volume '%s' does not exist" % volid)
-            if world.storages[volid.partition(":")[0]].type == "zfspool":
+            if world.storage_of(volid).type == "zfspool":
                 newer = [other for other, facts in guest.snapshots.items() if facts["time"] > snapshot["time"]]
                 if newer:
                     die("can't rollback, '%s' is not most recent snapshot on '%s'" % (name, volid))

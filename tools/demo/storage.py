@@ -1,8 +1,8 @@
 """Storages and what lies on them: lists, volumes, notes, downloads, appliance templates."""
 import re
 
-from tools.demo import hardware, lists
-from tools.demo.model import MIB, Volume, bad, die
+from tools.demo import drives, hardware, lists
+from tools.demo.model import MIB, bad, die
 from tools.demo.rules import boolean, enum, integer, split_list, string
 from tools.demo.wire import ALL, NODE, Route, perm, perm_any
 
@@ -70,19 +70,6 @@ def rrddata(call):
     return lists.storage_series(call.world, storage, call.node, call.p["timeframe"])
 
 
-def may_see(call, storage, volume):
-    """Whether the caller may list a volume (PVE::Storage check_volume_access)."""
-    path = "/storage/" + storage.name
-    if call.may(path, "Datastore.Allocate"):
-        return True
-    if volume.content == "backup":
-        return call.may(path, "Datastore.AllocateSpace") and volume.vmid is not None and call.may(
-            "/vms/%d" % volume.vmid, "VM.Backup")
-    if volume.content in ("images", "rootdir"):
-        return call.may(path, "Datastore.Audit") and call.may("/vms/%d" % (volume.vmid or 0), "VM.Config.Disk")
-    return call.may(path, "Datastore.Audit", "Datastore.AllocateSpace")
-
-
 def _volume_row(volume):
     row = {"volid": volume.volid, "content": volume.content, "format": volume.format, "size": volume.size,
            "ctime": volume.ctime, "vmid": volume.vmid}
@@ -100,7 +87,8 @@ def content(call):
     kind = call.p.get("content")
     volumes = sorted(storage.at(call.node).values(), key=lambda volume: volume.volid)
     return [_volume_row(volume) for volume in volumes if kind in (None, volume.content)
-            and call.p.get("vmid") in (None, volume.vmid) and may_see(call, storage, volume)]
+            and call.p.get("vmid") in (None, volume.vmid) and call.passes(
+                drives.check_volume, call, storage, volume)]
 
 
 def _volid(call):
@@ -115,36 +103,28 @@ def _volid(call):
 
 
 def _found(call):
+    """(Storage, volume id, Volume or None) of a content path."""
     storage = call.world.online_storage(call.p["storage"], call.node)
-    volid = _volid(call)
-    volume = storage.at(call.node).get(volid)
-    path = "/storage/" + storage.name
-    if volume is not None and not call.may(path, "Datastore.Allocate"):
-        if volume.content == "backup":
-            call.need(path, "Datastore.AllocateSpace")
-            call.need("/vms/%d" % (volume.vmid or 0), "VM.Backup")
-        else:
-            call.need(path, "Datastore.Allocate")
-    if volume is None:
-        call.need_any(path, "Datastore.Allocate", "Datastore.Audit", "Datastore.AllocateSpace")
-    return storage, volid, volume
+    return storage, _volid(call), storage.at(call.node).get(_volid(call))
 
 
 def change_volume(call):
     """PUT .../content/{volume}: notes and protection of a backup."""
-    _, volid, volume = _found(call)
+    storage, volid, volume = _found(call)
+    drives.check_volume(call, storage, volume)
     if volume is None:
         die("volume '%s' does not exist" % volid)
     if volume.content != "backup":
         die("only backups can have notes and protection: '%s'" % volid)
-    if "notes" in call.p:
-        volume.notes = call.p["notes"]
-    if "protected" in call.p:
-        volume.protected = call.p["protected"]
+    volume.notes, volume.protected = call.p.get("notes", volume.notes), call.p.get("protected", volume.protected)
 
 
 def delete_volume(call):
     storage, volid, volume = _found(call)
+    if volume is None or volume.content == "backup":
+        drives.check_volume(call, storage, volume)
+    else:
+        call.need("/storage/" + storage.name, "Datastore.Allocate")
 
     def worker(task):
         yield 1
@@ -152,72 +132,55 @@ def delete_volume(call):
             die("volume '%s' does not exist" % volid)
         if volume.protected:
             die("cannot remove protected volume '%s' on '%s'" % (volume.name, storage.name))
-        for other in storage.at(call.node).values():
-            if other.facts.get("parent") and other.facts["parent"] == volume.name:
-                die("base volume '%s' is still in use by linked cloned" % volume.name)
+        drives.check_unused_base(call.world, volid, call.node)
         task.say("Removed volume '%s'" % volid)
         storage.at(call.node).pop(volid, None)
-    upid = call.fork("imgdel", "%s@%s" % (volume.vmid, storage.name) if volume is not None and volume.vmid else "@"
-                     + storage.name, worker)
-    if call.p.get("delay"):
-        task = call.world.tasks.all[upid]
-        if not task.running and task.status != "OK":
-            die("imgdel task failed: %s" % task.status)
-        return upid if task.running else None
-    return upid
+    return call.fork("imgdel", "%s@%s" % (volume and volume.vmid or "", storage.name), worker)
 
 
 _NAMES = {"iso": r"[^/]+\.(?:iso|img)", "vztmpl": r"[^/]+\.tar(?:\.(?:gz|xz|zst|bz2))?",
           "import": r"[^/]+\.(?:ova|ovf|qcow2|raw|vmdk)"}
 
 
-def _target(call, storage, kind, filename):
-    """(volid, format) of a new file, with the checks of PVE::API2::Storage::Status."""
-    if kind not in storage.content:
-        die("storage '%s' is not configured for content-type '%s'" % (storage.name, kind))
-    filename = re.sub(r"[^-a-zA-Z0-9_.]", "_", filename.rpartition("/")[2].strip())
-    if not re.match(_NAMES[kind] + r"\Z", filename, re.I):
-        bad(filename="wrong file extension")
-    fmt = {"iso": "iso", "vztmpl": "t" + filename.rpartition(".")[2]}.get(kind, filename.rpartition(".")[2])
-    return "%s:%s/%s" % (storage.name, kind, filename), fmt
-
-
-def _size_of(url):
-    """Bytes the demo pretends a file on the web has."""
-    return 180 * MIB + sum(map(ord, url)) * 7919 % (900 * MIB)
+def _fetching(call, task, url, storage, volid, size, digest):
+    """Worker part: a file comes from the web (PVE::Tools::download_file_from_url); `digest` is expected of it, or None."""
+    path = "%s/template/%s" % (storage.conf.get("path"), volid.partition(":")[2].replace("vztmpl/", "cache/"))
+    task.say("downloading %s to %s" % (url, path))
+    if volid in storage.at(call.node):
+        if not digest:
+            die("refusing to override existing file '%s'" % path)
+        return task.say("OK, got correct file already, no need to re-download")
+    yield 1
+    if "missing" in url:
+        task.say("--- HTTP request sent, awaiting response... 404 Not Found\n--- ERROR 404: Not Found.")
+        die("download failed: command '/usr/bin/wget' failed: exit code 8")
+    task.say("--2025-11-20 10:00:00--  %s\nHTTP request sent, awaiting response... 200 OK\nLength: %d (%dM)\n"
+             "Saving to: '%s.tmp_dwnl'" % (url, size, size // MIB, path))
+    for percent in (19, 42, 64, 87, 100):
+        yield 1.2
+        task.say("%8dK ........ ........ ........ ........ %3d%% 61.5M %ds" % (
+            size * percent // 102400, percent, (100 - percent) // 18))
+    if digest:
+        task.say("calculating checksum...")
+        yield 1
+        if set(digest.lower()) == {"0"}:
+            die("checksum mismatch: got '%s' != expect '%s'" % ("5f" * (len(digest) // 2), digest))
+        task.say("OK, got correct file checksum: %s" % digest)
+    storage.put(call.node, volid, size, call.world.t)
+    task.say("download of '%s' to '%s' finished" % (url, path))
 
 
 def download(call):
     storage = call.world.online_storage(call.p["storage"], call.node)
     url, kind = call.p["url"], call.p["content"]
-    volid, fmt = _target(call, storage, kind, call.p["filename"])
-    size = _size_of(url)
-
-    def worker(task):
-        path = "%s/template/%s" % (storage.conf.get("path"), volid.partition(":")[2].replace("vztmpl/", "cache/"))
-        task.say("downloading %s to %s" % (url, path))
-        if volid in storage.at(call.node):
-            die("refusing to override existing file '%s'" % path)
-        yield 1
-        if "missing" in url:
-            task.say("--- HTTP request sent, awaiting response... 404 Not Found\n--- ERROR 404: Not Found.")
-            die("download failed: command '/usr/bin/wget' failed: exit code 8")
-        task.say("--2025-11-20 10:00:00--  %s\nHTTP request sent, awaiting response... 200 OK\nLength: %d (%dM)\n"
-                 "Saving to: '%s.tmp_dwnl'" % (url, size, size // MIB, path))
-        for percent in (19, 42, 64, 87, 100):
-            yield 1.2
-            task.say("%8dK ........ ........ ........ ........ %3d%% 61.5M %ds" % (
-                size * percent // 102400, percent, (100 - percent) // 18))
-        if call.p.get("checksum"):
-            task.say("calculating checksum...")
-            yield 1
-            if set(call.p["checksum"].lower()) == {"0"}:
-                die("checksum mismatch: got '%s' != expect '%s'" % ("5f" * (len(call.p["checksum"]) // 2),
-                                                                    call.p["checksum"]))
-            task.say("OK, got correct file checksum: %s" % call.p["checksum"])
-        storage.at(call.node)[volid] = Volume(volid, kind, size, format=fmt, ctime=int(call.world.t))
-        task.say("download of '%s' to '%s' finished" % (url, path))
-    return call.fork("download", volid.partition("/")[2], worker)
+    if kind not in storage.content:
+        die("storage '%s' is not configured for content-type '%s'" % (storage.name, kind))
+    name = re.sub(r"[^-a-zA-Z0-9_.]", "_", call.p["filename"].rpartition("/")[2].strip())
+    if not re.match(_NAMES[kind] + r"\Z", name, re.I):
+        bad(filename="wrong file extension")
+    size = 180 * MIB + sum(map(ord, url)) * 7919 % (900 * MIB)
+    return call.fork("download", name, lambda task: _fetching(
+        call, task, url, storage, "%s:%s/%s" % (storage.name, kind, name), size, call.p.get("checksum")))
 
 
 def appliances(call):
@@ -231,28 +194,14 @@ def appliances(call):
 
 def download_appliance(call):
     name = call.p["template"]
-    if name not in [row[0] for row in hardware.APPLIANCES]:
-        bad(template="no such template")
+    digest = {row["template"]: row["sha512sum"] for row in appliances(call)}.get(name) or bad(
+        template="no such template")
     storage = call.world.online_storage(call.p["storage"], call.node)
     if "vztmpl" not in storage.content:
         die("storage '%s' does not support templates" % storage.name)
-    volid = "%s:vztmpl/%s" % (storage.name, name)
-
-    def worker(task):
-        task.say("downloading http://download.proxmox.com/images/system/%s to /var/lib/vz/template/cache/%s"
-                 % (name, name))
-        if volid in storage.at(call.node):
-            task.say("OK, got correct file already, no need to re-download")
-            yield 0.2
-            return
-        for percent in (25, 60, 100):
-            yield 1
-            task.say("%8dK ........ ........ %3d%% 48.1M" % (1250 * percent, percent))
-        storage.at(call.node)[volid] = Volume(volid, "vztmpl", 128 * MIB, format="t" + name.rpartition(".")[2],
-                                              ctime=int(call.world.t))
-        task.say("calculating checksum...OK, checksum verified\n"
-                 "download of 'http://download.proxmox.com/images/system/%s' finished" % name)
-    return call.fork("download", name, worker)
+    return call.fork("download", name, lambda task: _fetching(
+        call, task, "http://download.proxmox.com/images/system/" + name, storage,
+        "%s:vztmpl/%s" % (storage.name, name), 128 * MIB, digest))
 
 
 _NETWORK = ["or", perm("/", "Sys.Audit", "Sys.Modify"), perm(NODE, "Sys.AccessNetwork")]

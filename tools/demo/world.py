@@ -72,7 +72,7 @@ def _add(world, guest):
     confs = [guest.conf] + [snapshot["conf"] for snapshot in guest.snapshots.values()]
     for conf in confs:
         for _, parts, volid in guest.disks(conf):
-            storage = world.storages[volid.partition(":")[0]]
+            storage = world.storage_of(volid)
             volumes = storage.at(guest.node)
             if volid in volumes:
                 continue
@@ -274,23 +274,17 @@ def backup_volume(world, storage, guest, epoch, size, compress="zst", **facts):
 
 def _contents(world):
     t = world.t
-
-    def file(storage, node, content, leaf, size, ago):
-        store = world.storages[storage]
-        fmt = {"iso": "iso",
-               "snippets": "snippet"}.get(content) or ("t" if content == "vztmpl" else "") + leaf.rpartition(".")[2]
-        volid = "%s:%s/%s" % (storage, content, leaf)
-        store.at(node)[volid] = Volume(volid, content, size, format=fmt, ctime=int(t - ago * DAY))
-
-    file("local", "pve1", "iso", "debian-13.1.0-amd64-netinst.iso", 821035008, 60)
-    file("local", "pve1", "vztmpl", "debian-13-standard_13.1-2_amd64.tar.zst", 129710398, 55)
-    file("local", "pve1", "vztmpl", "alpine-3.22-default_20250617_amd64.tar.xz", 3234408, 80)
-    file("local", "pve1", "snippets", "vendor.yaml", 412, 100)
-    file("local", "pve2", "vztmpl", "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", 141589318, 120)
-    file("local", "pve3", "iso", "alpine-virt-3.22.2-x86_64.iso", 68157440, 30)
-    file("nas", "pve1", "iso", "ubuntu-24.04.3-live-server-amd64.iso", 3303444480, 70)
-    file("nas", "pve1", "iso", "virtio-win-0.1.285.iso", 789645312, 65)
-    file("nas", "pve1", "vztmpl", "debian-12-standard_12.12-1_amd64.tar.zst", 126515062, 58)
+    for volid, node, size, ago in (
+            ("local:iso/debian-13.1.0-amd64-netinst.iso", "pve1", 821035008, 60),
+            ("local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst", "pve1", 129710398, 55),
+            ("local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz", "pve1", 3234408, 80),
+            ("local:snippets/vendor.yaml", "pve1", 412, 100),
+            ("local:vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "pve2", 141589318, 120),
+            ("local:iso/alpine-virt-3.22.2-x86_64.iso", "pve3", 68157440, 30),
+            ("nas:iso/ubuntu-24.04.3-live-server-amd64.iso", "pve1", 3303444480, 70),
+            ("nas:iso/virtio-win-0.1.285.iso", "pve1", 789645312, 65),
+            ("nas:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst", "pve1", 126515062, 58)):
+        world.storage_of(volid).put(node, volid, size, t - ago * DAY)
     nas, pbs, local = (world.storages[name] for name in ("nas", "pbs", "local"))
     for days in (3, 2, 1):
         epoch = t - days * DAY - 3600 * 4
