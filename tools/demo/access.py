@@ -13,27 +13,22 @@ ALL_PRIVILEGES = """
     VM.GuestAgent.FileRead VM.GuestAgent.FileSystemMgmt VM.GuestAgent.FileWrite VM.GuestAgent.Unrestricted VM.Migrate
     VM.PowerMgmt VM.Replicate VM.Snapshot VM.Snapshot.Rollback""".split()
 
-_AUDIT = ("Datastore.Audit Mapping.Audit Pool.Audit SDN.Audit Sys.Audit VM.Audit VM.GuestAgent.Audit").split()
-_VM_USER = "VM.Audit VM.Backup VM.Config.CDROM VM.Config.Cloudinit VM.Console VM.GuestAgent.Audit VM.PowerMgmt".split()
 _NOT_ADMIN = ("Sys.Modify Sys.PowerMgmt Sys.Incoming Sys.AccessNetwork Realm.Allocate Permissions.Modify "
               "Mapping.Modify").split()
+_VM_USER = "VM.Audit VM.Backup VM.Config.CDROM VM.Config.Cloudinit VM.Console VM.GuestAgent.Audit VM.PowerMgmt"
 
 #: role -> privileges, as pve-access-control makes them.
 ROLES = {
-    "Administrator": ALL_PRIVILEGES,
-    "NoAccess": [],
-    "PVEAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege not in _NOT_ADMIN], "PVEAuditor": _AUDIT,
-    "PVEDatastoreAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege.startswith("Datastore.")],
-    "PVEDatastoreUser": ["Datastore.AllocateSpace", "Datastore.Audit"],
-    "PVEMappingAdmin": ["Mapping.Audit", "Mapping.Modify", "Mapping.Use"], "PVEMappingAuditor": ["Mapping.Audit"],
-    "PVEMappingUser": ["Mapping.Audit", "Mapping.Use"],
-    "PVEPoolAdmin": ["Pool.Allocate", "Pool.Audit"],
-    "PVEPoolUser": ["Pool.Audit"],
-    "PVESDNAdmin": ["SDN.Allocate", "SDN.Audit", "SDN.Use"], "PVESDNUser": ["SDN.Audit", "SDN.Use"],
-    "PVESysAdmin": ["Sys.Audit", "Sys.Console", "Sys.Syslog"], "PVETemplateUser": ["VM.Audit", "VM.Clone"],
-    "PVEUserAdmin": ["Group.Allocate", "Realm.AllocateUser", "User.Modify"],
-    "PVEVMAdmin": [privilege for privilege in ALL_PRIVILEGES if privilege.startswith("VM.")], "PVEVMUser": _VM_USER,
-}
+    "Administrator": ALL_PRIVILEGES, "NoAccess": [],
+    "PVEAdmin": [name for name in ALL_PRIVILEGES if name not in _NOT_ADMIN],
+    "PVEAuditor": [name for name in ALL_PRIVILEGES if name.endswith(".Audit")],
+    **{"PVE%sAdmin" % area: [name for name in ALL_PRIVILEGES if name.startswith(area + ".")]
+       for area in ("Datastore", "Mapping", "Pool", "SDN", "VM")},
+    **{role_: names.split() for role_, names in {
+        "PVEDatastoreUser": "Datastore.AllocateSpace Datastore.Audit", "PVEMappingAuditor": "Mapping.Audit",
+        "PVEMappingUser": "Mapping.Audit Mapping.Use", "PVEPoolUser": "Pool.Audit", "PVESDNUser": "SDN.Audit SDN.Use",
+        "PVESysAdmin": "Sys.Audit Sys.Console Sys.Syslog", "PVETemplateUser": "VM.Audit VM.Clone",
+        "PVEUserAdmin": "Group.Allocate Realm.AllocateUser User.Modify", "PVEVMUser": _VM_USER}.items()}}
 
 
 def permissions(call):
@@ -230,6 +225,4 @@ ROUTES = [
     Route("DELETE /pools", delete_pool, _POOL, "Remove an empty pool.", {"poolid*": _POOLID}),
     Route("GET /pools/{poolid}", pool, perm("/pool/{poolid}", "Pool.Audit"), "A pool and its members.", {
         "type": enum("Only such members.", "qemu lxc storage")}),
-    Route("PUT /pools/{poolid}", change_pool, _POOL, "Change a pool.", _CHANGE),
-    Route("DELETE /pools/{poolid}", delete_pool, _POOL, "Remove an empty pool."),
 ]

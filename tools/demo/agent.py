@@ -1,9 +1,8 @@
 """The guest agent of VMs, and cloud-init."""
 import base64
-import binascii
 
 from tools.demo import shell
-from tools.demo.guests import addresses_of, agent_enabled, mac_of
+from tools.demo.guests import agent_enabled, interface_rows
 from tools.demo.model import GIB, MIB, die
 from tools.demo.rules import array, boolean, integer, string
 from tools.demo.wire import VM, Plain, Route, perm, perm_any
@@ -73,16 +72,10 @@ def exec_status(call):
 
 
 def interfaces(call):
-    guest = _agent(call)
-    rows = [{"name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": [
-        {"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8},
-        {"ip-address": "::1", "ip-address-type": "ipv6", "prefix": 128}]}]
-    for number, (name, addresses) in enumerate(addresses_of(guest)):
-        rows.append({"name": name, "hardware-address": mac_of(guest, number).lower(), "ip-addresses": [
-            {"ip-address": address.partition("/")[0], "ip-address-type": "ipv6" if ":" in address else "ipv4",
-             "prefix": int(address.partition("/")[2])} for address in addresses],
-            "statistics": {"rx-bytes": 1000000, "rx-packets": 9000, "rx-errs": 0, "rx-dropped": 0, "tx-bytes": 400000,
-                           "tx-packets": 5000, "tx-errs": 0, "tx-dropped": 0}})
+    rows = interface_rows(_agent(call), "ipv4", "ipv6")
+    for row in rows[1:]:
+        row["statistics"] = {"rx-bytes": 1000000, "rx-packets": 9000, "rx-errs": 0, "rx-dropped": 0, "tx-bytes": 400000,
+                             "tx-packets": 5000, "tx-errs": 0, "tx-dropped": 0}
     return {"result": rows}
 
 
@@ -99,13 +92,6 @@ def file_systems(call):
          "disk": []}]}
 
 
-def set_password(call):
-    _agent(call)
-    if call.p["username"] not in ("root", "admin", "ci"):
-        die("Agent error: child process has failed to set user password")
-    return {"result": {}}
-
-
 def read_file(call):
     guest = _agent(call)
     content = shell.read(call.world, guest, call.p["file"])
@@ -117,23 +103,6 @@ def read_file(call):
     if start + count < len(content):
         row["truncated"] = 1
     return row
-
-
-def write_file(call):
-    guest = _agent(call)
-    text = call.p["content"]
-    if call.p.get("encode", True):
-        if any(ord(character) > 255 for character in text):
-            die("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 520.")
-        data = text.encode("latin-1")
-    else:
-        try:
-            data = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            die("Agent error: parameter 'buf-b64' is not valid base64")
-    if call.p["file"].endswith("/") or call.p["file"].startswith("/proc/"):
-        die("Agent error: failed to open file '%s' (mode: 'w'): Is a directory" % call.p["file"])
-    guest.guest.setdefault("files", {})[call.p["file"]] = data
 
 
 def regenerate(call):
@@ -164,17 +133,10 @@ ROUTES = [
     _row("GET", "get-timezone", lambda call: {"result": {"zone": "UTC", "offset": 0}} if _agent(call) else None,
          "The guest's time zone."),
     _row("POST", "ping", lambda call: {"result": {}} if _agent(call) else None, "Whether the agent answers."),
-    _row("POST", "set-user-password", set_password, "Set a user's password.", _FREE, {
-        "username*": string("The user."), "password*": string("The password.", minLength=5, maxLength=1024),
-        "crypted": boolean("It is a hash.", default=0)}),
     _row("GET", "file-read", read_file, "Read a file.",
          perm_any(VM, "VM.GuestAgent.FileRead", "VM.GuestAgent.Unrestricted"), {
              "file*": string("The file."), "count": integer("Bytes.", 1, 16777216),
              "offset": integer("From this byte.", 0), "decode": boolean("As text, not base64.", default=1)}),
-    _row("POST", "file-write", write_file, "Write a file.",
-         perm_any(VM, "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted"), {
-             "file*": string("The file."), "content*": string("What to write.", maxLength=61440),
-             "encode": boolean("The content is text, not base64.", default=1)}),
     Route("PUT /nodes/{node}/qemu/{vmid}/cloudinit", regenerate, perm(VM, "VM.Config.Cloudinit"),
           "Write the cloud-init drive again."),
 ]

@@ -53,7 +53,7 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
         text = str(values.get(key, ""))
         check_root_only(kind, key, text)
         if kind == "lxc" and key == "features":
-            _check_features(guest, text)
+            check_features(guest, text)
         if kind == "lxc" and key == "unprivileged" and key in values:
             die("unable to modify read-only option: 'unprivileged'")
         rule = disk_rule("qemu", key) if kind == "qemu" else None
@@ -82,7 +82,7 @@ def _is_cdrom_now(conf, key, rule):
     return key not in conf or is_cdrom(parse_properties(rule, str(conf[key])))
 
 
-def _check_features(guest, text):
+def check_features(guest, text):
     new = parse_properties(options.FEATURES, text) if text else {}
     old = parse_properties(options.FEATURES, str(guest.conf.get("features", ""))) if guest else {}
     changed = {key for key in set(new) | set(old) if new.get(key, "0") != old.get(key, "0")}

@@ -3,24 +3,33 @@ import re
 from contextlib import contextmanager
 
 from tools.demo import disks, drives, options
-from tools.demo.change import _check_features, check_root_only, stored
+from tools.demo.change import check_features, check_root_only, stored
 from tools.demo.guests import ha_of
 from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, is_cdrom, is_cloudinit, nets, size_bytes
 from tools.demo.power import begin, switch_off
-from tools.demo.rules import boolean, integer, number, parse_properties, string
+from tools.demo.rules import boolean, integer, number, string
 from tools.demo.wire import ALL, VM, Route, forbid, perm
 
 _CREATE_ONLY = ("node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore",
                 "ha-managed", "ostemplate", "restore", "password", "ssh-public-keys", "ignore-unpack-errors")
 
 
-def _options(call):
-    """The options of the new guest's configuration."""
-    for key, value in call.p.items():
+def _options(call, kind):
+    """The options of the new guest's configuration; the caller may set each, on the guest or on its pool."""
+    values = {key: int(value) if isinstance(value, bool) else value for key, value in call.p.items()
+              if key not in _CREATE_ONLY}
+    for key, value in values.items():
+        privilege = options.privilege_of(kind, key)
         if key.startswith("unused"):                    # a new guest owns no volume yet
             die("volume '%s' does not exist" % value)
-    return {key: int(value) if isinstance(value, bool) else value for key,
-            value in call.p.items() if key not in _CREATE_ONLY}
+        check_root_only(kind, key, str(value))
+        if key != "unprivileged" and not (call.p.get("pool") and call.may("/pool/" + call.p["pool"], privilege)):
+            call.need("/vms/%d" % call.p["vmid"], privilege)
+    for text in nets(values).values():
+        drives.check_bridge(call, kind, text)
+    if "features" in values:
+        check_features(None, str(values["features"]))
+    return values
 
 
 def _into_pool(call, vmid):
@@ -68,14 +77,10 @@ def create_vm(call):
     _may_create(call, call.p.get("archive"))
     if call.p.get("archive"):
         return _restore_vm(call)
-    values = _options(call)
+    values = _options(call, "qemu")
     for key in values:
-        check_root_only("qemu", key, str(values[key]))
-        if key in nets(values):
-            drives.check_bridge(call, "qemu", values[key])
         if disk_rule("qemu", key):
             drives.check_drive_access(call, key, values[key], vmid, call.p.get("storage"))
-        _need_option(call, "qemu", key)
     other = world.guests.get(vmid)
     if other is not None:
         die("unable to create VM %d - %s %d already exists on node '%s'" % (vmid, other.what, vmid, other.node))
@@ -94,7 +99,7 @@ def create_vm(call):
             for key, value in values.items():
                 if key not in conf:
                     conf[key] = stored(world, "qemu", key, value)
-            conf = dict({"boot": _boot_order(conf), "memory": "512", "cores": 1, "sockets": 1, "ostype": "other",
+            conf = dict({"boot": _boot_order(guest, conf), "memory": "512", "cores": 1, "sockets": 1, "ostype": "other",
                          "numa": 0, "smbios1": "uuid=%s" % world.uuid(), "vmgenid": world.uuid(),
                          "meta": "creation-qemu=10.1.2,ctime=%d" % world.t}, **conf)
             yield 0.3
@@ -140,27 +145,13 @@ def _may_create(call, restore):
     forbid("/vms/%d, VM.Allocate" % vmid)
 
 
-def _need_option(call, kind, key):
-    """The privilege for an option of a guest to be made: on it, or on its pool."""
-    privilege = options.privilege_of(kind, key)
-    if call.p.get("pool") and call.may("/pool/" + call.p["pool"], privilege):
-        return
-    call.need("/vms/%d" % call.p["vmid"], privilege)
-
-
-def _boot_order(conf):
+def _boot_order(guest, conf):
     """The default order: the first disk, the first CD drive, the first card."""
-    def first(test):
-        for bus in ("scsi", "virtio", "sata", "ide"):
-            for place in range(31):
-                key = "%s%d" % (bus, place)
-                if key in conf and test(parse_properties(disk_rule("qemu", key), str(conf[key]))):
-                    return key
-        return None
-    found = [first(lambda parts: not is_cdrom(parts)),
-             first(lambda parts: is_cdrom(parts) and not is_cloudinit(parts)),
-             next(iter(sorted(nets(conf))), None)]
-    return "order=" + ";".join(key for key in found if key)
+    found = {key: is_cdrom(parts) for key, parts, _ in guest.drives(conf) if not is_cloudinit(parts)}
+    order = [key for key in ("%s%d" % (bus, n) for bus in ("scsi", "virtio", "sata", "ide") for n in range(31))
+             if key in found]
+    return "order=" + ";".join([key for key in order if not found[key]][:1] + [key for key in order if found[key]][:1]
+                               + sorted(nets(conf))[:1])
 
 
 def _archive(call, content="backup"):
@@ -182,12 +173,10 @@ def _archive(call, content="backup"):
 
 def _restore_vm(call):
     world, vmid = call.world, call.p["vmid"]
-    values = _options(call)
-    for key in values:
-        if disk_rule("qemu", key) and not is_cdrom(parse_properties(disk_rule("qemu", key), str(values[key]))):
+    values = _options(call, "qemu")
+    for key, parts, _ in Guest(vmid, "qemu", call.node, values).drives():
+        if not is_cdrom(parts):
             bad(**{key: "option conflicts with option 'archive'"})
-        _need_option(call, "qemu", key)
-        check_root_only("qemu", key, str(values[key]))
     source, volume, volid = _archive(call)
     if call.p.get("live-restore") and source.type != "pbs":
         die("live-restore is only compatible with backup images from a Proxmox Backup Server")
@@ -324,20 +313,12 @@ def create_container(call):
 
 def _container_options(call, restore):
     """(options of the new container, whether it is unprivileged), checked."""
-    values = _options(call)
+    values = _options(call, "lxc")
     unprivileged = bool(values.get("unprivileged", call.world.major >= 9))
     if not restore:
         values["unprivileged"] = int(unprivileged)
         if not unprivileged and call.world.major >= 9:
             call.need("/", "Sys.Modify")
-    for key in values:
-        check_root_only("lxc", key, str(values[key]))
-        if key != "unprivileged":
-            _need_option(call, "lxc", key)
-        if key in nets(values):
-            drives.check_bridge(call, "lxc", values[key])
-        if key == "features":
-            _check_features(None, str(values[key]))
     if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
         die("SSH public key validation error: invalid key")
     return values, unprivileged

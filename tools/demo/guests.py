@@ -120,20 +120,22 @@ def interfaces(call):
     guest = call.guest()
     if not guest.running:
         return None
-    rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
-             "inet": "127.0.0.1/8", "inet6": "::1/128", "ip-addresses": [
-                 {"ip-address": "127.0.0.1", "prefix": 8, "ip-address-type": "inet"},
-                 {"ip-address": "::1", "prefix": 128, "ip-address-type": "inet6"}]}]
-    for number, (name, addresses) in enumerate(addresses_of(guest)):
-        mac = mac_of(guest, number).lower()
-        row = {"name": name, "hwaddr": mac, "hardware-address": mac, "ip-addresses": []}
-        for address in addresses:
-            ip, _, prefix = address.partition("/")
-            family = "inet6" if ":" in ip else "inet"
-            row.setdefault(family, address)
-            row["ip-addresses"].append({"ip-address": ip, "prefix": int(prefix), "ip-address-type": family})
-        rows.append(row)
+    rows = interface_rows(guest, "inet", "inet6")
+    for row in rows:
+        row["hwaddr"] = row["hardware-address"]
+        for address in reversed(row["ip-addresses"]):
+            row[address["ip-address-type"]] = "%(ip-address)s/%(prefix)d" % address
     return rows
+
+
+def interface_rows(guest, v4, v6):
+    """Network interfaces and addresses inside a guest, the loopback too; `v4` and `v6` are words for the two kinds."""
+    nics = [(name, mac_of(guest, number).lower(), addresses)
+            for number, (name, addresses) in enumerate(addresses_of(guest))]
+    return [{"name": name, "hardware-address": mac, "ip-addresses": [
+        {"ip-address": ip, "ip-address-type": v6 if ":" in ip else v4, "prefix": int(prefix)}
+        for ip, _, prefix in (address.partition("/") for address in addresses)]}
+        for name, mac, addresses in [("lo", "00:00:00:00:00:00", ["127.0.0.1/8", "::1/128"])] + nics]
 
 
 def addresses_of(guest):

@@ -4,23 +4,23 @@ from tools.demo.model import GIB, TIB
 GB = 10 ** 9
 
 
+def _row(row, more):
+    return {key: value for key, value in dict(row, **more).items() if value is not None}
+
+
 def _disk(devpath, kind, size, model, serial, **more):
-    row = {"devpath": devpath, "type": kind, "size": size,
-           "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
-           "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0,
-           "rpm": 0, "health": "PASSED", "wearout": 100, "osdid": -1, "osdid-list": None,
-           "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"),
-                                                       serial)}
-    row.update(more)
-    return {key: value for key, value in row.items() if value is not None}
+    return _row({
+        "devpath": devpath, "type": kind, "size": size, "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
+        "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0,
+        "rpm": 0, "health": "PASSED", "wearout": 100, "osdid": -1,
+        "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"), serial)
+    }, more)
 
 
 def _part(devpath, parent, size, used=None, **more):
-    row = {"devpath": devpath, "parent": parent, "size": size, "type": "partition", "gpt": 1, "osdid": -1, "used": used,
-           "health": "UNKNOWN", "wearout": "N/A", "rpm": 0, "vendor": "unknown", "model": "unknown",
-           "serial": "unknown"}
-    row.update(more)
-    return {key: value for key, value in row.items() if value is not None}
+    return _row({"devpath": devpath, "parent": parent, "size": size, "type": "partition", "gpt": 1, "osdid": -1,
+                 "used": used, "health": "UNKNOWN", "wearout": "N/A", "rpm": 0, "vendor": "unknown", "model": "unknown",
+                 "serial": "unknown"}, more)
 
 
 _BOOT_PARTS = [("1", 1031168, "BIOS boot"), ("2", GIB, "EFI")]
@@ -146,12 +146,8 @@ ZFS = {
 
 
 def _vdev(name, state="ONLINE", read=0, write=0, cksum=0, msg="", children=None):
-    row = {"name": name, "state": state, "read": read, "write": write, "cksum": cksum, "msg": msg}
-    if children is None:
-        row["leaf"] = 1
-    else:
-        row["children"], row["leaf"] = children, 0
-    return row
+    return _row({"name": name, "state": state, "read": read, "write": write, "cksum": cksum, "msg": msg,
+                 "leaf": int(children is None)}, {"children": children})
 
 
 #: pool -> data of disks/zfs/{name}.
@@ -179,10 +175,8 @@ ZFS_DETAIL = {
 
 
 def _iface(name, kind, **more):
-    row = {"iface": name, "type": kind, "method": "manual", "method6": "manual", "families": ["inet"], "active": 1,
-           "exists": 1, "priority": 3}
-    row.update(more)
-    return {key: value for key, value in row.items() if value is not None}
+    return _row({"iface": name, "type": kind, "method": "manual", "method6": "manual", "families": ["inet"], "active": 1,
+                 "exists": 1, "priority": 3}, more)
 
 
 def network(number):

@@ -65,11 +65,6 @@ def command(call):
     world.tasks.later(3, down)
 
 
-def node_time(call):
-    t = int(call.world.t)
-    return {"time": t, "localtime": t + 3600, "timezone": "Europe/Vienna"}
-
-
 def disks(call):
     rows = []
     kind = call.p.get("type")
@@ -143,12 +138,6 @@ def interface(call):
 def change_dns(call):
     call.here.facts["dns"] = {
         key: call.p[key] for key in ("search", "dns1", "dns2", "dns3") if key in call.p}
-
-
-def hosts(call):
-    lines = ["127.0.0.1 localhost.localdomain localhost"]
-    lines += ["%s %s.example.internal %s" % (node.ip, node.name, node.name) for node in call.world.nodes.values()]
-    return {"data": "\n".join(lines) + "\n", "digest": "a9c1" * 10}
 
 
 def updates(call):
@@ -244,7 +233,6 @@ ROUTES = [
     Route("POST /nodes/{node}/status", command, perm(NODE, "Sys.PowerMgmt"), "Reboot or shut down the node.", {
         "command*": enum("What to do.", "reboot shutdown")}),
     Route("GET /nodes/{node}/version", cluster.version, ALL, "Version of its Proxmox VE."),
-    Route("GET /nodes/{node}/time", node_time, _AUDIT, "Its time and time zone."),
     Route("GET /nodes/{node}/rrddata",
           lambda call: lists.node_series(call.world, call.here, call.p["timeframe"]),
           _AUDIT, "Its load over time.", dict(lists.FRAME, **{
@@ -265,7 +253,6 @@ ROUTES = [
     Route("GET /nodes/{node}/dns", lambda call: dict(call.here.facts["dns"]), _AUDIT, "DNS settings."),
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
-    Route("GET /nodes/{node}/hosts", hosts, _ROOT_AUDIT, "The file /etc/hosts."),
     Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
     Route("GET /nodes/{node}/services",
           lambda call: [_service_row(call, name, words) for name, words in hardware.SERVICES], _AUDIT, "Services."),

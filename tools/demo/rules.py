@@ -3,6 +3,7 @@
 A parameter's rule is a dict in the shape of Proxmox's own API schema (type, format, minimum, enum, optional ...), so
 the same dict checks a request and describes it in the API viewer's file. The texts are those of PVE::JSONSchema.
 """
+import functools
 import ipaddress
 import re
 
@@ -14,40 +15,25 @@ UNKNOWN = "property is not defined in schema and the schema does not allow addit
 MISSING = "property is missing and it is not optional"
 
 
-def _rule(kind, words, more):
-    rule = {"type": kind, "description": words, "optional": 1}
-    rule.update((key.rstrip("_"), value) for key, value in more.items() if value is not None)
-    return rule
+def _rule(kind, words="", minimum=None, maximum=None, **more):
+    rule = dict(more, type=kind, description=words, optional=1, minimum=minimum, maximum=maximum)
+    return {key: value for key, value in rule.items() if value is not None}
 
 
-def string(words="", **more):
-    """Rule of a text; more: format, pattern, maxLength, minLength, default, requires."""
-    return _rule("string", words, more)
-
-
-def integer(words="", minimum=None, maximum=None, **more):
-    """Rule of a whole number."""
-    return _rule("integer", words, dict(more, minimum=minimum, maximum=maximum))
-
-
-def number(words="", minimum=None, maximum=None, **more):
-    """Rule of a number."""
-    return _rule("number", words, dict(more, minimum=minimum, maximum=maximum))
-
-
-def boolean(words="", **more):
-    """Rule of a switch: exactly 1 or 0 on the wire."""
-    return _rule("boolean", words, more)
+#: Rules of a text, of a whole number, of a number and of a switch (exactly 1 or 0 on the wire). All take what it is for,
+#: minimum and maximum, and by name: format, pattern, maxLength, minLength, default, requires ...
+string, integer, number, boolean = (functools.partial(_rule, kind) for kind in (
+    "string", "integer", "number", "boolean"))
 
 
 def enum(words, values, **more):
     """Rule of one of `values` (blank-separated str, or list)."""
-    return _rule("string", words, dict(more, enum=values.split() if isinstance(values, str) else list(values)))
+    return string(words, enum=values.split() if isinstance(values, str) else list(values), **more)
 
 
-def array(words, items, **more):
+def array(words, items):
     """Rule of a list (repeated keys in a form)."""
-    return _rule("array", words, dict(more, items=items))
+    return _rule("array", words, items=items)
 
 
 def properties(table):

@@ -63,10 +63,7 @@ def _facts(world, guest):
 
 def read(world, guest, path):
     """Bytes of a file in a guest, or None."""
-    written = guest.guest.get("files", {})
-    if path in _FILES and path not in written:
-        return _FILES[path].format(**_facts(world, guest)).encode("utf-8")
-    return written.get(path)
+    return _FILES[path].format(**_facts(world, guest)).encode("utf-8") if path in _FILES else None
 
 
 def start(world, guest, argv, stdin=b""):

@@ -3,6 +3,7 @@ import gzip
 import json
 import re
 from email.utils import formatdate, parsedate_to_datetime
+from itertools import groupby
 
 from tools.demo.wire import headers_of
 
@@ -22,31 +23,17 @@ let method2cmd = {
 _made = {}
 
 
-def tree(table):
-    """The list of Proxmox's API tree for `table` (wire.Routes)."""
-    root = {}
-    for (verb, template), route in sorted(table.routes.items()):
-        if template == "/":
-            continue
-        level, path = root, ""
-        for part in template.strip("/").split("/"):
-            path += "/" + part
-            node = level.setdefault(part, {"path": path, "text": part, "leaf": 1, "info": {}, "children": {}})
-            level = node["children"]
-        node["info"][verb] = _info(route)
-    return _finish(root)
-
-
-def _finish(level):
+def tree(routes, depth=1):
+    """The list of nodes of Proxmox's API tree, for wire.Route objects whose paths are alike up to `depth` - 1 words."""
     nodes = []
-    for part in sorted(level):
-        node = level[part]
-        children = _finish(node.pop("children"))
-        if children:
-            node["leaf"], node["children"] = 0, children
-        if not node["info"]:
-            del node["info"]
-        nodes.append(node)
+    routes = sorted(routes, key=lambda route: route.template.split("/"))
+    for path, group in groupby(routes, lambda route: "/".join(route.template.split("/")[:depth + 1])):
+        group = list(group)
+        node = {"path": path, "text": path.rpartition("/")[2],
+                "info": {route.verb: _info(route) for route in group if route.template == path},
+                "children": tree([route for route in group if route.template != path], depth + 1)}
+        node["leaf"] = int(not node["children"])
+        nodes.append({key: value for key, value in node.items() if value or key == "leaf"})
     return nodes
 
 
@@ -90,7 +77,7 @@ def page(table, headers, now):
         except (TypeError, ValueError):
             pass
     if id(table) not in _made:
-        text = "const apiSchema = " + json.dumps(tree(table), indent=1) + _TAIL
+        text = "const apiSchema = " + json.dumps(tree(table.routes.values()), indent=1) + _TAIL
         _made.clear()
         _made[id(table)] = (text.encode(), gzip.compress(text.encode(), 6))
     raw, packed = _made[id(table)]
