@@ -225,4 +225,6 @@ ROUTES = [
     Route("DELETE /pools", delete_pool, _POOL, "Remove an empty pool.", {"poolid*": _POOLID}),
     Route("GET /pools/{poolid}", pool, perm("/pool/{poolid}", "Pool.Audit"), "A pool and its members.", {
         "type": enum("Only such members.", "qemu lxc storage")}),
+    Route("PUT /pools/{poolid}", change_pool, _POOL, "Change a pool.", _CHANGE),
+    Route("DELETE /pools/{poolid}", delete_pool, _POOL, "Remove an empty pool."),
 ]
