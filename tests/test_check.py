@@ -1,5 +1,6 @@
 """`check`: every step that can fail and what is said of it, which tools a token can use, and what to grant."""
 import json
+import re
 
 import pytest
 
@@ -8,8 +9,11 @@ from cases import OF
 from front import Front
 from support import Bench, settings
 from tools.demo import DemoCluster
-from tools.mcp.check import AUDITOR, MISSION, check, exists, grants, holds, needs, privileges_for
+from tools.mcp.check import check, exists, grants, holds, needs, privileges_for
+from tools.policy.selection import MISSION
+from tools.pve.advice import ROLES
 
+AUDITOR = frozenset(ROLES["PVEAuditor"].split())
 ENTRIES = tools.surface()
 BY_NAME = {entry["name"]: entry for entry in ENTRIES}
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -51,7 +55,7 @@ def test_all_is_well():
     for words in ("dns         demo:8006: 192.0.2.1", "tcp", "TLSv1.3", "SHA-256 " + FINGERPRINT,
                   "issued by CN=Proxmox",
                   "PROXMOX_SSL_MODE=strict accepts it: a CA", "root@pam!demo is accepted", "Proxmox VE 9.1",
-                  "%d of %d tools work" % (len(ENTRIES), len(ENTRIES))):
+                  "%d of %d tools work." % (len(ENTRIES), len(ENTRIES))):
         assert words in text, words
 
 
@@ -79,6 +83,25 @@ def test_a_certificate_that_is_refused_tells_what_would_accept_it():
     assert "would accept: PROXMOX_CA_FILE=" not in text and "PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca" in text
 
 
+def test_a_connection_that_is_dropped_is_said_in_words():
+    def inspect(host, port, settings):
+        return dict(facts("tcp")(host, port, settings), problem="no answer within 5 s")
+    _, text = run(adapter=None, inspect=inspect)
+    assert "[FAIL] tcp         demo:8006: no answer within 5 s. Does a firewall drop it? Check PROXMOX_HOST" in text
+
+
+def test_an_expired_certificate_is_told_with_its_dates_and_no_other_advice():
+    def inspect(host, port, settings):
+        found = facts(accepts=False, why="it has expired (pvecm updatecerts -f on the node makes a new one)")(
+            host, port, settings)
+        found["certificate"].update(expired=True, not_before="Nov 20 10:00:00 2024 GMT",
+                                    not_after="Nov 20 10:00:00 2026 GMT")
+        return found
+    _, text = run(adapter=None, inspect=inspect)
+    assert "refuses it: it has expired (pvecm updatecerts" in text and "PROXMOX_CA_FILE to a copy" not in text
+    assert "It is valid from Nov 20 10:00:00 2024 GMT to Nov 20 10:00:00 2026 GMT; by the clock of this machine" in text
+
+
 def test_every_host_is_looked_at():
     status, report = run(as_json=True, inspect=facts(), host=[("pve1", 8006), ("pve2", 8007)])
     assert [step["detail"].split(":")[0] for step in report["steps"]
@@ -94,7 +117,7 @@ def test_a_wrong_token_is_said_and_not_shown():
 def test_a_token_without_any_privilege():
     status, text = run(acl={})
     assert status == 1 and "no privilege at all" in text and "privilege separation" in text and "tools work" in text
-    assert "pveum acl modify / --tokens 'root@pam!demo' --roles PVEAuditor" in text
+    assert "pveum acl modify / --tokens 'root@pam!demo' --roles ProxmoxMCP" in text
 
 
 def test_an_audit_log_that_cannot_be_written_is_found(tmp_path):
@@ -125,20 +148,40 @@ def tool(report, name):
 
 def test_an_auditor_can_read():
     _, report = run(as_json=True, acl={"/": sorted(AUDITOR)})
-    for entry in ENTRIES:
-        if not entry["changes"] and entry["name"] not in report["beyond_auditor"]:
-            assert tool(report, entry["name"])["status"] == "works", entry["name"]
-    assert report["beyond_auditor"] == ["proxmox_list_backups", "proxmox_list_updates"]
+    reads = [tool(report, entry["name"]) for entry in ENTRIES if not entry["changes"]]
+    assert sorted(one["name"] for one in reads if one["status"] != "works") == ["proxmox_list_backups",
+                                                                                "proxmox_list_updates"]
     assert tool(report, "proxmox_start_vm")["missing"] == ["VM.PowerMgmt on /vms"]
     assert tool(report, "proxmox_execute_vm_command")["missing"] == ["VM.GuestAgent.Unrestricted on /vms"]
 
 
 def test_privileges_on_some_guests_only():
-    _, report = run(as_json=True, acl={"/": ["VM.Audit"], "/vms/102": ["VM.Audit", "VM.PowerMgmt"]})
+    acl = {"/": ["VM.Audit"], "/vms/102": ["VM.Audit", "VM.PowerMgmt"]}
+    _, report = run(as_json=True, acl=acl)
     start = tool(report, "proxmox_start_vm")
     assert (start["status"], start["where"], start["missing"]) == ("partly", ["/vms/102"], [])
-    _, text = run(acl={"/": ["VM.Audit"], "/vms/102": ["VM.Audit", "VM.PowerMgmt"]})
-    assert "- Work only on /vms/102:\n    proxmox_start_vm" in text and "- The token lacks VM.Clone on /vms" in text
+    _, text = run(acl=acl)
+    assert re.search(r"^- lifecycle .*; only on /vms/102 \(\d+\)", text, re.M)
+    assert re.search(r"^- change .*lacks VM.Clone on /vms \(2\)", text, re.M)
+
+
+def test_tools_are_summed_up_by_toolset():
+    """Some lines in place of all names; what is whole is one line, and when all of them work there is none."""
+    _, text = run(acl={"/": sorted(AUDITOR)})
+    named = text.split("tools work")[1]
+    assert "proxmox_" not in named and named.count("\n- ") <= len(tools.TOOLSETS) + 2
+    assert re.search(r"^- all of      cluster, ", text, re.M) and re.search(r"^- lifecycle   0 of 12; lacks", text, re.M)
+    assert "- lifecycle" not in run()[1] and "pveum role" not in run()[1]
+
+
+def test_one_role_for_what_is_switched_on():
+    """It holds what the tools need that the settings leave, not those of the others."""
+    def role(**chosen):
+        text = run(acl={"/": ["VM.Audit"]}, **chosen)[1]
+        return set(re.search(r'pveum role add ProxmoxMCP --privs "(.*)"', text).group(1).split())
+    assert {"VM.Migrate", "VM.PowerMgmt", "VM.Clone", "Sys.Audit"} <= role()
+    assert "Sys.Audit" in role(allow_elevated=False) and "VM.PowerMgmt" not in role(allow_elevated=False)
+    assert "VM.PowerMgmt" in role(toolsets=("lifecycle",)) and "VM.Clone" not in role(toolsets=("lifecycle",))
 
 
 def test_what_settings_switch_off_is_said():
@@ -196,13 +239,12 @@ def test_the_role_has_privileges_that_the_release_knows(release, there, missing)
 
 
 def test_grants_for_a_token_of_root_and_of_another_user():
-    own = grants(ENTRIES, 9, "root@pam", "root@pam!mcp")
-    assert own["reading"] == ["pveum acl modify / --tokens 'root@pam!mcp' --roles PVEAuditor"] and len(
-        own["mission"]) == 2
-    assert own["mission"][0].startswith('pveum role add ProxmoxMCP --privs "Datastore.AllocateSpace ')
-    other = grants(ENTRIES, 9, "mcp@pve", "mcp@pve!ai")
-    assert other["reading"] == ["pveum acl modify / --users 'mcp@pve' --roles PVEAuditor",
-                                "pveum acl modify / --tokens 'mcp@pve!ai' --roles PVEAuditor"]
+    some = [entry for entry in ENTRIES if entry["toolset"] == "snapshots"]
+    own, other = (grants(some, 9, *whose) for whose in (("root@pam", "root@pam!mcp"), ("mcp@pve", "mcp@pve!ai")))
+    assert own == ['pveum role add ProxmoxMCP --privs "VM.Audit VM.Snapshot"',
+                   "pveum acl modify / --tokens 'root@pam!mcp' --roles ProxmoxMCP"]
+    assert other[1:] == ["pveum acl modify / --users 'mcp@pve' --roles ProxmoxMCP",
+                         "pveum acl modify / --tokens 'mcp@pve!ai' --roles ProxmoxMCP"]
 
 
 ROLE = privileges_for([BY_NAME[name] for name in MISSION], 9)

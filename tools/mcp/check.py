@@ -3,16 +3,16 @@ grant.
 
 Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent to it.
 """
+import collections
 import json
 import re
-import textwrap
+import time
 
-from tools import surface
+from tools import TOOLSETS, surface
 from tools.policy import endpoints, freeze
-from tools.policy.selection import MISSION, Selection
+from tools.policy.selection import Selection
 from tools.policy.settings import VARIABLES, Settings
 from tools.pve import text
-from tools.pve.advice import ROLES
 from tools.pve.client import Client, PveError
 from tools.pve.formats import label
 from tools.pve.scrub import scrub
@@ -23,9 +23,6 @@ ROLE = "ProxmoxMCP"                     # the role that the printed pveum lines 
 #: AccessControl.pm).
 RELEASES = [(re.compile(r"VM\.Monitor"), 0, 8), (re.compile(r"VM\.GuestAgent\..*|VM\.Replicate"), 9, 99),
             (re.compile(r"SDN\.Use|Mapping\..*|Sys\.AccessNetwork"), 8, 99)]
-
-#: What PVEAuditor holds.
-AUDITOR = frozenset(ROLES["PVEAuditor"].split())
 
 
 def exists(privilege, release):
@@ -67,8 +64,8 @@ def holds(permissions, path, privileges):
 
 
 def tool_status(entry, permissions, release, selection):
-    """How a tool would fare: {name, status works|partly|lacks|off|unknown, missing [str], where [str], why}."""
-    status = {"name": entry["name"], "missing": [], "where": []}
+    """How a tool would fare: {name, toolset, status works|partly|lacks|unknown, missing [str], where [str], off}."""
+    status = {"name": entry["name"], "toolset": entry["toolset"], "missing": [], "where": []}
     wanted = needs(entry, release)
     for path, privileges in wanted or ():
         held = holds(permissions, path, privileges)
@@ -89,16 +86,11 @@ def privileges_for(entries, release):
 
 
 def grants(entries, release, user, token_id):
-    """The pveum lines: {"reading": [...], "mission": [...]}; entries: all tools of the surface."""
-    mission = [entry for entry in entries if entry["name"] in MISSION]
-    role = "pveum role add %s --privs \"%s\"" % (ROLE, " ".join(privileges_for(mission, release)))
-
-    def acl(name):
-        lines = ["pveum acl modify / --tokens '%s' --roles %s" % (token_id, name)]
-        if user != "root@pam":          # a token never has more than its user
-            lines.insert(0, "pveum acl modify / --users '%s' --roles %s" % (user, name))
-        return lines
-    return {"reading": acl("PVEAuditor"), "mission": [role] + acl(ROLE)}
+    """The pveum lines (list of str) that allow what these tools need, and no more."""
+    lines = ["pveum role add %s --privs \"%s\"" % (ROLE, " ".join(privileges_for(entries, release)))]
+    if user != "root@pam":              # a token never has more than its user
+        lines.append("pveum acl modify / --users '%s' --roles %s" % (user, ROLE))
+    return lines + ["pveum acl modify / --tokens '%s' --roles %s" % (token_id, ROLE)]
 
 
 # ------------------------------------------------------------------------------------------------------------- the walk
@@ -155,13 +147,14 @@ def _look(report, settings, host, port, inspect):
     shown = {"dns": ", ".join(facts["addresses"]), "tcp": "connected to %s" % facts.get("address"),
              "tls": "%s, %s" % (facts.get("version"), facts.get("cipher"))}
     for number, stage in enumerate(stages[:3]):
-        good = number < reached
+        good, problem = number < reached, str(facts["problem"])
         hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
-                                "tcp": " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
+                                "tcp": (" Does a firewall drop it?" if "no answer" in problem else "") +
+                                       " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
                                        "is running there.",
                                 "tls": " Is this the HTTPS port of Proxmox? ALLOW_FROM/DENY_FROM in "
                                        "/etc/default/pveproxy may be blocking this machine."}[stage]
-        _step(report, stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (facts["problem"], hint)))
+        _step(report, stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (problem, hint)))
         if not good:
             return
     certificate = facts.get("certificate") or {}
@@ -171,9 +164,13 @@ def _look(report, settings, host, port, inspect):
     mode = tls.mode_of(settings)
     used = next((one for one in facts["modes"] if one["mode"] == mode), {"accepts": False, "why": "?"})
     good = used["accepts"]
+    hint = tls.HINT if mode == "strict" else None
+    if certificate.get("expired"):
+        hint = "It is valid from %s to %s; by the clock of this machine it is %s." % (
+            certificate["not_before"], certificate["not_after"], text.when(time.time()))
     _step(report, "trust", good, "%s: %s %s it: %s%s" % (
         place, _MODES.get(mode, "PROXMOX_SSL_MODE=" + mode), "accepts" if good else "refuses", used["why"],
-        "" if good or mode != "strict" else "\n" + tls.HINT), modes=facts["modes"])
+        "\n" + hint if hint and not good else ""), modes=facts["modes"])
 
 
 _MODES = {"ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
@@ -201,10 +198,8 @@ def _ask(report, settings, client):
     entries, selection = surface(), Selection(settings)
     report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
     report["settings"] = _limits(settings)
-    report["grants"] = grants(entries, release, settings.user, settings.token_id)
-    report["beyond_auditor"] = sorted(
-        entry["name"] for entry in entries if not entry["changes"] and any(
-            not AUDITOR.intersection(privileges) for _, privileges in needs(entry, release) or ()))
+    report["grants"] = grants([entry for entry in entries if selection.off(entry) is None], release, settings.user,
+                              settings.token_id)
     for sentence in selection.warnings([entry["name"] for entry in entries]):
         _step(report, "settings", None, sentence)
 
@@ -222,11 +217,6 @@ def _limits(settings):
     return shown
 
 
-def _wrapped(words, indent):
-    """Lines of at most 100 columns."""
-    return textwrap.wrap(words, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-
-
 _MARKS = {True: "[ok]  ", False: "[FAIL]", None: "      "}
 
 
@@ -241,31 +231,38 @@ def _told(report):
                                                 mode["setting"], mode["why"])
     if "tools" not in report:
         return
-    tools = report["tools"]
-    able = [tool for tool in tools if tool["status"] in ("works", "partly") and "off" not in tool]
+    on = [tool for tool in report["tools"] if "off" not in tool]
+    able = [tool for tool in on if tool["status"] in ("works", "partly")]
     yield ""
-    yield "%d of %d tools work." % (len(able), len(tools))
-    for title, choose in (
-            ("The token lacks %s", lambda tool: "; ".join(tool["missing"]) if tool["missing"] else None),
-            ("Work only on %s", lambda tool: text.line(", ".join(tool["where"]), 200)
-             if tool["where"] and not tool["missing"] else None),
-            ("Switched off (%s)", lambda tool: tool.get("off")),
-            ("Required privileges unknown%s", lambda tool: "" if tool["status"] == "unknown" else None)):
-        groups = {}
-        for tool in tools:
-            if choose(tool) is not None:
-                groups.setdefault(choose(tool), []).append(tool["name"])
-        for key, names in groups.items():
-            yield "- %s:" % (title % key)
-            yield from _wrapped(", ".join(names), "    ")
+    yield "%d of %d tools work%s." % (len(able), len(report["tools"]), "" if len(on) == len(report["tools"]) else
+                                      "; %d are switched off" % (len(report["tools"]) - len(on)))
+    whole = []
+    for toolset in TOOLSETS:
+        said = _of_toolset([tool for tool in report["tools"] if tool["toolset"] == toolset])
+        if said is None:
+            whole.append(toolset)
+        else:
+            yield "- %-11s %s" % (toolset, said)
+    if len(able) < len(report["tools"]) and whole:
+        yield "- all of      " + ", ".join(whole)
     for variable, value in report["settings"].items():
         yield "- %s=%s" % (variable, str(value).lower() if isinstance(value, bool) else value)
-    yield ""
-    yield "To allow reading and nothing else, run on a node as root:"
-    for line in report["grants"]["reading"]:
-        yield "    " + line
-    if report["beyond_auditor"]:
-        yield from _wrapped("(this does not cover %s)" % ", ".join(report["beyond_auditor"]), "  ")
-    yield "To allow exactly what the %d tools of PROXMOX_TOOLSETS=mission need:" % len(MISSION)
-    for line in report["grants"]["mission"]:
-        yield "    " + line
+    yield "Each tool with what it lacks: check --json. What a tool does: tools TOOL."
+    if len(able) < len(on):
+        yield ""
+        yield ("To allow what the %d tools that are switched on need, and no more, run on a node as root (role modify, "
+               "where the role is there already):" % len(on))
+        yield from report["grants"]
+
+
+def _of_toolset(tools):
+    """How many of the tools of a toolset work, and what keeps the others from it: a sentence; None when all do."""
+    why = collections.Counter()
+    for tool in tools:
+        for reason in ["off by " + tool["off"]] if "off" in tool else ["lacks " + one for one in tool["missing"]] or (
+                ["only on " + text.line(", ".join(tool["where"]), 60)] if tool["where"] else
+                ["privileges unknown"] if tool["status"] == "unknown" else []):
+            why[reason] += 1
+    working = sum("off" not in tool and tool["status"] in ("works", "partly") for tool in tools)
+    reasons = "".join("; %s (%d)" % pair for pair in why.most_common())
+    return "%d of %d%s" % (working, len(tools), reasons) if reasons else None

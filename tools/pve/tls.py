@@ -137,8 +137,9 @@ class _Chain:
         try:
             return self._context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
-            raise NotSent("certificate", "The certificate of %s is refused: %s. The token was not sent. %s" % (
-                label(host, port), why_refused(error, host), self._hint), why_refused(error, host)) from None
+            raise NotSent("certificate", "The certificate of %s is refused: %s. The token was not sent.%s" % (
+                label(host, port), why_refused(error, host), "" if error.verify_code in _TIMES else " " + self._hint),
+                why_refused(error, host)) from None
 
 
 class _Pinned:
@@ -303,7 +304,7 @@ def dial(host, port, seconds):
     except UnicodeError:
         raise NotSent("dns", "not a valid name") from None
     except socket.timeout:
-        raise NotSent("connect", "%g s" % seconds) from None
+        raise NotSent("connect", "no answer within %g s" % seconds) from None
     except ConnectionRefusedError:
         raise NotSent("refused", "connection refused") from None
     except ConnectionResetError:        # accepted and reset at once, as pveproxy does by ALLOW_FROM and DENY_FROM
@@ -343,6 +344,7 @@ def _not_sent(error, seconds):
     return NotSent("tls", getattr(error, "strerror", None) or type(error).__name__)
 
 
+_TIMES = (9, 10)                # of those below: it is about the time, so no other setting helps
 # X509_V_ERR_... (openssl/x509_vfy.h) -> words
 _VERIFY = {
     9: "it is not valid yet (is the clock of this machine right?)",
