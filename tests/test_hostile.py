@@ -16,7 +16,7 @@ from tools.base import call as calls
 from tools.base.answers import Result
 from tools.base.failures import Failure, Refused
 from tools.base.row import DESTRUCTIVE
-from tools.base.schema import ArgumentProblems, fields, parse
+from tools.base.schema import ArgumentProblems, fields, is_name, parse
 from tools.mcp.run import Answer, Nobody
 from tools.policy.selection import Selection
 from tools.policy.settings import SettingsError, load
@@ -74,7 +74,7 @@ HOSTILE_IDS = ["..", ".", "", "%2e%2e", "%2f", "a/b", "../../access/users", "a?b
 #: Formats that Proxmox itself makes so wide; they are parameters and never part of a path.
 WIDE = {"bridge": {"..", "."}, "pool": {"..", ".", "a/b"}}
 CHECKED = sorted({(name, field.name) for name in TOOLS for field in fields(ROWS[name].args)
-                  if field.arg.format and field.arg.format != "vmid"})
+                  if field.arg.format and field.arg.format not in ("vmid", "newid")})
 
 
 @pytest.mark.parametrize("name, argument", CHECKED)
@@ -146,16 +146,19 @@ BAD_VMIDS = [True, False, 100.0, 1e2, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc", 
 
 @pytest.mark.parametrize("name, argument", sorted({(name, field.name) for name in TOOLS
                                                    for field in fields(ROWS[name].args)
-                                                   if field.arg.format == "vmid"}))
+                                                   if field.arg.format in ("vmid", "newid")}))
 def test_vmid_is_strict(name, argument):
-    """A vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text."""
+    """A vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text, which is
+    taken for the name of a guest, that has to be found."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench, arguments = prepared(name)
     for value in BAD_VMIDS:
         if field.type is list and (value == "" or isinstance(value, list)):
             continue
         answer = bench.run(name, **dict(arguments, **{argument: value}))
-        assert answer.failed and argument in answer.text and bench.sent() == [], (value, answer.text)
+        looked = ["GET /cluster/resources type=vm"] * (
+            field.arg.format == "vmid" and isinstance(value, str) and is_name(value))
+        assert answer.failed and argument in answer.text and bench.sent() == looked, (value, answer.text)
 
 
 #: Parameters of Proxmox that are property strings.
@@ -544,11 +547,11 @@ MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore
 
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if any(
-    field.arg.format in ("vmid", "node") and field.type is not list for field in fields(ROWS[name].args))])
+    field.arg.format in ("vmid", "newid", "node") and field.type is not list for field in fields(ROWS[name].args))])
 def test_guests_and_nodes_out_of_bounds_are_refused_before_anything_is_sent(name):
     """Each argument that names a guest or a node is held against the lists; only the guest is looked for."""
     for field in fields(ROWS[name].args):
-        if field.arg.format == "vmid" and field.type is not list:
+        if field.arg.format in ("vmid", "newid") and field.type is not list:
             chosen = {"allowed_guests": ("999999",)}
         elif field.arg.format == "node":
             chosen = {"allowed_nodes": ("elsewhere",)}
@@ -557,7 +560,7 @@ def test_guests_and_nodes_out_of_bounds_are_refused_before_anything_is_sent(name
         bench = Bench()
         arguments = arguments_of(name, bench)
         if field.name not in arguments:
-            arguments = dict(arguments, **{field.name: 150 if field.arg.format == "vmid" else "pve1"})
+            arguments = dict(arguments, **{field.name: "pve1" if field.arg.format == "node" else 150})
         bench = Bench(cluster=bench.cluster, **chosen)
         answer = bench.run(name, **arguments)
         assert answer.failed and "Permission Denied" in answer.text and "is out of bounds" in answer.text, answer.text

@@ -65,7 +65,7 @@ def test_values_are_converted(given, attribute, value):
     assert getattr(parse(Example, arguments), attribute) == value
 
 
-@pytest.mark.parametrize("value", [True, 100.0, 99, "100abc", "1_00", "1e2", "\u0661\u0660\u0660", "0100", 1000000000,
+@pytest.mark.parametrize("value", [True, 100.0, 99, "100 abc", "1_00", "1 e2", "100.5", "\u0661\u0660\u0660", "0100", 1000000000,
                                    [100], {}])
 def test_vmid_is_strict(value):
     with pytest.raises(ArgumentProblems) as caught:
@@ -75,9 +75,9 @@ def test_vmid_is_strict(value):
 
 def test_all_problems_at_once():
     with pytest.raises(ArgumentProblems) as caught:
-        parse(Example, {"vmid": "abc", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
+        parse(Example, {"vmid": "a b", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
     assert caught.value.problems == [
-        "vmid: 'abc' is not a whole number (proxmox_get_vms finds the VMID of a guest by its name)",
+        "vmid: 'a b' is not a whole number, nor the name of a guest",
         "disk: 'hda' is not a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15, such as scsi1",
         "core: unknown argument (did you mean cores?)", "mode: 'x' is not one of snapshot, stop",
         "cores: must be at least 1", "full: 'maybe' is neither true nor false"]

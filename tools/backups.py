@@ -11,7 +11,7 @@ from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, OnNode, Paged, Tool, Vmid, Waiting, both
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, usable, volume_size
 from tools.pve import text
@@ -57,7 +57,7 @@ class BackupState(Chosen):
 @dataclass
 class Restore(OnNode):
     """Restore a backup as {guest} vmid."""
-    vmid: Vmid = REQUIRED
+    vmid: Newid = REQUIRED
     archive: Annotated[str, Arg("volid", format="volid", aliases=("volid", "volume", "backup"))] = REQUIRED
     storage: AnyStorage = None
     force: Annotated[Flag, Arg("overwrite")] = None

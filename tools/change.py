@@ -7,7 +7,7 @@ from tools.base.answers import result
 from tools.base.edit import change
 from tools.base.failures import Failure
 from tools.base.guest import is_on, name, named
-from tools.base.row import ELEVATED, Guest, Waiting, both
+from tools.base.row import ELEVATED, Guest, Newid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.setup import SetupLxc, SetupVm
 from tools.pve import text
@@ -18,7 +18,7 @@ from tools.pve.formats import on
 @dataclass
 class Clone(Waiting):
     """(what both kinds of clone have)"""
-    newid: Annotated[int, Arg(format="vmid")] = REQUIRED
+    newid: Newid = REQUIRED
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     full: Annotated[Optional[bool], Arg("false = linked")] = None
     snapname: Annotated[Optional[str], Arg(format="snapname", published=False)] = None

@@ -26,7 +26,7 @@ class ClusterStatus:
 @dataclass
 class NextVmid:
     """Next free vmid, or whether a given one is free. Nothing is reserved."""
-    vmid: Annotated[Optional[int], Arg("check this one", format="vmid")] = None
+    vmid: Annotated[Optional[int], Arg("check this one", format="newid")] = None
 
 
 @dataclass

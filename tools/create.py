@@ -13,7 +13,7 @@ from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, check_bridge, check_cidr, check_gateway, is_on, nic
-from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Tool, Vmid
+from tools.base.row import BASIC, ELEVATED, Newid, NodeArgs, OnNode, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, disk_format, new_size, usable, why_qcow2
 from tools.pve import text
@@ -30,7 +30,7 @@ class Templates(NodeArgs):
 @dataclass
 class _New(OnNode):
     """(what both kinds of new guest have)"""
-    vmid: Vmid = REQUIRED
+    vmid: Newid = REQUIRED
     memory: Annotated[Optional[int], Arg("MiB")] = None
     cores: Optional[int] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None

@@ -191,7 +191,8 @@ def _current(call):
 
 def _who(call, name):
     """"VM 100 web01 on pve1", as a sentence begins."""
-    return "%s%s on %s" % (text.capital(call.subject), " " + text.line(name) if name else "", call.node)
+    return "%s%s on %s" % (text.capital(call.subject), " " + text.line(name) if name and not call.called else "",
+                           call.node)
 
 
 # ------------------------------------------------------------------------------------------------------------- storages

@@ -3,6 +3,7 @@
 A handler reads with `get`, changes with `send`, waits for a task with `follow`, asks with `confirm`, and ends in
 `tools.base.answers.result`.
 """
+import difflib
 import re
 import threading
 from functools import partial
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 from tools.base.answers import result
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.row import NOT_PARAMETERS, title
-from tools.base.schema import fields, secrets
+from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import freeze
 from tools.policy.reach import Reach
 from tools.pve import text
@@ -43,6 +44,7 @@ class Call:
     hidden    how many rows the guardrails took out of what was read
     task      what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
     unasked   whether the user would have been asked, but for a client that cannot ask
+    called    the name by which the arguments gave the guest, whose number is in its place now; else None
     secrets   {name: value} of the arguments that are secret and were given
     sleep     sleep(seconds) waits; Cancelled at once when the client cancels the call
     """
@@ -56,17 +58,19 @@ class Call:
         self.planned, self.outcomes, self.hidden, self.unasked, self.task = [], [], 0, False, None
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._made = {}                                 # vmid -> row of the guests that this call makes
+        self.called = None
         self._noted = None                              # the audit log's entry of the last change
 
     # -- who and where
 
     @property
     def subject(self):
-        """"VM 100", "container 101"; "node pve1" of a call that is about no guest; else "the cluster"."""
+        """"VM 100", "container 101", "VM 100 (web01)" when it was named; "node pve1" of a call that is about no guest;
+        else "the cluster"."""
         vmid = getattr(self.args, "vmid", None)
         if vmid is None:
             return "node %s" % self.node if self.node else "the cluster"
-        return "%s %s" % (NAMES.get(self.kind, "guest"), vmid)
+        return text.called("%s %s" % (NAMES.get(self.kind, "guest"), vmid), self.called)
 
     def guests(self, hidden=False):
         """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call.
@@ -83,6 +87,34 @@ class Call:
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
         self._guests = self._all_guests = None
+
+    def number_of(self, word):
+        """The vmid (int) of the guest that `word` names, its number or its name; ArgumentProblems when not
+        exactly one has it."""
+        if not is_name(str(word)):
+            return int(word)
+        rows = self.guests()
+        found = [row for row in rows if row.get("name") == word]
+        if len(found) == 1:
+            return int(found[0]["vmid"])
+        near = difflib.get_close_matches(word.lower(), {str(row.get("name")).lower() for row in rows}, 5, 0.6)
+        found = found or sorted((row for row in rows if str(row.get("name")).lower() in near),
+                                key=lambda row: near.index(str(row["name"]).lower()))[:5]
+        listed = ", ".join("%s %s (%s, on %s)" % (NAMES.get(row.get("type"), "guest"), row.get("vmid"), text.line(
+            row.get("name")), text.line(row.get("node"))) for row in found)
+        if any(row.get("name") == word for row in found):
+            raise ArgumentProblems(["vmid: %d guests are called %s: %s. Say its number." % (
+                len(found), word, text.cut(listed, 600))])
+        raise ArgumentProblems(["vmid: no guest that can be seen here is called %s.%s" % (
+            word, " Near: %s." % listed if listed else " proxmox_get_vms lists the guests.")])
+
+    def find_named(self):
+        """Put its number in the place of a name in the argument `vmid`; raises as `number_of`. Before anything is
+        judged: what comes after knows the number alone, and the name is `called`."""
+        word = getattr(self.args, "vmid", None)
+        if isinstance(word, str) and is_name(word) and any(
+                field.name == "vmid" and field.type is int for field in fields(type(self.args))):
+            self.args.vmid, self.called = self.number_of(word), word
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""
@@ -352,7 +384,7 @@ class Call:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
                               "shown whole is not asked. Do it in several calls, each with a part of it."
                               % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
-            return question, found
+            return question, dict(found, vmid=self.args.vmid) if self.called else found
         return self.consent.ask(self, shown)
 
 

@@ -98,7 +98,9 @@ def _annotations(tool):
 
 Node = Annotated[str, Arg(format="node")]
 AnyNode = Annotated[Optional[str], Arg(format="node")]
+#: An existing guest, by its number or its name; and the number of one that is to be made.
 Vmid = Annotated[int, Arg(format="vmid")]
+Newid = Annotated[int, Arg(format="newid")]
 Storage = Annotated[str, Arg(format="storage")]
 Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
 _WAIT = Arg(minimum=0, maximum=3600, booleans=(None, 0))

@@ -185,6 +185,11 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,19}(?:\.[0-9]{1,19})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False, "on": True, "off": False}
 
 
+def is_name(word):
+    """Whether a text can only be the name of a guest: a DNS name with a letter in it."""
+    return misfit("dnsname", word) is None and any(map(str.isalpha, word))
+
+
 def check(field, value):
     """`value` as the field's type, within its limits; ValueError says what is wrong (never repeating a secret)."""
     arg = field.arg
@@ -193,9 +198,12 @@ def check(field, value):
         if len(value) > longest:
             noun = "character" if isinstance(value, str) else "entry"
             raise ValueError("must have at most %s" % text.plural(longest, noun))
-    if arg.format == "vmid" and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip()) or type(value) is int):
-        raise ValueError("%s is not a whole number%s" % (_show(value), (
-            " (proxmox_get_vms finds the VMID of a guest by its name)" if isinstance(value, str) else "")))
+    if arg.format == "vmid" and field.type is int and isinstance(value, str) and is_name(value):
+        return value                                    # the call finds its number (tools.base.call)
+    if arg.format in ("vmid", "newid") and not (type(value) is int or isinstance(value, str) and
+                                                _WHOLE.fullmatch(value.strip())):
+        raise ValueError("%s is not a whole number%s" % (_show(value), ", nor the name of a guest" if (
+            arg.format == "vmid") else ""))
     value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.enum and value not in arg.enum:
         if isinstance(value, str) and value.lower() in arg.enum:

@@ -128,6 +128,7 @@ class Host:
             args = parse(tool.args, arguments)
             call = Call(self, entry["name"], tool, args, request, consent)
             hide_here(call.secrets.values())
+            call.find_named()
             call.judge_arguments()
             unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
             if unknown and getattr(args, "vmid", None) is not None:

@@ -52,6 +52,7 @@ def _about(field, guests):
         kind += ", at least %s" % arg.minimum if arg.maximum is None else " from %s to %s" % (arg.minimum, arg.maximum)
     said.append(kind)
     said += [arg.text] if arg.text else [FORMATS[arg.format].words] if arg.format else []
+    said += ["or its name, if no other guest has it"] if arg.format == "vmid" else []
     if not field.required:
         said += [_SHARED[field.name]] if field.name in _SHARED and (guests or field.name != "node") else []
         said += ["default %s" % (str(field.default).lower() if field.type is bool else field.default)] if (

@@ -70,7 +70,7 @@ class Audit:
             return None
         node, vmid = _target(path, params, vars(call.args))
         line = dict(event="intent", **self._who(call.name, call.host.settings, call.request), node=node, vmid=vmid,
-                    method=verb, path="/api2/json" + path, arguments=self.masked(vars(call.args), hidden),
+                    name=call.called, method=verb, path="/api2/json" + path, arguments=self.masked(vars(call.args), hidden),
                     parameters=self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path))))
         try:
             entry = Entry(self._append(line), call.name, node, vmid)

@@ -43,6 +43,7 @@ class Format:
 FORMATS = {
     "node": Format(_LABEL, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
     "vmid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
+    "newid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
     "storage": Format(_STORAGE, "a storage id: a letter, then letters, digits, . _ -", "local-lvm"),
     "snapname": Format(r"[a-zA-Z][a-zA-Z0-9_-]{1,39}",
                        "a snapshot name: a letter, then letters, digits, _ and -, 2 to 40 characters",
@@ -81,7 +82,7 @@ FORMATS = {
     "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
 #: Path parameters that follow another name's format.
-_SAME = {"newid": "vmid", "target": "node", "guest": "vmid", "name": "zpool", "poolid": "pool"}
+_SAME = {"target": "node", "guest": "vmid", "name": "zpool", "poolid": "pool"}
 _PARAMETER = r"\{(\w+)\}"
 
 

@@ -143,8 +143,9 @@ def capital(sentence):
 
 
 def called(subject, name):
-    """"VM 100 (web01)"; the subject alone when it has no name."""
-    return "%s (%s)" % (subject, line(name)) if name else subject
+    """"VM 100 (web01)"; the subject alone when it has no name, or says it already."""
+    said = " (%s)" % line(name)
+    return subject + said if name and not subject.endswith(said) else subject
 
 
 # --------------------------------------------------------------------------------------------------------------- units

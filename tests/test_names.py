@@ -1,0 +1,91 @@
+"""A guest is named by its number or, where that is unique, by its name."""
+import json
+
+import pytest
+
+import tools
+from support import Asked, Bench, ok
+from tools.base.schema import fields
+
+LOOKUP = "GET /cluster/resources type=vm"
+
+
+def renamed(name, *vmids, **options):
+    bench = Bench(**options)
+    for vmid in vmids:
+        guest = bench.cluster.world.guests[vmid]
+        guest.conf["name" if guest.kind == "qemu" else "hostname"] = name
+    return bench
+
+
+def test_a_name_is_as_good_as_a_number():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_start_vm", vmid="lab"))
+    assert bench.sent()[0] == LOOKUP and bench.sent().count(LOOKUP) == 1
+    assert bench.sent(reads=False) == ["POST /nodes/pve3/qemu/107/status/start"]
+    assert answer.data["vmid"] == 107 and answer.text.count("(lab)") == 1 and "VM 107 (lab)" in answer.text
+    assert "VM 100 (web01) on pve1: running" in bench.run("proxmox_get_vm_status", vmid="web01").text
+    assert bench.run("proxmox_list_tasks", vmid="web01").data == bench.run("proxmox_list_tasks", vmid=100).data
+
+
+def test_a_question_and_the_audit_log_show_number_and_name(tmp_path):
+    asked = Asked()
+    bench = Bench(consent=asked, audit_log=str(tmp_path / "log"))
+    ok(bench.run("proxmox_delete_vm", vmid="lab", wait=60))
+    assert "VM 107 (lab)" in asked.questions[0]
+    intent = json.loads((tmp_path / "log").read_text().splitlines()[0])
+    assert (intent["vmid"], intent["name"], intent["arguments"]["vmid"]) == (107, "lab", 107)
+
+
+@pytest.mark.parametrize("word, says", [
+    ("web1", "vmid: no guest that can be seen here is called web1. Near: VM 100 (web01, on pve1)."),
+    ("WEB01", "is called WEB01. Near: VM 100 (web01, on pve1), VM 101 (db01, on pve2)."),
+    ("zzzzzzzz", "is called zzzzzzzz. proxmox_get_vms lists the guests.")])
+def test_an_unknown_name_fails_with_the_near_ones(word, says):
+    bench = Bench()
+    answer = bench.run("proxmox_stop_vm", vmid=word)
+    assert answer.failed and says in answer.text and "was not called" in answer.text and bench.sent() == [LOOKUP]
+
+
+def test_a_name_of_two_guests_is_no_name():
+    bench = renamed("twin", 100, 201)
+    answer = bench.run("proxmox_stop_vm", vmid="twin")
+    assert answer.failed and bench.sent() == [LOOKUP]
+    assert "2 guests are called twin: VM 100 (twin, on pve1), container 201 (twin, on pve2)" in answer.text
+
+
+def test_the_guardrails_judge_the_number():
+    bench = Bench(protected_guests=("100",))
+    answer = bench.run("proxmox_stop_vm", vmid="web01")
+    assert "Guest 100 is protected" in answer.text and bench.sent() == [LOOKUP]
+    bench = renamed("twin", 100, 107, allowed_guests=("107",))
+    assert ok(bench.run("proxmox_get_vm_status", vmid="twin")).data["vmid"] == 107
+    assert "web01" not in bench.run("proxmox_get_vm_status", vmid="web1").text.replace("web1", "")
+
+
+def test_between_question_and_yes_the_name_may_not_go_to_another_guest():
+    seen = []
+
+    class Consent:
+        def ask(self, call, describe):
+            seen.append(describe()[1])
+            return seen[0]
+    Bench(consent=Consent()).run("proxmox_delete_vm", vmid="lab")
+    assert seen[0]["vmid"] == 107
+
+
+def test_what_is_to_be_new_has_a_number():
+    new = {"proxmox_clone_vm": "newid", "proxmox_clone_lxc": "newid", "proxmox_create_vm": "vmid",
+           "proxmox_create_lxc": "vmid", "proxmox_restore_backup_vm": "vmid", "proxmox_restore_backup_lxc": "vmid",
+           "proxmox_get_next_vmid": "vmid"}
+    assert new == {name: field.name for _, name, tool in tools.all_rows() for field in fields(tool.args)
+                   if field.arg.format == "newid"}
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid="lab", newid="web01")
+    assert answer.failed and "newid: 'web01' is not a whole number" in answer.text and bench.sent() == []
+
+
+def test_the_schema_still_says_integer():
+    kinds = {entry["tool"]["inputSchema"]["properties"]["vmid"]["type"] for entry in tools.surface()
+             if "vmid" in entry["tool"]["inputSchema"]["properties"] and "backup_job" not in entry["name"]}
+    assert kinds == {"integer"}
