@@ -750,3 +750,36 @@ def test_a_real_schema_becomes_a_small_copy(file, tmp_path):
     doc = load(host, str(tmp_path), "real")
     size = os.path.getsize(str(tmp_path / os.listdir(str(tmp_path))[0]))
     assert size < 300000 and load(host, str(tmp_path), "real").lines == doc.lines
+
+
+# --------------------------------------------------------------------------- schemas whose parameters depend on a type
+
+_BRANCH = {"node-affinity": {"nodes": {"type": "string"}, "strict": {"type": "boolean", "optional": 1}},
+           "resource-affinity": {"affinity": {"type": "string", "enum": ["positive", "negative"]}}}
+TYPED = {"type-property": "type", "oneOf": [
+    {"instance-types": [kind], "properties": properties, "additionalProperties": 0}
+    for kind, properties in _BRANCH.items()]}
+COMMON = {"properties": {"rule": {"type": "string"}, "resources": {"type": "string"}}, "additionalProperties": 0}
+KIND = {"type": "string", "enum": sorted(_BRANCH)}
+
+
+@pytest.mark.parametrize("parameters", [
+    {"allOf": [COMMON, dict(TYPED, **{"type-property-schema": KIND})]},
+    dict(TYPED, allOf=[COMMON], **{"type-property-schema": KIND}),
+    {"type-property": "type", "type-property-schema": KIND, "allOf": [COMMON, {"oneOf": TYPED["oneOf"]}]}])
+def test_a_type_chooses_which_parameters_there_are(parameters):
+    """POST /cluster/ha/rules of 9.2: the parameter that tells the type stands nowhere among the properties."""
+    doc = ApiDoc.parse(json.dumps([leaf("/rules", dict(method("POST", "Create HA rule."), parameters=parameters))]))
+    endpoint = doc.find("POST", "/rules")[0]
+    assert set(endpoint.required) == {"rule", "resources", "type"}
+    shown = doc.describe(endpoint)["parameters"]
+    assert shown["type"]["enum"] == sorted(_BRANCH) and shown["nodes"]["only with"] == "type=node-affinity"
+    good = {"rule": "r", "resources": "vm:100", "type": "node-affinity", "nodes": "pve1", "strict": 1}
+    assert doc.check(endpoint, {}, good) == []
+    assert doc.check(endpoint, {}, {"rule": "r", "resources": "vm:100", "type": "resource-affinity",
+                                    "affinity": "negative"}) == []
+    for change, words in (({"type": "x"}, "type"), ({"type": None}, "type"), ({"nodes": None}, "nodes"),
+                          ({"affinity": "negative"}, "affinity is not a parameter"), ({"colour": 1}, "colour")):
+        problems = doc.check(endpoint, {}, dict(good, **change))
+        assert problems and words in problems[0], (change, problems)
+

@@ -724,6 +724,20 @@ def test_reply_has_the_other_keys(pki, server):
     assert reply.data is None and reply.extra == {}
 
 
+def test_an_answer_that_is_compressed_without_having_been_asked_for_is_read(pki, server):
+    """/nodes/X/journal is gzip whatever Accept-Encoding says."""
+    server.answer = _http("200 OK", gzip.compress(b'{"data":["a line"]}'), "Content-Encoding: gzip\r\n")
+    assert connect(pki, server).request("GET", "/nodes/pve1/journal").data == ["a line"]
+    assert server.requests[0][2]["accept-encoding"] == "identity"
+
+
+def test_an_answer_that_is_plain_text_is_the_data_of_a_read(pki, server):
+    """.../tasks/{upid}/log with download=1; of a change it says nothing."""
+    server.answer = _http("200 OK", "a\nü".encode(), "Content-Type: text/plain; charset=UTF-8\r\n")
+    assert connect(pki, server).request("GET", "/version", {"download": 1}).data == "a\nü"
+    assert failure(connect(pki, server), "POST").outcome == "unknown"
+
+
 def test_bad_utf8_becomes_replacement_characters(pki, server):
     server.fault = "bad utf-8"
     assert connect(pki, server).request("GET", "/version").data == "caf\ufffd \ufffd\ufffd"

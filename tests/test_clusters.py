@@ -457,3 +457,28 @@ def test_values_in_effect_lead_and_what_a_restart_takes_away_is_a_warning():
     assert answer.text.startswith("\u26a0 VM 100 web01 on pve1\nWARNING: its next restart takes away net0, scsi1 (")
     assert "memory: 2 GiB" in answer.text and "  memory: 2048 -> 4096" in answer.text
     assert answer.data["memory"] == 2048 and len(answer.data["networks"]) == 1 and len(answer.data["disks"]) == 2
+
+
+# ------------------------------------------------------------------------------------------- what the API cannot do
+
+@pytest.mark.parametrize("words, instead", [
+    ("put a node into maintenance mode", "ha-manager crm-command node-maintenance enable NODE"),
+    ("Maintenance Mode", "ha-manager crm-command node-maintenance"),
+    ("upgrade the packages of a node", "apt full-upgrade"), ("apply updates", "apt full-upgrade"),
+    ("dist-upgrade", "apt full-upgrade"), ("install security patches", "apt full-upgrade"),
+    ("edit a cloud-init snippet", "directory snippets"), ("upload snippets", "directory snippets"),
+    ("open a console of a VM", "qm terminal VMID"), ("shell on the node", "websocket"),
+    ("run a command in a container", "proxmox_execute_lxc_command"), ("unlock a VM", "qm unlock VMID"),
+    ("shrink a disk", "disks only grow"), ("rename a node", "keep their names")])
+def test_a_search_says_what_the_api_cannot_do_and_what_does_it_instead(words, instead):
+    answer = ok(Bench().run("proxmox_api_search", words=words))
+    assert answer.text.startswith("\u2705 Proxmox's API has no endpoint for this: ") and instead in answer.text
+    assert "What comes near: " in answer.text
+
+
+@pytest.mark.parametrize("words", [
+    "list pending updates", "refresh the package lists", "which packages are available", "show snippets", "update a VM",
+    "install a certificate", "rename a VM", "lock a user", "ceph maintenance flags", "apply the network configuration",
+    "run a command in a VM", "grow a disk", "download a container template", "start a container"])
+def test_a_search_for_what_there_is_says_nothing_of_the_kind(words):
+    assert "has no endpoint" not in ok(Bench().run("proxmox_api_search", words=words)).text

@@ -20,6 +20,7 @@ from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
+from tools.pve.apisearch import nothing_for
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, parse_upid, property_string
 from tools.pve.scrub import masked
@@ -102,7 +103,8 @@ def api_search(call):
                                        ", English ones as in Proxmox's documentation")
         if call.host.settings.demo:
             note += " The demo cluster knows only a part of the API; a real host knows all of it."
-    return result(call, rows, "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), note)
+    says, nothing = "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), nothing_for(args.words)
+    return result(call, rows, "%s\nWhat comes near: %s" % (nothing, says) if nothing else says, note)
 
 
 # ----------------------------------------------------------------------------------------------------------- describe

@@ -77,6 +77,8 @@ def limits(spec):
         result["default"] = spec["default"]
     if isinstance(spec.get("requires"), str):
         result["needs"] = spec["requires"]
+    if spec.get("instance-types") and isinstance(spec.get("type-property"), str):
+        result["only with"] = "%s=%s" % (spec["type-property"], "|".join(spec["instance-types"]))
     return result
 
 
@@ -125,7 +127,6 @@ MOST = 20                      # problems that are put in words: finding what wa
 
 def check(endpoint, schema, ids, parameters):
     """Sentences about what Proxmox would refuse: see ApiDoc.check. `schema`: the parameters of the endpoint's info."""
-    properties, closed = flatten(schema)
     problems, given = [], {}
     for name, value in parameters.items():
         value = _sent(value)
@@ -139,6 +140,7 @@ def check(endpoint, schema, ids, parameters):
         if given.get(name, value) != value:
             problems.append("%s is %s in the path and something else in the parameters." % (name, _show(name, value)))
         given[name] = value
+    properties, closed = flatten(schema, given)
     found = _CHECKER.check_object(properties, given, closed)
     for problem in found[:MOST]:
         if problem.rule == "unknown":

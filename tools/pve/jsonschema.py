@@ -17,23 +17,37 @@ _LAST_INDEX = dict(formats.LAST_INDEX, link=7, acmedomain=5)
 
 # ---------------------------------------------------------------------------------------------------------------- specs
 
-def flatten(parameters):
+def flatten(parameters, given=None, typed=None):
     """(properties, whether other names are refused) of a method's parameters, allOf and oneOf laid flat.
 
     What only some of the alternatives ask for is not required, and what two of them define differently is not checked.
+    Where a parameter (`type-property`; `typed` is that of the schema around it) tells which alternatives hold and it is
+    among those of a call (`given`, a dict), only these count, and what they ask for is required.
     """
     properties = parameters.get("properties") or {}
     closed = parameters.get("additionalProperties", 1) in (0, "0", False)
+    if isinstance(parameters.get("type-property"), str):
+        typed = parameters["type-property"]
+        properties = dict({typed: parameters.get("type-property-schema") or {"type": "string"}}, **properties)
+    kind = (given or {}).get(typed)
     for word in ("allOf", "oneOf", "anyOf"):
         properties = dict(properties) if word in parameters else properties
         for part in parameters.get(word) or ():
-            more, part_closed = flatten(part)
+            types = part.get("instance-types") if typed else None
+            if types and kind is not None and str(kind) not in types:
+                continue
+            more, part_closed = flatten(part, given, typed)
             closed = closed or part_closed
             for name, spec in more.items():
-                if name in properties and properties[name] != spec:
-                    properties[name] = {"description": spec.get("description", ""), "optional": 1}
-                else:
-                    properties[name] = spec if word == "allOf" else dict(spec, optional=1)
+                if types and kind is None:
+                    spec = dict(spec, **{"optional": 1, "type-property": typed, "instance-types": sorted({
+                        *types, *properties.get(name, {}).get("instance-types", ())})})
+                elif word != "allOf" and not types:
+                    spec = dict(spec, optional=1)
+                other = properties.get(name)
+                if other and dict(other, **{"instance-types": 0}) != dict(spec, **{"instance-types": 0}):
+                    spec = {"description": spec.get("description", ""), "optional": 1}
+                properties[name] = spec
     return properties, closed
 
 
