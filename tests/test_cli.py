@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 import proxmox_mcp
-from tools.mcp import cli, config, pack
+from tools.mcp import cli, pack
 from tools.policy.settings import NO_DEMO
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -212,37 +212,3 @@ def test_a_python_that_is_too_old_is_told(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "version_info", (3, 6, 8, "final", 0))
     assert proxmox_mcp.main(arguments) == 2
     assert capsys.readouterr().err == "proxmox-mcp needs Python 3.9 or newer; %s is Python 3.6.8.\n" % sys.executable
-
-
-@pytest.mark.parametrize("client", sorted(config.CLIENTS))
-def test_client_configuration_runs_here_and_holds_no_secret(client):
-    where, text = config.configuration(client, PROGRAM, {"PROXMOX_HOST": "pve9", "PROXMOX_TOKEN_VALUE": "canary-value"})
-    assert where and "canary-value" not in text and "pve9" in text and os.path.join(ROOT, "proxmox_mcp.py") in text
-    if client != "codex":
-        (servers,) = json.loads(text).values()
-        words = servers["proxmox"]["command"]
-        words = words if isinstance(words, list) else [words] + servers["proxmox"]["args"]
-        assert subprocess.run(words + ["--version"], stdout=subprocess.DEVNULL, timeout=60).returncode == 0
-    assert "canary-value" in config.configuration(client, PROGRAM, {"PROXMOX_TOKEN_VALUE": "canary-value"},
-                                                  with_secret=True)[1]
-
-
-@pytest.mark.parametrize("client", sorted(config.CLIENTS))
-def test_a_second_cluster_is_an_entry_of_another_name(client):
-    _, text = config.configuration(client, PROGRAM, {"PROXMOX_HOST": "pve9"}, name="lab")
-    assert ("[mcp_servers.lab.env]" if client == "codex" else '"lab": {') in text and "proxmox]" not in text
-
-
-def test_files_in_a_client_configuration_are_absolute(monkeypatch, tmp_path):
-    """A client starts the program in a directory of its own choice."""
-    monkeypatch.chdir(tmp_path)
-    _, text = config.configuration("cursor", PROGRAM, {"PROXMOX_TOKEN_FILE": "token", "PROXMOX_CA_FILE": "~/ca.pem",
-                                                       "PROXMOX_AUDIT_LOG": "/var/log/audit", "PROXMOX_HOST": "pve9"})
-    env = json.loads(text)["mcpServers"]["proxmox"]["env"]
-    assert env["PROXMOX_TOKEN_FILE"] == os.path.join(os.getcwd(), "token")
-    assert env["PROXMOX_CA_FILE"] == os.path.expanduser("~/ca.pem")
-    assert (env["PROXMOX_AUDIT_LOG"], env["PROXMOX_HOST"]) == ("/var/log/audit", "pve9")
-
-
-def test_where_a_configuration_goes_names_nothing_that_is_not_printed():
-    assert not [where for where, _, _ in config.CLIENTS.values() if "below" in where]

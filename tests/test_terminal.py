@@ -13,7 +13,7 @@ from support import Bench
 from terminal import Terminal
 from test_cli import run
 from tools.base.schema import parse
-from tools.mcp import cli, terminal, usage
+from tools.mcp import cli, config, terminal, usage
 from tools.pve import text
 
 
@@ -256,7 +256,7 @@ def test_ctrl_c_elsewhere_is_no_traceback(words, monkeypatch, capsys):
     def interrupt(*_, **more):
         raise KeyboardInterrupt
     monkeypatch.setattr(cli, "settings_of", interrupt)
-    monkeypatch.setattr(cli, "configuration", interrupt)
+    monkeypatch.setattr(config, "entry", interrupt)
     assert run(*words.split()) == 130
     captured = capsys.readouterr()
     assert captured.err == "Interrupted.\n"

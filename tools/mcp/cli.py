@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tools import surface
 from tools.mcp import terminal
-from tools.mcp.config import CLIENTS, configuration
+from tools.mcp.config import CLIENTS
 from tools.mcp.pack import SHEBANG, content_hash, write
 
 
@@ -294,11 +294,31 @@ def _entry_name(value):
 
 
 def config(options):
-    """`config`: print what goes into a client's configuration."""
-    where, found = configuration(options.client, options.program, os.environ, options.demo, options.with_secret,
-                                 options.name)
-    sys.stderr.write("Configuration for %s; put it into %s:\n" % (options.client, where))
-    say(found)
+    """`config`: print what goes into a client's configuration, or put it there."""
+    from tools.mcp import config as clients
+    client, name = options.client, options.name
+    made, missing = clients.entry(client, options.program, os.environ, options.demo, options.with_secret)
+    note = clients.CLIENTS[client].note
+    if options.link:
+        found = clients.link(client, made, name)
+        if found is None:
+            raise Stop("%s has no such links; those that have: %s." % (client, ", ".join(
+                sorted(one for one, known in CLIENTS.items() if known.link))))
+        say(found)
+    elif options.write:
+        try:
+            path, kept = clients.write(client, made, name)
+        except ValueError as error:                     # a file that is no UTF-8, too
+            raise Stop(error, 1) from None
+        except OSError as error:
+            raise Stop("Nothing was written: %s" % error, 1) from None
+        say("%s has the entry %s now.%s" % (path, name, " As it was: %s" % kept if kept else ""))
+    else:
+        sys.stderr.write("Configuration for %s; put it into %s%s, or let --write do it:\n" % (
+            client, clients.place(client), " (%s)" % note if note else ""))
+        say(clients.configuration(client, made, name))
+    if missing:
+        sys.stderr.write("To be filled in, an example stands there: %s\n" % ", ".join(missing))
 
 
 def _option(*names, **how):
@@ -335,6 +355,9 @@ COMMANDS = {
                        help="one of: " + ", ".join(sorted(CLIENTS))),
                _option("--with-secret", action="store_true",
                        help="include the value of PROXMOX_TOKEN_VALUE from this environment"),
+               _option("--write", action="store_true", help="put it into the client's own file, with a copy of how it "
+                                                            "was beside it"),
+               _option("--link", action="store_true", help="print a link that makes the client add it"),
                _option("--name", type=_entry_name, default="proxmox",
                        help="name of the entry; use one per cluster (default: %(default)s)")),
 }
