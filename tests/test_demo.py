@@ -81,9 +81,6 @@ UNKNOWN = "property is not defined in schema and the schema does not allow addit
 
 # ---------------------------------------------------------------------------------------------------------------- wire
 
-JSON = {"Content-Type": "application/json"}
-
-
 @pytest.mark.parametrize("verb, target, headers, body, status, reason, content", [
     ("GET", "/api2/json/version", {"Authorization": ""}, b"", 401, "No ticket", b""),
     ("GET", "/api2/json/version", {"Authorization": "Bearer x"}, b"", 401, "No ticket", b""),
@@ -106,8 +103,6 @@ JSON = {"Content-Type": "application/json"}
      "chunked transfer encoding not supported", b""),
     ("POST", "/api2/json" + L + "/status/start", {"Content-Type": "text/plain"}, b"x", 506,
      "upload 'Content-Type 'text/plain' not implemented", b""),
-    ("POST", "/api2/json" + L + "/status/start", JSON, b"", 500, "malformed JSON string", None),
-    ("POST", "/api2/json" + L + "/status/start", JSON, b"{}", 200, "OK", None),
     ("POST", "/api2/json" + L + "/status/start", {}, b"", 200, "OK", None),
     ("PUT", "/api2/json" + L + "/config", {}, b"description=" + b"x" * 600000, 501, "for data too large", b""),
     ("GET", "/api2/json/nodes/pve1%2Fqemu/100/status/current", {}, b"", 200, "OK", None),
@@ -123,7 +118,7 @@ JSON = {"Content-Type": "application/json"}
 def test_wire(demo, verb, target, headers, body, status, reason, content):
     got = demo.raw(verb, target, body, **headers)
     assert got[0] == status
-    assert got[1].startswith(reason) if reason.startswith("malformed") else got[1] == reason
+    assert got[1] == reason
     if content is not None:
         assert got[3] == content
     elif status >= 400:
@@ -221,14 +216,6 @@ BAD_MAC = ("invalid format - format error\nnet1.macaddr: invalid format - value 
 ])
 def test_bad_parameters(demo, line, params, errors):
     assert demo(line, **{key.replace("-", "__"): value for key, value in params.items()}) == (400, errors)
-
-
-def test_json_body_types(demo):
-    def put(values):
-        return demo.raw("PUT", "/api2/json" + L + "/config", json.dumps(values).encode(), **JSON)
-    assert put({"onboot": True, "cores": 2})[0] == 200
-    assert json.loads(put({"name": True})[3])["errors"] == {
-        "name": "type check ('string') failed - got JSON::PP::Boolean"}
 
 
 # ------------------------------------------------------------------------------------------------ refusals and failures

@@ -105,7 +105,8 @@ class DemoCluster(BaseAdapter):
             params, unreadable = wire.read_parameters(verb, query, headers, body), None
         except (wire.Plain, Refusal) as error:
             params, unreadable = {}, error
-        self._record(verb, relative, params)
+        self.requests.append((verb, relative, params))
+        del self.requests[:-self.LONGEST_RECORD]
         user = self._login(headers)
         if parts[1:2] != ["json"]:
             raise wire.Plain(501, "no formatter for uri %s, %s" % (relative, "".join(parts[1:2])))
@@ -133,11 +134,6 @@ class DemoCluster(BaseAdapter):
         if isinstance(data, wire.Extra):
             return wire.reply(data.data, data.more)
         return wire.reply(data)
-
-    def _record(self, verb, relative, params):
-        self.requests.append((verb, relative, params))
-        if len(self.requests) > self.LONGEST_RECORD:
-            del self.requests[:self.LONGEST_RECORD // 2]
 
     def _login(self, headers):
         """The token's whole name, or 401 (no body, as pveproxy)."""

@@ -68,12 +68,9 @@ _EXTENSIONS = {"zstd": "zst", "gzip": "gz", "1": "lzo", "lzo": "lzo", "0": ""}
 
 def _check_choice(p):
     """PVE::VZDump::verify_vzdump_parameters."""
-    if p.get("all") and p.get("vmid"):
-        bad(all="option conflicts with option 'vmid'")
-    if p.get("exclude") and p.get("vmid"):
-        bad(exclude="option conflicts with option 'vmid'")
-    if p.get("pool") and (p.get("all") or p.get("vmid")):
-        bad(pool="option conflicts with option '%s'" % ("all" if p.get("all") else "vmid"))
+    for name, other in (("all", "vmid"), ("exclude", "vmid"), ("pool", "all"), ("pool", "vmid")):
+        if p.get(name) and p.get(other):
+            bad(**{name: "option conflicts with option '%s'" % other})
     if not (p.get("all") or p.get("vmid") or p.get("pool") or p.get("stop")):
         bad(vmid="property is missing and it is not optional")
     for name in ("tmpdir", "dumpdir", "script", "job-id"):
@@ -148,11 +145,11 @@ def vzdump(call):
             except Refusal as error:
                 failed += 1
                 task.say("ERROR: Backup of VM %d failed - %s" % (vmid, error.text.strip()))
-                task.say("INFO: Failed at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
+                task.say("INFO: Failed at %s" % _date(world))
             else:
                 task.say("INFO: Finished Backup of VM %d (%s)" % (
                     vmid, time.strftime("%H:%M:%S", time.gmtime(world.t - begun))))
-                task.say("INFO: Backup finished at %s" % start.stamp(world.t, "%Y-%m-%d %H:%M:%S"))
+                task.say("INFO: Backup finished at %s" % _date(world))
         task.holds_lock = False
         if failed:
             task.say("INFO: Backup job finished with errors")
@@ -161,12 +158,16 @@ def vzdump(call):
     return call.fork("vzdump", ids[0] if len(ids) == 1 else "", worker)
 
 
+def _date(world):
+    return start.stamp(world.t, "%Y-%m-%d %H:%M:%S")
+
+
 def _backup(call, task, vmid, storage, keep):
     """Worker part: one guest."""
     world, p = call.world, call.p
     guest, say = world.guests.get(vmid) or die("unable to find VM '%d'" % vmid), task.say
     say("INFO: Starting Backup of VM %d (%s)\nINFO: Backup started at %s" % (vmid, guest.kind,
-        start.stamp(world.t, "%Y-%m-%d %H:%M:%S")))
+        _date(world)))
     compress = p.get("compress", "0")
     mode = p.get("mode", "snapshot") if guest.running else "stop"
     say("INFO: status = running" if guest.running else "INFO: status = stopped\nINFO: backup mode: stop")
@@ -177,7 +178,15 @@ def _backup(call, task, vmid, storage, keep):
         die("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable "
             "the Service.")
     guest.check_lock()
-    total = _say_included(world, guest, say)
+    say("INFO: %s Name: %s" % (guest.what, guest.name))
+    included, total = _included(world, guest)
+    for key, volid, size, reason in included:
+        if guest.kind == "lxc":
+            say("INFO: %s mount point %s ('%s') in backup%s" % (
+                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
+        else:
+            say("INFO: %s disk '%s' '%s' %s" % ("exclude" if reason else "include", key, volid,
+                                                "(%s)" % reason if reason else size_text(size)))
     if guest.kind == "lxc" and mode == "snapshot" and not all(
             drives.can_snapshot(world, volid, guest.node) for _, _, volid in guest.disks(unused=False)):
         say("INFO: mode failure - some volumes do not support snapshots\nINFO: trying 'suspend' mode instead")
@@ -210,7 +219,7 @@ def _backup(call, task, vmid, storage, keep):
             say("INFO: marking backup as protected")
             volume.protected = True
         if p.get("remove", True):
-            _prune(world, task, guest, storage, keep, p)
+            _prune(world, task, guest, storage, keep)
     except Refusal:
         guest.conf.pop("lock", None)
         raise
@@ -226,20 +235,6 @@ def _check_limit(guest, storage, limit):
                      and volume.vmid == guest.vmid and not volume.protected]):
         die("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either "
             "increase the limit or delete old backup(s)." % limit)
-
-
-def _say_included(world, guest, say):
-    """Bytes in the backup; says what is in it and what is not."""
-    say("INFO: %s Name: %s" % (guest.what, guest.name))
-    included, total = _included(world, guest)
-    for key, volid, size, reason in included:
-        if guest.kind == "lxc":
-            say("INFO: %s mount point %s ('%s') in backup%s" % (
-                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
-        else:
-            say("INFO: %s disk '%s' '%s' %s" % ("exclude" if reason else "include", key, volid,
-                                                "(%s)" % reason if reason else size_text(size)))
-    return total
 
 
 def _included(world, guest):
@@ -281,10 +276,8 @@ def _copy(world, task, guest, storage, compress, mode, total):
     if guest.kind == "lxc":
         if mode == "snapshot":
             say("INFO: create storage snapshot 'vzdump'")
-        for _ in range(3):
-            yield max(0.5, min(6.0, total / _SPEED))
-        say("INFO: Total bytes written: %d (%s, 98MiB/s)"
-            % (total, "%.1fGiB" % (total / GIB) if total > GIB else "%dMiB" % (total / MIB)))
+        yield 3 * max(0.5, min(6.0, total / _SPEED))
+        say("INFO: Total bytes written: %d (%s, 98MiB/s)" % (total, human(total).replace(" ", "")))
         if mode == "snapshot":
             say("INFO: cleanup temporary 'vzdump' snapshot")
         return
@@ -306,17 +299,15 @@ def _copy(world, task, guest, storage, compress, mode, total):
     say("INFO: transferred %.2f GiB in %d seconds (%.1f MiB/s)" % (total / GIB, seconds, total / MIB / seconds))
 
 
-def _prune(world, task, guest, storage, keep, p):
+def _prune(world, task, guest, storage, keep):
     if not keep:
         return
     task.say("INFO: prune older backups with retention: %s" % ", ".join("%s=%d" % item for item in keep.items()))
-    count = 0
-    for volume, mark in marks(storage, guest.node, keep, guest.vmid, guest.kind):
-        if mark == "remove":
-            task.say("INFO: removing backup '%s'" % volume.volid)
-            storage.at(guest.node).pop(volume.volid, None)
-            count += 1
-    task.say("INFO: pruned %d backup(s)%s" % (count, " not covered by keep-retention policy" if count else ""))
+    old = [volume for volume, mark in marks(storage, guest.node, keep, guest.vmid, guest.kind) if mark == "remove"]
+    for volume in old:
+        task.say("INFO: removing backup '%s'" % volume.volid)
+        world.free(volume.volid, guest.node)
+    task.say("INFO: pruned %d backup(s)%s" % (len(old), " not covered by keep-retention policy" if old else ""))
 
 
 def _notes(world, guest, template):
@@ -348,10 +339,6 @@ def _job(call):
     if found is None:
         bad(id="No such job '%s'" % call.p["id"])
     return found
-
-
-def job(call):
-    return _job_row(call, _job(call))
 
 
 def _job_values(call):
@@ -467,7 +454,7 @@ ROUTES = [
     Route("GET /cluster/backup", lambda call: [_job_row(call, job) for job in call.world.backup_jobs.values()],
           _AUDIT, "Backup jobs."),
     Route("POST /cluster/backup", create_job, _MODIFY, "Make a backup job.", _JOB),
-    Route("GET /cluster/backup/{id}", job, _AUDIT, "A backup job.", _ID),
+    Route("GET /cluster/backup/{id}", lambda call: _job_row(call, _job(call)), _AUDIT, "A backup job.", _ID),
     Route("PUT /cluster/backup/{id}", change_job, _MODIFY, "Change a backup job.", dict(_JOB, **dict(_ID, delete=string(
         "Options to remove.", format="pve-configid-list")))),
     Route("DELETE /cluster/backup/{id}", delete_job, _MODIFY, "Remove a backup job.", _ID),

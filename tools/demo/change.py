@@ -57,7 +57,7 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
         if kind == "lxc" and key == "unprivileged" and key in values:
             die("unable to modify read-only option: 'unprivileged'")
         rule = disk_rule("qemu", key) if kind == "qemu" else None
-        if rule and (not text or is_cdrom(parse_properties(rule, text))) and _is_cdrom_now(conf, key, rule):
+        if rule and all(not value or is_cdrom(parse_properties(rule, value)) for value in (text, str(conf.get(key, "")))):
             call.need_any(path, "VM.Config.CDROM", "VM.Config.Disk")
             continue
         call.need(path, options.privilege_of(kind, key))
@@ -76,10 +76,6 @@ def check_root_only(kind, key, text):
             % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
     if kind == "lxc" and base == "dev" and key != base:
         forbid("configuring device passthrough is only allowed for root@pam")
-
-
-def _is_cdrom_now(conf, key, rule):
-    return key not in conf or is_cdrom(parse_properties(rule, str(conf[key])))
 
 
 def check_features(guest, text):
@@ -292,12 +288,9 @@ def _drive_live(guest, key, value, features):
     new = parse_properties(rule, str(value)) if value is not None else None
     if old and new and is_cdrom(old) and is_cdrom(new):
         return True                                     # a CD is changed like a CD
-    if key.startswith(("ide", "sata")):
-        return bool(old and new and old["file"] == new["file"]
-                    and all(old.get(name) == new.get(name) for name in _FIXED))
     if old and new and old["file"] == new["file"]:
         return all(old.get(name) == new.get(name) for name in _FIXED)
-    return "disk" in features
+    return "disk" in features and key.startswith(("scsi", "virtio"))
 
 
 def change_container(call):

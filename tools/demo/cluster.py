@@ -72,13 +72,10 @@ def log(call):
 
 def tasks(call):
     """GET /cluster/tasks: the recent ones of all nodes that are up."""
-    rows = []
-    for task in reversed(list(call.world.tasks.all.values())):
-        if task.node not in call.world.offline and visible(call, task):
-            row = task.row()
-            row.pop("tokenid", None)
-            row["saved"] = "1" if not task.running else "0"
-            rows.append(row)
+    rows = [dict(task.row(), saved=str(int(not task.running))) for task in reversed(list(call.world.tasks.all.values()))
+            if task.node not in call.world.offline and visible(call, task)]
+    for row in rows:
+        del row["pid"], row["pstart"]
     rows.sort(key=lambda row: ("endtime" in row, -row["starttime"]))
     return rows[:25 * len(call.world.nodes)]
 
@@ -182,23 +179,21 @@ def ha_status(call):
     active = bool(world.ha["resources"])
     rows.append({"id": "master", "type": "master", "node": world.local, "status": "%s (%s, %s)" % (
         world.local, "active" if active else "idle", _stamp(world))})
+    guests = {sid: world.guests.get(int(sid.partition(":")[2])) for sid in world.ha["resources"]}
     for node in world.nodes:
-        busy = any(world.guests.get(int(sid.partition(":")[2]))
-                   and world.guests[int(sid.partition(":")[2])].node == node
-                   for sid in world.ha["resources"])
+        busy = any(guest and guest.node == node for guest in guests.values())
         state = "old timestamp - dead?" if node in world.offline else "active" if busy else "idle"
         rows.append({"id": "lrm:" + node, "type": "lrm", "node": node,
                      "status": "%s (%s, %s)" % (node, state, _stamp(world)),
                      "timestamp": int(world.t) - (300 if node in world.offline else 3)})
-    for row in world.ha["resources"].values():
-        guest = world.guests.get(int(row["sid"].partition(":")[2]))
+    for sid, guest in guests.items():
         if guest:
+            row = world.ha["resources"][sid]
             state = lists.ha_state(world, row, guest)
-            rows.append({"id": "service:" + row["sid"], "type": "service", "sid": row["sid"], "node": guest.node,
-                         "state": state,
+            rows.append({"id": "service:" + sid, "type": "service", "sid": sid, "node": guest.node, "state": state,
                          "crm_state": state, "request_state": row["state"], "max_restart": row["max_restart"],
                          "max_relocate": row["max_relocate"], "failback": row.get("failback", 1),
-                         "status": "%s (%s, %s)" % (row["sid"], guest.node, state)})
+                         "status": "%s (%s, %s)" % (sid, guest.node, state)})
     return rows
 
 

@@ -24,10 +24,7 @@ def clone(call):
     if p.get("storage"):
         call.need("/storage/" + p["storage"], "Datastore.AllocateSpace")
         storage = world.online_storage(p["storage"], call.node)
-        if kind == "qemu":
-            drives.check_images(storage)
-        if kind == "lxc":
-            drives.check_rootdir(world, storage.name)
+        drives.check_images(storage) if kind == "qemu" else drives.check_rootdir(world, storage.name)
     guest.check_lock()
     conf = guest.conf
     if p.get("snapname"):

@@ -254,7 +254,7 @@ def create_container(call):
     world, vmid = call.world, call.p["vmid"]
     restore = bool(call.p.get("restore"))
     _may_create(call, restore)
-    values, unprivileged = _container_options(call, restore)
+    values = _container_options(call, restore)
     source, volume, volid = _archive(call, "backup" if restore else "vztmpl")
     old = world.guests.get(vmid)
     if old is not None and not (restore and call.p.get("force") and old.kind == "lxc" and old.node == call.node):
@@ -282,19 +282,15 @@ def create_container(call):
             conf = _container_volumes(world, guest, saved, values, mounts, call, made)
             for name in made:
                 task.say("  Logical volume \"%s\" created." % name.partition(":")[2])
-            task.say("Creating filesystem with 1048576 4k blocks and 262144 inodes\nextracting archive '%s'" % volid
-                     if not restore
-                     else "restoring '%s' now..\nextracting archive '%s'" % (volid, volid))
-            for _ in range(3):
-                yield 1.0
+            task.say(("restoring '%s' now.." % volid if restore else
+                      "Creating filesystem with 1048576 4k blocks and 262144 inodes") + "\nextracting archive '%s'" % volid)
+            yield 3.0
             size = volume.size * 3
             task.say("Total bytes read: %d (%dMiB, 204MiB/s)" % (size, size // MIB))
-        for key, value in saved.items():
-            if not disk_rule("lxc", key) and key not in ("lock", "template"):
-                conf.setdefault(key, value)
-        for key, value in values.items():
-            if not disk_rule("lxc", key):
-                conf[key] = stored(world, "lxc", key, value)
+        conf.update((key, value) for key, value in saved.items() if not disk_rule("lxc", key)
+                    and key not in ("lock", "template"))
+        conf.update((key, stored(world, "lxc", key, value)) for key, value in values.items()
+                    if not disk_rule("lxc", key))
         if not restore:
             conf = dict({"ostype": _ostype(volid), "arch": "amd64", "hostname": "CT%d" % vmid, "memory": 512,
                          "swap": 512}, **conf)
@@ -304,24 +300,23 @@ def create_container(call):
         if call.p.get("unique"):
             unique(world, conf)
         guest.filled = min(600 * MIB, size_bytes(str(conf["rootfs"]).rpartition("size=")[2] or "1G") // 3)
-        nesting = "nesting=1" in str(conf.get("features", ""))
-        if not restore and unprivileged and not nesting and conf["ostype"] in ("debian", "ubuntu"):
+        if not restore and conf["unprivileged"] and "nesting=1" not in str(conf.get("features", "")) and conf[
+                "ostype"] in ("debian", "ubuntu"):
             task.warn("Systemd 257 detected. You may need to enable nesting.")
         _finish(call, task, guest, conf)
     return call.fork("vzrestore" if restore else "vzcreate", vmid, worker)
 
 
 def _container_options(call, restore):
-    """(options of the new container, whether it is unprivileged), checked."""
+    """The options of the new container, checked."""
     values = _options(call, "lxc")
-    unprivileged = bool(values.get("unprivileged", call.world.major >= 9))
     if not restore:
-        values["unprivileged"] = int(unprivileged)
-        if not unprivileged and call.world.major >= 9:
+        values["unprivileged"] = int(values.get("unprivileged", call.world.major >= 9))
+        if not values["unprivileged"] and call.world.major >= 9:
             call.need("/", "Sys.Modify")
     if call.p.get("ssh-public-keys") and not re.match(r"(ssh-|ecdsa-|sk-)", call.p["ssh-public-keys"].strip()):
         die("SSH public key validation error: invalid key")
-    return values, unprivileged
+    return values
 
 
 def _container_mounts(call, values):
@@ -342,9 +337,9 @@ def _container_mounts(call, values):
 
 
 def _ostype(volid):
-    name = volid.rpartition("/")[2]
-    return next((kind for kind in ("debian", "ubuntu", "alpine", "fedora", "archlinux", "gentoo", "nixos", "opensuse")
-                 if name.startswith(kind)), "centos" if name.startswith(("rocky", "alma", "centos")) else "unmanaged")
+    name = re.match("[a-z]*", volid.rpartition("/")[2]).group()
+    return name if name in options.LXC["ostype"]["enum"] else "centos" if name in ("rockylinux", "almalinux") else (
+        "unmanaged")
 
 
 def _container_volumes(world, guest, saved, values, mounts, call, made):

@@ -120,20 +120,16 @@ def _group(name, size, free, volumes, *physical):
                          free_ in physical]}
 
 
+_SAN = _group("sanvg", 2 * TIB, 1400 * GIB, 4, ("/dev/mapper/mpatha", 2 * TIB, 1400 * GIB))
 #: node -> volume groups of disks/lvm.
 LVM = {
-    "pve1": [_group("pve", 958919802880, 17179869184, 11, ("/dev/nvme0n1p3", 958919802880, 17179869184)),
-             _group("sanvg", 2 * TIB, 1400 * GIB, 4, ("/dev/mapper/mpatha", 2 * TIB, 1400 * GIB))],
-    "pve2": [_group("pve", 478925553664, 17179869184, 14, ("/dev/sda3", 478925553664, 17179869184)),
-             _group("sanvg", 2 * TIB, 1400 * GIB, 4, ("/dev/mapper/mpatha", 2 * TIB, 1400 * GIB))],
+    "pve1": [_group("pve", 958919802880, 17179869184, 11, ("/dev/nvme0n1p3", 958919802880, 17179869184)), _SAN],
+    "pve2": [_group("pve", 478925553664, 17179869184, 14, ("/dev/sda3", 478925553664, 17179869184)), _SAN],
     "pve3": [_group("pve", 238982635520, 0, 9, ("/dev/sda3", 238982635520, 0))],
 }
 #: node -> thin pools of disks/lvmthin.
-LVMTHIN = {
-    node: [{"lv": "data", "vg": "pve", "lv_size": size, "used": used, "metadata_size": 8 * GIB,
-            "metadata_used": 137438953}]
-    for node, size, used in (("pve1", 800 * GIB, 0), ("pve2", 340 * GIB, 0), ("pve3", 140 * GIB, 0))
-}
+LVMTHIN = {node: [{"lv": "data", "vg": "pve", "lv_size": size * GIB, "used": 0, "metadata_size": 8 * GIB,
+                   "metadata_used": 137438953}] for node, size in (("pve1", 800), ("pve2", 340), ("pve3", 140))}
 #: node -> pools of disks/zfs; a node without ZFS is not in it.
 ZFS = {
     "pve2": [

@@ -4,7 +4,9 @@ import time
 
 from tools.demo import cluster, hardware, lists
 from tools.demo.model import GIB, MIB, bad, die, wave
+from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import boolean, enum, integer, string
+from tools.demo.tasks import numbered
 from tools.demo.wire import ALL, NODE, Extra, Route, perm
 
 
@@ -49,37 +51,29 @@ def command(call):
 
     def down():
         world.offline.add(name)
-        for guest in world.guests.values():
-            if guest.node == name:
-                guest.running, guest.paused, guest.pid = False, False, None
+        for guest in [guest for guest in world.guests.values() if guest.node == name]:
+            switch_off(world, guest)
         if call.p["command"] == "reboot":
             world.tasks.later(90, up)
 
     def up():
         world.offline.discard(name)
         world.nodes[name].booted = world.t
-        for guest in world.guests.values():
-            if guest.node == name and guest.conf.get("onboot"):
-                guest.running, guest.since = True, world.t
+        for guest in [guest for guest in world.guests.values() if guest.node == name and guest.conf.get("onboot")]:
+            switch_on(world, guest)
 
     world.tasks.later(3, down)
 
 
 def disks(call):
-    rows = []
-    kind = call.p.get("type")
-    for disk in call.here.facts["disks"]:
-        row = dict(disk)
-        if row["type"] == "partition":
-            if not call.p.get("include-partitions"):
-                continue
-        elif call.p.get("skipsmart"):
+    kind, rows = call.p.get("type"), []
+    for row in map(dict, call.here.facts["disks"]):
+        if row["type"] == "partition" and not call.p.get("include-partitions"):
+            continue
+        if row["type"] != "partition" and call.p.get("skipsmart"):
             row["health"], row["wearout"] = "UNKNOWN", "N/A"
-        if kind == "unused" and row.get("used"):
-            continue
-        if kind == "journal_disks" and row.get("used") not in (None, "LVM"):
-            continue
-        rows.append(row)
+        if kind is None or row.get("used") in ((None,) if kind == "unused" else (None, "LVM")):
+            rows.append(row)
     return rows
 
 
@@ -147,11 +141,11 @@ def updates(call):
             for package, section, title, old, new in hardware.UPDATES]
 
 
-def _service_row(call, name, words):
-    dead = name in ("systemd-timesyncd", "pve-lxc-syscalld") or (name == "ksmtuned" and call.node == "pve3")
-    state = "dead" if dead else "running"
-    return {"service": name, "name": name, "desc": words, "state": state, "unit-state": "enabled",
-            "active-state": "active" if state == "running" else "inactive"}
+def services(call):
+    dead = ("systemd-timesyncd", "pve-lxc-syscalld") + (("ksmtuned",) if call.node == "pve3" else ())
+    return [{"service": name, "name": name, "desc": words, "state": "dead" if name in dead else "running",
+             "unit-state": "enabled", "active-state": "inactive" if name in dead else "active"}
+            for name, words in hardware.SERVICES]
 
 
 _SYSLOG = [
@@ -187,27 +181,20 @@ def syslog(call):
     since, until = (epoch(call.p.get(key, day)) for key, day in (("since", "1970-01-01"), ("until", "2999-01-01")))
     lines = [line for when, tag, line in _log_lines(call)
              if since <= when <= until and call.p.get("service") in (None, tag)]
-    start, limit = call.p.get("start", 0), call.p.get("limit", 50)
-    rows = [{"n": number, "t": line} for number, line in enumerate(lines, 1)][start:]
-    rows = (rows[:limit] if limit else rows) or [{"n": 1, "t": "no content"}]
-    return Extra(rows, total=len(lines))
+    return numbered(call, lines)
 
 
 def certificates(call):
     node, t = call.here, int(call.world.t)
-    return [
-        {"filename": "pve-root-ca.pem",
-         "subject": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA",
-         "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
-         "notafter": t + 3250 * 86400, "fingerprint": ":".join(["9C"] * 32), "public-key-type": "rsaEncryption",
-         "public-key-bits": 4096, "san": []},
-        {"filename": "pve-ssl.pem",
-         "subject": "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=%s.example.internal" % node.name,
-         "issuer": "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA", "notbefore": t - 400 * 86400,
-         "notafter": t + (330 if node.number != 3 else 12) * 86400, "fingerprint": node.fingerprint,
-         "public-key-type": "rsaEncryption", "public-key-bits": 2048,
-         "san": ["127.0.0.1", "0000:0000:0000:0000:0000:0000:0000:0001", "localhost", node.ip, node.name,
-                 node.name + ".example.internal"]}]
+    authority = "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA"
+    return [{"filename": name, "subject": subject, "issuer": authority, "notbefore": t - 400 * 86400,
+             "notafter": t + days * 86400, "fingerprint": fingerprint, "public-key-type": "rsaEncryption",
+             "public-key-bits": bits, "san": names} for name, subject, days, fingerprint, bits, names in (
+        ("pve-root-ca.pem", authority, 3250, ":".join(["9C"] * 32), 4096, []),
+        ("pve-ssl.pem", "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=%s.example.internal" % node.name,
+         330 if node.number != 3 else 12, node.fingerprint, 2048,
+         ["127.0.0.1", "0000:0000:0000:0000:0000:0000:0000:0001", "localhost", node.ip, node.name,
+          node.name + ".example.internal"]))]
 
 
 def report(call):
@@ -254,8 +241,7 @@ ROUTES = [
     Route("PUT /nodes/{node}/dns", change_dns, _MODIFY, "Change the DNS settings.", dict(
         _IP, **{"search*": string("Search domain.")})),
     Route("GET /nodes/{node}/apt/update", updates, _MODIFY, "Packages that can be updated."),
-    Route("GET /nodes/{node}/services",
-          lambda call: [_service_row(call, name, words) for name, words in hardware.SERVICES], _AUDIT, "Services."),
+    Route("GET /nodes/{node}/services", services, _AUDIT, "Services."),
     Route("GET /nodes/{node}/syslog", syslog, perm(NODE, "Sys.Syslog"), "The system log.", {
         "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
         "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),

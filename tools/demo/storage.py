@@ -22,10 +22,6 @@ def _configuration(storage):
                 digest="7e5a" * 10, **{key: value for key, value in more.items() if value})
 
 
-def configuration(call):
-    return _configuration(call.world.known_storage(call.p["storage"]))
-
-
 def _row(storage, node):
     row = {"storage": storage.name, "type": storage.type, "content": ",".join(storage.content),
            "shared": int(storage.shared), "enabled": int(storage.enabled),
@@ -214,8 +210,8 @@ ROUTES = [
     Route("GET /storage", configured, ALL, "The storages configured.",
           {"type": enum("Only these.", "btrfs cephfs cifs dir esxi iscsi "
                         "iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool")}),
-    Route("GET /storage/{storage}", configuration, perm("/storage/{storage}", "Datastore.Allocate"),
-          "Configuration of a storage."),
+    Route("GET /storage/{storage}", lambda call: _configuration(call.world.known_storage(call.p["storage"])),
+          perm("/storage/{storage}", "Datastore.Allocate"), "Configuration of a storage."),
     Route("GET /nodes/{node}/storage", storages, ALL, "Storages of the node and their state.", {
         "storage": dict(_STORAGE), "content": string("Only those for such content.", format="pve-storage-content-list"),
         "enabled": boolean("Only enabled ones.", default=0),

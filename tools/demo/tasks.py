@@ -36,22 +36,13 @@ class Task:
     def running(self):
         return self.end is None
 
-    def facts(self):
-        """The row of a task list."""
-        user, mark, token = self.user.partition("!")
+    def row(self):
+        """The row of a task list, with the end and its status once it has ended."""
+        user, _, token = self.user.partition("!")
         row = {"upid": self.upid, "node": self.node, "pid": self.pid, "pstart": self.pstart, "starttime": self.start,
                "type": self.type, "id": self.id, "user": user}
-        if mark:
-            row["tokenid"] = token
-        return row
-
-    def row(self, whole_user=True):
-        """As Proxmox lists it: with the end and its status once it has ended."""
-        row = self.facts()
-        if whole_user:
-            row["user"] = self.user
-        if not self.running:
-            row["endtime"], row["status"] = self.end, self.status
+        row.update({"tokenid": token} if token else {})
+        row.update({} if self.running else {"endtime": self.end, "status": self.status})
         return row
 
 
@@ -190,7 +181,7 @@ def tasks(call):
                 p.get("userfilter", "").lower() in task.user.lower(),
                 p.get("since", 0) <= task.start <= p.get("until", task.start),
                 not (p.get("errors") and state in (None, "ok")), not wanted or state in wanted)):
-            rows.append(task.row(whole_user=False))
+            rows.append(task.row())
     rows.sort(key=lambda row: ("endtime" in row, -row["starttime"]))
     start, limit = p.get("start", 0), p.get("limit", 50)
     return Extra(rows[start:start + limit], total=len(rows))
@@ -205,19 +196,20 @@ def _task(call):
 
 def status(call):
     task = _task(call)
-    row = task.facts()
-    row["status"] = "running" if task.running else "stopped"
-    if not task.running:
-        row["exitstatus"] = task.status
+    row = dict(task.row(), status="running" if task.running else "stopped")
+    row.update({"exitstatus": task.status} if row.pop("endtime", None) else {})
     return row
 
 
 def log(call):
-    task = _task(call)
-    lines = list(task.log) or ["no content"]
+    return numbered(call, _task(call).log)
+
+
+def numbered(call, lines):
+    """The answer of a log: its lines with their numbers, from `start` on and at most `limit`; `total` counts all."""
     start, limit = call.p.get("start", 0), call.p.get("limit", 50)
-    rows = [{"n": number, "t": line} for number, line in enumerate(lines, 1)][start:]
-    return Extra(rows[:limit] if limit else rows, total=len(lines))
+    rows = [{"n": number, "t": line} for number, line in enumerate(lines or ["no content"], 1)][start:]
+    return Extra((rows[:limit] if limit else rows) or [{"n": 1, "t": "no content"}], total=len(lines) or 1)
 
 
 def stop(call):

@@ -42,8 +42,7 @@ def _info(route):
     if not name.isidentifier():                         # a lambda: the last word of the path
         name = re.findall(r"/(\w+)(?=$|[/{])", route.template.replace("-", "_"))[-1]
     info = {"name": name, "method": route.verb, "description": route.words, "allowtoken": 1,
-            "parameters": {"additionalProperties": 0, "properties": {
-                key: _typetext(rule) for key, rule in sorted(route.rules.items())}},
+            "parameters": {"additionalProperties": 0, "properties": dict(sorted(route.rules.items()))},
             "returns": route.returns or {"type": "any"}}
     if route.proxy:
         info["proxyto"] = "node"
@@ -52,19 +51,6 @@ def _info(route):
     if route.verb != "GET":
         info["protected"] = 1
     return info
-
-
-def _typetext(rule):
-    rule = dict(rule)
-    if isinstance(rule.get("format"), dict):
-        rule["typetext"] = ",".join(
-            ("[%s=<%s>]" if part.get("optional") else "%s=<%s>") % (key, part.get("type"))
-            for key, part in rule["format"].items() if not part.get("alias"))
-    elif rule.get("enum") is None:
-        low, high = rule.get("minimum"), rule.get("maximum")
-        rule["typetext"] = "<%s>%s" % (rule["type"], "" if low is None and high is None else " (%s - %s)" % (
-            "-N" if low is None else low, "N" if high is None else high))
-    return rule
 
 
 def page(table, headers, now):

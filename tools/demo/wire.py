@@ -223,18 +223,9 @@ def read_parameters(verb, query, headers, body):
     if verb in ("POST", "PUT"):
         if len(body) > LARGEST_FORM:
             raise Plain(501, "for data too large")
-        elif kind == "application/json":
-            try:
-                params = json.loads(body.decode("utf-8"))
-            except ValueError:
-                raise Refusal(500, "malformed JSON string, neither tag, array, object, number, string or atom, at "
-                              'character offset 0 (before "(end of string)")\n') from None
-            if not isinstance(params, dict):
-                raise Refusal(500, "Not a HASH reference\n")
-        elif body and kind not in ("", "application/x-www-form-urlencoded"):
+        if body and kind not in ("", "application/x-www-form-urlencoded"):
             raise Plain(506, "upload 'Content-Type '%s' not implemented" % kind)
-        else:
-            params = decode_form(body.decode("utf-8", "replace"))
+        params = decode_form(body.decode("utf-8", "replace"))
     params.update(decode_form(query))
     params.pop("_dc", None)
     return params

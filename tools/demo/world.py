@@ -292,7 +292,7 @@ def _contents(world):
         backup_volume(world, nas, world.guests[201], epoch + 260, 1220000000 + days * 1200000, notes="proxy")
         for vmid, size in ((101, 43 * GIB), (104, 60 * GIB), (200, 1900 * MIB)):
             backup_volume(world, pbs, world.guests[vmid], epoch + vmid, size, notes=world.guests[vmid].name,
-                          verification={"state": "ok" if days > 1 else "failed" if vmid == 104 else "ok",
+                          verification={"state": "failed" if (days, vmid) == (1, 104) else "ok",
                                         "upid": "UPID:pbs:0000ABCD:00FF%04X:%08X:verificationjob:main:root@pam:"
                                         % (days, int(epoch) + 9000)},
                           encrypted="aa:4f:10:d3:6b:71:0c:25" if vmid == 101 else None)
@@ -300,11 +300,6 @@ def _contents(world):
                   notes="before the move to nginx\nkeep until 2027", protected=True)
     backup_volume(world, local, world.guests[203], t - 20 * DAY, 212000000, notes="dev, clean")
     backup_volume(world, local, world.guests[107], t - 33 * DAY, 640000000, compress="gz")
-    for storage in (nas, local):
-        for node in world.nodes:
-            for volume in storage.at(node).values():
-                if volume.content == "backup":
-                    volume.facts.pop("encrypted", None)
 
 
 def _cluster(world):
@@ -443,30 +438,22 @@ def _build_big(world, count):
     for storage in (local, thin, nas):
         world.storages[storage.name] = storage
     for number in range(count):
-        vmid = 100 + number
-        node = names[number % NODES]
-        size = 8 << number % 4
-        volid = "local-lvm:vm-%d-disk-0" % vmid
-        name = "%s%04d" % (_ROLES[number % 10], number)
-        conf = {"memory": "2048", "tags": _TAGS[number % 6], "onboot": 1}
-        if number % 4 == 3:
-            conf.update(hostname=name, memory=1024, swap=512, cores=2, ostype="debian", arch="amd64", unprivileged=1,
-                        rootfs="%s,size=%dG" % (volid, size),
-                        net0="name=eth0,bridge=vmbr0,hwaddr=BC:24:11:%02X:%02X:%02X,ip=dhcp,"
-                        "type=veth" % (number >> 16 & 255, number >> 8 & 255, number & 255))
-            kind, content = "lxc", "rootdir"
-        else:
-            conf.update(name=name, cores=2, sockets=1, boot="order=scsi0;net0", ostype="l26",
-                        scsihw="virtio-scsi-single", agent="1", scsi0="%s,size=%dG" % (volid, size),
-                        net0="virtio=BC:24:11:%02X:%02X:%02X,bridge=vmbr0"
-                        % (number >> 16 & 255, number >> 8 & 255, number & 255))
-            kind, content = "qemu", "images"
-        world.guests[vmid] = Guest(vmid, kind, node, conf, running=number % 10 != 9,
-                                   since=t - 600 - number * 37 % 4000000,
-                                   cpu=0.01 + number % 17 / 60.0, mem=0.2 + number % 13 / 20.0,
-                                   rate=1000.0 * (number % 29), filled=(2 + number % 5) * GIB)
-        thin.at(node)[volid] = Volume(volid, content, size * GIB, vmid=vmid, ctime=int(t) - 864000,
-                                      used=(2 + number % 5) * GIB)
+        vmid, node, ct = 100 + number, names[number % NODES], number % 4 == 3
+        size, used = 8 << number % 4, (2 + number % 5) * GIB
+        volid, name = "local-lvm:vm-%d-disk-0" % vmid, "%s%04d" % (_ROLES[number % 10], number)
+        mac = "BC:24:11:%02X:%02X:%02X" % (number >> 16 & 255, number >> 8 & 255, number & 255)
+        conf = {"tags": _TAGS[number % 6], "onboot": 1, "cores": 2}
+        conf.update({"hostname": name, "memory": 1024, "swap": 512, "ostype": "debian", "arch": "amd64",
+                     "unprivileged": 1, "rootfs": "%s,size=%dG" % (volid, size),
+                     "net0": "name=eth0,bridge=vmbr0,hwaddr=%s,ip=dhcp,type=veth" % mac} if ct else {
+                    "name": name, "memory": "2048", "sockets": 1, "boot": "order=scsi0;net0", "ostype": "l26",
+                    "scsihw": "virtio-scsi-single", "agent": "1", "scsi0": "%s,size=%dG" % (volid, size),
+                    "net0": "virtio=%s,bridge=vmbr0" % mac})
+        world.guests[vmid] = Guest(
+            vmid, "lxc" if ct else "qemu", node, conf, running=number % 10 != 9, since=t - 600 - number * 37 % 4000000,
+            cpu=0.01 + number % 17 / 60.0, mem=0.2 + number % 13 / 20.0, rate=1000.0 * (number % 29), filled=used)
+        thin.at(node)[volid] = Volume(volid, "rootdir" if ct else "images", size * GIB, vmid=vmid,
+                                      ctime=int(t) - 864000, used=used)
     world.sdn.update(zones={"localnetwork": {"zone": "localnetwork", "type": "localnetwork"}}, vnets={})
     world.access.update(users={"root@pam": {"enable": 1, "expire": 0, "tokens": {"demo": {"privsep": 0, "expire": 0}}}},
                         groups={}, roles={}, acl=[])
