@@ -321,6 +321,15 @@ def config(options):
         sys.stderr.write("To be filled in, an example stands there: %s\n" % ", ".join(missing))
 
 
+def completion(options):
+    """`completion`: print the script by which a shell completes this program's command line."""
+    from tools.mcp.shell import script
+    say(script(options.shell, {
+        name: ["--demo"] + [word for names, how in more for word in (
+            [one for one in names if one.startswith("--")] or how.get("choices", ()))]
+        for name, (function, text, *more) in COMMANDS.items()}).rstrip())
+
+
 def _option(*names, **how):
     return names, how
 
@@ -360,4 +369,6 @@ COMMANDS = {
                _option("--link", action="store_true", help="print a link that makes the client add it"),
                _option("--name", type=_entry_name, default="proxmox",
                        help="name of the entry; use one per cluster (default: %(default)s)")),
+    "completion": (completion, "print a script that completes tools and arguments in a shell",
+                   _option("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")),
 }
