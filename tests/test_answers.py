@@ -96,7 +96,7 @@ def words(value):
     if isinstance(value, bool):
         shown = ["yes" if value else "no", str(int(value))]
     elif isinstance(value, (int, float)):
-        shown = [way(value) for way in WAYS]
+        shown = [way(value) for way in WAYS] + [text.when(value)] * (1e9 < value < 5e9)
     elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
         shown += [way(float(value)) for way in WAYS]
     elif re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tools
-from support import HINTS, Asked, Bench, Cluster, big, ok, settings, weight
+from support import HINTS, Asked, Bench, Cluster, answering, big, ok, settings, weight
 from tools.policy import selection
 from tools.policy.selection import Selection
 from tools.pve.apidoc import PAGE, ApiDoc
@@ -19,10 +19,11 @@ CASES = [
     (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"type": "vm"}, "fields": ["vmid", "name"],
             "limit": 3, "offset": 2}, ["GET /version", "GET /cluster/resources type=vm"]),
     (CALL, {"verb": "create", "path": "/pools", "parameters": '{"poolid": "web", "comment": "a & b"}'},
-     ["GET /version", "POST /pools comment=a & b poolid=web"]),
+     ["GET /version", "POST /pools comment=a & b poolid=web", "GET /pools/web"]),
     (CALL, {"method": "set", "endpoint": "/api2/json/nodes/{node}/dns",
             "params": {"node": "pve1", "search": "x.org", "dns1": "9.9.9.9"}},
-     ["GET /version", "GET /nodes/pve1/dns", "PUT /nodes/pve1/dns dns1=9.9.9.9 search=x.org"]),
+     ["GET /version", "GET /nodes/pve1/dns", "PUT /nodes/pve1/dns dns1=9.9.9.9 search=x.org",
+      "GET /nodes/pve1/dns"]),
     (CALL, {"verb": "POST", "path": "POST /nodes/pve3/qemu/107/status/start"},
      ["GET /version", "POST /nodes/pve3/qemu/107/status/start"]),
     (CALL, {"verb": "POST", "path": "/nodes/pve3/vzdump",
@@ -55,7 +56,8 @@ def test_a_firewall_rule(bench):
     done = ok(bench.run(CALL, verb="POST", path=RULES, parameters=rule))
     sent = "POST %s action=ACCEPT comment=https dport=443 enable=1 proto=tcp type=in" % RULES
     assert bench.sent(reads=False) == [sent]
-    assert done.text == "\u2705 POST %s: done." % RULES
+    assert done.text == ("\u2705 POST %s: done.\nIt is now: action=ACCEPT, comment=https, dport=443, enable=1, pos=0, "
+                         "proto=tcp, type=in." % RULES) and done.data["now"]["pos"] == 0
     read = ok(bench.run(CALL, verb="GET", path=RULES))
     assert [row["dport"] for row in read.data["items"] if row.get("comment") == "https"] == ["443"]
     assert "POS  TYPE   ENABLE  ACTION" in read.text and "3 rows" in read.text
@@ -80,7 +82,7 @@ def test_a_backup_job(bench):
         "id": "weekly", "schedule": "sun 03:00", "storage": "nas", "vmid": "103", "mode": "snapshot", "enabled": True,
         "prune-backups": {"keep-last": 3, "keep-monthly": 6}}))
     assert "done" in done.text
-    assert bench.sent()[-1] == ("POST /cluster/backup enabled=1 id=weekly mode=snapshot "
+    assert bench.sent()[-2] == ("POST /cluster/backup enabled=1 id=weekly mode=snapshot "
                                 "prune-backups=keep-last=3,keep-monthly=6 schedule=sun 03:00 storage=nas vmid=103")
     job = ok(bench.run(CALL, verb="GET", path="/cluster/backup/weekly")).data["data"]
     assert job["prune-backups"] == {"keep-last": "3", "keep-monthly": "6"}
@@ -399,8 +401,68 @@ def test_lists_are_pages(bench):
     assert answer.data["total"] == 3 and "its own parameters (start, limit" in answer.text
     answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/report", limit=4))
     assert len(answer.data["items"]) == 4 and "offset=4" in answer.text
-    answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/replication"))
-    assert "An empty list may mean" in answer.text
+
+
+def test_an_empty_list_is_doubted_only_where_the_token_lacks_something(bench):
+    path = "/nodes/pve1/replication"
+    assert "An empty list" not in ok(bench.run(CALL, verb="GET", path=path)).text and bench.sent()[-1] == (
+        "GET /access/permissions")
+    for held in ({"/": {"VM.Audit": 1}}, {"/vms": {"Sys.Audit": 1, "VM.Audit": 1, "Datastore.Audit": 1}},
+                 {"/": {"VM.Audit": 1, "Sys.Audit": 1, "Datastore.Audit": 1}, "/vms": {}}, (403, "no"), None):
+        answering(bench, "/access/permissions", held)
+        assert "An empty list may mean" in ok(bench.run(CALL, verb="GET", path=path)).text, held
+
+
+def test_times_and_sizes_are_shown_as_people_read_them(bench):
+    answering(bench, "/pools", [{"poolid": "a", "mem": 4294967296, "uptime": 93784, "starttime": "1767225600", "size": 5,
+                                 "total": True, "memory": {"free": 1073741824}, "expire": 0, "digest": "f00"},
+                                {"poolid": "b", "digest": "f00", "comment": "1767225600", "time": 1e300}])
+    answer = ok(bench.run(CALL, verb="GET", path="/pools"))
+    for part in ("4 GiB", "1 d 2 h", "2026-01-01 00:00:00 UTC", '{"free":"1 GiB"}', " 1767225600", " 1e+300"):
+        assert part in answer.text, answer.text
+    assert answer.text.count("f00") == 1 and "The digest of all of them: f00." in answer.text
+    assert answer.data["digest"] == "f00" and answer.data["items"][0]["mem"] == 4294967296
+    assert "DIGEST" in ok(bench.run(CALL, verb="GET", path="/pools", fields="poolid,digest")).text
+    answering(bench, "/pools/x", {"avail": 1 << 40, "ctime": 1767225600, "expire": "never"})
+    answer = ok(bench.run(CALL, verb="GET", path="/pools/x"))
+    assert "avail: 1 TiB\nctime: 2026-01-01 00:00:00 UTC\nexpire: never" in answer.text
+
+
+def test_a_parameter_that_brings_the_field_is_named(bench):
+    answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/qemu", fields="vmid,qmpstatus"))
+    assert "It may be there, and exact, with the parameter full=1." in answer.text
+    answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/qemu", fields="vmid,x", parameters={"full": 1}))
+    assert "No row has x." in answer.text and "with the parameter" not in answer.text
+
+
+@pytest.mark.parametrize("verb, path, parameters, last, words", [
+    ("PUT", "/pools", {"poolid": "lab", "comment": "x"}, "GET /pools poolid=lab", "comment=x"),
+    ("PUT", "/cluster/backup/backup-nightly", {"comment": "x"}, "GET /cluster/backup/backup-nightly", "comment=x"),
+    ("PUT", "/nodes/pve1/qemu/100/config", {"cores": 2}, "GET /nodes/pve1/qemu/100/config", "It is now: cores=2."),
+    ("POST", "/nodes/pve1/qemu/100/config", {"cores": 2}, "GET /nodes/pve1/qemu/100/config", "It is now: cores=2."),
+    ("POST", "/cluster/backup", {"schedule": "sun 04:00", "storage": "nas", "vmid": "103"}, "GET /cluster/backup",
+     "schedule=\"sun 04:00\""),
+    ("PUT", RULES + "/1", {"enable": 0}, "GET " + RULES + "/1", "enable=0"),
+    ("PUT", RULES + "/1", {"moveto": 0}, "PUT " + RULES + "/1 moveto=0", "done"),
+    ("DELETE", RULES + "/1", {}, "DELETE " + RULES + "/1", "done")])
+def test_what_was_made_or_changed_is_read_back(bench, verb, path, parameters, last, words):
+    answer = ok(bench.run(CALL, verb=verb, path=path, parameters=parameters))
+    sent = [line for line in bench.sent() if "/tasks/" not in line]
+    assert sent[-1] == last and words in answer.text, (sent, answer.text)
+    assert ("It is now: " in answer.text) == ("now" in answer.data) == last.startswith("GET")
+
+
+@pytest.mark.parametrize("data", [(500, "no"), (403, "no"), None, [], "x", [1]])
+def test_what_cannot_be_read_back_is_done_all_the_same(bench, data):
+    answering(bench, "/pools/web", data)
+    answer = ok(bench.run(CALL, verb="POST", path="/pools", parameters={"poolid": "web"}))
+    assert answer.text == "\u2705 POST /pools: done." and "now" not in answer.data
+
+
+def test_what_is_read_back_has_no_secret(bench):
+    answering(bench, "/pools/web", {"poolid": "web", "password": "CANARY", "x": ["y" * 100] * 9000})
+    answer = ok(bench.run(CALL, verb="POST", path="/pools", parameters={"poolid": "web"}))
+    assert "CANARY" not in answer.text + json.dumps(answer.data) and weight(answer) < 26000
 
 
 def test_objects_can_be_narrowed(bench):

@@ -22,7 +22,7 @@ from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.apisearch import nothing_for
 from tools.pve.client import PveError
-from tools.pve.formats import Misfit, parse_upid, property_string
+from tools.pve.formats import Misfit, on, parse_upid, property_string
 from tools.pve.scrub import masked
 from tools.pve.text import Column
 
@@ -180,7 +180,7 @@ def _parameter(name, spec):
 # --------------------------------------------------------------------------------------------------------------- call
 
 CALLED = Facts(*data_only("text", "request", "shortened"), *data_only("bool", "done"),
-               *data_only("any", "task", "items", "data"), *data_only("int", "total", "offset"))
+               *data_only("any", "task", "items", "data", "now"), *data_only("text", "digest"), *data_only("int", "total", "offset"))
 
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
@@ -289,7 +289,7 @@ def _read(call, doc, endpoint, path, parameters, note):
     if isinstance(data, list):
         return _list(call, doc, endpoint, request, data, reply.extra, notes)
     if isinstance(data, dict):
-        return _object(call, request, masked(data), notes)
+        return _object(call, endpoint, request, masked(data), notes)
     shown = "null" if data is None else text.quoted(_plain(data), 4000)
     return result(call, {"request": request, "data": data}, request, [text.Shown(shown), *notes])
 
@@ -301,7 +301,13 @@ _COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows who
 
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
-    plain = not all(isinstance(row, dict) for row in data)
+    plain, more = not all(isinstance(row, dict) for row in data), {"request": request}
+    if not plain and len(data) > 1 and "digest" not in (call.args.fields or ()):
+        digests = {row.get("digest") for row in data}
+        if len(digests) == 1 and None not in digests:               # that of the file that holds all of them
+            more["digest"] = str(digests.pop())
+            data = [{key: value for key, value in row.items() if key != "digest"} for row in data]
+            notes.append("The digest of all of them: %s." % text.line(more["digest"]))
     wanted = None if plain else call.args.fields
 
     def ready(rows):
@@ -317,18 +323,19 @@ def _list(call, doc, endpoint, request, data, extra, notes):
         if unknown:
             notes.append("No row has %s. Keys: %s." % (
                 ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
+        if unknown or "qmpstatus" in wanted:                # which is the mere status without it
+            notes.append(_more(endpoint, call.args))
         keys = [key for key in wanted if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
     if not data and endpoint is not None:
-        notes.append("An empty list may mean that the token may not see what is there. It needs: %s." % text.line(
-            doc.describe(endpoint, ("-",))["privilege"], 400))
+        notes.append(_lacking(call, doc.describe(endpoint, ("-",))["privilege"]))
     total = text.normal("int", extra.get("total"))
     if total is not None and total > len(data):
         notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) reach the rest." % total)
     shape = _Rows(ready, [_column(key, len(keys) < 4, "| " if plain else "") for key in keys[:_COLUMNS]])
     headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
-    return result(call, data, headline, notes, shape, request=request)
+    return result(call, data, headline, notes, shape, **more)
 
 
 class _Rows(Table):
@@ -340,16 +347,67 @@ class _Rows(Table):
 
 
 def _column(key, wide, mark=""):
-    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: mark + _plain(row.get(key)))
+    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: mark + _plain(_readable(key, row.get(key))))
 
 
-def _object(call, request, data, notes):
+#: Keys of Proxmox's numbers by what they are (text.KINDS), and the least that is taken for it: a smaller one is another
+#: thing of that name, or as well read as it is.
+_UNITS = (
+    ("time", 1000000000, re.compile(r"(?:[cm]|start|end|snap|up)?time|time(?:stamp)?|expires?|not(?:before|after)"
+                                    r"|(?:last|next)[_-](?:sync|try|run|update)|last_run_starttime")),
+    ("bytes", 1048576, re.compile(r"(?:max)?(?:mem|disk|swap)|memhost|freemem|total|used|avail(?:able)?|free|size|alloc"
+                                  r"|net(?:in|out)|disk(?:read|write)|(?:[vlp]v|metadata)_(?:size|free|used)")),
+    ("seconds", 0, re.compile(r"uptime|duration")),
+)
+
+
+def _readable(key, value):
+    """A value of Proxmox's with times and sizes in it as people read them."""
+    if isinstance(value, dict):
+        return {name: _readable(name, part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_readable(key, part) for part in value]
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", str(value), re.ASCII):
+        return value
+    kind = next((kind for kind, least, keys in _UNITS if float(value) >= least and keys.fullmatch(key)), None)
+    number = kind and text.normal(kind, value)
+    return value if number is None else text.KINDS[kind][2](number)
+
+
+def _more(endpoint, args):
+    """The sentence about parameters by which fields would be there, or be right; "" when none is known."""
+    known = endpoint.info["parameters"].get("properties") or {} if endpoint is not None else {}
+    names = ["%s=1" % name for name, spec in known.items() if spec.get("type") == "boolean" and re.search(
+        r"full|verbose|detail|extended|include|with", name) and name not in (args.parameters or {})]
+    return "It may be there, and exact, with the parameter %s." % " or ".join(names) if names else ""
+
+
+#: What an empty list may hide: Proxmox leaves out of it what these do not cover.
+_AUDITS = {"VM.Audit", "Sys.Audit", "Datastore.Audit"}
+
+
+def _lacking(call, privilege):
+    """The sentence about an empty list that is empty for want of privileges, None when the token has them everywhere.
+    privilege: what the endpoint needs, in words."""
+    try:
+        held = call.get("/access/permissions")
+    except (PveError, Failure):
+        held = None
+    needed = set(re.findall(r"\b[A-Z][A-Za-z]+(?:\.[A-Z][A-Za-z]+)+", privilege)) or _AUDITS
+    if isinstance(held, dict) and "/" in held and all(
+            isinstance(one, dict) and all(on(one.get(name)) for name in needed) for one in held.values()):
+        return None
+    return "An empty list may mean that the token may not see what is there. It needs: %s." % text.line(privilege, 400)
+
+
+def _object(call, endpoint, request, data, notes):
     if call.args.fields:
         unknown = [key for key in call.args.fields if key not in data]
         if unknown:
             notes.append("It has no %s. Keys: %s." % (", ".join(map(text.line, unknown)), _keys(data)))
+            notes.append(_more(endpoint, call.args))
         data = {key: data[key] for key in call.args.fields if key in data}
-    lines = ["%s: %s" % (text.line(key), text.line(_plain(data[key]), 1000)) for key in sorted(data)]
+    lines = ["%s: %s" % (text.line(key), text.line(_plain(_readable(key, data[key])), 1000)) for key in sorted(data)]
     found = {"request": request, "data": data}
     body = "\n".join(lines)
     if weight(call.host.settings.answers, body, found) > text.BUDGET:
@@ -389,12 +447,47 @@ def _change(call, doc, verb, path, parameters, note):
     answer = call.send(parameters, "%s %s" % (verb, path))
     if call.planned:
         return None
-    if parse_upid(answer):
-        return result(call, call.follow(answer), request + ": done", note, request=request)
-    says = request + ": done"
-    if answer not in (None, ""):
+    task, says = parse_upid(answer) is not None, request + ": done"
+    outcome = call.follow(answer if task else None)
+    if not task and answer not in (None, ""):
         says += ", Proxmox answered " + text.line(_plain(masked(answer)), 2000)
-    return result(call, call.follow(None), says, note, request=request, data=masked(answer))
+    now = _made(call, doc, verb, path, parameters, answer) if outcome.ok else None
+    if now:
+        if text.weight(now) > _ROOM:
+            now = text.smaller(now, _ROOM)
+        keys = [key for key in now if key in parameters or len(now) < 13 and key != "digest"] or now
+        note = [note, text.Shown("It is now: %s." % text.line(", ".join(
+            "%s=%s" % (key, _worded(_readable(key, now[key]))) for key in sorted(keys)), 1500))]
+    return result(call, outcome, says, note, request=request, data=None if task else masked(answer), now=now)
+
+
+def _made(call, doc, verb, path, parameters, answer):
+    """What a change made or changed, read back (dict): the object at the path of a PUT or POST, the element that a POST
+    has added to the list at its path. None where no GET shows it."""
+    if doc is None or verb == "DELETE" or "moveto" in parameters:       # a rule that was moved is elsewhere now
+        return None
+    plain = unquote(path)
+    try:
+        endpoint, ids = doc.find(verb, path)
+        inner = [one for one in doc.below(plain) if one.verb == "GET" and verb == "POST" and re.fullmatch(
+            re.escape(endpoint.path) + r"/\{\w+\}", one.path)]
+        key = inner[0].in_path[-1] if inner else None
+        given = answer.get(key) if isinstance(answer, dict) else parameters.get(key)
+        if given is not None and key != "pos":              # a new rule is the first, wherever it was wanted
+            return _now(call, doc, inner[0].fill({**ids, key: str(given)}), {})
+    except ValueError:
+        return None
+    found = _get(call, doc, path, parameters)
+    if isinstance(found, list):
+        found = [row for row in found if isinstance(row, dict) and _agrees(row, parameters)]
+        found = found[0] if len(found) == 1 or key == "pos" and found else None
+    return masked(found) if isinstance(found, dict) else None
+
+
+def _agrees(row, parameters):
+    """Whether a row has what was sent, as far as it tells."""
+    told = [name for name in parameters if isinstance(row.get(name), (str, int, float))]
+    return bool(told) and all(_plain(row[name]) == _plain(parameters[name]) for name in told)
 
 
 def _doomed(call, doc, verb, path, parameters):
@@ -424,6 +517,13 @@ def _doomed(call, doc, verb, path, parameters):
 
 def _now(call, doc, path, parameters):
     """What a GET of the same path says (dict), or None: no such endpoint, a mere directory, a list of several."""
+    data = _get(call, doc, path, parameters)
+    data = data[0] if isinstance(data, list) and len(data) == 1 else data
+    return masked(data) if isinstance(data, dict) else None
+
+
+def _get(call, doc, path, parameters):
+    """The data of a GET of the same path, None where there is none; raises nothing: it is told beside something else."""
     if doc is None or endpoints.changes("GET", unquote(path)):
         return None
     try:
@@ -432,11 +532,9 @@ def _now(call, doc, path, parameters):
         params = {name: value for name, value in parameters.items() if name in known}
         if endpoint.info.get("index") or doc.check(endpoint, ids, params):
             return None
-        data = call.get(path, None, params)
-    except (ValueError, PveError):
+        return call.get(path, None, params)
+    except (ValueError, PveError, Failure):
         return None
-    data = data[0] if isinstance(data, list) and len(data) == 1 else data
-    return masked(data) if isinstance(data, dict) else None
 
 
 TOOLS = {
