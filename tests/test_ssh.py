@@ -66,6 +66,7 @@ class Programs:
 def programs(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
+    monkeypatch.setattr(ssh, "_pinned", {})
     return Programs(folder, monkeypatch)
 
 
@@ -219,11 +220,31 @@ def test_a_pinned_host_key_is_the_only_one_accepted(programs):
     programs.make("ssh", 'for word in "$@"; do case "$word" in UserKnownHostsFile=*) cat "${word#*=}";; esac; done')
     answer = ok(run(bench_of(ssh_host_key_fingerprint=PIN + "="), "true"))
     assert answer.data["stdout"] == "10.0.0.11 ssh-ed25519 %s\n" % KEY
-    assert programs.calls("ssh-keyscan") == [["ssh-keyscan", "-T", "8", "-p", "22", "10.0.0.11"]]
+    assert programs.calls("ssh-keyscan") == [["ssh-keyscan", "-T", "8", "-t", "ed25519", "-p", "22", "10.0.0.11"]]
     call = programs.calls("ssh")[0]
     assert "GlobalKnownHostsFile=" + os.devnull in call
     known = next(word for word in call if word.startswith("UserKnownHostsFile="))
     assert not os.path.exists(known.split("=")[1])
+
+
+def test_a_host_is_scanned_once_for_one_type_of_key_after_the_other(programs):
+    """Each scan is a connection without a login, for which OpenSSH 10 shuts its address out."""
+    programs.make("ssh-keyscan", "echo '# 10.0.0.11:22 SSH-2.0-OpenSSH_10.0' >&2\n"
+                                 "[ $4 = ecdsa ] && echo '10.0.0.11 ecdsa-sha2-nistp256 %s'" % KEY)
+    for _ in range(3):
+        ok(run(bench_of(ssh_host_key_fingerprint=PIN), "true"))
+    assert [call[4] for call in programs.calls("ssh-keyscan")] == ["ed25519", "ecdsa"]
+
+
+@pytest.mark.parametrize("said", ["Not allowed at this time", "kex_exchange_identification: read: Connection reset",
+                                  "Connection closed by 10.0.0.11 port 22"])
+def test_a_host_that_shuts_connections_out_is_said_to(programs, said):
+    programs.make("ssh", "echo '%s' >&2; exit 255" % said)
+    answer = run(bench_of(), "true")
+    assert answer.failed and said in answer.text and "PerSourcePenalties" in answer.text
+    programs.make("ssh-keyscan", "exit 1")
+    answer = run(bench_of(ssh_host_key_fingerprint=PIN), "true")
+    assert answer.failed and "PerSourcePenalties" in answer.text and "it shows none" in answer.text
 
 
 @pytest.mark.parametrize("script, shown",
@@ -232,7 +253,8 @@ def test_another_host_key_is_refused(programs, script, shown):
     if script:
         programs.make("ssh-keyscan", script)
     answer = run(bench_of(ssh_host_key_fingerprint="SHA256:" + "A" * 43))
-    assert answer.failed and "it shows " in answer.text and shown + ".\nNothing was sent." in answer.text
+    assert answer.failed and "it shows " in answer.text and shown + "." in answer.text
+    assert ("PerSourcePenalties" in answer.text) == (shown == "none") and answer.text.endswith("\nNothing was sent.")
     assert programs.calls("ssh") == []
 
 

@@ -86,7 +86,8 @@ def _noted(call, command, remote):
             raise Failure("The connection to node %s by ssh failed, %s:\n%s" % (
                 call.node, "the command was not run" if outcome == "unsent" else
                 "or the command itself ended with 255. Whether it was run is not known",
-                text.quoted(done.stderr or "(it said nothing)", STDERR, end=True)))
+                text.quoted(done.stderr or "(it said nothing)", STDERR, end=True)) + (
+                    "\n" + _PENALTY if _SHUT_OUT.search(done.stderr) else ""))
         if done.code is None:
             said = "".join("\n%s so far:\n%s" % (name, text.quoted(part, most, end=True)) for name, part, most in (
                 ("stdout", done.stdout, STDOUT), ("stderr", done.stderr, STDERR)) if part)
@@ -106,6 +107,11 @@ def _noted(call, command, remote):
 _NOT_RUN = re.compile(r"^ssh: |Permission denied \(|Host key verification failed|REMOTE HOST IDENTIFICATION"
                       r"|^kex_exchange|^Connection (?:closed|reset) by |^Unable to negotiate|^Bad configuration"
                       r"|command-line: line", re.MULTILINE)
+
+
+#: And what it says when the host did not let it begin.
+_SHUT_OUT = re.compile(r"Not allowed at this time|^kex_exchange_identification|^Connection (?:closed|reset) by ",
+                       re.MULTILINE)
 
 
 # ------------------------------------------------------------------------------------------------------------- the way
@@ -154,26 +160,42 @@ def through_ssh(settings, host, inner, folder):
     return command + ["%s@%s" % (settings.ssh_user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
 
 
+#: (host, port, fingerprint) -> the known_hosts line of the key that was found, so that each host is scanned once.
+_pinned = {}
+#: OpenSSH of Proxmox VE 9 shuts out an address that often connects without logging in, as each scan does.
+_PENALTY = ("Connections are shut out for a while after many that did not log in (PerSourcePenalties of sshd, OpenSSH "
+            "9.8 and newer): wait some minutes.")
+
+
 def pinned_key(host, port, fingerprint):
-    """The known_hosts line of the one key that has the fingerprint; Failure when the host shows none."""
+    """The known_hosts line of the one key that has the fingerprint; Failure when the host shows none.
+
+    One type of key is asked for after the other, the usual first: each is a connection without a login.
+    """
+    place = host, port, fingerprint
     scan = shutil.which("ssh-keyscan")
     if not scan:
         raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client).")
-    found = run([scan, "-T", str(CONNECT_SECONDS), "-p", str(port), host], 4 * CONNECT_SECONDS, None).stdout
     shown = []
-    for line in found.splitlines():
-        parts = line.split()
-        if len(parts) != 3 or line.startswith("#"):
-            continue
-        try:
-            key = base64.b64decode(parts[2], validate=True)
-        except ValueError:
-            continue
-        shown.append("SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode("ascii").rstrip("="))
-        if shown[-1] == fingerprint.rstrip("="):
-            return line + "\n"
-    raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s."
-                  % (host, fingerprint, ", ".join(shown) or "none"))
+    for kind in ("ed25519", "ecdsa", "rsa") if place not in _pinned else ():
+        found = run([scan, "-T", str(CONNECT_SECONDS), "-t", kind, "-p", str(port), host], 2 * CONNECT_SECONDS, None)
+        for line in found.stdout.splitlines():
+            parts = line.split()
+            if len(parts) != 3 or line.startswith("#"):
+                continue
+            try:
+                key = base64.b64decode(parts[2], validate=True)
+            except ValueError:
+                continue
+            shown.append("SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode("ascii").rstrip("="))
+            if shown[-1] == fingerprint.rstrip("="):
+                _pinned[place] = line + "\n"
+        if place in _pinned or "SSH-" not in found.stdout + found.stderr:
+            break                                       # whose greeting did not come shows no other key either
+    if place not in _pinned:
+        raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s.%s" % (
+            host, fingerprint, ", ".join(dict.fromkeys(shown)) or "none", "" if shown else " " + _PENALTY))
+    return _pinned[place]
 
 
 # --------------------------------------------------------------------------------------------------------- the process
