@@ -482,3 +482,12 @@ def test_a_search_says_what_the_api_cannot_do_and_what_does_it_instead(words, in
     "run a command in a VM", "grow a disk", "download a container template", "start a container"])
 def test_a_search_for_what_there_is_says_nothing_of_the_kind(words):
     assert "has no endpoint" not in ok(Bench().run("proxmox_api_search", words=words)).text
+
+
+def test_a_backup_that_is_not_there_is_not_said_to_be_protected():
+    """Proxmox answers 200 to that, and leaves a stray file."""
+    bench = Bench()
+    volume = "nas:backup/vzdump-qemu-100-2020_01_01-00_00_00.vma.zst"
+    answer = bench.run("proxmox_update_backup", node="pve1", volume=volume, protected=True)
+    assert answer.failed and "There is no backup %s on node pve1" % volume in answer.text
+    assert bench.sent() == ["GET /nodes/pve1/storage/nas/content content=backup vmid=100"]

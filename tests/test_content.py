@@ -35,9 +35,10 @@ CASES = [
     ("proxmox_download_appliance", {"node": "pve1", "storage": "local", "template": TEMPLATE, "wait": 60},
      ["POST /nodes/pve1/aplinfo storage=local template=" + TEMPLATE]),
     ("proxmox_update_backup", {"node": "pve1", "volume": "{old}", "notes": "keep; it = good", "protected": True},
-     ["PUT " + NAS + "/content/{old} notes=keep; it = good protected=1"], old),
+     ["GET %s/content content=backup vmid=100" % NAS,
+      "PUT " + NAS + "/content/{old} notes=keep; it = good protected=1"], old),
     ("proxmox_update_backup", {"node": "pve1", "archive": "{old}", "protected": False},
-     ["PUT " + NAS + "/content/{old} protected=0"], old),
+     ["GET %s/content content=backup vmid=100" % NAS, "PUT " + NAS + "/content/{old} protected=0"], old),
 ]
 
 

@@ -6,14 +6,14 @@ from typing import Annotated, Optional
 
 from tools.base import setup
 from tools.base.answers import Table, data_only, result
-from tools.base.backup_state import UNSEEN, VERDICTS, places, state
+from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
 from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import chosen, none_chosen
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import contents, usable, volume_size
+from tools.base.storage import usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of, parse_upid
@@ -71,7 +71,7 @@ class Restore(OnNode):
 class DeleteBackup(OnNode):
     """Delete a backup."""
     storage: Annotated[str, Arg(format="storage")] = REQUIRED
-    volume: Annotated[str, Arg("volid", format="volid", aliases=("volid", "archive", "backup"))] = REQUIRED
+    volume: Annotated[str, Arg("volid", format="volume", aliases=("volid", "archive", "backup"))] = REQUIRED
 
 
 EXPLAINED = (
@@ -90,13 +90,6 @@ EXPLAINED = (
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
-
-def backups_on(call, storage, vmid=None):
-    """What `contents` says of the backups on one storage of the node, or of all; those of one guest with `vmid`."""
-    names, entries, notes = contents(call, "backup", storage, vmid=vmid)
-    return names, [entry for entry in entries if entry.get("content", "backup") == "backup"
-                   and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))], notes
-
 
 #: format of a PBS backup and marks in the names of the others -> what it is a backup of.
 _KINDS = (("qemu", "pbs-vm", ("vzdump-qemu-", ":backup/vm/")),
@@ -123,7 +116,7 @@ def tidy(entry):
 BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
                 Column("guest", text=lambda row: NAMES.get(row.get("guest"), "-")), Column("ctime", "made", "time"),
                 Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
-                Column("encrypted", kind="bool"), Column("verified"), Column("notes"), each=tidy,
+                Column("encrypted", kind="bool"), Column("verified"), Column("notes", "first line of its notes"), each=tidy,
                 sort=lambda entry: (-(text.normal("number", entry.get("ctime")) or 0), str(entry.get("volid"))))
 
 
@@ -301,21 +294,6 @@ def _refuse_wrong_node(call):
 
 
 # -------------------------------------------------------------------------------------------------------- restoring
-
-def the_backup(call, storage, volid):
-    """The entry (dict) of one backup; Failure when `volid` names no backup on `storage`, or none that can be seen."""
-    where, name = volid.split(":", 1)
-    if where != storage:
-        raise Failure("The volume %s lies on storage %s, not on %s." % (volid, where, storage))
-    if not name.startswith("backup/"):
-        raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them."
-                      % volid)
-    entry = next((one for one in backups_on(call, storage, owner_of(volid))[1] if one.get("volid") == volid), None)
-    if entry is None:
-        raise Failure("There is no backup %s on node %s, or this token may not see it. "
-                      "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
-    return entry
-
 
 def restore(call):
     archive, vmid = call.args.archive, call.args.vmid

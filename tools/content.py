@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 from urllib.parse import unquote, urlsplit
 
 from tools.base.answers import Table, result
+from tools.base.backup_state import the_backup
 from tools.base.failures import Failure
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
 from tools.base.schema import REQUIRED, Arg
@@ -55,7 +56,7 @@ class DownloadAppliance(OnNode):
 @dataclass
 class UpdateBackup(NodeArgs):
     """Protect a backup from deletion, or change its notes."""
-    volume: Annotated[str, Arg("volid", format="volid", aliases=("volid", "archive"))] = REQUIRED
+    volume: Annotated[str, Arg("volid", format="volume", aliases=("volid", "archive"))] = REQUIRED
     notes: Annotated[Optional[str], Arg(min_length=1, max_length=60000)] = None
     protected: Optional[bool] = None
 
@@ -64,7 +65,7 @@ class UpdateBackup(NodeArgs):
 
 VOLUMES = Table(
     "volume", Column("volid", kind="long"), Column("content"), Column("format"), Column("size", kind="bytes"),
-    Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"), Column("notes"),
+    Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"), Column("notes", "first line of its notes"),
     each=lambda row: dict(row, size=volume_size(row)), sort=("content", "volid"),
     search=lambda row: [row.get("volid"), str(row.get("volid")).partition(":")[2]],
     summary=lambda rows: ", %s in all" % text.size(sum(volume_size(row) or 0 for row in rows)),
@@ -133,11 +134,10 @@ def _volid(call):
 
 def update_backup(call):
     args = call.args
-    storage, _, name = args.volume.partition(":")
-    if not name.startswith("backup/"):
-        raise Failure("The volume %s is not a backup." % text.line(args.volume, 200))
+    storage = args.volume.partition(":")[0]
     if args.notes is None and args.protected is None:
         raise Failure("Say what to change: notes or protected.")
+    the_backup(call, storage, args.volume)              # of one that is not there Proxmox says that it is done
     if args.protected is False:
         call.confirm(lambda: ("Take the protection off backup %s on node %s? It can then be deleted, and pruned away."
                               % (text.line(args.volume, 300), call.node), {}))

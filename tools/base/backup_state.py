@@ -5,7 +5,9 @@ storage (one for each node that has a local one), one for each enabled job; howe
 """
 import re
 
+from tools.base.failures import Failure
 from tools.base.lists import taken_by
+from tools.base.storage import contents
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -139,3 +141,25 @@ def _verdict(row, takers, verifying):
     if verified is None and newest["storage"] in verifying and row["age"] > 8 * DAY:
         return "unverified"
     return "ok"
+
+
+def backups_on(call, storage, vmid=None):
+    """What `contents` says of the backups on one storage of the node, or of all; those of one guest with `vmid`."""
+    names, entries, notes = contents(call, "backup", storage, vmid=vmid)
+    return names, [entry for entry in entries if entry.get("content", "backup") == "backup"
+                   and (not vmid or entry.get("vmid") is None or str(entry["vmid"]) == str(vmid))], notes
+
+
+def the_backup(call, storage, volid):
+    """The entry (dict) of one backup; Failure when `volid` names no backup on `storage`, or none that can be seen."""
+    where, name = volid.split(":", 1)
+    if where != storage:
+        raise Failure("The volume %s lies on storage %s, not on %s." % (volid, where, storage))
+    if not name.startswith("backup/"):
+        raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them."
+                      % volid)
+    entry = next((one for one in backups_on(call, storage, owner_of(volid))[1] if one.get("volid") == volid), None)
+    if entry is None:
+        raise Failure("There is no backup %s on node %s, or this token may not see it. "
+                      "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
+    return entry
