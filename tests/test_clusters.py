@@ -491,3 +491,71 @@ def test_a_backup_that_is_not_there_is_not_said_to_be_protected():
     answer = bench.run("proxmox_update_backup", node="pve1", volume=volume, protected=True)
     assert answer.failed and "There is no backup %s on node pve1" % volume in answer.text
     assert bench.sent() == ["GET /nodes/pve1/storage/nas/content content=backup vmid=100"]
+
+
+# ------------------------------------------------------------------------------------------------------------ surprises
+
+@pytest.mark.parametrize("tool", ["proxmox_get_vm_config", "proxmox_start_vm", "proxmox_get_guest_ips",
+                                  "proxmox_get_vm_status", "proxmox_create_snapshot_vm"])
+def test_a_guest_out_of_bounds_is_not_said_to_be_in_no_cluster(tool):
+    more = {"snapname": "s1"} if "snapshot" in tool else {}
+    answer = Bench(allowed_nodes=("pve1",)).run(tool, vmid=101, **more)
+    assert answer.failed and "Guest 101 (on node pve2) is out of bounds" in answer.text, answer.text
+
+
+@pytest.mark.parametrize("tool, arguments, verb, path, needed, pool", [
+    ("proxmox_create_vm", {"node": "pve1", "vmid": 900, "storage": "local-lvm"}, "POST", "/nodes/pve1/qemu",
+     "VM.Allocate on /vms", True),
+    ("proxmox_clone_vm", {"node": "pve1", "vmid": 9000, "newid": 900}, "POST", "/nodes/pve1/qemu/9000/clone",
+     "VM.Clone on /vms", True),
+    ("proxmox_api_call", {"verb": "GET", "path": "/nodes/pve1/dns"}, "GET", "/nodes/pve1/dns", "Sys.Audit on /nodes",
+     False)])
+def test_a_refusal_without_a_path_is_told_with_the_privileges_that_it_needs(tool, arguments, verb, path, needed, pool):
+    bench = Bench()
+    answering(bench, path, (403, "Permission check failed"), verb)
+    answer = bench.run(tool, **arguments)
+    assert answer.failed and "It needs: " in answer.text and needed in answer.text, answer.text
+    assert ("with pool=NAME" in answer.text) == pool
+
+
+@pytest.mark.parametrize("verb, path, words", [
+    ("DELETE", "/access/users/root@pam", "This server uses the token root@pam!demo, and may be locked out at once"),
+    ("DELETE", "/access/users/root@pam/token/demo", "may be locked out at once"),
+    ("DELETE", "/access/users/x@pve", "The secrets of its tokens stay in /etc/pve/priv/token.cfg"),
+    ("POST", "/nodes/pve1/status", "It is the node that this server talks to")])
+def test_what_else_comes_of_a_request_is_in_the_question(verb, path, words):
+    from support import Asked
+    consent = Asked(False)
+    bench = Bench(consent=consent, confirm="always")
+
+    def unread(cancelled=None):
+        raise ValueError("no schema")
+    bench.host.apidoc = unread                          # a host's own, which knows all of these endpoints
+    bench.run("proxmox_api_call", verb=verb, path=path, parameters={"command": "reboot"} if verb == "POST" else {})
+    assert len(consent.questions) == 1 and words in consent.questions[0], consent.questions
+    assert bench.sent(reads=False) == []
+
+
+def test_other_nodes_and_users_are_no_surprise():
+    from support import Asked
+    consent = Asked(False)
+    bench = Bench(consent=consent, confirm="always")
+    bench.run("proxmox_api_call", verb="POST", path="/nodes/pve2/status", parameters={"command": "reboot"})
+    assert "talks to" not in consent.questions[0]
+
+
+def test_the_permissions_of_a_guest_go_when_it_is_deleted_and_notes_in_lists_are_their_first_line():
+    assert "and the permissions that were granted on it" in ok(Bench().run("proxmox_delete_vm", vmid=107)).text
+    bench = Bench()
+    answering(bench, "/nodes/pve1/storage/nas/content", [{
+        "volid": "nas:backup/vzdump-qemu-100-2020_01_01-00_00_00.vma.zst", "content": "backup", "notes": "x", "size": 1}])
+    assert "FIRST LINE OF ITS NOTES" in ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas")).text
+
+
+def test_a_long_chain_of_snapshots_shows_every_name():
+    bench = Bench()
+    answering(bench, V100 + "/snapshot", [dict({"name": "s%d" % n, "snaptime": n + 1}, **(
+        {"parent": "s%d" % (n - 1)} if n else {})) for n in range(200)])
+    answer = ok(bench.run("proxmox_list_snapshots_vm", vmid=100, node="pve1", limit=200))
+    shown = [line for line in answer.text.split("\n") if "s%d" % (len(answer.data["items"]) - 1) in line]
+    assert shown and all(len(line) < 200 for line in answer.text.split("\n"))

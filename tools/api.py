@@ -507,12 +507,31 @@ def _doomed(call, doc, verb, path, parameters):
                 "There is no guest %s." % vmid)
     if len(named.guests) > 10:
         parts.append("It names %s: %s." % (text.plural(len(named.guests), "guest"), text.ranges(named.guests)))
+    parts.extend(_beware(call, verb, plain))
     now = _now(call, doc, path, parameters) if verb != "POST" else None
     if now:
         found["now"] = {key: value for key, value in now.items() if isinstance(value, str)}
         shown = ", ".join("%s=%s" % (key, _worded(now[key])) for key in sorted(now))
         parts.append("It is now: %s." % text.line(shown, 400))
     return " ".join(parts), found
+
+
+def _beware(call, verb, plain):
+    """What else comes of a request than what it says."""
+    settings = call.host.settings
+    ours = "/access/users/" + settings.user
+    if verb in ("DELETE", "PUT") and plain in (ours, "%s/token/%s" % (ours, settings.token_name)):
+        yield "This server uses the token %s, and may be locked out at once." % settings.token_id
+    if verb == "DELETE" and re.fullmatch(r"/access/users/[^/]+", plain):
+        yield "The secrets of its tokens stay in /etc/pve/priv/token.cfg: its tokens are better deleted first."
+    node = re.fullmatch(r"/nodes/([^/]+)/status", plain)
+    if node and verb == "POST":
+        try:
+            status = call.get("/cluster/status") or []
+        except PveError:
+            return
+        if any(row.get("name") == node.group(1) and on(row.get("local")) for row in status):
+            yield "It is the node that this server talks to: nothing can be asked until it is back."
 
 
 def _now(call, doc, path, parameters):

@@ -298,7 +298,7 @@ def delete(call):
                 {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
     found = call.confirm(describe)
     outcome = call.follow(call.send(**_given(call)))
-    note = "Gone: %s. Its backups stay%s." % (
+    note = "Gone: %s, and the permissions that were granted on it. Its backups stay%s." % (
         loss(found["disks"], found["snapshots"]),
         "" if call.args.purge else ", and backup jobs go on naming it (purge=true takes it out of them)")
     return result(call, outcome, None, note, name=found["name"], disks=found["disks"],

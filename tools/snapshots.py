@@ -99,8 +99,9 @@ def read(call):
 
 
 def _branch(row):
+    """The name behind a branch as long as it is deep, of a long chain with the depth as a number."""
     depth = row.get("depth", 0)
-    return ("\u2514%s " % ("\u2500" * depth) if depth else "") + row["name"]
+    return ("\u2514%s%s " % ("\u2500" * min(depth, 8), depth if depth > 8 else "") if depth else "") + row["name"]
 
 
 def _descent(rows):

@@ -13,7 +13,7 @@ from tools.base.answers import result
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.row import NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
-from tools.policy import freeze
+from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
@@ -27,6 +27,8 @@ POLL_SECONDS = 15               # one look at a task may take so long; then it i
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
+_UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
+_MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 NAMES = {"qemu": "VM", "lxc": "container"}
 _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
@@ -158,7 +160,7 @@ class Call:
         try:
             reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
         except PveError as error:
-            raise self._explain(error, path, params) from None
+            raise self._explain(error, "GET", path, params) from None
         return reply._replace(data=self._shown(reply.data)) if self.host.guard.hides else reply
 
     def together(self, requests):
@@ -222,7 +224,7 @@ class Call:
                 self.outcomes.append(outcome)
                 audit.end(self._noted, outcome, data, said)
         except PveError as error:
-            raise self._explain(error, path, params) from None
+            raise self._explain(error, verb, path, params) from None
         finally:
             self.request.writing = False
         return data
@@ -282,8 +284,9 @@ class Call:
         self.hidden += hidden
         return data
 
-    def _explain(self, error, path, params):
-        """`error` itself, or the one that names the right node or type of the guest that was asked for."""
+    def _explain(self, error, verb, path, params):
+        """`error` itself, or the one that names the right node or type of the guest that was asked for, or what the
+        token needs where Proxmox does not say it (a rule with alternatives)."""
         wanted, vmid = re.match(r"/nodes/([^/]+)", path), getattr(self.args, "vmid", None)
         wanted = wanted and unquote(wanted.group(1))
         if vmid and wanted and _MISSING_GUEST.search(str(error)):
@@ -299,6 +302,14 @@ class Call:
                 return error
             problem = next(filter(None, problems), None)
             return PveError(problem, error.status, None, error.outcome) if problem else error
+        elif error.status == 403 and _UNNAMED.search(str(error)):
+            needs = endpoints.find(verb, path).privileges or ()
+            if needs:
+                listed = ", ".join("%s on %s" % (words.replace("|", " or "), where) for where, words in (
+                    need.split(" ", 1) for need in needs))
+                pool = " A guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
+                return PveError("%s\nIt needs: %s.%s" % (error, listed, pool if _MAKES.fullmatch(path) else ""), 403, None,
+                                error.outcome)
         return error
 
     def node_problem(self, name, online=False):

@@ -117,7 +117,8 @@ def with_states(call, rows):
     nodes = sorted({str(row.get("node")) for row in vms})
     found = dict(zip(nodes, call.together([("/nodes/{node}/qemu", {"node": node}, {"full": 1}) for node in nodes])))
     silent = [node for node in nodes if isinstance(found[node], Exception)]
-    notes = ["Not read of %s: which of its VMs are paused or stand still; %s" % (
+    notes = ["Not read of %s: which of its VMs are paused or stand still, and what is listed of it "
+             "may be its last known state; %s" % (
         ", ".join(map(text.line, silent)), text.first_line(found[silent[0]]))] if silent else []
     return stated(rows, [found[node] for node in nodes if node not in silent]), notes
 
