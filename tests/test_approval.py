@@ -1,7 +1,6 @@
 """PROXMOX_CONFIRM=terminal and `proxmox-mcp approve`, each with its own eyes on the other; freeze and thaw."""
 import json
 import os
-import subprocess
 import sys
 import threading
 
@@ -10,7 +9,7 @@ import pytest
 from engine import PATIENCE
 from support import Bench
 from terminal import Terminal
-from test_cli import PROGRAM, run
+from test_cli import Stream, run
 from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
 from tools.mcp import approval
 from tools.mcp.consent import Consent
@@ -356,76 +355,95 @@ def test_files_that_are_no_questions_are_passed_over(home):
     assert len(approval.waiting(home)) == 1
 
 
+class Typing(Stream):
+    """The standard output of this process, and its terminal: `keys` are typed, in turn, when a question is asked."""
+
+    def __init__(self, monkeypatch, *keys):
+        super().__init__("utf-8")
+        self.keys, (self.fd, inside) = list(keys), os.openpty()
+        monkeypatch.setattr(sys, "stdin", open(inside))
+        monkeypatch.setattr(sys, "stdout", self)
+        monkeypatch.setattr(sys, "stderr", self)
+
+    def isatty(self):
+        return True
+
+    def type(self, keys):
+        os.write(self.fd, keys.encode())
+
+    def write(self, text):
+        super().write(text)
+        if text.endswith("[y/N] "):
+            self.type(self.keys.pop(0))
+
+
 def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
     room = Room(home)
     room.pending()
     assert run("approve") == 2 and "needs PROXMOX_STATE_DIR" in capsys.readouterr().err
     monkeypatch.setenv("PROXMOX_STATE_DIR", home)
-    done = subprocess.run([sys.executable, PROGRAM, "approve"], input=b"y\ny\n", stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=60)
-    assert done.returncode == 2 and b"needs a terminal" in done.stderr and done.stdout == b""
-    assert len(room.files()) == 1
+    monkeypatch.setattr(sys, "stdin", Stream("utf-8", b"y\ny\n"))
+    assert run("approve") == 2
+    said = capsys.readouterr()
+    assert "needs a terminal" in said.err and said.out == "" and len(room.files()) == 1
 
 
 @pytest.mark.parametrize("keys, says, counts", [
     ("y", "Approved.", True), ("YES", "Approved.", True), ("n", "Declined.", False), ("", "Declined.", False),
     ("yy", "Declined.", False), ("j", "Declined.", False)])
-def test_in_a_terminal(home, keys, says, counts):
+def test_in_a_terminal(home, keys, says, counts, monkeypatch):
     room = Room(home)
     room.pending()
-    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
-    assert "vm-107-disk-0" in terminal.until("Approve? [y/N] ")
-    terminal.type(keys + "\n")
-    terminal.until(says)
-    assert terminal.end() == 0
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    terminal = Typing(monkeypatch, keys + "\n")
+    assert run("approve") == 0
+    before, _, after = terminal.said().partition("Approve? [y/N] ")
+    assert "vm-107-disk-0" in before and says in after
     assert room.result()["isError"] != counts and room.changes() == [DONE] * counts
 
 
-def test_a_terminal_that_is_closed_answers_nothing(home):
+def test_a_terminal_that_is_closed_answers_nothing(home, monkeypatch):
     room = Room(home)
     room.pending()
-    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
-    terminal.until("[y/N] ")
-    terminal.type("\x04")
-    terminal.until("Not answered.")
-    assert terminal.end() == 1 and len(approval.waiting(home)) == 1
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    terminal = Typing(monkeypatch, "\x04")
+    assert run("approve") == 1 and "Not answered." in terminal.said() and len(approval.waiting(home)) == 1
     terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
     terminal.until("[y/N] ")
     terminal.type("\x03")
     assert terminal.end() == 130 and len(approval.waiting(home)) == 1
 
 
-def test_without_questions(home):
-    terminal = Terminal("approve", PROXMOX_STATE_DIR=home)
-    terminal.until("No question is waiting.")
-    assert terminal.end() == 0
+def test_without_questions(home, monkeypatch):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    terminal = Typing(monkeypatch)
+    assert run("approve") == 0 and "No question is waiting." in terminal.said()
 
 
-def test_watching(home):
-    room = Room(home)
-    terminal = Terminal("approve", "--watch", PROXMOX_STATE_DIR=home)
-    terminal.until("Ctrl-C ends it")
-    terminal.type("y\n")                                # before there is a question: for none
-    room.pending()
-    assert "\a" in terminal.until("[y/N] ")
-    assert room.files()[0].endswith(".question") and len(room.files()) == 1
-    terminal.type("y\n")
-    terminal.until("Approved.")
-    assert not room.result()["isError"] and room.changes() == [DONE]
-    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
-    assert "\a" in terminal.until("[y/N] ")
-    terminal.type("n\n")
-    terminal.until("Declined.")
-    terminal.type("\x03")
-    assert terminal.end() == 130
+def test_watching(home, monkeypatch):
+    room, terminal = Room(home), Typing(monkeypatch, "y\n", "n\n")
+
+    def sleep(_):
+        step = next(steps)
+        if step == 0:
+            terminal.type("y\n")                        # before there is a question: for none
+            room.pending()
+        elif step == 1:
+            assert "Approved." in terminal.said() and terminal.said().count("\a") == 1
+            assert not room.result()["isError"] and room.changes() == [DONE]
+            room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+        else:
+            assert "Declined." in terminal.said() and terminal.said().count("\a") == 2
+            raise KeyboardInterrupt
+    steps = iter(range(3))
+    assert approval.approve(home, True, sleep) == 130 and "(Ctrl-C ends it)" in terminal.said()
 
 
-def test_a_call_of_the_command_line_asks_in_its_own_terminal(home):
-    terminal = Terminal("--demo", "call", "delete_vm", "vmid=107", PROXMOX_STATE_DIR=home)
-    terminal.until("[y/N] ")
-    terminal.type("y\n")
-    terminal.until("deleted")
-    assert terminal.end() == 0 and not os.path.exists(os.path.join(home, "approvals"))
+def test_a_call_of_the_command_line_asks_in_its_own_terminal(home, monkeypatch):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    terminal = Typing(monkeypatch, "y\n")
+    assert run("--demo", "call", "delete_vm", "vmid=107", "wait=0") == 5
+    assert "Still running" in terminal.said() and not os.path.exists(os.path.join(home, "approvals"))
 
 
 # --------------------------------------------------------------------------------------------------------------- freeze
@@ -445,9 +463,8 @@ def test_frozen_from_the_next_request_on_in_every_server(home, monkeypatch, caps
         assert not bench.run("proxmox_get_vms").failed
     assert not os.path.exists(os.path.join(home, "approvals"))             # and nobody is asked
     assert run("freeze", "again") == 0 and "frozen already, since" in capsys.readouterr().out
-    terminal = Terminal("thaw", PROXMOX_STATE_DIR=home)
-    assert "backups run" in terminal.until("backups run")
-    assert terminal.end() == 0
+    terminal = Typing(monkeypatch)
+    assert run("thaw") == 0 and "backups run" in terminal.said()
     assert not benches[0].run("proxmox_stop_vm", vmid=105).failed
 
 
