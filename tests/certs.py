@@ -1,10 +1,13 @@
 """Certificates for tests, made with the `openssl` command as Proxmox makes them (PVE::Cluster::Setup).
 
 `make(directory)` makes everything once a test run; the result is a Pki: .ca(style), .leaf(name) -> (certificate, key).
-Styles of a cluster's CA: "7" (the leaf has no authority key identifier), "8" (the CA has no key usage), "9" (both).
+Styles of a cluster's CA: "7" (the leaf has no authority key identifier), "8" (the CA has no key usage), "9" (both),
+"foreign" (has signed no leaf).
 """
 import os
 import subprocess
+
+from front import fingerprint_of
 
 _NAMES = "DNS:localhost,DNS:pve1,DNS:pve1.example.com,IP:127.0.0.1,IP:::1"
 _LEAF = "basicConstraints = CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = %s\n"
@@ -12,7 +15,8 @@ _IDENTIFIED = "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid,issue
 _CA = ("subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid:always,issuer\n"
        "basicConstraints = critical, CA:true\n")
 
-CA_EXTENSIONS = {"7": _CA, "8": _CA, "9": _CA + "keyUsage = critical, keyCertSign, cRLSign\n", "rogue": _CA}
+CA_EXTENSIONS = {"7": _CA, "8": _CA, "9": _CA + "keyUsage = critical, keyCertSign, cRLSign\n", "rogue": _CA,
+                 "foreign": _CA}
 
 # name -> (style of its CA or None: self-signed, extensions, key, (start, end) or None)
 LEAFS = {
@@ -36,8 +40,10 @@ class Pki:
 
     def __init__(self, directory):
         self.directory = str(directory)
-        for key in ("ca", "rogue-ca", "node", "other"):
-            self._openssl("genrsa", "-out", self.path(key + ".key"), "2048")
+        self._openssl("genrsa", "-out", self.path("ca.key"), "2048")
+        for key in ("rogue-ca", "node", "other"):       # made sooner than those of RSA
+            self._openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out",
+                          self.path(key + ".key"))
         for style in CA_EXTENSIONS:
             self._make_ca(style)
         for name in LEAFS:
@@ -56,11 +62,10 @@ class Pki:
 
     def fingerprint(self, name):
         """SHA-256 of a leaf as openssl prints it."""
-        text = self._openssl("x509", "-noout", "-fingerprint", "-sha256", "-in", self.leaf(name)[0])
-        return text.strip().partition("=")[2]
+        return fingerprint_of(self.leaf(name)[0])
 
     def _key_of(self, style):
-        return self.path("rogue-ca.key" if style == "rogue" else "ca.key")
+        return self.path("rogue-ca.key" if style in ("rogue", "foreign") else "ca.key")
 
     def _config(self, name, extensions):
         path = self.path(name + ".cnf")

@@ -3,6 +3,8 @@
     with Front(DemoCluster()) as front:
         requests.get("https://127.0.0.1:%d/api2/json/version" % front.port, verify=front.cert, headers=...)
 """
+import atexit
+import functools
 import hashlib
 import os
 import shutil
@@ -25,6 +27,14 @@ def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
                     "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
     return cert, key
+
+
+@functools.lru_cache(maxsize=None)
+def _own_certificate(names):
+    """A certificate for all servers of this process that need one of these names."""
+    folder = tempfile.mkdtemp(prefix="proxmox-mcp-front-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_certificate(folder, names)
 
 
 def fingerprint_of(cert):
@@ -89,11 +99,9 @@ class Front:
     """
 
     def __init__(self, cluster, cert=None, key=None, names=("IP:127.0.0.1", "DNS:localhost"), plain=False):
-        self._folder = None
         self.cluster = cluster
         if cert is None and not plain:
-            self._folder = tempfile.mkdtemp(prefix="proxmox-mcp-front-")
-            cert, key = make_certificate(self._folder, names)
+            cert, key = _own_certificate(names)
         self.cert = cert
         self.fingerprint = fingerprint_of(cert) if cert else None
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -116,5 +124,3 @@ class Front:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)

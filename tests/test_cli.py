@@ -12,6 +12,7 @@ import pytest
 
 import proxmox_mcp
 from tools.mcp import cli, pack
+from tools.policy import settings
 from tools.policy.settings import NO_DEMO
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -149,54 +150,53 @@ def _started(path, *arguments, **more):
 
 
 def test_the_archive_runs_and_packs_itself_again(tmp_path):
-    path, again = str(tmp_path / "x.pyz"), str(tmp_path / "y.pyz")
-    for demo in ([], ["--demo"]):
-        digest = pack.write(PROGRAM, path, demo=bool(demo))
-        assert _started(path, "--version").stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digest]
-        assert _started(path, "pack", again, *demo).returncode == 0
-        with open(path, "rb") as one, open(again, "rb") as two:
+    """With the demo and without it; one with it makes one without it too."""
+    plain, whole, again = (str(tmp_path / name) for name in ("x.pyz", "y.pyz", "z.pyz"))
+    digests = {path: pack.write(PROGRAM, path, demo=path == whole) for path in (plain, whole)}
+    assert _started(plain, "--version").stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digests[plain]]
+    for path, demo, same in ((plain, [], plain), (whole, ["--demo"], whole), (whole, [], plain)):
+        assert _started(path, "pack", again, *demo).stdout.decode().split() == [digests[same], again]
+        with open(same, "rb") as one, open(again, "rb") as two:
             assert one.read() == two.read()
-    assert _started(path, "--demo", "call", "get_nodes").stdout.decode().startswith("\u2705 3 nodes")
-    assert _started(path, "pack", again).returncode == 0
-    assert pack.write(PROGRAM, path) == hashlib.sha256(open(again, "rb").read()).hexdigest()
+    assert _started(whole, "--demo", "call", "get_nodes").stdout.decode().startswith("\u2705 3 nodes")
 
 
 INITIALIZE = (b'{"jsonrpc":"2.0","id":1,"method":"initialize",'
               b'"params":{"protocolVersion":"2025-06-18","capabilities":{}}}\n')
 
 
-@pytest.mark.parametrize("arguments, given", [
-    ((), b""), ((), INITIALIZE), (("tools",), b""), (("call", "get_nodes"), b""), (("check",), b""),
-    (("audit", "x"), b""), (("config", "cursor"), b""), (("pack", os.devnull), b"")])
-def test_an_archive_without_the_demo_says_how_to_get_one(arguments, given, tmp_path):
+def test_an_archive_without_the_demo_does_not_offer_it_and_says_how_to_get_one(tmp_path):
     path = str(tmp_path / "x.pyz")
     pack.write(PROGRAM, path)
-    done = _started(path, *arguments, "--demo", input=given)
-    assert done.returncode == 2 and done.stderr.decode() == NO_DEMO + "\n"
-    assert done.stdout.count(b"\n") == (1 if given else 0)
-
-
-def test_an_archive_without_the_demo_does_not_offer_it(tmp_path):
-    path = str(tmp_path / "x.pyz")
-    pack.write(PROGRAM, path)
+    for arguments, given in ((("--demo",), b""), (("--demo",), INITIALIZE), (("call", "get_nodes", "--demo"), b"")):
+        done = _started(path, *arguments, input=given)
+        assert done.returncode == 2 and done.stderr.decode() == NO_DEMO + "\n"
+        assert done.stdout.count(b"\n") == (1 if given else 0)
     assert b"--demo" not in _started(path).stderr and b"--demo" not in _started(path, "call", "get_nodes").stderr
-    assert b"--demo" in _started(PROGRAM, "call", "get_nodes").stderr
 
 
-@pytest.mark.parametrize("how", ["script", "isolated", "link", "module"])
-def test_ways_to_start(how, tmp_path):
+@pytest.mark.parametrize("arguments", [("tools",), ("call", "get_nodes"), ("check",), ("audit", "x"),
+                                       ("config", "cursor"), ("pack", os.devnull)])
+def test_every_command_without_the_demo_says_how_to_get_one(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(settings, "has_demo", lambda: False)
+    assert run(*arguments, "--demo") == 2 and capsys.readouterr() == ("", NO_DEMO + "\n")
+
+
+def test_with_the_demo_it_is_offered(monkeypatch, capsys):
+    assert run("call", "get_nodes") == 2 and "--demo" in capsys.readouterr().err
+
+
+def test_ways_to_start(tmp_path):
     """A package called tools in the working directory is never taken for ours."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "__init__.py").write_text("raise SystemExit('the wrong tools')")
     link = tmp_path / "linked.py"
-    if how == "link":
-        os.symlink(PROGRAM, str(link))
-    command = {"script": [PROGRAM], "isolated": ["-I", PROGRAM], "link": [str(link)],
-               "module": ["-m", "proxmox_mcp"]}[how]
-    env = dict(os.environ, PYTHONPATH=ROOT) if how == "module" else dict(os.environ)
-    done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=env, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=60)
-    assert b"proxmox_get_vms" in done.stdout, done.stderr
+    os.symlink(PROGRAM, str(link))
+    for command, more in (([PROGRAM], {}), (["-I", PROGRAM], {}), ([str(link)], {}),
+                          (["-m", "proxmox_mcp"], {"PYTHONPATH": ROOT})):
+        done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=dict(os.environ, **more),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        assert b"proxmox_get_vms" in done.stdout, (command, done.stderr)
 
 
 @pytest.mark.parametrize("arguments", [("call", "get_nodes"), ("check",)])

@@ -43,9 +43,9 @@ def quick(monkeypatch, request):
     """The same limits, shorter; very short where the test is about waiting in vain."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     slow = fault is None or "stall" in fault or "drip" in fault
-    monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.2 if slow else 5)
-    monkeypatch.setattr(client_module, "READ_SECONDS", 0.2 if slow else 5)
-    monkeypatch.setattr(client_module, "TOTAL_SECONDS", 0.3 if slow else 10)
+    monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.1 if slow else 5)
+    monkeypatch.setattr(client_module, "READ_SECONDS", 0.1 if slow else 5)
+    monkeypatch.setattr(client_module, "TOTAL_SECONDS", 0.15 if slow else 10)
     monkeypatch.setattr(client_module, "MAX_BODY", 1 << 20)
     monkeypatch.setattr(client_module, "RETRY_PAUSES", (0.001, 0.001))
 

@@ -24,9 +24,9 @@ def pki(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def system_store(pki, monkeypatch):
-    """The system's CAs are: none of ours. A test may set another bundle."""
-    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    """The system's CAs are: none of ours. A test may set another bundle; reading the real one takes time."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca("foreign"))
 
 
 class Log:
@@ -113,7 +113,8 @@ def test_expired_is_refused(pki):
         refused(server, "it has expired", "pvecm updatecerts", ca_file=pki.ca("9"))
 
 
-def test_strict_refuses_what_no_ca_vouches_for(pki):
+def test_strict_refuses_what_no_ca_vouches_for(pki, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
     for name in ("9", "self", "rogue", "expired"):
         with Faulty(*pki.leaf(name)) as server:
             refused(server, "PROXMOX_CA_FILE", "PROXMOX_FINGERPRINT", "PROXMOX_SSL_MODE=verify", ssl_mode="strict")
@@ -142,6 +143,7 @@ def test_strict_with_a_directory_of_certificates(pki, tmp_path, monkeypatch):
 
 def test_strict_where_python_finds_no_store_takes_that_of_requests(pki, monkeypatch):
     import requests.certs
+    monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
     monkeypatch.setattr(requests.certs, "where", lambda: pki.ca("9"))
     with Faulty(*pki.leaf("9")) as server:
