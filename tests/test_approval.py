@@ -16,7 +16,7 @@ from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.seals import LIFETIME
 from tools.policy import freeze
-from tools.pve import state
+from tools.pve import state, text
 from tools.pve.client import Cancelled
 
 
@@ -361,6 +361,7 @@ class Typing(Stream):
     def __init__(self, monkeypatch, *keys):
         super().__init__("utf-8")
         self.keys, (self.fd, inside) = list(keys), os.openpty()
+        monkeypatch.setattr(text, "SCREEN", None)
         monkeypatch.setattr(sys, "stdin", open(inside))
         monkeypatch.setattr(sys, "stdout", self)
         monkeypatch.setattr(sys, "stderr", self)
@@ -371,9 +372,9 @@ class Typing(Stream):
     def type(self, keys):
         os.write(self.fd, keys.encode())
 
-    def write(self, text):
-        super().write(text)
-        if text.endswith("[y/N] "):
+    def write(self, words):
+        super().write(words)
+        if words.endswith("[y/N] "):
             self.type(self.keys.pop(0))
 
 
