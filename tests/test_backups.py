@@ -409,6 +409,16 @@ def test_the_verdict_says_what_could_not_be_read():
     assert answer.data["items"][0]["verdict"] == "none" and answer.data["items"][0]["unsure"] is True
 
 
+@pytest.mark.parametrize("days, verdict", [(1, "unverified"), (30, "ok")])
+def test_a_failed_verification_is_not_hidden_by_a_newer_backup_that_nobody_verified(days, verdict):
+    bench = _two_hundred()
+    answering(bench, "/nodes/a/storage/nas/content", [
+        {"volid": "nas:b/2", "vmid": 100, "ctime": NOW - 60}, {"volid": "nas:b/1", "vmid": 100, "ctime": NOW - days * DAY,
+                                                             "verification": {"state": "failed"}}])
+    [row] = ok(bench.run("proxmox_list_backup_state", name="g100")).data["items"]
+    assert row["verdict"] == verdict
+
+
 def test_a_token_that_sees_no_backups_is_not_told_that_there_are_none():
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["VM.Audit", "Datastore.Audit", "Sys.Audit"]}}})
     answer = ok(bench.run("proxmox_list_backup_state"))

@@ -252,6 +252,11 @@ def test_what_of_the_set_up_fails_is_said_and_the_clone_stays():
     assert "Permission check failed" in answer.text and 300 in bench.cluster.world.guests
 
 
+def test_a_user_who_cannot_log_in_is_said():
+    answer = Bench().run("proxmox_clone_vm", vmid=9000, newid=300, ciuser="deploy", wait=3600)
+    assert "Nobody can log in as deploy: it has neither a key (sshkeys) nor a password (cipassword)." in answer.text
+
+
 def test_a_dry_run_of_a_clone_shows_all_its_steps():
     bench = Bench(dry_run=True)
     answer = bench.run("proxmox_clone_lxc", vmid=9100, newid=300, target="pve3", ip="10.0.0.7/24", start=True)

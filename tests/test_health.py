@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+import tools
 from support import Bench, big, ok
+from tools import health
 from tools.pve import text
 
 READS = ["/cluster/resources", "/cluster/tasks", "/cluster/backup", "/cluster/ha/status/current",
@@ -149,9 +151,9 @@ FAULTS = [
      "problem replication 100-0, a to b failed 3 times: no route to host"),
     (_change("/nodes/a/replication", next_sync=NOW - 7200), "look replication 100-0, a to b late by 2 h"),
     (lambda world: world[BACKUPS].pop(2), "problem guest 102 never backed up"),
-    (_change(BACKUPS, 1, ctime=NOW - 5 * DAY), "problem guest 101 the newest backup is too old for its job (101: 5 d)"),
+    (_change(BACKUPS, 1, ctime=NOW - 5 * DAY), "problem guest 101 the newest backup is too old (101: 5 d)"),
     (_change(BACKUPS, 0, verification={"state": "failed"}), "problem guest 100 the newest backup failed its verification"),
-    (_change("/cluster/backup", 0, exclude="100"), "look guest 100 no enabled job takes it, though it has a backup"),
+    (_change("/cluster/backup", 0, exclude="100"), "look guest 100 no enabled backup job takes it"),
     (_add("/cluster/tasks", _task("vzdump", "", "job errors")), "problem vzdump on a failed: job errors"),
     (lambda world: world["/cluster/tasks"].extend(_task("qmstart", "102", "no such VM", n) for n in (60, 90)),
      "look qmstart of 102 on a and 1 more failed: no such VM"),
@@ -205,6 +207,12 @@ def test_many_faults_are_found_in_one_short_report():
     missing = [says for _, says in TOGETHER if re.sub(r" +", " ", says) not in _flat(answer)]
     assert len(TOGETHER) >= 25 and not missing, answer.text
     assert len(answer.text.encode()) <= 6000 and len(served.requests) <= 8 * 3 + 6 + 6
+
+
+def test_tools_that_are_named_exist():
+    with open(health.__file__, encoding="ascii") as stream:
+        named = set(re.findall(r"proxmox_[a-z_]+[a-z]\b", stream.read()))
+    assert named <= {entry["name"] for entry in tools.surface()}
 
 
 def _locked(world):

@@ -100,6 +100,9 @@ def clone(call):
             call.node, ", ".join(local), said))
         outcome, arrived = moved or outcome, moved is not None and (moved.ok or not moved.upid)
     node = args.target if args.target and (arrived if local else True) else call.node
+    if getattr(args, "ciuser", None) and not (args.cipassword or args.sshkeys):
+        notes.append("Nobody can log in as %s: it has neither a key (sshkeys) nor a password (cipassword)." % text.line(
+            args.ciuser))
     done, left = setup.set_up(call, outcome, args.newid, node)
     if call.planned:
         return None

@@ -187,7 +187,7 @@ def _storage(seen):
             yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
         elif row.get("used_fraction", 0) >= NEARLY:
             yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, "%s full, %s of %s used" % (
-                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])), "proxmox_get_storage_content")
+                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])), "proxmox_get_storage_usage")
     known = {row["storage"] for row in places}
     for job in seen.all["jobs"] or ():
         if on(job.get("enabled", 1)) and job.get("storage") and job["storage"] not in known and seen.online:
@@ -239,8 +239,7 @@ def _certificates(seen):
             left = (text.normal("number", row.get("notafter")) or seen.now + 2 * SOON) - seen.now
             if left < SOON:
                 yield Finding(PROBLEM if left < 7 * DAY else LOOK, "certificates", "certificate %s on %s" % (
-                    row.get("filename"), node), "expired" if left < 0 else "expires in %s" % text.duration(left),
-                    "proxmox_list_certificates")
+                    row.get("filename"), node), "expired" if left < 0 else "expires in %s" % text.duration(left))
 
 
 def _replication(seen):
@@ -257,19 +256,21 @@ def _replication(seen):
 
 
 def _backups(seen):
-    groups = {}
+    """A finding for each verdict, and one for all that no job takes, whatever they have."""
+    verdicts = {}
     for row in seen.backups:
-        groups.setdefault((row["verdict"], bool(row["jobs"])), []).append(row)
-    for verdict in list(backup_state.VERDICTS)[:-2]:        # not unknown, not ok
-        for taken in (False, True):
-            rows = groups.get((verdict, taken), ())
-            if rows:
-                ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
-                yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
-                              _several([row["vmid"] for row in rows]), "%s%s%s" % (
-                                  backup_state.VERDICTS[verdict], "" if taken or verdict == "in no job" else
-                                  ", and no enabled job takes %s" % ("it" if len(rows) == 1 else "them"),
-                                  " (%s)" % text.line(", ".join(ages), 120) if ages else ""), "proxmox_list_backup_state")
+        verdicts.setdefault(row["verdict"], []).append(row)
+    for verdict, says in backup_state.VERDICTS.items():
+        rows = verdicts.get(verdict, ())
+        if rows and verdict not in ("unknown", "in no job", "ok"):
+            ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
+            yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
+                          _several([row["vmid"] for row in rows]), "%s%s" % (
+                              says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""), "proxmox_list_backup_state")
+    left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
+    if left:
+        yield Finding(LOOK, "backups", _several(left), "no enabled backup job takes %s" % (
+            "it" if len(left) == 1 else "these %d" % len(left)), "proxmox_list_backup_jobs")
 
 
 def _several(vmids):

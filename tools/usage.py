@@ -75,6 +75,10 @@ def get_storage_usage(call):
     if total and given > total:
         notes.append("Over-committed: its disks may grow to %s, %s of its size." % (text.size(given), text.percent(
             given / total)))
+    known = sum(one["size"] if one["used"] is None else one["used"] for one in rows)
+    if row.get("plugintype") in ("dir", "nfs", "cifs", "btrfs") and used - known > total / 20:
+        notes.append("%s of it is in files that are no volumes of Proxmox, or that this token may not see." % text.size(
+            used - known))
     notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total,
                          call.host.now()))
     return result(call, rows, text.capital(head), notes, storage=name, node=row["node"], total_bytes=total,

@@ -17,9 +17,9 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
           "Datastore.Allocate on the storage).")
 #: What is said of a guest's backups, worst first -> what it means. The GRAVE ones leave it without a backup to rely on.
 VERDICTS = {"verification failed": "the newest backup failed its verification", "none": "never backed up",
-            "old": "the newest backup is too old for its job", "in no job": "no enabled job takes it, though it has a backup",
-            "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, others "
-            "beside it were", "unknown": "this token sees no backups", "ok": "backed up"}
+            "old": "the newest backup is too old", "in no job": "no enabled job takes it, though it has a backup",
+            "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, while "
+            "others beside it were, or the one before it failed", "unknown": "this token sees no backups", "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
 
 
@@ -71,7 +71,7 @@ def state(call, guests, resources, jobs, now, volumes=True):
         row.update(newest=newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    left_out=sorted(left_out.get(vmid, ())),
                    unsure=bool(unread) or any(job.get("storage") in lost for job in takers))
-        row["age"] = now - row["newest"]["ctime"] if row["newest"] else None
+        row["age"] = max(0, now - row["newest"]["ctime"]) if row["newest"] else None
         row["verdict"] = "unknown" if blind else _verdict(row, takers, verifying)
         rows.append(row)
     return rows, unread
@@ -98,10 +98,16 @@ def places(resources):
 
 
 def _note(newest, entry):
+    """Keep an entry when it is the newest of its guest; "failed" in it: the newest that was verified at all failed."""
     vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
     entry["ctime"] = text.normal("number", entry.get("ctime")) or 0
-    if vmid not in newest or entry["ctime"] > newest[vmid]["ctime"]:
-        newest[vmid] = entry
+    known = newest.get(vmid)
+    older, entry = (known, entry) if known is None or entry["ctime"] > known["ctime"] else (entry, known)
+    state = (older or {}).get("verification")
+    if older and not isinstance(entry.get("verification"), dict) and older["ctime"] > entry.get("looked", -1):
+        failed = isinstance(state, dict) and state.get("state") == "failed" or older.get("failed", False)
+        entry.update(failed=failed and entry["ctime"] - older["ctime"] < 8 * DAY, looked=older["ctime"])
+    newest[vmid] = entry
 
 
 def _excluded(volume):
@@ -138,7 +144,7 @@ def _verdict(row, takers, verifying):
         return "in no job"
     if row["left_out"]:
         return "disk left out"
-    if verified is None and newest["storage"] in verifying and row["age"] > 8 * DAY:
+    if verified is None and (newest.get("failed") or newest["storage"] in verifying and row["age"] > 8 * DAY):
         return "unverified"
     return "ok"
 
