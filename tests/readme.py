@@ -1,4 +1,4 @@
-"""The README's tables, made from the settings and the rows. `python3 tests/readme.py` puts them into README.md anew."""
+"""The README's tables, made from the settings and the rows. `python3 tests/readme.py` renews those of README.md."""
 import os
 import re
 import sys
@@ -69,7 +69,7 @@ TABLES = {"settings": settings_table, "tools": tools_table}
 
 
 def filled(readme):
-    """The README's text with its tables made anew (between <!-- NAME --> and <!-- end of NAME -->)."""
+    """The README's text with its tables renewed (between <!-- NAME --> and <!-- end of NAME -->)."""
     for name, make in TABLES.items():
         pattern = r"(<!-- %s[^>]*-->\n).*?(<!-- end of %s -->)" % (name, name)
         readme, found = re.subn(pattern, lambda m, make=make: m.group(1) + make() + "\n" + m.group(2), readme,

@@ -392,7 +392,7 @@ def test_what_is_free_on_a_storage_is_told_by_its_node_alone():
     answering(bench, "/cluster/resources", [row])
     answer = ok(bench.run("proxmox_get_storage"))
     assert "avail" not in answer.data["items"][0] and "FREE" not in answer.text and "80 GiB of 300 GiB" in answer.text
-    assert "What is free is told of one node (node=NODE)" in answer.text
+    assert "How much is free is shown for one node only (node=NODE)" in answer.text
     answering(bench, "/nodes/pve1/storage", [{"storage": "local", "type": "dir", "enabled": 1, "active": 1,
                                               "total": 300 << 30, "used": 80 << 30, "avail": 69 << 30}])
     assert ok(bench.run("proxmox_get_storage", node="pve1")).data["items"][0]["avail"] == 69 << 30

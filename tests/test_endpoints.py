@@ -1,6 +1,6 @@
 """The table of what requests to Proxmox do, held against Proxmox's own schemas, a golden file, and an attacker.
 
-`python3 tests/test_endpoints.py --write` makes endpoints.txt anew; its changes are to be read line by line. The schemas
+`python3 tests/test_endpoints.py --write` writes endpoints.txt; its changes are to be read line by line. The schemas
 are those of PROXMOX_APIDOC_FILES (see test_apidoc.py): one file of each of 7.4, 8.4 and 9.1.
 """
 import json

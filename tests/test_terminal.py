@@ -151,18 +151,22 @@ def test_the_readme_has_the_exit_statuses():
 # -------------------------------------------------------------------------------------------------------------- tables
 
 LISTS = ["get_vms", "get_nodes", "get_storage", "list_tasks", "get_cluster_log", "list_backup_jobs", "get_ha_status",
-         "list_pools", "list_guests_without_backup", "list_updates node=pve1", "list_services node=pve1",
+         "list_pools", "list_guests_without_backup", "list_updates node=pve1", "list_services node=pve1 all=true",
          "get_node_disks node=pve1", "get_node_network node=pve1", "list_backups node=pve1", "get_node_lvm node=pve1",
          "get_permissions", "list_appliances node=pve1", "list_storage_content node=pve1 storage=local"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])
 @pytest.mark.parametrize("words", LISTS)
-def test_a_table_fits_the_terminal(words, columns, screen):
+def test_a_table_fits_the_terminal(words, columns, screen, monkeypatch):
     out, _ = screen(columns)
+    table, made = text.table, []
+    monkeypatch.setattr(text, "table", lambda *given: made.append(table(*given)) or made[-1])
     assert run("--demo", "call", *words.split()) == 0
     lines = bare(out.getvalue()).split("\n")
     assert max(map(len, lines)) < columns and len(lines) > 2
+    rows = {row for table in made if "\n" in table for row in table.split("\n") if not row.startswith("(no room")}
+    assert rows and rows <= set(lines)                  # nothing in them is folded again
 
 
 def test_what_there_is_no_room_for_is_named_and_a_pipe_gets_everything(screen, capsys):
@@ -196,6 +200,13 @@ def test_colour_on_a_terminal_only_unless_no_color(screen):
         assert ("\x1b[1mNODE  STATUS" in out.getvalue()) is painted is ("\x1b" in out.getvalue())
 
 
+def test_a_long_line_goes_on_below_what_it_belongs_to(screen):
+    screen(60, NO_COLOR="1")
+    assert [line.index(next(filter(str.isalnum, line))) for line in terminal.shown(
+        "       privileges  " + "word " * 20).split("\n")] == [7, 19, 19]
+    assert terminal.shown("sentence " * 10).split("\n")[1].startswith("  sentence")
+
+
 def test_what_a_guest_says_is_neither_folded_nor_painted(screen):
     screen()
     line = "| NODE  STATUS " + "x y " * 50
@@ -209,11 +220,11 @@ def test_progress_is_one_line_on_a_terminal(screen):
     now = [0.0]
     person = terminal.Person(clock=lambda: now[0])
     now[0] = 4.2
-    person.progress(42.0, "status: 42% of " + "x" * 100)
+    person.progress(42.0, "status of " + "x" * 100)
     person.progress(None, "done")
     person.clear()
     first, second, third = err.getvalue().split("\r")[1:4]
-    assert first.startswith("4 s  42 %  status: 42% of xxx") and len(first) == 77
+    assert first.startswith("4 s  42 %  status of xxx") and len(first) == 77
     assert second.rstrip() == "4 s  done" and len(second) == 77 and third.strip() == ""
 
 
@@ -265,7 +276,7 @@ def test_ctrl_c_elsewhere_is_no_traceback(words, monkeypatch, capsys):
 
 def test_a_backup_and_ctrl_c_in_a_terminal():
     seen = Terminal("--demo", "call", "create_backup_vm", "vmid=100", "storage=nas", "wait=60")
-    seen.until(" %  ")
+    seen.until("% (")
     seen.type("\x03")
     said = seen.until("stops it")
     assert seen.end() == 130 and "The task goes on in Proxmox: UPID:pve1:" in " ".join(bare(said).split())

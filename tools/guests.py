@@ -206,8 +206,8 @@ def get_storage(call):
     seen = len(rows)
     if content:
         rows = [row for row in rows if content in row.get("content", [])]
-    notes = [] if node or not rows else ["What is free is told of one node (node=NODE): of what is not used, a file "
-                                         "system keeps a part for root."]
+    notes = [] if node or not rows else ["How much is free is shown for one node only (node=NODE): a file system "
+                                         "keeps a part of what is not used for root."]
     if not seen:
         notes.append("A storage is listed only with Datastore.Audit or Datastore.AllocateSpace on /storage/ID.")
     elif not rows:

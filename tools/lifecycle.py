@@ -268,7 +268,7 @@ def _given(call):
 
 
 def _confirm_power_cut(call, state, question):
-    seen = [state]                          # the state just read serves for the question; a later look reads anew
+    seen = [state]                          # the state just read serves for the question; a later look reads it again
 
     def describe():
         now = seen.pop() if seen else current(call)

@@ -41,7 +41,7 @@ def current(call, changed=False):
 
 
 def afterwards(call, outcome, started):
-    """(status/current, the sentence about it) after a task that made the guest anew; ({}, None) when it is not known.
+    """(status/current, the sentence about it) after a task that created the guest; ({}, None) when it is not known.
 
     started: whether the guest was to be started with it: by a task of its own, begun by the one that has ended
     (PVE::API2::Qemu, vm_start in a worker; nothing waits for it). Then it is looked at for some seconds until it runs.
@@ -332,7 +332,7 @@ def check_gateway(key, value, version):
 
 def pending(entries):
     """(config, waiting) of the entries of ./pending: {key: value} with the changes that wait applied, and those
-    changes, {key: {"now": value, "then": value}}; `now` is missing when it is set anew, `then` when it is removed."""
+    changes, {key: {"now": value, "then": value}}; `now` is missing when it is new, `then` when it is removed."""
     config, waiting = {}, {}
     for entry in entries or ():
         key, now = entry.get("key"), entry.get("value")

@@ -220,7 +220,7 @@ def _restore_vm(call):
 
 
 def _restored_drive(call, task, key, parts, made):
-    """Worker part: a drive's value in the restored VM, its volume made anew."""
+    """Worker part: a drive's value in the restored VM, on a new volume."""
     world, vmid, cloudinit = call.world, call.p["vmid"], is_cloudinit(parts)
     target = world.online_storage(call.p.get("storage") or parts["file"].partition(":")[0], call.node)
     size = 4 * MIB if cloudinit else size_bytes(parts.get("size", "1G"))

@@ -107,9 +107,9 @@ class Approvals:
                 "\u23f3"))
         if not self._close(question) or answer == VOID:
             raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "
-                          "another call used the answer. Call again to have the user asked anew.")
+                          "another call used the answer. Call again to have the user asked again.")
         if answer == LATE:
-            raise Failure("Nobody answered within %d minutes. Call again to have the user asked anew."
+            raise Failure("Nobody answered within %d minutes. Call again to have the user asked again."
                           % (LIFETIME // 60))
         if answer == NO:
             raise Declined("The user declined.", "%s was not confirmed" % title(call.name))

@@ -197,7 +197,7 @@ def call(options):
     from tools.mcp.run import Host, demo_adapter
     from tools.pve import text
     if not options.json:
-        text.SCREEN = terminal.columns()
+        text.SCREEN = (terminal.columns() or 1) - 1     # None or 0: as wide as it is
     log, person = Log(settings.log_level, settings.log_format), terminal.Person(options.yes)
     try:
         answer = Host(settings, log, adapter=demo_adapter(settings), consent=person).run(name, arguments, person)

@@ -78,7 +78,7 @@ class _Asking:
         return found
 
     def _modern(self, call, describe):
-        """The first call ends with the question; the retry with the answer is a call of its own and reads anew."""
+        """The first call ends with the question; the retry with the answer is a call of its own and reads again."""
         request, sealed = self.request, self.sealed
         question, found = describe()
         if sealed is None:

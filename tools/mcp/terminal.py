@@ -31,7 +31,7 @@ def shown(text):
         return text
     lines = []
     for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        indent = " " * max(len(line) - len(line.lstrip()) + 2, line.rfind("  ", 0, 24) + 2)
         lines += [line] if len(line) < width or line.startswith("| ") else textwrap.wrap(
             line, width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.name == "posix":
@@ -61,8 +61,9 @@ class Person(Nobody):
 
     def progress(self, percent, message):
         """One line on stderr, written over the one before."""
-        line = "%d s  %s%s" % (self._clock() - self._began, "" if percent is None else "%d %%  " % percent, message)
-        line = line[:columns(sys.stderr) - 3]           # room for the ^C of Ctrl-C
+        seconds = "%d s  " % (self._clock() - self._began)
+        share = "" if percent is None or "%" in message else "%d %%  " % percent
+        line = (seconds + share + message)[:columns(sys.stderr) - 3]        # room for the ^C of Ctrl-C
         sys.stderr.write("\r" + line.ljust(self._shown))
         sys.stderr.flush()
         self._shown = len(line)
@@ -70,7 +71,7 @@ class Person(Nobody):
     def clear(self):
         """Take the line of the progress away."""
         if self._shown:
-            sys.stderr.write("\r" + " " * self._shown + "\r")
+            sys.stderr.write("\r" + " " * (columns(sys.stderr) - 1) + "\r")
             sys.stderr.flush()
             self._shown = 0
 

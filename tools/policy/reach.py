@@ -31,7 +31,7 @@ _VOLUMES = re.compile(r"archive|ostemplate|iso|cdrom|base|volid|volume|volumes|i
 _OTHER_TARGETS = re.compile(r"/cluster/(?:notifications|sdn|metrics)|/storage|/nodes/[^/]+/storage/[^/]+/content/")
 #: What makes a request that names guests reach others too (vzdump, backup jobs): switches, and what is given.
 _MORE_GUESTS, _OTHER_GUESTS = ("all", "stop"), ("pool", "exclude")
-#: What stands in a volume's place and is no volume of a guest's: images of installers, templates, one that is made anew
+#: What stands in a volume's place and is no volume of a guest's: images of installers, templates, a new one
 #: ("local-lvm:32"), the cloud-init drive, nothing, the host's own CD drive; or the key of a volume of the guest's.
 _OF_NOBODY = re.compile(r"[^:/]+:(?:(?:iso|vztmpl|snippets|import)/.*|[0-9.]+|cloudinit)|none|cdrom|"
                         r"(?:rootfs|mp[0-9]+|unused[0-9]+)|", re.DOTALL)

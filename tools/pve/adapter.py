@@ -32,7 +32,7 @@ class _Connection(HTTPSConnection):
 
 
 class _Pool(HTTPSConnectionPool):
-    """Kept connections to one host; one that was idle for as long as pveproxy keeps them is opened anew."""
+    """Kept connections to one host; one that was idle for as long as pveproxy keeps them is opened again."""
 
     ConnectionCls = _Connection
 

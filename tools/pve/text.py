@@ -299,7 +299,7 @@ class Column:
         return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), most)
 
 
-#: Columns of the terminal that a table has to fit; None: any. Set by the command line, for what it shows itself.
+#: Columns that a table has to fit; None: any. Set by the command line, for what it shows itself.
 SCREEN = None
 _LEAST = 20                     # columns within which a text is worth folding
 
