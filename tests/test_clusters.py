@@ -44,7 +44,7 @@ def test_what_the_agent_does_tell_is_shown_beside_what_it_refuses():
         answering(bench, AGENT + command, DISABLED)
     answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100, node="pve1"))
     assert answer.data["hostname"] == "web01" and answer.data["total"] > 0 and "os" not in answer.data
-    assert "OS: Proxmox refused GET" in answer.text and "/ (ext4): " in answer.text
+    assert "OS: Proxmox refused GET" in answer.text and "/ (ext4, /dev/sda1): " in answer.text
     assert bench.sent() == ["GET " + AGENT + command for command in (
         "get-osinfo", "get-host-name", "get-timezone", "get-fsinfo")]
     for command in ("get-host-name", "get-fsinfo"):

@@ -21,6 +21,9 @@ CASES = [
     ("proxmox_get_guest_ips", {"vmid": 200, "node": "pve1"}, [FIND, "GET /nodes/pve1/lxc/200/interfaces"]),
     ("proxmox_get_vm_guest_info", {"vmid": 100, "node": "pve1"}, [AGENT + "get-osinfo", AGENT + "get-host-name",
                                                                   AGENT + "get-timezone", AGENT + "get-fsinfo"]),
+    ("proxmox_get_inside", {"vmids": "web01, 200 102"},
+     [FIND, AGENT + "get-osinfo", "GET /nodes/pve1/lxc/200/config", "GET /nodes/pve1/lxc/200/interfaces",
+      AGENT + "get-host-name", AGENT + "network-get-interfaces", AGENT + "get-fsinfo"]),
     ("proxmox_get_history", {"vmid": 100}, [FIND, "GET /nodes/pve1/qemu/100" + RRD + "day"]),
     ("proxmox_get_history", {"vmid": 200, "timeframe": "hour"}, [FIND, "GET /nodes/pve1/lxc/200" + RRD + "hour"]),
     ("proxmox_get_history", {"node": "pve1", "timeframe": "year"}, ["GET /nodes/pve1" + RRD + "year"]),
@@ -88,7 +91,8 @@ def test_a_vm_that_does_not_tell(tool, vmid, words):
 
 def test_what_is_inside_a_vm():
     answer = ok(Bench().run("proxmox_get_vm_guest_info", vmid=100))
-    assert "OS: Debian GNU/Linux 13 (trixie)" in answer.text and "/ (ext4): 13 GiB of 31 GiB (42 %)" in answer.text
+    for part in ("OS: Debian GNU/Linux 13 (trixie)", "/ (ext4, /dev/sda1): 13 GiB of 31 GiB (42 %)"):
+        assert part in answer.text
     assert answer.data["hostname"] == "web01" and answer.data["filesystems"][0]["total"] == 33285996544
 
 
@@ -106,6 +110,61 @@ def test_an_old_agent_knows_less():
     assert "/m049 (ext4): -" in answer.text and "... and 20 more" in answer.text and answer.data["total"] == 70
     answering(bench, "/nodes/pve1/qemu/100/agent/get-fsinfo", {"result": []})
     assert "The agent reports no file systems." in ok(bench.run("proxmox_get_vm_guest_info", vmid=100)).text
+
+
+def test_inside_several_guests_at_once():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_get_inside", vmids=[100, "dns", "102", 999, 100]))
+    assert bench.sent().count(FIND) == 1
+    lines = answer.text.split("\n")
+    assert lines[0][2:] == "Inside 4 guests, 2 of which do not tell"
+    assert lines[1:4] == ["VM 100 (web01): Debian GNU/Linux 13 (trixie); web01; 10.0.0.100, 10.0.20.100",
+                          "    / (ext4, /dev/sda1): 13 GiB of 31 GiB (42 %)",
+                          "    /boot/efi (vfat, sda15): 9 MiB of 124 MiB (7.3 %)"]
+    assert lines[4].startswith("Container 200 (dns): debian; dns; 10.0.0.53") and "    / (rootfs, " in lines[5]
+    assert lines[6:] == ["VM 102 (win11): It is stopped.",
+                         "Guest 999: There is no such guest, or the token may not see it."]
+    assert answer.data["guests"][0]["filesystems"][0] == {
+        "mountpoint": "/", "type": "ext4", "device": "/dev/sda1", "total": 33285996544, "used": 13958643712}
+
+
+def test_a_guest_that_does_not_tell_costs_a_line_and_one_question():
+    bench = Bench()
+    answering(bench, AGENT[4:] + "get-osinfo", (500, "QEMU guest agent is not running"))
+    answer = ok(bench.run("proxmox_get_inside", vmids="100,205"))
+    assert [line for line in bench.sent() if "agent" in line] == [AGENT + "get-osinfo"]
+    assert "VM 100 (web01): Proxmox refused" in answer.text and "not running" in answer.text
+    assert "Container 205 (media): " in answer.text                # it is off: its configuration tells
+    answer = bench.run("proxmox_get_inside", vmids="100,102")
+    assert answer.failed and "VM 102 (win11): It is stopped." in answer.text and "VM 100" in answer.text
+    answering(bench, AGENT[4:] + "get-osinfo", (500, "Agent error: The command get-osinfo has not been found"))
+    assert "VM 100 (web01): web01; 10.0.0.100" in ok(bench.run("proxmox_get_inside", vmids="100")).text
+
+
+def test_inside_names_are_numbers_before_anything_is_judged():
+    bench = Bench(allowed_guests=("100",))
+    answer = bench.run("proxmox_get_inside", vmids="100,200")
+    assert answer.failed and "Guest 200 is out of bounds" in answer.text and bench.sent() == []
+    for words, says in (("web01,nope", "is called nope."), ("100,1e", "is called 1e."), ("12", "'12' is not a")):
+        answer = bench.run("proxmox_get_inside", vmids=words)
+        assert answer.failed and says in answer.text and set(bench.sent()) <= {FIND}
+
+
+def test_fifty_guests_with_many_file_systems_fit_one_answer():
+    bench = Bench()
+    guests = bench.host.client.request("GET", "/cluster/resources", {"type": "vm"}).data
+    rows = [dict(guests[0], vmid=1000 + n, node="pve1") for n in range(50)]
+    answering(bench, "/cluster/resources", rows)
+    for row in rows:
+        for name, data in (("get-osinfo", {"pretty-name": "x" * 300}), ("get-host-name", {"host-name": "y" * 250}),
+                           ("network-get-interfaces", [{"name": "e", "ip-addresses": [
+                               {"ip-address": "fd00::%d" % n, "prefix": 64} for n in range(99)]}]),
+                           ("get-fsinfo", [{"mountpoint": "/" + "m" * 90 + str(n), "type": "ext4", "name": "sda",
+                                            "total-bytes": 1 << 40, "used-bytes": n << 30} for n in range(99)])):
+            answering(bench, "/nodes/pve1/qemu/%d/agent/%s" % (row["vmid"], name), {"result": data})
+    for answers in ("text", "data"):
+        bench.host.settings.answers = answers
+        assert weight(ok(bench.run("proxmox_get_inside", vmids=[str(row["vmid"]) for row in rows])), answers) <= 100000
 
 
 # -------------------------------------------------------------------------------------------------------------- history

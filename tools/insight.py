@@ -1,13 +1,14 @@
 """Toolset: what is going on - what is inside guests, history, pending changes."""
 from dataclasses import dataclass
-from typing import Annotated, Optional
+from typing import Annotated, List, Optional
 
 from tools.base import guest
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.command import ask_agent
+from tools.base.call import NAMES
+from tools.base.command import agent_said, ask_agent
 from tools.base.failures import Failure
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
-from tools.base.schema import Arg
+from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.text import Column
@@ -23,6 +24,12 @@ class Ips(Guest, Paged):
 @dataclass
 class GuestInfo(Guest, Paged):
     """What a VM's guest agent reports: OS, host name, file systems and how full they are."""
+
+
+@dataclass
+class Inside:
+    """OS, host name, addresses and file systems of one or several VMs (guest agent) and containers."""
+    vmids: Annotated[List[str], Arg("or names", min_length=1, max_length=50)] = REQUIRED
 
 
 @dataclass
@@ -102,8 +109,7 @@ def get_vm_guest_info(call):
     systems = facts.pop("file systems", None)
     if systems is not None:
         offset, rest = call.args.offset, call.args.offset + call.args.limit
-        shown = ["%s (%s): %s" % (text.line(row["mountpoint"]), text.line(row["type"]), text.used_of(
-            row.get("used"), row.get("total"))) for row in systems[offset:rest]]
+        shown = list(map(_described, systems[offset:rest]))
         lines.append(text.Shown("\n".join(["File systems:"] + shown)) if systems else
                      "The agent reports no file systems.")
         if len(systems) > rest:
@@ -118,11 +124,101 @@ def _urgency(row):
 
 
 def _filesystem(entry):
+    disks = [disk.get("dev") for disk in entry.get("disk") or [] if isinstance(disk, dict) and disk.get("dev")]
     row = {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type"))}
+    if disks or entry.get("name"):
+        row["device"] = str((disks or [entry["name"]])[0])
     total = text.normal("bytes", entry.get("total-bytes"))
     if total:
         row.update(total=total, used=text.normal("bytes", entry.get("used-bytes")) or 0)
     return row
+
+
+def _described(row):
+    """"/ (ext4, /dev/sda1): 13 GiB of 31 GiB (42 %)"; of a mount point only Proxmox's size is known."""
+    known = "used" in row or "total" not in row
+    what = ", ".join(text.line(row[key], 100) for key in ("type", "device") if key in row)
+    return "%s (%s): %s" % (
+        text.line(row["mountpoint"]), what,
+        text.used_of(row.get("used"), row.get("total")) if known else text.size(row["total"]))
+
+
+INSIDE = Facts(*data_only("any", "guests"), *data_only("int", "total"))
+#: type -> what is asked first, and what is asked when that was answered: nobody waits three times for a silent agent.
+_ROUNDS = {"qemu": (("agent/get-osinfo",),
+                    ("agent/get-host-name", "agent/network-get-interfaces", "agent/get-fsinfo")),
+           "lxc": (("config", "interfaces"), ())}
+_LINES, _FEW = 120, 20                  # file systems of all guests together; addresses of one
+
+
+def get_inside(call):
+    """What is inside several guests, all asked at once; one that does not tell costs a line."""
+    found = {vmid: {} for vmid in call.args.vmids}
+    rows = {vmid: call.entry(vmid) or {} for vmid in found}
+    for number in 0, 1:
+        todo = [(vmid, name) for vmid, row in rows.items() for name in _ROUNDS.get(row.get("type"), ((), ()))[number]
+                if (guest.is_on(row) or name == "config") and not _silent(found[vmid])]
+        answers = call.together([("/nodes/{node}/{kind}/{vmid}/" + name, {
+            "node": rows[vmid]["node"], "kind": rows[vmid]["type"], "vmid": vmid}, None) for vmid, name in todo])
+        for (vmid, name), answer in zip(todo, answers):
+            found[vmid][name] = answer
+    told = [_inside(call, vmid, rows[vmid], found[vmid]) for vmid in found]
+    lines, failed = [], [one for one in told if "problem" in one]
+    for one in told:
+        one["filesystems"] = one.get("filesystems", [])[:max(3, _LINES // len(told))]
+        facts = [one.get("os"), one.get("hostname"), ", ".join(address.split("/")[0] for address in one["addresses"])]
+        known = "; ".join(text.line(fact, 200) for fact in facts if fact)
+        who = text.called("%s %s" % (NAMES.get(rows[one["vmid"]].get("type"), "guest"), one["vmid"]), one.get("name"))
+        lines.append(": ".join([text.capital(who), known or text.line(one["problem"], 300)]))
+        lines += ["    " + _described(row) for row in one["filesystems"]]
+    if len(failed) == len(told):
+        raise Failure("\n".join(lines))
+    return result(call, {"guests": told, "total": len(told)}, "Inside %s%s" % (text.plural(len(told), "guest"), (
+        ", %d of which do not tell" % len(failed) if failed else "")), text.Shown("\n".join(lines)))
+
+
+def _silent(found):
+    """Whether a VM's agent did not answer the first question (to refuse one is an answer)."""
+    first = found.get("agent/get-osinfo")
+    return isinstance(first, Exception) and "Agent error" not in str(first)
+
+
+def _inside(call, vmid, row, found):
+    """What is known of one guest (dict): vmid, name, node, os, hostname, addresses, filesystems; `problem`, a sentence,
+    when nothing is. row: of /cluster/resources; found: {what was asked: what came of it}."""
+    one = {"vmid": vmid, "name": row.get("name"), "node": row.get("node"), "addresses": []}
+    one = {key: value for key, value in one.items() if value is not None}
+    wrong = [answer for answer in found.values() if isinstance(answer, Exception)]
+    if not row:
+        return dict(one, problem="There is no such guest, or the token may not see it.")
+    if len(wrong) == len(found):
+        return dict(one, problem=call.explained(wrong[0]).split("\n")[0] if wrong else "It is %s." % guest.told(row))
+    said = {name.rpartition("/")[2]: answer for name, answer in found.items() if not isinstance(answer, Exception)}
+    if row["type"] == "lxc":
+        config = said.get("config") or {}
+        one.update(os=config.get("ostype"), hostname=config.get("hostname"), filesystems=_mounted(row, config))
+        interfaces = said.get("interfaces") or []
+    else:
+        said = {name: agent_said(answer) or {} for name, answer in said.items()}
+        facts = {key: find(said[command]) for command, key, find in _ASKED if command in said}
+        one.update(os=facts.get("os"), hostname=facts.get("hostname"), filesystems=[
+            system for system in facts.get("file systems", []) if system["type"] not in _NO_DISKS])
+        interfaces = said.get("network-get-interfaces") or []
+    one["addresses"] = [address for entry in interfaces for address in _reachable(_interface(entry))][:_FEW]
+    return {key: value for key, value in one.items() if value is not None}
+
+
+def _mounted(row, config):
+    """The root disk and the mount points of a container; how full it is, Proxmox knows of the first, while it runs."""
+    systems = []
+    for disk in guest.disks("lxc", config):
+        if not disk.key.startswith("unused"):
+            root = disk.key == "rootfs"
+            system = {"mountpoint": "/" if root else disk.options.get("mp", "-"), "type": disk.key,
+                      "device": disk.volid, "total": disk.size,
+                      "used": row.get("disk") if root and guest.is_on(row) else None}
+            systems.append({key: value for key, value in system.items() if value is not None})
+    return sorted(systems, key=lambda system: -system.get("used", 0))
 
 
 # -------------------------------------------------------------------------------------------------------------- history
@@ -230,6 +326,7 @@ TOOLS = {
     "proxmox_get_guest_ips": Tool("GET /nodes/{node}/{kind}/{vmid}/interfaces", BASIC, Ips, get_guest_ips, IPS),
     "proxmox_get_vm_guest_info": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, GuestInfo,
                                       get_vm_guest_info, INFO, "{subject}"),
+    "proxmox_get_inside": Tool("GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo", BASIC, Inside, get_inside, INSIDE),
     "proxmox_get_history": Tool("GET /nodes/{node}/{kind}/{vmid}/rrddata", BASIC, History, get_history, HISTORY),
     "proxmox_get_pending": Tool("GET /nodes/{node}/{kind}/{vmid}/pending", BASIC, Pending, returns=PENDING,
                                 says="{count} waiting for a restart of {subject}"),

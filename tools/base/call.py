@@ -17,7 +17,7 @@ from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import Misfit, fill, parse_upid
+from tools.pve.formats import Misfit, fill, misfit, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 from tools.pve.waiting import Cancelled
@@ -93,7 +93,10 @@ class Call:
     def number_of(self, word):
         """The vmid (int) of the guest that `word` names, its number or its name; ArgumentProblems when not
         exactly one has it."""
-        if not is_name(str(word)):
+        if not is_name(word):
+            problem = misfit("vmid", word)
+            if problem:
+                raise ArgumentProblems(["vmid: %r %s" % (word[:80], problem)])
             return int(word)
         rows = self.guests()
         found = [row for row in rows if row.get("name") == word]
@@ -111,12 +114,14 @@ class Call:
             word, " Near: %s." % listed if listed else " proxmox_get_vms lists the guests.")])
 
     def find_named(self):
-        """Put its number in the place of a name in the argument `vmid`; raises as `number_of`. Before anything is
+        """Put its number in the place of a name in `vmid` and `vmids`; raises as `number_of`. Before anything is
         judged: what comes after knows the number alone, and the name is `called`."""
         word = getattr(self.args, "vmid", None)
         if isinstance(word, str) and is_name(word) and any(
                 field.name == "vmid" and field.type is int for field in fields(type(self.args))):
             self.args.vmid, self.called = self.number_of(word), word
+        if hasattr(self.args, "vmids"):
+            self.args.vmids = list(dict.fromkeys(map(self.number_of, self.args.vmids)))
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""

@@ -110,6 +110,10 @@ EXEC = (
 
 def ask_agent(call, command):
     """What a command of a VM's guest agent results in, "get-osinfo" say; of a list the entries that are objects."""
-    found = call.get("/nodes/{node}/qemu/{vmid}/agent/" + command)
+    return agent_said(call.get("/nodes/{node}/qemu/{vmid}/agent/" + command))
+
+
+def agent_said(found):
+    """The result in what an agent's command was answered with, as `ask_agent` gives it."""
     found = found.get("result") if isinstance(found, dict) else None
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else found
