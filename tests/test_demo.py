@@ -123,8 +123,7 @@ def test_wire(demo, verb, target, headers, body, status, reason, content):
         assert got[3] == content
     elif status >= 400:
         answer = json.loads(got[3])
-        assert answer["data"] is None and answer["message"].split("\n")[0] == got[1] and answer["message"].endswith(
-            "\n")
+        assert answer["data"] is None and answer["message"] == got[1] + ("" if status == 501 else "\n")
     assert int(got[2]["Content-Length"]) == len(got[3])
     assert got[2]["Connection"] == ("close" if status >= 400 else "Keep-Alive")
 
@@ -187,14 +186,13 @@ BAD_MAC = ("invalid format - format error\nnet1.macaddr: invalid format - value 
     ("PUT " + P + "/config", {"net2": "name=eth2,bridge=vmbr0,ip=10.0.0.1"},
      {"net2": "invalid format - format error\nnet2.ip: "
      "invalid format - value does not look like a valid ipv4 network configuration\n\n"}),
-    ("PUT " + P + "/config", {"delete": "rootfs"}, {"delete": "unable to delete required option 'rootfs'"}),
     ("PUT " + L + "/resize", {"disk": "scsi0", "size": " 1G"}, {"size": "value does not match the regex pattern"}),
     ("POST " + W + "/snapshot", {"snapname": "1st"}, {"snapname": "invalid format - invalid configuration ID '1st'\n"}),
     ("POST " + W + "/snapshot", {"snapname": "a" * 41}, {"snapname": "value may only be 40 characters long"}),
     ("POST " + W + "/agent/exec", {"command": "uname", "args": "-a"}, {"args": UNKNOWN}),
     ("POST /nodes/pve1/vzdump", {"vmid": 100, "compress": "none"},
      {"compress": "value 'none' does not have a value in the enumeration '0, 1, gzip, lzo, zstd'"}),
-    ("POST /nodes/pve1/vzdump", {"storage": "nas"}, {"vmid": "property is missing and it is not optional"}),
+    ("POST /nodes/pve1/vzdump", {"storage": "nas"}, {"vmid": "property is missing"}),
     ("POST /nodes/pve1/qemu", {"vmid": 300, "restore": 1}, {"restore": UNKNOWN}),
     ("POST /nodes/pve1/qemu", {"vmid": 300, "scsi0": "local:8"},
      {"storage": "storage 'local' does not support vm images"}),
@@ -202,8 +200,6 @@ BAD_MAC = ("invalid format - format error\nnet1.macaddr: invalid format - value 
      {"archive": UNKNOWN, "ostemplate": "property is missing and it is not optional"}),
     ("POST /nodes/pve1/lxc", {"vmid": 300, "ostemplate": TEMPLATE},
      {"storage": "storage 'local' does not support container directories"}),
-    ("POST " + T + "/clone", {"newid": 300, "storage": "san"},
-     {"storage": "parameter 'storage' not allowed for linked clones"}),
     ("GET /nodes/pve1/disks/smart", {"disk": "/dev/disk/by-id/x"}, {"disk": "value does not match the regex pattern"}),
     ("GET /nodes/pve1/disks/list", {"skip_smart": 1}, {"skip_smart": UNKNOWN}),
     ("GET /nodes/pve1/network/my-if", {}, {"iface": "invalid format - invalid network interface name 'my-if'\n"}),
@@ -273,8 +269,6 @@ def test_bad_parameters(demo, line, params, errors):
      "unable to use volume %s - content type needs to be 'vztmpl'" % ISO),
     ("POST /nodes/pve1/lxc", {"vmid": 300, "ostemplate": TEMPLATE, "mp0": "san:1,mp=/x"},
      "mount points configured, but 'rootfs' not set - aborting"),
-    ("POST /nodes/pve1/vzdump", {"vmid": 100, "storage": "san"},
-     "could not get storage information for 'san': can't use storage 'san' for backups - wrong content type"),
     ("GET /nodes/pve1/storage/old-nas/content", {}, "storage 'old-nas' is not online"),
     ("GET /nodes/pve1/storage/archive/content", {}, "storage 'archive' is disabled"),
     ("GET /nodes/pve1/storage/tank/content", {}, "storage 'tank' is not available on node 'pve1'"),
@@ -282,7 +276,7 @@ def test_bad_parameters(demo, line, params, errors):
     ("POST " + L + "/agent/exec", {"command": "ls"}, "No QEMU guest agent configured"),
     ("POST " + X + "/agent/exec", {"command": "ls"}, "VM 102 is not running"),
     ("POST /nodes/pve3/qemu/103/agent/exec", {"command": "ls"}, "QEMU guest agent is not running"),
-    ("GET " + W + "/agent/exec-status", {"pid": 1}, "Agent error: Invalid parameter 'pid'"),
+    ("GET " + W + "/agent/exec-status", {"pid": 1}, "Agent error: PID ld does not exist"),
     ("POST /cluster/ha/resources", {"sid": "vm:104"}, "resource ID 'vm:104' already defined"),
     ("GET " + W + "/firewall/rules/7", {}, "no rule at position 7"),
 ])
@@ -321,14 +315,12 @@ def test_refused_at_once(demo, line, params, text):
     ("POST /nodes/pve1/vzdump", {"vmid": 104, "storage": "nas", "mode": "stop"}, "vzdump", "job errors"),
     ("POST /nodes/pve3/vzdump", {"vmid": 105, "storage": "scratch"}, "vzdump", "job errors"),
     ("POST /nodes/pve1/qemu", {"vmid": 300, "scsi0": "san:9000"}, "qmcreate",
-     "not enough free space ('1565515579392' free, '9663676416000' needed)"),
+     "unable to create VM 300 - not enough free space ('1565515579392' free, '9663676416000' needed)"),
     ("POST /nodes/pve1/lxc", {"vmid": 300, "ostemplate": "local:vztmpl/no.tar.zst", "rootfs": "san:1"}, "vzcreate",
-     "volume 'local:vztmpl/no.tar.zst' does not exist"),
+     "unable to create CT 300 - volume 'local:vztmpl/no.tar.zst' does not exist"),
     ("POST " + W + "/migrate", {"target": "pve2", "online": 1}, "qmigrate", "migration aborted"),
     ("POST " + P + "/migrate", {"target": "pve1", "online": 1}, "vzmigrate", "migration aborted"),
     ("POST " + S + "/migrate", {"target": "pve1"}, "vzmigrate", "migration aborted"),
-    ("DELETE /nodes/pve1/storage/nas/content/nas:backup/no.vma", {}, "imgdel",
-     "volume 'nas:backup/no.vma' does not exist"),
     ("POST /nodes/pve1/storage/local/download-url", {"url": "https://x.org/missing.iso", "content": "iso",
      "filename": "a.iso"}, "download", "download failed: command '/usr/bin/wget' failed: exit code 8"),
 ])
@@ -584,7 +576,7 @@ def test_agent_exec(demo, command, stdin, expected):
     assert demo("GET " + W + "/agent/exec-status", pid=pid) == {"exited": 0}
     demo.seconds += 1
     assert demo("GET " + W + "/agent/exec-status", pid=pid) == dict(expected, exited=1)
-    assert demo("GET " + W + "/agent/exec-status", pid=pid) == (500, "Agent error: Invalid parameter 'pid'")
+    assert demo("GET " + W + "/agent/exec-status", pid=pid) == (500, "Agent error: PID ld does not exist")
 
 
 def test_agent_exec_of_a_program_that_is_not_there(demo):
@@ -754,7 +746,6 @@ def test_offline_nodes_and_quorum(demo):
     assert demo("PUT /nodes/pve1/qemu/100/config", onboot=0) is None
     demo.cluster.offline.add("pve1")
     assert demo("GET /cluster/status")[0]["quorate"] == 0
-    assert demo("PUT " + X + "/config", onboot=0) == (500, "cluster not ready - no quorum?")
     demo.cluster.offline.clear()
     assert demo("POST /nodes/pve3/status", command="reboot") is None
     demo.seconds += 10

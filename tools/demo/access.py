@@ -1,6 +1,8 @@
 """Who may do what: privileges, roles, users, permissions; and the pools."""
-from tools.demo.model import bad, die
-from tools.demo.rules import boolean, enum, split_list, string
+import re
+
+from tools.demo.model import bad, die, verify
+from tools.demo.rules import boolean, enum, integer, split_list, string
 from tools.demo.wire import ALL, Route, perm
 
 ALL_PRIVILEGES = """
@@ -78,6 +80,28 @@ def users(call):
     return rows
 
 
+def create_user(call):
+    name, users_ = call.p["userid"], call.world.access["users"]
+    realm = name.rpartition("@")[2]
+    call.need("/access/realm/" + realm, "Realm.AllocateUser")
+    if realm not in ("pam", "pve"):
+        die("domain '%s' does not exist" % realm)
+    if name in users_:
+        die("create user failed: user '%s' already exists" % name)
+    users_[name] = {"enable": 1, "expire": 0}
+    users_[name].update((key, int(value) if isinstance(value, bool) else value) for key, value in call.p.items()
+                        if key not in ("userid", "password", "groups"))
+    users_[name]["groups"] = split_list(call.p.get("groups", ""))
+
+
+def delete_user(call):
+    """DELETE /access/users/{userid}: its entries of the ACL go with it; nobody is spared, not even root@pam."""
+    known = call.world.access
+    if known["users"].pop(call.p["userid"], None) is None:
+        die("delete user failed: user '%s' does not exist" % call.p["userid"])
+    known["acl"] = [row for row in known["acl"] if row["ugid"].partition("!")[0] != call.p["userid"]]
+
+
 def user(call):
     facts = call.world.access["users"].get(call.p["userid"])
     if facts is None:
@@ -101,20 +125,26 @@ def acl(call):
     return [dict(row) for row in call.world.access["acl"]]
 
 
+_ACL_PATH = re.compile(r"/(access(/(groups|realm)(/[^/]+)?)?|(nodes|storage)(/[^/]+)?|pool(/[^/]+){0,3}|"
+                       r"vms(/\d{3,})?|sdn(/(controllers|dns|ipams|fabrics|zones)(/[^/]+){0,3})?|mapping(/\w+(/[^/]+)?)?)?\Z")
+
+
 def change_acl(call):
-    path = call.p["path"]
-    known = call.world.access
+    path, known = call.p["path"], call.world.access
+    if not _ACL_PATH.match(path):
+        bad(path="invalid ACL path '%s'" % path)
     for name in split_list(call.p["roles"]):
         if name not in ROLES and name not in known["roles"]:
-            die("role '%s' does not exist" % name)
+            die("ACL update failed: role '%s' does not exist" % name)
     subjects = [(kind, name) for kind in ("user", "group", "token") for name in split_list(call.p.get(kind + "s", ""))]
     if not subjects:
-        bad(users="either 'users', 'groups' or 'tokens' required")
+        verify(dict.fromkeys(("users", "groups", "tokens"), "either 'users', 'groups' or 'tokens' required"))
     for kind, name in subjects:
         exists = {"user": known["users"], "group": known["groups"], "token": {
             "%s!%s" % (user_, ident) for user_, row in known["users"].items() for ident in row.get("tokens", {})}}[kind]
         if name not in exists:
-            die(("no such token '%s'" if kind == "token" else kind + " '%s' does not exist") % name)
+            die("ACL update failed: %s" % (
+                "no such token '%s'" if kind == "token" else kind + " '%s' does not exist") % name)
         for name_of_role in split_list(call.p["roles"]):
             row = {"path": path, "type": kind, "ugid": name, "roleid": name_of_role,
                    "propagate": int(call.p.get("propagate", True))}
@@ -164,7 +194,7 @@ def create_pool(call):
 
 def change_pool(call):
     """PUT /pools: comment, members; delete=1 takes the members out."""
-    pool_, p = _pool(call, "update pool failed: "), call.p
+    pool_, p = _pool(call, "update pools failed: "), call.p
     if p.get("comment") is not None:
         pool_["comment"] = p["comment"]
     wanted = [("vms", int(word), "VM %d", "/vms/%d", "VM.Allocate") for word in split_list(p.get("vms", ""))]
@@ -173,13 +203,14 @@ def change_pool(call):
     for key, member, what, path, privilege in wanted:
         call.need(path % member, privilege)
         if bool(p.get("delete")) != (member in pool_[key]):
-            die("update pool failed: %s is %s a pool member" % (what % member, "not" if p.get("delete") else "already"))
+            die("update pools failed: %s is %s a pool member" % (
+                what % member, "not" if p.get("delete") else "already"))
         if p.get("delete"):
             pool_[key].remove(member)
             continue
         old = call.world.pool_of(member) if key == "vms" else None
         if old and not p.get("allow-move"):
-            die("update pool failed: VM %d is already a member of pool '%s', and 'allow-move' is not set"
+            die("update pools failed: VM %d is already a member of pool '%s', and 'allow-move' is not set"
                 % (member, old))
         if old:
             call.world.pools[old]["vms"].remove(member)
@@ -188,12 +219,13 @@ def change_pool(call):
 
 def delete_pool(call):
     pool_ = _pool(call, "delete pool failed: ")
-    if pool_["vms"] or pool_["storages"]:
-        die("delete pool failed: pool '%s' is not empty (contains %s)" % (
-            call.p["poolid"], "VMs" if pool_["vms"] else "storage"))
+    inside = ["VM %d" % vmid for vmid in sorted(pool_["vms"])] + ["storage '%s'" % name for name in pool_["storages"]]
+    if inside:
+        die("delete pool failed: pool '%s' is not empty (contains %s)" % (call.p["poolid"], inside[0]))
     del call.world.pools[call.p["poolid"]]
 
 
+_MODIFY_USER = perm("/access/groups", "User.Modify")
 _POOLID = string("The pool.", format="pve-poolid")
 _POOL = perm("/pool/{poolid}", "Pool.Allocate")
 _CHANGE = {"comment": string("A comment."), "vms": string("Guests.", format="pve-vmid-list"),
@@ -209,6 +241,13 @@ ROUTES = [
     Route("GET /access/users", users, ALL, "List users.", {
         "enabled": boolean("Only those enabled, or not."), "full": boolean("With groups and tokens.", default=0)}),
     Route("GET /access/users/{userid}", user, ["userid-group", ["User.Modify", "Sys.Audit"]], "A user."),
+    Route("POST /access/users", create_user, _MODIFY_USER, "Make a user.", {
+        "userid*": string("The user.", format="pve-userid", maxLength=64), "enable": boolean("May log in.", default=1),
+        "expire": integer("Epoch of its end; 0 is never.", 0), "comment": string("A comment.", maxLength=2048),
+        "password": string("Password; realm pve only.", minLength=8, maxLength=64),
+        "email": string("Its address.", format="email", maxLength=254), "firstname": string("First name."),
+        "lastname": string("Last name."), "groups": string("In these groups.", format="pve-groupid-list")}),
+    Route("DELETE /access/users/{userid}", delete_user, _MODIFY_USER, "Remove a user."),
     Route("GET /access/groups", groups, ALL, "List groups."),
     Route("GET /access/tfa", lambda call: [], ALL, "Second factors of users."),
     Route("GET /access/acl", acl, ALL, "List permissions."),

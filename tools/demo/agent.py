@@ -56,7 +56,7 @@ def exec_status(call):
     guest = _agent(call)
     found = guest.guest.get("running", {}).get(call.p["pid"])
     if found is None:
-        die("Agent error: Invalid parameter 'pid'")
+        die("Agent error: PID ld does not exist")
     end, result = found
     if call.world.t < end:
         return {"exited": 0}
@@ -118,12 +118,18 @@ _FREE = perm(VM, "VM.GuestAgent.Unrestricted")
 
 
 def _row(verb, name, handler, words, check=_AUDIT, params=None):
-    return Route("%s /nodes/{node}/qemu/{vmid}/agent/%s" % (verb, name), handler, check, words, params)
+    def answer(call):
+        """With status 200 the error of a command that the guest's agent does not run (a name in `disabled`)."""
+        if name in call.guest().guest.get("disabled", ()):
+            return {"result": {"error": {"class": "CommandNotFound", "desc": "Command guest-%s has been disabled: "
+                                         "the command is not allowed" % name}}}
+        return handler(call)
+    return Route("%s /nodes/{node}/qemu/{vmid}/agent/%s" % (verb, name), answer, check, words, params)
 
 
 ROUTES = [
     _row("POST", "exec", execute, "Run a program in the guest.", _FREE, {
-        "command*": array("Program and arguments.", string("A word.")),
+        "command*": array("Program and arguments.", items=string("A word.")),
         "input-data": string("Its standard input.", maxLength=65536)}),
     _row("GET", "exec-status", exec_status, "What became of a program.", _FREE, {"pid*": integer("The program.")}),
     _row("GET", "get-osinfo", lambda call: {"result": dict(_agent(call).guest["os"])}, "The operating system."),

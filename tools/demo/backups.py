@@ -2,13 +2,14 @@
 import re
 import time
 
-from tools.demo import drives
+from tools.demo import calendar, drives
 from tools.demo import world as start
 from tools.demo.disks import human
 from tools.demo.guests import agent_enabled, ha_of
 from tools.demo.model import GIB, MIB, Refusal, bad, die, is_cdrom, size_text
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import array, boolean, enum, integer, parse_properties, properties, split_list, string
+from tools.demo.tasks import error_text
 from tools.demo.wire import ALL, Route, perm
 
 _KEEPS = ("keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly")
@@ -72,7 +73,7 @@ def _check_choice(p):
         if p.get(name) and p.get(other):
             bad(**{name: "option conflicts with option '%s'" % other})
     if not (p.get("all") or p.get("vmid") or p.get("pool") or p.get("stop")):
-        bad(vmid="property is missing and it is not optional")
+        bad(vmid="property is missing")
     for name in ("tmpdir", "dumpdir", "script", "job-id"):
         if name in p:
             bad(**{name: "Only root may set this option."})
@@ -114,18 +115,18 @@ def vzdump(call):
         call.need("/vms/%d" % vmid, "VM.Backup")
     if p.get("stop") or not ids:
         return "OK"
-    try:
-        storage = world.online_storage(name, call.node)
-        if "backup" not in storage.content:
-            die("can't use storage '%s' for backups - wrong content type" % name)
-    except Refusal as error:
-        die("could not get storage information for '%s': %s" % (name, error.text))
-    keep = parse_retention(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
     words = " ".join(["vzdump"] + [str(vmid) for vmid in ids] + ["--%s %s" % (
         key, int(value) if isinstance(value, bool) else "'%s'" % value if key == "notes-template" else value)
         for key, value in sorted(p.items()) if key not in ("vmid",)])
 
     def worker(task):
+        try:
+            storage = world.online_storage(name, call.node)
+            if "backup" not in storage.content:
+                die("can't use storage '%s' for backups - wrong content type" % name)
+        except Refusal as error:
+            die("could not get storage information for '%s': %s" % (name, error.text))
+        keep = parse_retention(p.get("prune-backups") or storage.conf.get("prune-backups", "keep-all=1"))
         task.say("INFO: starting new backup job: %s" % words)
         waited = False
         while any(other.running and other.type == "vzdump" and other.node == call.node and other.holds_lock
@@ -196,9 +197,12 @@ def _backup(call, task, vmid, storage, keep):
     say("INFO: ionice priority: 7")
     if guest.snapshots and guest.kind == "qemu":
         say("INFO: snapshots found (not included into backup)")
+    world.check_writable(guest)
     # A task killed from here on leaves the lock behind, as with Proxmox.
     guest.conf["lock"] = "backup"
     begun, stopped = world.t, mode == "stop" and guest.running
+    if guest.kind == "qemu" and not guest.running:
+        guest.running, guest.paused, guest.since = True, "prelaunch", world.t
     try:
         if stopped:
             say("INFO: stopping vm" if guest.kind == "lxc" else "INFO: stopping virtual guest")
@@ -227,6 +231,8 @@ def _backup(call, task, vmid, storage, keep):
         if stopped and not guest.running:
             say("INFO: restarting vm")
             switch_on(world, guest)
+        if guest.paused == "prelaunch":
+            guest.running, guest.paused, guest.pid = False, False, None
     guest.conf.pop("lock", None)
 
 
@@ -330,7 +336,7 @@ def extract(call):
 def _job_row(call, job):
     row = dict(job)
     if row.get("enabled"):
-        row["next-run"] = int(call.world.t // 86400 * 86400 + 86400 + 21 * 3600)
+        row["next-run"] = calendar.next_event(row["schedule"], call.world.t)
     return row
 
 
@@ -345,20 +351,27 @@ def _job_values(call):
     values = {key: int(value) if isinstance(value, bool) else value for key, value in call.p.items()
               if key not in ("id", "delete", "starttime", "dow")}
     if "starttime" in call.p:
-        values["schedule"] = "%s %s" % (call.p.get("dow", "*"), call.p["starttime"])
+        values["schedule"] = ("%s %s" % (call.p.get("dow", ""), call.p["starttime"])).strip()
     if "prune-backups" in values:
         values["prune-backups"] = dict(part.split("=") for part in values["prune-backups"].split(","))
-    if values.get("storage"):
-        storage = call.world.known_storage(values["storage"])
-        if "backup" not in storage.content:
-            bad(storage="storage '%s' does not support backups" % storage.name)
+    storage = call.world.storages.get(values.get("storage"))
+    if storage and "backup" not in storage.content:     # one that is not there is not asked for its content
+        bad(storage="storage '%s' does not support backups" % storage.name)
     return values
+
+
+def _locked(check, *args):
+    """What `check(*args)` gives; its Refusal, as it comes out of the lock of jobs.cfg: 500 with all of it as text."""
+    try:
+        return check(*args)
+    except Refusal as error:
+        die(error_text(error))
 
 
 def create_job(call):
     if not call.p.get("schedule") and not call.p.get("starttime"):
         bad(starttime="neither 'starttime' nor 'schedule' were set")
-    _check_choice(call.p)
+    _locked(_check_choice, call.p)
     name = call.p.get("id") or "backup-%s" % call.world.uuid()[:13]
     if name in call.world.backup_jobs:
         die("Job '%s' already exists" % name)
@@ -366,7 +379,7 @@ def create_job(call):
 
 
 def change_job(call):
-    found = _job(call)
+    found = _locked(_job, call)
     values = _job_values(call)
     merged = dict(found, **values)
     for key in split_list(call.p.get("delete", "")):
@@ -377,13 +390,13 @@ def change_job(call):
         for other in ("all", "pool"):
             if other not in values:
                 merged.pop(other, None)
-    _check_choice({key: value for key, value in merged.items() if value})
+    _locked(_check_choice, {key: value for key, value in merged.items() if value})
     found.clear()
     found.update(merged)
 
 
 def delete_job(call):
-    _job(call)
+    _locked(_job, call)
     del call.world.backup_jobs[call.p["id"]]
 
 
@@ -432,7 +445,7 @@ _COMMON = {
     "notification-mode": enum("How to notify.", "auto legacy-sendmail notification-system"),
     "quiet": boolean("Less output.", default=0),
     "stdexcludes": boolean("Without temporary files.", default=1), "zstd": integer("zstd threads."),
-    "pigz": integer("pigz threads."), "exclude-path": array("Without these paths.", {"type": "string"}),
+    "pigz": integer("pigz threads."), "exclude-path": array("Without these paths.", items=string()),
     "stop": boolean("Stop running backups here.", default=0),
     "dumpdir": string("Only for root."), "tmpdir": string("Only for root."), "script": string("Only for root."),
 }

@@ -57,7 +57,8 @@ def _check_rights(call, kind, guest, values, deletes, reverts):
         if kind == "lxc" and key == "unprivileged" and key in values:
             die("unable to modify read-only option: 'unprivileged'")
         rule = disk_rule("qemu", key) if kind == "qemu" else None
-        if rule and all(not value or is_cdrom(parse_properties(rule, value)) for value in (text, str(conf.get(key, "")))):
+        now = str(conf.get(key, ""))
+        if rule and all(not value or is_cdrom(parse_properties(rule, value)) for value in (text, now)):
             call.need_any(path, "VM.Config.CDROM", "VM.Config.Disk")
             continue
         call.need(path, options.privilege_of(kind, key))
@@ -76,6 +77,15 @@ def check_root_only(kind, key, text):
             % (key, "real devices" if base != "hostpci" else "non-mapped devices"))
     if kind == "lxc" and base == "dev" and key != base:
         forbid("configuring device passthrough is only allowed for root@pam")
+
+
+def check_hookscript(call, values):
+    """400 unless the hook script is one that is there (PVE::GuestHelpers::check_hookscript)."""
+    volid = values.get("hookscript")
+    if volid and not volid.partition(":")[2].startswith("snippets/"):
+        bad(hookscript="'%s' is not in the snippets folder" % volid)
+    if volid and call.world.volume(volid, call.node) is None:
+        bad(hookscript="script '%s' does not exist" % volid)
 
 
 def check_features(guest, text):
@@ -97,6 +107,7 @@ def change_vm(call):
     for key in values:
         if disk_rule("qemu", key):
             drives.check_drive_access(call, key, values[key], guest.vmid)
+    check_hookscript(call, values)
     guest.check_lock()
     for key in reverts:
         _revert(world, guest, key)
@@ -122,6 +133,7 @@ def change_vm(call):
 
 def _carry_out(call, guest, values, deletes, say):
     """Plan the wishes and do what can be done now; 400 with what could not."""
+    call.world.check_writable(guest)
     _plan(call.world, guest, values, deletes, bool(call.p.get("force")), say)
     apply = apply_pending if not guest.running else apply_vm if guest.kind == "qemu" else _apply_container
     verify(apply(call.world, guest))
@@ -278,6 +290,8 @@ def _net_live(world, guest, key, value, features, errors):
     bridge = new.get("bridge")
     if bridge and not drives.bridge_exists(world, guest.node, bridge):
         errors[key] = "hotplug problem - bridge '%s' does not exist\n" % bridge
+        if old:                                         # it was taken out to be put in again
+            guest.guest.setdefault("unplugged", set()).add(key)
         return False
     return True
 
@@ -300,7 +314,7 @@ def change_container(call):
     guest = call.guest()
     _check_rights(call, "lxc", guest, values, deletes, reverts)
     if "rootfs" in deletes:
-        bad(delete="unable to delete required option 'rootfs'")
+        die("unable to delete required option 'rootfs'")
     for key in values:
         if disk_rule("lxc", key) and not key.startswith("unused"):
             drives.check_mount_access(call, key, values[key], guest.vmid)

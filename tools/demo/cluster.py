@@ -1,7 +1,7 @@
 """The cluster as a whole: version, resources, status, next id, log, replication, high availability."""
 import time
 
-from tools.demo import lists
+from tools.demo import calendar, lists
 from tools.demo.model import bad, die
 from tools.demo.power import fulfil
 from tools.demo.rules import boolean, enum, integer, split_list, string
@@ -93,9 +93,8 @@ def node_replication(call):
         if not guest or guest.node != call.node or not call.may("/vms/%d" % job["guest"], "VM.Audit"):
             continue
         if call.p.get("guest") in (None, job["guest"]):
-            seconds = 60 * int(job["schedule"].rpartition("/")[2])
             rows.append(dict(job, vmtype=guest.kind, last_sync=int(job["last_sync"]), last_try=int(job["last_try"]),
-                             next_sync=int(call.world.t - call.world.t % seconds + seconds)))
+                             next_sync=calendar.next_event(job["schedule"], call.world.t)))
     return rows
 
 
@@ -140,8 +139,10 @@ def add_ha(call):
     guest = call.world.guests.get(int(vmid)) if vmid.isdigit() else None
     if call.p.get("group"):
         bad(group="invalid parameter - groups are migrated to rules")
-    if kind not in ("vm", "ct") or guest is None or (guest.kind == "qemu") != (kind == "vm"):
-        die("cannot add '%s': no such guest" % sid)
+    if kind not in ("vm", "ct") or guest is None:
+        die("resource '%s' does not exist in cluster" % sid)
+    if (guest.kind == "qemu") != (kind == "vm"):
+        die("resource '%s' is not a %s" % (sid, "VM" if kind == "vm" else "container"))
     if sid in call.world.ha["resources"]:
         die("resource ID '%s' already defined" % sid)
     if guest.template:
@@ -169,13 +170,14 @@ def change_ha(call):
 
 
 def remove_ha(call):
-    del call.world.ha["resources"][_resource(call)["sid"]]
+    sid = _sid(call, call.p["sid"])
+    call.world.ha["resources"].pop(sid, None) or die("cannot delete service '%s', not HA managed!" % sid)
 
 
 def ha_status(call):
     world = call.world
     rows = [{"id": "quorum", "type": "quorum", "node": world.local, "status": "OK" if world.quorate else "No quorum!",
-             "quorate": int(world.quorate)}]
+             "quorate": int(world.quorate), "armed-state": "armed", "timestamp": int(world.t)}]
     active = bool(world.ha["resources"])
     rows.append({"id": "master", "type": "master", "node": world.local, "status": "%s (%s, %s)" % (
         world.local, "active" if active else "idle", _stamp(world))})

@@ -18,9 +18,9 @@ def clone(call):
     full = p.get("full", not guest.template)
     for name in ("storage", "format"):
         if not full and p.get(name):
-            bad(**{name: "parameter '%s' not allowed for linked clones" % name})
+            die("parameter '%s' not allowed for linked clones" % name)
     if target not in world.nodes:
-        bad(target="no such cluster node '%s'" % target)
+        die("no such cluster node '%s'" % target)
     if p.get("storage"):
         call.need("/storage/" + p["storage"], "Datastore.AllocateSpace")
         storage = world.online_storage(p["storage"], call.node)
@@ -33,7 +33,7 @@ def clone(call):
     other = world.guests.get(newid)
     if other is not None and kind == "lxc":
         die("%s %d already exists on node '%s'" % (other.what, newid, other.node))
-    if other is not None and other.node == call.node:
+    if other is not None and other.node == call.node and other.kind == kind:
         die("unable to create VM %d: config file already exists" % newid)
     if kind == "lxc":
         guest.conf["lock"] = "disk"
@@ -43,6 +43,9 @@ def clone(call):
         made, done = [], False
         try:
             clash = world.guests.get(newid)
+            if clash is not None and clash.kind != kind:
+                die("close (rename) atomic file '/etc/pve/nodes/%s/qemu-server/%d.conf' failed: File exists"
+                    % (call.node, newid))
             if clash is not None:
                 die("unable to create VM %d - %s %d already exists on node '%s'" % (
                     newid, clash.what, newid, clash.node))
@@ -155,16 +158,20 @@ def template(call):
     guest = call.guest()
     only = call.p.get("disk")
     guest.check_lock()
-    if guest.snapshots:
-        die("unable to create template, because %s contains snapshots" % guest.what)
+    snapshots = "unable to create template, because %s contains snapshots" % guest.what
+    if guest.snapshots and kind == "lxc":
+        die(snapshots)
     if guest.template and not only:
         die("you can't convert a template to a template")
     if guest.running:
-        die("you can't convert a %s to template if %s is running" % (guest.what, guest.what))
+        die("you can't convert a VM to template if VM is running" if kind == "qemu" else
+            "you can't convert a CT to template if the CT is running")
+    if guest.snapshots:
+        die(snapshots)
 
     def worker(task):
         found = [disk + (world.storage_of(disk[2]),) for disk in guest.disks(unused=False)]
-        thick = [volid for _, _, volid, storage in found if storage.type == "lvm"]      # a VM keeps such a disk as it is
+        thick = [volid for _, _, volid, storage in found if storage.type == "lvm"]      # a VM keeps such a disk
         if thick and kind == "lxc":
             die("Template feature is not available for '%s'" % thick[0])
         task.say("  Logical volume pve/base-%d-disk-0 changed." % guest.vmid)
@@ -244,12 +251,8 @@ def migrate(call):
             world.online_storage(name, target)
     if ha_of(world, guest):
         return _ha_migrate(call, guest, target)
-    return call.fork(_task(guest), guest.vmid, lambda task: moving(
+    return call.work(guest, "migrate", lambda task: moving(
         world, guest, target, task, p.get("with-local-disks") or p.get("restart"), mapping))
-
-
-def _task(guest):
-    return "qmigrate" if guest.kind == "qemu" else "vzmigrate"
 
 
 def _mapped(mapping, name):
@@ -270,7 +273,8 @@ def _ha_migrate(call, guest, target):
         task.say("Requesting HA migration for %s %d to node %s" % (guest.what, guest.vmid, target))
         yield 0.3
         world.tasks.later(8.0, lambda: world.tasks.fork(
-            guest.node, _task(guest), guest.vmid, "root@pam", lambda inner: moving(world, guest, target, inner, True, None)))
+            guest.node, guest.task("migrate"), guest.vmid, "root@pam",
+            lambda inner: moving(world, guest, target, inner, True, None)))
     return call.fork("hamigrate", guest.vmid, worker)
 
 

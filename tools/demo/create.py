@@ -3,9 +3,9 @@ import re
 from contextlib import contextmanager
 
 from tools.demo import disks, drives, options
-from tools.demo.change import check_features, check_root_only, stored
+from tools.demo.change import check_features, check_hookscript, check_root_only, stored
 from tools.demo.guests import ha_of
-from tools.demo.model import GIB, MIB, Guest, bad, die, disk_rule, is_cdrom, is_cloudinit, nets, size_bytes
+from tools.demo.model import GIB, MIB, Guest, Refusal, bad, die, disk_rule, is_cdrom, is_cloudinit, nets, size_bytes
 from tools.demo.power import begin, switch_off
 from tools.demo.rules import boolean, integer, number, string
 from tools.demo.wire import ALL, VM, Route, forbid, perm
@@ -27,6 +27,8 @@ def _options(call, kind):
             call.need("/vms/%d" % call.p["vmid"], privilege)
     for text in nets(values).values():
         drives.check_bridge(call, kind, text)
+    if kind == "qemu":
+        check_hookscript(call, values)
     if "features" in values:
         check_features(None, str(values["features"]))
     return values
@@ -61,6 +63,7 @@ def forget(world, guest, purge=True):
     if pool:
         world.pools[pool]["vms"].remove(guest.vmid)
     world.firewall.pop(guest.vmid, None)
+    world.access["acl"] = [row for row in world.access["acl"] if row["path"] != "/vms/%d" % guest.vmid]
     if purge:
         for job in [name for name, job in world.replication.items() if job["guest"] == guest.vmid]:
             del world.replication[job]
@@ -112,11 +115,14 @@ def _undone(call, task, guest, made, purge=False):
     """Whatever ends the making of a guest early: its volumes and itself are gone again."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for volid in made:
             call.world.free(volid, call.node)
             task.say("temporary volume '%s' sucessfuly removed" % volid)
         forget(call.world, guest, purge)
+        if isinstance(error, Refusal):
+            die("unable to %s %s %d - %s" % ("restore" if call.p.get("archive") or call.p.get("restore") else "create",
+                                             guest.what, guest.vmid, error.text))
         raise
 
 
@@ -130,9 +136,9 @@ def _finish(call, task, guest, conf):
 
 
 def known_pool(world, pool):
-    """die when there is no such pool; None is all right."""
+    """403 when there is no such pool; None is all right."""
     if pool is not None and pool not in world.pools:
-        die("pool '%s' does not exist" % pool)
+        forbid("pool '%s' does not exist" % pool)
 
 
 def _may_create(call, restore):
@@ -168,6 +174,8 @@ def _archive(call, content="backup"):
     drives.check_volume(call, storage, volume)
     if (volume.content if volume is not None else drives.parse_volname(world, volid)[0]) != content:
         die("unable to use volume %s - content type needs to be '%s'" % (volid, content))
+    if volume is None and content == "backup":
+        die("can't find file '%s'" % volid)
     return storage, volume, volid
 
 
@@ -194,7 +202,7 @@ def _restore_vm(call):
         if old is not None and old.running:
             die("unable to restore VM %d - vm is running" % vmid)
         if volume is None or volume.volid not in source.at(call.node):
-            die("volume '%s' does not exist" % volid)
+            die("unable to restore VM %d - volume '%s' does not exist" % (vmid, volid))
         task.say(("restore vma archive: zstd -q -d -c %s | vma extract -v -r /var/tmp/vzdump.fifo - /var/tmp/vzdump"
                   if source.type != "pbs" else "restore proxmox backup image: %s") % volid)
         guest = Guest(vmid, "qemu", call.node, {"lock": "create"}, **dict(old.guest if old else {}))
@@ -271,7 +279,7 @@ def create_container(call):
     def worker(task):
         yield 0.3
         if volume is None or volume.volid not in source.at(call.node):
-            die("volume '%s' does not exist" % volid)
+            die("unable to %s CT %d - volume '%s' does not exist" % ("restore" if restore else "create", vmid, volid))
         if old is not None:
             forget(world, old, purge=False)
         world.guests[vmid] = guest
@@ -283,7 +291,7 @@ def create_container(call):
             for name in made:
                 task.say("  Logical volume \"%s\" created." % name.partition(":")[2])
             task.say(("restoring '%s' now.." % volid if restore else
-                      "Creating filesystem with 1048576 4k blocks and 262144 inodes") + "\nextracting archive '%s'" % volid)
+                      "Creating filesystem with 4k blocks and 262144 inodes") + "\nextracting archive '%s'" % volid)
             yield 3.0
             size = volume.size * 3
             task.say("Total bytes read: %d (%dMiB, 204MiB/s)" % (size, size // MIB))

@@ -1,8 +1,8 @@
 """Disks of a guest: grow, move, detach; and what its storages can do."""
 from tools.demo import drives
-from tools.demo.model import (GIB, MIB, Storage, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text,
-                              volume_of)
-from tools.demo.rules import boolean, enum, integer, number, parse_properties, string
+from tools.demo.model import (GIB, MIB, Refusal, Storage, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text,
+                              verify, volume_of)
+from tools.demo.rules import MISSING, boolean, enum, integer, number, parse_properties, string
 from tools.demo.tasks import Task
 from tools.demo.wire import VM, Route, both, perm, perm_any
 from tools.pve.formats import LAST_INDEX
@@ -34,7 +34,8 @@ def _growth(call, guest, key):
     guest.check_lock()
     parts = _parts(guest, key)
     if parts is None:
-        die("disk '%s' does not exist" % key if kind == "qemu" else "no such disk '%s'" % key)
+        raise Refusal(500, "disk '%s' does not exist" % key if kind == "qemu" else "format error\n",
+                      None if kind == "qemu" else {"mp": MISSING, "volume": MISSING})
     volid = volume_of(parts)
     if kind == "qemu" and is_cdrom(parts):
         die("you can't resize a cdrom")
@@ -66,6 +67,7 @@ def resize(call):
     def worker(task):
         yield 0.5
         storage, volume, new = _growth(call, guest, key)
+        world.check_writable(guest)
         if new == volume.size:
             return
         if not storage.thin and new - volume.size > storage.space(guest.node)[2]:
@@ -143,7 +145,7 @@ def move_disk(call):
     key = call.p["disk"]
     guest.check_lock()
     if call.p.get("storage") is None:
-        bad(storage="missing 'storage' or 'target-vmid'")
+        verify(dict.fromkeys(("storage", "target-vmid"), _WHERE))
     if key not in guest.conf:
         die("disk '%s' does not exist" % key)
     parts = _parts(guest, key)
@@ -193,7 +195,7 @@ def move_volume(call):
     world, guest = call.world, call.guest()
     key = call.p["volume"]
     if call.p.get("storage") is None:
-        bad(storage="missing 'storage' or 'target-vmid'")
+        verify(dict.fromkeys(("storage", "target-vmid"), _WHERE))
     name = call.p["storage"]
     call.need("/storage/" + name, "Datastore.AllocateSpace")
     guest.check_lock()
@@ -252,6 +254,7 @@ def has_feature(world, guest, wanted, conf):
     return True
 
 
+_WHERE = "both 'storage' and 'target-vmid' missing, either needs to be set"
 _DISK = perm(VM, "VM.Config.Disk")
 _SIZE = string("New size, or +size to add.", pattern=r"\+?\d+(\.\d+)?[KMGT]?")
 _DIGEST = string("Refuse if the configuration has another one.", maxLength=40)

@@ -2,8 +2,8 @@
 import re
 
 from tools.demo import options
-from tools.demo.model import (GIB, KIB, MIB, Refusal, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes, size_text,
-                              verify, volume_of)
+from tools.demo.model import (GIB, KIB, MIB, Refusal, bad, die, disk_rule, is_cdrom, is_cloudinit, size_bytes,
+                              size_text, verify, volume_of)
 from tools.demo.rules import parse_properties
 from tools.demo.wire import forbid
 

@@ -30,9 +30,9 @@ def rules(call):
     return [dict(row, pos=number, digest=_digest(place)) for number, row in enumerate(place["rules"])]
 
 
-def _position(call, place):
+def _position(call, place, text="no rule at position %(pos)d"):
     if call.p["pos"] >= len(place["rules"]):
-        die("no rule at position %d" % call.p["pos"])
+        die(text % call.p)
     return call.p["pos"]
 
 
@@ -89,7 +89,8 @@ def change_rule(call):
 
 def delete_rule(call):
     place = _place(call)
-    del place["rules"][_position(call, place)]
+    del place["rules"][_position(call, place, "Can't use an undefined value as a HASH reference at /usr/share/perl5/PVE/"
+                                 "API2/Firewall/Rules.pm line 432.")]
 
 
 def options(call):

@@ -26,7 +26,7 @@ def _list_row(world, guest):
 
 
 def _qmpstatus(guest):
-    return ("paused" if guest.paused else "running") if guest.running else "stopped"
+    return {False: "running", True: "paused"}.get(guest.paused, guest.paused) if guest.running else "stopped"
 
 
 def listed(call):
@@ -63,7 +63,7 @@ def current(call):
         row["balloon"] = guest.memory
         row["ballooninfo"] = {"actual": guest.memory, "max_mem": guest.memory, "last_update": int(call.world.t)}
         row["nics"] = {"tap%di%s" % (guest.vmid, key[3:]): {"netin": row["netin"], "netout": row["netout"]}
-                       for key in nets(guest.conf)}
+                       for key in nets(guest.conf) if key not in guest.guest.get("unplugged", ())}
         row["blockstat"] = {key: {"rd_bytes": row["diskread"], "wr_bytes": row["diskwrite"], "failed_rd_operations": 0,
                                   "failed_wr_operations": 0} for key, _, _ in guest.disks(unused=False)
                             if key[:3] in ("scs", "vir", "sat", "ide")}

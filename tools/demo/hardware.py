@@ -13,8 +13,8 @@ def _disk(devpath, kind, size, model, serial, **more):
         "devpath": devpath, "type": kind, "size": size, "vendor": "ATA     " if kind in ("ssd", "hdd") else "unknown",
         "model": model, "serial": serial, "wwn": "0x5002538e%s" % serial[-8:].lower().rjust(8, "0"), "gpt": 0,
         "rpm": 0, "health": "PASSED", "wearout": 100, "osdid": -1,
-        "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"), serial)
-    }, more)
+        "by_id_link": "/dev/disk/by-id/%s-%s_%s" % ("nvme" if kind == "nvme" else "ata", model.replace(" ", "_"),
+                                                    serial)}, more)
 
 
 def _part(devpath, parent, size, used=None, **more):
@@ -171,8 +171,8 @@ ZFS_DETAIL = {
 
 
 def _iface(name, kind, **more):
-    return _row({"iface": name, "type": kind, "method": "manual", "method6": "manual", "families": ["inet"], "active": 1,
-                 "exists": 1, "priority": 3}, more)
+    return _row({"iface": name, "type": kind, "method": "manual", "method6": "manual", "families": ["inet"],
+                 "active": 1, "exists": 1, "priority": 3}, more)
 
 
 def network(number):

@@ -136,6 +136,10 @@ def series(world, frame, row_at, since=0):
     return [dict({"time": t}, **(row_at(t) if t >= since else {})) for t in range(last - 69 * step, last + 1, step)]
 
 
+_PRESSURE = (("cpusome", 0.4), ("cpufull", 0.0), ("iosome", 0.1), ("iofull", 0.1), ("memorysome", 0.0),
+             ("memoryfull", 0.0))
+
+
 def guest_series(world, guest, frame):
     """rrddata of a guest."""
     cpus = guest.cpus or world.nodes[guest.node].cpus
@@ -148,7 +152,7 @@ def guest_series(world, guest, frame):
             row.update(cpu=round(wave(t, guest.vmid, guest.cpu, 0.6), 6), mem=round(memory, 2),
                        memhost=round(memory * 1.05, 2), netin=round(rate, 3), netout=round(rate * 0.37, 3),
                        diskread=round(rate * 0.21, 3), diskwrite=round(rate * 0.55, 3),
-                       pressurecpusome=round(wave(t, guest.vmid, 0.4, 0.9), 3))
+                       **{"pressure" + name: round(wave(t, guest.vmid, value, 0.9), 3) for name, value in _PRESSURE})
         else:
             row.update(cpu=0, mem=0, netin=0, netout=0, diskread=0, diskwrite=0)
         return row
@@ -167,7 +171,9 @@ def node_series(world, node, frame):
                 "loadavg": round(wave(t, node.number + 1, now["cpu"] * node.cpus * 1.1, 0.5), 3),
                 "netin": round(wave(t, node.number, 3.1e6, 0.6)),
                 "netout": round(wave(t, node.number + 9, 2.2e6, 0.6)), "roottotal": node.root, "rootused": now["disk"],
-                "swaptotal": 8 * GIB, "swapused": 140 * MIB}
+                "swaptotal": 8 * GIB, "swapused": 140 * MIB,
+                **{"pressure" + name: round(wave(t, node.number, value, 0.9), 3) for name, value in _PRESSURE
+                   if name != "cpufull"}}
     return series(world, frame, row_at, node.booted)
 
 

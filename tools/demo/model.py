@@ -164,8 +164,8 @@ class Guest:
         return "%s:%d" % ("vm" if self.kind == "qemu" else "ct", self.vmid)
 
     def task(self, verb):
-        """The type of a task that does `verb` to it: qmstart, vzstart."""
-        return ("qm" if self.kind == "qemu" else "vz") + verb
+        """The type of a task that does `verb` to it: qmstart, vzstart; but qmigrate."""
+        return ("vz" if self.kind == "lxc" else "q" if verb == "migrate" else "qm") + verb
 
     @property
     def template(self):
@@ -336,6 +336,12 @@ class World:
         return next((name for name in self.nodes if name not in self.offline), next(iter(self.nodes)))
 
     # ---- guests
+
+    def check_writable(self, guest):
+        """die as a write of a guest's configuration does when /etc/pve is read-only, which it is without quorum."""
+        if not self.quorate:
+            die("unable to open file '/etc/pve/nodes/%s/%s/%d.conf.tmp.%d' - Permission denied" % (
+                guest.node, "qemu-server" if guest.kind == "qemu" else "lxc", guest.vmid, self.count("tmp", 12001)))
 
     def guest(self, vmid, kind, node):
         """The Guest, or die as Proxmox does when there is no such file on that node."""

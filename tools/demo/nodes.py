@@ -1,5 +1,6 @@
 """A node: status, disks, network, updates, services, logs, certificates, and turning it off."""
 import calendar
+import json
 import time
 
 from tools.demo import cluster, hardware, lists
@@ -7,7 +8,7 @@ from tools.demo.model import GIB, MIB, bad, die, wave
 from tools.demo.power import switch_off, switch_on
 from tools.demo.rules import boolean, enum, integer, string
 from tools.demo.tasks import numbered
-from tools.demo.wire import ALL, NODE, Extra, Route, perm
+from tools.demo.wire import ALL, NODE, Extra, File, Route, perm
 
 
 def nodes(call):
@@ -80,7 +81,7 @@ def disks(call):
 def smart(call):
     found = hardware.smart(call.node, call.p["disk"], call.p.get("healthonly"))
     if found is None:
-        die("command '/sbin/udevadm info -p /sys/class/block/%s --query all' failed: exit code 1" % call.p["disk"][5:])
+        die("not a valid block device")
     return found
 
 
@@ -184,6 +185,12 @@ def syslog(call):
     return numbered(call, lines)
 
 
+def journal(call):
+    """GET .../journal: a list of lines, always packed."""
+    lines = [line for _, _, line in _log_lines(call)][-call.p.get("lastentries", 400):]
+    return File("application/json;charset=UTF-8", json.dumps({"data": lines}), zipped=True)
+
+
 def certificates(call):
     node, t = call.here, int(call.world.t)
     authority = "/CN=Proxmox Virtual Environment/OU=0f6c9a32/O=PVE Cluster Manager CA"
@@ -246,6 +253,9 @@ ROUTES = [
         "start": integer("From this line.", 0), "limit": integer("At most so many lines.", 0),
         "since": string("From this date.", pattern=_DATE), "until": string("To this date.", pattern=_DATE),
         "service": string("Only this service.", maxLength=128)}),
+    Route("GET /nodes/{node}/journal", journal, perm(NODE, "Sys.Syslog"), "The journal.", {
+        "lastentries": integer("Only so many of the last lines.", 1), "since": integer("From this epoch.", 0),
+        "until": integer("To this epoch.", 0)}),
     Route("GET /nodes/{node}/certificates/info", certificates, ALL, "Its certificates."),
     Route("GET /nodes/{node}/report", report, _AUDIT, "A report for support."),
 ]

@@ -246,7 +246,7 @@ LXC = properties(dict(_BOTH, **{
 OPTIONS = {"qemu": QEMU, "lxc": LXC}
 
 #: The options that only the user root@pam may set (qemu-server API2/Qemu.pm, pve-container LXC.pm).
-ROOT_ONLY = {"qemu": ("args", "lock", "hookscript"), "lxc": ("lock", "hookscript")}
+ROOT_ONLY = {"qemu": ("args", "lock"), "lxc": ("lock", "hookscript")}
 
 #: The privilege that changing an option takes (check_vm_modify_config_perm, check_ct_modify_config_perm).
 _PRIVILEGES = {

@@ -13,6 +13,7 @@ def switch_on(world, guest):
     """A guest runs from now on: what was pending is applied."""
     change.apply_pending(world, guest)
     guest.running, guest.paused, guest.since = True, False, world.t
+    guest.guest.pop("unplugged", None)
     guest.pid = 2000 + world.count("guest pid") * 317 % 900000
 
 
@@ -29,6 +30,9 @@ def starting(world, guest, task):
         die("you can't start a vm if it's a template" if guest.kind == "qemu"
             else "you can't start a CT if it's a template")
     resume = guest.kind == "qemu" and guest.lock == "suspended"
+    if guest.paused == "prelaunch":                     # its backup has started QEMU: the VM itself starts now
+        guest.paused, guest.since = False, world.t
+        return
     if not resume:
         guest.check_lock()
     if guest.running:
@@ -128,6 +132,11 @@ def fulfil(world, guest, resource):
 
 
 def start(call):
+    if not call.passes(call.world.guest, call.p["vmid"], call.kind, call.node):
+        def worker(task):                               # that there is no such guest is found in the task
+            yield 0.1
+            call.guest()
+        return call.fork("qmstart" if call.kind == "qemu" else "vzstart", call.p["vmid"], worker)
     guest = call.guest()
     if guest.kind == "lxc" and guest.running:
         die("CT %d already running" % guest.vmid)

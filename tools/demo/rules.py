@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import re
 
+from tools.demo import calendar
 from tools.pve.formats import LAST_INDEX
 from tools.pve.jsonschema import (FORMATS, V4, V6, Checker, Problem, is_cidr, is_ip, read_property_string, spec_of,
                                   split_list, text_of)
@@ -20,20 +21,15 @@ def _rule(kind, words="", minimum=None, maximum=None, **more):
     return {key: value for key, value in rule.items() if value is not None}
 
 
-#: Rules of a text, of a whole number, of a number and of a switch (exactly 1 or 0 on the wire). All take what it is for,
-#: minimum and maximum, and by name: format, pattern, maxLength, minLength, default, requires ...
-string, integer, number, boolean = (functools.partial(_rule, kind) for kind in (
-    "string", "integer", "number", "boolean"))
+#: Rules of a text, a whole number, a number, a switch (1 or 0 on the wire) and a list (repeated keys in a form).
+#: All take what it is for, minimum and maximum, and by name: format, pattern, maxLength, items, default, requires ...
+string, integer, number, boolean, array = (functools.partial(_rule, kind) for kind in (
+    "string", "integer", "number", "boolean", "array"))
 
 
 def enum(words, values, **more):
     """Rule of one of `values` (blank-separated str, or list)."""
     return string(words, enum=values.split() if isinstance(values, str) else list(values), **more)
-
-
-def array(words, items):
-    """Rule of a list (repeated keys in a form)."""
-    return _rule("array", words, items=items)
 
 
 def properties(table):
@@ -159,8 +155,7 @@ _MORE = {
     "lxc-ip-with-ll-iface": (is_ip, _UNLIKE + "IP address"),
     "email-or-username": (_like(r"[\w+\-~]+(\.[\w+\-~]+)*(@[a-zA-Z0-9\-]+(\.[a-zA-Z0-9\-]+)*)?"),
                           _UNLIKE + "email address or user name"),
-    "pve-calendar-event": (_like(r"[A-Za-z0-9 ,./:*~-]+"),
-                           "invalid calendar event '{}' - unable to parse calendar event\n"),
+    "pve-calendar-event": (calendar.parse, "invalid calendar event '{}' - unable to parse calendar event\n"),
     "pve-cpuset": (_like(r"\s*\d+(-\d+)?\s*(,\s*\d+(-\d+)?\s*)*"), "unable to parse cpuset option"),
     "pve-ct-timezone": (_like("host|UTC|(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|"
                               r"Pacific)(?:/[\w+-]+)+"), "invalid time zone '{}'"),

@@ -41,6 +41,7 @@ def create(call):
 
     def worker(task):
         guest.check_lock()
+        world.check_writable(guest)
         if guest.template:
             die("you can't take a snapshot if it's a template")
         if name in guest.snapshots:

@@ -52,18 +52,13 @@ def storages(call):
 
 
 def status(call):
-    storage = call.world.known_storage(call.p["storage"])
+    storage = call.world.storages.get(call.p["storage"]) or bad(storage="No such storage.")
     if not storage.on(call.node):
         die("storage '%s' is not available on node '%s'" % (storage.name, call.node))
     row = _row(storage, call.node)
     row.pop("storage")
     row.pop("used_fraction", None)
     return row
-
-
-def rrddata(call):
-    storage = call.world.storage(call.p["storage"], call.node)
-    return lists.storage_series(call.world, storage, call.node, call.p["timeframe"])
 
 
 def _volume_row(volume):
@@ -109,7 +104,7 @@ def change_volume(call):
     storage, volid, volume = _found(call)
     drives.check_volume(call, storage, volume)
     if volume is None:
-        die("volume '%s' does not exist" % volid)
+        return                                          # notes for nothing are left as a file, that is all
     if volume.content != "backup":
         die("only backups can have notes and protection: '%s'" % volid)
     volume.notes, volume.protected = call.p.get("notes", volume.notes), call.p.get("protected", volume.protected)
@@ -125,7 +120,7 @@ def delete_volume(call):
     def worker(task):
         yield 1
         if volume is None:
-            die("volume '%s' does not exist" % volid)
+            return
         if volume.protected:
             die("cannot remove protected volume '%s' on '%s'" % (volume.name, storage.name))
         drives.check_unused_base(call.world, volid, call.node)
@@ -139,7 +134,7 @@ _NAMES = {"iso": r"[^/]+\.(?:iso|img)", "vztmpl": r"[^/]+\.tar(?:\.(?:gz|xz|zst|
 
 
 def _fetching(call, task, url, storage, volid, size, digest):
-    """Worker part: a file comes from the web (PVE::Tools::download_file_from_url); `digest` is expected of it, or None."""
+    """Worker part: a file comes from the web (PVE::Tools::download_file_from_url), `digest` or None expected."""
     path = "%s/template/%s" % (storage.conf.get("path"), volid.partition(":")[2].replace("vztmpl/", "cache/"))
     task.say("downloading %s to %s" % (url, path))
     if volid in storage.at(call.node):
@@ -184,7 +179,8 @@ def appliances(call):
              "headline": headline, "section": "system", "type": "lxc", "architecture": "amd64",
              "source": "http://download.proxmox.com/images/system/",
              "location": "http://download.proxmox.com/images/system/" + name, "description": headline + "\n",
-             "infopage": "https://linuxcontainers.org", "manageurl": "", "sha512sum": digest * 8}
+             "infopage": "https://linuxcontainers.org", "manageurl": "", "maintainer":
+             "Proxmox Support Team <support@proxmox.com>", "md5sum": digest * 2, "sha512sum": digest * 8}
             for name, system, version, headline, digest in hardware.APPLIANCES]
 
 
@@ -218,8 +214,9 @@ ROUTES = [
         "target": string("Only those this node has too.", format="pve-node"),
         "format": boolean("With formats.", default=0)}),
     Route("GET /nodes/{node}/storage/{storage}/status", status, _ANY, "State of a storage."),
-    Route("GET /nodes/{node}/storage/{storage}/rrddata", rrddata, _ANY, "Fill of a storage over time.",
-          lists.FRAME),
+    Route("GET /nodes/{node}/storage/{storage}/rrddata", lambda call: lists.storage_series(
+        call.world, call.world.storage(call.p["storage"], call.node), call.node, call.p["timeframe"]),
+          _ANY, "Fill of a storage over time.", lists.FRAME),
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),

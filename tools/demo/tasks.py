@@ -8,7 +8,7 @@ import heapq
 
 from tools.demo.model import Refusal, bad
 from tools.demo.rules import boolean, enum, integer, split_list, string
-from tools.demo.wire import ALL, Extra, Route
+from tools.demo.wire import ALL, Extra, File, Route
 from tools.pve.formats import parse_upid
 
 
@@ -202,14 +202,18 @@ def status(call):
 
 
 def log(call):
-    return numbered(call, _task(call).log)
+    """GET .../log: as rows, or as a file with download=1; of a task that is not known it is empty."""
+    found = parse_upid(call.p["upid"]) and call.world.tasks.all.get(call.p["upid"])
+    lines = _task(call).log if found or not parse_upid(call.p["upid"]) else []
+    return File("text/plain", "".join(line + "\n" for line in lines)) if call.p.get("download") else numbered(
+        call, lines)
 
 
 def numbered(call, lines):
     """The answer of a log: its lines with their numbers, from `start` on and at most `limit`; `total` counts all."""
     start, limit = call.p.get("start", 0), call.p.get("limit", 50)
     rows = [{"n": number, "t": line} for number, line in enumerate(lines or ["no content"], 1)][start:]
-    return Extra((rows[:limit] if limit else rows) or [{"n": 1, "t": "no content"}], total=len(lines) or 1)
+    return Extra(rows[:limit] if limit else rows, total=len(lines) or 1)
 
 
 def stop(call):
@@ -231,6 +235,7 @@ ROUTES = [
     Route("GET /nodes/{node}/tasks/{upid}/status", status, ALL, "State of a task."),
     Route("GET /nodes/{node}/tasks/{upid}/log", log, ALL, "Log of a task.", {
         "start": integer("From this line.", 0, default=0),
-        "limit": integer("At most so many lines; 0 is all.", 0, default=50)}),
+        "limit": integer("At most so many lines; 0 is all.", 0, default=50),
+        "download": boolean("As a file.", default=0)}),
     Route("DELETE /nodes/{node}/tasks/{upid}", stop, ALL, "Stop a task."),
 ]

@@ -3,6 +3,7 @@
 A route is one row: Route("GET /nodes/{node}/qemu", handler, check, "words", params={...}). `check` is Proxmox's own
 notation: {"user": "all"}, ["perm", "/vms/{vmid}", ["VM.Audit"]], ["or", ...]; None means root@pam alone.
 """
+import gzip
 import json
 import re
 from email.utils import formatdate
@@ -197,6 +198,19 @@ class Extra:
         self.data, self.more = data, more
 
 
+class File:
+    """A handler's answer that is no JSON: File(content type, text); `zipped`: gzip, whatever the request accepts."""
+
+    def __init__(self, kind, text, zipped=False):
+        self.kind, self.body, self.zipped = kind, text.encode(), zipped
+
+    def reply(self):
+        """(status, reason, headers, body)."""
+        body = gzip.compress(self.body) if self.zipped else self.body
+        headers = headers_of(self.kind, len(body), False)
+        return 200, "OK", dict(headers, **({"Content-Encoding": "gzip"} if self.zipped else {})), body
+
+
 def decode_form(text):
     """dict of a form or query: split at "&", ";" and every "="; an empty value is None, repeated keys are a list."""
     result = {}
@@ -256,7 +270,7 @@ def refusal(error, whole=True):
 
     The message itself is in the body since pve-http-server 5.2.0 (PVE 8.3): `whole`.
     """
-    message = error.text if error.text.endswith("\n") else error.text + "\n"
+    message = error.text if error.text.endswith("\n") or error.status == 501 else error.text + "\n"
     content = {"data": None, "message": message} if whole else {"data": None}
     if error.errors:
         content["errors"] = error.errors
