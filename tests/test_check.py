@@ -247,6 +247,23 @@ def test_grants_for_a_token_of_root_and_of_another_user():
                          "pveum acl modify / --tokens 'mcp@pve!ai' --roles ProxmoxMCP"]
 
 
+def test_the_role_is_granted_on_deeper_paths_with_entries_of_their_own():
+    """Such an entry hides what the same user, or token, has on the path above it."""
+    some = [entry for entry in ENTRIES if entry["toolset"] == "snapshots"]
+    acl = [{"type": "user", "ugid": "mcp@pve", "path": "/vms", "roleid": "PVEAuditor"},
+           {"type": "token", "ugid": "mcp@pve!ai", "path": "/vms/100", "roleid": "PVEVMUser"},
+           {"type": "token", "ugid": "mcp@pve!ai", "path": "/vms/100", "roleid": "PVEAuditor"},
+           {"type": "token", "ugid": "x@pve!ai", "path": "/pool/lab", "roleid": "PVEAuditor"},
+           {"type": "group", "ugid": "mcp@pve", "path": "/storage", "roleid": "PVEAuditor"}]
+    assert grants(some, 9, "mcp@pve", "mcp@pve!ai", acl)[1:] == [
+        "pveum acl modify / --users 'mcp@pve' --roles ProxmoxMCP",
+        "pveum acl modify /vms --users 'mcp@pve' --roles ProxmoxMCP",
+        "pveum acl modify / --tokens 'mcp@pve!ai' --roles ProxmoxMCP",
+        "pveum acl modify /vms/100 --tokens 'mcp@pve!ai' --roles ProxmoxMCP"]
+    status, text = run(acl={"/": ["VM.Audit"]})
+    assert "hides what is granted above it" in text
+
+
 ROLE = privileges_for([BY_NAME[name] for name in MISSION], 9)
 
 

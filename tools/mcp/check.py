@@ -85,12 +85,19 @@ def privileges_for(entries, release):
     return sorted({privileges[0] for entry in entries for _, privileges in needs(entry, release) or ()})
 
 
-def grants(entries, release, user, token_id):
-    """The pveum lines (list of str) that allow what these tools need, and no more."""
+def grants(entries, release, user, token_id, acl=()):
+    """The pveum lines (list of str) that allow what these tools need, and no more.
+
+    acl: rows of /access/acl. Where user or token has an entry on a deeper path, it hides there what is granted on /
+    (AccessControl.pm, roles): the role is granted on that path too.
+    """
     lines = ["pveum role add %s --privs \"%s\"" % (ROLE, " ".join(privileges_for(entries, release)))]
-    if user != "root@pam":              # a token never has more than its user
-        lines.append("pveum acl modify / --users '%s' --roles %s" % (user, ROLE))
-    return lines + ["pveum acl modify / --tokens '%s' --roles %s" % (token_id, ROLE)]
+    for kind, who in (("user", user), ("token", token_id)):
+        if who != "root@pam":           # who has all; a token never has more than its user
+            deeper = {str(row.get("path")) for row in acl if row.get("type") == kind and row.get("ugid") == who}
+            lines.extend("pveum acl modify %s --%ss '%s' --roles %s" % (path, kind, who, ROLE)
+                         for path in sorted(deeper | {"/"}))
+    return lines
 
 
 # ------------------------------------------------------------------------------------------------------------- the walk
@@ -198,8 +205,12 @@ def _ask(report, settings, client):
     entries, selection = surface(), Selection(settings)
     report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
     report["settings"] = _limits(settings)
+    try:
+        acl = client.request("GET", "/access/acl").data or []
+    except PveError:
+        acl = []
     report["grants"] = grants([entry for entry in entries if selection.off(entry) is None], release, settings.user,
-                              settings.token_id)
+                              settings.token_id, acl)
     for sentence in selection.warnings([entry["name"] for entry in entries]):
         _step(report, "settings", None, sentence)
 
@@ -253,6 +264,8 @@ def _told(report):
         yield ("To allow what the %d tools that are switched on need, and no more, run on a node as root (role modify, "
                "where the role is there already):" % len(on))
         yield from report["grants"]
+        yield ("An entry of the user, its groups or the token on a deeper path hides what is granted above it: grant "
+               "the role on that path too.")
 
 
 def _of_toolset(tools):
