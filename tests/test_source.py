@@ -55,7 +55,7 @@ def _called(function):
 def test_nothing_runs_code_starts_programs_or_listens(name):
     """No eval, pickle or listening socket; no program but ssh (off by default), which has a file of its own and
     never a shell; beside the standard library only requests (and its urllib3)."""
-    for node in ast.walk(modules()[name]):
+    for node, _ in nodes_of(name):
         named = []
         if isinstance(node, ast.Import):
             named = [alias.name for alias in node.names]
@@ -88,13 +88,25 @@ KNOWN = {
 
 
 @functools.lru_cache(maxsize=None)
-def imported(name):
-    """What a module imports of the program: [(module, whether in a function)]."""
+def nodes_of(name):
+    """All that a module's tree is made of: [(node, whether in a function)]."""
     found, nodes = [], [(modules()[name], False)]
     while nodes:
         node, late = nodes.pop()
+        found.append((node, late))
         late = late or isinstance(node, (ast.FunctionDef, ast.Lambda))
-        nodes += [(child, late) for child in ast.iter_child_nodes(node)]
+        for part in vars(node).values():
+            for child in part if isinstance(part, list) else (part,):
+                if isinstance(child, ast.AST) and not isinstance(child, ast.expr_context):
+                    nodes.append((child, late))
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def imported(name):
+    """What a module imports of the program: [(module, whether in a function)]."""
+    found = []
+    for node, late in nodes_of(name):
         named = []
         if isinstance(node, ast.Import):
             named = [alias.name for alias in node.names]
