@@ -257,7 +257,7 @@ def test_the_storage_is_chosen_only_when_there_is_no_choice():
 def test_a_backup_that_outlasts_the_wait():
     bench = Bench()
     answer = bench.run("proxmox_create_backup_vm", vmid=100, storage="nas", wait=2)
-    assert answer.text.startswith("\u23f3") and "not done yet: VM 100 (web01) backed up to nas" in answer.text
+    assert answer.text.startswith("\u23f3") and "Once it has ended: VM 100 (web01) backed up to nas" in answer.text
     assert answer.data["done"] is False and "volid" not in answer.data and len(writes(bench)) == 1
 
 

@@ -123,7 +123,7 @@ def test_a_linked_clone_of_what_is_no_template_fails_in_plain_words():
 
 def test_a_clone_that_outlasts_the_wait_is_not_told_as_done():
     answer = Bench().run("proxmox_clone_lxc", vmid=203, newid=300, hostname="dev2", wait=0)
-    assert answer.text.startswith("\u23f3") and "not done yet" in answer.text and answer.data["done"] is False
+    assert answer.text.startswith("\u23f3") and "Once it has ended: " in answer.text and answer.data["done"] is False
     assert answer.data["task"]["status"] == "running"
 
 

@@ -214,7 +214,7 @@ def test_cancelled_while_waiting():
 def test_a_rollback_that_outlasts_the_wait():
     bench = Bench()
     answer = bench.run("proxmox_rollback_snapshot_vm", vmid=100, snapname="fresh-install", wait=0)
-    assert answer.text.startswith("\u23f3") and "not done yet" in answer.text and "state" not in answer.data
+    assert answer.text.startswith("\u23f3") and "Once it has ended: " in answer.text and "state" not in answer.data
 
 
 # ------------------------------------------------------------------------------------------------------- of all guests

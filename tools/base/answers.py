@@ -281,4 +281,4 @@ def _running(says, outcome):
         why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
         return ("It is not known yet whether this is done: %s.\nThe task was started, but then its state could not be "
                 "read%s; it continues in Proxmox. Do not repeat the call. %s" % (says, why, ask))
-    return "Still running in Proxmox, not done yet: %s.\n%s" % (says, ask)
+    return "Still running in Proxmox, not done yet. Once it has ended: %s.\n%s" % (says, ask)

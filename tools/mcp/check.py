@@ -1,5 +1,5 @@
-"""`proxmox-mcp check`: the way to Proxmox step by step, what the token may do, which tools therefore work, and what to
-grant.
+"""`proxmox-mcp check`: tries each step on the way to Proxmox, says what the token may do, which tools therefore work,
+and what to grant.
 
 Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent to it.
 """
@@ -100,7 +100,7 @@ def grants(entries, release, user, token_id, acl=()):
     return lines
 
 
-# ------------------------------------------------------------------------------------------------------------- the walk
+# ------------------------------------------------------------------------------------------------------------ the steps
 
 def _step(report, name, good, detail, **more):
     """Note a step: good True, False, or None for what is neither."""
@@ -109,8 +109,7 @@ def _step(report, name, good, detail, **more):
 
 
 def check(settings, emit, as_json=False, adapter=None, inspect=None):
-    """Walk the whole way and tell it with emit(line of text); returns the exit status: 0 all is well, 1 something is
-    not.
+    """Try each step and report it with emit(line of text); returns the exit status: 0 all is well, 1 something is not.
 
     as_json: one JSON object instead. adapter, inspect(host, port, settings): in place of the network (demo, tests).
     """

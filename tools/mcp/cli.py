@@ -214,7 +214,7 @@ def call(options):
 # -- check, audit
 
 def check(options):
-    """`check`: walk from the host's name to the token's privileges; exit status 1 when something is not right."""
+    """`check`: try each step from the host's name to the token's privileges; exit status 1 when something is not right."""
     settings = settings_of(options)
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter

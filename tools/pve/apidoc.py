@@ -418,7 +418,7 @@ _MOST = 64 << 20                                        # bytes of a cached sche
 
 
 class Source:
-    """The schema of the host behind a Client: read when first asked for and kept; read again after an upgrade of the host.
+    """The schema of the host behind a Client: read when first asked for and kept; read again after its upgrade.
 
     name: str that tells hosts apart. clock() gives seconds. Safe to use from several threads.
     """
