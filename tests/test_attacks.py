@@ -269,10 +269,23 @@ def test_a_backup_of_a_guest_of_another_node_stays():
     assert answer.failed and "PROXMOX_ALLOWED_NODES" in answer.text and bench.sent(reads=False) == []
 
 
-def test_options_cannot_lead_past_a_list_of_commands():
+@pytest.mark.parametrize("kind, options", [
+    ("vm", {"args": "-S"}), ("vm", {"hookscript": "local:snippets/x.sh"}), ("lxc", {"entrypoint": "/bin/x"}),
+    ("vm", {"cicustom": "user=local:snippets/x.yml"}), ("lxc", {"hookscript": "local:snippets/x.sh"}),
+    # cloud-init asks whom the serial number names, and lets in whom the config names
+    ("vm", {"smbios1": "base64=1,serial=ZHM9bm9jbG91ZDtzPWh0dHA6Ly8xOTIuMC4yLjEv"}),
+    ("vm", {"sshkeys": "ssh-ed25519 AAAA me"}), ("vm", {"cipassword": "letmein88"}), ("vm", {"ciuser": "root"})])
+def test_options_cannot_lead_past_a_list_of_commands(kind, options):
+    bench, vmid = Bench(allowed_commands=("uptime",)), 100 if kind == "vm" else 204
+    path = "/nodes/pve1/%s/%d/config" % ("qemu" if kind == "vm" else "lxc", vmid)
+    for answer in (bench.run("proxmox_update_%s_config" % kind, vmid=vmid, options=options),
+                   bench.run(CALL, verb="PUT", path=path, parameters=options)):
+        assert answer.failed and "PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
+
+
+def test_who_gets_into_a_new_guest_is_no_command():
     bench = Bench(allowed_commands=("uptime",))
-    answer = bench.run("proxmox_update_vm_config", vmid=100, options={"args": "-S"})
-    assert answer.failed and "PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
+    assert not bench.run("proxmox_create_vm", node="pve1", vmid=150, ciuser="me", sshkeys="ssh-ed25519 AAAA me").failed
 
 
 def test_a_protected_guest_whose_tags_cannot_be_read_is_not_changed():

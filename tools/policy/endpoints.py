@@ -304,9 +304,11 @@ _TABLE = (
 )
 
 #: Parameters whose value is run, on the node or in the guest. With them any change loses something; and what is run on
-#: the node reaches all of it.
+#: the node reaches all of it. Of smbios1 the serial number tells cloud-init where to get what it runs.
 _RUN_ON_NODE = frozenset("args hookscript script".split())
-RUN = _RUN_ON_NODE | frozenset("entrypoint cicustom env".split())
+RUN = _RUN_ON_NODE | frozenset("entrypoint cicustom env smbios1".split())
+#: Parameters that let somebody into a guest that there is: who is in can run anything.
+_LETTING_IN = frozenset("cipassword ciuser sshkeys".split())
 #: Parameters that are called like secrets and are none: what they hold is run, or written, and so it is shown.
 _SHOWN = {"/nodes/{node}/hosts": ("data",), "/nodes/{node}/qemu/{vmid}/sendkey": ("key",),
           "/nodes/{node}/qemu/{vmid}/agent/exec": ("input-data",)}
@@ -315,7 +317,7 @@ _LOSING = RUN | frozenset("""
     delete revert force purge forceStop force-stop overwrite skiplock idlist cleanup cleanup-config cleanup-disks
     destroy-unreferenced-disks remove remove-job remove-vanished remove-storages remove-ecprofile prune-backups maxfiles
     archive restore base stop on-error groups""".split())
-_LOSING_OF_OLD = frozenset("template disable lock cipassword target-vmid allow-move".split())
+_LOSING_OF_OLD = frozenset("template disable lock cipassword sshkeys target-vmid allow-move".split())
 #: Parameters that lose something when they are switched off.
 _KEEPING = frozenset("enable enabled protected protection".split())
 _NO = frozenset(("none", "", "0", "false", "no", "off", "[]"))
@@ -352,9 +354,10 @@ def effect(verb, path, params):
 
 
 def commands(verb, path, params):
-    """Whether a request runs what its caller wants, in a guest or on a node."""
+    """Whether a request runs what its caller wants, in a guest or on a node, or opens the way to it."""
     found, given = find(verb, path), _given(params)
-    return found.command or (verb != "GET" and any(given.get(name, "") not in _NO for name in RUN))
+    names = RUN | _LETTING_IN if found.effect == CHANGES else RUN
+    return found.command or (verb != "GET" and any(given.get(name, "") not in _NO for name in names))
 
 
 def on_node(params):
