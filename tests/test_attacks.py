@@ -7,6 +7,8 @@ from test_api import Bare
 
 from cases import OF, ran_of
 from support import Asked, Bench, Cluster, answering
+from tools import all_rows
+from tools.base.schema import fields
 from tools.mcp.wire import BadLine, decode, glance
 from tools.policy import endpoints
 from tools.policy.audit import verify
@@ -14,6 +16,7 @@ from tools.policy.reach import Reach
 from tools.pve import text
 
 CALL = "proxmox_api_call"
+ROWS = {name: tool for _, name, tool in all_rows()}
 
 
 def api(verb, path, parameters=None, **chosen):
@@ -373,6 +376,17 @@ def test_no_input_burns_processor_time(tool, arguments):
     began = time.process_time()
     bench.run(tool, **arguments)
     assert time.process_time() - began < 0.5                           # 0.2 on a quiet machine
+
+
+@pytest.mark.parametrize("tool, argument", [
+    ("proxmox_update_vm_config", "delete"), ("proxmox_update_lxc_config", "revert"), (CALL, "fields"),
+    ("proxmox_api_describe", "parameters")])
+def test_a_list_of_long_texts_is_refused_before_anything_looks_at_them(tool, argument):
+    given = {"vmid": 100, "verb": "GET", "path": "/nodes", "endpoint": "GET /nodes", argument: ["a, b;" * 1550] * 500}
+    given = {name: value for name, value in given.items() if name in {field.name for field in fields(ROWS[tool].args)}}
+    bench = Bench()
+    answer = bench.run(tool, **given)
+    assert "%s: holds more than 131072 characters" % argument in answer.text and bench.sent() == []
 
 
 @pytest.mark.parametrize("part", [b"[]", b"{}", b"1.5e3", b"1", b'""'])

@@ -16,7 +16,7 @@ REQUIRED = object()
 
 #: How long a text and a list may be where the argument does not say it: more is refused before anything looks at it.
 MAX_LENGTH, MAX_ITEMS = 10000, 500
-#: And an object, with all that is in it: characters (Proxmox takes no parameter that has more than half of it), levels.
+#: And a list or an object, with all that is in it: characters (Proxmox takes no parameter that has more than half of it), levels.
 MAX_OBJECT, MAX_DEPTH = 128 * 1024, 10
 
 
@@ -198,6 +198,8 @@ def check(field, value):
         if len(value) > longest:
             noun = "character" if isinstance(value, str) else "entry"
             raise ValueError("must have at most %s" % text.plural(longest, noun))
+        if isinstance(value, list) and sum(len(part) for part in value if isinstance(part, str)) > MAX_OBJECT:
+            raise ValueError("holds more than %d characters" % MAX_OBJECT)
     if arg.format == "vmid" and field.type is int and isinstance(value, str) and is_name(value):
         return value                                    # the call finds its number (tools.base.call)
     if arg.format in ("vmid", "newid") and not (type(value) is int or isinstance(value, str) and
