@@ -16,6 +16,7 @@ from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.seals import LIFETIME
 from tools.policy import freeze
+from tools.policy.audit import verify
 from tools.pve import state, text
 from tools.pve.client import Cancelled
 
@@ -323,6 +324,73 @@ def test_a_command_is_asked_for(home):
     assert "this command of 8 characters: uname -a" in room.question().text()
     room.question().answer(True)
     assert not room.result(**COMMAND)["isError"] and room.changes() == ["POST /nodes/pve1/qemu/100/agent/exec"]
+
+
+def lines(path):
+    with open(path, encoding="ascii") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def test_the_log_says_what_was_asked_who_answered_and_when(home, tmp_path, monkeypatch):
+    log = str(tmp_path / "audit.log")
+    room = Room(home, audit_log=log)
+    monkeypatch.setattr(approval, "_who", lambda: "me on /dev/pts/3")
+    room.pending()
+    [asked] = lines(log)
+    assert asked["event"] == "asked" and asked["tool"] == "proxmox_delete_vm" and asked["vmid"] == 107
+    assert asked["question"].startswith("Delete VM 107 (lab)") and asked["arguments"]["vmid"] == 107
+    room.pending()                                                  # the same question: no second line
+    shown = room.question()
+    assert shown.asked["id"] == asked["id"]
+    shown.answer(True)
+    assert not room.result()["isError"]
+    answered = lines(log)[1]
+    assert (answered["event"], answered["answer"], answered["intent"]) == ("answered", "yes", asked["seq"])
+    assert answered["by"] == "me on /dev/pts/3" and answered["at"].startswith("20") and answered["vmid"] == 107
+    assert [line["event"] for line in lines(log)[2:]] == ["intent", "outcome", "task"] and verify(log).ok
+
+
+@pytest.mark.parametrize("what, answer, by", [
+    (lambda room: room.question().answer(False), "no", True), (lambda room: None, "late", False),
+    (lambda room: room.question().answer(True), "late", True),
+    (lambda room: os.unlink(room.question().path + ".question"), "void", False),
+    (lambda room: room.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2}), "void", False)])
+def test_the_log_says_what_became_of_each_question(home, tmp_path, what, answer, by):
+    log = str(tmp_path / "audit.log")
+    room = Room(home, audit_log=log)
+    room.pending()
+    what(room)
+    if answer == "late":
+        room.bench.clock.sleep(threading.Event(), LIFETIME + 1)
+    room.result()
+    [line] = [line for line in lines(log) if line["event"] == "answered"]
+    assert line["answer"] == answer and ("by" in line) == by and verify(log).ok
+
+
+def test_what_cannot_be_noted_is_not_asked(home, tmp_path):
+    room = Room(home, audit_log=str(tmp_path))                      # a directory
+    result = room.result()
+    assert result["isError"] and "cannot be written" in said(result) and room.files() == [] and room.changes() == []
+
+
+def test_questions_end_with_the_server(home, tmp_path):
+    log = str(tmp_path / "audit.log")
+    room = Room(home, audit_log=log)
+    room.pending()
+    shown = room.question()
+    room.app.close()
+    assert room.files() == [] and shown.answer(True).startswith("Too late")
+    assert lines(log)[-1]["answer"] == "withdrawn"
+
+
+def test_a_sleeping_machine_does_not_make_a_yes_last_longer(home, monkeypatch):
+    room = Room(home)                                               # its monotonic clock stands still meanwhile
+    room.pending()
+    shown, now = room.question(), time.time()
+    shown.answer(True)
+    monkeypatch.setattr(time, "time", lambda: now + LIFETIME + 1)
+    room.pending()
+    assert room.question().asked["id"] != shown.asked["id"] and room.changes() == []
 
 
 # ------------------------------------------------------------------------------------------------------ the user's side

@@ -25,8 +25,8 @@ class Desk:
     def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
         self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), answers="both", **more)
         self.modern = version is None
-        app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
-        self.talk = Talk(app, version, capabilities)
+        self.app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
+        self.talk = Talk(self.app, version, capabilities)
 
     def call(self, **params):
         """The answer to a call of DELETE (or of `params`)."""

@@ -39,10 +39,12 @@ class App:
             self.log("debug", "not ready yet", error=repr(error))
 
     def close(self):
-        """The process ends: stop what ssh runs, note of what is still on its way that its outcome is not known."""
+        """The process ends: stop what ssh runs, withdraw what the user is asked, note of what is still on its way that
+        its outcome is not known."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
         if self.host.made is not None:
+            self.host.made.consent.close()
             self.host.made.audit.close()
 
     def tools(self):

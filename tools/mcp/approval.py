@@ -4,6 +4,7 @@ The question waits as a file in PROXMOX_STATE_DIR/approvals, and `approve` puts 
 for the one question it was given to: it names the server process that asks (a random id) and the SHA-256 of the very
 file that was shown, and the process compares them with what it keeps in its own memory. So an answer to a question that
 was edited, is too old, is another process's, or was used before, is none; after a restart nothing is left to answer.
+The audit log has a line for each question, and one for what became of it: who answered, and when.
 
 What is not promised: whoever has a shell as this user can give the answer too. `approve` wants a real terminal, so that
 piping `yes` into it does not do, but nothing keeps such a program from making itself a terminal, or from writing the
@@ -30,42 +31,67 @@ PATIENCE = 40                   # seconds that a call waits for the answer; some
 PAUSES = (0, 0.2, 0.3, 0.5)     # seconds before each look for the answer
 MOST = 20                       # questions of a server that wait at the same time
 FOLDER, QUESTION, ANSWER = "approvals", ".question", ".answer"
-YES, NO, VOID, LATE = "yes", "no", "void", "late"
+YES, NO, VOID, LATE, WITHDRAWN = "yes", "no", "void", "late", "withdrawn"
 
 
 # ------------------------------------------------------------------------------------------------------- who asks
 
 class _Question:
     """A question that waits: key (tool and digest of its arguments), found (digest), path (without ending), the content
-    of its file, and the answer that would be a yes."""
+    of its file, and the answer that would be a yes; by and at: who answered, and when, once `answer` has read it."""
 
-    def __init__(self, call, key, asked, found, server, end):
+    def __init__(self, call, key, asked, found, server):
         name, settings = os.urandom(8).hex(), call.host.settings
-        self.key, self.found, self.end = key, found, end
+        self.key, self.found, self.by, self.at = key, found, None, None
+        self._audit, self._clock, self._entry = call.host.audit, call.host.clock, None
+        self._since, self._date = self._clock(), time.time()
         self.path = os.path.join(settings.state_dir, FOLDER, name)
         self.content = json.dumps({
             "id": name, "server": server, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
-            "host": ", ".join(label(*one) for one in settings.host), "question": asked, "asked": time.time()})
+            "host": ", ".join(label(*one) for one in settings.host), "question": asked, "asked": self._date})
         self.yes = _answer(self.content.encode("ascii"), YES)
+
+    def put(self, call, asked):
+        """Write its file, and the line of the audit log; OSError, NotOurs, PveError."""
+        state.folder(call.host.settings.state_dir, private=False)
+        state.folder(os.path.dirname(self.path))
+        state.write(self.path + QUESTION, self.content)
+        try:
+            self._entry = self._audit.asked(call, asked, os.path.basename(self.path))
+        except BaseException:
+            state.remove(self.path + QUESTION)
+            raise
+
+    @property
+    def late(self):
+        """Whether its time is over, by either clock: one may stand still while the machine sleeps, one may be set."""
+        return self._clock() > self._since + LIFETIME or time.time() > self._date + LIFETIME
 
     def answer(self):
         """YES, NO, VOID for what is neither, or None."""
         try:
             given = json.loads(state.read(self.path + ANSWER))
+            by, at = (text.line(given.pop(key), 120) for key in ("by", "at"))
         except FileNotFoundError:
             return None if os.path.exists(self.path + QUESTION) else VOID
-        except (OSError, ValueError, RecursionError, state.NotOurs):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, state.NotOurs):
             return VOID
-        return YES if given == self.yes else NO if given == dict(self.yes, answer=NO) else VOID
+        if given != self.yes and given != dict(self.yes, answer=NO):
+            return VOID
+        self.by, self.at = by, at
+        return given["answer"]
 
-    def remove(self):
-        """Take its files away."""
+    def close(self, word):
+        """Take its files away, and note what became of it."""
+        if word == LATE:                                # whose answer came, and was not called for in time
+            self.answer()
         for ending in (QUESTION, ANSWER):
             state.remove(self.path + ending)
+        self._audit.answered(self._entry, word, self.by, self.at)
 
 
 def _answer(content, word):
-    """What the file of an answer says to the question whose file is `content` (bytes)."""
+    """What the file of an answer says to the question whose file is `content` (bytes), beside by whom and when."""
     asked = json.loads(content)
     return {"id": asked["id"], "server": asked["server"], "question": hashlib.sha256(content).hexdigest(),
             "answer": word}
@@ -86,26 +112,26 @@ class Approvals:
         question = self._question(call, key, asked, digest(found))
         where = "run `proxmox-mcp approve` on the machine of this server, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
-        clock = call.host.clock
 
         def look():
             if self._waiting.get(key) is not question:
                 return VOID
-            return LATE if clock() > question.end else question.answer()
+            return LATE if question.late else question.answer()
 
         def report(_):
             call.progress(None, "Waiting for the user's approval: " + where)
         try:
-            answer = wait_for(look, lambda answer: answer is not None, PATIENCE, call.sleep, clock, report, PAUSES)
+            answer = wait_for(look, lambda answer: answer is not None, PATIENCE, call.sleep, call.host.clock, report,
+                              PAUSES)
         except BaseException:                           # nobody is there any more to go on after a yes
-            self._close(question)
+            self._close(question, WITHDRAWN)
             raise
         if answer is None:
             raise EarlyResult(Result(
                 "Not done yet, waiting for the user's approval: %s; call again with the same arguments once it is "
                 "approved.\nThe question: %s" % (where, asked), {"done": False, "question": asked},
                 "\u23f3"))
-        if not self._close(question) or answer == VOID:
+        if not self._close(question, answer) or answer == VOID:
             raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "
                           "another call used the answer. Call again to have the user asked again.")
         if answer == LATE:
@@ -120,36 +146,37 @@ class Approvals:
 
     def _question(self, call, key, asked, found):
         """The _Question that waits for this very call already, or a new one."""
-        now = call.host.clock()
         with self._lock:
-            for one in [one for one in self._waiting.values() if one.end < now]:
-                self._waiting.pop(one.key).remove()
+            for one in [one for one in self._waiting.values() if one.late]:
+                self._waiting.pop(one.key).close(LATE)
             question = self._waiting.get(key)
             if question is not None and question.found != found:
-                self._waiting.pop(key).remove()
+                self._waiting.pop(key).close(VOID)
                 raise Changed("the user was asked")
             if question is None:
                 if len(self._waiting) >= MOST:
                     raise Failure("%d questions wait for the user already (`proxmox-mcp approve`)." % MOST)
-                question = _Question(call, key, asked, found, self._server, now + LIFETIME)
+                question = _Question(call, key, asked, found, self._server)
                 try:
-                    state.folder(call.host.settings.state_dir, private=False)
-                    state.folder(os.path.dirname(question.path))
-                    state.write(question.path + QUESTION, question.content)
+                    question.put(call, asked)
                 except (OSError, state.NotOurs) as error:
                     raise Failure("The user cannot be asked: %s." % error, "%s needs the user's approval" % title(
                         call.name)) from None
                 self._waiting[key] = question
             return question
 
-    def _close(self, question):
-        """Withdraw a question; False when it was already (of two at the same time one gets True)."""
+    def _close(self, question, word):
+        """End a question, `word` says how; False when it was already (of two at the same time one gets True)."""
         with self._lock:
             mine = self._waiting.get(question.key) is question
             if mine:
-                del self._waiting[question.key]
-                question.remove()
+                self._waiting.pop(question.key).close(word)
             return mine
+
+    def close(self):
+        """The process ends, and its questions with it."""
+        for question in list(self._waiting.values()):
+            self._close(question, WITHDRAWN)
 
 
 # ---------------------------------------------------------------------------------------------------- who answers
@@ -182,10 +209,23 @@ class Shown:
         if self.age > LIFETIME or not os.path.exists(self.path + QUESTION):
             return "Too late: the question is not open any more. Nothing was approved."
         try:
-            state.write(self.path + ANSWER, json.dumps(_answer(self.content, YES if yes else NO)), new=True)
+            state.write(self.path + ANSWER, json.dumps(dict(_answer(self.content, YES if yes else NO), by=_who(),
+                                                            at=text.stamp(time.time()))), new=True)
         except FileExistsError:
             return "It was answered already; this answer does not count."
         return "Approved." if yes else "Declined."
+
+
+def _who():
+    """Who answers, as far as the system tells it: "me on /dev/pts/3"."""
+    try:
+        name = os.getlogin()
+    except OSError:                                     # nobody logged in here, as in a container
+        name = "uid %d" % os.geteuid() if hasattr(os, "geteuid") else "the user"
+    try:
+        return "%s on %s" % (name, os.ttyname(0))
+    except (OSError, AttributeError):
+        return name
 
 
 def _runs(pid):

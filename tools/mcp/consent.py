@@ -24,6 +24,10 @@ class Consent:
         self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
         self.approvals = Approvals()
 
+    def close(self):
+        """The process ends: what waits for an answer is withdrawn."""
+        self.approvals.close()
+
     def of(self, request, changes=True):
         """What asks for one tools/call, before anything of it is sent. changes: whether its tool takes a confirm_token.
 

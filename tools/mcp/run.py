@@ -74,6 +74,9 @@ class NoConsent:
     def ask(self, call, describe):
         return describe()[1]
 
+    def close(self):
+        """The process ends."""
+
 
 class Host:
     """One Proxmox and how to treat it. `adapter`, `clock`, `sleep` and `now` (epoch seconds) are given by

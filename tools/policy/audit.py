@@ -68,17 +68,34 @@ class Audit:
         """
         if self.path is None:
             return None
-        node, vmid = _target(path, params, vars(call.args))
-        line = dict(event="intent", **self._who(call.name, call.host.settings, call.request), node=node, vmid=vmid,
-                    name=call.called, method=verb, path="/api2/json" + path, arguments=self.masked(vars(call.args), hidden),
-                    parameters=self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path))))
+        shown = self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path)))
+        entry = self._note(call, hidden, _target(path, params, vars(call.args)), {
+            "event": "intent", "method": verb, "path": "/api2/json" + path, "parameters": shown})
+        self._open_entries.add(entry)
+        return entry
+
+    def asked(self, call, question, name):
+        """Note that a question (its text, and its name among those that wait) is put to the user outside of the client;
+        PveError when the log cannot be written. Returns what `answered` wants."""
+        return self.path and self._note(call, call.secrets, _target("", {}, vars(call.args)), {
+            "event": "asked", "question": _cut(question), "id": name})
+
+    def answered(self, entry, answer, by, at):
+        """Note what became of a question. answer: yes, no, late, void or withdrawn; by, at: who answered and when, as
+        the answer tells, or None. Never raises."""
+        if entry is not None:
+            self._follow(entry, event="answered", answer=answer, by=by, at=at)
+
+    def _note(self, call, hidden, target, what):
+        """The Entry of a line about what a call is about to do; PveError when it cannot be written."""
+        node, vmid = target
+        line = dict(what, **self._who(call.name, call.host.settings, call.request), node=node, vmid=vmid,
+                    name=call.called, arguments=self.masked(vars(call.args), hidden))
         try:
-            entry = Entry(self._append(line), call.name, node, vmid)
+            return Entry(self._append(line), call.name, node, vmid)
         except Unwritable as error:
             raise PveError("%s, so nothing may be changed. Make it writable, or unset "
                            "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
-        self._open_entries.add(entry)
-        return entry
 
     def end(self, entry, outcome, answer=None, error=None):
         """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises.
