@@ -1,8 +1,10 @@
 """PROXMOX_CONFIRM=terminal and `proxmox-mcp approve`, each with its own eyes on the other; freeze and thaw."""
 import json
 import os
+import shutil
 import sys
 import threading
+import time
 
 import pytest
 
@@ -408,7 +410,7 @@ def test_what_is_shown_has_no_character_that_a_terminal_acts_upon(home):
     room.pending()
     edited(room.question().path + ".question", question="a\x1b[2Jb\r\nc", tool="x\x07", pid=10 ** 30)
     shown = room.question().text()
-    assert "a\\u001b[2Jb\\u000d c" in shown and "does not run" in shown
+    assert "a\\u001b[2Jb\\u000d \u23ce c" in shown and "does not run" in shown
     assert not [character for character in shown if ord(character) < 32 and character != "\n"]
 
 
@@ -424,7 +426,8 @@ def test_files_that_are_no_questions_are_passed_over(home):
 
 
 class Typing(Stream):
-    """The standard output of this process, and its terminal: `keys` are typed, in turn, when a question is asked."""
+    """The standard output of this process, and its terminal: `keys` (texts, or what gives one) are typed, in turn, when
+    a question is asked."""
 
     def __init__(self, monkeypatch, *keys):
         super().__init__("utf-8")
@@ -443,7 +446,8 @@ class Typing(Stream):
     def write(self, words):
         super().write(words)
         if words.endswith("[y/N] "):
-            self.type(self.keys.pop(0))
+            keys = self.keys.pop(0)
+            self.type(keys() if callable(keys) else keys)
 
 
 def test_it_needs_a_terminal_and_a_directory(home, monkeypatch, capsys):
@@ -483,10 +487,70 @@ def test_a_terminal_that_is_closed_answers_nothing(home, monkeypatch):
     assert terminal.end() == 130 and len(approval.waiting(home)) == 1
 
 
-def test_without_questions(home, monkeypatch):
+def asking(room, question, **more):
+    """The one question of the room, with another text."""
+    path = room.question().path + ".question"
+    edited(path, question=question, **more)
+    return room.question()
+
+
+@pytest.mark.parametrize("question", [
+    "x" * 100000, "Delete VM 107?" + " " * 700 + "Approve? [y/N] y Approved.", "\u4e2d\u6587 " * 300, "ab " * 500,
+    "Run this: echo " + "\uac00" * 77 + " done", "e" + "\u0301" * 500])
+def test_no_line_of_a_question_passes_for_one_of_ours(home, question):
+    room = Room(home)
+    room.pending()
+    lines = asking(room, question).text(60).split("\n")
+    body = [line for line in lines if line.startswith("  | ")]
+    assert "".join(line[4:] for line in body) == text.unmistakable(question.strip())
+    assert all(approval.width(line) <= 60 for line in body)
+    assert not any("Approved." in line or "xxx" in line for line in lines if line not in body)
+
+
+@pytest.mark.parametrize("said, shown", [
+    ("a\x9b31mb", "a\\u009b31mb"), ("\x1b]0;x\x07", "\\u001b]0;x\\u0007"), ("a\tb", "a b"), ("\u05d0\u05d1 1", "\\u05d0"),
+    ("rm\u0338 -rf", "rm\\u0338 -rf"), ("a\u20e0b", "a\\u20e0b"), ("a\u00a0b", "a\\u00a0b"), ("caf\u00e9", "caf\u00e9"),
+    ("e\u0301\u0323x", "e\u0301\u0323x"), ("\u202ea", "\\u202ea"), ("a\u2028b", "a\\u2028b")])
+def test_what_a_terminal_or_a_reader_would_take_for_something_else_is_written_out(home, said, shown):
+    room = Room(home)
+    room.pending()
+    for place in ("question", "client", "tool", "host"):
+        assert shown in asking(room, **dict({"question": "?"}, **{place: said})).text()
+
+
+def test_what_is_longer_than_the_terminal_says_so(home, monkeypatch):
+    room = Room(home)
+    room.pending()
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    terminal = Typing(monkeypatch, "\x04")
+    assert approval.approve(home) == 1 and "scroll up" not in terminal.said()
+    asking(room, "x" * 2000)
+    terminal = Typing(monkeypatch, "\x04")
+    assert approval.approve(home) == 1
+    assert "31 lines, more than fit here: scroll up and read them from the first.\nApprove? [y/N] " in terminal.said()
+
+
+@pytest.mark.parametrize("asked", [float("inf"), float("-inf"), float("nan"), 10 ** 400, "x", None, [], True])
+def test_a_time_that_is_none_breaks_nothing(home, asked):
+    room = Room(home)
+    room.pending()
+    edited(room.question().path + ".question", asked=asked)
+    assert len(approval.waiting(home)) <= 1 and "[y/N]" not in str(approval.waiting(home))
+
+
+def test_what_was_withdrawn_meanwhile_is_not_shown(home, monkeypatch):
+    room = Room(home)
+    room.pending()
+    room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
+    terminal = Typing(monkeypatch, lambda: room.app.close() or "y\n")
+    assert approval.approve(home) == 0
+    assert "VM 107" in terminal.said() and "Too late" in terminal.said() and "203" not in terminal.said()
+
+
+def test_it_says_where_it_looked(home, monkeypatch):
     monkeypatch.setenv("PROXMOX_STATE_DIR", home)
     terminal = Typing(monkeypatch)
-    assert run("approve") == 0 and "No question is waiting." in terminal.said()
+    assert run("approve") == 0 and "No question is waiting in %s." % home in terminal.said()
 
 
 def test_watching(home, monkeypatch):

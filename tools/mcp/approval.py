@@ -14,9 +14,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import threading
 import time
+from unicodedata import east_asian_width
 
 from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure
@@ -196,13 +198,15 @@ class Shown:
         """Seconds since it was asked."""
         return max(0, int(time.time() - self.since))
 
-    def text(self):
-        """All that the user has to know."""
-        facts = {name: text.visible(str(value)).replace("\n", " ") for name, value in self.asked.items()}
+    def text(self, columns=80):
+        """All that the user has to know, for a terminal of so many columns: each line of the question has a mark, so
+        that nothing in it passes for a line of ours."""
+        facts = {name: text.unmistakable(text.line(value, state.MOST)) for name, value in self.asked.items()}
         client = " (%s)" % facts["client"] if self.asked.get("client") else ""
-        return "%s on %s\nasked %d s ago by process %s%s%s\n\n    %s\n" % (
+        return "%s on %s\nasked %d s ago by process %s%s%s\n\n%s\n" % (
             facts["tool"], facts["host"], self.age, facts["pid"], client,
-            "" if _runs(self.asked["pid"]) else ", which does not run here any more", facts["question"])
+            "" if _runs(self.asked["pid"]) else ", which does not run here any more",
+            "".join("  | %s\n" % line for line in _folded(facts["question"], max(20, columns - 4))))
 
     def answer(self, yes):
         """Answer it; the sentence that says what came of it."""
@@ -240,6 +244,24 @@ def _runs(pid):
     return True
 
 
+def width(words):
+    """Columns of a terminal that a text takes, or a few less: what some show in one column and some in two has two."""
+    return sum(2 if east_asian_width(character) in "WFA" else 1 for character in words)
+
+
+def _folded(words, columns):
+    """The lines of so many columns that a text makes, with all its characters; broken at blanks where there are some."""
+    line, used = "", 0
+    for character in words:
+        if used + width(character) > columns:
+            cut = line.rfind(" ", len(line) // 2) + 1 or len(line)
+            yield line[:cut]
+            line = line[cut:]
+            used = width(line)
+        line, used = line + character, used + width(character)
+    yield line
+
+
 def waiting(state_dir):
     """The questions (list of Shown) that wait for an answer, the oldest first. OSError, NotOurs."""
     folder, found = os.path.join(state_dir, FOLDER), []
@@ -252,7 +274,8 @@ def waiting(state_dir):
         try:
             shown = Shown(path)
             shown.text()
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, state.NotOurs):
+        except (OSError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError, RecursionError,
+                state.NotOurs):
             continue                                    # gone meanwhile, or no question of ours
         if shown.age <= LIFETIME:
             found.append(shown)
@@ -272,26 +295,37 @@ def approve(state_dir, watch=False, sleep=time.sleep):
         _say("Waiting for questions in %s (Ctrl-C ends it)." % state_dir)
     try:
         while True:
-            for shown in waiting(state_dir):
-                count += 1
-                _forget_typed()
-                _say("%s%s\nApprove? [y/N] " % ("\a" if watch else "", shown.text()), end="")
-                line = sys.stdin.readline()
-                if not line:
-                    _say("\nNot answered.")
-                    return 1
-                _say(shown.answer(line.strip().lower() in ("y", "yes")) + "\n")
-            if not watch:
+            shown = next(iter(waiting(state_dir)), None)        # what waits now: one may have been withdrawn meanwhile
+            if shown is None and not watch:
                 if not count:
-                    _say("No question is waiting.")
+                    _say("No question is waiting in %s." % state_dir)
                 return 0
-            sleep(0.5)
+            if shown is None:
+                sleep(0.5)
+                continue
+            count += 1
+            _forget_typed()
+            _say("%s%s\nApprove? [y/N] " % ("\a" if watch else "", _fitting(shown)), end="")
+            line = sys.stdin.readline()
+            if not line:
+                _say("\nNot answered.")
+                return 1
+            _say(shown.answer(line.strip().lower() in ("y", "yes")) + "\n")
     except (OSError, state.NotOurs) as error:
         sys.stderr.write("%s\n" % error)
         return 2
     except KeyboardInterrupt:
         _say("")
         return 130
+
+
+def _fitting(shown):
+    """The text of a question, for this terminal; what does not fit says so at its end."""
+    columns, rows = shutil.get_terminal_size()
+    words = shown.text(columns)
+    count = words.count("\n")
+    return words if count + 3 <= rows else (
+        "%s\nThese are %d lines, more than fit here: scroll up and read them from the first." % (words, count))
 
 
 def _say(words, end="\n"):

@@ -63,9 +63,12 @@ def _written_out(match):
                    for c in match.group())
 
 
-#: Letters that run from right to left, and turn around what stands beside them; and a word of Latin letters and of such
-#: as look like them (Greek, Cyrillic, Armenian, Cherokee, wide and mathematical ones).
-_TURNING = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+#: Letters that run from right to left, and turn around what stands beside them; marks that strike others out or hide
+#: them; blanks that are none. And a word of Latin letters and of such as look like them (Greek, Cyrillic, Armenian,
+#: Cherokee, wide and mathematical ones).
+_TURNING = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+                      "\u0334-\u0338\u0488\u0489\u20d0-\u20f0\u00a0\u1680\u2000-\u200a\u202f\u205f]"
+                      "|[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]{3,}")
 _ALIKE = re.compile("[\u0370-\u058f\u13a0-\u13ff\u1c80-\u1c8f\u1f00-\u1fff\uff21-\uff5a\U0001d400-\U0001d7ff]")
 _LATIN, _WORD = re.compile("[A-Za-z]"), re.compile(r"[^\W_]+")
 
