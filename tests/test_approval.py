@@ -579,6 +579,39 @@ def test_a_call_of_the_command_line_asks_in_its_own_terminal(home, monkeypatch):
     assert "Still running" in terminal.said() and not os.path.exists(os.path.join(home, "approvals"))
 
 
+@pytest.mark.parametrize("spoil, words", [
+    (None, "Questions can wait in"), (lambda home: os.makedirs(home), "Questions can wait in"),
+    (lambda home: (os.makedirs(home), os.chmod(home, 0o777)), "must be a directory that belongs to you"),
+    (lambda home: (os.makedirs(home + "/approvals"), os.chmod(home + "/approvals", 0o755)), "and to you alone"),
+    (lambda home: os.symlink("/", home), "must be a directory"), (lambda home: open(home, "w").close(), "File exists"),
+    (lambda home: (os.makedirs(home + "/approvals"), os.chmod(home + "/approvals", 0o500)), "Permission denied")])
+def test_check_tells_whether_the_user_can_be_asked(home, monkeypatch, capsys, spoil, words):
+    if spoil is not None:
+        spoil(home)
+    good = words.startswith("Questions")
+    if "denied" in words:
+        monkeypatch.setattr(os, "open", denied(os.open, "approvals"))
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    monkeypatch.setenv("PROXMOX_CONFIRM", "terminal")
+    status = run("--demo", "check")
+    said = capsys.readouterr().out
+    assert status == (0 if good else 1) and words in said and home in said
+    assert good or "The user cannot be asked" in said
+    assert not good or os.listdir(home + "/approvals") == []
+    monkeypatch.setenv("PROXMOX_CONFIRM", "auto")
+    run("--demo", "check")
+    assert "approvals" not in capsys.readouterr().out
+
+
+def denied(really, where):
+    """os.open that may not write below a directory (root may everything)."""
+    def opened(path, flags, *more, **named):
+        if where in str(path) and flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied", path)
+        return really(path, flags, *more, **named)
+    return opened
+
+
 # --------------------------------------------------------------------------------------------------------------- freeze
 
 def test_frozen_from_the_next_request_on_in_every_server(home, monkeypatch, capsys):
@@ -605,6 +638,52 @@ def test_a_freeze_while_the_user_is_asked_counts(home):
     room = Room(home)
     room.during = lambda: (freeze.freeze(home, "stop"), room.question().answer(True))
     assert "frozen since" in said(room.result()) and room.changes() == []
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    ("proxmox_start_vm", {"vmid": 107}), ("proxmox_api_call", {"verb": "PUT", "path": "/nodes/pve1/qemu/100/config",
+                                                               "parameters": {"description": "x"}})])
+def test_a_change_that_waits_for_its_turn_is_frozen_too(home, tmp_path, tool, arguments):
+    log = str(tmp_path / "audit.log")
+    bench = Bench(state_dir=home, audit_log=log)
+    bench.run("proxmox_api_describe", endpoint="GET /nodes")
+    enter = bench.host.client._enter
+
+    def meanwhile(cancelled):
+        enter(cancelled)
+        if os.path.exists(log):                         # the change was judged, and noted: it waits for a slot
+            freeze.freeze(home, "now")
+    bench.host.client._enter = meanwhile
+    answer = bench.run(tool, **arguments)
+    assert answer.failed and "frozen since" in answer.text and "Nothing was sent." in answer.text
+    assert bench.sent(reads=False) == [] and verify(log).ok and not verify(log).open
+    assert [line.get("outcome") for line in lines(log)] == [None, "unsent", "refused"]
+    assert freeze.since(home) and not bench.run("proxmox_get_vms").failed
+
+
+def test_a_disk_that_is_full_does_not_keep_from_freezing(home, monkeypatch, capsys):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    monkeypatch.setattr(state, "write", full)
+    assert run("freeze", "stop") == 0 and "Changes are frozen" in capsys.readouterr().out
+    assert Bench(state_dir=home).run("proxmox_start_vm", vmid=107).failed
+    assert "since a time that" in freeze.since(home)
+    assert run("freeze", "stop") == 0 and "already" in capsys.readouterr().out
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_freeze_says_where_and_whether_others_can_undo_it(home, monkeypatch, capsys):
+    monkeypatch.setenv("PROXMOX_STATE_DIR", home)
+    assert run("freeze") == 0
+    said = capsys.readouterr().out
+    assert "in every server whose PROXMOX_STATE_DIR is %s" % home in said and "No server has used" in said
+    os.unlink(os.path.join(home, "frozen"))
+    os.chmod(home, 0o777)
+    assert run("freeze") == 0
+    said = capsys.readouterr().out
+    assert "No server has used" not in said and "to lift it: %s must be a directory" % home in said
 
 
 def test_a_command_that_was_begun_before_is_followed(home):

@@ -272,6 +272,15 @@ def test_a_backup_of_a_guest_of_another_node_stays():
     assert answer.failed and "PROXMOX_ALLOWED_NODES" in answer.text and bench.sent(reads=False) == []
 
 
+def test_an_iso_of_a_shared_storage_is_within_reach_of_each_node():
+    path, chosen = "/nodes/pve1/storage/nas/content/", {"allowed_nodes": ("pve1",), "cluster": Bare()}
+    answer, changed, _ = api("DELETE", path + "nas:iso/x.iso", **chosen)
+    assert changed, answer.text
+    for volume in ("nas:201/vm-201-disk-0.raw", "nas:somebodys/disk"):
+        answer, changed, _ = api("DELETE", path + volume, **chosen)
+        assert "PROXMOX_ALLOWED_NODES" in answer.text and not changed
+
+
 @pytest.mark.parametrize("kind, options", [
     ("vm", {"args": "-S"}), ("vm", {"hookscript": "local:snippets/x.sh"}), ("lxc", {"entrypoint": "/bin/x"}),
     ("vm", {"cicustom": "user=local:snippets/x.yml"}), ("lxc", {"hookscript": "local:snippets/x.sh"}),

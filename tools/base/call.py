@@ -217,13 +217,15 @@ class Call:
         try:
             self._noted = audit.begin(self, verb, path, params, self.secrets)
             try:
-                data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True).data
+                data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True,
+                                                last=partial(self._may_change, verb, unquote(path))).data
                 outcome, self.task = "accepted", data
             except PveError as error:
                 outcome, said = error.outcome, str(error)
                 raise
-            except BaseException as error:              # Cancelled comes before it is sent; of others nobody knows
-                outcome, said = "unsent" if isinstance(error, Cancelled) else "unknown", type(error).__name__
+            except BaseException as error:              # these come before it is sent; of others nobody knows
+                outcome = "unsent" if isinstance(error, (Cancelled, Refused)) else "unknown"
+                said = type(error).__name__
                 raise
             finally:
                 self.outcomes.append(outcome)
@@ -262,6 +264,12 @@ class Call:
             refusal = guard.runs(verb, path, params)
         if refusal is None and guard.bounded:
             refusal = self._judged(Reach(verb, path, params))
+        if refusal is not None:
+            raise Refused(refusal.reason, refusal.headline)
+
+    def _may_change(self, verb, path):
+        """Refused when this server may not send a change now, whomever it reaches."""
+        refusal = self.host.guard.change(verb, path)
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
 

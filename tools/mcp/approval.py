@@ -55,8 +55,7 @@ class _Question:
 
     def put(self, call, asked):
         """Write its file, and the line of the audit log; OSError, NotOurs, PveError."""
-        state.folder(call.host.settings.state_dir, private=False)
-        state.folder(os.path.dirname(self.path))
+        _folder(call.host.settings.state_dir)
         state.write(self.path + QUESTION, self.content)
         try:
             self._entry = self._audit.asked(call, asked, os.path.basename(self.path))
@@ -90,6 +89,24 @@ class _Question:
         for ending in (QUESTION, ANSWER):
             state.remove(self.path + ending)
         self._audit.answered(self._entry, word, self.by, self.at)
+
+
+def _folder(state_dir):
+    """The directory of the questions, made where there is none; OSError, NotOurs."""
+    state.folder(state_dir, private=False)
+    state.folder(os.path.join(state_dir, FOLDER))
+    return os.path.join(state_dir, FOLDER)
+
+
+def problem(state_dir):
+    """Why no question can wait in PROXMOX_STATE_DIR, in a sentence; None when one can. Makes the directory."""
+    try:
+        path = os.path.join(_folder(state_dir), "check")
+        state.write(path, "")
+        state.remove(path)
+    except (OSError, state.NotOurs) as error:
+        return "The user cannot be asked: %s." % error
+    return None
 
 
 def _answer(content, word):
@@ -264,9 +281,7 @@ def _folded(words, columns):
 
 def waiting(state_dir):
     """The questions (list of Shown) that wait for an answer, the oldest first. OSError, NotOurs."""
-    folder, found = os.path.join(state_dir, FOLDER), []
-    state.folder(state_dir, private=False)
-    state.folder(folder)
+    folder, found = _folder(state_dir), []
     for name in os.listdir(folder):
         path = os.path.join(folder, name[:-len(QUESTION)])
         if not re.fullmatch(r"[0-9a-f]{16}" + re.escape(QUESTION), name) or os.path.lexists(path + ANSWER):

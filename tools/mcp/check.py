@@ -130,6 +130,10 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
     frozen = freeze.since(settings.state_dir) if settings.state_dir else None
     if frozen:
         _step(report, "freeze", None, "Changes are frozen %s" % frozen)
+    if settings.confirm == "terminal":
+        from tools.mcp.approval import problem as asking
+        problem = asking(settings.state_dir)
+        _step(report, "approve", not problem, problem or "Questions can wait in %s." % settings.state_dir)
     if settings.audit_log:
         from tools.policy.audit import Audit
         problem = Audit(settings.audit_log).problem()

@@ -258,28 +258,38 @@ def freeze(options):
     """`freeze`: from now on no server of this PROXMOX_STATE_DIR changes anything."""
     directory = _state_dir("freeze")
     from tools.policy import freeze as ice
+    from tools.pve import state
     from tools.pve.text import line
+    used = os.path.lexists(directory)
     try:
         new = ice.freeze(directory, line(typed(" ".join(options.reason)), 500))
     except OSError as error:
-        raise Stop("Nothing is frozen: %s" % error, 1) from None
+        raise Stop("Nothing is frozen: %s cannot be written to (%s)." % (directory, error.strerror or error), 1) from None
     say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
+    say("This holds in every server whose PROXMOX_STATE_DIR is %s." % directory)
+    if not used:
+        say("No server has used that directory yet: it was not there.")
+    try:
+        state.folder(directory, private=False)
+    except state.NotOurs as error:
+        say("Other users of this machine may be able to lift it: %s." % error)
 
 
 def thaw(options):
     """`thaw`: allow changes again. It wants a terminal, as `approve` does: a model is told of it by each refusal."""
     directory = _state_dir("thaw")
     if not sys.stdin.isatty():
-        raise Stop("thaw is for you, so it needs a terminal; nothing was thawed.")
+        raise Stop("thaw is for a person, so it needs a terminal; changes stay frozen.")
     from tools.policy import freeze as ice
     was = ice.since(directory)
     try:
         ice.thaw(directory)
         say("Changes are allowed again. They were frozen %s" % was)
     except FileNotFoundError:
-        say("Changes were not frozen.")
+        say("Changes are not frozen: there is no freeze in %s." % directory)
     except OSError as error:
-        raise Stop("Changes are still frozen: %s" % error, 1) from None
+        raise Stop("Changes are still frozen: %s cannot be removed (%s)." % (
+            os.path.join(directory, ice.FILE), error.strerror or error), 1) from None
 
 
 def pack(options):

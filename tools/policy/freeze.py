@@ -20,11 +20,14 @@ def since(state_dir):
         return None
     except OSError as error:
         return "perhaps: %s cannot be looked at (%s)" % (path, error.strerror)
+    when = ""
     try:
         when, _, reason = state.read(path).decode("utf-8", "replace").partition("\n")
     except FileNotFoundError:                           # thawed just now
         return None
     except (OSError, state.NotOurs):
+        pass
+    if not when.strip():
         return "since a time that %s does not tell" % path
     return "since %s%s" % (text.line(when, 40), ": " + text.line(reason, 500) if reason.strip() else "")
 
@@ -38,11 +41,17 @@ def refusal(state_dir, what):
 
 def freeze(state_dir, reason):
     """Freeze all changes; False when they were frozen already. OSError."""
-    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    path, now = os.path.join(state_dir, FILE), time.strftime("%Y-%m-%d %H:%M:%S %z")
     try:
-        state.write(os.path.join(state_dir, FILE), "%s\n%s\n" % (now, reason), new=True)
+        state.write(path, "%s\n%s\n" % (now, reason), new=True)
     except FileExistsError:
         return False
+    except OSError:                                     # the disk is full, or has no links: an empty file freezes, too
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
     return True
 
 

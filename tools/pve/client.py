@@ -76,8 +76,8 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 _Host = namedtuple("_Host", "label url")
 #: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
 #: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout,
-#: reads (bool: it may be sent again).
-_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout reads")
+#: reads (bool: it may be sent again), last (of `request`, or None).
+_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout reads last", defaults=(None,))
 #: A complete HTTP answer: status (int), reason, headers, body (bytes), host (_Host).
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
@@ -158,16 +158,17 @@ class Client:
         if self._session is not None:
             self._session.close()
 
-    def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False):
+    def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False, last=None):
         """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop.
 
         path: below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or
         a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45).
-        acts: a GET that does more than read, so it is sent once, as a write is."""
+        acts: a GET that does more than read, so it is sent once, as a write is. last(): called when it does not wait
+        for its turn any more; what it raises passes, and nothing is sent."""
         target, body = _target(verb, path, params)
         self.limiter.take(acts or verb != "GET")
         reads = verb == "GET" and not acts
-        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout, reads)
+        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout, reads, last)
         answer = self._exchange(sending)
         if answer.status >= 300:
             raise self._refusal(sending, answer)
@@ -274,6 +275,8 @@ class Client:
         left = deadline - self._clock()
         if left <= 0:
             raise Broken("timeout", host, "no time left", sent=False)
+        if sending.last is not None:
+            sending.last()
         request = self._prepared()
         request.method, request.url, request.body = sending.verb, host.url + sending.target, sending.body
         request.hooks = {"response": []}

@@ -13,7 +13,7 @@ def folder(path, private=True):
     """Make the directory `path` (mode 0700) where there is none; NotOurs unless it is this user's and nobody else may
     write into it, nor, where it is `private`, look into it. OSError."""
     os.makedirs(path, mode=0o700, exist_ok=True)
-    _check(path, os.lstat(path), stat.S_ISDIR, 0o077 if private else 0o022, "a directory", 700 if private else 755)
+    _check(path, os.lstat(path), stat.S_ISDIR, "a directory", 0o700 if private else 0o755)
 
 
 def write(path, content, new=False):
@@ -38,7 +38,7 @@ def read(path, most=MOST, private=True):
     user's that nobody else may write or, where it is `private`, read."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as stream:
-        _check(path, os.fstat(handle), stat.S_ISREG, 0o077 if private else 0o022, "a file", 600)
+        _check(path, os.fstat(handle), stat.S_ISREG, "a file", 0o600 if private else 0o644)
         return stream.read(most)
 
 
@@ -50,7 +50,9 @@ def remove(path):
         pass
 
 
-def _check(path, facts, kind, others, what, mode):
-    mine = os.name != "posix" or facts.st_uid == os.geteuid() and not facts.st_mode & others
+def _check(path, facts, kind, what, mode):
+    """NotOurs unless it is of that kind, this user's, and open to others no further than `mode` says."""
+    mine = os.name != "posix" or facts.st_uid == os.geteuid() and not facts.st_mode & 0o077 & ~mode
     if not kind(facts.st_mode) or not mine:
-        raise NotOurs("%s must be %s that belongs to you, and to you alone (chmod %d)" % (path, what, mode))
+        raise NotOurs("%s must be %s that belongs to you%s (chmod %o)" % (
+            path, what, " and that nobody else may write to" if mode & 0o077 else ", and to you alone", mode))
