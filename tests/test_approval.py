@@ -7,12 +7,12 @@ import threading
 import time
 
 import pytest
-
-from engine import PATIENCE
-from support import Bench
 from terminal import Terminal
 from test_cli import Stream, run
 from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
+
+from engine import PATIENCE
+from support import Bench
 from tools.mcp import approval
 from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
