@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import Bench, answering, found
+from support import Asked, Bench, answering, found, ok
 from tools.agent import parameters, raw
 from tools.base.command import FORBIDDEN, decoded, split
 from tools.base.failures import Failure
@@ -38,6 +38,9 @@ CASES = [
      _sent(100, ["/bin/sh", "-c", 'eval "$(cat)"'], "input-data=exec echo 'gr\u00c3\u00bc\u00c3\u009f'")),
     ("proxmox_execute_vm_command", {"node": "pve2", "vmid": 102, "command": "hostname"},
      _sent(102, ["cmd.exe", "/c", "hostname"]), _windows),
+    ("proxmox_execute_in_guests", {"vmids": ["web01", "102"], "command": "hostname", "timeout": 5},
+     ["GET /cluster/resources type=vm"] + _sent(100, SCRIPT + ["hostname"]) + [
+         line.replace("pid=1001", "pid=1002") for line in _sent(102, ["cmd.exe", "/c", "hostname"])], _windows),
 ]
 
 
@@ -356,3 +359,51 @@ def test_agents_of_the_demo_cluster_that_do_not_answer(vmid, words):
     bench = Bench()
     answer = bench.run("proxmox_execute_vm_command", vmid=vmid, command="uname")
     assert answer.failed and words in answer.text and bench.sent(reads=False) == []
+
+
+# ------------------------------------------------------------------------------------------- in several guests at once
+
+EACH = "proxmox_execute_in_guests"
+
+
+def test_a_command_in_several_guests_has_a_result_for_each():
+    bench = Bench()
+    answer = bench.run(EACH, vmids="100,102,200,999", command="hostname")
+    assert answer.text.startswith("\u26a0 hostname: it went well in 1 of 4 guests.\n"
+                                  "\u2705 VM 100: exit code 0: hostname\n")
+    for part in ("| web01", "VM 102", "There is no guest 999", "PROXMOX_SSH_ENABLED=true"):
+        assert part in answer.text, answer.text
+    assert [(one["vmid"], one["outcome"]) for one in answer.data["guests"]] == [
+        (100, "done"), (102, "failed"), (200, "refused"), (999, "failed")]
+    assert answer.data["guests"][0]["stdout"] == "web01\n" and answer.outcome == "command"
+    assert [line.split()[1] for line in bench.sent(reads=False)] == [V100 + "/agent/exec"]
+
+
+@pytest.mark.parametrize("chosen, words", [
+    ({"allow_elevated": False}, "PROXMOX_ALLOW_ELEVATED"), ({"read_only": True}, "PROXMOX_READ_ONLY"),
+    ({"allowed_commands": ("df *",)}, "is not allowed"), ({"protected_guests": ("101",)}, "Guest 101 is protected"),
+    ({"allowed_guests": ("100",)}, "Guest 101 is out of bounds"), ({"allowed_nodes": ("pve1",)}, "is out of bounds")])
+def test_what_one_guest_or_the_command_may_not_is_refused_for_all_before_anything_is_sent(chosen, words):
+    bench = Bench(**chosen)
+    answer = bench.run(EACH, vmids="100,101", command="hostname")
+    assert answer.failed and answer.outcome == "refused" and words in answer.text, answer.text
+    assert set(bench.sent()) <= {"GET /cluster/resources type=vm"}
+
+
+def test_the_tool_for_one_guest_decides():
+    bench = Bench(disabled_tools=("proxmox_execute_vm_command",))
+    answer = bench.run(EACH, vmids="100", command="hostname")
+    assert "PROXMOX_DISABLED_TOOLS" in answer.text and answer.failed and bench.sent(reads=False) == []
+    answer = Bench().run(EACH, vmids="100", command="a; b")
+    assert "a shell would act upon" in answer.text and answer.failed
+    answer = Bench(dry_run=True).run(EACH, vmids="100", command="hostname")
+    assert "\u2705 hostname: nothing was sent, this is a dry run.\n" in answer.text and answer.data["guests"][0]["done"] is False
+
+
+def test_it_asks_once_and_names_all_guests():
+    consent = Asked()
+    ok(Bench(consent=consent, confirm="always").run(EACH, vmids="100,103", command="hostname"))
+    assert consent.questions == [
+        "Run in 2 guests: VM 100 (web01), VM 103 (mon01). This command of 8 characters: hostname"]
+    bench = Bench(consent=Asked(False), confirm="always")
+    assert bench.run(EACH, vmids="100", command="hostname").outcome == "declined" and bench.sent(reads=False) == []

@@ -441,7 +441,7 @@ UNASKED = {
     "proxmox_restore_backup_vm": "into a vmid that is free", "proxmox_restore_backup_lxc": "the same",
     "proxmox_remove_disk_vm": "the volume is kept as unusedN", "proxmox_remove_mountpoint_lxc": "the same",
     "proxmox_move_disk_vm": "the source goes when its copy is whole",
-    "proxmox_execute_vm_command": "the elevated setting allows commands",
+    "proxmox_execute_vm_command": "the elevated setting allows commands", "proxmox_execute_in_guests": "the same",
     "proxmox_update_vm_config": "an option that is deleted is told with its value, a disk is kept as unusedN",
     "proxmox_update_lxc_config": "the same",
     "proxmox_clone_vm": "the options are those of the guest that it has just made"}

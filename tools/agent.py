@@ -8,9 +8,10 @@ busybox.
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, List
 
-from tools.base.answers import Result
+from tools.base.answers import Facts, Result, data_only
+from tools.base.call import NAMES
 from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT,
                                 ask_agent, confirm, decoded, ended, not_run, plain, split)
 from tools.base.edit import release
@@ -30,6 +31,14 @@ class Execute(Guest):
     """Run a command in a VM (guest agent) and return its output."""
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
+    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
+
+
+@dataclass
+class ExecuteEach:
+    """Run one command in several VMs (guest agent) and containers (ssh); a result for each."""
+    vmids: Annotated[List[str], Arg("or names", min_length=1, max_length=50)] = REQUIRED
+    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
 
 
@@ -142,7 +151,60 @@ def raw(output):
         return output.encode("utf-8", "replace")
 
 
+# ------------------------------------------------------------------------------------------- in several guests at once
+
+EACH = Facts(*data_only("any", "guests"), *data_only("int", "total"), *data_only("bool", "ok"))
+_ONE = {"qemu": "proxmox_execute_vm_command", "lxc": "proxmox_execute_lxc_command"}
+
+
+class _Agreed:
+    """Consent to each command of a call that was asked for as a whole."""
+
+    @staticmethod
+    def ask(call, describe):
+        return describe()[1]
+
+
+def execute_in_guests(call):
+    """Ask once, then call the tool for one guest for each of them: whatever that one refuses or says is its result."""
+    args = call.args
+    rows = [(vmid, call.entry(vmid) or {}) for vmid in args.vmids]
+    names = ", ".join(text.called("%s %d" % (NAMES.get(row.get("type"), "guest"), vmid), row.get("name"))
+                      for vmid, row in rows)
+    whole = text.line(args.command, len(args.command) * 10)
+    call.confirm(lambda: ("Run in %s: %s. This command of %s: %s" % (
+        text.plural(len(rows), "guest"), names, text.plural(len(args.command), "character"), whole),
+        {"vmids": args.vmids}), strict=True)
+
+    def run(one):
+        vmid, row = one
+        if not row:
+            raise Failure("There is no guest %d, or the token may not see it." % vmid)
+        call.outcomes.append("accepted")                # it may be, for all that is known when this call ends early
+        return call.host.run(_ONE[row["type"]], {"vmid": vmid, "node": row["node"], "command": args.command,
+                                                 "timeout": args.timeout}, call.request, _Agreed)
+    told, room, answers = [], max(500, text.BUDGET // len(rows)), call.each(rows, run)
+    if all(isinstance(answer, Exception) or answer.failed for answer in answers):
+        raise Failure("\n".join(text.cut(getattr(answer, "text", None) or str(answer), room) for answer in answers))
+    for (vmid, row), answer in zip(rows, answers):
+        went = not isinstance(answer, Exception)
+        said = text.cut(answer.text if went else "\u274c " + str(answer), room)
+        data = text.smaller(answer.data, room) if went and answer.data else {"problem": said}
+        how = answer.outcome if went else "failed"
+        told.append((said, how == "done", {"vmid": vmid, "outcome": how, **data}))
+    well = sum(good for _, good, _ in told)
+    how = "nothing was sent, this is a dry run" if call.host.settings.dry_run else "it went well in %d of %s" % (
+        well, text.plural(len(told), "guest"))
+    return Result(["%s: %s." % (text.line(args.command, 200), how),
+                   *(text.Shown(said) for said, _, _ in told)],
+                  {"guests": [data for _, _, data in told], "total": len(told), "ok": well == len(told)},
+                  "\u2705" if well == len(told) else "\u26a0")
+
+
 TOOLS = {
+    "proxmox_execute_in_guests":
+        Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, ExecuteEach, execute_in_guests, EACH,
+             destroys=True),
     "proxmox_execute_vm_command":
         Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True,
              explains=EXEC),

@@ -180,7 +180,8 @@ def _parameter(name, spec):
 # --------------------------------------------------------------------------------------------------------------- call
 
 CALLED = Facts(*data_only("text", "request", "shortened"), *data_only("bool", "done"),
-               *data_only("any", "task", "items", "data", "now"), *data_only("text", "digest"), *data_only("int", "total", "offset"))
+               *data_only("any", "task", "items", "data", "now"), *data_only("text", "digest"),
+               *data_only("int", "total", "offset"))
 
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
@@ -347,7 +348,8 @@ class _Rows(Table):
 
 
 def _column(key, wide, mark=""):
-    return Column(key, text.line(key, 40), "long" if wide else "text", lambda row: mark + _plain(_readable(key, row.get(key))))
+    return Column(key, text.line(key, 40), "long" if wide else "text",
+                  lambda row: mark + _plain(_readable(key, row.get(key))))
 
 
 #: Keys of Proxmox's numbers by what they are (text.KINDS), and the least that is taken for it: a smaller one is another

@@ -171,8 +171,14 @@ class Call:
     def together(self, requests):
         """What many GETs gave, in their order: the data of each, or the PveError, Failure or Misfit that came instead.
 
-        requests: (template, ids, query) as in `get`. As many at a time as the client lets through; the model's client
-        is told how far it is. Cancelled, and what nobody expects, is raised when those under way have ended.
+        requests: (template, ids, query) as in `get`. The rest as in `each`.
+        """
+        return self.each(requests, lambda request: self.get(*request))
+
+    def each(self, requests, do):
+        """What `do` gave for each of `requests`, or the PveError, Failure or Misfit that it raised. As many at a time as
+        the client lets through; the model's client is told how far it is. Cancelled, and what nobody expects, is raised
+        when those under way have ended.
         """
         answers, todo, lock, raised = [None] * len(requests), list(enumerate(requests))[::-1], threading.Lock(), []
         most = self.host.client.in_flight
@@ -186,7 +192,7 @@ class Call:
                     if self.request.wants_progress and len(requests) > most:
                         self.progress(100.0 * number / len(requests), "%d of %d read" % (number, len(requests)))
                 try:
-                    answers[number] = self.get(*request)
+                    answers[number] = do(request)
                 except (PveError, Failure, Misfit) as error:
                     answers[number] = error
                 except BaseException as error:

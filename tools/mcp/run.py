@@ -208,7 +208,7 @@ def _came_to(result):
     data = result.data
     if result.mark == "\u23f3":
         return "running"
-    if data.get("exitcode") or data.get("signal"):
+    if data.get("exitcode") or data.get("signal") or data.get("ok") is False:        # the last of several guests
         return "command"
     return "failed" if (data.get("task") or {}).get("ok") is False else "done"
 
