@@ -259,6 +259,16 @@ def test_a_change_that_cannot_be_plugged_in_is_in_the_configuration_all_the_same
     assert "othing was" not in answer.text and "proxmox_get_pending" in answer.text
 
 
+def test_what_cannot_be_plugged_in_waits_whichever_way_it_was_sent():
+    bench = Bench()
+    said = "hotplug problem - can't change memory online"
+    answering(bench, V100 + "/config", (400, "Parameter verification failed. memory: " + said), "PUT")
+    answering(bench, V100 + "/pending", [{"key": "memory", "value": "4096", "pending": "2048"}])
+    answer = bench.run("proxmox_resize_vm", vmid=100, node="pve1", memory=2048)
+    assert answer.failed and answer.text.count("could not take it") == 1 and "It waits there: memory." in answer.text
+    assert "is not known" not in answer.text and "othing was" not in answer.text
+
+
 def test_a_failed_task_without_a_status_is_told_as_unknown():
     bench = Bench()
     now = int(time.time())
@@ -548,7 +558,7 @@ def test_the_permissions_of_a_guest_go_when_it_is_deleted_and_notes_in_lists_are
     assert "and the permissions that were granted on it" in ok(Bench().run("proxmox_delete_vm", vmid=107)).text
     bench = Bench()
     answering(bench, "/nodes/pve1/storage/nas/content", [{
-        "volid": "nas:backup/vzdump-qemu-100-2020_01_01-00_00_00.vma.zst", "content": "backup", "notes": "x", "size": 1}])
+        "volid": "nas:backup/vzdump-qemu-100-2020_01_01-00_00_00.vma.zst", "content": "backup", "notes": "x"}])
     assert "FIRST LINE OF ITS NOTES" in ok(bench.run("proxmox_list_storage_content", node="pve1", storage="nas")).text
 
 

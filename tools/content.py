@@ -65,7 +65,8 @@ class UpdateBackup(NodeArgs):
 
 VOLUMES = Table(
     "volume", Column("volid", kind="long"), Column("content"), Column("format"), Column("size", kind="bytes"),
-    Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"), Column("notes", "first line of its notes"),
+    Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"),
+    Column("notes", "first line of its notes"),
     each=lambda row: dict(row, size=volume_size(row)), sort=("content", "volid"),
     search=lambda row: [row.get("volid"), str(row.get("volid")).partition(":")[2]],
     summary=lambda rows: ", %s in all" % text.size(sum(volume_size(row) or 0 for row in rows)),

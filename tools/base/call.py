@@ -327,8 +327,8 @@ class Call:
                 listed = ", ".join("%s on %s" % (words.replace("|", " or "), where) for where, words in (
                     need.split(" ", 1) for need in needs))
                 pool = " A guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
-                return PveError("%s\nIt needs: %s.%s" % (error, listed, pool if _MAKES.fullmatch(path) else ""), 403, None,
-                                error.outcome)
+                return PveError("%s\nIt needs: %s.%s" % (error, listed, pool if _MAKES.fullmatch(path) else ""), 403,
+                                None, error.outcome)
         return error
 
     def node_problem(self, name, online=False):

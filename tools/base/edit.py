@@ -108,9 +108,7 @@ def _not_plugged(call, error, params):
     made = not gone & set(config) and keys - gone <= set(config)
     if not made or not problems or keys.intersection(key for key, _ in problems):
         left = ", ".join(sorted(keys & set(waiting)))
-        stays = ("\nThe running guest could not take it, but it is in the config and waits for the next start, which "
-                 "may fail for the same reason; take it out again if that is not wanted: %s." % left)
-        raise Failure("%s%s" % (error, stays if left else "")) from None
+        raise Failure("%s%s" % (call.explained(error), "\nIt waits there: %s." % left if left else "")) from None
     said = "; ".join(sorted({"%s: %s" % (key, text.line(words, 300)) for key, words in problems}))
     return After(Outcome(None, status="stopped"), config, waiting,
                  "Proxmox reports a problem with an older change that still waits: %s." % said)

@@ -110,9 +110,9 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
     ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
-     "token may have expired or been deleted, or its user be disabled. On a node, pveum user token list USER shows its "
-     "tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own (ACL), "
-     "unless it was made with --privsep 0.", "refused"),
+     "token may have expired or been deleted, or its user be disabled or expired. On a node, pveum user token list "
+     "USER shows its tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own "
+     "(ACL), unless it was made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
     (None, r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?(?:'(\w+?)\d*')?"
            r"|only allowed for root|user != root@pam", _root_hint, "refused"),
@@ -127,8 +127,9 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
     (None, r"can't (?:lock file|ac?quire lock) '([^']*)'.* got timeout", _held_hint, "refused"),
     (None, r"hotplug problem|unable to hotplug", "The running guest could not take it, but it is in the configuration "
-     "all the same and waits for the next start; what it was to replace may be gone from the running guest. "
-     "proxmox_get_pending shows what waits; delete, or revert, what is not wanted.", "unknown"),
+     "all the same and waits for the next start, which may fail for the same reason; what it was to replace may be "
+     "gone from the running guest. proxmox_get_pending shows what waits; delete, or revert, what is not wanted.",
+     "accepted"),
     (None, r"ha-manager.* failed: exit code|in error state, must be disabled", "HA does not do this with the guest as "
      "it is: proxmox_get_ha_status shows why. Out of the state error it comes by state=disabled (PUT "
      "/cluster/ha/resources/vm:VMID, ct:VMID of a container), once its cause is gone, and then state=started.",

@@ -193,14 +193,15 @@ _NONE = tuple((re.compile(pattern), instead) for pattern, instead in (
     (r"(?!.*ceph).*\bmaintenance\b", "a node is put into maintenance mode on a node, as root: ha-manager crm-command "
      "node-maintenance enable NODE (disable ends it). HA then moves its guests away; others proxmox_migrate_vm moves."),
     (_READS + r".*(?:\b(?:upgrad\w*|install\w*|appl(?:y|ies|ying)|updat(?:e|ing)|patch\w*)\b.*\b(?:packages?"
-     r"|updates?|patch\w*|software|nodes?|hosts?|proxmox|pve|debian)\b|\b(?:dist|full)-?upgrade|\bapt(?:-get)? upgrade)", "packages are "
-     "upgraded on each node, as root: apt update && apt full-upgrade. The API lists what waits (proxmox_list_updates) "
-     "and fetches the lists (POST /nodes/NODE/apt/update)."),
+     r"|updates?|patch\w*|software|nodes?|hosts?|proxmox|pve|debian)\b"
+     r"|\b(?:dist|full)-?upgrade|\bapt(?:-get)? upgrade)", "packages are upgraded on each node, as root: apt update && "
+     "apt full-upgrade. The API lists what waits (proxmox_list_updates) and fetches the lists (POST "
+     "/nodes/NODE/apt/update)."),
     (_READS + r".*\bsnippets?\b", "snippets can be neither uploaded nor edited: put the file into the directory "
      "snippets of the storage, on the node. proxmox_list_storage_content content=snippets lists them."),
     (r".*\b(?:consoles?|novnc|vnc|spice|terminal|shell)\b", "a console needs a browser or a terminal: Console in the "
-     "web interface, or on the node, as root, qm terminal VMID, pct enter VMID. The endpoints only give out tickets for a "
-     "websocket. Commands: proxmox_execute_vm_command, proxmox_execute_lxc_command."),
+     "web interface, or on the node, as root, qm terminal VMID, pct enter VMID. The endpoints only give out tickets "
+     "for a websocket. Commands: proxmox_execute_vm_command, proxmox_execute_lxc_command."),
     (r".*\b(?:run|runs|execute|exec)\b.*\b(?:container|lxc|ct|pct)s?\b", "commands run in containers by pct exec on "
      "the node: proxmox_execute_lxc_command does it by ssh."),
     (r".*\bunlock\b.*\b(?:vms?|guests?|containers?|ct|lxc|qemu|lock)\b", "a left-over lock is taken away on the node, "

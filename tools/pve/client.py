@@ -43,7 +43,8 @@ class PveError(Exception):
 
     status: int, the HTTP status, or None when there was no answer. errors: {parameter: text} as Proxmox gave it.
     outcome: "refused" (Proxmox said no, nothing was done), "unsent" (it never reached Proxmox, or it was a read that
-    got no answer: nothing was changed), "unknown" (a write that may have been done).
+    got no answer: nothing was changed), "unknown" (a write that may have been done), "accepted" (one that was done, and
+    ends in an error all the same).
     """
 
     def __init__(self, message, status=None, errors=None, outcome="refused"):
