@@ -63,7 +63,7 @@ def page(table, headers, now):
         except (TypeError, ValueError):
             pass
     if id(table) not in _made:
-        text = "const apiSchema = " + json.dumps(tree(table.routes.values()), indent=1) + _TAIL
+        text = "const apiSchema = " + json.dumps(tree(table.routes.values())) + _TAIL
         _made.clear()
         _made[id(table)] = (text.encode(), gzip.compress(text.encode(), 6))
     raw, packed = _made[id(table)]
