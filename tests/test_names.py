@@ -4,9 +4,11 @@ import json
 import pytest
 
 import tools
+from cases import CASES, ran
 from support import Asked, Bench, ok
 from tools.base.schema import fields
 
+ROWS = {name: tool for _, name, tool in tools.all_rows()}
 LOOKUP = "GET /cluster/resources type=vm"
 
 
@@ -74,6 +76,14 @@ def test_between_question_and_yes_the_name_may_not_go_to_another_guest():
     assert seen[0]["vmid"] == 107
 
 
+def test_a_backup_job_takes_names_too():
+    bench = Bench()
+    ok(bench.run("proxmox_create_backup_job", schedule="01:00", storage="nas", vmid="web01, 101"))
+    assert "vmid=100,101" in bench.sent(reads=False)[0]
+    answer = bench.run("proxmox_create_backup_job", schedule="01:00", storage="nas", all=True, exclude="nope")
+    assert answer.failed and "is called nope." in answer.text and bench.sent() == [LOOKUP]
+
+
 def test_what_is_to_be_new_has_a_number():
     new = {"proxmox_clone_vm": "newid", "proxmox_clone_lxc": "newid", "proxmox_create_vm": "vmid",
            "proxmox_create_lxc": "vmid", "proxmox_restore_backup_vm": "vmid", "proxmox_restore_backup_lxc": "vmid",
@@ -89,3 +99,24 @@ def test_the_schema_still_says_integer():
     kinds = {entry["tool"]["inputSchema"]["properties"]["vmid"]["type"] for entry in tools.surface()
              if "vmid" in entry["tool"]["inputSchema"]["properties"] and "backup_job" not in entry["name"]}
     assert kinds == {"integer"}
+
+
+BY_NUMBER = [ident for ident, case in CASES.items() if isinstance(case.arguments.get("vmid"), int) and any(
+    field.name == "vmid" and field.arg.format == "vmid" for field in fields(ROWS[case.tool].args))]
+
+
+@pytest.mark.parametrize("ident", BY_NUMBER)
+def test_every_tool_about_a_guest_takes_its_name(ident):
+    """The same is sent, asked and answered, but that the guest is looked for first and its name may be said."""
+    case, consent = CASES[ident], Asked()
+    bench = Bench(consent=consent, confirm="always")
+    arguments, _ = case.on(bench)
+    guest = bench.cluster.world.guests.get(arguments["vmid"])
+    if guest is None:
+        pytest.skip("the case is about no guest that is there")
+    answer = bench.run(case.tool, **dict(arguments, vmid=guest.name))
+    number = ran(ident, "always")
+    assert answer.failed == number.answer.failed and (answer.data or {}).keys() == (number.answer.data or {}).keys(), (
+        answer.text, number.answer.text)
+    assert bench.sent(reads=False) == [line for line in number.sent if not line.startswith("GET ")]
+    assert "(%s) (%s)" % (guest.name, guest.name) not in answer.text + " ".join(consent.questions)

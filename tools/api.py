@@ -544,7 +544,7 @@ def _now(call, doc, path, parameters):
 
 
 def _get(call, doc, path, parameters):
-    """The data of a GET of the same path, None where there is none; raises nothing: it is told beside something else."""
+    """The data of a GET of the same path, None where there is none. Raises nothing, for it is told beside others."""
     if doc is None or endpoints.changes("GET", unquote(path)):
         return None
     try:

@@ -114,14 +114,19 @@ class Call:
             word, " Near: %s." % listed if listed else " proxmox_get_vms lists the guests.")])
 
     def find_named(self):
-        """Put its number in the place of a name in `vmid` and `vmids`; raises as `number_of`. Before anything is
-        judged: what comes after knows the number alone, and the name is `called`."""
-        word = getattr(self.args, "vmid", None)
-        if isinstance(word, str) and is_name(word) and any(
-                field.name == "vmid" and field.type is int for field in fields(type(self.args))):
-            self.args.vmid, self.called = self.number_of(word), word
-        if hasattr(self.args, "vmids"):
-            self.args.vmids = list(dict.fromkeys(map(self.number_of, self.args.vmids)))
+        """Put its number in the place of each name of a guest in the arguments; raises as `number_of`. Before anything
+        is judged: what comes after knows the number alone, and the name of a single one is `called`."""
+        for field in fields(type(self.args)):
+            value = getattr(self.args, field.name)
+            if field.name == "vmids":
+                self.args.vmids = list(dict.fromkeys(map(self.number_of, value)))
+            elif field.name == "vmid" and field.type is int and isinstance(value, str):
+                self.args.vmid, self.called = self.number_of(value), value
+            elif field.name in ("vmid", "exclude") and isinstance(value, str):      # of a backup job: a list as text
+                words = re.split(r"[,;\s]+", value)
+                if any(map(is_name, words)):
+                    setattr(self.args, field.name, ",".join(
+                        str(self.number_of(word) if is_name(word) else word) for word in words))
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""
@@ -190,7 +195,7 @@ class Call:
                         return
                     number, request = todo.pop()
                     if self.request.wants_progress and len(requests) > most:
-                        self.progress(100.0 * number / len(requests), "%d of %d read" % (number, len(requests)))
+                        self.progress(100.0 * number / len(requests), "%d of %d" % (number, len(requests)))
                 try:
                     answers[number] = do(request)
                 except (PveError, Failure, Misfit) as error:
