@@ -479,6 +479,31 @@ def test_what_can_be_put_back_is_asked_for_where_all_is_to_be(tool, arguments, w
     assert answer.failed and bench.sent(reads=False) == [] and words.replace("ARCHIVE", archive) in question, question
 
 
+def test_what_no_tool_thought_of_is_asked_for_where_all_is_to_be():
+    def handler(call):
+        call.send({"delete": "scsi0"}, "PUT /nodes/{node}/qemu/{vmid}/config")
+    for confirm, count in (("always", 1), ("terminal", 1), ("auto", 0)):
+        consent = Asked(answer=False)
+        bench = Bench(consent=consent, confirm=confirm)
+        ROWS["proxmox_start_vm"].handler, really = handler, ROWS["proxmox_start_vm"].handler
+        try:
+            bench.run("proxmox_start_vm", vmid=107)
+        finally:
+            ROWS["proxmox_start_vm"].handler = really
+        assert len(consent.questions) == count and bool(bench.sent(reads=False)) == (not count)
+        assert not count or "PUT /nodes/pve3/qemu/107/config with delete=scsi0" in consent.questions[0]
+
+
+@pytest.mark.parametrize("mp0", ["local-lvm:vm-200-disk-0,mp=/x", "/etc,mp=/x", "volume=nas:200/vm-200-disk-0.raw,mp=/x",
+                                 "pve3", "local-lvm:8,volume=san:vm-200-disk-0,mp=/x"])
+def test_a_new_container_gets_no_disk_of_another_guest(mp0):
+    consent = Asked()
+    bench = Bench(consent=consent)
+    answer = bench.run("proxmox_create_lxc", node="pve1", vmid=150, mp0=mp0,
+                       ostemplate="local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst")
+    assert answer.failed and "mp0" in answer.text and bench.sent(reads=False) == [], answer.text
+
+
 @pytest.mark.parametrize("arguments, asks", [
     ({"delete": ["net1"]}, True), ({"delete": ["tags"]}, False), ({"delete": ["scsi0"]}, False),
     ({"delete": ["description"]}, False), ({"delete": ["sshkeys"]}, True), ({"delete": ["cipassword"]}, True)])

@@ -157,9 +157,12 @@ def create_lxc(call):
                                          "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
+    if args.mp0 and not re.fullmatch(r"(?!.*,volume=)[^:,=/]+:[0-9.]+,.*", args.mp0):
+        raise Failure("The argument mp0 must be a new volume, STORAGE:GiB,mp=/path. For another one create the container, then "
+                      "use proxmox_update_lxc_config.")
     storage, _ = storage_for(call, "rootdir")
-    params = dict(call.parameters(), memory=args.memory or 512, storage=storage, rootfs="%s:%s" % (storage, gib(size)), net0=net0,
-                  features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
+    params = dict(call.parameters(), memory=args.memory or 512, storage=storage, net0=net0,
+                  rootfs="%s:%s" % (storage, gib(size)), features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
     notes = []
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."

@@ -29,6 +29,7 @@ _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*'
                            r"|certificate verify failed \(HTTP 596\)")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
+STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
 NAMES = {"qemu": "VM", "lxc": "container"}
 _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
@@ -61,6 +62,7 @@ class Call:
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = None
+        self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
 
     # -- who and where
@@ -223,6 +225,11 @@ class Call:
         if self.host.settings.dry_run:
             self.planned.append((verb, path, params))
             return None
+        if not (self._asked or self.outcomes) and self.host.settings.confirm in STRICT and (
+                endpoints.LOSES == Reach(verb, path, params).effect):
+            shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
+            self.confirm(lambda: ("Send %s %s with %s to Proxmox? It may lose something." % (verb, path, ", ".join(
+                "%s=%s" % (key, text.word(value)) for key, value in shown.items()) or "nothing more"), {}))
         audit, outcome, data, said = self.host.audit, "unknown", None, None
         self.request.writing = True
         try:
@@ -407,8 +414,9 @@ class Call:
         back; asked only where PROXMOX_CONFIRM is always, terminal or token. Nobody is asked for what is frozen.
         """
         self.refuse_frozen()
-        if strict and self.host.settings.confirm not in ("always", "terminal", "token"):
+        if strict and self.host.settings.confirm not in STRICT:
             return {}
+        self._asked = True
         if self.host.settings.dry_run:
             return describe()[1]
 
