@@ -107,6 +107,11 @@ def test_capacity_by_node():
     assert 0 < rows["pve2"]["fits"] <= rows["pve2"]["memory"] - rows["pve2"]["committed"]
 
 
+def test_a_filter_of_guests_does_not_change_what_a_node_has_committed():
+    every, one = (ok(Bench().run("proxmox_get_capacity", **given)).data["items"] for given in ({}, {"name": "web01"}))
+    assert [row["committed"] for row in every] == [row["committed"] for row in one]
+
+
 def test_guests_that_are_too_large_or_too_small():
     bench = Bench()
     answering(bench, "/nodes/pve2/qemu/101/rrddata", [{"cpu": 0.99, "mem": 15 * GIB, "maxmem": 16 * GIB}])

@@ -219,7 +219,7 @@ def create_vm(call):
         params["ide0"] = "%s:cloudinit" % storage
     notes = [why_qcow2(storage)] if form != args.format else []
     notes += ["CD drive %s: %s." % pair for pair in (("ide2", args.iso), ("sata0", args.drivers_iso)) if pair[1]]
-    if re.match(r"w", ostype) and not args.drivers_iso:
+    if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO as a "
                      "second CD (drivers_iso).")
     return _created(call, params, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (

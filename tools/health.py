@@ -119,8 +119,7 @@ class Seen:
                                                               for what, nodes in missed.items())), why)
                            for why, missed in failed.items())
         if self.wants("backups"):
-            self.backups, unread = backup_state.state(self.call, self.guests, self.resources, self.all["jobs"], self.now,
-                                                      volumes=False)
+            self.backups, unread = backup_state.state(self.call, self.guests, self.resources, self.all["jobs"], self.now)
             self.unread.extend(unread)
         if self.wants("guests"):
             self._look_inside()
@@ -316,8 +315,10 @@ def _inside(seen, row, entries, snapshots):
         yield Finding(LOOK, "guests", _one(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
             "vm" if row["type"] == "qemu" else "lxc"))
     if waiting and row.get("status") == "running":
-        yield Finding(LOOK, "guests", _one(row), "changes wait for its restart: %s" % text.line(
-            ", ".join(sorted(waiting)), 80), "proxmox_get_pending")
+        gone = [key for key in sorted(waiting) if "then" not in waiting[key]]
+        yield Finding(LOOK, "guests", _one(row), "changes wait for its restart: %s%s" % (
+            text.line(", ".join(sorted(waiting)), 80),
+            "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_pending")
     old = [one for one in snapshots if one.get("name") != "current" and seen.now - (
         text.normal("number", one.get("snaptime")) or seen.now) > OLD_SNAPSHOT]
     if old:

@@ -266,12 +266,13 @@ CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vc
 
 def get_capacity(call):
     args, resources = call.args, call.get("/cluster/resources") or []
-    guests = chosen([row for row in resources if row.get("type") in ("qemu", "lxc") and not on(row.get("template"))], args)
+    everyone = [row for row in resources if row.get("type") in ("qemu", "lxc") and not on(row.get("template"))]
+    guests = chosen(everyone, args)                     # looked into; a node's figures are those of all that are on it
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"
              and args.node in (None, row.get("node"))]
     month = {"timeframe": "month", "cf": "MAX"}
     histories = call.together([("/nodes/{node}/rrddata", row, month) for row in nodes])
-    rows = [_capacity(row, [one for one in guests if one.get("node") == row["node"]], history)
+    rows = [_capacity(row, [one for one in everyone if one.get("node") == row["node"]], history)
             for row, history in zip(nodes, histories)]
     running = [row for row in guests if row.get("status") == "running"]
     notes, sizes = [], {}

@@ -23,7 +23,7 @@ VERDICTS = {"verification failed": "the newest backup failed its verification", 
 GRAVE = ("verification failed", "none", "old")
 
 
-def state(call, guests, resources, jobs, now, volumes=True):
+def state(call, guests, resources, jobs, now):
     """(rows, unread): a dict for each guest that is no template, and sentences about what could not be read.
 
     A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
@@ -31,13 +31,12 @@ def state(call, guests, resources, jobs, now, volumes=True):
     out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
 
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
-    epoch seconds; volumes: whether to read which disks the jobs leave out.
+    epoch seconds.
     """
     enabled = [job for job in jobs or () if on(job.get("enabled", 1))]
     read = places(resources)
     requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in read]
-    if volumes:
-        requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in enabled]
+    requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in enabled]
     answers = call.together(requests)
     unread, newest, verifying = [], {}, set()
     for place, entries in zip(read, answers):
