@@ -1,4 +1,6 @@
 """Proxmox's formats: ids, paths, property strings, sizes, UPIDs."""
+from contextlib import suppress
+
 import pytest
 
 from tools.pve import formats
@@ -9,10 +11,12 @@ HOSTILE = ["..", ".", "", "%2e%2e", "%2f", "a/b", "pve1?x=1", "pve1#x", "pve1;x"
 
 @pytest.mark.parametrize("name", ["node", "vmid", "storage", "snapname", "iface", "upid", "drive", "mp", "net", "zpool",
                                   "kind"])
-@pytest.mark.parametrize("value", HOSTILE)
-def test_hostile_ids_never_become_part_of_a_path(name, value):
-    with pytest.raises(ValueError):
-        formats.fill("/x/{%s}/y" % name, {name: value})
+def test_hostile_ids_never_become_part_of_a_path(name):
+    taken = []
+    for value in HOSTILE:
+        with suppress(ValueError):
+            taken.append((value, formats.fill("/x/{%s}/y" % name, {name: value})))
+    assert taken == []
 
 
 @pytest.mark.parametrize("value", ["local:../../etc/passwd", "local:a/../b", "local:", "local:a?b", "local:a#b",

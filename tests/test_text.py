@@ -56,13 +56,13 @@ def test_what_a_guest_says_stands_behind_a_bar():
 
 @pytest.mark.parametrize("value", ["x" * 2000, "\u00e9" * 2000, "\U0001f600" * 2000, "\n" * 2000, "\u2705" * 90,
                                    "\u2705" * 90 + "x" * 2000, "x" * 300 + "\u2705" * 300])
-@pytest.mark.parametrize("most", range(60, 500, 11))
-def test_what_is_fitted_fits_with_its_remark(value, most):
-    fitted = text.fit(value, most)
-    kept = fitted.partition("...")[0]
-    assert text.weight(fitted) <= most and value.startswith(kept)
-    assert fitted in (value, "%s... (%d more characters)" % (kept, len(value) - len(kept)))
-    assert fitted == value or text.weight(value) > most - 40
+def test_what_is_fitted_fits_with_its_remark(value):
+    for most in range(60, 500, 11):
+        fitted = text.fit(value, most)
+        kept = fitted.partition("...")[0]
+        assert text.weight(fitted) <= most and value.startswith(kept), most
+        assert fitted in (value, "%s... (%d more characters)" % (kept, len(value) - len(kept))), most
+        assert fitted == value or text.weight(value) > most - 40, most
 
 
 def test_weight_is_bytes_on_the_wire():
