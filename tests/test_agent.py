@@ -235,8 +235,9 @@ def test_a_poll_that_gets_no_answer_is_repeated():
 
 
 @pytest.mark.parametrize("said, words", [
-    ("Agent error: Invalid parameter 'pid'", "its result is lost"), ("Agent error: PID 77 does not exist",
-                                                                     "its result is lost"),
+    ("Agent error: Invalid parameter 'pid'", "its result is lost"),
+    ("Agent error: PID 77 does not exist", "its result is lost"),
+    ("Agent error: PID ld does not exist", "its result is lost"),
     ("VM 100 is not running", "whether and how it ended is not known"), ("QEMU guest agent is not running",
                                                                          "the agent stopped answering")])
 def test_a_result_that_cannot_be_had_is_not_told_as_a_failure_of_the_command(said, words):

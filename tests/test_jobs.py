@@ -5,6 +5,7 @@ from support import Asked, Bench, answering, ok
 
 FIND = "GET /cluster/resources type=vm"
 JOBS = "GET /cluster/backup"
+STORAGES = "GET /storage"
 CASES = [
     ("proxmox_create_pool", {"poolid": "staging", "comment": "x"}, ["POST /pools comment=x poolid=staging"]),
     ("proxmox_update_pool", {"poolid": "lab", "vms": "105,106", "allow_move": True, "comment": "y"},
@@ -15,18 +16,20 @@ CASES = [
      lambda bench: ok(bench.run("proxmox_create_pool", poolid="staging")) and None),
     ("proxmox_create_backup_job", {"id": "nightly", "schedule": "01:00", "storage": "nas", "pool": "lab",
                                    "keep": "keep-last=7", "comment": "c", "enabled": False, "compress": "zstd"},
-     [JOBS, "POST /cluster/backup comment=c compress=zstd enabled=0 id=nightly mode=snapshot pool=lab "
+     [STORAGES, JOBS, "POST /cluster/backup comment=c compress=zstd enabled=0 id=nightly mode=snapshot pool=lab "
             "prune-backups=keep-last=7 schedule=01:00 storage=nas", JOBS]),
     ("proxmox_create_backup_job", {"schedule": "sat 03:00", "storage": "nas", "all": True, "exclude": "100", "node": "pve1",
                                    "mode": "stop"},
-     [JOBS, "POST /cluster/backup all=1 enabled=1 exclude=100 mode=stop node=pve1 schedule=sat 03:00 storage=nas", JOBS]),
+     [STORAGES, JOBS, "POST /cluster/backup all=1 enabled=1 exclude=100 mode=stop node=pve1 schedule=sat 03:00 "
+                      "storage=nas", JOBS]),
     ("proxmox_create_backup_job", {"schedule": "01:00", "storage": "nas", "vmid": "100,101"},
-     [JOBS, "POST /cluster/backup enabled=1 mode=snapshot schedule=01:00 storage=nas vmid=100,101", JOBS]),
+     [STORAGES, JOBS, "POST /cluster/backup enabled=1 mode=snapshot schedule=01:00 storage=nas vmid=100,101", JOBS]),
     ("proxmox_update_backup_job", {"id": "backup-nightly", "schedule": "22:00"},
      [JOBS, "PUT /cluster/backup/backup-nightly schedule=22:00"]),
     ("proxmox_update_backup_job", {"id": "backup-old", "enabled": True, "storage": "nas", "keep": "keep-last=2", "mode":
                                    "snapshot", "compress": "zstd", "exclude": "100", "comment": "c", "all": True},
-     [JOBS, "PUT /cluster/backup/backup-old all=1 comment=c compress=zstd enabled=1 exclude=100 mode=snapshot "
+     [STORAGES, JOBS,
+      "PUT /cluster/backup/backup-old all=1 comment=c compress=zstd enabled=1 exclude=100 mode=snapshot "
             "prune-backups=keep-last=2 storage=nas"]),
     ("proxmox_update_backup_job", {"id": "backup-nightly", "vmid": "100", "node": "pve1"},
      [JOBS, "PUT /cluster/backup/backup-nightly node=pve1 vmid=100"]),
@@ -54,6 +57,8 @@ CASES = [
     ("update_backup_job", {"id": "backup-old"}, "Say what to change: schedule, storage"),
     ("update_backup_job", {"id": "nix", "schedule": "1:00"}, "There is no backup job nix. There are: backup-nightly, "
      "backup-old, backup-pool."),
+    ("create_backup_job", {"schedule": "1:00", "storage": "nix", "vmid": "100"}, "There is no storage nix, or"),
+    ("update_backup_job", {"id": "backup-nightly", "storage": "nix"}, "There is no storage nix, or"),
     ("run_backup_job", {"id": "nix"}, "There is no backup job nix."),
     ("run_replication", {"id": "999-0"}, "There is no guest 999, so no replication job 999-0."),
     ("delete_pool", {"poolid": "production"}, "is not empty"),

@@ -42,7 +42,7 @@ class ExecuteEach:
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
 
 
-_GONE = re.compile(r"(?i)parameter 'pid'|PID \d+ does not exist")
+_GONE = re.compile(r"(?i)parameter 'pid'|PID \w+ does not exist")
 
 
 def execute(call):

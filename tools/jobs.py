@@ -155,11 +155,20 @@ def _params(call):
     return params, chosen
 
 
+def _check_storage(call):
+    """Proxmox takes a job whose storage there is not, and the job then fails at every run."""
+    names = {str(row.get("storage")) for row in call.get("/storage") or []} if call.args.storage else ()
+    if names and call.args.storage not in names:
+        raise Failure("There is no storage %s, or this token may not see it. There are: %s." % (
+            call.args.storage, ", ".join(sorted(names))))
+
+
 def create_job(call):
     params, chosen = _params(call)
     missing = [name for name in ("schedule", "storage") if name not in params] + ([] if chosen else ["vmid, pool or all"])
     if missing:
         raise Failure("A backup job also needs: %s." % ", ".join(missing))
+    _check_storage(call)
     params = dict({"mode": "snapshot", "enabled": True}, **params)
     known = {str(job.get("id")) for job in call.get("/cluster/backup") or []}
     if call.args.id in known:
@@ -179,6 +188,7 @@ def update_job(call):
     params, chosen = _params(call)
     if not params:
         raise Failure("Say what to change: schedule, storage, vmid, pool, all, keep, enabled ...")
+    _check_storage(call)
     other = [name for name in ("vmid", "pool", "all", "exclude") if chosen and name not in params]
     before = {}
 

@@ -118,6 +118,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
            r"|only allowed for root|user != root@pam", _root_hint, "refused"),
     ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
      "refused"),
+    ({403}, r"\(pool '[^']*' does not exist", "There is no such pool: proxmox_list_pools shows those there are.",
+     "refused"),
     ({403}, r"", "The token's privileges are not sufficient; on a node, pveum user token permissions USER TOKENNAME "
      "shows them.", "refused"),
     (None, r"Configuration file .*/(qemu-server|lxc)/(\d+)\.conf' does not exist",
@@ -139,7 +141,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"no quorum|/etc/pve/.*(?:Permission denied|Read-only file system)", "The cluster has lost its quorum, so "
      "no configuration can be changed and no guest started: proxmox_get_cluster_status shows which nodes are missing.",
      "refused"),
-    (None, r"storage '[^']*' (?:does not exist|is not available|is disabled)|storage '[^']*' is not online",
+    (None, r"storage '[^']*' (?:does not exist|is not available|is disabled|is not online)|"
+     r"No such storage|can't use storage '[^']*'",
      "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.",
      "refused"),
     (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
@@ -169,7 +172,11 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "proxmox_download_url content=import and a filename that ends in .qcow2, .raw, .vmdk or .ova.", "refused"),
     ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the known tasks.",
      "refused"),
-    ({400}, r"", "Proxmox does not accept these parameters. Correct the ones it names.", "refused"),
+    (None, r"not a valid block device", "proxmox_get_node_disks shows the disks of a node.", "refused"),
+    (None, r"not HA managed|does not exist in cluster", "proxmox_get_ha_status shows what HA looks after, "
+     "proxmox_get_vms the guests there are.", "refused"),
+    *((statuses, pattern, "Proxmox does not accept these parameters. Correct the ones it names.", "refused")
+      for statuses, pattern in ((None, r"\A400 Parameter verification failed"), ({400}, r""))),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
     ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
     ({502, 503, 504}, r"", "A reverse proxy answered, but Proxmox behind it did not: check the proxy, or connect to "
