@@ -423,9 +423,9 @@ def test_times_and_sizes_are_shown_as_people_read_them(bench):
     assert answer.text.count("f00") == 1 and "The digest of all of them: f00." in answer.text
     assert answer.data["digest"] == "f00" and answer.data["items"][0]["mem"] == 4294967296
     assert "DIGEST" in ok(bench.run(CALL, verb="GET", path="/pools", fields="poolid,digest")).text
-    answering(bench, "/pools/x", {"avail": 1 << 40, "ctime": 1767225600, "expire": "never"})
+    answering(bench, "/pools/x", {"cpu": 0.125, "avail": 1 << 40, "ctime": 1767225600, "expire": "never"})
     answer = ok(bench.run(CALL, verb="GET", path="/pools/x"))
-    assert "avail: 1 TiB\nctime: 2026-01-01 00:00:00 UTC\nexpire: never" in answer.text
+    assert "avail: 1 TiB\ncpu: 12 %\nctime: 2026-01-01 00:00:00 UTC\nexpire: never" in answer.text
 
 
 def test_a_parameter_that_brings_the_field_is_named(bench):
@@ -436,7 +436,7 @@ def test_a_parameter_that_brings_the_field_is_named(bench):
 
 
 @pytest.mark.parametrize("verb, path, parameters, last, words", [
-    ("PUT", "/pools", {"poolid": "lab", "comment": "x"}, "GET /pools poolid=lab", "comment=x"),
+    ("PUT", "/pools", {"poolid": "lab", "comment": "x"}, "GET /pools poolid=lab", "It is now: comment=x, poolid=lab."),
     ("PUT", "/cluster/backup/backup-nightly", {"comment": "x"}, "GET /cluster/backup/backup-nightly", "comment=x"),
     ("PUT", "/nodes/pve1/qemu/100/config", {"cores": 2}, "GET /nodes/pve1/qemu/100/config", "It is now: cores=2."),
     ("POST", "/nodes/pve1/qemu/100/config", {"cores": 2}, "GET /nodes/pve1/qemu/100/config", "It is now: cores=2."),

@@ -359,7 +359,7 @@ _UNITS = (
                                     r"|(?:last|next)[_-](?:sync|try|run|update)|last_run_starttime")),
     ("bytes", 1048576, re.compile(r"(?:max)?(?:mem|disk|swap)|memhost|freemem|total|used|avail(?:able)?|free|size|alloc"
                                   r"|net(?:in|out)|disk(?:read|write)|(?:[vlp]v|metadata)_(?:size|free|used)")),
-    ("seconds", 0, re.compile(r"uptime|duration")),
+    ("seconds", 0, re.compile(r"uptime|duration")), ("fraction", 0, re.compile(r"cpu|(?:io)?wait|used_fraction")),
 )
 
 
@@ -457,7 +457,8 @@ def _change(call, doc, verb, path, parameters, note):
     if now:
         if text.weight(now) > _ROOM:
             now = text.smaller(now, _ROOM)
-        keys = [key for key in now if key in parameters or len(now) < 13 and key != "digest"] or now
+        keys = [key for key, value in now.items() if key in parameters or key != "digest" and len(now) < 13
+                and not isinstance(value, (list, dict))] or now
         note = [note, text.Shown("It is now: %s." % text.line(", ".join(
             "%s=%s" % (key, _worded(_readable(key, now[key]))) for key in sorted(keys)), 1500))]
     return result(call, outcome, says, note, request=request, data=None if task else masked(answer), now=now)

@@ -183,7 +183,7 @@ class Call:
         return self.each(requests, lambda request: self.get(*request))
 
     def each(self, requests, do):
-        """What `do` gave for each of `requests`, or the PveError, Failure or Misfit that it raised. As many at a time as
+        """What `do` gave for each of `requests`, or the PveError, Failure or Misfit it raised. As many at a time as
         the client lets through; the model's client is told how far it is. Cancelled, and what nobody expects, is raised
         when those under way have ended.
         """

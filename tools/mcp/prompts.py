@@ -49,7 +49,7 @@ its risk. Say in one line what is fine and what could not be read."""),
 Find out what is wrong with guest {vmid}.[symptom: What I see: {symptom}]
 1. proxmox_get_vm_status (running, paused, locked? since when?), its config (proxmox_get_vm_config or \
 proxmox_get_lxc_config) with what waits for a restart, proxmox_get_history with vmid={vmid}, and how full it is inside \
-(proxmox_get_vm_guest_info).
+(proxmox_get_inside).
 2. proxmox_list_tasks with vmid={vmid}: what was done to it, what failed; proxmox_get_task for the log.
 3. Its node and storages: proxmox_get_overview with node=, proxmox_get_top with node= for who else takes the power.
 4. If networking is part of it: proxmox_list_firewall_rules with vmid={vmid}, its bridge in proxmox_get_node_network.
