@@ -7,6 +7,7 @@ import pytest
 
 from engine import PATIENCE, Talk
 from support import Bench
+from tools.mcp import approval
 from tools.mcp.app import App
 from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
@@ -91,6 +92,27 @@ CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGA
            ("2025-03-26", ELICITATION, 1),
            ("2024-11-05", {}, 1), (LATEST_LEGACY, {"elicitation": {"url": {}}}, 1), (None, {}, 2),
            (None, {"elicitation": {"url": {}}}, 2)]
+
+
+@pytest.mark.parametrize("mode, version", [("auto", None), ("token", LATEST_LEGACY), ("terminal", LATEST_LEGACY)])
+def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tmp_path):
+    """Between the question and the yes the name went to another guest; nothing else that the question knows tells."""
+    desk = Desk(mode, version, state_dir=str(tmp_path / "state"))
+    call = {"name": "proxmox_execute_vm_command", "arguments": {"vmid": "web01", "command": "uptime"}}
+    if mode == "auto":
+        desk.bench.host.settings.confirm = "always"
+    first = desk.call(**call)["result"]
+    guests = desk.bench.cluster.world.guests
+    guests[100].conf["name"], guests[104].conf["name"] = "web00", "web01"
+    if mode == "terminal":
+        [shown] = approval.waiting(str(tmp_path / "state"))
+        assert "VM 100" in shown.text() and shown.answer(True) == "Approved."
+    elif mode == "auto":
+        call.update(inputResponses={"confirm": yes()}, requestState=first["requestState"])
+    else:
+        call["arguments"]["confirm_token"] = said(first).split()[-1]
+    desk.call(**call)
+    assert desk.changes() == []
 
 
 @pytest.mark.parametrize("mode", MODES)
