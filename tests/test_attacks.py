@@ -295,6 +295,13 @@ def test_options_cannot_lead_past_a_list_of_commands(kind, options):
         assert answer.failed and "PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
 
 
+@pytest.mark.parametrize("login", [{"sshkeys": "ssh-ed25519 AAAA me"}, {"cipassword": "letmein88"}, {"ciuser": "root"}])
+def test_a_clone_that_somebody_is_let_into_is_not_begun(login):
+    bench = Bench(allowed_commands=("uptime",))
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, **login)
+    assert answer.failed and "PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
+
+
 def test_who_gets_into_a_new_guest_is_no_command():
     bench = Bench(allowed_commands=("uptime",))
     assert not bench.run("proxmox_create_vm", node="pve1", vmid=150, ciuser="me", sshkeys="ssh-ed25519 AAAA me").failed

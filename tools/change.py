@@ -81,6 +81,7 @@ def clone(call):
         raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Give "
                       "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
     setup.check(args)
+    call.refuse_commands(setup.wanted(args))
     params = {key: value for key, value in dict(call.parameters(), newid=args.newid).items() if key not in setup.NAMES}
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")

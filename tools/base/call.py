@@ -291,6 +291,12 @@ class Call:
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
 
+    def refuse_commands(self, params):
+        """Refused when these options of a guest's config lead past PROXMOX_ALLOWED_COMMANDS: for what is sent later."""
+        refusal = self.host.guard.runs("PUT", "/nodes/-/%s/100/config" % self.kind, params)
+        if refusal is not None:
+            raise Refused(refusal.reason, refusal.headline)
+
     def refuse_frozen(self):
         """Refused while changes are frozen; for what is not sent by `send`, too."""
         refusal = freeze.refusal(self.host.settings.state_dir, "%s changes something" % self.name)
