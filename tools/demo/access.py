@@ -126,7 +126,8 @@ def acl(call):
 
 
 _ACL_PATH = re.compile(r"/(access(/(groups|realm)(/[^/]+)?)?|(nodes|storage)(/[^/]+)?|pool(/[^/]+){0,3}|"
-                       r"vms(/\d{3,})?|sdn(/(controllers|dns|ipams|fabrics|zones)(/[^/]+){0,3})?|mapping(/\w+(/[^/]+)?)?)?\Z")
+                       r"vms(/\d{3,})?|sdn(/(controllers|dns|ipams|fabrics|zones)(/[^/]+){0,3})?|"
+                       r"mapping(/\w+(/[^/]+)?)?)?\Z")
 
 
 def change_acl(call):

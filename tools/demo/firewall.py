@@ -89,8 +89,8 @@ def change_rule(call):
 
 def delete_rule(call):
     place = _place(call)
-    del place["rules"][_position(call, place, "Can't use an undefined value as a HASH reference at /usr/share/perl5/PVE/"
-                                 "API2/Firewall/Rules.pm line 432.")]
+    del place["rules"][_position(call, place, "Can't use an undefined value as a HASH reference at "
+                                 "/usr/share/perl5/PVE/API2/Firewall/Rules.pm line 432.")]
 
 
 def options(call):
