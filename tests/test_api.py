@@ -470,6 +470,32 @@ def test_objects_can_be_narrowed(bench):
     assert set(answer.data["data"]) == {"uptime", "loadavg"} and "It has no nope. Keys: " in answer.text
 
 
+@pytest.mark.parametrize("path, fields, says", [
+    ("/cluster/resources", '["vmidd", "nam"]',
+     "No row has vmidd (did you mean vmid?), nam (did you mean name?). Keys: id"),
+    ("/cluster/resources", "nothing", "No row has nothing. Keys: id"),
+    ("/nodes/pve1/status", ["up_time"], "It has no up_time (did you mean uptime?). Keys: ")])
+def test_fields_that_match_nothing_fail_with_the_near_names(bench, path, fields, says):
+    answer = bench.run(CALL, verb="GET", path=path, fields=fields)
+    assert answer.failed and says in answer.text
+
+
+V100 = "/nodes/pve1/qemu/100"
+NET5 = V100 + "/config net5=bridge=vmbr0,model=virtio"
+
+
+@pytest.mark.parametrize("path, parameters, sent", [
+    (V100 + "/agent/exec", {"command": '["uname","-a"]'}, V100 + "/agent/exec command=['uname', '-a']"),
+    (V100 + "/config", {"cores": "2.0", "description": '["a"]'}, V100 + '/config cores=2 description=["a"]'),
+    (V100 + "/config", '{"net5": {"bridge": "vmbr0", "model": "virtio"}}', NET5),
+    (V100 + "/config", {"net5": '{"bridge": "vmbr0", "model": "virtio"}'}, NET5),
+    (V100 + "/config", {"memory": 2048.0, "name": "a1"}, V100 + "/config memory=2048 name=a1")])
+def test_json_text_in_a_parameter_is_what_the_schema_wants(bench, path, parameters, sent):
+    bench.host.settings.allow_unsafe_commands = True
+    bench.run(CALL, verb="POST", path=path, parameters=parameters, wait=0)
+    assert bench.sent(reads=False) == ["POST " + sent]
+
+
 class Huge(Cluster):
     """GET /version and /pools answer with what `value` is."""
 

@@ -72,8 +72,7 @@ CASES = [
            "full=0 hostname=ct newid=300 pool=production target=pve1"),
     _resize(V100, {"memory": 8192, "cores": 2}, "cores=2 digest={digest} memory=8192"),
     _resize(V107, {"sockets": 2, "balloon": 0, "cpulimit": 1.5}, "balloon=0 cpulimit=1.5 digest={digest} sockets=2"),
-    _resize(C200, {"memory": 1024, "cores": "2", "swap": 0, "cpulimit": 0},
-            "cores=2 cpulimit=0 digest={digest} memory=1024 swap=0"),
+    _resize(C200, {"cores": "2", "swap": 0, "cpulimit": 0}, "cores=2 cpulimit=0 digest={digest} swap=0"),
 ]
 
 

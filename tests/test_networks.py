@@ -63,7 +63,6 @@ CASES = [
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0\nnet3=virtio"}, "bridge: "),
     ("add_network_vm", {"vmid": 100, "net": "net32", "bridge": "vmbr0"}, "net0 to net31"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "model": "virtio,tag=1"}, "is not one of e1000"),
-    ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "model": ""}, "is not one of e1000"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "macaddr": "01:00:00:00:00:00"}, "unicast MAC"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "vlan": 1, "tag": 2}, "given twice"),
     ("add_network_vm", {"vmid": 100, "net": "net2", "bridge": "vmbr0", "ip": "dhcp"}, "ip: unknown argument"),

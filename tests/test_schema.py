@@ -1,4 +1,5 @@
 """Arguments: dataclass to JSON Schema, JSON object to checked instance."""
+import json
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
 
@@ -29,6 +30,17 @@ class Example(Base):
     wait: Annotated[Optional[int], Arg(booleans=(None, 0))] = None
 
 
+@dataclass
+class Free:
+    """Free."""
+    note: Optional[str] = None
+    tag: Annotated[Optional[int], Arg(null=0)] = None
+    ip: Annotated[Optional[str], Arg(null="")] = None
+    firewall: Optional[bool] = None
+    limit: Annotated[int, Arg(minimum=1)] = 50
+    more: Optional[dict] = None
+
+
 def test_the_schema():
     assert input_schema(Example) == {
         "type": "object", "required": ["vmid", "disk"], "properties": {
@@ -55,17 +67,53 @@ def test_a_schema_without_arguments_has_properties_all_the_same():
     ({"full": 0}, "full", False), ({"tags": "a,b c"}, "tags", ["a", "b", "c"]), ({"tag": None}, "tag", 0),
     ({"node": None}, "node", None), ({"mode": "STOP"}, "mode", "stop"), ({"params": '{"a": 1}'}, "params", {"a": 1}),
     ({"ratio": "0.5"}, "ratio", 0.5), ({}, "mode", "snapshot"), ({"cores": 2.0}, "cores", 2),
-    ({"cores": ""}, "cores", None), ({"mode": ""}, "mode", "snapshot"), ({"full": ""}, "full", None),
+    ({"cores": ""}, "cores", None), ({"cores": 0}, "cores", None), ({"node": ""}, "node", None),
+    ({"tags": '["a", "b"]'}, "tags", ["a", "b"]), ({"tags": [1.0, "x"]}, "tags", ["1", "x"]),
+    ({"tags": []}, "tags", None), ({"tag": "null"}, "tag", 0),
+    ({"tags": '"a, b"'}, "tags", ["a", "b"]), ({"tags": "[a, b"}, "tags", ["[a", "b"]),
+    ({"params": {"a": [2048.0, {"b": 1.5}], "c": 1.0}}, "params", {"a": [2048, {"b": 1.5}], "c": 1}),
+    ({"params": '{"a": {"b": 2.0}, "c": "[1]"}'}, "params", {"a": {"b": 2}, "c": "[1]"}),
+    ({"cores": "2.0"}, "cores", 2), ({"ratio": 2.0}, "ratio", 2), ({"ratio": "2.0"}, "ratio", 2),
+    ({"node": "null"}, "node", "null"), ({"cores": "null"}, "cores", None), ({"vmid": 107.0}, "vmid", 107),
+    ({"vmid": "107.0"}, "vmid", 107), ({"full": 1.0}, "full", True), ({"wait": 0}, "wait", 0),
+    ({"mode": ""}, "mode", "snapshot"), ({"full": ""}, "full", None),
     ({"wait": True}, "wait", None), ({"wait": False}, "wait", 0), ({"wait": 1}, "wait", 1)])
 def test_values_are_converted(given, attribute, value):
     arguments = {"vmid": 100, "disk": "scsi0"}
     if "drive" in given:
         del arguments["disk"]
     arguments.update(given)
-    assert getattr(parse(Example, arguments), attribute) == value
+    found = getattr(parse(Example, arguments), attribute)
+    assert found == value and json.dumps(found) == json.dumps(value)
 
 
-@pytest.mark.parametrize("value", [True, 100.0, 99, "100 abc", "1_00", "1 e2", "100.5", "\u0661\u0660\u0660", "0100", 1000000000,
+@pytest.mark.parametrize("text", ['["a"]', '{"a": 1}', "12", "true", "null", '"x"', "[]", "1.0"])
+def test_a_text_that_looks_like_json_stays_a_text_where_a_text_is_wanted(text):
+    assert parse(Free, {"note": text}).note == text
+
+
+@pytest.mark.parametrize("given, found", [
+    ({"note": "", "tag": 0}, {}), ({"note": "", "tag": None}, {}), ({"note": [], "firewall": False}, {}),
+    ({"more": {}, "limit": 0, "ip": ""}, {}), ({"note": None, "tag": None}, {}), ({"note": 0, "more": ""}, {}),
+    ({"limit": 0}, {}), ({"note": "x", "tag": 0, "firewall": False}, {"note": "x", "tag": 0, "firewall": False}),
+    ({"tag": 0}, {"tag": 0}), ({"tag": None}, {"tag": 0}), ({"ip": ""}, {"ip": ""}),
+    ({"firewall": False}, {"firewall": False}),
+    ({"note": None, "firewall": False, "tag": 0}, {"firewall": False, "tag": 0}),
+    ({"note": "x", "tag": 0, "firewall": False, "limit": 5, "ip": "dhcp", "more": {"a": 1}}, {
+        "note": "x", "limit": 5, "ip": "dhcp", "more": {"a": 1}})])
+def test_what_was_only_filled_in_is_not_said_and_switches_nothing_off(given, found):
+    """Proxies and clients that give every argument: an empty text beside a 0 shows that the 0 may mean nothing."""
+    assert vars(parse(Free, given)) == dict({"note": None, "tag": None, "ip": None, "firewall": None, "limit": 50,
+                                             "more": None}, **found)
+
+
+def test_a_required_argument_is_not_filled_in():
+    for value in ("", None, 0, [], {}, False):
+        with pytest.raises(ArgumentProblems, match="disk: "):
+            parse(Example, {"vmid": 100, "disk": value, "node": ""})
+
+
+@pytest.mark.parametrize("value", [True, 100.5, 99, "100 abc", "1_00", "1 e2", "\u0661\u0660\u0660", "0100", 1000000000,
                                    [100], {}])
 def test_vmid_is_strict(value):
     with pytest.raises(ArgumentProblems) as caught:
@@ -75,7 +123,7 @@ def test_vmid_is_strict(value):
 
 def test_all_problems_at_once():
     with pytest.raises(ArgumentProblems) as caught:
-        parse(Example, {"vmid": "a b", "disk": "hda", "core": 4, "mode": "x", "cores": 0, "full": "maybe"})
+        parse(Example, {"vmid": "a b", "disk": "hda", "core": 4, "mode": "x", "cores": -1, "full": "maybe"})
     assert caught.value.problems == [
         "vmid: 'a b' is not a whole number, nor the name of a guest",
         "disk: 'hda' is not a disk of a VM: ide0-3, sata0-5, scsi0-30 or virtio0-15, such as scsi1",

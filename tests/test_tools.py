@@ -28,6 +28,26 @@ def test_requests(case):
         assert all(line.startswith("GET ") for line in sent)
 
 
+EMPTY = {str: "", int: 0, float: 0, bool: False, list: [], dict: {}}
+
+
+@pytest.mark.parametrize("how", ["by type", "texts", "nulls"])
+@pytest.mark.parametrize("toolset", tools.TOOLSETS)
+def test_what_a_proxy_fills_in_changes_no_request(toolset, how):
+    """All that a case leaves out, filled in; but where only one 0 or false is left, which is taken at its word."""
+    for case in [case for name, case in CASES.items() if ROWS[case.tool][0] == toolset]:
+        bench, tool = support.Bench(), ROWS[case.tool][1]
+        arguments, lines = case.on(bench)
+        more = {field.name: {"by type": EMPTY[field.type], "texts": "", "nulls": None}[how]
+                for field in fields(tool.args) if not field.required and field.arg.published
+                and not {field.name, *field.aliases} & set(arguments)}
+        if list(more.values()) in ([0], [False]) or any(value in (None, 0, False, "") for value in arguments.values()):
+            continue
+        answer = bench.run(case.tool, **arguments, **more)
+        assert not answer.failed, answer.text
+        assert [line for line in bench.sent() if toolset == "tasks" or not _POLL.match(line)] == lines, more
+
+
 def test_every_tool_has_a_case():
     assert sorted(set(ROWS) - set(OF)) == []
 

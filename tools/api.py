@@ -15,14 +15,16 @@ from urllib.parse import quote, unquote
 from tools.base.answers import Facts, Table, data_only, result, weight
 from tools.base.failures import Failure, Refused
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
-from tools.base.schema import REQUIRED, Arg
+from tools.base.schema import REQUIRED, Arg, from_json
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.apisearch import nothing_for
+from tools.pve.apiwords import near
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on, parse_upid, property_string
+from tools.pve.jsonschema import flatten, keys_of, spec_of
 from tools.pve.scrub import masked
 from tools.pve.text import Column
 
@@ -193,7 +195,7 @@ def api_call(call):
     args = call.args
     verb, path = _named(args.path, args.verb)
     _refuse(call, verb, unquote(path))
-    parameters = {name: _value(name, value) for name, value in (args.parameters or {}).items() if value is not None}
+    parameters = {name: value for name, value in (args.parameters or {}).items() if value is not None}
     endpoint, note = None, None
     try:
         doc = call.host.apidoc(call.request.cancelled)
@@ -210,10 +212,15 @@ def api_call(call):
     return _read(call, doc, endpoint, path, parameters, note)
 
 
-def _value(name, value):
-    """A parameter as the client sends it: whole floats as integers, an object as a property string (key=value,...)."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+def _value(name, value, spec):
+    """A parameter as it is sent: an object as a property string (key=value,...), and what `spec` wants to be a list, an
+    object or a whole number out of its JSON text."""
+    if spec.get("type") == "array":
+        value = from_json(value, list)
+    elif spec.get("type") == "integer":
+        value = re.sub(r"\A(-?[0-9]+)\.0+\Z", r"\1", value) if isinstance(value, str) else value
+    elif keys_of(spec):
+        value = from_json(value, dict)
     if isinstance(value, dict) and not any(isinstance(part, (dict, list)) for part in value.values()):
         try:
             return property_string(value)
@@ -228,6 +235,8 @@ def _checked(doc, verb, path, parameters):
     Ids that are missing in the path are taken out of the parameters.
     """
     endpoint, ids = _find(doc, verb, path)
+    known = flatten(endpoint.info["parameters"])[0]
+    parameters.update({name: _value(name, value, spec_of(known, name) or {}) for name, value in parameters.items()})
     for name in endpoint.in_path:
         if name not in ids and parameters.get(name) is not None:
             ids[name] = str(parameters.pop(name))
@@ -254,6 +263,7 @@ def _unchecked(path, parameters):
     names = [name for name in parameters if not _PARAMETER_NAME.fullmatch(name)]
     if names:
         raise Failure("A parameter cannot be called %s." % ", ".join(map(repr, names))[:200])
+    parameters.update({name: _value(name, value, {}) for name, value in parameters.items()})
     return quote(path, safe="/:@!+,=~")
 
 
@@ -320,12 +330,9 @@ def _list(call, doc, endpoint, request, data, extra, notes):
                      if value not in (None, "", [], {}))
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
     if wanted:
-        unknown = [key for key in wanted if data and key not in counts]
-        if unknown:
-            notes.append("No row has %s. Keys: %s." % (
-                ", ".join(map(text.line, unknown)), text.line(", ".join(keys), 1000)))
-        if unknown or "qmpstatus" in wanted:                # which is the mere status without it
-            notes.append(_more(endpoint, call.args))
+        hint = _more(endpoint, call.args)
+        absent = _no_such("No row has", wanted, set().union(*data), keys, hint) if data else []
+        notes += absent or [hint] * ("qmpstatus" in wanted)     # which is the mere status without it
         keys = [key for key in wanted if key in counts]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
@@ -404,10 +411,7 @@ def _lacking(call, privilege):
 
 def _object(call, endpoint, request, data, notes):
     if call.args.fields:
-        unknown = [key for key in call.args.fields if key not in data]
-        if unknown:
-            notes.append("It has no %s. Keys: %s." % (", ".join(map(text.line, unknown)), _keys(data)))
-            notes.append(_more(endpoint, call.args))
+        notes.extend(_no_such("It has no", call.args.fields, data, sorted(data), _more(endpoint, call.args)))
         data = {key: data[key] for key in call.args.fields if key in data}
     lines = ["%s: %s" % (text.line(key), text.line(_plain(_readable(key, data[key])), 1000)) for key in sorted(data)]
     found = {"request": request, "data": data}
@@ -418,6 +422,20 @@ def _object(call, endpoint, request, data, notes):
         found["shortened"] = "too long for one answer"
         notes.append("It was shortened; fields=KEY,KEY shows only some keys. All keys: %s." % _keys(data))
     return result(call, found, request, [text.Shown(body) or "(an empty object)", *notes])
+
+
+def _no_such(begins, wanted, there, keys, more):
+    """Sentences on the `fields` that are not there; Failure when none of them is. more: by what they would be."""
+    unknown = [key for key in wanted if key not in there]
+    if not unknown:
+        return []
+    meant = {key: near(key, keys) for key in unknown}
+    says = ["%s %s. Keys: %s." % (begins, ", ".join(text.line(key, 100) + (
+        " (did you mean %s?)" % text.line(" or ".join(meant[key]), 200) if meant[key] else "") for key in unknown),
+        text.line(", ".join(keys), 1000)), more]
+    if len(unknown) == len(wanted):
+        raise Failure("fields: " + "\n".join(filter(None, says)))
+    return says
 
 
 def _keys(data):

@@ -42,8 +42,8 @@ class CloneVm(SetupVm, Clone):
 @dataclass
 class ResizeLxc(Guest):
     """Change memory, swap and CPU of a {guest}."""
-    memory: Annotated[Optional[int], Arg("MiB")] = None
-    cores: Optional[int] = None
+    memory: Annotated[Optional[int], Arg("MiB", minimum=1)] = None
+    cores: Annotated[Optional[int], Arg(minimum=1)] = None
     swap: Optional[int] = None
     cpulimit: Optional[float] = None
 
@@ -51,9 +51,9 @@ class ResizeLxc(Guest):
 @dataclass
 class ResizeVm(Guest):
     """Change memory and CPU of a {guest}."""
-    memory: Annotated[Optional[int], Arg("MiB")] = None
-    cores: Optional[int] = None
-    sockets: Optional[int] = None
+    memory: Annotated[Optional[int], Arg("MiB", minimum=1)] = None
+    cores: Annotated[Optional[int], Arg(minimum=1)] = None
+    sockets: Annotated[Optional[int], Arg(minimum=1)] = None
     balloon: Annotated[Optional[int], Arg(published=False)] = None
     cpulimit: Optional[float] = None
 

@@ -20,7 +20,7 @@ from tools.pve.client import PveError
 from tools.pve.formats import on
 from tools.pve.waiting import wait_for
 
-Timeout = Optional[int]                           # seconds
+Timeout = Annotated[Optional[int], Arg(minimum=1)]      # seconds
 Flag = Optional[bool]
 
 

@@ -1,6 +1,7 @@
 """Arguments of a tool: a dataclass becomes a JSON Schema 2020-12, a JSON object becomes a checked instance of it."""
 import dataclasses
 import difflib
+import json
 import re
 import typing
 from functools import lru_cache
@@ -31,7 +32,7 @@ class Arg(typing.NamedTuple):
     enum: tuple = ()                    # the values allowed
     aliases: tuple = ()                 # other names that are accepted but not shown
     secret: bool = False                # never repeated in an answer, a log or the audit log
-    null: object = None                 # what an explicit JSON null means (default: as if the argument were not given)
+    null: object = None                 # what null means, if not that the argument is not given: it clears something
     booleans: tuple = ()                # (what true means, what false means), for a number that may be given so
     parameter: typing.Optional[str] = None      # its name to Proxmox where that is another; it is accepted too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
@@ -109,20 +110,20 @@ def parse(cls, arguments):
     values, problems = {}, []
     if len(arguments) > MAX_ITEMS:
         raise ArgumentProblems(["There are %d arguments, more than any tool takes" % len(arguments)])
+    filler = _filler(known.values(), {names.get(given, given): value for given, value in arguments.items()})
     for given, value in arguments.items():
         name = names.get(given, given)
         if name not in known:
             problems.append(_unknown(given, known))
+        elif filler(known[name], value):
+            pass
         elif name in values:
             problems.append("%s: given twice (also as %s)" % (name, given))
-        elif value is None:
-            if known[name].arg.null is not None:
-                values[name] = known[name].arg.null
+        elif _null(known[name], value):
+            values[name] = known[name].arg.null
         elif isinstance(value, bool) and known[name].arg.booleans:
             if_true, if_false = known[name].arg.booleans
             values[name] = if_true if value else if_false
-        elif value == "" and _unset(known[name]):
-            pass
         else:
             try:
                 values[name] = check(known[name], value)
@@ -163,14 +164,39 @@ def _texts(values):
             yield name, value
 
 
-def _unset(field):
-    """Whether an empty text means that the field was not given, as from clients that fill in every argument.
+def _filler(known, given):
+    """A function (field, value) -> whether the value says nothing, as those of clients and proxies that fill in every
+    argument: "", 0, false, [], {} or null. known: the Fields of the tool; given: {name: value} of the call.
 
-    Never for a text of one's own or with a format: an id that is empty by mistake must not mean "any".
+    An empty text, list or object for an optional argument says nothing, nor does a 0 that is below its minimum. Such a
+    text, or a call in which nothing is left out, shows that 0, false and null beside it may say nothing either: taken
+    at their word they would switch off what protects (a VLAN tag, a firewall, a CPU limit). So does one null for
+    another that clears something.
     """
-    arg = field.arg
-    return not (field.required or arg.format) and arg.null is None and (
-        field.type in (int, float, bool) or bool(arg.enum))
+    optional = [field for field in known if not field.required]
+    said = [(field, given[field.name]) for field in optional if field.name in given]
+    empty = sum(_empty(value) for _, value in said)
+    complete = empty > 1 and all(field.name in given for field in optional if field.arg.published)
+    filled = complete or any(value in ("", [], {}) and value != field.arg.null for field, value in said)
+    nulls = filled or any(_null(field, value) and field.arg.null is None for field, value in said)
+
+    def filler(field, value):
+        if _null(field, value):
+            return nulls or field.required or field.arg.null is None
+        if field.required or not _empty(value):
+            return False
+        if value in ("", [], {}):
+            return filled or value != field.arg.null
+        return filled or value is not False and ((field.arg.minimum or 0) > 0 or field.arg.format == "vmid")
+    return filler
+
+
+def _empty(value):
+    return value is not None and value in ("", 0, False, [], {})
+
+
+def _null(field, value):
+    return value is None or value == "null" and field.type is not str
 
 
 def _unknown(name, known):
@@ -180,7 +206,7 @@ def _unknown(name, known):
     return "%s: unknown argument (known: %s)" % (name[:80], ", ".join(known) or "none")
 
 
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,18})", re.ASCII)
+_WHOLE = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,18}))(?:\.0{1,19})?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,19}(?:\.[0-9]{1,19})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False, "on": True, "off": False}
 
@@ -200,6 +226,7 @@ def check(field, value):
             raise ValueError("must have at most %s" % text.plural(longest, noun))
         if isinstance(value, list) and sum(len(part) for part in value if isinstance(part, str)) > MAX_OBJECT:
             raise ValueError("holds more than %d characters" % MAX_OBJECT)
+    value = _whole(value)
     if arg.format == "vmid" and field.type is int and isinstance(value, str) and is_name(value):
         return value                                    # the call finds its number (tools.base.call)
     if arg.format in ("vmid", "newid") and not (type(value) is int or isinstance(value, str) and
@@ -254,10 +281,9 @@ def _string(value, show):
 def _integer(value, show):
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2 ** 53:      # 100.0 is one in JSON Schema
-        return int(value)
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value)
+    whole = _WHOLE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if whole:
+        return int(whole.group(1))
     raise ValueError("%s is not a whole number" % show())
 
 
@@ -265,7 +291,7 @@ def _number(value, show):
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        return float(value)
+        return _whole(float(value))
     raise ValueError("%s is not a number" % show())
 
 
@@ -279,24 +305,42 @@ def _boolean(value, show):
 
 
 def _list(value, show):
+    value = from_json(value, (list, str))
     if isinstance(value, str):
         return [part for part in re.split(r"[,;\s]+", value) if part]
     if isinstance(value, list):
-        return [_string(part, show) for part in value]
+        return [_string(_whole(part), show) for part in value]
     raise ValueError("%s is not a list" % show())
 
 
 def _object(value, show):
-    if isinstance(value, str):                       # some clients hand on a nested object as its JSON text
-        import json
-        try:
-            value = json.loads(value or "{}")
-        except (ValueError, RecursionError):
-            pass
+    value = from_json(value, dict)
     if isinstance(value, dict):
         _within_bounds(value)
-        return value
+        return _all_whole(value)
     raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
+
+
+def from_json(value, kind):
+    """What the text `value` says as JSON when that is a `kind`, as which some clients hand on what is no text; else it.
+    """
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+    return found if isinstance(found, kind) else value
+
+
+def _whole(value):
+    """A number that is whole as an integer, for it is one in JSON Schema: 100.0 is 100."""
+    return int(value) if isinstance(value, float) and abs(value) < 2 ** 53 and value.is_integer() else value
+
+
+def _all_whole(value):
+    """`value` with all numbers in it as `_whole` has them."""
+    if isinstance(value, dict):
+        return {key: _all_whole(part) for key, part in value.items()}
+    return [_all_whole(part) for part in value] if isinstance(value, list) else _whole(value)
 
 
 def _within_bounds(value):
