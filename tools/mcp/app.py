@@ -13,6 +13,12 @@ from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
 TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}
 
+#: Arguments that clients add to calls for themselves -> the one value that is meant, if not any: they are dropped.
+#: Cline, n8n before 2.4, Gemini CLI, Antigravity, OpenHands, Cursor (to tools without arguments), LangChain.
+ADDED = {**dict.fromkeys((
+    "task_progress", "toolCallId", "sessionId", "chatInput", "wait_for_previous", "waitForPreviousTools", "toolAction",
+    "toolSummary", "security_risk", "random_string", "_meta", "requestId")), "action": "sendMessage"}
+
 
 class App:
     """What the engine asks for, of one Settings. log(level, event, **fields).
@@ -66,6 +72,11 @@ class App:
         entry = host.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
+        added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
+        if added:
+            self.log("info", "arguments that the client added were dropped", tool=name, names=added)
+            arguments = {key: value for key, value in arguments.items() if key not in added}
+            request.params["arguments"] = arguments     # a question and its answer are bound to these
         if self.settings.confirm == "token" and entry["changes"]:
             arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
         try:
