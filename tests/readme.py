@@ -10,7 +10,7 @@ if ROOT not in sys.path:
 import tools  # noqa: E402
 from tools.base.row import description
 from tools.base.schema import fields  # noqa: E402
-from tools.policy.settings import VARIABLES, Settings  # noqa: E402
+from tools.policy.settings import VARIABLES  # noqa: E402
 
 LOCKS = {"basic": "", "elevated": "\U0001f512", "destructive": "\U0001f512 destroys"}
 
@@ -19,7 +19,7 @@ def settings_table():
     """One row a variable: name, meaning, default."""
     lines = ["| variable | meaning | default |", "|---|---|---|"]
     for name, meta in VARIABLES.items():
-        default = Settings.__dataclass_fields__[name].default
+        default = meta["default"]
         if isinstance(default, tuple):
             default = ",".join(default)
         shown = {None: "", True: "true", False: "false", "": ""}.get(default, default)

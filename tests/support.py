@@ -13,7 +13,7 @@ from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
 from tools.mcp.run import Host, NoConsent  # noqa: E402
-from tools.policy.settings import Settings  # noqa: E402
+from tools.policy.settings import VARIABLES, Settings  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
 
@@ -69,7 +69,7 @@ class Bench:
     """
 
     def __init__(self, cluster=None, consent=None, log=None, **options):
-        known = Settings.__dataclass_fields__
+        known = {*VARIABLES, "demo"}
         chosen = settings(**{k: v for k, v in options.items() if k in known})
         self.cluster = cluster or Cluster(**{k: v for k, v in options.items() if k not in known})
         self.clock = self.cluster.time

@@ -273,30 +273,43 @@ serve.serve("1", demo=True)
 """ % ROOT
 
 
-def test_the_first_answer_is_given_before_anything_else_is_imported():
+def test_the_first_answer_is_given_before_anything_but_the_settings_is_imported():
     start = {"start": (sys.executable, "-S", "-E", "-c", FIRST_ANSWER)}
     for messages, err, status in run_all([(INITIALIZE, [], start), (modern("server/discover", 0), [], start)]):
         loaded = set(err.split())
         assert "json" in loaded and len(messages) == 1 and status == 0
         assert not {"requests", "urllib3", "ssl", "socket", "http", "dataclasses", "inspect", "typing", "logging",
                     "asyncio", "argparse",
-                    "urllib.parse", "tools.policy.settings", "tools.base.call", "tools.mcp.run", "tools.policy.guard",
+                    "urllib.parse", "tools.mcp.log", "tools.base.call", "tools.mcp.run", "tools.policy.guard",
                     "tools.mcp.app"} & loaded
 
 
-#: What comes before bad settings end it -> the answers there may be.
-BEFORE_THE_END = {b"": 0, INITIALIZE: 1, INITIALIZE + INITIALIZED + message("tools/list", 1): 1,
-                  modern("server/discover", 0): 1, modern("tools/list", 0): 0, call(1, "x"): 1}
+#: What a client sends before bad settings end it -> how many answers there are.
+WITH_BAD_SETTINGS = {b"": 0, INITIALIZE: 1, INITIALIZED: 0, INITIALIZE + INITIALIZED + message("tools/list", 1): 2,
+                     modern("server/discover", 0) + INITIALIZE: 2, modern("tools/list", 0): 1, call(1, "x"): 1,
+                     message("tools/list", 1): 1}
 
 
-def test_bad_settings_end_it_with_one_message():
+def test_bad_settings_are_the_answer_to_every_request_and_the_exit_status():
+    """Clients show their user the error that answers `initialize`; few show what stands on stderr."""
     bad = dict(ENVIRON, PROXMOX_HOST="http://pve1", PROXMOX_TOKEN_NAME="", PROXMOX_TOKEN_VALUE="bad value")
     # none at all and bad ones, in turn
-    runs = run_all([(data, [], {"environ": (ENVIRON, bad)[at % 2]}) for at, data in enumerate(BEFORE_THE_END)])
-    for (data, answers), (messages, err, status) in zip(BEFORE_THE_END.items(), runs):
-        assert status == 2 and len(messages) <= answers, data
+    runs = run_all([(data, [], {"environ": (ENVIRON, bad)[at % 2]}) for at, data in enumerate(WITH_BAD_SETTINGS)])
+    for (data, answers), (messages, err, status) in zip(WITH_BAD_SETTINGS.items(), runs):
+        assert status == 2 and len(messages) == answers, data
         assert err.count("cannot start") == 1 and err.count("PROXMOX_TOKEN_NAME is not set") == 1, data
         assert "Traceback" not in err and "bad value" not in err and "--demo" in err, data
+        assert {(one["error"]["code"], one["error"]["message"] + "\n") for one in messages} == (
+            {(-32603, err)} if answers else set()), data
+
+
+def test_with_bad_settings_it_lives_until_the_client_has_read_why():
+    with Process() as process:
+        assert b"cannot start" in process.process.stderr.readline()
+        for line, answer in ((PING, "result"), (INITIALIZE, "error"), (PING, "result")):
+            process.send(line)
+            assert answer in process.read()
+        assert process.end()[::2] == ([], 2)
 
 
 @POSIX
@@ -313,11 +326,14 @@ def test_on_a_terminal_it_says_what_it_waits_for():
     os.close(theirs)
 
 
+TOKEN = {"PROXMOX_TOKEN_NAME": "mcp", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
+
+
 @pytest.mark.parametrize("arguments, host, words", [
     (["--demo"], "pve1", "for a made-up Proxmox VE cluster"), ([], "pve1,pve2:8007", "cluster at pve1,pve2:8007:"),
-    ([], "pve1\nIgnore", "for a Proxmox VE cluster:")])
+    ([], "https://pve1/", "for a Proxmox VE cluster:")])
 def test_the_model_is_told_which_cluster_it_is(arguments, host, words):
-    with Process(*arguments, environ=dict(ENVIRON, PROXMOX_HOST=host)) as process:
+    with Process(*arguments, environ=dict(ENVIRON, PROXMOX_HOST=host, **TOKEN)) as process:
         process.send(INITIALIZE)
         assert words in process.read()["result"]["instructions"].split("\n")[0]
 
@@ -460,7 +476,7 @@ def test_at_the_end_the_log_writes_what_is_left(monkeypatch):
             said.append("closed")
     monkeypatch.setattr("tools.mcp.log.Log", Log)
     log = serve._Log()
-    log.configure(SimpleNamespace(log_level="info", log_format="json"))
+    log.settings = SimpleNamespace(log_level="info", log_format="json")
     log("info", "settings", port=1)
     log.close()
     assert said == [("info", "json"), ("info", "settings", {"port": 1}), "closed"]
@@ -482,7 +498,7 @@ def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch,
     ends, finished = [], []
 
     class Stub:
-        def __init__(self, *arguments):
+        def __init__(self, *arguments, unfit=None):
             pass
 
         def start(self):
@@ -498,7 +514,7 @@ def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch,
     def leave(status):
         raise SystemExit(status)
     for name, value in {"Server": Stub, "private_streams": lambda: (None, None), "_at_a_signal": ends.append,
-                        "lines": lambda reader: [b"{}"], "_settings": lambda demo, log: None,
+                        "lines": lambda reader: [b"{}"], "_settings": lambda demo, log: (None, None),
                         "threading": SimpleNamespace(Thread=lambda **_: Stub(), Lock=threading.Lock,
                                                      Event=threading.Event)}.items():
         monkeypatch.setattr(serve, name, value)

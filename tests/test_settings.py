@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from tools.policy.settings import VARIABLES, Settings, SettingsError, demo_settings, guest_list, load
+from tools.mcp import config
+from tools.policy.settings import VARIABLES, SettingsError, demo_settings, guest_list, load
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
@@ -31,7 +32,7 @@ def test_defaults():
     assert settings.token_id == "root@pam!mcp"
     for name, meta in VARIABLES.items():
         if name not in ("host", "token_name", "token_value"):
-            assert getattr(settings, name) == Settings.__dataclass_fields__[name].default
+            assert getattr(settings, name) == meta["default"]
 
 
 @pytest.mark.parametrize("value, hosts", [
@@ -217,3 +218,28 @@ def test_a_token_in_place_of_its_file_is_not_shown():
 
 def test_token_file_and_value():
     assert "both set" in problems(TOKEN_FILE="/x")
+
+
+@pytest.mark.parametrize("value", [
+    "${PROXMOX_TOKEN}", "${input:token}", "{{token}}", "{{ token }}", "<token>", "<your token>", "your-token-here",
+    "YOUR_API_TOKEN", "%TOKEN%", "$TOKEN", "${env:TOKEN}", "$HOME/token", "https://<host>:8006", "changeme", "REPLACE_ME",
+    "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "{token}", "root@pam!your-token", "your-proxmox-host.example.com",
+    dict(config.PLACEHOLDERS)["PROXMOX_TOKEN_VALUE"]])
+def test_a_placeholder_is_called_one_in_every_setting_and_not_shown(value, tmp_path):
+    for meta in VARIABLES.values():
+        with pytest.raises(SettingsError) as caught:
+            read(**{meta["variable"][8:]: value})
+        assert "  - %s is still a placeholder, which the client did not fill in" % meta["variable"] in str(caught.value)
+        assert value not in str(caught.value)
+    path = tmp_path / "token"
+    path.write_text(value)
+    with pytest.raises(SettingsError, match="PROXMOX_TOKEN_FILE: its content is still a placeholder") as caught:
+        read(TOKEN_VALUE=None, TOKEN_FILE=str(path))
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("ALLOWED_COMMANDS", "date +%Y%m%d, uptime"), ("STATE_DIR", "/srv/your-state"),
+    ("HOST", "yourhost"), ("TOKEN_NAME", "yours"), ("ALLOWED_GUESTS", "tag:your-team")])
+def test_what_only_resembles_a_placeholder_is_taken(name, value):
+    read(**{name: value})

@@ -11,7 +11,7 @@ import time
 from tools import TOOLSETS, surface
 from tools.policy import endpoints, freeze
 from tools.policy.selection import Selection
-from tools.policy.settings import VARIABLES, Settings
+from tools.policy.settings import VARIABLES
 from tools.pve import text
 from tools.pve.client import Client, PveError
 from tools.pve.formats import label
@@ -226,7 +226,7 @@ def _limits(settings):
     shown = {}
     for name, meta in VARIABLES.items():
         value = getattr(settings, name)
-        if name in names and value != Settings.__dataclass_fields__[name].default:
+        if name in names and value != meta["default"]:
             shown[meta["variable"]] = ",".join(value) if isinstance(value, tuple) else value
     return shown
 

@@ -196,10 +196,13 @@ class Server:
     """The engine. write(bytes) sends a line; load() makes the app, which app() then is.
 
     info: dict of name, title, version, instructions, capabilities. log(level, event, **fields). clock() in seconds.
+    unfit: why nothing can be served (str), which is then the answer to every request but ping: clients show their user
+    the error of `initialize`, and few show what stands on stderr.
     """
 
-    def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic):
+    def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic, unfit=None):
         self._write, self.app, self.info, self.log, self.clock = write, Once(load), info, log, clock
+        self._unfit = unfit
         self._output = threading.Lock()
         self._lock = threading.Lock()               # around the four below
         self._running = {}                          # key of id -> Request
@@ -353,6 +356,8 @@ class Server:
         if row is None or not (row.modern if modern else row.legacy or version is None) or (
                 row.capability and row.capability not in self._capabilities[version]):
             raise RpcError(METHOD_NOT_FOUND, "Method not found: %s" % method[:100])
+        if self._unfit is not None and method != "ping":
+            raise RpcError(INTERNAL, self._unfit)
         if version is None and method not in ("ping", "initialize"):
             raise RpcError(INVALID_PARAMS, "Invalid params: the request has no _meta with %s and %s, and there was no "
                                            "initialize before it" % (VERSION_KEY, CAPABILITIES_KEY))

@@ -1,8 +1,7 @@
 """`proxmox-mcp` without a command: serve stdio until the input ends.
 
-The first answer (initialize, server/discover) is given before anything else is imported; then the settings are read,
-and a problem with them ends the program (exit status 2, one message on stderr); then, when the client pauses, what the
-first call needs is imported in the background.
+The settings are read before the first answer, for a problem with them is that answer (and one message on stderr, and
+exit status 2 at the end); everything else that a call needs is imported in the background, when the client pauses.
 """
 import os
 import signal
@@ -10,7 +9,7 @@ import sys
 import threading
 import time
 
-from tools.mcp.engine import GRACE, GRACE_FOR_CHANGES, Once, Server
+from tools.mcp.engine import GRACE, GRACE_FOR_CHANGES, Server
 from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
@@ -25,7 +24,6 @@ never repeat the call. If the outcome is not known, look at the target first.
 
 CAPABILITIES = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
 
-FIRST_LINE = 1.0        # seconds to wait for a first message before the settings are read without one
 PAUSE = 0.05            # seconds after the first answer until the imports for the first call begin
 
 #: signal -> exit status. What was started in Proxmox goes on there.
@@ -38,12 +36,12 @@ def serve(version, demo=False):
     terminal = sys.stdin is not None and sys.stdin.isatty()
     reader, writer = private_streams()
     log = _Log()
-    settings = Once(lambda: _settings(demo, log))
+    settings, unfit = _settings(demo, log)
 
     def end(status, grace=0.0, changes=GRACE_FOR_CHANGES):
         server.finish(grace, changes)
         log.close()
-        os._exit(status)
+        os._exit(status if unfit is None else 2)
 
     def write(line):
         try:
@@ -53,12 +51,14 @@ def serve(version, demo=False):
 
     def load():
         from tools.mcp.app import App
-        return App(settings(), log)
+        return App(settings, log)
     server = Server(write, load, {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version,
-                                  "instructions": INSTRUCTIONS % _cluster(demo), "capabilities": CAPABILITIES}, log)
+                                  "instructions": INSTRUCTIONS % _cluster(demo), "capabilities": CAPABILITIES}, log,
+                    unfit=unfit)
     _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
-    if terminal:                        # a person is waiting: say what is wrong, or what this waits for
-        settings()
+    if terminal and unfit is not None:
+        end(2)
+    if terminal:                        # a person is waiting: say what this waits for
         from tools.policy.settings import has_demo
         sys.stderr.write("proxmox-mcp %s is waiting for an MCP client on its standard input (Ctrl-C ends it).\n"
                          "To try it without a client: proxmox-mcp %scall proxmox_get_vms\n"
@@ -66,16 +66,16 @@ def serve(version, demo=False):
     begun = threading.Event()
 
     def prepare():
-        begun.wait(FIRST_LINE)
-        settings()
         begun.wait()
         time.sleep(PAUSE)
+        log("info", "settings", hosts=["%s:%s" % host for host in settings.host], token=settings.token_id,
+            elevated=settings.allow_elevated, read_only=settings.read_only, toolsets=settings.toolsets)
         server.app().warm()
-    threading.Thread(target=prepare, daemon=True).start()
+    if unfit is None:
+        threading.Thread(target=prepare, daemon=True).start()
     for line in lines(reader):
         server.receive(line)
         begun.set()
-    settings()
     end(0, GRACE)
 
 
@@ -108,7 +108,7 @@ def _at_a_signal(end):
 
 
 def _settings(demo, log):
-    """The Settings; a problem with them ends the program."""
+    """(Settings, None), or (None, what is wrong with them), which is said on stderr."""
     from tools.policy.settings import SettingsError, demo_settings, load
     warnings = []
     try:
@@ -116,27 +116,22 @@ def _settings(demo, log):
     except SettingsError as error:
         sys.stderr.write("%s\n" % error)
         sys.stderr.flush()
-        os._exit(2)
-    log.configure(found)
-    log("info", "settings", hosts=["%s:%s" % host for host in found.host], token=found.token_id,
-        elevated=found.allow_elevated, read_only=found.read_only, toolsets=found.toolsets)
+        return None, str(error)
+    log.settings = found
     for warning in warnings:
         log("warning", warning)
-    return found
+    return found, None
 
 
 class _Log:
-    """The log. Until the settings say how, it writes errors only."""
+    """The log, imported when there is something to log. Until `settings` say how, it writes errors only."""
 
-    def __init__(self):
-        self._log = None
-
-    def configure(self, settings):
-        """Log as the settings say."""
-        from tools.mcp.log import Log
-        self._log = Log(settings.log_level, settings.log_format)
+    settings = _log = None
 
     def __call__(self, level, event, **fields):
+        if self._log is None and self.settings is not None:
+            from tools.mcp.log import Log
+            self._log = Log(self.settings.log_level, self.settings.log_format)
         if self._log is not None:
             self._log(level, event, **fields)
         elif level == "error":

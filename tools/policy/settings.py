@@ -1,7 +1,6 @@
 """Settings: one field per environment variable, read once at the start; every problem is found and said at once."""
 import os
 import re
-from dataclasses import dataclass, field, fields
 
 
 class SettingsError(Exception):
@@ -10,7 +9,7 @@ class SettingsError(Exception):
 
 
 def _setting(text, read, default=None, example=""):
-    return field(default=default, metadata={"text": text, "read": read, "example": example})
+    return {"text": text, "read": read, "default": default, "example": example}
 
 
 def _text(pattern, words):
@@ -154,9 +153,25 @@ def _toolsets(value):
     return _words(value.lower())
 
 
-@dataclass
+#: What stands in examples, and what a client leaves there that does not know the name or was not told the value.
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{\s*\w[^}]*\}\}|<[A-Za-z][^<>]*>|\A(?:\$\w|%\w+%|\{[^{}]*\}\Z|[xX-]{4,}\Z)"
+                          r"|(?i:(?:\A|[!@])your[-_. ]|\A(?:change|replace)[-_ ]?(?:me|this)\Z)"
+                          r"|\Athe token's value\Z", re.ASCII)
+
+
+def _filled_in(value):
+    """`value`; ValueError, which does not show it, when it is a placeholder."""
+    if _PLACEHOLDER.search(value):
+        raise ValueError("is still a placeholder, which the client did not fill in: write the value itself, or the "
+                         "name of something that the client knows")
+    return value
+
+
 class Settings:
-    """Every setting of the server: `host` is PROXMOX_HOST, and so on. Built by `load`, or directly in a test."""
+    """Every setting of the server: `host` is PROXMOX_HOST, and so on. Built by `load`, or directly in a test.
+
+    No dataclass, whose import takes longer than all that happens before the first answer.
+    """
     host: list = _setting(
         "host name or IP address of a node; several, separated by commas, are tried in turn", _hosts,
         example="192.168.1.10")
@@ -221,16 +236,21 @@ class Settings:
     ssh_host_key_fingerprint: str = _setting(
         "SHA256:... fingerprint of the only host key that is accepted",
         _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
-    demo: bool = False                         # --demo: the embedded demo cluster, no setting needed
 
-    def __post_init__(self):
+    def __init__(self, demo=False, **values):
+        self.demo = demo                       # --demo: the embedded demo cluster, no setting needed
+        for name, meta in VARIABLES.items():
+            setattr(self, name, values.pop(name, meta["default"]))
+        if values:
+            raise TypeError("no settings: %s" % ", ".join(values))
         if "!" in (self.token_name or ""):
             self.user, self.token_name = self.token_name.split("!", 1)
         self.token_id = "%s!%s" % (self.user, self.token_name)      # what names the token, no secret
 
 
-#: {attribute: {"variable", "text", "read", "example"}} of the settings that are variables.
-VARIABLES = {f.name: dict(f.metadata, variable="PROXMOX_" + f.name.upper()) for f in fields(Settings) if f.metadata}
+#: {attribute: {"variable", "text", "read", "default", "example"}} of the settings that are variables.
+VARIABLES = {name: dict(meta, variable="PROXMOX_" + name.upper()) for name, meta in vars(Settings).items()
+             if isinstance(meta, dict) and "read" in meta}
 
 _TOKEN = "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"
 #: What other programs for Proxmox (Terraform's providers, other MCP servers, scripts) call a setting, after
@@ -266,7 +286,7 @@ def load(environ, warn=lambda message: None):
         if not given:
             continue
         try:
-            values[name] = meta["read"](given)
+            values[name] = meta["read"](_filled_in(given))
         except ValueError as error:
             problems.append("%s %s" % (meta["variable"], error))
     known = {meta["variable"] for meta in VARIABLES.values()}
@@ -278,7 +298,7 @@ def load(environ, warn=lambda message: None):
         problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
     elif "token_file" in values:
         try:
-            values["token_value"] = _token_value(_read_secret(values["token_file"], warn))
+            values["token_value"] = _token_value(_filled_in(_read_secret(values["token_file"], warn)))
         except OSError as error:
             problems.append("PROXMOX_TOKEN_FILE: %s cannot be read: %s" % (
                 values["token_file"], error.strerror or error))
