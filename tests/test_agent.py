@@ -28,6 +28,10 @@ def _windows(bench):
     guest.running, guest.since, guest.pid = True, bench.cluster.world.t - 100, 4711
 
 
+def _started(bench):
+    bench.host.client.request("POST", V100 + "/agent/exec", {"command": ["uname", "-a"]})
+
+
 SCRIPT = ["/bin/sh", "-c", 'exec "$@"', "sh"]
 CASES = [
     ("proxmox_execute_vm_command", {"node": "pve1", "vmid": 100, "command": "uname -a"},
@@ -41,6 +45,8 @@ CASES = [
     ("proxmox_execute_in_guests", {"vmids": ["web01", "102"], "command": "hostname", "timeout": 5},
      ["GET /cluster/resources type=vm"] + _sent(100, SCRIPT + ["hostname"]) + [
          line.replace("pid=1001", "pid=1002") for line in _sent(102, ["cmd.exe", "/c", "hostname"])], _windows),
+    ("proxmox_execute_vm_command", {"node": "pve1", "vmid": 100, "command": "uname -a", "pid": 1001},
+     ["GET %s/agent/exec-status pid=1001" % V100], _started),
 ]
 
 

@@ -21,12 +21,12 @@ def canned(bench, **answers):
     """Make `bench` answer what lies below a path's last part as given: data, a Reply, or a PveError to raise."""
     real = bench.host.client.request
 
-    def request(verb, path, params=None, **options):
+    def request(verb, path, params=None, *rest, **options):
         answer = answers.get(path.rpartition("/")[2])
         if isinstance(answer, PveError):
             raise answer
         if answer is None:
-            return real(verb, path, params, **options)
+            return real(verb, path, params, *rest, **options)
         return answer if isinstance(answer, Reply) else Reply(answer)
     bench.host.client.request = request
     return bench

@@ -86,7 +86,8 @@ def test_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument)
     for other in field.aliases:
         arguments.pop(other, None)
     for value in HOSTILE_IDS:
-        if value in WIDE.get(field.arg.format, ()) or (field.type is list and not value.strip()):
+        if value in WIDE.get(field.arg.format, ()) or (field.type is list and not value.strip()) or (
+                value == "" and not field.required):        # not given, as from a proxy that fills in everything
             continue
         answer = bench.run(name, **dict(arguments, **{argument: [value] if field.type is list else value}))
         assert answer.failed and "argument" in answer.text and argument in answer.text, (value, answer.text)
@@ -139,7 +140,7 @@ def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
         assert "/" + path.split("/")[1] in known
 
 
-BAD_VMIDS = [True, False, 100.0, 1e2, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc", "1_00", "1e2", "0x64", "100.0", "",
+BAD_VMIDS = [True, False, 100.5, 1e20, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc", "1_00", "1e2", "0x64", "100.5", "",
              "\u0661\u0660\u0660",
              "\uff11\uff10\uff10", "100\n101", [100], {"vmid": 100}, "..", "100/../101"]
 
@@ -148,12 +149,13 @@ BAD_VMIDS = [True, False, 100.0, 1e2, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc", 
                                                    for field in fields(ROWS[name].args)
                                                    if field.arg.format in ("vmid", "newid")}))
 def test_vmid_is_strict(name, argument):
-    """A vmid is a whole number from 100 to 999999999; no booleans, floats, other digits or trailing text, which is
+    """A vmid is a whole number from 100 to 999999999; no booleans, fractions, other digits or trailing text, which is
     taken for the name of a guest, that has to be found."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
     bench, arguments = prepared(name)
     for value in BAD_VMIDS:
-        if field.type is list and (value == "" or isinstance(value, list)):
+        if field.type is list and (value == "" or isinstance(value, list)) or (
+                value in ("", 0) and value is not False and not field.required):        # filled in: not given
             continue
         answer = bench.run(name, **dict(arguments, **{argument: value}))
         looked = ["GET /cluster/resources type=vm"] * (

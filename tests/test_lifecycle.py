@@ -364,7 +364,7 @@ def test_no_look_at_a_task_takes_long():
         return request(verb, path, *arguments, **more)
     bench.host.client.request = watch
     bench.run("proxmox_shutdown_vm", vmid=100, wait=60)
-    assert len(looks) > 2 and set(looks) == {15}
+    assert len(looks) > 2 and set(looks) == {10}
 
 
 class Impatient(Nobody):

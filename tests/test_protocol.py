@@ -747,14 +747,15 @@ def test_cancelling_a_call_withdraws_its_question():
     assert talk.quiet() and time.monotonic() - start < 5
 
 
-def test_a_question_that_nobody_answers_ends(monkeypatch):
-    monkeypatch.setattr(engine, "ANSWER_WITHIN", 0)
+@pytest.mark.parametrize("limit, meta", [("ANSWER_WITHIN", {"_meta": {"progressToken": 1}}), ("PATIENCE", {})])
+def test_a_question_that_nobody_answers_ends(limit, meta, monkeypatch):
+    monkeypatch.setattr(engine, limit, 0)
     seen = []
     talk = Talk(TableApp({"ask": (tool("ask"), lambda request, arguments: seen.append(request.ask(
         {"a": fixtures_app.NAME})) or said("done"))}), capabilities={"elicitation": {}})
-    talk.request("tools/call", {"name": "ask"}, id="x")
+    talk.request("tools/call", dict(meta, name="ask"), id="x")
     assert [talk.read().get("method") for _ in range(2)] == ["elicitation/create", "notifications/cancelled"]
-    assert talk.read()["id"] == "x" and seen == [{"a": None}]
+    assert talk.read()["id"] == "x" and seen == [{"a": {"action": "none"}}]
 
 
 def uninitialized():

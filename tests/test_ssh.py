@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+from engine import PATIENCE
 from support import Bench, found, ok
 from tools import ssh
 from tools.mcp.app import App
+from tools.mcp.run import Nobody
 from tools.pve.client import Cancelled
 
 FIND, STATUS = "GET /cluster/resources type=vm", "GET /nodes/pve1/lxc/200/status/current"
@@ -21,9 +23,18 @@ def dry(bench):
     bench.host.settings.ssh_enabled = bench.host.settings.dry_run = True
 
 
+def started(bench):
+    bench.host.settings.ssh_enabled = True
+    process = ssh.Process(["true"], 60)
+    process.about, process.remote = (200, "true"), False
+    ssh._waiting[process.pid] = process
+    return {"pid": process.pid}
+
+
 CASES = [
     ("proxmox_execute_lxc_command", {"vmid": 200, "command": "uname -a", "timeout": 5}, [FIND, STATUS], dry),
     ("proxmox_execute_lxc_command", {"vmid": 200, "node": "pve1", "command": "id"}, [STATUS], dry),
+    ("proxmox_execute_lxc_command", {"vmid": 200, "node": "pve1", "command": "true", "pid": "{pid}"}, [], started),
 ]
 
 KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"k" * 40).decode()
@@ -138,7 +149,8 @@ def test_words_stay_words_on_the_way(programs):
 
 def test_a_command_goes_out_in_utf_8_whatever_the_locale_is(programs, monkeypatch):
     started = []
-    monkeypatch.setattr(ssh, "run", lambda command, *more: started.append(command) or ssh.Ended(0, b"", b"", False))
+    real = ssh.Process
+    monkeypatch.setattr(ssh, "Process", lambda command, *more: started.append(command) or real(["true"], 5))
     ok(run(bench_of(), "echo gr\u00fc\u00df"))
     monkeypatch.setattr(ssh, "here", lambda node: True)
     ok(run(bench_of(), "echo gr\u00fc\u00df"))
@@ -312,33 +324,113 @@ def test_output_is_data_and_bounded(programs):
 
 def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
     path = str(tmp_path / "audit.log")
-    monkeypatch.setattr(ssh, "run", lambda command, timeout, *others, run=ssh.run: run(command, 0.3, *others))
+    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.3))
     answer = run(bench_of(audit_log=path, allow_unsafe_commands=True), "echo begun; exec sleep 60", timeout=7)
     assert answer.failed and "did not end within 7 seconds" in answer.text and "Nothing was" not in answer.text
-    assert ("stdout so far:\n| begun\nWhether it took effect is not known: look at the target before you repeat"
-            in answer.text)
+    assert ("stdout so far (the guest's words):\n| begun\nWhether it took effect is not known: look at the target "
+            "before you repeat" in answer.text)
     assert [json.loads(line).get("outcome") for line in open(path, encoding="ascii")][-1] == "unknown"
 
 
+class Client(Nobody):
+    """Who asks, and gives up after some seconds; told: what it was told meanwhile."""
+
+    def __init__(self, patience=None):
+        super().__init__()
+        self.patience, self.told = patience, []
+
+    def progress(self, percent, message):
+        self.told.append(message)
+
+
+LOOP = "echo begun; while test ! -e %s; do sleep 0.02; done; echo done; exit 3"
+
+
+@pytest.mark.parametrize("missing", [{}, {"vmid": 201}, {"command": "true"}])
+def test_a_command_that_outlasts_the_client_is_followed_by_its_pid(programs, tmp_path, missing):
+    path, bench = str(tmp_path / "audit.log"), bench_of(allow_unsafe_commands=True)
+    bench.host.audit.path, command = path, LOOP % (tmp_path / "go")
+    answer = ok(run(bench, command, timeout=60, request=Client(0.3)))
+    pid = answer.data["pid"]
+    assert {**answer.data, "summary": "", "notes": ""} == {
+        "vmid": 200, "pid": pid, "done": False, "stdout": "begun\n", "summary": "", "notes": ""}
+    assert answer.data["summary"].startswith("The command still runs in container 200 after ")
+    assert "stdout so far (the guest's words):\n| begun\n" in answer.text
+    assert "call again with the same arguments and pid=%d, " % pid in answer.text
+    if missing:                                         # of another command
+        other = run(bench, **dict({"command": command, "vmid": 200, "pid": pid}, **missing))
+        assert other.failed and "No command with pid %d and these arguments" % pid in other.text
+        assert "Nothing was run." in other.text
+    again = ok(run(bench, command, timeout=60, request=Client(0.1), pid=pid))
+    assert again.data["done"] is False
+    (tmp_path / "go").write_text("")
+    answer = ok(run(bench, command, pid=pid))
+    assert (answer.data["exitcode"], answer.data["stdout"]) == (3, "begun\ndone\n")
+    assert len(programs.calls("pct")) == 1 and not ssh._waiting and not ssh._running
+    assert run(bench, command, pid=pid).failed
+    assert [json.loads(line).get("outcome") for line in open(path, encoding="ascii")] == [None, "accepted"]
+
+
+def test_while_a_command_runs_the_client_hears_of_it(programs, monkeypatch):
+    monkeypatch.setattr("tools.pve.waiting.TELL_EVERY", 0.05)
+    client = Client()
+    ok(run(bench_of(), "sleep 0.3", request=client))
+    assert client.told and set(client.told) == {"the command runs in container 200"}
+
+
+def test_a_command_that_nobody_asks_for_any_more_ends_with_its_time(programs, monkeypatch):
+    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.6))
+    bench = bench_of(allow_unsafe_commands=True)
+    answer = ok(run(bench, "exec sleep 60", timeout=9, request=Client(0.1)))
+    started = ssh._waiting[answer.data["pid"]]
+    started._limit.join(PATIENCE)
+    answer = run(bench, "exec sleep 60", timeout=9, pid=answer.data["pid"])
+    assert answer.failed and "did not end within 9 seconds" in answer.text and not ssh._waiting
+    old = ssh._waiting[7] = ssh.Process(["true"], 1)
+    old.pid, old.ends = 7, old.ends - ssh.KEPT - 2
+    pid = ok(run(bench, "exec sleep 60", request=Client(0.1))).data["pid"]
+    assert list(ssh._waiting) == [pid]                  # what nobody wants to hear of is forgotten
+    ssh._waiting.pop(pid).end()
+
+
+def test_when_the_server_ends_a_command_is_told_as_cut(programs):
+    client = Client()
+    client.hurried = True
+    answer = run(bench_of(allow_unsafe_commands=True), "echo begun; exec sleep 60", request=client)
+    assert answer.failed and "was started and the server ends. The connection was cut" in answer.text
+    assert not ssh._waiting and not ssh._running
+
+
+def ended(command, seconds=5, client=None):
+    """The Ended of a program."""
+    process = ssh.Process(command, seconds)
+    try:
+        process.wait(seconds, client or Client(), lambda code: None)
+    finally:
+        found = process.end()
+    return found
+
+
 def test_a_cancelled_command_ends_the_call():
-    cancelled = threading.Event()
-    cancelled.set()
+    client = Client()
+    client.cancelled.set()
     with pytest.raises(Cancelled):
-        ssh.run(["/bin/sh", "-c", "exec sleep 60"], 60, cancelled)
+        ended(["/bin/sh", "-c", "exec sleep 60"], 60, client)
+    assert not ssh._running
 
 
 def test_a_program_gets_no_input_and_little_environment(monkeypatch):
     monkeypatch.setenv("PROXMOX_TOKEN_VALUE", "CANARY")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
-    ended = ssh.run(["/bin/sh", "-c", "cat; env"], 5, None)
-    assert ended.code == 0 and "CANARY" not in ended.stdout and "SSH_AUTH_SOCK=/tmp/agent" in ended.stdout
-    assert "LC_ALL=C" in ended.stdout
+    found = ended(["/bin/sh", "-c", "cat; env"])
+    assert found.code == 0 and "CANARY" not in found.stdout and "SSH_AUTH_SOCK=/tmp/agent" in found.stdout
+    assert "LC_ALL=C" in found.stdout
 
 
 def test_a_program_that_leaves_a_child_behind_does_not_hold_the_call(monkeypatch):
     monkeypatch.setattr(ssh, "DRAIN", 0.1)
-    ended = ssh.run(["/bin/sh", "-c", "sleep 3 & echo done"], 5, None)
-    assert ended.code == 0 and ended.stdout == "done\n"
+    found = ended(["/bin/sh", "-c", "sleep 3 & echo done"])
+    assert found.code == 0 and found.stdout == "done\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX")
@@ -346,17 +438,17 @@ def test_what_a_program_has_started_ends_with_it(monkeypatch):
     """Its output ends then; what is left of it would hold that open."""
     monkeypatch.setattr(ssh, "DRAIN", 30)
     start = time.monotonic()
-    ended = ssh.run(["/bin/sh", "-c", "sleep 60 & echo begun; sleep 60"], 0.3, None)
-    assert (ended.code, ended.stdout) == (None, "begun\n") and time.monotonic() - start < 15
+    found = ended(["/bin/sh", "-c", "sleep 60 & echo begun; sleep 60"], 0.3)
+    assert (found.code, found.stdout) == (None, "begun\n") and time.monotonic() - start < 15
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX")
 def test_when_the_server_ends_its_commands_end():
-    bench, ended = Bench(), []
-    thread = threading.Thread(target=lambda: ended.append(ssh.run(["sleep", "60"], 60, None)))
+    bench, found = Bench(), []
+    thread = threading.Thread(target=lambda: found.append(ended(["sleep", "60"], 60)))
     thread.start()
     while not ssh._running:
         thread.join(0.01)
     App(bench.host.settings, bench.host.log, bench.host).close()
     thread.join(10)
-    assert ended[0].code not in (0, None) and not ssh._running
+    assert found[0].code is None and not ssh._running

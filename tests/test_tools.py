@@ -5,6 +5,7 @@ import pytest
 
 import tools
 from cases import CASES, OF, ran
+from support import Bench
 from tools.base.answers import output_schema
 from tools.base.row import NOT_PARAMETERS
 from tools.base.schema import fields
@@ -36,7 +37,7 @@ EMPTY = {str: "", int: 0, float: 0, bool: False, list: [], dict: {}}
 def test_what_a_proxy_fills_in_changes_no_request(toolset, how):
     """All that a case leaves out, filled in; but where only one 0 or false is left, which is taken at its word."""
     for case in [case for name, case in CASES.items() if ROWS[case.tool][0] == toolset]:
-        bench, tool = support.Bench(), ROWS[case.tool][1]
+        bench, tool = Bench(), ROWS[case.tool][1]
         arguments, lines = case.on(bench)
         more = {field.name: {"by type": EMPTY[field.type], "texts": "", "nulls": None}[how]
                 for field in fields(tool.args) if not field.required and field.arg.published

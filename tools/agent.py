@@ -12,8 +12,8 @@ from typing import Annotated, List
 
 from tools.base.answers import Facts, Result, data_only
 from tools.base.call import NAMES
-from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT,
-                                ask_agent, confirm, decoded, ended, not_run, plain, split)
+from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Pid,
+                                ask_agent, confirm, decoded, ended, not_run, plain, running, split)
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.row import ELEVATED, Guest, Tool
@@ -21,7 +21,6 @@ from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
-from tools.pve.waiting import wait_for
 
 PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 
@@ -32,6 +31,7 @@ class Execute(Guest):
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
+    pid: Pid = None
 
 
 @dataclass
@@ -46,13 +46,17 @@ _GONE = re.compile(r"(?i)parameter 'pid'|PID \w+ does not exist")
 
 
 def execute(call):
-    """Start the command and wait for its end. The result can be read once only: qemu-ga then forgets the pid."""
+    """Start the command and wait for its end, or only wait for one that was started before. The result can be read once
+    only: qemu-ga then forgets the pid.
+    """
     args = call.args
     if args.type == "lxc":
         raise Failure("Proxmox has no call that runs a command in a container (type=lxc). What can be "
                       "done: proxmox_execute_lxc_command (by ssh to the node; it needs PROXMOX_SSH_ENABLED=true), "
                       "ssh into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
                       "Command not run in container %s" % args.vmid)
+    if args.pid is not None:
+        return _told(call, args.pid)
     unsafe = call.host.settings.allow_unsafe_commands
     words = None if unsafe else split(args.command, FORBIDDEN)
     windows = on_windows(call)
@@ -65,10 +69,10 @@ def execute(call):
     started = call.send(params)
     if call.planned:
         return None
-    began, pid = call.host.clock(), started.get("pid") if isinstance(started, dict) else None
+    pid = started.get("pid") if isinstance(started, dict) else None
     if pid is None:
         raise Failure("Proxmox answered without a process id: whether the command runs is not known.")
-    return _told(call, pid, _end(call, pid), call.host.clock() - began)
+    return _told(call, pid)
 
 
 # ------------------------------------------------------------------------------------------------------ what is sent
@@ -106,6 +110,8 @@ def _end(call, pid):
     """The exec-status (dict) of a command that ended; at the end of the timeout that of one that still runs, or the
     PveError when that could not be read. Failure when the agent no longer tells."""
     def look():
+        if call.request.hurried:                        # who asks on with another server is to get the result
+            return PveError("The server ends.")
         try:
             return call.get("./agent/exec-status", pid=pid)
         except PveError as error:
@@ -116,8 +122,7 @@ def _end(call, pid):
                               "it out once, and that answer did not arrive. Look before you repeat it." % pid) from None
             raise Failure("The command was started (pid %s), then the agent stopped answering: whether and how it "
                           "ended is not known.\n%s" % (pid, error)) from None
-    return wait_for(look, _ended, call.args.timeout, call.sleep, call.host.clock,
-                    lambda found: call.progress(None, "the command runs in %s" % call.subject), PAUSES)
+    return call.wait_for(look, _ended, call.args.timeout, lambda found: "the command runs in %s" % call.subject, PAUSES)
 
 
 def _ended(state):
@@ -125,21 +130,16 @@ def _ended(state):
     return not isinstance(state, PveError) and on(state.get("exited"))
 
 
-def _told(call, pid, state, seconds):
-    """The Result of `_end`."""
+def _told(call, pid):
+    """The Result of a command that was started, once it has ended or was waited for."""
+    began, state = call.host.clock(), _end(call, pid)
     if _ended(state):
         cut = on(state.get("out-truncated")) or on(state.get("err-truncated"))
         code, signal = (text.normal("int", state.get(key)) for key in ("exitcode", "signal"))
         (stdout, odd), (stderr, also) = (decoded(raw(state.get(key))) for key in ("out-data", "err-data"))
         return ended(call, code, stdout, stderr, "The agent cut the output: it keeps at most 16 MiB." if cut else "",
                      odd or also, pid=pid, signal=signal)
-    known = not isinstance(state, PveError)
-    says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
-    return Result("%s after %s (pid %s): %s\n%sIt was not stopped, and it shows its output only at its end. Do not "
-                  "repeat it. Once it has ended, GET %s/agent/exec-status?pid=%s gives its result, once." % (
-                      says % call.subject, text.duration(seconds), pid, text.line(call.args.command, 200),
-                      "" if known else "It was started, then its state could not be read. ", call.path("."), pid),
-                  {"vmid": call.args.vmid, "pid": pid, "done": False}, "\u23f3")
+    return running(call, pid, call.host.clock() - began, not isinstance(state, PveError))
 
 
 def raw(output):

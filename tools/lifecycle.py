@@ -18,7 +18,6 @@ from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
-from tools.pve.waiting import wait_for
 
 Timeout = Annotated[Optional[int], Arg(minimum=1)]      # seconds
 Flag = Optional[bool]
@@ -148,10 +147,8 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
     left = call.wait_limit - (call.host.clock() - started) if by_ha or again else 0
-    now = wait_for(lambda: current(call, changed=True), wished, left, call.sleep, call.host.clock,
-                   lambda state: call.progress(None, "%s is %s" % (call.subject, condition(state) or
-                                                                   "in a state that cannot be read")),
-                   (0, 1, 1.5, 2.25, 3))
+    now = call.wait_for(lambda: current(call, changed=True), wished, left, lambda state: "%s is %s" % (
+        call.subject, condition(state) or "in a state that cannot be read"), (0, 1, 1.5, 2.25, 3))
     if wished(now):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                       changed=True, ha=by_ha or None, **_data(call, now))

@@ -11,7 +11,6 @@ from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
-from tools.pve.waiting import wait_for
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -137,10 +136,9 @@ def _arrives(call):
             return (call.entry(call.args.vmid) or {}).get("node")
         except PveError:                                # asked again; the move goes on
             return None
-    return call.args.target == wait_for(
-        node, lambda found: found == call.args.target, call.wait_limit, call.sleep, call.host.clock,
-        lambda found: call.progress(None, "%s is on %s" % (call.subject, found or "a node that cannot be read")),
-        (0, 2))
+    return call.args.target == call.wait_for(
+        node, lambda found: found == call.args.target, call.wait_limit,
+        lambda found: "%s is on %s" % (call.subject, found or "a node that cannot be read"), (0, 2))
 
 
 TOOLS = both("migrate", "POST {guest}/migrate", ELEVATED, (MigrateVm, MigrateLxc), (migrate_vm, migrate_lxc),

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from tools.base.answers import Result
-from tools.base.command import EXECUTED, LONGEST_SCRIPT, STDERR, STDOUT, confirm, decoded, ended, split
+from tools.base.command import (EXECUTED, LONGEST_SCRIPT, STDERR, Pid, confirm, decoded, ended, output, running,
+                                split)
 from tools.base.failures import EarlyResult, Failure, Refused
 from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Guest, Tool
@@ -40,15 +41,20 @@ class ExecuteLxc(Guest):
     """Run a command in a container (ssh to its node, pct exec) and return its output."""
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
+    pid: Pid = None
 
 
 def execute(call):
-    """Check, then run; the command's own exit code is told, ssh's own failure is an error."""
+    """Check, then run; the command's own exit code is told, ssh's own failure is an error. With `pid` only wait for one
+    that was started before.
+    """
     settings, args = call.host.settings, call.args
     if not settings.ssh_enabled:
         raise Refused("Set PROXMOX_SSH_ENABLED=true (and PROXMOX_SSH_USER, PROXMOX_SSH_KEY_PATH) in the server's "
                       "environment to allow it.",
                       "commands in containers are switched off: Proxmox's API has none, they go through ssh")
+    if args.pid is not None:
+        return _told(call, _taken(call))
     words = ["/bin/sh", "-c", args.command] if settings.allow_unsafe_commands else split(args.command)
     status = call.get("/nodes/{node}/lxc/{vmid}/status/current")
     if not is_on(status):
@@ -66,22 +72,51 @@ def execute(call):
     call.host.client.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
         outer = [word.encode("utf-8") for word in inner] if local else through_ssh(
-            settings, address(call), inner, folder)         # in UTF-8 whatever the locale is
-        done = _noted(call, outer, not local)
-    cut = "Of each stream only the first %s is kept." % text.size(MOST_OUTPUT) if done.cut else ""
-    return ended(call, done.code, done.stdout, done.stderr, cut, done.odd)
+            call, address(call), inner, folder)             # in UTF-8 whatever the locale is
+        call.refuse_frozen()
+        path = call.path("/nodes/{node}/lxc/{vmid}/exec")
+        entry = call.host.audit.begin(call, "SSH", path, {"command": args.command})
+        try:
+            started = Process(outer, args.timeout)
+        except OSError as error:
+            call.outcomes.append("unsent")
+            call.host.audit.end(entry, "unsent")
+            raise Failure("The program %s cannot be started: %s." % (
+                os.fsdecode(outer[0]), error.strerror or error)) from None
+        started.about, started.remote = (args.vmid, args.command), not local
+        return _told(call, started, entry)
 
 
-def _noted(call, command, remote):
-    """The Ended of a command, noted in the audit log before and after; Failure when it is not known to have ended."""
-    audit = call.host.audit
-    call.refuse_frozen()
-    entry = audit.begin(call, "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": call.args.command})
-    outcome = "unknown"
+#: pid -> Process of the commands that still ran when their call was answered; kept so many seconds after their time.
+_waiting, KEPT = {}, 600
+
+
+def _taken(call):
+    """The Process that the call wants to wait on for; Failure when it is not there."""
+    args = call.args
+    started = _waiting.get(args.pid)
+    if started is None or started.about != (args.vmid, args.command) or _waiting.pop(args.pid, None) is None:
+        raise Failure("No command with pid %d and these arguments is waited for here: its result was told already, or "
+                      "another process of this server started it. Nothing was run." % args.pid)
+    return started
+
+
+def _told(call, started, entry=None):
+    """The Result of a command, once it has ended or the client's patience has; Failure when it is not known to have
+    ended. entry: what the audit log wants to hear of.
+    """
+    outcome, began, settled = "unknown", time.monotonic(), False
     try:
-        done = run(command, call.args.timeout, call.request.cancelled,
-                   lambda code: call.progress(None, "the command runs in %s" % call.subject))
-        if remote and done.code == 255:
+        over = started.wait(call.within(started.ends - began), call.request,
+                            lambda code: call.progress(None, "the command runs in %s" % call.subject))
+        if not over and time.monotonic() < started.ends and not call.request.hurried:
+            for old in [one for one in list(_waiting.values()) if one.ends + KEPT < began]:
+                _waiting.pop(old.pid).end()
+            outcome, settled, _waiting[started.pid] = "accepted", True, started
+            done = started.kept()
+            return running(call, started.pid, time.monotonic() - began, True, done.stdout, done.stderr)
+        done = started.end()
+        if started.remote and done.code == 255:
             outcome = "unsent" if _NOT_RUN.search(done.stderr) else "unknown"
             raise Failure("The connection to node %s by ssh failed, %s:\n%s" % (
                 call.node, "the command was not run" if outcome == "unsent" else
@@ -89,18 +124,18 @@ def _noted(call, command, remote):
                 text.quoted(done.stderr or "(it said nothing)", STDERR, end=True)) + (
                     "\n" + _PENALTY if _SHUT_OUT.search(done.stderr) else ""))
         if done.code is None:
-            said = "".join("\n%s so far:\n%s" % (name, text.quoted(part, most, end=True)) for name, part, most in (
-                ("stdout", done.stdout, STDOUT), ("stderr", done.stderr, STDERR)) if part)
-            raise Failure("The command was started and did not end within %d seconds. The connection was cut; it may "
-                          "go on in the container.%s" % (call.args.timeout, said))
+            raise Failure("\n".join([
+                "The command was started and %s. The connection was cut; it may go on in the container." % (
+                    "the server ends" if call.request.hurried else "did not end within %d seconds" % call.args.timeout),
+                *output(done.stdout, done.stderr, " so far")]))
         outcome = "accepted"
-        return done
-    except OSError as error:
-        outcome = "unsent"
-        raise Failure("The program %s cannot be started: %s." % (command[0], error.strerror or error)) from None
+        return ended(call, done.code, done.stdout, done.stderr,
+                     "Of each stream only the first %s is kept." % text.size(MOST_OUTPUT) if done.cut else "", done.odd)
     finally:
+        if not settled:
+            started.end()
         call.outcomes.append(outcome)
-        audit.end(entry, outcome)
+        call.host.audit.end(entry, outcome)
 
 
 #: What ssh says when it never came to run the command (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c, packet.c).
@@ -140,10 +175,10 @@ def address(call):
     return call.host.settings.host[0][0] if len(nodes) == 1 else call.node
 
 
-def through_ssh(settings, host, inner, folder):
+def through_ssh(call, host, inner, folder):
     """The argument list of ssh. The remote side has a shell, so every word is quoted for it (OpenSSH joins them by
     blanks)."""
-    ssh = shutil.which("ssh")
+    settings, ssh = call.host.settings, shutil.which("ssh")
     if not ssh:
         raise Failure("There is no ssh here (package openssh-client).")
     command = [ssh, "-T", "-p", str(settings.ssh_port)]
@@ -155,7 +190,7 @@ def through_ssh(settings, host, inner, folder):
     if settings.ssh_host_key_fingerprint:
         known = os.path.join(folder, "known_hosts")
         with open(known, "w", encoding="ascii") as stream:
-            stream.write(pinned_key(host, settings.ssh_port, settings.ssh_host_key_fingerprint))
+            stream.write(pinned_key(call, host, settings.ssh_port, settings.ssh_host_key_fingerprint))
         command += ["-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=" + os.devnull]
     return command + ["%s@%s" % (settings.ssh_user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
 
@@ -167,7 +202,7 @@ _PENALTY = ("Connections are shut out for a while after many that did not log in
             "9.8 and newer): wait some minutes.")
 
 
-def pinned_key(host, port, fingerprint):
+def pinned_key(call, host, port, fingerprint):
     """The known_hosts line of the one key that has the fingerprint; Failure when the host shows none.
 
     One type of key is asked for after the other, the usual first: each is a connection without a login.
@@ -178,7 +213,12 @@ def pinned_key(host, port, fingerprint):
         raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client).")
     shown = []
     for kind in ("ed25519", "ecdsa", "rsa") if place not in _pinned else ():
-        found = run([scan, "-T", str(CONNECT_SECONDS), "-t", kind, "-p", str(port), host], 2 * CONNECT_SECONDS, None)
+        looking = Process([scan, "-T", str(CONNECT_SECONDS), "-t", kind, "-p", str(port), host], 2 * CONNECT_SECONDS)
+        try:
+            looking.wait(call.within(2 * CONNECT_SECONDS), call.request,
+                         lambda code: call.progress(None, "the host key is looked at"))
+        finally:
+            found = looking.end()
         for line in found.stdout.splitlines():
             parts = line.split()
             if len(parts) != 3 or line.startswith("#"):
@@ -226,55 +266,74 @@ class _Reader(threading.Thread):
         except (OSError, ValueError):                   # closed under its hands
             pass
 
-    def read(self):
-        """What was read so far (bytes)."""
-        self.join(DRAIN)
+    def read(self, seconds):
+        """What was read so far (bytes); its end is waited for so many seconds."""
+        self.join(seconds)
         return bytes(self.kept)
 
 
-def run(command, timeout, cancelled, report=None):
-    """The Ended of the command (list of str) after at most `timeout` seconds; Cancelled when the Event is set (None:
-    never). It gets no input, and of the environment only what ssh needs. report(None) is called while it runs."""
-    environment = {key: os.environ[key] for key in ("PATH", "HOME", "SSH_AUTH_SOCK") if key in os.environ}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=dict(environment, LC_ALL="C"), start_new_session=True)
-    _running.add(process)
-    out, err = _Reader(process.stdout), _Reader(process.stderr)
-    code = None
+class Process:
+    """A program (list of str or bytes) that runs for at most `timeout` seconds, until `ends` (time.monotonic), even if
+    nobody waits for it. It gets no input, and of the environment only what ssh needs.
+    """
 
-    def sleep(seconds):
-        if cancelled is not None and cancelled.is_set():
-            raise Cancelled("cancelled by the client; the command may go on in the container")
+    def __init__(self, command, timeout):
+        environment = {key: os.environ[key] for key in ("PATH", "HOME", "SSH_AUTH_SOCK") if key in os.environ}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=dict(environment, LC_ALL="C"), start_new_session=True)
+        self.pid, self.ends, self._killed = self._process.pid, time.monotonic() + timeout, False
+        self._out, self._err = _Reader(self._process.stdout), _Reader(self._process.stderr)
+        self._limit = threading.Timer(timeout, self.kill)
+        self._limit.daemon = True
+        self._limit.start()
+        _running.add(self)
+
+    def wait(self, seconds, request, report):
+        """Whether it has ended within so many seconds, or when the server ends; Cancelled when the client cancelled the
+        request. report(None) is called while it runs.
+        """
+        def sleep(pause):
+            if request.cancelled.is_set():
+                raise Cancelled("cancelled by the client; the command may go on in the container")
+            try:
+                self._process.wait(pause)
+            except subprocess.TimeoutExpired:
+                pass
+            return request.hurried
+        return wait_for(self._process.poll, lambda code: code is not None, seconds, sleep, time.monotonic, report,
+                        (LOOK,)) is not None
+
+    def kept(self, code=None, seconds=0.0):
+        """The Ended of what it has said until now."""
+        return Ended(code, self._out.read(seconds), self._err.read(seconds), self._out.cut or self._err.cut)
+
+    def end(self):
+        """The Ended of it; it is killed if it runs."""
+        self.kill()
+        self._limit.cancel()
+        _running.discard(self)
+        return self.kept(None if self._killed else self._process.returncode, DRAIN)
+
+    def kill(self):
+        """End it and what it started, if it runs."""
+        if self._process.poll() is not None:
+            return
+        self._killed = True
         try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
-
-    try:
-        code = wait_for(process.poll, lambda code: code is not None, timeout, sleep, time.monotonic, report, (LOOK,))
-    finally:
-        if code is None:
-            _kill(process)
-        _running.discard(process)
-    return Ended(code, out.read(), err.read(), out.cut or err.cut)
+            os.killpg(self.pid, signal.SIGKILL)
+        except (AttributeError, OSError):
+            self._process.kill()
+        self._process.wait()
 
 
-_running = set()                # processes of `run`
+_running = set()                # Processes
 
 
 def stop():
-    """End whatever `run` has started: the server ends. Each command may go on in its container."""
+    """End whatever runs: the server ends. Each command may go on in its container."""
     for process in list(_running):
-        _kill(process)
-
-
-def _kill(process):
-    """End a process and what it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, OSError):
         process.kill()
-    process.wait()
 
 
 TOOLS = {

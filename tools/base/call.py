@@ -16,14 +16,15 @@ from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.client import PveError
+from tools.pve.client import TOTAL_SECONDS, PveError
 from tools.pve.formats import Misfit, fill, misfit, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
-from tools.pve.waiting import Cancelled
+from tools.pve.waiting import PAUSES, Cancelled, wait_for
 
 MAX_QUESTION = 6000             # characters of a question to the user, which is shown whole or not asked
-POLL_SECONDS = 15               # one look at a task may take so long; then it is asked again
+POLL_SECONDS = 10               # one look at a task may take so long; then it is asked again
+LEAST_SECONDS = 2               # what a read may take however long the call has taken
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
@@ -38,7 +39,8 @@ class Call:
     """One call of a tool. A handler needs nothing else.
 
     host      what all calls share: settings, client, guard, audit, clock(), now() and sleep(event, seconds)
-    request   who asks: cancelled (threading.Event), wants_progress, progress(percent or None, message)
+    request   who asks: cancelled and woken (Events), hurried, patience, wants_progress, progress(percent or None,
+              message)
     consent   asks the user: ask(call, describe)
     node      the node it is about: the argument, or where its guest is (see `locate`); None when neither says it
     kind      "qemu" or "lxc": of the row's endpoint or name, else of the argument `type`; None when none says it
@@ -54,7 +56,7 @@ class Call:
 
     def __init__(self, host, name, tool, args, request, consent=None):
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
-        self.consent, self.secrets, self.sleep = consent, secrets(args), partial(host.sleep, request.cancelled)
+        self.consent, self.secrets = consent, secrets(args)
         self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
         if self.kind is None and getattr(args, "type", None) in NAMES:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
@@ -64,6 +66,7 @@ class Call:
         self.called = None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
+        self._began = host.clock()
 
     # -- who and where
 
@@ -83,7 +86,8 @@ class Call:
         """
         if self._all_guests is None:
             self._all_guests = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
-                                                        cancelled=self.request.cancelled).data or []
+                                                        cancelled=self.request.cancelled,
+                                                        timeout=self._seconds()).data or []
         if self._guests is None and not hidden:
             self._guests = self._shown(self._all_guests)
         return self._all_guests if hidden else self._guests
@@ -170,7 +174,7 @@ class Call:
         if self.host.guard.bounded or self.host.settings.read_only:
             self.permit("GET", path, params)
         try:
-            reply = self.host.client.request("GET", path, params, cancelled=self.request.cancelled)
+            reply = self.host.client.request("GET", path, params, self.request.cancelled, self._seconds())
         except PveError as error:
             raise self._explain(error, "GET", path, params) from None
         return reply._replace(data=self._shown(reply.data)) if self.host.guard.hides else reply
@@ -394,10 +398,11 @@ class Call:
                 raise Failure("Proxmox answered 'OK' but started no task: nothing was done.")
             self.outcomes.append("unknown")
             raise Failure("Proxmox answered %r but started no task." % str(answer)[:80])
-        request = partial(self.host.client.request, cancelled=self.request.cancelled, timeout=POLL_SECONDS)
+        request = partial(self.host.client.request, cancelled=self.request.cancelled,
+                          timeout=min(POLL_SECONDS, self._seconds() or POLL_SECONDS))
         report = self.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, task, self.wait_limit, self.sleep, self.host.clock, report)
+            outcome = follow(request, task, self.within(self.wait_limit), self.sleep, self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise
@@ -407,6 +412,36 @@ class Call:
         if check and outcome.failed:
             raise TaskFailure(outcome)
         return outcome
+
+    def wait_for(self, look, done, limit, says, pauses=PAUSES):
+        """What `waiting.wait_for` gives within `limit` seconds, or fewer where the client gives up before. says(what
+        look gave) -> str, told to the client meanwhile.
+        """
+        return wait_for(look, done, self.within(limit), self.sleep, self.host.clock,
+                        lambda found: self.progress(None, says(found)), pauses)
+
+    def within(self, seconds):
+        """So many seconds, or what is left of those that the client waits without progress."""
+        patience = self.request.patience
+        return seconds if patience is None else min(seconds, patience - (self.host.clock() - self._began))
+
+    def _seconds(self):
+        """What a read may take in seconds, or None for the usual: after its waiting a call has 10 seconds to end."""
+        if self.request.hurried:
+            return LEAST_SECONDS / 2
+        left = self.within(TOTAL_SECONDS) + 10
+        return None if left >= TOTAL_SECONDS else max(LEAST_SECONDS, left)
+
+    def sleep(self, seconds):
+        """Wait so many seconds. Raises Cancelled at once when the client cancels the call; true when there is no time
+        to wait, as the server ends.
+        """
+        try:
+            self.host.sleep(self.request.woken, seconds)
+        except Cancelled:
+            if not self.request.hurried:
+                raise
+        return self.request.hurried
 
     def progress(self, percent, message):
         """Tell the client how far it is: percent (0..100 or None), message (str, a line of a task's log say)."""

@@ -1,8 +1,10 @@
 """Commands in guests, whichever way they are run: what may be run, what the user is asked, and how its end is told."""
 import shlex
+from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Result
 from tools.base.failures import Failure
+from tools.base.schema import Arg
 from tools.policy.guard import FORBIDDEN
 from tools.pve import text
 from tools.pve.text import Column
@@ -54,6 +56,10 @@ def _spoken(character):
         "a control character (U+%04X)" % ord(character) if ord(character) < 32 else 'the character "%s"' % character)
 
 
+#: Of a command that still runs, as `running` tells it: it is waited for, and nothing is run.
+Pid = Annotated[Optional[int], Arg(minimum=1)]
+
+
 def confirm(call):
     """Ask the user before a command where PROXMOX_CONFIRM wants each to be asked for."""
     command = call.args.command
@@ -87,10 +93,8 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
         how = "exit code %d%s" % (code, "" if well else ", so the command reports a failure")
     else:
         how = "was killed by signal %s" % signal if signal is not None else "ended, without an exit code"
-    lines = ["%s: %s: %s" % (text.capital(call.subject), how, text.line(call.args.command, 200))]
-    for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
-        if said:
-            lines.append(text.Shown("%s (the guest's words):\n%s" % (name, text.quoted(said, most))))
+    lines = ["%s: %s: %s" % (text.capital(call.subject), how, text.line(call.args.command, 200)),
+             *output(stdout, stderr)]
     lines.extend([] if stdout or stderr else ["No output."])
     lines.extend([cut] if cut else [])
     lines.extend(["It is not all UTF-8: \\xNN stands for a byte of another encoding."] if odd else [])
@@ -98,6 +102,27 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
             "stderr": text.cut(stderr, STDERR), "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR, **found}
     return Result(lines, {key: value for key, value in data.items() if value is not None},
                   "\u2705" if well else "\u26a0")
+
+
+def running(call, pid, seconds, known=True, stdout="", stderr=""):
+    """The Result of a command that was not seen to end in so many seconds. known: whether it is known to run still;
+    stdout and stderr: what it said so far.
+    """
+    says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
+    data = {"vmid": call.args.vmid, "pid": pid, "done": False, "stdout": text.cut(stdout, STDOUT),
+            "stderr": text.cut(stderr, STDERR)}
+    return Result(["%s after %s (pid %s): %s" % (
+        says % call.subject, text.duration(seconds), pid, text.line(call.args.command, 200)),
+        *output(stdout, stderr, " so far"), None if known else "It was started, then its state could not be read.",
+        "It was not stopped. Do not run it again: call again with the same arguments and pid=%s, which runs nothing "
+        "and waits for its result." % pid], {key: value for key, value in data.items() if value != ""}, "\u23f3")
+
+
+def output(stdout, stderr, when=""):
+    """What a command said, as parts of a Result."""
+    for name, said, most in (("stdout", stdout, STDOUT), ("stderr", stderr, STDERR)):
+        if said:
+            yield text.Shown("%s%s (the guest's words):\n%s" % (name, when, text.quoted(said, most)))
 
 
 # ----------------------------------------------------------------------------------------------------- the guest agent

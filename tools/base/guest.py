@@ -12,7 +12,6 @@ from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, FORMATS, natural, on, owner_of, parse_property_string, size_of
 from tools.pve.scrub import is_secret
-from tools.pve.waiting import wait_for
 
 # ------------------------------------------------------------------------------------------------------- name and state
 
@@ -48,8 +47,8 @@ def afterwards(call, outcome, started):
     """
     state = {}
     if outcome.upid and outcome.ok:
-        state = wait_for(lambda: current(call, changed=True), lambda state: not is_off(state), 15 if started else 0,
-                         call.sleep, call.host.clock, pauses=(1, 2, 3, 4, 5))
+        state = call.wait_for(lambda: current(call, changed=True), lambda state: not is_off(state),
+                              15 if started else 0, lambda state: "%s is being started" % call.subject, (1, 2, 3, 4, 5))
     if not state:
         return state, None
     note = "It is %s now." % condition(state)

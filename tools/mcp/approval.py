@@ -27,7 +27,6 @@ from tools.mcp.seals import LIFETIME, digest
 from tools.policy.audit import client_name
 from tools.pve import state, text
 from tools.pve.formats import label
-from tools.pve.waiting import wait_for
 
 PATIENCE = 40                   # seconds that a call waits for the answer; some clients give up after 60
 PAUSES = (0, 0.2, 0.3, 0.5)     # seconds before each look for the answer
@@ -137,20 +136,18 @@ class Approvals:
                 return VOID
             return LATE if question.late else question.answer()
 
-        def report(_):
-            call.progress(None, "Waiting for the user's approval: " + where)
+        waiting = "Waiting for the user's approval: " + where
         try:
-            answer = wait_for(look, lambda answer: answer is not None, PATIENCE, call.sleep, call.host.clock, report,
-                              PAUSES)
+            answer = call.wait_for(look, lambda answer: answer is not None, PATIENCE, lambda _: waiting, PAUSES)
         except BaseException:                           # nobody is there any more to go on after a yes
             self._close(question, WITHDRAWN)
             raise
-        if answer is None:
+        if answer is None and not call.request.hurried:
             raise EarlyResult(Result(
                 "Not done yet, waiting for the user's approval: %s; call again with the same arguments once it is "
                 "approved.\nThe question: %s" % (where, asked), {"done": False, "question": asked},
                 "\u23f3"))
-        if not self._close(question, answer) or answer == VOID:
+        if not self._close(question, answer or WITHDRAWN) or answer not in (YES, NO, LATE):
             raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "
                           "another call used the answer. Call again to have the user asked again.")
         if answer == LATE:

@@ -22,7 +22,8 @@ MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
 MOST_IN_BATCH = 100
 PROGRESS_EVERY = 0.5            # seconds between two progress notifications of a request
 INITIALIZED_WITHIN = 2.0        # seconds that a question waits for notifications/initialized, which some never send
-ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer
+PATIENCE = 45                   # seconds that a request may wait when its client is shown no progress: many end it at 60
+ANSWER_WITHIN = 600             # seconds that a legacy client's user has to answer, when progress keeps it patient
 STILL_ASKING = 15               # seconds between two progress notifications while the user thinks
 GRACE, GRACE_FOR_CHANGES = 1.5, 8.0     # seconds at the end of the input: for calls, for a change on its way to Proxmox
 
@@ -48,7 +49,9 @@ class Withdrawn(Exception):
 class Request:
     """One request of the client: what it asks, what its client can do, and the ways to talk to it while it runs.
 
-    cancelled is a threading.Event; writing is true while a change is on its way to Proxmox (the call says so).
+    cancelled is a threading.Event; hurried says that the server ends, so that it is answered with what is known; woken
+    is an Event for both. writing is true while a change is on its way to Proxmox (the call says so). patience: seconds
+    from its beginning that it may wait for anything, or None.
     """
 
     #: Exceptions by which `ask` ends, but for an answer: a call lets them pass.
@@ -59,13 +62,15 @@ class Request:
         self.key = key_of(self.id)
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
         self.reply = reply                  # see Server._message
-        self.cancelled, self.writing = threading.Event(), False
+        self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
+        self.began = server.clock()
         self.question = None                # the _Question to the user that this request waits for
         meta = params.get("_meta") or {}
         self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
         token = meta.get("progressToken")
         self._token = token if key_of(token) else None
         self.wants_progress = self._token is not None
+        self.patience = None if self.wants_progress else PATIENCE
         self._progress, self._told = -1, None
         self.state = params.get("requestState") if self.modern else None
         self.responses = (params.get("inputResponses") or {}) if self.modern else {}
@@ -73,9 +78,15 @@ class Request:
     def cancel(self):
         """Stop: whatever waits for this request ends at once."""
         self.cancelled.set()
+        self.woken.set()
         question = self.question
         if question is not None:
             question.answered.set()
+
+    def hurry(self):
+        """Answer with what is known: whatever waits for this request ends at once."""
+        self.hurried = True
+        self.woken.set()
 
     def notify(self, method, params):
         """Send a notification that belongs to this request; nothing once it is cancelled."""
@@ -230,7 +241,8 @@ class Server:
                 self._write(line + b"\n")
 
     def ask_client(self, request, method, params):
-        """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given.
+        """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given,
+        {"action": "none"} when there was no answer in time.
 
         Withdrawn when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
         is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
@@ -250,7 +262,8 @@ class Server:
                 raise Withdrawn()
             self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
             from tools.pve.waiting import wait_for
-            wait_for(question.answered.is_set, bool, ANSWER_WITHIN, question.answered.wait, self.clock,
+            within = ANSWER_WITHIN if request.patience is None else request.began + request.patience - self.clock()
+            wait_for(question.answered.is_set, bool, within, question.answered.wait, self.clock,
                      lambda answered: request.progress(None, "waiting for the user's answer"), (STILL_ASKING,))
         finally:
             with self._lock:
@@ -261,7 +274,7 @@ class Server:
                        "params": {"requestId": ask_id, "reason": "no longer needed"}})
         if request.cancelled.is_set():
             raise Withdrawn()
-        return question.result
+        return {"action": "none"} if unanswered else question.result
 
     # -- input
 
@@ -510,7 +523,7 @@ class Server:
 
     def finish(self, grace=GRACE, changes=GRACE_FOR_CHANGES):
         """No more is served: wait until the running calls are answered, but no longer than `grace` seconds; close the
-        app.
+        app. What still waits after half of them is answered with what is known.
 
         While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
         """
@@ -525,6 +538,8 @@ class Server:
                 if any(request.writing for request in self._busy):
                     since, over = now, now - start >= changes
                 else:
+                    for request in self._busy if now - since >= grace / 2 else ():
+                        request.hurry()
                     over = now - since >= grace or all(request.cancelled.is_set() for request in self._busy)
                 if not over:
                     self._done.wait(0.05)

@@ -58,11 +58,13 @@ class Nobody:
 
     #: Whether progress() reaches anybody; where not, no log is read for it.
     wants_progress = False
+    #: Seconds that it waits for an answer without progress: for ever. Nor does the server end meanwhile.
+    patience, hurried = None, False
     #: Exceptions by which it asks its user: a call lets them pass.
     asks = ()
 
     def __init__(self):
-        self.cancelled = threading.Event()
+        self.cancelled = self.woken = threading.Event()
 
     def progress(self, percent, message):
         """Tell how far a task is: percent (0..100 or None), message (str)."""

@@ -154,7 +154,7 @@ def _toolsets(value):
 
 
 #: What stands in examples, and what a client leaves there that does not know the name or was not told the value.
-_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{\s*\w[^}]*\}\}|<[A-Za-z][^<>]*>|\A(?:\$\w|%\w+%|\{[^{}]*\}\Z|[xX-]{4,}\Z)"
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{\s*\w[^}]*\}\}|<[A-Za-z][^<>]*>|\A(?:\$\w|%\w+%|\{[^{}]*\}\Z|[xX]{4,8}-)"
                           r"|(?i:(?:\A|[!@])your[-_. ]|\A(?:change|replace)[-_ ]?(?:me|this)\Z)"
                           r"|\Athe token's value\Z", re.ASCII)
 

@@ -21,19 +21,18 @@ def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES, later=
     """What look() gave the first time that done(it) was true, or the last time before `limit` seconds were over.
 
     It is looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the
-    last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled); clock() -> seconds. report(what
-    look gave) is called while it goes on. pauses: seconds before each look; later: between looks after PATIENCE. What
-    look, done, sleep and report raise passes.
+    last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled), or, when it returns true, with
+    one more look; clock() -> seconds. report(what look gave) is called while it goes on. pauses: seconds before each
+    look; later: between looks after PATIENCE. What look, done, sleep and report raise passes.
     """
     began = told = clock()
     for pause in chain(pauses, repeat(pauses[-1])):
         passed = clock() - began
         pause = min(later if later and passed > PATIENCE else pause, limit - passed)
-        if pause > 0:
-            sleep(pause)
+        over = sleep(pause) if pause > 0 else False
         found = look()
         now = clock()
-        if done(found) or now - began >= limit:
+        if done(found) or over or now - began >= limit:
             return found
         if report is not None and now - told >= TELL_EVERY:
             told = now
