@@ -174,7 +174,7 @@ class Call:
         if self.host.guard.bounded or self.host.settings.read_only:
             self.permit("GET", path, params)
         try:
-            reply = self.host.client.request("GET", path, params, self.request.cancelled, self._seconds())
+            reply = self.host.client.request("GET", path, params, self.request.cancelled, timeout=self._seconds())
         except PveError as error:
             raise self._explain(error, "GET", path, params) from None
         return reply._replace(data=self._shown(reply.data)) if self.host.guard.hides else reply
