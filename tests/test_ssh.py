@@ -356,7 +356,7 @@ def test_a_command_that_outlasts_the_client_is_followed_by_its_pid(programs, tmp
         "vmid": 200, "pid": pid, "done": False, "stdout": "begun\n", "summary": "", "notes": ""}
     assert answer.data["summary"].startswith("The command still runs in container 200 after ")
     assert "stdout so far (the guest's words):\n| begun\n" in answer.text
-    assert "call again with the same arguments and pid=%d, " % pid in answer.text
+    assert "proxmox_execute_lxc_command with this vmid and command and pid=%d " % pid in answer.text
     if missing:                                         # of another command
         other = run(bench, **dict({"command": command, "vmid": 200, "pid": pid}, **missing))
         assert other.failed and "No command with pid %d and these arguments" % pid in other.text

@@ -53,6 +53,7 @@ def _user(row):
 def get_task(call):
     args, ids = call.args, {"node": parse_upid(call.args.upid).node}
     task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
+    began = call.host.clock()
     if task.get("status") == "running" and args.wait:
         call.follow(args.upid, check=False)
         task = call.get("/nodes/{node}/tasks/{upid}/status", ids)
@@ -63,7 +64,7 @@ def get_task(call):
     if running:
         headline, mark = "is still running", "\u23f3"
         if args.wait:
-            headline += " after %s of waiting" % text.duration(args.wait)
+            headline += " after %s of waiting" % text.duration(call.host.clock() - began)
     elif ended == "OK":
         headline, mark = "ended OK", "\u2705"
     else:

@@ -276,7 +276,7 @@ def _ended(call, outcome, says, note, more):
 
 def _running(says, outcome):
     """What to say of a task whose end was not seen."""
-    ask = "To see how it goes on: proxmox_get_task upid=%s (wait=60 follows it)." % outcome.upid
+    ask = "To see how it goes on: proxmox_get_task upid=%s (wait=40 follows it)." % outcome.upid
     if outcome.status == "unknown":
         why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
         return ("It is not known yet whether this is done: %s.\nThe task was started, but then its state could not be "

@@ -24,6 +24,7 @@ from tools.pve.waiting import PAUSES, Cancelled, wait_for
 
 MAX_QUESTION = 6000             # characters of a question to the user, which is shown whole or not asked
 POLL_SECONDS = 10               # one look at a task may take so long; then it is asked again
+SPARE_SECONDS = 10              # a call has to end when it may not wait any more
 LEAST_SECONDS = 2               # what a read may take however long the call has taken
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
@@ -66,7 +67,7 @@ class Call:
         self.called = None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
-        self._began = host.clock()
+        self._began = getattr(request, "began", host.clock())
 
     # -- who and where
 
@@ -203,6 +204,8 @@ class Call:
                     if self.request.wants_progress and len(requests) > most:
                         self.progress(100.0 * number / len(requests), "%d of %d" % (number, len(requests)))
                 try:
+                    if self.within(0) < -SPARE_SECONDS:
+                        raise Failure("There was no time left for it.")
                     answers[number] = do(request)
                 except (PveError, Failure, Misfit) as error:
                     answers[number] = error
@@ -426,10 +429,10 @@ class Call:
         return seconds if patience is None else min(seconds, patience - (self.host.clock() - self._began))
 
     def _seconds(self):
-        """What a read may take in seconds, or None for the usual: after its waiting a call has 10 seconds to end."""
+        """What a read may take in seconds, or None for the usual."""
         if self.request.hurried:
             return LEAST_SECONDS / 2
-        left = self.within(TOTAL_SECONDS) + 10
+        left = self.within(TOTAL_SECONDS) + SPARE_SECONDS
         return None if left >= TOTAL_SECONDS else max(LEAST_SECONDS, left)
 
     def sleep(self, seconds):

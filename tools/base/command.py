@@ -114,8 +114,8 @@ def running(call, pid, seconds, known=True, stdout="", stderr=""):
     return Result(["%s after %s (pid %s): %s" % (
         says % call.subject, text.duration(seconds), pid, text.line(call.args.command, 200)),
         *output(stdout, stderr, " so far"), None if known else "It was started, then its state could not be read.",
-        "It was not stopped. Do not run it again: call again with the same arguments and pid=%s, which runs nothing "
-        "and waits for its result." % pid], {key: value for key, value in data.items() if value != ""}, "\u23f3")
+        "It was not stopped. Do not run it again: %s with this vmid and command and pid=%s runs nothing and waits for "
+        "its result." % (call.name, pid)], {key: value for key, value in data.items() if value != ""}, "\u23f3")
 
 
 def output(stdout, stderr, when=""):

@@ -95,13 +95,16 @@ class Request:
     def progress(self, percent, message=None):
         """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str).
 
-        Each value is greater than the one before (MUST), at most two a second; 100 is left to the answer, which would
-        cross it on its way (2026-07-28 basic/patterns/progress).
+        Each value is greater than the one before (MUST), by a little where it is no farther, for silence would cost the
+        client its patience; at most two a second; 100 is left to the answer, which would cross it on its way
+        (2026-07-28 basic/patterns/progress).
         """
-        now = self.server.clock()
-        value = round(max(0, self._progress + 0.01 if percent is None else percent), 2)
-        if not self._progress < value < 100 or (self._told is not None and now - self._told < PROGRESS_EVERY):
+        now, last = self.server.clock(), self._progress
+        if self._told is not None and now - self._told < PROGRESS_EVERY:
             return
+        value = round(percent or 0, 2)
+        if not last < value < 100:
+            value = round(last + min(0.01, (100 - last) / 1000), 6) if last >= 0 else 0
         self._told = now
         self.send_progress(value, None if percent is None else 100, message)
 

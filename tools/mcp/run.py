@@ -252,6 +252,6 @@ def _fate(entry, call, refused=False, broken=False):
 def _left(entry, call):
     """What became of a call that Ctrl-C ended: the task that goes on, or what became of its changes."""
     if call is not None and parse_upid(call.task) is not None:
-        return ("The task goes on in Proxmox: %s\nproxmox_get_task upid=UPID wait=60 follows it, proxmox_cancel_task "
+        return ("The task goes on in Proxmox: %s\nproxmox_get_task upid=UPID wait=40 follows it, proxmox_cancel_task "
                 "upid=UPID stops it." % call.task)
     return _fate(entry, call, broken=True) or "Nothing was changed."
