@@ -172,7 +172,7 @@ def test_what_is_read_late_is_given_less_time_and_at_last_none():
 # -------------------------------------------------------------------------------------------------------------- the end
 
 #: What a call waits for when the input ends -> how the answer begins.
-ENDS = {"a backup": "Still running in Proxmox, not done yet: ", "HA": "Not confirmed yet: ",
+ENDS = {"a backup": "Still running in Proxmox, not done yet. ", "HA": "Not confirmed yet: ",
         "a command": "Not known whether the command has ended in VM 100 after "}
 
 

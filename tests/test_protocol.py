@@ -581,11 +581,12 @@ def progressing(steps):
 
 
 PROGRESS = [
-    ([(0, 0, None), (1, 10, None), (1, 10, None), (1, 5, None), (1, 99.5, None)], [0, 10, 10.01, 10.02, 99.5]),     # strictly more
+    ([(0, 0, None), (1, 10, None), (1, 10, None), (1, 5, None), (1, 99.5, None)], [0, 10, 10.01, 10.02,
+                                                                                              99.5]),   # strictly more
     # two a second
     ([(0, 10, None), (0.125, 20, None), (0.25, 30, None), (0.125, 40, None)], [10, 40]),
     # the end is the answer
-    ([(0, 50, None), (1, 100, None), (1, 99, None), (1, 99.99, None), (1, 100, None)], [50, 50.01, 99, 99.99, 99.99001]),
+    ([(0, 50, None), (1, 100, None), (1, 99.99, None), (1, 100, None)], [50, 50.01, 99.99, 99.99001]),
     ([(0, 100, None)], [0]),
     ([(0, None, None), (1, None, None), (1, 0.004, None), (1, 40, None), (1, None, None)], [0, 0.01, 0.02, 40, 40.01]),
     ([(0, -5, None), (1, 10.001, None), (1, 10.002, None)], [0, 10, 10.01]),
