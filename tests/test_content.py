@@ -172,7 +172,7 @@ def test_a_backup_is_protected_and_noted():
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ({}, "Say what to change"), ({"notes": ""}, "at least 1 character"),
+    ({}, "Say what to change"), ({"notes": ""}, "Say what to change: notes or protected."),
     ({"protected": "maybe"}, "neither true nor false"),
     ({"volume": "nas:iso/virtio-win-0.1.285.iso", "protected": True}, "is not a backup"),
     ({"volume": "nas:backup/../iso/x", "protected": True}, "volume"),
