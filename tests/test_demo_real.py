@@ -182,6 +182,7 @@ def test_the_next_run_of_a_schedule(event, since, after):
     assert calendar.next_event(event, since) == THURSDAY + after
 
 
-@pytest.mark.parametrize("event", ["", "x", "25:00", "*:70", "0 1 * * *", "mon..", "monkey", "5..2:00", "*/0", "1:00:99", "x-1-1", "1:2 3:4"])
+@pytest.mark.parametrize("event", ["", "x", "25:00", "*:70", "0 1 * * *", "mon..", "monkey", "5..2:00", "*/0",
+                                   "1:00:99", "x-1-1", "1:2 3:4"])
 def test_what_is_no_schedule(event):
     assert calendar.parse(event) is None
