@@ -128,7 +128,7 @@ class Approvals:
         """
         asked, found = describe()
         question = self._question(call, key, asked, digest(found))
-        where = "run `proxmox-mcp approve` on the machine of this server, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
+        where = "run `proxmox-mcp approve` where this server runs, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
 
         def look():
@@ -148,10 +148,10 @@ class Approvals:
                 "approved.\nThe question: %s" % (where, asked), {"done": False, "question": asked},
                 "\u23f3"))
         if not self._close(question, answer or WITHDRAWN) or answer not in (YES, NO, LATE):
-            raise Failure("The question is void: it was withdrawn, something else changed its file or the answer, or "
-                          "another call used the answer. Call again to have the user asked again.")
+            raise Failure("The question is void: it was withdrawn, its file or the answer was tampered with, or "
+                          "another call used the answer. Call again to ask the user again.")
         if answer == LATE:
-            raise Failure("Nobody answered within %d minutes. Call again to have the user asked again."
+            raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
                           % (LIFETIME // 60))
         if answer == NO:
             raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
@@ -171,7 +171,7 @@ class Approvals:
                 raise Changed("the user was asked")
             if question is None:
                 if len(self._waiting) >= MOST:
-                    raise Failure("%d questions wait for the user already (`proxmox-mcp approve`)." % MOST)
+                    raise Failure("%d questions are already waiting for the user (`proxmox-mcp approve`)." % MOST)
                 question = _Question(call, key, asked, found, self._server)
                 try:
                     question.put(call, asked)
@@ -219,18 +219,18 @@ class Shown:
         client = " (%s)" % facts["client"] if self.asked.get("client") else ""
         return "%s on %s\nasked %d s ago by process %s%s%s\n\n%s\n" % (
             facts["tool"], facts["host"], self.age, facts["pid"], client,
-            "" if _runs(self.asked["pid"]) else ", which does not run here any more",
+            "" if _runs(self.asked["pid"]) else ", which is no longer running here",
             "".join("  | %s\n" % line for line in _folded(facts["question"], max(20, columns - 4))))
 
     def answer(self, yes):
         """Answer it; the sentence that says what came of it."""
         if self.age > LIFETIME or not os.path.exists(self.path + QUESTION):
-            return "Too late: the question is not open any more. Nothing was approved."
+            return "Too late: the question is no longer open. Nothing was approved."
         try:
             state.write(self.path + ANSWER, json.dumps(dict(_answer(self.content, YES if yes else NO), by=_who(),
                                                             at=text.stamp(time.time()))), new=True)
         except FileExistsError:
-            return "It was answered already; this answer does not count."
+            return "It was already answered; this answer does not count."
         return "Approved." if yes else "Declined."
 
 
@@ -300,7 +300,7 @@ def approve(state_dir, watch=False, sleep=time.sleep):
     """Show each waiting question and take the answer from the terminal; returns the exit status. watch: stay, and ring
     when a new one is there. Ends with the input (Ctrl-D): what was not answered goes on waiting."""
     if not sys.stdin.isatty():
-        sys.stderr.write("proxmox-mcp approve asks you, so it needs a terminal; nothing was approved.\n")
+        sys.stderr.write("proxmox-mcp approve asks a person, so it needs a terminal; nothing was approved.\n")
         return 2
     count = 0
     if watch:
@@ -337,7 +337,7 @@ def _fitting(shown):
     words = shown.text(columns)
     count = words.count("\n")
     return words if count + 3 <= rows else (
-        "%s\nThese are %d lines, more than fit here: scroll up and read them from the first." % (words, count))
+        "%s\nThis question has %d lines, more than fit on the screen: scroll up and read it from the start." % (words, count))
 
 
 def _say(words, end="\n"):

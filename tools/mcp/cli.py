@@ -268,7 +268,7 @@ def freeze(options):
     say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
     say("This holds in every server whose PROXMOX_STATE_DIR is %s." % directory)
     if not used:
-        say("No server has used that directory yet: it was not there.")
+        say("No server has used that directory yet: it did not exist.")
     try:
         state.folder(directory, private=False)
     except state.NotOurs as error:

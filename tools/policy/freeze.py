@@ -19,7 +19,7 @@ def since(state_dir):
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return "perhaps: %s cannot be looked at (%s)" % (path, error.strerror)
+        return "perhaps: %s cannot be read (%s)" % (path, error.strerror)
     when = ""
     try:
         when, _, reason = state.read(path).decode("utf-8", "replace").partition("\n")
@@ -28,7 +28,7 @@ def since(state_dir):
     except (OSError, state.NotOurs):
         pass
     if not when.strip():
-        return "since a time that %s does not tell" % path
+        return "since an unknown time (see %s)" % path
     return "since %s%s" % (text.line(when, 40), ": " + text.line(reason, 500) if reason.strip() else "")
 
 
@@ -36,7 +36,7 @@ def refusal(state_dir, what):
     """The Refusal of `what`, a change, while changes are frozen, else None. state_dir may be None."""
     frozen = since(state_dir) if state_dir else None
     return None if frozen is None else Refusal(
-        "%s, and changes are frozen" % what, "They are frozen %s\nThe user lifts it with `proxmox-mcp thaw`." % frozen)
+        "%s, and changes are frozen" % what, "They are frozen %s\nThe user can lift this with `proxmox-mcp thaw`." % frozen)
 
 
 def freeze(state_dir, reason):
