@@ -9,7 +9,7 @@ from contextlib import suppress
 from tools import surface
 from tools.mcp import terminal
 from tools.mcp.config import CLIENTS
-from tools.mcp.pack import SHEBANG, content_hash, write
+from tools.mcp.pack import SHEBANG, content_hash, save, write
 
 
 #: outcome of a call (tools.mcp.run.Answer) -> exit status; the README has them too.
@@ -294,7 +294,19 @@ def thaw(options):
 
 def pack(options):
     """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""
-    say("%s  %s" % (write(options.program, options.out, options.shebang, options.demo), options.out))
+    bundle = options.out.endswith(".mcpb")
+    if options.with_requests and not bundle or options.shebang != SHEBANG and bundle:
+        raise Stop("Nothing was written: --with-requests is for a file called .mcpb, --shebang for a .pyz.")
+    if bundle:
+        from tools.mcp.bundle import bundled
+        try:
+            digest = save(bundled(options.program, options.version, options.demo, options.with_requests), options.out)
+        except ImportError as error:
+            raise Stop("Nothing was written: requests cannot be put into the bundle (%s). Run pack in a virtual "
+                       "environment with requests from pip." % error, 1) from None
+    else:
+        digest = write(options.program, options.out, options.shebang, options.demo)
+    say("%s  %s" % (digest, options.out))
 
 
 def _entry_name(value):
@@ -366,8 +378,10 @@ COMMANDS = {
     "thaw": (thaw, "allow changes again"),
     "audit": (audit, "check that no line of an audit log is missing or was changed",
               _option("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names"), _JSON),
-    "pack": (pack, "write the program into one .pyz file (with the demo cluster only if --demo is given)",
-             _option("out", metavar="OUT.pyz", help="the file to write"),
+    "pack": (pack, "write the program into one file (with the demo cluster only if --demo is given)",
+             _option("out", metavar="OUT", help="the file to write: OUT.mcpb is a bundle that Claude Desktop installs, "
+                                                "any other a .pyz that Python runs"),
+             _option("--with-requests", action="store_true", help="put requests and what it needs into the .mcpb"),
              _option("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")),
     "config": (config, "print the configuration for an MCP client",
                _option("client", choices=sorted(CLIENTS), metavar="CLIENT",

@@ -52,10 +52,15 @@ def _read(path):
 
 def packed(program, shebang=SHEBANG, demo=False):
     """The bytes of the .pyz of the running program."""
+    return zipped(sources(program, demo), b"#!" + shebang.encode("utf-8") + b"\n")
+
+
+def zipped(files, head=b""):
+    """The bytes of an archive of {name: bytes}, behind `head`: the same for the same files, wherever it is made."""
     buffer = io.BytesIO()
-    buffer.write(b"#!" + shebang.encode("utf-8") + b"\n")
+    buffer.write(head)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(sources(program, demo).items()):
+        for name, data in sorted(files.items()):
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system, info.external_attr = 3, 0o100644 << 16
             archive.writestr(info, data)
@@ -73,7 +78,11 @@ def content_hash(program):
 
 def write(program, path, shebang=SHEBANG, demo=False):
     """Write the .pyz to `path` (executable) and return its SHA-256 (hex)."""
-    data = packed(program, shebang, demo)
+    return save(packed(program, shebang, demo), path)
+
+
+def save(data, path):
+    """Write an archive to `path` (executable) and return its SHA-256 (hex)."""
     with open(path, "wb") as stream:
         stream.write(data)
     os.chmod(path, 0o755)

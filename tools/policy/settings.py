@@ -275,15 +275,20 @@ def _meant(name):
     return ELSEWHERE.get(match.group(2)) or (own if match.group(2).lower() in VARIABLES and name != own else None)
 
 
+#: What our .mcpb does not insist on. Any other placeholder is refused: a limit must not be lost by one.
+_OPTIONAL = ("user", "ca_file", "allow_elevated")
+
+
 def load(environ, warn=lambda message: None):
     """Settings from the mapping `environ`; SettingsError lists every problem at once.
 
-    warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set.
+    warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
+    so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
     """
     values, problems = {}, []
     for name, meta in VARIABLES.items():
         given = environ.get(meta["variable"], "").strip()
-        if not given:
+        if not given or name in _OPTIONAL and given == "${user_config.%s}" % name:
             continue
         try:
             values[name] = meta["read"](_filled_in(given))
