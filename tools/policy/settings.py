@@ -207,7 +207,8 @@ class Settings:
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")
     task_wait: int = _setting(
-        "seconds to follow a task before the answer says that it is still running", _number(0, 3600), 30)
+        "seconds to follow a task before the answer says that it is still running (at most 45 where the client shows no "
+        "progress)", _number(0, 3600), 30)
     read_only: bool = _setting("allow only tools that read; overrides everything else", _boolean, False)
     dry_run: bool = _setting(
         "tools that change something show the requests they would send, and send none", _boolean, False)
