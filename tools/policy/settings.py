@@ -1,6 +1,7 @@
 """Settings: one field per environment variable, read once at the start; every problem is found and said at once."""
 import os
 import re
+import sys
 
 
 class SettingsError(Exception):
@@ -360,8 +361,8 @@ NO_DEMO = ("The demo cluster is not in this copy of proxmox-mcp; `python3 proxmo
 
 def has_demo():
     """Whether the demo cluster is in this copy of the program: `pack` leaves it out unless it is asked for."""
-    from importlib.util import find_spec
-    return find_spec("tools.demo") is not None
+    from importlib.machinery import PathFinder          # importlib.util takes typing with it on Python 3.9
+    return PathFinder.find_spec("tools.demo", sys.modules["tools"].__path__) is not None
 
 
 #: What says where Proxmox is and who we are; a demo has its own.
