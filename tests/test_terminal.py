@@ -230,7 +230,9 @@ def test_progress_is_one_line_on_a_terminal(screen):
 
 def test_no_progress_in_a_pipe(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert terminal.Person().wants_progress is False
+    person = terminal.Person()
+    person.progress(None, "the command runs in VM 100")     # a wait tells of itself whoever listens
+    assert person.wants_progress is False and sys.stderr.getvalue() == ""
 
 
 def stopped(tool, at=None, **arguments):

@@ -60,7 +60,9 @@ class Person(Nobody):
         self.wants_progress = sys.stderr.isatty()
 
     def progress(self, percent, message):
-        """One line on stderr, written over the one before."""
+        """One line on stderr, written over the one before; nothing where stderr is no terminal."""
+        if not self.wants_progress:
+            return
         seconds = "%d s  " % (self._clock() - self._began)
         share = "" if percent is None or "%" in message else "%d %%  " % percent
         line = (seconds + share + message)[:columns(sys.stderr) - 3]        # room for the ^C of Ctrl-C
