@@ -311,7 +311,8 @@ def test_an_agent_that_is_not_there_is_explained_before_anything_is_started(said
 
 
 @pytest.mark.parametrize("said, status, words, fate", [
-    ("Agent error: Command guest-exec has been disabled: the command is not allowed", 500, "/etc/sysconfig/qemu-ga", ""),
+    ("Agent error: Command guest-exec has been disabled: the command is not allowed", 500, "/etc/sysconfig/qemu-ga",
+     ""),
     ("Broken pipe", 596, "no /bin/sh", "took effect is not known"),
     ("VM 100 qga command 'guest-exec' failed - got timeout", 500, "did not answer in time", "took effect is not known"),
 ])

@@ -415,7 +415,8 @@ def test_an_empty_list_is_doubted_only_where_the_token_lacks_something(bench):
 
 def test_times_and_sizes_are_shown_as_people_read_them(bench):
     answering(bench, "/pools", [{"poolid": "a", "mem": 4294967296, "uptime": 93784, "starttime": "1767225600",
-                                 "size": 5, "total": True, "memory": {"free": 1073741824}, "expire": 0, "digest": "f00"},
+                                 "size": 5, "total": True, "memory": {"free": 1073741824}, "expire": 0,
+                                 "digest": "f00"},
                                 {"poolid": "b", "digest": "f00", "comment": "1767225600", "time": 1e300}])
     answer = ok(bench.run(CALL, verb="GET", path="/pools"))
     for part in ("4 GiB", "1 d 2 h", "2026-01-01 00:00:00 UTC", '{"free":"1 GiB"}', " 1767225600", " 1e+300"):

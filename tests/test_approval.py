@@ -508,7 +508,8 @@ def test_no_line_of_a_question_passes_for_one_of_ours(home, question):
 
 
 @pytest.mark.parametrize("said, shown", [
-    ("a\x9b31mb", "a\\u009b31mb"), ("\x1b]0;x\x07", "\\u001b]0;x\\u0007"), ("a\tb", "a b"), ("\u05d0\u05d1 1", "\\u05d0"),
+    ("a\x9b31mb", "a\\u009b31mb"), ("\x1b]0;x\x07", "\\u001b]0;x\\u0007"), ("a\tb", "a b"),
+    ("\u05d0\u05d1 1", "\\u05d0"),
     ("rm\u0338 -rf", "rm\\u0338 -rf"), ("a\u20e0b", "a\\u20e0b"), ("a\u00a0b", "a\\u00a0b"), ("caf\u00e9", "caf\u00e9"),
     ("e\u0301\u0323x", "e\u0301\u0323x"), ("\u202ea", "\\u202ea"), ("a\u2028b", "a\\u2028b")])
 def test_what_a_terminal_or_a_reader_would_take_for_something_else_is_written_out(home, said, shown):

@@ -501,7 +501,8 @@ def test_what_no_tool_thought_of_is_asked_for_where_all_is_to_be():
         assert not count or "PUT /nodes/pve3/qemu/107/config with delete=scsi0" in consent.questions[0]
 
 
-@pytest.mark.parametrize("mp0", ["local-lvm:vm-200-disk-0,mp=/x", "/etc,mp=/x", "volume=nas:200/vm-200-disk-0.raw,mp=/x",
+@pytest.mark.parametrize("mp0",
+                         ["local-lvm:vm-200-disk-0,mp=/x", "/etc,mp=/x", "volume=nas:200/vm-200-disk-0.raw,mp=/x",
                                  "pve3", "local-lvm:8,volume=san:vm-200-disk-0,mp=/x"])
 def test_a_new_container_gets_no_disk_of_another_guest(mp0):
     consent = Asked()

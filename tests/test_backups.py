@@ -59,7 +59,8 @@ CASES = [
     ("proxmox_list_backup_state", {"node": "pve1", "pool": "production", "tag": "prod", "unverified": True}, STATE),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas"}, [_content("pve1", "nas")]),
     ("proxmox_list_backups", {}, STATE[:1] + STATE[2:8]),
-    ("proxmox_list_backups", {"storage": "pbs", "vmid": 104, "newest": True, "verification": "failed", "protected": False,
+    ("proxmox_list_backups",
+     {"storage": "pbs", "vmid": 104, "newest": True, "verification": "failed", "protected": False,
                               "encrypted": False}, STATE[:1] + [_content("pve1", "pbs", 104)]),
     ("proxmox_list_backups", {"node": "pve1", "storage": "nas", "vmid": 100, "limit": 2, "offset": 1},
      [_content("pve1", "nas", 100)]),
@@ -311,7 +312,8 @@ def test_restore_a_vm():
     answer = bench.run("proxmox_restore_backup_vm", node="pve1", vmid=300, archive=WEB, wait=3600)
     assert not answer.failed and "VM 300 (web01) restored on pve1 from %s" % WEB in answer.text, answer.text
     assert "It is stopped now." in answer.text
-    assert ("Beside guest 100, which is running, it has the same MAC addresses (unique=true restores with new ones); onboot, "
+    assert ("Beside guest 100, which is running, it has the same MAC addresses (unique=true restores with new ones); "
+            "onboot, "
             "so it starts with the node (onboot=false restores without). Do not run both in one network.") in answer.text
     assert guest_of(bench, 300).name == "web01" and answer.data["name"] == "web01"
 
@@ -413,7 +415,8 @@ def test_the_verdict_says_what_could_not_be_read():
 def test_a_failed_verification_is_not_hidden_by_a_newer_backup_that_nobody_verified(days, verdict):
     bench = _two_hundred()
     answering(bench, "/nodes/a/storage/nas/content", [
-        {"volid": "nas:b/2", "vmid": 100, "ctime": NOW - 60}, {"volid": "nas:b/1", "vmid": 100, "ctime": NOW - days * DAY,
+        {"volid": "nas:b/2", "vmid": 100, "ctime": NOW - 60},
+        {"volid": "nas:b/1", "vmid": 100, "ctime": NOW - days * DAY,
                                                              "verification": {"state": "failed"}}])
     [row] = ok(bench.run("proxmox_list_backup_state", name="g100")).data["items"]
     assert row["verdict"] == verdict
@@ -422,7 +425,8 @@ def test_a_failed_verification_is_not_hidden_by_a_newer_backup_that_nobody_verif
 def test_a_token_that_sees_no_backups_is_not_told_that_there_are_none():
     bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["VM.Audit", "Datastore.Audit", "Sys.Audit"]}}})
     answer = ok(bench.run("proxmox_list_backup_state"))
-    assert answer.text.startswith("\u2705 15 guests: 15 unknown\n") and "Not read: Backups: none is visible." in answer.text
+    assert answer.text.startswith(
+        "\u2705 15 guests: 15 unknown\n") and "Not read: Backups: none is visible." in answer.text
     assert "Datastore.AllocateSpace" in answer.text
     answer = ok(bench.run("proxmox_get_overview", area="backups"))
     assert "never backed up" not in answer.text and "1 thing could not be read" in answer.text
@@ -435,8 +439,8 @@ def test_what_a_backup_is_worth_does_not_cost_more_requests_with_more_guests():
 
 
 @pytest.mark.parametrize("schedule, days", [
-    ("21:00", 2), ("*/6:00", 2), ("daily", 2), ("mon..fri 02:30", 4), ("sat 03:00", 8), ("weekly", 8), ("mon,thu 1:00", 8),
-    ("*-*-01 03:00", 33), ("monthly", 33), ("sun *-*-1..7 04:00", 33), ("yearly", 367), (None, 2)])
+    ("21:00", 2), ("*/6:00", 2), ("daily", 2), ("mon..fri 02:30", 4), ("sat 03:00", 8), ("weekly", 8),
+    ("mon,thu 1:00", 8), ("*-*-01 03:00", 33), ("monthly", 33), ("sun *-*-1..7 04:00", 33), ("yearly", 367), (None, 2)])
 def test_how_old_the_newest_backup_of_a_job_may_be(schedule, days):
     assert allowed_age(schedule) // 86400 == days
 
@@ -446,7 +450,8 @@ def test_backups_of_the_whole_cluster_each_once():
     assert len({row["volid"] for row in rows}) == len(rows)
     newest = ok(Bench().run("proxmox_list_backups", newest=True)).data["items"]
     assert [row["vmid"] for row in newest] == list(dict.fromkeys(row["vmid"] for row in rows))
-    assert [row["ctime"] for row in newest] == [next(one["ctime"] for one in rows if one["vmid"] == row["vmid"]) for row in newest]
+    assert [row["ctime"] for row in newest] == [next(one["ctime"] for one in rows if one["vmid"] == row["vmid"])
+                                                for row in newest]
     failed = ok(Bench().run("proxmox_list_backups", verification="failed")).data["items"]
     assert {row["vmid"] for row in failed} == {104} and {row["verified"] for row in failed} == {"failed"}
     assert all(row["protected"] for row in ok(Bench().run("proxmox_list_backups", protected=True)).data["items"])
@@ -474,16 +479,20 @@ GAPS = {
 def _two_hundred(count=200):
     """A bench whose Proxmox has guests 100 on, each backed up last night by the one job, but for the GAPS."""
     world = {"excluded": [], "left_out": [], "backups": {vmid: {
-        "volid": "nas:backup/%d" % vmid, "vmid": vmid, "ctime": NOW - 9 * 3600, "size": 1 << 30} for vmid in range(100, 100 + count)}}
+        "volid": "nas:backup/%d" % vmid, "vmid": vmid, "ctime": NOW - 9 * 3600, "size": 1 << 30}
+        for vmid in range(100, 100 + count)}}
     for _, plant in GAPS.values():
         plant(world)
     bench = Bench()
     bench.host.now = lambda: NOW
-    answering(bench, "/cluster/resources", [{"type": "storage", "storage": "nas", "node": "a", "shared": 1, "status": "available",
+    answering(bench, "/cluster/resources",
+              [{"type": "storage", "storage": "nas", "node": "a", "shared": 1, "status": "available",
                                              "content": "backup", "plugintype": "nfs"}] + [
-        {"type": "qemu", "vmid": vmid, "node": "a", "name": "g%d" % vmid, "status": "running"} for vmid in range(100, 100 + count)])
+        {"type": "qemu", "vmid": vmid, "node": "a", "name": "g%d" % vmid, "status": "running"}
+        for vmid in range(100, 100 + count)])
     answering(bench, "/cluster/backup", [
-        {"id": "nightly", "all": 1, "schedule": "21:00", "storage": "nas", "exclude": ",".join(map(str, world["excluded"]))},
+        {"id": "nightly", "all": 1, "schedule": "21:00", "storage": "nas",
+         "exclude": ",".join(map(str, world["excluded"]))},
         {"id": "off", "all": 1, "enabled": 0, "schedule": "sun 1:00", "storage": "nas"}])
     answering(bench, "/nodes/a/storage/nas/content", list(world["backups"].values()))
     answering(bench, "/cluster/backup/nightly/included_volumes", {"children": [

@@ -170,7 +170,8 @@ def test_tools_are_summed_up_by_toolset():
     _, text = run(acl={"/": sorted(AUDITOR)})
     named = text.split("tools work")[1]
     assert "proxmox_" not in named and named.count("\n- ") <= len(tools.TOOLSETS) + 2
-    assert re.search(r"^- all of      cluster, ", text, re.M) and re.search(r"^- lifecycle   0 of 12; lacks", text, re.M)
+    assert re.search(r"^- all of      cluster, ", text, re.M) and re.search(r"^- lifecycle   0 of 12; lacks", text,
+        re.M)
     assert "- lifecycle" not in run()[1] and "pveum role" not in run()[1]
 
 

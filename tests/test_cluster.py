@@ -105,7 +105,8 @@ def test_cluster_status():
 def test_cluster_status_never_fails_for_a_node_that_is_down():
     answer = run("proxmox_get_cluster_status", "pve3")
     assert not answer.failed and "3 nodes, 2 online (offline: pve3)" in answer.text and "unknown" in answer.text
-    assert answer.data["nodes"][2] == {"node": "pve3", "status": "offline", "online": False, "ip": "10.0.0.13", "nodeid": 3, "local": False}
+    assert answer.data["nodes"][2] == {"node": "pve3", "status": "offline", "online": False, "ip": "10.0.0.13",
+                                       "nodeid": 3, "local": False}
     assert all("pve3" not in row["not_on"] for row in answer.data["storages_lost"])
 
 

@@ -30,8 +30,8 @@ CASES = [
     ("proxmox_add_firewall_rule", {"vmid": 204, "action": "DROP", "type": "out", "dest": "10.1.0.1", "proto": "tcp",
                                    "dport": "80,443", "sport": "1024:65535", "iface": "net0", "log": "info", "pos": 3,
                                    "enable": False},
-     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info pos=3 proto=tcp "
-            "sport=1024:65535 type=out" % GIT] + _looks(GIT)),
+     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info pos=3 "
+            "proto=tcp sport=1024:65535 type=out" % GIT] + _looks(GIT)),
     ("proxmox_add_firewall_rule", {"node": "pve1", "action": "ACCEPT"},
      ["POST /nodes/pve1/firewall/rules action=ACCEPT enable=1 type=in", "GET /nodes/pve1/firewall/options",
       "GET /cluster/firewall/options"]),
@@ -86,10 +86,12 @@ def test_what_keeps_rules_from_having_an_effect_is_said():
     assert "net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)" in answer.text
 
 
-@pytest.mark.parametrize("where, option", [({}, "dhcp"), ({"node": "pve1"}, "policy_in"), ({"node": "pve1"}, "macfilter")])
+@pytest.mark.parametrize("where, option",
+                         [({}, "dhcp"), ({"node": "pve1"}, "policy_in"), ({"node": "pve1"}, "macfilter")])
 def test_options_that_such_a_firewall_does_not_have_are_refused(where, option):
     bench = Bench()
-    answer = bench.run("proxmox_update_firewall_options", **{option: "DROP" if option == "policy_in" else True}, **where)
+    answer = bench.run("proxmox_update_firewall_options", **{option: "DROP" if option == "policy_in" else True},
+                       **where)
     assert "has no option %s." % option in answer.text and not bench.sent()
 
 

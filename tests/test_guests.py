@@ -46,7 +46,8 @@ def vmids(answer):
 
 def test_the_list_and_its_text():
     answer = run("proxmox_get_vms")
-    assert answer.text.startswith("\u2705 17 guests: 9 running, 1 paused, 5 stopped, 2 templates; locked: 106 (backup)\nVMID  NAME ")
+    assert answer.text.startswith("\u2705 17 guests: 9 running, 1 paused, 5 stopped, 2 templates; locked: 106 "
+                                  "(backup)\nVMID  NAME ")
     assert vmids(answer) == sorted(vmids(answer)) and answer.data["total"] == 17
     assert answer.data["by_node"] == {"pve1": 7, "pve2": 6, "pve3": 4}
     web = answer.data["items"][0]

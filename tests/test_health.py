@@ -23,7 +23,8 @@ NODES = ("a", "b", "c")
 
 
 def _disk(**more):
-    return dict({"devpath": "/dev/sda", "type": "ssd", "health": "PASSED", "wearout": 98, "model": "X", "used": "LVM"}, **more)
+    return dict({"devpath": "/dev/sda", "type": "ssd", "health": "PASSED", "wearout": 98, "model": "X", "used": "LVM"},
+                **more)
 
 
 def _service(name, state="running", unit="enabled"):
@@ -132,10 +133,12 @@ FAULTS = [
     (_change(LRM, 0, quorate=0), "problem cluster no quorum"),
     (_put("/nodes/b/version", {"version": "9.0.3"}), "look nodes versions differ: 9.0.3 on b; 9.1.1 on a, c"),
     (_change(LRM, 3, timestamp=NOW - 100), "look node b its clock, or its HA service, is 1 min 36 s behind"),
-    (_res({"storage": "local-lvm", "node": "b"}, disk=930 * GIB), "problem storage local-lvm on b 93 % full, 930 GiB of 1000 GiB used"),
+    (_res({"storage": "local-lvm", "node": "b"}, disk=930 * GIB), "problem storage local-lvm on b 93 % full, 930 GiB "
+                                                                  "of 1000 GiB used"),
     (_res({"storage": "nas"}, disk=850 * GIB), "look storage nas 85 % full"),
     (_res({"storage": "nas", "node": "b"}, status="unknown"), "problem storage nas not reachable from b"),
-    (_change("/cluster/backup", 0, storage="gone"), "problem job nightly saves to storage gone, which is disabled or gone"),
+    (_change("/cluster/backup", 0, storage="gone"), "problem job nightly saves to storage gone, which is disabled or "
+                                                    "gone"),
     (_put("/nodes/b/disks/lvmthin", [{"vg": "pve", "lv": "data", "metadata_size": 100, "metadata_used": 95}]),
      "problem thin pool pve/data on b its metadata is 95 % full"),
     (_put("/nodes/a/disks/list", [_disk(health="FAILED")]), "problem disk /dev/sda on a SMART says FAILED"),
@@ -146,14 +149,16 @@ FAULTS = [
         {"name": "rpool", "health": "ONLINE", "size": 100, "alloc": 84}]}), "look ZFS pool rpool on a 84 % full"),
     (_add("/nodes/a/services", _service("pvescheduler", "dead")), "problem service pvescheduler on a not running"),
     (_add("/nodes/b/services", _service("smartmontools", "failed")), "look service smartmontools on b failed"),
-    (_change("/nodes/c/certificates/info", notafter=NOW + 20 * DAY), "look certificate pve-ssl.pem on c expires in 20 d"),
+    (_change("/nodes/c/certificates/info", notafter=NOW + 20 * DAY), "look certificate pve-ssl.pem on c expires in 20 "
+                                                                     "d"),
     (_change("/nodes/a/certificates/info", notafter=NOW - 60), "problem certificate pve-ssl.pem on a expired"),
     (_change("/nodes/a/replication", fail_count=3, error="no route to host"),
      "problem replication 100-0, a to b failed 3 times: no route to host"),
     (_change("/nodes/a/replication", next_sync=NOW - 7200), "look replication 100-0, a to b late by 2 h"),
     (lambda world: world[BACKUPS].pop(2), "problem guest 102 never backed up"),
     (_change(BACKUPS, 1, ctime=NOW - 5 * DAY), "problem guest 101 the newest backup is too old (101: 5 d)"),
-    (_change(BACKUPS, 0, verification={"state": "failed"}), "problem guest 100 the newest backup failed its verification"),
+    (_change(BACKUPS, 0, verification={"state": "failed"}), "problem guest 100 the newest backup failed its "
+                                                            "verification"),
     (_change("/cluster/backup", 0, exclude="100"), "look guest 100 no enabled backup job takes it"),
     (_put("/cluster/backup/nightly/included_volumes", {"children": [{"id": 101, "children": [
         {"name": "mp0", "included": 0, "reason": "disabled"}]}]}), "look guest 101 a disk is not in its backups"),
@@ -191,7 +196,8 @@ def test_a_fault_is_found_and_nothing_else(plant, says):
 def test_a_healthy_cluster_has_no_findings():
     served = Served(healthy())
     answer = served.report()
-    assert answer.text.startswith("\u2705 Nothing found\nLooked at 3 nodes, 4 guests (2 running, 1 stopped, 1 template)")
+    assert answer.text.startswith("\u2705 Nothing found\nLooked at 3 nodes, 4 guests (2 running, 1 stopped, 1 "
+                                  "template)")
     assert answer.data["items"] == []
     assert sorted(served.requests[:6]) == sorted(path.split()[0] for path in READS)
     assert len(served.requests) == 6 + 6 * 3 + 5, served.requests  # VMs, replication, backups, the job; what 102 is to do at boot
@@ -233,7 +239,8 @@ NORMAL = {
     "a task that failed two days ago": _add("/cluster/tasks", _task("qmstart", "101", "no", 2 * DAY)),
     "a disk behind a RAID controller": _put("/nodes/a/disks/list", [_disk(health="UNKNOWN", wearout="N/A")]),
     "a hard disk has no wearout": _put("/nodes/a/disks/list", [_disk(type="hdd", wearout="N/A")]),
-    "an SD card without SMART": _put("/nodes/a/disks/list", [{"devpath": "/dev/mmcblk0", "type": "unknown", "size": 1}]),
+    "an SD card without SMART": _put("/nodes/a/disks/list",
+                                     [{"devpath": "/dev/mmcblk0", "type": "unknown", "size": 1}]),
     "corosync on a node by itself": lambda world: (
         world["/cluster/resources"].__setitem__(slice(None), [
             row for row in world["/cluster/resources"] if row.get("node") == "a"]),
@@ -258,7 +265,8 @@ NORMAL = {
     "replication that is just running": _change("/nodes/a/replication", next_sync=NOW - 7200, pid=77),
     "a stopped VM that is not to start at boot": _add("/nodes/c/qemu/102/pending", {"key": "onboot", "value": 0}),
     "a disabled user that expired": _add("/access/users", {"userid": "y@pve", "enable": 0, "expire": NOW - 9}),
-    "a token that expires in a year": lambda world: world["/access/users"][0]["tokens"][0].update(expire=NOW + 365 * DAY),
+    "a token that expires in a year": lambda world: world["/access/users"][0]["tokens"][0].update(expire=NOW
+        + 365 * DAY),
     "clocks a few seconds apart": _change(LRM, 3, timestamp=NOW - 20),
     "an HA resource that is stopped on purpose": _change(LRM, 5, state="stopped"),
 }

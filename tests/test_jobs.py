@@ -10,7 +10,8 @@ CASES = [
     ("proxmox_create_pool", {"poolid": "staging", "comment": "x"}, ["POST /pools comment=x poolid=staging"]),
     ("proxmox_update_pool", {"poolid": "lab", "vms": "105,106", "allow_move": True, "comment": "y"},
      ["PUT /pools/lab allow-move=1 comment=y vms=105,106"]),
-    ("proxmox_update_pool", {"pool": "production", "vms": "100", "delete": True}, ["PUT /pools/production delete=1 vms=100"]),
+    ("proxmox_update_pool", {"pool": "production", "vms": "100", "delete": True}, ["PUT /pools/production delete=1 "
+        "vms=100"]),
     ("proxmox_update_pool", {"poolid": "lab", "storage": "nas"}, ["PUT /pools/lab storage=nas"]),
     ("proxmox_delete_pool", {"poolid": "staging"}, ["DELETE /pools/staging"],
      lambda bench: ok(bench.run("proxmox_create_pool", poolid="staging")) and None),
@@ -18,7 +19,8 @@ CASES = [
                                    "keep": "keep-last=7", "comment": "c", "enabled": False, "compress": "zstd"},
      [STORAGES, JOBS, "POST /cluster/backup comment=c compress=zstd enabled=0 id=nightly mode=snapshot pool=lab "
             "prune-backups=keep-last=7 schedule=01:00 storage=nas", JOBS]),
-    ("proxmox_create_backup_job", {"schedule": "sat 03:00", "storage": "nas", "all": True, "exclude": "100", "node": "pve1",
+    ("proxmox_create_backup_job",
+     {"schedule": "sat 03:00", "storage": "nas", "all": True, "exclude": "100", "node": "pve1",
                                    "mode": "stop"},
      [STORAGES, JOBS, "POST /cluster/backup all=1 enabled=1 exclude=100 mode=stop node=pve1 schedule=sat 03:00 "
                       "storage=nas", JOBS]),
@@ -50,10 +52,11 @@ CASES = [
 
 @pytest.mark.parametrize("tool, arguments, says", [
     ("update_pool", {"poolid": "lab"}, "Say what to change: vms, storage or comment."),
-    ("create_backup_job", {"vmid": "100", "pool": "lab"}, "A job takes guests by vmid, or a pool, or all; not vmid and pool"),
+    ("create_backup_job", {"vmid": "100", "pool": "lab"}, "A job takes guests by vmid, or a pool, or all; not vmid and "
+                                                          "pool"),
     ("create_backup_job", {"keep": "keep-last=1"}, "A backup job also needs: schedule, storage, vmid, pool or all."),
-    ("create_backup_job", {"id": "backup-old", "schedule": "1:00", "storage": "nas", "all": True}, "There is a backup job "
-     "backup-old already"),
+    ("create_backup_job", {"id": "backup-old", "schedule": "1:00", "storage": "nas", "all": True}, "There is a backup "
+     "job backup-old already"),
     ("update_backup_job", {"id": "backup-old"}, "Say what to change: schedule, storage"),
     ("update_backup_job", {"id": "nix", "schedule": "1:00"}, "There is no backup job nix. There are: backup-nightly, "
      "backup-old, backup-pool."),
@@ -84,9 +87,10 @@ def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
     bench.run("proxmox_run_backup_job", id="backup-nightly")
     assert asked.questions == [
         "Change backup job backup-nightly: schedule: 21:00 -> 22:00, enabled: 1 -> 0?",
-        "Make a backup job: mode snapshot, enabled 1, schedule 01:00, storage nas, pool lab, prune-backups keep-last=7? It "
-        "deletes older backups of these guests on that storage as the retention says.",
-        "Run backup job backup-nightly now, of 2 guests on pve1, pve2? Older backups are deleted as its retention says."]
+        "Make a backup job: mode snapshot, enabled 1, schedule 01:00, storage nas, pool lab, prune-backups "
+        "keep-last=7? It deletes older backups of these guests on that storage as the retention says.",
+        "Run backup job backup-nightly now, of 2 guests on pve1, pve2? Older backups are deleted as its retention "
+        "says."]
     assert not bench.sent(reads=False)
 
 
@@ -105,7 +109,8 @@ def test_a_job_that_fails_on_one_node_is_a_failure():
 def test_replication_that_fails_stands_first():
     answer = ok(Bench().run("proxmox_list_replication"))
     assert answer.text.startswith("\u2705 2 replication jobs, 1 failing\n")
-    assert [row["id"] for row in answer.data["items"]] == ["101-0", "202-0"] and answer.data["items"][0]["fail_count"] == 6
+    assert [row["id"] for row in answer.data["items"]] == ["101-0",
+                                                           "202-0"] and answer.data["items"][0]["fail_count"] == 6
 
 
 def test_the_state_of_replication_that_cannot_be_read_is_said():

@@ -298,7 +298,8 @@ def test_the_lock_after_a_stop_is_explained():
     failure = TaskFailure(Outcome("UPID:x", type="qmstart", status="stopped", exitstatus="can't lock file "
                                   "'/var/lock/qemu-server/lock-100.conf' - got timeout"))
     text = explained(failure, EXPLAINED, "qemu", "root@pam!demo")
-    assert text.startswith(str(failure)) and "guest 100 (for up to 30 s after a stop)" in text and "then try again" in text
+    assert text.startswith(
+        str(failure)) and "guest 100 (for up to 30 s after a stop)" in text and "then try again" in text
 
 
 # ------------------------------------------------------------------------------------------------------------------ HA

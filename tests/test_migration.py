@@ -132,7 +132,8 @@ def test_before_version_9_there_is_no_check_for_containers():
     assert not answer.failed and "GET /nodes/pve1/lxc/200/status/current" in bench.sent()
 
 
-@pytest.mark.parametrize("wait, words, node", [(0, "Still running in Proxmox, not done yet. Once it has ended: VM 104", "pve1"),
+@pytest.mark.parametrize("wait, words, node",
+                         [(0, "Still running in Proxmox, not done yet. Once it has ended: VM 104", "pve1"),
                                                (120, "VM 104 moved from pve1 to pve2", "pve2")])
 def test_a_guest_under_ha_is_moved_by_ha(wait, words, node):
     bench = Bench()

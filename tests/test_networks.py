@@ -143,7 +143,9 @@ def test_the_new_device_is_told_with_the_mac_it_got():
     bench = Bench()
     answer = bench.run("proxmox_add_network_vm", vmid=100, net="net2", bridge="vmbr0", tag=100)
     stored = bench.cluster.world.guests[100].conf["net2"]
-    assert stored in answer.text and answer.data["changes"] == {"net2": {"new": stored}} and stored.startswith("virtio=BC:24:11:")
+    assert stored in answer.text and answer.data["changes"] == {"net2":
+                                                                {"new": stored}} and stored.startswith(
+                                                                    "virtio=BC:24:11:")
 
 
 def test_what_waits_for_a_restart_is_said():

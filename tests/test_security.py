@@ -65,18 +65,20 @@ def test_nothing_is_said_where_nothing_stands_open():
     ("/nodes/a/qemu/100/firewall/options", {}, "look", "guest 100", "the firewall of it is off"),
     ("/nodes/a/lxc/101/config", {"net0": "name=eth0,bridge=vmbr1", "unprivileged": 1}, "problem", "guests",
      "without firewall=1 go round it: 101 (net0)"),
-    ("/nodes/a/lxc/101/config", {"net0": "name=eth0,bridge=vmbr1,firewall=1"}, "look", "guest 101", "privileged containers"),
+    ("/nodes/a/lxc/101/config", {"net0": "name=eth0,bridge=vmbr1,firewall=1"}, "look", "guest 101",
+     "privileged containers"),
     ("/nodes/a/qemu/100/config", {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1"}, "look", "guest 100",
      "in the same network, without VLAN, as the nodes' own"),
-    ("/access/users", [{"userid": "root@pam", "tokens": [{"tokenid": "t", "privsep": 0, "expire": NOW + 9}]}], "problem",
-     "root@pam!t", "tokens of root@pam without privilege separation may do everything"),
+    ("/access/users", [{"userid": "root@pam", "tokens": [{"tokenid": "t", "privsep": 0, "expire": NOW + 9}]}],
+     "problem", "root@pam!t", "tokens of root@pam without privilege separation may do everything"),
     ("/access/users", [{"userid": "root@pam", "tokens": [{"tokenid": "t", "privsep": 1, "expire": 0}]}], "look",
      "root@pam!t", "tokens never expire"),
     ("/access/users", [{"userid": "root@pam"}, {"userid": "x@pve", "enable": 1}], "look", "x@pve",
      "users without a second factor"),
     ("/access/acl", [{"path": "/", "type": "group", "ugid": "g", "roleid": "PVEAdmin"}], "look", "group g",
      "role PVEAdmin on /"),
-    ("/nodes/a/version", {"version": "7.4-3"}, "problem", "node a", "Proxmox VE 7.4-3: no security updates since 2024-07-31"),
+    ("/nodes/a/version", {"version": "7.4-3"}, "problem", "node a", "Proxmox VE 7.4-3: no security updates since "
+                                                                    "2024-07-31"),
 ])
 def test_what_stands_open_is_found_and_nothing_else(path, data, level, about, says):
     answer = _report(dict(_closed(), **{path: data}))

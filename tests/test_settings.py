@@ -121,7 +121,8 @@ def test_what_other_programs_call_a_setting_is_told_its_name_here(name, here):
 
 
 def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
-    found = {"PM_API_URL": "https://pve1:8006/api2/json", "PVE_TOKEN_ID": "root@pam!x", "PROXMOX_TOKEN_SECRET": "CANARY"}
+    found = {"PM_API_URL": "https://pve1:8006/api2/json", "PVE_TOKEN_ID": "root@pam!x",
+             "PROXMOX_TOKEN_SECRET": "CANARY"}
     with pytest.raises(SettingsError) as error:
         load(found)
     text = str(error.value)
@@ -222,7 +223,8 @@ def test_token_file_and_value():
 
 @pytest.mark.parametrize("value", [
     "${PROXMOX_TOKEN}", "${input:token}", "{{token}}", "{{ token }}", "<token>", "<your token>", "your-token-here",
-    "YOUR_API_TOKEN", "%TOKEN%", "$TOKEN", "${env:TOKEN}", "$HOME/token", "https://<host>:8006", "changeme", "REPLACE_ME",
+    "YOUR_API_TOKEN", "%TOKEN%", "$TOKEN", "${env:TOKEN}", "$HOME/token", "https://<host>:8006", "changeme",
+    "REPLACE_ME",
     "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "{token}", "root@pam!your-token", "your-proxmox-host.example.com",
     dict(config.PLACEHOLDERS)["PROXMOX_TOKEN_VALUE"]])
 def test_a_placeholder_is_called_one_in_every_setting_and_not_shown(value, tmp_path):

@@ -22,7 +22,8 @@ def _rollback(path, name, params=""):
 
 CASES = [
     ("proxmox_list_snapshots", {"name": "web*", "older_than": 28}, [RESOURCES, "GET %s/snapshot" % V100]),
-    ("proxmox_list_snapshots", {"node": "pve1", "pool": "production", "tag": "prod", "name": "web*", "limit": 9, "offset": 0},
+    ("proxmox_list_snapshots",
+     {"node": "pve1", "pool": "production", "tag": "prod", "name": "web*", "limit": 9, "offset": 0},
      [RESOURCES, "GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_vm", {"node": "pve1", "vmid": 100}, ["GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_vm", {"vmid": 100, "limit": 1, "offset": 1}, [RESOURCES, "GET %s/snapshot" % V100]),

@@ -53,7 +53,8 @@ def test_volumes_of_guests_that_are_gone_and_over_commitment():
 def test_when_a_storage_is_full_at_this_rate():
     bench = Bench()
     answering(bench, "/nodes/pve1/storage/nas/status", {"used": 90 * GIB, "total": 100 * GIB})
-    answering(bench, "/nodes/pve1/storage/nas/rrddata", [{"time": day * 86400, "used": (80 + day) * GIB} for day in range(11)])
+    answering(bench, "/nodes/pve1/storage/nas/rrddata",
+              [{"time": day * 86400, "used": (80 + day) * GIB} for day in range(11)])
     answer = ok(bench.run("proxmox_get_storage_usage", storage="nas"))
     assert "It grew by 1 GiB a day in the last 9 days; at this rate it is full in 10 days (" in answer.text
 

@@ -116,7 +116,8 @@ def tidy(entry):
 BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int"),
                 Column("guest", text=lambda row: NAMES.get(row.get("guest"), "-")), Column("ctime", "made", "time"),
                 Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
-                Column("encrypted", kind="bool"), Column("verified"), Column("notes", "first line of its notes"), each=tidy,
+                Column("encrypted", kind="bool"), Column("verified"), Column("notes", "first line of its notes"),
+                each=tidy,
                 sort=lambda entry: (-(text.normal("number", entry.get("ctime")) or 0), str(entry.get("volid"))))
 
 
@@ -219,7 +220,8 @@ def _backup_row(row):
 
 
 STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
-              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"), Column("size", kind="bytes"),
+              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"),
+              Column("size", kind="bytes"),
               Column("verified"), Column("protected", kind="bool"), Column("encrypted", kind="bool"),
               Column("jobs", kind="list"), Column("left_out", "left out", "list"),
               *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"), each=_backup_row)
@@ -325,7 +327,7 @@ def restore(call):
 
 
 def _like_the_original(call, original):
-    """Sentences about what the restored guest has in common with the one that the backup is of, which is still there."""
+    """Sentences about what the restored guest shares with the one that the backup is of, which is still there."""
     try:
         config = call.get("./config")
     except PveError:
@@ -333,8 +335,8 @@ def _like_the_original(call, original):
     clash = []
     if not call.args.unique and nics(config):
         clash.append("the same MAC addresses (unique=true restores with new ones)")
-    fixed = sorted({match for value in [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith(
-        "ipconfig"))] for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
+    told = [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith("ipconfig"))]
+    fixed = sorted({match for value in told for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
     if fixed:
         clash.append("the same fixed address %s" % ", ".join(fixed))
     if on(config.get("onboot")):

@@ -117,8 +117,9 @@ def clone(call):
 
 
 def _local_disks(call):
-    """The storages of the guest's disks that not every node reaches, as Proxmox will refuse to clone to another node."""
-    shared = {row.get("storage") for row in call.get("/cluster/resources", type="storage") or () if on(row.get("shared"))}
+    """The storages of the guest's disks that not every node reaches: from these Proxmox clones to no other node."""
+    shared = {row.get("storage") for row in call.get("/cluster/resources", type="storage") or ()
+              if on(row.get("shared"))}
     disks = guest.disks(call.kind, call.get("./config", snapshot=call.args.snapname))
     return sorted({disk.storage for disk in disks if disk.storage and not disk.cdrom and disk.use != "unused"
                    and disk.storage not in shared})

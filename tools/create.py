@@ -158,11 +158,12 @@ def create_lxc(call):
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     if args.mp0 and not re.fullmatch(r"(?!.*,volume=)[^:,=/]+:[0-9.]+,.*", args.mp0):
-        raise Failure("The argument mp0 must be a new volume, STORAGE:GiB,mp=/path. For another one create the container, then "
-                      "use proxmox_update_lxc_config.")
+        raise Failure("The argument mp0 must be a new volume, STORAGE:GiB,mp=/path. For another one create the "
+                      "container, then use proxmox_update_lxc_config.")
     storage, _ = storage_for(call, "rootdir")
     params = dict(call.parameters(), memory=args.memory or 512, storage=storage, net0=net0,
-                  rootfs="%s:%s" % (storage, gib(size)), features=features or None, **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
+                  rootfs="%s:%s" % (storage, gib(size)), features=features or None,
+                  **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
     notes = []
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
@@ -220,8 +221,8 @@ def create_vm(call):
     notes = [why_qcow2(storage)] if form != args.format else []
     notes += ["CD drive %s: %s." % pair for pair in (("ide2", args.iso), ("sata0", args.drivers_iso)) if pair[1]]
     if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():
-        notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO as a "
-                     "second CD (drivers_iso).")
+        notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO "
+                     "as a second CD (drivers_iso).")
     return _created(call, params, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
         text.called(call.subject, args.name), args.node,
         text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,

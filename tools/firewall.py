@@ -104,8 +104,8 @@ def _without_effect(call, options):
 def _words(rule):
     """"in ACCEPT SSH from 10.0.0.0/24 to port 22/tcp" of a rule."""
     parts = [text.line(rule.get("type", "in")), text.line(rule.get("action"))]
-    for key, word in (("macro", "%s"), ("proto", "%s"), ("source", "from %s"), ("dest", "to %s"), ("sport", "from port %s"),
-                      ("dport", "to port %s"), ("iface", "on %s")):
+    for key, word in (("macro", "%s"), ("proto", "%s"), ("source", "from %s"), ("dest", "to %s"),
+                      ("sport", "from port %s"), ("dport", "to port %s"), ("iface", "on %s")):
         if rule.get(key) not in (None, ""):
             parts.append(word % text.line(rule[key]))
     return " ".join(parts) + ("" if on(rule.get("enable", 0)) else " (not enabled)")
@@ -124,7 +124,8 @@ def list_rules(call):
     notes = list(_without_effect(call, options))
     return result(call, rules, "%s of %s; firewall %s, the rest coming in: %s" % (
         text.plural(len(rules), "rule"), _whose(call), "off" if notes and notes[0].startswith("This") else "on",
-        text.line(options.get("policy_in", "DROP"))), notes, options={key: value for key, value in options.items() if key != "digest"})
+        text.line(options.get("policy_in", "DROP"))), notes,
+        options={key: value for key, value in options.items() if key != "digest"})
 
 
 _LOCKED_OUT = " If it keeps you or this server from port 8006 of the nodes, only a console on the node puts that right."
@@ -194,5 +195,6 @@ TOOLS = {
     "proxmox_list_firewall_rules": Tool("GET /cluster/firewall/rules", BASIC, ListRules, list_rules, RULES),
     "proxmox_add_firewall_rule": Tool("POST /cluster/firewall/rules", DESTRUCTIVE, AddRule, add_rule),
     "proxmox_delete_firewall_rule": Tool("DELETE /cluster/firewall/rules/{pos}", DESTRUCTIVE, DeleteRule, delete_rule),
-    "proxmox_update_firewall_options": Tool("PUT /cluster/firewall/options", DESTRUCTIVE, UpdateOptions, update_options),
+    "proxmox_update_firewall_options": Tool("PUT /cluster/firewall/options", DESTRUCTIVE, UpdateOptions,
+                                            update_options),
 }

@@ -119,7 +119,8 @@ class Seen:
                                                               for what, nodes in missed.items())), why)
                            for why, missed in failed.items())
         if self.wants("backups"):
-            self.backups, unread = backup_state.state(self.call, self.guests, self.resources, self.all["jobs"], self.now)
+            self.backups, unread = backup_state.state(self.call, self.guests, self.resources, self.all["jobs"],
+                                                      self.now)
             self.unread.extend(unread)
         if self.wants("guests"):
             self._look_inside()
@@ -185,8 +186,10 @@ def _storage(seen):
         if lost:
             yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
         elif row.get("used_fraction", 0) >= NEARLY:
-            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, "%s full, %s of %s used" % (
-                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])), "proxmox_get_storage_usage")
+            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where,
+                          "%s full, %s of %s used" % (
+                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])),
+                "proxmox_get_storage_usage")
     known = {row["storage"] for row in places}
     for job in seen.all["jobs"] or ():
         if on(job.get("enabled", 1)) and job.get("storage") and job["storage"] not in known and seen.online:
@@ -265,7 +268,8 @@ def _backups(seen):
             ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
             yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
                           _several([row["vmid"] for row in rows]), "%s%s" % (
-                              says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""), "proxmox_list_backup_state")
+                              says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
+                              "proxmox_list_backup_state")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
         yield Finding(LOOK, "backups", _several(left), "no enabled backup job takes %s" % (
@@ -370,7 +374,8 @@ def _updates(seen):
 def _access(seen):
     for user in seen.all["users"] or ():
         for name, entry in [("user %s" % user.get("userid"), user)] + [
-                ("token %s!%s" % (user.get("userid"), token.get("tokenid")), token) for token in user.get("tokens") or ()]:
+                ("token %s!%s" % (user.get("userid"), token.get("tokenid")), token)
+                for token in user.get("tokens") or ()]:
             expire = text.normal("number", entry.get("expire")) or 0
             if expire and on(user.get("enable", 1)) and expire - seen.now < SOON:
                 ours = name == "token %s" % seen.call.host.settings.token_id
@@ -378,7 +383,8 @@ def _access(seen):
                               if expire < seen.now else "expires in %s" % text.duration(expire - seen.now))
 
 
-CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services": _services, "certificates": _certificates,
+CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services": _services,
+          "certificates": _certificates,
           "replication": _replication, "backups": _backups, "ha": _ha, "guests": _guests, "tasks": _tasks,
           "updates": _updates, "access": _access}
 
@@ -393,8 +399,8 @@ def get_overview(call):
     notes.append("Looked at %s, %s (%s)%s. Thresholds: storages and pools %d %% (%d %% is a problem), disks %d %% of "
                  "life left, %d days before something expires." % (
                      text.plural(len(seen.online), "node"), text.plural(len(seen.guests), "guest"),
-                     guest.counted(guest.by_state(seen.guests)) or "none", ", " + seen.area + " only" if seen.area else "",
-                     NEARLY * 100, FULL * 100, WORN, SOON // DAY))
+                     guest.counted(guest.by_state(seen.guests)) or "none",
+                     ", " + seen.area + " only" if seen.area else "", NEARLY * 100, FULL * 100, WORN, SOON // DAY))
     if seen.area is None:
         notes.append("What waits for a restart and old snapshots are looked for with area=guests.")
     return report(call, findings, seen.unread, notes)

@@ -119,20 +119,20 @@ def _members(call):
         call.confirm(lambda: ("Take %s out of pool %s? Permissions and backup jobs of the pool then leave them out." % (
             what, args.poolid), {}))
     elif what and args.allow_move:
-        call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup jobs "
-                              "of that one then leave them out." % (what, args.poolid), {}))
+        call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup "
+                              "jobs of that one then leave them out." % (what, args.poolid), {}))
     return {}
 
 
 _POOL_HINTS = (
-    (r"allow-move.*not defined", "This Proxmox VE cannot move a guest from one pool to another in one step: take it out of "
-     "the other one first (delete=true)."),
+    (r"allow-move.*not defined", "This Proxmox VE cannot move a guest from one pool to another in one step: take it "
+     "out of the other one first (delete=true)."),
     (r"already a member of pool", "Take it out of that pool first (delete=true), or give allow_move=true."))
 
 
 def _pool(call):
-    call.confirm(lambda: ("Delete pool %s? Backup jobs and permissions that name it have no effect then." % call.args.poolid,
-                          {}))
+    call.confirm(lambda: ("Delete pool %s? Backup jobs and permissions that name it have no effect then."
+                          % call.args.poolid, {}))
     return {}
 
 
@@ -165,7 +165,8 @@ def _check_storage(call):
 
 def create_job(call):
     params, chosen = _params(call)
-    missing = [name for name in ("schedule", "storage") if name not in params] + ([] if chosen else ["vmid, pool or all"])
+    missing = [name for name in ("schedule", "storage") if name not in params]
+    missing += [] if chosen else ["vmid, pool or all"]
     if missing:
         raise Failure("A backup job also needs: %s." % ", ".join(missing))
     _check_storage(call)
@@ -174,7 +175,8 @@ def create_job(call):
     if call.args.id in known:
         raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
     call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(params), (
-        " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")), {}))
+        " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")),
+        {}))
     call.send(dict(params, id=call.args.id))
     if call.planned:
         return None
@@ -199,7 +201,8 @@ def update_job(call):
     found = call.confirm(describe)
     gone = [name for name in other if before.get(name)]
     call.send(dict(params, delete=",".join(gone) or None))
-    return result(call, call.follow(None), "backup job %s changed: %s" % (call.args.id, found.get("changes") or _described(
+    return result(call, call.follow(None),
+                  "backup job %s changed: %s" % (call.args.id, found.get("changes") or _described(
         params)), id=call.args.id, **found)
 
 
@@ -219,7 +222,8 @@ def _deleting(call):
 
 
 #: Of a job's keys those that vzdump does not know.
-_NOT_VZDUMP = {"id", "type", "enabled", "schedule", "starttime", "dow", "node", "comment", "next-run", "repeat-missed", "digest"}
+_NOT_VZDUMP = {"id", "type", "enabled", "schedule", "starttime", "dow", "node", "comment", "next-run", "repeat-missed",
+               "digest"}
 
 
 def run_job(call):
@@ -249,9 +253,11 @@ def run_job(call):
 
 # ---------------------------------------------------------------------------------------------------------- replication
 
-REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"), Column("target"),
+REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"),
+                    Column("target"),
                     Column("schedule"), Column("last_sync", "last", "time"), Column("next_sync", "next", "time"),
-                    Column("fail_count", "failures", "int"), Column("error", kind="long"), Column("disable", "off", "bool"))
+                    Column("fail_count", "failures", "int"), Column("error", kind="long"),
+                    Column("disable", "off", "bool"))
 
 
 def list_replication(call):
@@ -270,7 +276,8 @@ def list_replication(call):
     rows = [job for job in rows if call.args.node in (None, job["source"])]
     rows.sort(key=lambda job: (-int(job.get("fail_count") or 0), str(job.get("id"))))
     failing = sum(bool(job.get("fail_count")) for job in rows)
-    return result(call, rows, "%s%s" % (text.plural(len(rows), "replication job"), ", %d failing" % failing if failing else ""),
+    return result(call, rows,
+                  "%s%s" % (text.plural(len(rows), "replication job"), ", %d failing" % failing if failing else ""),
                   notes)
 
 
@@ -281,7 +288,8 @@ def run_replication(call):
         raise Failure("There is no guest %s, so no replication job %s." % (text.line(vmid), text.line(call.args.id)))
     call.node = str(row["node"])
     call.send()
-    return result(call, call.follow(None), "replication %s was told to run at once; proxmox_list_replication shows how it ends"
+    return result(call, call.follow(None),
+                  "replication %s was told to run at once; proxmox_list_replication shows how it ends"
                   % call.args.id, id=call.args.id)
 
 
@@ -291,12 +299,13 @@ def _user(row):
     tokens = ["%s%s" % (token.get("tokenid"), "" if on(token.get("privsep", 1)) else " (all rights of the user)")
               for token in row.get("tokens") or ()]
     name = " ".join(str(row[key]) for key in ("firstname", "lastname") if row.get(key))
-    return dict(row, name=name or None, enable=on(row.get("enable", 1)), tokens=tokens, expire=row.get("expire") or None)
+    return dict(row, name=name or None, enable=on(row.get("enable", 1)), tokens=tokens,
+                expire=row.get("expire") or None)
 
 
 USERS = Table("user", Column("userid", "user"), Column("name"), Column("enable", "enabled", "bool"),
-              Column("expire", "expires", "time"), Column("groups"), Column("tokens", "API tokens", "list"), Column("comment"),
-              *data_only("text", "email", "realm-type"), each=_user, sort=("userid",))
+              Column("expire", "expires", "time"), Column("groups"), Column("tokens", "API tokens", "list"),
+              Column("comment"), *data_only("text", "email", "realm-type"), each=_user, sort=("userid",))
 ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Column("roleid", "role"),
             Column("propagate", "below too", "bool"), sort=("path", "ugid"),
             empty="There are none, or the token may not see them (Sys.Audit or Permissions.Modify on /access).")
@@ -304,9 +313,11 @@ ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Colu
 
 TOOLS = {
     "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, says="pool {poolid} made"),
-    "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members, says="pool {poolid} changed",
+    "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members,
+                                says="pool {poolid} changed",
                                 explains=_POOL_HINTS),
-    "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool, says="pool {poolid} deleted"),
+    "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool,
+                                says="pool {poolid} deleted"),
     "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),
     "proxmox_update_backup_job": Tool("PUT /cluster/backup/{id}", DESTRUCTIVE, UpdateJob, update_job),
     "proxmox_run_backup_job": Tool("POST /nodes/{node}/vzdump", DESTRUCTIVE, RunJob, run_job),

@@ -158,7 +158,8 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, "Its state could not be read since.", changed=True, name=state.get("name"))
     raise Failure("The task %s ended with %s, but %s is %s now: it changed again by itself, or somebody changed it. "
                   "proxmox_list_tasks vmid=%s shows what happened.\nUPID: %s" % (
-                      outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid, outcome.upid))
+                      outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid,
+                      outcome.upid))
 
 
 def _not_yet(call, outcome, state, by_ha, who):

@@ -27,10 +27,11 @@ _SUPPORTED = {"6": "2022-07-31", "7": "2024-07-31", "8": "2026-08-31"}
 _ALL_POWERFUL = {"Administrator", "PVEAdmin"}
 
 #: name -> (path, parameters, area)
-_CLUSTER = {"firewall": ("/cluster/firewall/options", {}, "firewall"), "users": ("/access/users", {"full": 1}, "access"),
+_CLUSTER = {"firewall": ("/cluster/firewall/options", {}, "firewall"),
+            "users": ("/access/users", {"full": 1}, "access"),
             "second factors": ("/access/tfa", {}, "access"), "permissions": ("/access/acl", {}, "access")}
-_NODE = {"firewall": ("/nodes/{node}/firewall/options", {}, "firewall"), "version": ("/nodes/{node}/version", {}, "versions"),
-         "network": ("/nodes/{node}/network", {}, "guests")}
+_NODE = {"firewall": ("/nodes/{node}/firewall/options", {}, "firewall"),
+         "version": ("/nodes/{node}/version", {}, "versions"), "network": ("/nodes/{node}/network", {}, "guests")}
 
 
 class Seen:
@@ -79,7 +80,8 @@ def _firewall(seen):
     if options is None or options == []:
         return
     if not on(options.get("enable")):
-        yield Finding(PROBLEM, "firewall", "cluster", "the firewall is off, so no rule of a node or a guest has any effect",
+        yield Finding(PROBLEM, "firewall", "cluster",
+                      "the firewall is off, so no rule of a node or a guest has any effect",
                       "proxmox_update_firewall_options enable=true, after a rule that lets you in")
         return
     if options.get("policy_in", "DROP") == "ACCEPT":
@@ -96,11 +98,11 @@ def _firewall(seen):
             if open_ones:
                 bare.append("%s (%s)" % (vmid, ", ".join(open_ones)))
     if off:
-        yield Finding(LOOK, "firewall", _several(off), "the firewall of %s is off" % ("it" if len(off) == 1 else "each"),
-                      "proxmox_list_firewall_rules")
+        yield Finding(LOOK, "firewall", _several(off),
+                      "the firewall of %s is off" % ("it" if len(off) == 1 else "each"), "proxmox_list_firewall_rules")
     if bare:
-        yield Finding(PROBLEM, "firewall", "guests", "their firewall is on, but network devices without firewall=1 go round "
-                      "it: %s" % text.line(", ".join(bare), 200))
+        yield Finding(PROBLEM, "firewall", "guests", "their firewall is on, but network devices without firewall=1 go "
+                      "round it: %s" % text.line(", ".join(bare), 200))
 
 
 def _access(seen):
@@ -121,15 +123,16 @@ def _access(seen):
             yield Finding(level, "access", text.line(", ".join(names), 200), says)
     secured = seen.all.get("second factors")
     if secured is not None:
-        safe = {str(row.get("userid")) for row in secured if any(on(entry.get("enable", 1)) and entry.get("type") != "recovery"
+        safe = {str(row.get("userid")) for row in secured
+                if any(on(entry.get("enable", 1)) and entry.get("type") != "recovery"
                                                                  for entry in row.get("entries") or ())}
         bare = [str(user["userid"]) for user in enabled if str(user.get("userid")) not in safe]
         if bare:
             yield Finding(LOOK, "access", text.line(", ".join(bare), 200), "users without a second factor")
     for row in seen.all.get("permissions") or ():
         if row.get("path") == "/" and row.get("roleid") in _ALL_POWERFUL and row.get("ugid") != "root@pam":
-            yield Finding(LOOK, "access", "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in the "
-                          "cluster" % row["roleid"], "proxmox_list_acl")
+            yield Finding(LOOK, "access", "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in "
+                          "the cluster" % row["roleid"], "proxmox_list_acl")
 
 
 def _guests(seen):
@@ -140,18 +143,21 @@ def _guests(seen):
             privileged.append(vmid)
         network = seen.nodes.get(str(rows[vmid].get("node")), {}).get("network") or ()
         management = {row.get("iface") for row in network if row.get("gateway")}
-        if any(nic.get("bridge") in management and not nic.get("tag") for nic in map(guest.nic, guest.nics(config).values())):
+        if any(nic.get("bridge") in management and not nic.get("tag")
+               for nic in map(guest.nic, guest.nics(config).values())):
             exposed.append(vmid)
     if privileged:
         yield Finding(LOOK, "guests", _several(privileged), "privileged containers: root inside is root of the node")
     if exposed:
-        yield Finding(LOOK, "guests", _several(exposed), "in the same network, without VLAN, as the nodes' own addresses")
+        yield Finding(LOOK, "guests", _several(exposed),
+                      "in the same network, without VLAN, as the nodes' own addresses")
 
 
 def _tls(seen):
     mode = seen.call.host.settings.ssl_mode
     if mode == "insecure":
-        yield Finding(PROBLEM, "tls", "this server", "does not check the certificate of Proxmox (PROXMOX_SSL_MODE=insecure)")
+        yield Finding(PROBLEM, "tls", "this server",
+                      "does not check the certificate of Proxmox (PROXMOX_SSL_MODE=insecure)")
 
 
 def _versions(seen):

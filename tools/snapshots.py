@@ -119,8 +119,10 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
 
 MOST = 500                      # guests whose snapshots are read in one call, a request each
 ALL = Table("snapshot", Column("vmid", "VMID", "int"), Column("guest"), Column("node"), Column("name", "snapshot"),
-            Column("snaptime", "taken", "time"), Column("age", kind="seconds"), Column("vmstate", "with memory", "bool"),
-            Column("depth", "after", "int", lambda row: text.plural(row["depth"], "other") if row.get("depth") else "-"),
+            Column("snaptime", "taken", "time"), Column("age", kind="seconds"),
+            Column("vmstate", "with memory", "bool"),
+            Column("depth", "after", "int", lambda row: text.plural(row["depth"], "other")
+                   if row.get("depth") else "-"),
             Column("description", kind="long"), *data_only("text", "type", "parent", "pool"))
 
 
@@ -240,7 +242,8 @@ def _deleting(call):
 
 
 TOOLS = {
-    "proxmox_list_snapshots": Tool("GET /cluster/resources", BASIC, AllSnapshots, list_all, ALL, needs=("/vms VM.Audit",)),
+    "proxmox_list_snapshots": Tool("GET /cluster/resources", BASIC, AllSnapshots, list_all, ALL,
+                                   needs=("/vms VM.Audit",)),
     **both("list_snapshots", "GET {guest}/snapshot", BASIC, ListSnapshots, returns=SNAPSHOTS,
            says="{count} of {subject}"),
     **both("create_snapshot", "POST {guest}/snapshot", ELEVATED, (CreateSnapshotVm, CreateSnapshot),

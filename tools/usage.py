@@ -40,7 +40,7 @@ class Capacity(Filtered):
     """Committed against used CPU and memory by node, peaks of the month, guests too large or too small."""
 
 
-# -------------------------------------------------------------------------------------------------- what fills a storage
+# ------------------------------------------------------------------------------------------------- what fills a storage
 
 #: content -> what its volumes are called
 _CONTENTS = {"backup": "backups", "iso": "ISO images", "vztmpl": "container templates", "snippets": "snippets",
@@ -61,7 +61,8 @@ def get_storage_usage(call):
         if isinstance(answer, Exception):
             raise answer
     guests = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}
-    volumes = [dict(entry, size=volume_size(entry) or 0, vmid=int(entry.get("vmid") or owner_of(str(entry["volid"])) or 0))
+    volumes = [dict(entry, size=volume_size(entry) or 0,
+                    vmid=int(entry.get("vmid") or owner_of(str(entry["volid"])) or 0))
                for entry in content or ()]
     found, notes = _looked_into(call, name, volumes, guests)
     groups = {}
@@ -71,7 +72,8 @@ def get_storage_usage(call):
     rows.sort(key=lambda one: -one["size"])
     used, total = (text.normal("bytes", status.get(key)) or 0 for key in ("used", "total"))
     given = sum(volume["size"] for volume in volumes if volume.get("content") in ("images", "rootdir"))
-    head = "storage %s%s: %s used" % (name, "" if on(row.get("shared")) else " on " + row["node"], text.used_of(used, total))
+    head = "storage %s%s: %s used" % (name, "" if on(row.get("shared")) else " on " + row["node"],
+                                      text.used_of(used, total))
     if total and given > total:
         notes.append("Over-committed: its disks may grow to %s, %s of its size." % (text.size(given), text.percent(
             given / total)))
@@ -125,9 +127,10 @@ def _group(what, vmid, volumes, found):
 
 def _looked_into(call, storage, volumes, guests):
     """({vmid: [what its configuration shows]}, notes): disks without discard, volumes that no configuration names."""
-    owners = sorted({volume["vmid"] for volume in volumes if volume.get("content") in ("images", "rootdir")} & set(guests))
+    owners = sorted({volume["vmid"] for volume in volumes if volume.get("content") in ("images", "rootdir")}
+                    & set(guests))
     if len(owners) > _LOOKED_INTO:
-        return {}, ["Configurations of %d guests were not read, so missing discard and unreferenced volumes are not told."
+        return {}, ["The configurations of %d guests were not read: missing discard and lost volumes are not told."
                     % len(owners)]
     found = {}
     answers = call.together([("/nodes/{node}/{type}/{vmid}/config", guests[vmid], {}) for vmid in owners])
@@ -183,7 +186,8 @@ TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node")
                 row.get("maxcpu", 0), "core")) if "cpu" in row else "-"),
             Column("mem", "memory", "bytes", lambda row: text.used_of(row["mem"], row["maxmem"])
                    if row.get("maxmem") and "mem" in row else "-"),
-            Column("first", "in / read", "bytes", _rate("first")), Column("second", "out / written", "bytes", _rate("second")),
+            Column("first", "in / read", "bytes", _rate("first")),
+            Column("second", "out / written", "bytes", _rate("second")),
             *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"))
 
 
@@ -194,11 +198,13 @@ def get_top(call):
     rows = chosen(nodes if args.nodes else guests, args)
     rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
     shown = [_used(row, rates) for row in rows]
-    measure = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1), "memory": lambda row: row.get("mem") or 0}.get(
+    measure = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
+               "memory": lambda row: row.get("mem") or 0}.get(
         args.by, lambda row: (row["first"] or 0) + (row["second"] or 0))
     shown.sort(key=measure, reverse=True)
     what = text.plural(len(rows), "node" if args.nodes else "running guest")
-    notes = ["Nodes: %s." % "; ".join("%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
+    notes = ["Nodes: %s."
+             % "; ".join("%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
         if row.get("maxmem"))] if nodes and not args.nodes else []
     if over:
@@ -233,12 +239,13 @@ def _rates(call, resources, keys):
         before = then.get(row.get("id"), {})
         passed = (row.get("uptime") or 0) - (before.get("uptime") or 0)
         if before and passed > 0:
-            rates[str(row["id"])] = tuple(max(0, (row.get(key) or 0) - (before.get(key) or 0)) / passed for key, _ in keys)
+            rates[str(row["id"])] = tuple(max(0, (row.get(key) or 0) - (before.get(key) or 0)) / passed
+                                          for key, _ in keys)
     return rates, "%d seconds" % APART
 
 
 def _of_points(points, metrics):
-    """{id: (rate of the first metric, of the second)} of cumulative points, each the last minus the first of its series."""
+    """{id: (rate of the first metric, of the second)} of cumulative points: the last less the first of each series."""
     series = {}
     for point in points:
         if point.get("metric") in metrics:
@@ -283,9 +290,10 @@ def get_capacity(call):
         answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
         sizes, said = _sizes(running, answers)
         notes.extend(said)
-    notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the node "
-                 "itself. Peaks are of the last month.")
-    return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes, **sizes)
+    notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the "
+                 "node itself. Peaks are of the last month.")
+    return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes,
+                  **sizes)
 
 
 def _peak(history, key, whole=None):
@@ -304,7 +312,8 @@ def _capacity(row, guests, history):
     committed = sum(one.get("maxmem") or 0 for one in running)
     memory, used = row.get("maxmem") or 0, row.get("mem") or 0
     own = max(0, used - sum(one.get("mem") or 0 for one in running))
-    return {"node": row["node"], "cores": row.get("maxcpu"), "vcpus": sum(int(one.get("maxcpu") or 0) for one in running),
+    return {"node": row["node"], "cores": row.get("maxcpu"),
+            "vcpus": sum(int(one.get("maxcpu") or 0) for one in running),
             "peak_cpu": _peak(history, "cpu"), "memory": memory, "used": used, "committed": committed,
             "committed_all": sum(one.get("maxmem") or 0 for one in guests),
             "peak_memory": _peak(history, "memused", "memtotal"), "fits": max(0, memory - own - committed)}
@@ -328,7 +337,8 @@ def _sizes(running, histories):
                 why.setdefault(kind, []).append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30),
                                                                  ", ".join(reasons)))
     said = ["%s: %s%s." % (words, "; ".join(why[kind][:15]), " and %d more" % (len(why[kind]) - 15) if len(
-        why[kind]) > 15 else "") for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed")) if kind in why]
+        why[kind]) > 15 else "") for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
+        if kind in why]
     return lists, said
 
 

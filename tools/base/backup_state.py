@@ -1,4 +1,4 @@
-"""Whether the guests are backed up: their newest backup anywhere, the jobs that take them, what is left out; one verdict.
+"""Whether guests are backed up: their newest backup anywhere, the jobs that take them, what is left out; one verdict.
 
 All tools that speak of backups across guests read it here, so that they say the same. Requests: one for each backup
 storage (one for each node that has a local one), one for each enabled job; however many guests there are.
@@ -19,7 +19,8 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 VERDICTS = {"verification failed": "the newest backup failed its verification", "none": "never backed up",
             "old": "the newest backup is too old", "in no job": "no enabled job takes it, though it has a backup",
             "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, while "
-            "others beside it were, or the one before it failed", "unknown": "this token sees no backups", "ok": "backed up"}
+            "others beside it were, or the one before it failed", "unknown": "this token sees no backups",
+            "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
 
 
@@ -27,8 +28,8 @@ def state(call, guests, resources, jobs, now):
     """(rows, unread): a dict for each guest that is no template, and sentences about what could not be read.
 
     A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
-    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known); left_out (disks that a job leaves
-    out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
+    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known); left_out (disks that a job
+    leaves out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
 
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
     epoch seconds.
@@ -124,7 +125,8 @@ def allowed_age(schedule):
         return 367 * DAY
     if re.match(r"monthly|quarterly|semiannually|.*-\d{1,2}(?:\.\.\d+)?(?:\s|\Z)", schedule):
         return (33 if "quarterly" not in schedule and "semi" not in schedule else 185) * DAY
-    days = re.match(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?:(?:\.\.|,)(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*)*", schedule)
+    days = re.match(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?:(?:\.\.|,)(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*)*",
+                    schedule)
     if days or schedule == "weekly":
         return (4 if days and ".." in days.group() else 8) * DAY
     return 2 * DAY + 3600

@@ -99,7 +99,8 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
     lines.extend([cut] if cut else [])
     lines.extend(["It is not all UTF-8: \\xNN stands for a byte of another encoding."] if odd else [])
     data = {"vmid": call.args.vmid, "done": True, "exitcode": code, "stdout": text.cut(stdout, STDOUT),
-            "stderr": text.cut(stderr, STDERR), "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR, **found}
+            "stderr": text.cut(stderr, STDERR), "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR,
+            **found}
     return Result(lines, {key: value for key, value in data.items() if value is not None},
                   "\u2705" if well else "\u26a0")
 

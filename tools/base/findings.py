@@ -5,8 +5,8 @@ from tools.base.answers import Table, data_only, result
 from tools.pve import text
 from tools.pve.text import Column
 
-#: level: PROBLEM or LOOK. area: a word to narrow by. about: whom; says: what is wrong; then: the tool or action that goes
-#: on from there; since: epoch seconds or None.
+#: level: PROBLEM or LOOK. area: a word to narrow by. about: whom; says: what is wrong; then: the tool or action that
+#: goes on from there; since: epoch seconds or None.
 Finding = namedtuple("Finding", "level area about says then since", defaults=("", None))
 PROBLEM, LOOK = 0, 1
 _LEVELS = ("problem", "look")

@@ -1,4 +1,4 @@
-"""What several lists have in common: names with *, guests by filter, tasks in words, guests that no backup job takes."""
+"""What several lists have in common: names with *, guests by filter, tasks in words, guests without a job."""
 import fnmatch
 import re
 
@@ -33,7 +33,7 @@ def _fits(name, wanted):
 
 
 def chosen(rows, args):
-    """The raw guests that fit the arguments node, type, status, pool, tag, template and name, as far as there are any."""
+    """The raw guests that fit the arguments node, type, status, pool, tag, template and name, where there are any."""
     for name in ("node", "type", "status", "pool", "tag", "template", "name"):
         wanted = getattr(args, name, None)
         if wanted is not None and (name, wanted) != ("type", "all"):

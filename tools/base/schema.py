@@ -17,7 +17,8 @@ REQUIRED = object()
 
 #: How long a text and a list may be where the argument does not say it: more is refused before anything looks at it.
 MAX_LENGTH, MAX_ITEMS = 10000, 500
-#: And a list or an object, with all that is in it: characters (Proxmox takes no parameter that has more than half of it), levels.
+#: And a list or an object, with all that is in it: characters (Proxmox takes no parameter that has more than half of
+#: it), levels.
 MAX_OBJECT, MAX_DEPTH = 128 * 1024, 10
 
 
@@ -77,8 +78,8 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 
 def input_schema(cls):
-    """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert: type, properties,
-    required, items, enum, description (google-genai fails over additionalProperties: false, others over default).
+    """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert: type,
+    properties, required, items, enum, description (google-genai fails over additionalProperties: false, others over default).
 
     Patterns and limits are checked and not published: a model pays for every byte of it, and learns of a limit in one
     sentence when it steps over it. A default is told where it is a word that is not among the enum."""

@@ -1,7 +1,7 @@
 """What people set at once when a guest is made from another one or from a backup: sent after its task has ended.
 
-Proxmox clones and restores a guest as it was; what is to be different is a change of the new one's config, and its start
-a task of its own.
+Proxmox clones and restores a guest as it was; what is to be different is a change of the new one's config, and its
+start a task of its own.
 """
 from dataclasses import dataclass
 from typing import Annotated, Optional
@@ -97,5 +97,6 @@ def set_up(call, outcome, vmid, node, more=None):
         what = "start" if options and done else "set %s%s" % (", ".join(sorted(options)) or "its address",
                                                               " and started" if args.start else "")
         return done, ["%s %s exists, but was not %s: %s" % (
-            "VM" if kind == "qemu" else "Container", vmid, "started" if what == "start" else what, text.line(error, 600))]
+            "VM" if kind == "qemu" else "Container", vmid, "started" if what == "start" else what,
+            text.line(error, 600))]
     return done, []

@@ -94,7 +94,7 @@ def usable(call, content):
     return found, sorted(lost)
 
 
-#: Types of storages on which a volume takes only what is written to it, so that more can be promised than there is room.
+#: Types of storages on which a volume takes only what is written to it: more can be promised than there is room.
 _THIN = {"lvmthin", "zfspool", "rbd", "dir", "nfs", "cifs", "btrfs", "cephfs"}
 
 
@@ -113,8 +113,8 @@ def room_for(call, storage, growth):
     if status.get("type") not in _THIN:
         raise Failure("There is no room for %s." % said)
     if growth > 2 * free:
-        call.confirm(lambda: ("Promise %s %s? When it is full, everything on it fails, and a disk cannot be made smaller "
-                              "again." % (call.subject, said), {}))
+        call.confirm(lambda: ("Promise %s %s? When it is full, everything on it fails, and a disk cannot be made "
+                              "smaller again." % (call.subject, said), {}))
     return "Over-committed: %s. When it is full, everything on it fails." % said
 
 

@@ -264,7 +264,7 @@ def width(words):
 
 
 def _folded(words, columns):
-    """The lines of so many columns that a text makes, with all its characters; broken at blanks where there are some."""
+    """The lines of so many columns that a text makes, with all its characters; broken at blanks where it has some."""
     line, used = "", 0
     for character in words:
         if used + width(character) > columns:
@@ -337,7 +337,8 @@ def _fitting(shown):
     words = shown.text(columns)
     count = words.count("\n")
     return words if count + 3 <= rows else (
-        "%s\nThis question has %d lines, more than fit on the screen: scroll up and read it from the start." % (words, count))
+        "%s\nThis question has %d lines, more than fit on the screen: scroll up and read it from the start." % (
+            words, count))
 
 
 def _say(words, end="\n"):

@@ -19,7 +19,7 @@ _FORM = {
 
 
 def manifest(version, demo=False, python=9):
-    """manifest.json of the bundle (dict). demo: it starts the demo cluster, which needs no settings; python: the 9 of 3.9.
+    """manifest.json of the bundle (dict). demo: it starts the demo cluster, which needs no settings; python: 9 of 3.9.
     """
     form = {} if demo else {name: dict(entry, description=VARIABLES[name]["text"]) for name, entry in _FORM.items()}
     start = {"command": "python3", "args": ["-I", "${__dirname}/" + _PROGRAM] + ["--demo"] * demo,

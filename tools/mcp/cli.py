@@ -214,7 +214,7 @@ def call(options):
 # -- check, audit
 
 def check(options):
-    """`check`: try each step from the host's name to the token's privileges; exit status 1 when something is not right."""
+    """`check`: try each step from the host's name to the token's privileges; exit status 1 when one is not right."""
     settings = settings_of(options)
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter
@@ -264,7 +264,8 @@ def freeze(options):
     try:
         new = ice.freeze(directory, line(typed(" ".join(options.reason)), 500))
     except OSError as error:
-        raise Stop("Nothing is frozen: %s cannot be written to (%s)." % (directory, error.strerror or error), 1) from None
+        raise Stop("Nothing is frozen: %s cannot be written to (%s)." % (directory, error.strerror or error),
+                   1) from None
     say("%s %s" % ("Changes are frozen" if new else "Changes were frozen already,", ice.since(directory)))
     say("This holds in every server whose PROXMOX_STATE_DIR is %s." % directory)
     if not used:

@@ -133,7 +133,8 @@ def _form(call, question):
 #: What the user did, other than agree -> why nothing was done.
 _NOT_AGREED = {"decline": "The user declined.", "cancel": "The question was closed without an answer.",
                "accept": "The user sent the form without ticking the box.",
-               "none": "Nobody answered in time, so the question was withdrawn. Call again to have the user asked again."}
+               "none": "Nobody answered in time, so the question was withdrawn. Call again to have the user asked "
+                       "again."}
 
 
 def _settle(call, answer):

@@ -40,8 +40,8 @@ PROMPTS = {
 Give me the morning report of this cluster.
 1. proxmox_get_overview, and with area=guests for old snapshots and what waits for a restart.
 2. For what is a problem look once more where it says to (proxmox_get_task, proxmox_list_backup_state ...).
-Then: what is broken and since when, what is about to break, what can wait; for each the smallest step that helps, with \
-its risk. Say in one line what is fine and what could not be read."""),
+Then: what is broken and since when, what is about to break, what can wait; for each the smallest step that helps, \
+with its risk. Say in one line what is fine and what could not be read."""),
 
     "diagnose_guest": Prompt(
         "Why is this guest slow or down?", "Find out why a VM or container is slow, hangs or does not start",
@@ -74,8 +74,8 @@ and arguments) that would back them up, for my approval."""),
 Plan maintenance of node {node}.[reason: What will be done: {reason}]
 1. proxmox_get_cluster_status: will the cluster stay quorate without {node}? proxmox_get_ha_status: what HA moves.
 2. proxmox_get_capacity and proxmox_get_vms with node={node}: what runs there, and where else it fits.
-3. Each running guest's config: disks on shared storage migrate live; local disks, passed-through devices (hostpci, usb), \
-local ISOs and bind mounts stand in the way; containers are restarted when they migrate.
+3. Each running guest's config: disks on shared storage migrate live; local disks, passed-through devices (hostpci, \
+usb), local ISOs and bind mounts stand in the way; containers are restarted when they migrate.
 4. proxmox_get_overview with node={node}, proxmox_list_tasks with node={node}: nothing may be running.
 Then give me the plan, step by step: which guest goes where (or is shut down, and in which order), what to back up \
 first, how to bring everything back, what users will notice, and what would make you stop."""),

@@ -159,7 +159,8 @@ class Host:
         except ArgumentProblems as error:
             count = len(error.problems)
             return self._failed("%s was not called: %s" % (
-                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
+                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error,
+                outcome="usage")
         except KeyboardInterrupt:
             return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted")
         except (Cancelled, *request.asks):

@@ -36,7 +36,8 @@ def refusal(state_dir, what):
     """The Refusal of `what`, a change, while changes are frozen, else None. state_dir may be None."""
     frozen = since(state_dir) if state_dir else None
     return None if frozen is None else Refusal(
-        "%s, and changes are frozen" % what, "They are frozen %s\nThe user can lift this with `proxmox-mcp thaw`." % frozen)
+        "%s, and changes are frozen" % what,
+        "They are frozen %s\nThe user can lift this with `proxmox-mcp thaw`." % frozen)
 
 
 def freeze(state_dir, reason):

@@ -203,13 +203,14 @@ class Settings:
     confirm: str = _setting(
         "before something is lost: auto (ask if the client can), always (refuse if it cannot), terminal (`proxmox-mcp "
         "approve` asks), token (a second call with a confirm_token), off (do not ask); always, terminal and token also "
-        "before a command in a guest, and before what can be put back (a detached disk, a deleted option)", _choice("auto", "always", "terminal", "token", "off"), "auto")
+        "before a command in a guest, and before what can be put back (a detached disk, a deleted option)",
+        _choice("auto", "always", "terminal", "token", "off"), "auto")
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")
     task_wait: int = _setting(
-        "seconds to follow a task before the answer says that it is still running (at most 45 where the client shows no "
-        "progress)", _number(0, 3600), 30)
+        "seconds to follow a task before the answer says that it is still running (at most 45 where the client shows "
+        "no progress)", _number(0, 3600), 30)
     read_only: bool = _setting("allow only tools that read; overrides everything else", _boolean, False)
     dry_run: bool = _setting(
         "tools that change something show the requests they would send, and send none", _boolean, False)

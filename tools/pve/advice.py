@@ -111,8 +111,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
     ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
      "token may have expired or been deleted, or its user be disabled or expired. On a node, pveum user token list "
-     "USER shows its tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its own "
-     "(ACL), unless it was made with --privsep 0.", "refused"),
+     "USER shows its tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its "
+     "own (ACL), unless it was made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
     (None, r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?(?:'(\w+?)\d*')?"
            r"|only allowed for root|user != root@pam", _root_hint, "refused"),
