@@ -79,7 +79,8 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 def input_schema(cls):
     """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert: type,
-    properties, required, items, enum, description (google-genai fails over additionalProperties: false, others over default).
+    properties, required, items, enum, description (google-genai fails over additionalProperties: false, others over
+    default).
 
     Patterns and limits are checked and not published: a model pays for every byte of it, and learns of a limit in one
     sentence when it steps over it. A default is told where it is a word that is not among the enum."""
