@@ -114,8 +114,8 @@ def installed(tmp_path, monkeypatch):
             for path, text in files.items():
                 (tmp_path / "site" / path).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / "site" / path).write_text(text)
-        __import__("csv")               # importlib.metadata takes it late, when the path is narrow
-        monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+        own = [path for path in sys.path if not path.endswith("-packages")]     # the standard library stays
+        monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *own])
     return install
 
 
