@@ -1,7 +1,7 @@
 """Cloning and resizing guests: exact requests, what is refused with nothing sent, what is told of pending changes."""
 import pytest
 
-from support import Bench
+from support import Asked, Bench
 from tools.pve.client import PveError
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -273,3 +273,15 @@ def test_addresses_of_a_clone_are_checked_before_anything_is_sent(arguments, say
     bench = Bench()
     answer = bench.run("proxmox_clone_lxc", vmid=9100, newid=300, **arguments)
     assert answer.failed and says in answer.text and not bench.sent(reads=False)
+
+
+def test_the_question_of_a_clone_shows_what_it_gets_and_no_password():
+    asked = Asked(False)
+    bench = Bench(consent=asked, confirm="always")
+    bench.run("proxmox_clone_vm", vmid=9000, newid=300, ciuser="root", cipassword="correct horse", start=True,
+              sshkeys="ssh-ed25519 AAAA me@here", nameserver="6.6.6.6", pool="production")
+    [question] = asked.questions
+    assert "9000 (debian-13-template) to 300 and start it, with " in question and "correct horse" not in question
+    for words in ("pool=production", "ciuser=root", "cipassword=***", "nameserver=6.6.6.6", '"ssh-ed25519 AAAA me@here"'):
+        assert words in question
+    assert not bench.sent(reads=False)

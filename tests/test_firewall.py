@@ -58,10 +58,10 @@ def test_a_rule_is_asked_for_and_says_what_it_may_cut_off():
     answer = bench.run("proxmox_add_firewall_rule", action="DROP", proto="tcp", dport="8006")
     assert answer.failed and not bench.sent(reads=False)
     question = asked.questions[0]
-    assert question.startswith("Add this firewall rule to the cluster: in DROP tcp to port 8006?")
+    assert question.startswith("Add this firewall rule to the cluster, before the others: in DROP tcp to port 8006?")
     assert "keeps you or this server from port 8006" in question
     bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", macro="SSH", source="10.0.0.0/24")
-    assert asked.questions[1] == "Add this firewall rule to container 204: in ACCEPT SSH from 10.0.0.0/24?"
+    assert asked.questions[1] == "Add this firewall rule to container 204, before the others: in ACCEPT SSH from 10.0.0.0/24?"
 
 
 def test_a_rule_that_moved_is_not_deleted_in_place_of_another():
@@ -108,3 +108,12 @@ def test_the_clusters_firewall_is_out_of_bounds_where_guests_are_listed(tool, ar
     bench = Bench(allowed_guests=("100",))
     answer = bench.run("proxmox_" + tool, **arguments)
     assert answer.failed and not bench.sent(reads=False)
+
+
+def test_a_rule_is_shown_whole_with_its_place():
+    asked, source = Asked(False), ",".join("10.0.0.%d" % n for n in range(1, 30)) + ",0.0.0.0/0"
+    bench = Bench(consent=asked)
+    bench.run("proxmox_add_firewall_rule", vmid=100, action="ACCEPT", pos=2, log="info", comment="two words", source=source)
+    [question] = asked.questions
+    assert question.startswith("Add this firewall rule to VM 100") and question.endswith(
+        ', at position 2: in ACCEPT from %s log info comment "two words"?' % source)

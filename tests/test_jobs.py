@@ -89,8 +89,8 @@ def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
         "Change backup job backup-nightly: schedule: 21:00 -> 22:00, enabled: 1 -> 0?",
         "Make a backup job: mode snapshot, enabled 1, schedule 01:00, storage nas, pool lab, prune-backups "
         "keep-last=7? It deletes older backups of these guests on that storage as the retention says.",
-        "Run backup job backup-nightly now, of 2 guests on pve1, pve2? Older backups are deleted as its retention "
-        "says."]
+        "Run backup job backup-nightly now, of guests 100, 201 on pve1, pve2 (storage nas, mode snapshot, prune-backups "
+        "keep-last=3,keep-weekly=4)? Older backups are deleted as its retention says."]
     assert not bench.sent(reads=False)
 
 
@@ -124,3 +124,21 @@ def test_users_and_their_tokens():
     rows = {row["userid"]: row for row in ok(Bench().run("proxmox_list_users")).data["items"]}
     assert rows["root@pam"]["tokens"] == ["demo (all rights of the user)"] and rows["bob@pve"]["enable"] is False
     assert rows["alice@pve"]["tokens"] == ["ro"]
+
+
+def test_the_question_names_all_guests_and_what_the_job_loses():
+    asked, many = Asked(False), ",".join(map(str, range(100, 300)))
+    bench = Bench(consent=asked)
+    bench.run("proxmox_update_backup_job", id="backup-nightly", pool="lab")
+    bench.run("proxmox_create_backup_job", schedule="01:00", storage="nas", all=True, exclude=many)
+    bench.run("proxmox_update_backup_job", id="backup-nightly", vmid=many)
+    assert asked.questions[0] == "Change backup job backup-nightly: pool: not set -> lab, vmid: 100,201 -> removed?"
+    assert all(many in question for question in asked.questions[1:]) and not bench.sent(reads=False)
+
+
+def test_what_was_started_before_another_node_refused_is_named():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/vzdump", (500, "boom"), "POST")
+    answer = bench.run("proxmox_run_backup_job", id="backup-nightly", wait=600)
+    assert answer.failed and "was not started everywhere (pve2: " in answer.text
+    assert "do not start it there again: pve1 (UPID:pve1:" in answer.text

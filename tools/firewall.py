@@ -102,12 +102,13 @@ def _without_effect(call, options):
 # ---------------------------------------------------------------------------------------------------------------- rules
 
 def _words(rule):
-    """"in ACCEPT SSH from 10.0.0.0/24 to port 22/tcp" of a rule."""
-    parts = [text.line(rule.get("type", "in")), text.line(rule.get("action"))]
+    """"in ACCEPT SSH from 10.0.0.0/24 to port 22" of a rule, whole."""
+    parts = [text.line(rule.get("type", "in"), text.WHOLE), text.line(rule.get("action"), text.WHOLE)]
     for key, word in (("macro", "%s"), ("proto", "%s"), ("source", "from %s"), ("dest", "to %s"),
-                      ("sport", "from port %s"), ("dport", "to port %s"), ("iface", "on %s")):
+                      ("sport", "from port %s"), ("dport", "to port %s"), ("iface", "on %s"),
+                      ("icmp-type", "ICMP type %s"), ("log", "log %s"), ("comment", "comment %s")):
         if rule.get(key) not in (None, ""):
-            parts.append(word % text.line(rule[key]))
+            parts.append(word % text.word(text.line(rule[key], text.WHOLE)))
     return " ".join(parts) + ("" if on(rule.get("enable", 0)) else " (not enabled)")
 
 
@@ -135,10 +136,11 @@ def add_rule(call):
     base, args = _base(call), call.args
     rule = {key: value for key, value in call.parameters().items() if key != "vmid"}
     rule["enable"] = int(args.enable)
-    call.confirm(lambda: ("Add this firewall rule to %s: %s?%s" % (
-        _whose(call), _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
+    place = "before the others" if args.pos is None else "at position %d" % args.pos
+    call.confirm(lambda: ("Add this firewall rule to %s, %s: %s?%s" % (
+        _whose(call), place, _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
     call.send(rule, "POST %s/rules" % base)
-    return _done(call, base, "firewall rule added to %s: %s" % (_whose(call), _words(rule)))
+    return _done(call, base, "firewall rule added to %s: %s" % (_whose(call), text.line(_words(rule), 400)))
 
 
 def delete_rule(call):
@@ -151,7 +153,8 @@ def delete_rule(call):
             "" if call.args.vmid else _LOCKED_OUT)), {"rule": _words(rule)}
     call.confirm(describe)
     call.send({"digest": found.get("digest")}, "DELETE %s/rules/{pos}" % base, {"pos": call.args.pos})
-    return _done(call, base, "firewall rule %d of %s deleted: %s" % (call.args.pos, _whose(call), _words(found)))
+    return _done(call, base, "firewall rule %d of %s deleted: %s" % (
+        call.args.pos, _whose(call), text.line(_words(found), 400)))
 
 
 #: (of a guest, of a node) -> the options that such a firewall has (PVE::API2::Firewall); a guest is on a node, too.

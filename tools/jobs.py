@@ -8,6 +8,7 @@ from tools.base.lists import taken_by
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import on
 from tools.pve.text import Column
 
@@ -139,8 +140,8 @@ def _pool(call):
 # ---------------------------------------------------------------------------------------------------------- backup jobs
 
 def _described(params):
-    """"schedule 01:00, storage nas, pool staging" of a job's parameters."""
-    return ", ".join("%s %s" % (key, text.line(int(value) if isinstance(value, bool) else value, 200))
+    """"schedule 01:00, storage nas, pool staging" of a job's parameters, whole."""
+    return ", ".join("%s %s" % (key, text.line(int(value) if isinstance(value, bool) else value, text.WHOLE))
                      for key, value in params.items())
 
 
@@ -176,14 +177,14 @@ def create_job(call):
         raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
     call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(params), (
         " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")),
-        {}))
+        {key: str(value) for key, value in params.items()}))
     call.send(dict(params, id=call.args.id))
     if call.planned:
         return None
     made = [job for job in call.get("/cluster/backup") or [] if str(job.get("id")) not in known]
     name = text.line(made[0].get("id") if made else call.args.id or "")
-    return result(call, call.follow(None), "backup job %s made: %s" % (name, _described(params)), id=name,
-                  next_run=text.normal("time", made[0].get("next-run")) if made else None)
+    return result(call, call.follow(None), "backup job %s made: %s" % (name, text.line(_described(params), 400)),
+                  id=name, next_run=text.normal("time", made[0].get("next-run")) if made else None)
 
 
 def update_job(call):
@@ -192,18 +193,18 @@ def update_job(call):
         raise Failure("Say what to change: schedule, storage, vmid, pool, all, keep, enabled ...")
     _check_storage(call)
     other = [name for name in ("vmid", "pool", "all", "exclude") if chosen and name not in params]
-    before = {}
+    before, gone = {}, {}
 
     def describe():
         before.update(_job(call))
-        changes = text.changed(before, params)
+        gone.update(dict.fromkeys(name for name in other if before.get(name)))
+        changes = text.changed(before, dict(params, **gone))
         return "Change backup job %s: %s?" % (call.args.id, changes), {"changes": changes}
     found = call.confirm(describe)
-    gone = [name for name in other if before.get(name)]
     call.send(dict(params, delete=",".join(gone) or None))
     return result(call, call.follow(None),
-                  "backup job %s changed: %s" % (call.args.id, found.get("changes") or _described(
-        params)), id=call.args.id, **found)
+                  "backup job %s changed: %s" % (call.args.id, text.line(found["changes"], 400)), id=call.args.id,
+                  **found)
 
 
 def _job(call):
@@ -215,9 +216,12 @@ def _job(call):
 
 
 def _deleting(call):
-    call.confirm(lambda: ("Delete backup job %s (%s)? What it took is not backed up by it any more." % (
-        call.args.id, _described({key: value for key, value in _job(call).items() if key in (
-            "schedule", "storage", "vmid", "pool", "all")})), {}))
+    def describe():
+        told = {key: value for key, value in _job(call).items() if key in (
+            "schedule", "storage", "vmid", "pool", "all", "exclude")}
+        return ("Delete backup job %s (%s)? What it took is not backed up by it any more." % (
+            call.args.id, _described(told))), {key: str(value) for key, value in told.items()}
+    call.confirm(describe)
     return {}
 
 
@@ -228,21 +232,35 @@ _NOT_VZDUMP = {"id", "type", "enabled", "schedule", "starttime", "dow", "node", 
 
 def run_job(call):
     """As the web interface does it: vzdump with the job's parameters on each node that has one of its guests."""
-    job = _job(call)
-    guests = [row for row in call.guests() if taken_by(job, row)]
-    nodes = [str(job["node"])] if job.get("node") else sorted({str(row["node"]) for row in guests})
-    if not guests:
-        raise Failure("Backup job %s takes no guest that this token may see." % call.args.id)
-    params = {key: value for key, value in job.items() if key not in _NOT_VZDUMP}
-    for key, value in params.items():
-        if isinstance(value, dict):
-            params[key] = ",".join("%s=%s" % pair for pair in sorted(value.items()))
-    call.confirm(lambda: ("Run backup job %s now, of %s on %s? Older backups are deleted as its retention says." % (
-        call.args.id, text.plural(len(guests), "guest"), ", ".join(nodes)), {}))
-    started = [call.send(params, "POST /nodes/{node}/vzdump", {"node": node}) for node in nodes]
+    params, nodes = {}, []
+
+    def describe():
+        job = _job(call)
+        guests = [row for row in call.guests() if taken_by(job, row)]
+        if not guests:
+            raise Failure("Backup job %s takes no guest that this token may see." % call.args.id)
+        nodes[:] = [str(job["node"])] if job.get("node") else sorted({str(row["node"]) for row in guests})
+        params.update((key, ",".join("%s=%s" % pair for pair in sorted(value.items())) if isinstance(value, dict)
+                       else value) for key, value in job.items() if key not in _NOT_VZDUMP)
+        vmids = sorted(int(row["vmid"]) for row in guests)
+        return ("Run backup job %s now, of guests %s on %s (%s)? Older backups are deleted as its retention says." % (
+            call.args.id, text.ranges(vmids), ", ".join(nodes), _described(
+                {key: params[key] for key in ("storage", "mode", "prune-backups") if key in params}))), {
+                    "job": _described(params), "guests": vmids}
+    call.confirm(describe)
+    started, failed = [], []
+    for node in nodes:
+        try:
+            started.append(call.send(params, "POST /nodes/{node}/vzdump", {"node": node}))
+        except PveError as error:
+            failed.append("%s: %s" % (node, text.first_line(error)))
     if call.planned:
         return None
     outcomes = [call.follow(answer, check=False) for answer in started if answer]
+    if failed:
+        raise Failure("Backup job %s was not started everywhere (%s). Started, do not start it there again: %s." % (
+            call.args.id, "; ".join(failed), ", ".join("%s (%s)" % (one.node, one.upid) for one in outcomes)
+            or "nowhere"))
     worst = next((one for one in outcomes if not one.ok), outcomes[0])
     states = ", ".join("%s: %s" % (one.node, text.line(one.exitstatus or one.status, 100)) for one in outcomes)
     if worst.failed:

@@ -199,10 +199,15 @@ def stamp(epoch):
     return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch)), int(epoch * 1000) % 1000)
 
 
+#: Characters of a value that a question shows whole; one that gets too long by it is not asked.
+WHOLE = 1 << 20
+
+
 def changed(before, after):
-    """"memory: 2048 -> 4096, onboot: not set -> 1": new values beside the old ones."""
-    return ", ".join("%s: %s -> %s" % (key, line(before.get(key, "not set"), 200), line(
-        int(value) if isinstance(value, bool) else value, 200)) for key, value in after.items())
+    """"memory: 2048 -> 4096, onboot: not set -> 1": new values beside the old ones, whole; None: it is removed."""
+    return ", ".join("%s: %s -> %s" % (key, line(before.get(key, "not set"), WHOLE), "removed" if value is None
+                                       else line(
+        int(value) if isinstance(value, bool) else value, WHOLE)) for key, value in after.items())
 
 
 def yes(value):
