@@ -1,7 +1,7 @@
 """Cloning and resizing guests: exact requests, what is refused with nothing sent, what is told of pending changes."""
 import pytest
 
-from support import Asked, Bench
+from support import Asked, Bench, answering, ok
 from tools.pve.client import PveError
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -257,6 +257,13 @@ def test_what_of_the_set_up_fails_is_said_and_the_clone_stays():
 def test_a_user_who_cannot_log_in_is_said():
     answer = Bench().run("proxmox_clone_vm", vmid=9000, newid=300, ciuser="deploy", wait=3600)
     assert "Nobody can log in as deploy: it has neither a key (sshkeys) nor a password (cipassword)." in answer.text
+
+
+def test_a_clone_that_is_only_not_started_is_said_to_be_so():
+    bench = Bench()
+    answering(bench, "/nodes/pve3/qemu/300/status/start", (500, "no such machine"), "POST")
+    answer = ok(bench.run("proxmox_clone_vm", vmid=107, newid=300, hostname="x", start=True, wait=3600))
+    assert "VM 300 exists, but was not started: " in answer.text
 
 
 def test_a_dry_run_of_a_clone_shows_all_its_steps():

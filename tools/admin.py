@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import told
-from tools.base.lists import service_problem, without_backup
+from tools.base.lists import enabled, service_problem, without_backup
 from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -104,7 +104,7 @@ def _job(job):
 
 
 def _switched_off(jobs):
-    count = sum(not on(job.get("enabled", 1)) for job in jobs)
+    count = len(jobs) - len(enabled(jobs))
     return ", %d switched off" % count if count else ""
 
 

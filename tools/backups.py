@@ -221,9 +221,8 @@ def _backup_row(row):
 
 STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
               Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"),
-              Column("size", kind="bytes"),
-              Column("verified"), Column("protected", kind="bool"), Column("encrypted", kind="bool"),
-              Column("jobs", kind="list"), Column("left_out", "left out", "list"),
+              Column("size", kind="bytes"), Column("verified"), Column("protected", kind="bool"),
+              Column("encrypted", kind="bool"), Column("jobs", kind="list"), Column("left_out", "left out", "list"),
               *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"), each=_backup_row)
 
 

@@ -6,7 +6,7 @@ from tools.base.answers import Facts, Table, data_only, result
 from tools.base.guest import by_state, counted, locked, with_states
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
 from tools.base.schema import Arg
-from tools.base.storage import of_cluster, space
+from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, space
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -128,7 +128,6 @@ NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
 
-NEARLY_FULL = 0.85              # of a storage
 _MOST = 40                      # nodes and storages shown as text
 
 STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
@@ -160,7 +159,7 @@ def get_cluster_status(call):
     places = of_cluster([row for row in resources if row.get("type") == "storage"])
     full = sorted((row for row in places if row.get("used_fraction", 0) >= NEARLY_FULL),
                   key=lambda row: -row["used_fraction"])
-    lost = [dict(row, not_on=_missing(row, online)) for row in places if _missing(row, online)]
+    lost = [dict(row, not_on=missing_from(row, online)) for row in places if missing_from(row, online)]
     facts = {"nodes": members, "guests": count, "storages_nearly_full": full, "storages_lost": lost}
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
@@ -180,12 +179,6 @@ def _members(status, resources):
             member.update({key: known.get(key) for key in ("cpu", "maxcpu", "mem", "maxmem", "uptime")})
         members.append(member)
     return _MEMBERS.data(members)
-
-
-def _missing(row, online):
-    """The nodes of the set `online` from which a storage (STORAGES) is not available."""
-    nodes = row.get("not_on", []) if row["active"] else [row["node"]] if "node" in row else row.get("nodes", [])
-    return sorted(set(nodes) & online)
 
 
 def _headline(cluster, members, note):

@@ -170,7 +170,8 @@ def update_options(call):
         raise Failure("Say what to change: enable, policy_in, policy_out.")
     foreign = sorted(set(wanted) - _OPTIONS[bool(call.args.vmid), bool(call.node)])
     if foreign:
-        raise Failure("The firewall of %s has no option %s." % (_whose(call), ", ".join(foreign)))
+        raise Failure("The firewall of %s has no option %s. It has: %s." % (_whose(call), ", ".join(foreign), ", ".join(
+            sorted(_OPTIONS[bool(call.args.vmid), bool(call.node)]))))
     before = {}
 
     def describe():

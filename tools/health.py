@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import backup_state, guest
+from tools.base import backup_state, findings, guest
 from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
-from tools.base.lists import NEEDED, service_problem, task_subject
+from tools.base.lists import NEEDED, enabled, service_problem, task_subject
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
-from tools.base.storage import of_cluster
+from tools.base.storage import NEARLY_FULL, missing_from, of_cluster
 from tools.pve import text
 from tools.pve.formats import on
 from tools.pve.task import succeeded
@@ -29,8 +29,8 @@ class Overview:
 
 
 DAY = 86400
-FULL, NEARLY = 0.9, 0.8                                 # of a storage or pool: a problem, worth a look
-SOON = 30 * DAY                                         # certificates, tokens and users that expire; storages that fill
+FULL = 0.9                                              # of a storage or pool: a problem; from NEARLY_FULL worth a look
+SOON = 30 * DAY                                         # certificates, tokens and users that expire
 WORN = 20                                               # percent of a disk's life that is left
 OLD_SNAPSHOT = 60 * DAY
 CLOCKS = 60                                             # seconds between the clocks of two nodes
@@ -119,8 +119,8 @@ class Seen:
                                                               for what, nodes in missed.items())), why)
                            for why, missed in failed.items())
         if self.wants("backups"):
-            self.backups, unread = backup_state.state(self.call, self.guests, self.resources, self.all["jobs"],
-                                                      self.now)
+            self.backups, unread = backup_state.state(
+                self.call, self.guests, self.resources, self.all["jobs"], self.now)
             self.unread.extend(unread)
         if self.wants("guests"):
             self._look_inside()
@@ -181,24 +181,23 @@ def _storage(seen):
               if seen.call.args.node in (None, row.get("node")) or row.get("shared")]
     for row in places:
         where = "storage %s" % row["storage"] + (" on " + row["node"] if row.get("node") else "")
-        lost = sorted(set(row.get("not_on", []) if row["active"] else [row["node"]] if "node" in row else
-                          row.get("nodes", [])) & set(seen.online))
+        lost = missing_from(row, set(seen.online))
         if lost:
             yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
-        elif row.get("used_fraction", 0) >= NEARLY:
-            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where,
-                          "%s full, %s of %s used" % (
-                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"])),
-                "proxmox_get_storage_usage")
+        elif row.get("used_fraction", 0) >= NEARLY_FULL:
+            full = "%s full, %s of %s used" % (
+                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"]))
+            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, full,
+                          "proxmox_get_storage_usage")
     known = {row["storage"] for row in places}
-    for job in seen.all["jobs"] or ():
-        if on(job.get("enabled", 1)) and job.get("storage") and job["storage"] not in known and seen.online:
+    for job in enabled(seen.all["jobs"]):
+        if job.get("storage") and job["storage"] not in known and seen.online:
             yield Finding(PROBLEM, "storage", "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
                           % job["storage"], "proxmox_list_backup_jobs")
     for node, pools in seen.each.get("thin", {}).items():
         for pool in pools:
             total, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("metadata_size", "metadata_used"))
-            if total and used / total >= NEARLY:
+            if total and used / total >= NEARLY_FULL:
                 yield Finding(PROBLEM, "storage", "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
                               "its metadata is %s full; when it is, all of its disks fail" % text.percent(used / total))
 
@@ -220,7 +219,7 @@ def _disks(seen):
             if pool.get("health") != "ONLINE":
                 yield Finding(PROBLEM, "disks", name, str(pool.get("health")), "proxmox_get_node_zfs")
             size, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("size", "alloc"))
-            if size and used / size >= NEARLY:
+            if size and used / size >= NEARLY_FULL:
                 yield Finding(PROBLEM if used / size >= FULL else LOOK, "disks", name, "%s full; ZFS slows down from "
                               "80 %%" % text.percent(used / size), "proxmox_get_node_zfs")
 
@@ -267,17 +266,13 @@ def _backups(seen):
         if rows and verdict not in ("unknown", "in no job", "ok"):
             ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
             yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
-                          _several([row["vmid"] for row in rows]), "%s%s" % (
+                          findings.guests([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
-        yield Finding(LOOK, "backups", _several(left), "no enabled backup job takes %s" % (
+        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s" % (
             "it" if len(left) == 1 else "these %d" % len(left)), "proxmox_list_backup_jobs")
-
-
-def _several(vmids):
-    return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
 
 
 def _ha(seen):
@@ -384,26 +379,25 @@ def _access(seen):
 
 
 CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services": _services,
-          "certificates": _certificates,
-          "replication": _replication, "backups": _backups, "ha": _ha, "guests": _guests, "tasks": _tasks,
-          "updates": _updates, "access": _access}
+          "certificates": _certificates, "replication": _replication, "backups": _backups, "ha": _ha, "guests": _guests,
+          "tasks": _tasks, "updates": _updates, "access": _access}
 
 
 # --------------------------------------------------------------------------------------------------------------- report
 
 def get_overview(call):
     seen, notes = Seen(call), []
-    findings = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
+    found = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
     notes.append("Looked at %s, %s (%s)%s. Thresholds: storages and pools %d %% (%d %% is a problem), disks %d %% of "
                  "life left, %d days before something expires." % (
                      text.plural(len(seen.online), "node"), text.plural(len(seen.guests), "guest"),
                      guest.counted(guest.by_state(seen.guests)) or "none",
-                     ", " + seen.area + " only" if seen.area else "", NEARLY * 100, FULL * 100, WORN, SOON // DAY))
+                     ", " + seen.area + " only" if seen.area else "", NEARLY_FULL * 100, FULL * 100, WORN, SOON // DAY))
     if seen.area is None:
         notes.append("What waits for a restart and old snapshots are looked for with area=guests.")
-    return report(call, findings, seen.unread, notes)
+    return report(call, found, seen.unread, notes)
 
 
 TOOLS = {

@@ -238,7 +238,8 @@ def run_job(call):
         job = _job(call)
         guests = [row for row in call.guests() if taken_by(job, row)]
         if not guests:
-            raise Failure("Backup job %s takes no guest that this token may see." % call.args.id)
+            raise Failure("Backup job %s takes no guest that this token may see (VM.Audit on /vms): "
+                          "proxmox_list_backup_jobs shows whom it names." % call.args.id)
         nodes[:] = [str(job["node"])] if job.get("node") else sorted({str(row["node"]) for row in guests})
         params.update((key, ",".join("%s=%s" % pair for pair in sorted(value.items())) if isinstance(value, dict)
                        else value) for key, value in job.items() if key not in _NOT_VZDUMP)
@@ -256,7 +257,7 @@ def run_job(call):
             failed.append("%s: %s" % (node, text.first_line(error)))
     if call.planned:
         return None
-    outcomes = [call.follow(answer, check=False) for answer in started if answer]
+    outcomes = [call.follow(answer, check=False) for answer in started]
     if failed:
         raise Failure("Backup job %s was not started everywhere (%s). Started, do not start it there again: %s." % (
             call.args.id, "; ".join(failed), ", ".join("%s (%s)" % (one.node, one.upid) for one in outcomes)
@@ -272,10 +273,9 @@ def run_job(call):
 # ---------------------------------------------------------------------------------------------------------- replication
 
 REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"),
-                    Column("target"),
-                    Column("schedule"), Column("last_sync", "last", "time"), Column("next_sync", "next", "time"),
-                    Column("fail_count", "failures", "int"), Column("error", kind="long"),
-                    Column("disable", "off", "bool"))
+                    Column("target"), Column("schedule"), Column("last_sync", "last", "time"),
+                    Column("next_sync", "next", "time"), Column("fail_count", "failures", "int"),
+                    Column("error", kind="long"), Column("disable", "off", "bool"))
 
 
 def list_replication(call):
@@ -303,7 +303,8 @@ def run_replication(call):
     vmid = call.args.id.partition("-")[0]
     row = call.entry(vmid)
     if row is None:
-        raise Failure("There is no guest %s, so no replication job %s." % (text.line(vmid), text.line(call.args.id)))
+        raise Failure("There is no guest %s, so no replication job %s. "
+                      "proxmox_list_replication lists them." % (text.line(vmid), text.line(call.args.id)))
     call.node = str(row["node"])
     call.send()
     return result(call, call.follow(None),
@@ -332,8 +333,7 @@ ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Colu
 TOOLS = {
     "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, says="pool {poolid} made"),
     "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members,
-                                says="pool {poolid} changed",
-                                explains=_POOL_HINTS),
+                                says="pool {poolid} changed", explains=_POOL_HINTS),
     "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool,
                                 says="pool {poolid} deleted"),
     "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import guest
+from tools.base import findings, guest
 from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
 from tools.base.lists import chosen
 from tools.base.row import BASIC, Filtered, Tool
@@ -98,7 +98,7 @@ def _firewall(seen):
             if open_ones:
                 bare.append("%s (%s)" % (vmid, ", ".join(open_ones)))
     if off:
-        yield Finding(LOOK, "firewall", _several(off),
+        yield Finding(LOOK, "firewall", findings.guests(off),
                       "the firewall of %s is off" % ("it" if len(off) == 1 else "each"), "proxmox_list_firewall_rules")
     if bare:
         yield Finding(PROBLEM, "firewall", "guests", "their firewall is on, but network devices without firewall=1 go "
@@ -123,9 +123,8 @@ def _access(seen):
             yield Finding(level, "access", text.line(", ".join(names), 200), says)
     secured = seen.all.get("second factors")
     if secured is not None:
-        safe = {str(row.get("userid")) for row in secured
-                if any(on(entry.get("enable", 1)) and entry.get("type") != "recovery"
-                                                                 for entry in row.get("entries") or ())}
+        safe = {str(row.get("userid")) for row in secured if any(
+            on(entry.get("enable", 1)) and entry.get("type") != "recovery" for entry in row.get("entries") or ())}
         bare = [str(user["userid"]) for user in enabled if str(user.get("userid")) not in safe]
         if bare:
             yield Finding(LOOK, "access", text.line(", ".join(bare), 200), "users without a second factor")
@@ -147,15 +146,15 @@ def _guests(seen):
                for nic in map(guest.nic, guest.nics(config).values())):
             exposed.append(vmid)
     if privileged:
-        yield Finding(LOOK, "guests", _several(privileged), "privileged containers: root inside is root of the node")
+        yield Finding(LOOK, "guests", findings.guests(privileged),
+                      "privileged containers: root inside is root of the node")
     if exposed:
-        yield Finding(LOOK, "guests", _several(exposed),
+        yield Finding(LOOK, "guests", findings.guests(exposed),
                       "in the same network, without VLAN, as the nodes' own addresses")
 
 
 def _tls(seen):
-    mode = seen.call.host.settings.ssl_mode
-    if mode == "insecure":
+    if seen.call.host.settings.ssl_mode == "insecure":
         yield Finding(PROBLEM, "tls", "this server",
                       "does not check the certificate of Proxmox (PROXMOX_SSL_MODE=insecure)")
 
@@ -163,7 +162,7 @@ def _tls(seen):
 def _versions(seen):
     old = {}
     for node, found in seen.nodes.items():
-        version = str((found.get("version") or {}).get("version", "")) if isinstance(found.get("version"), dict) else ""
+        version = str(dict(found.get("version") or {}).get("version", ""))
         ended = _SUPPORTED.get(re.split(r"\D", version)[0])
         if ended and time.strftime("%Y-%m-%d", time.gmtime(seen.call.host.now())) > ended:
             old.setdefault((version, ended), []).append(node)
@@ -172,17 +171,13 @@ def _versions(seen):
                       "Proxmox VE %s: no security updates since %s" % (version, ended))
 
 
-def _several(vmids):
-    return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
-
-
 _CHECKS = (_firewall, _access, _guests, _tls, _versions)
 
 
 def get_security_report(call):
     seen = Seen(call)
-    findings = [finding for check in _CHECKS for finding in check(seen) if seen.area in (None, finding.area)]
-    return report(call, findings, seen.unread, [
+    found = [finding for check in _CHECKS for finding in check(seen) if seen.area in (None, finding.area)]
+    return report(call, found, seen.unread, [
         "Looked at %s on %s. Passwords, the guests' own systems and physical access are beyond it." % (
             text.plural(len(seen.guests), "guest"), text.plural(len(seen.nodes), "node"))])
 

@@ -173,8 +173,11 @@ def _growth(history, used, total, now):
 WINDOW, APART = 180, 12         # seconds that rates are averaged over; between two looks where Proxmox keeps no metrics
 _MOST_EXPORTED = 500            # guests up to which the metrics of the window are fetched
 #: by -> keys of /cluster/resources that count up, and their names among the metrics of Proxmox
-_RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")), "network": (("netin", "net_in"),
-                                                                                    ("netout", "net_out"))}
+_RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")),
+          "network": (("netin", "net_in"), ("netout", "net_out"))}
+#: by -> what a row is sorted by; of the others it is the sum of both directions
+_MEASURES = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
+             "memory": lambda row: row.get("mem") or 0}
 
 
 def _rate(key):
@@ -198,15 +201,12 @@ def get_top(call):
     rows = chosen(nodes if args.nodes else guests, args)
     rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
     shown = [_used(row, rates) for row in rows]
-    measure = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
-               "memory": lambda row: row.get("mem") or 0}.get(
-        args.by, lambda row: (row["first"] or 0) + (row["second"] or 0))
-    shown.sort(key=measure, reverse=True)
+    shown.sort(key=_MEASURES.get(args.by, lambda row: (row["first"] or 0) + (row["second"] or 0)), reverse=True)
     what = text.plural(len(rows), "node" if args.nodes else "running guest")
-    notes = ["Nodes: %s."
-             % "; ".join("%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
+    loads = ["%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
-        if row.get("maxmem"))] if nodes and not args.nodes else []
+        if row.get("maxmem")]
+    notes = ["Nodes: %s." % "; ".join(loads)] if loads and not args.nodes else []
     if over:
         notes.append("Rates are averages of %s." % over)
     return result(call, shown[:args.most], "The most by %s of %s" % (args.by, what), notes)

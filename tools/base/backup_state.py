@@ -6,7 +6,7 @@ storage (one for each node that has a local one), one for each enabled job; howe
 import re
 
 from tools.base.failures import Failure
-from tools.base.lists import taken_by
+from tools.base.lists import enabled, taken_by
 from tools.base.storage import contents
 from tools.pve import text
 from tools.pve.client import PveError
@@ -34,10 +34,10 @@ def state(call, guests, resources, jobs, now):
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
     epoch seconds.
     """
-    enabled = [job for job in jobs or () if on(job.get("enabled", 1))]
+    running = enabled(jobs)
     read = places(resources)
     requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in read]
-    requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in enabled]
+    requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in running]
     answers = call.together(requests)
     unread, newest, verifying = [], {}, set()
     for place, entries in zip(read, answers):
@@ -52,7 +52,7 @@ def state(call, guests, resources, jobs, now):
     if blind:
         unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
     left_out = {}
-    for job, tree in zip(enabled, answers[len(read):]):
+    for job, tree in zip(running, answers[len(read):]):
         if isinstance(tree, Exception):
             unread.append("What job %s leaves out: %s" % (job["id"], text.first_line(tree)))
             continue
@@ -66,7 +66,7 @@ def state(call, guests, resources, jobs, now):
         if on(guest.get("template")):
             continue
         vmid = str(guest.get("vmid"))
-        takers = [job for job in enabled if taken_by(job, guest)]
+        takers = [job for job in running if taken_by(job, guest)]
         row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
         row.update(newest=newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    left_out=sorted(left_out.get(vmid, ())),
@@ -112,9 +112,8 @@ def _note(newest, entry):
 
 def _excluded(volume):
     """Whether a volume of included_volumes is data that a backup leaves out: CD drives and such are none."""
-    return not on(volume.get("included")) and re.match(
-        r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp)\d+|rootfs", str(volume.get("name"))) is not None and \
-        "cdrom" not in str(volume.get("reason"))
+    data = re.match(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp)\d+|rootfs", str(volume.get("name")))
+    return data is not None and not on(volume.get("included")) and "cdrom" not in str(volume.get("reason"))
 
 
 def allowed_age(schedule):

@@ -52,7 +52,6 @@ class Call:
     unasked   whether the user would have been asked, but for a client that cannot ask
     called    the name by which the arguments gave the guest, whose number is in its place now; else None
     secrets   {name: value} of the arguments that are secret and were given
-    sleep     sleep(seconds) waits; Cancelled at once when the client cancels the call
     """
 
     def __init__(self, host, name, tool, args, request, consent=None):

@@ -13,6 +13,11 @@ _LEVELS = ("problem", "look")
 _UNREAD = 12                    # sentences about what could not be read that are shown
 
 
+def guests(vmids):
+    """"guest 100", "guests 100-129, 200"."""
+    return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
+
+
 def _says(row):
     return "%s%s%s" % (row["says"], " (since %s)" % text.when(row["since"]) if row.get("since") else "",
                        "; " + row["then"] if row.get("then") else "")

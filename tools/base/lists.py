@@ -85,11 +85,15 @@ def taken_by(job, guest):
     return vmid in _vmids(job.get("vmid")) or on(job.get("all")) and vmid not in _vmids(job.get("exclude"))
 
 
+def enabled(jobs):
+    """The jobs (of /cluster/backup; None: not known) that are switched on."""
+    return [job for job in jobs or () if on(job.get("enabled", 1))]
+
+
 def without_backup(guests, jobs):
     """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out."""
-    enabled = [job for job in jobs if on(job.get("enabled", 1))]
     left = [guest for guest in guests if not on(guest.get("template")) and not any(
-        taken_by(job, guest) for job in enabled)]
+        taken_by(job, guest) for job in enabled(jobs))]
     return sorted(left, key=lambda guest: int(guest["vmid"]))
 
 

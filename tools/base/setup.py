@@ -79,13 +79,15 @@ def set_up(call, outcome, vmid, node, more=None):
     if outcome.upid and not outcome.ok:
         return [], ["Not done, for that has not ended yet: %s. Do it when it has (proxmox_update_%s_config)." % (
             ", ".join(todo), "vm" if kind == "qemu" else "lxc")]
-    done = []
+    # what is to be done, in the order in which it is done: `done` says how far it came
+    steps = ["set %s" % ", ".join(one for one in todo if one != "start")] if options or address else []
+    steps, done = steps + ["started"] * bool(args.start), []
     try:
         if address:
             # in a dry run there is no new guest that could be looked at: the one it is made from is
             net0 = nic(call.get("/nodes/{node}/{kind}/{vmid}/config", {} if call.planned else ids).get("net0", ""))
             if not net0:
-                raise Failure("It has no net0 that could be given the address.")
+                raise Failure("It has no net0 that could be given the address (proxmox_add_network_lxc adds one).")
             options["net0"] = property_string(dict(net0, **{"ip": address, "gw": args.gw}))
         if options:
             call.follow(call.send(options, "PUT /nodes/{node}/{kind}/{vmid}/config", ids))
@@ -94,9 +96,6 @@ def set_up(call, outcome, vmid, node, more=None):
             started = call.follow(call.send({}, "POST /nodes/{node}/{kind}/{vmid}/status/start", ids))
             done.append("started" if started.ok or not started.upid else "told to start")
     except (PveError, Failure) as error:
-        what = "start" if options and done else "set %s%s" % (", ".join(sorted(options)) or "its address",
-                                                              " and started" if args.start else "")
-        return done, ["%s %s exists, but was not %s: %s" % (
-            "VM" if kind == "qemu" else "Container", vmid, "started" if what == "start" else what,
-            text.line(error, 600))]
+        return done, ["%s %s exists, but was not %s: %s" % ("VM" if kind == "qemu" else "Container", vmid, " and ".join(
+            steps[len(done):]), text.line(error, 600))]
     return done, []

@@ -6,6 +6,7 @@ from tools.pve.client import PveError
 from tools.pve.formats import on, parse_size
 from tools.pve.text import Column
 
+NEARLY_FULL = 0.8                                       # of a storage: worth telling
 SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
 
 
@@ -61,6 +62,12 @@ def of_cluster(rows):
     return _sorted(STORAGES.data(single + list(shared.values())))
 
 
+def missing_from(row, online):
+    """The nodes of the set `online` from which a storage (a row of `of_cluster`) is not available."""
+    nodes = row.get("not_on", []) if row["active"] else [row["node"]] if "node" in row else row.get("nodes", [])
+    return sorted(set(nodes) & online)
+
+
 def of_node(rows, node):
     """Normalised rows (STORAGES) of /nodes/{node}/storage."""
     return _sorted(STORAGES.data([_of_node(row, node) for row in rows]))
@@ -111,7 +118,8 @@ def room_for(call, storage, growth):
         return None
     said = "%s more on storage %s, which has %s free" % (text.size(growth), storage, text.size(free))
     if status.get("type") not in _THIN:
-        raise Failure("There is no room for %s." % said)
+        raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller size, "
+                      "or make room first." % said)
     if growth > 2 * free:
         call.confirm(lambda: ("Promise %s %s? When it is full, everything on it fails, and a disk cannot be made "
                               "smaller again." % (call.subject, said), {}))
