@@ -30,8 +30,8 @@ CASES = [
     ("proxmox_add_firewall_rule", {"vmid": 204, "action": "DROP", "type": "out", "dest": "10.1.0.1", "proto": "tcp",
                                    "dport": "80,443", "sport": "1024:65535", "iface": "net0", "log": "info", "pos": 3,
                                    "enable": False},
-     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info pos=3 "
-            "proto=tcp sport=1024:65535 type=out" % GIT] + _looks(GIT)),
+     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info "
+            "proto=tcp sport=1024:65535 type=out" % GIT, "PUT %s/firewall/rules/0 moveto=4" % GIT] + _looks(GIT)),
     ("proxmox_add_firewall_rule", {"node": "pve1", "action": "ACCEPT"},
      ["POST /nodes/pve1/firewall/rules action=ACCEPT enable=1 type=in", "GET /nodes/pve1/firewall/options",
       "GET /cluster/firewall/options"]),
@@ -117,3 +117,19 @@ def test_a_rule_is_shown_whole_with_its_place():
     [question] = asked.questions
     assert question.startswith("Add this firewall rule to VM 100") and question.endswith(
         ', at position 2: in ACCEPT from %s log info comment "two words"?' % source)
+
+
+def test_a_rule_with_a_position_gets_it_though_proxmox_puts_new_ones_first():
+    bench = Bench()
+    for number in range(3):
+        ok(bench.run("proxmox_add_firewall_rule", vmid=204, action="DROP", comment="old %d" % number))
+    ok(bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", comment="new", pos=2))
+    rules = ok(bench.run("proxmox_list_firewall_rules", vmid=204)).data["items"]
+    assert [rule["comment"] for rule in rules] == ["old 2", "old 1", "new", "old 0"]
+
+
+def test_a_rule_that_was_added_and_not_moved_is_said_to_be_first():
+    bench = Bench()
+    answering(bench, GIT + "/firewall/rules/0", (500, "no permission"), "PUT")
+    answer = bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", pos=2)
+    assert answer.failed and "was added before the others, at position 0, and not moved to 2" in answer.text

@@ -134,12 +134,18 @@ _LOCKED_OUT = " If it keeps you or this server from port 8006 of the nodes, only
 
 def add_rule(call):
     base, args = _base(call), call.args
-    rule = {key: value for key, value in call.parameters().items() if key != "vmid"}
+    rule = {key: value for key, value in call.parameters().items() if key not in ("vmid", "pos")}
     rule["enable"] = int(args.enable)
     place = "before the others" if args.pos is None else "at position %d" % args.pos
     call.confirm(lambda: ("Add this firewall rule to %s, %s: %s?%s" % (
         _whose(call), place, _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
     call.send(rule, "POST %s/rules" % base)
+    if args.pos:                                        # Proxmox puts a new one first, whatever its `pos` says
+        try:
+            call.send({"moveto": args.pos + 1}, "PUT %s/rules/0" % base)
+        except PveError as error:
+            raise Failure("The rule was added before the others, at position 0, and not moved to %d: %s" % (
+                args.pos, error)) from None
     return _done(call, base, "firewall rule added to %s: %s" % (_whose(call), text.line(_words(rule), 400)))
 
 

@@ -63,12 +63,12 @@ def _check_rule(call, found):
 
 
 def add_rule(call):
-    """POST .../rules: at the top, or at pos."""
+    """POST .../rules: at the top; Proxmox takes `pos` and ignores it (PVE::API2::Firewall::Rules, create_rule)."""
     place = _place(call)
     found = _values(call)
     found.setdefault("enable", 0)
     _check_rule(call, found)
-    place["rules"].insert(min(call.p.get("pos", 0), len(place["rules"])), found)
+    place["rules"].insert(0, found)
 
 
 def change_rule(call):
@@ -124,7 +124,7 @@ _RULE_KEYS = tuple(_RULE)
 _DIGEST = {"digest": string("Refuse if it is another one.", maxLength=64)}
 _DELETE = {"delete": string("Options to remove.", format="pve-configid-list")}
 _NEW = {("%s*" % key if key in ("type", "action") else key): value for key, value in _RULE.items()}
-_NEW.update(_DIGEST, pos=integer("At this place.", 0))
+_NEW.update(_DIGEST, pos=integer("Not looked at.", 0))
 _CHANGED = dict(_RULE, **dict(_DIGEST, **dict(_DELETE, moveto=integer("To this place.", 0))))
 _POLICY = "ACCEPT REJECT DROP"
 _GUEST = {"enable": boolean("In force.", default=0), "dhcp": boolean("Let DHCP through.", default=0),

@@ -209,26 +209,26 @@ def _ct(world, vmid, node, conf, **facts):
     return _add(world, Guest(vmid, "lxc", node, whole, **facts))
 
 
-def _veth(number, name="eth0", bridge="vmbr0", rest=",ip=dhcp"):
-    return "name=%s,bridge=%s,firewall=1,hwaddr=BC:24:11:00:02:%02X%s,type=veth" % (name, bridge, number, rest)
+def _veth(number, name="eth0", bridge="vmbr0", rest="ip=dhcp", gw=""):
+    return "name=%s,bridge=%s,firewall=1,%shwaddr=BC:24:11:00:02:%02X,%s,type=veth" % (name, bridge, gw, number, rest)
 
 
 def _containers(world):
     t = world.t
     _ct(world, 200, "pve1", {
         "hostname": "dns", "cores": 1, "memory": 512, "onboot": 1, "tags": "infra;prod", "startup": "order=0",
-        "net0": _veth(0x00, rest=",gw=10.0.0.1,ip=10.0.0.53/24"), "rootfs": "local-lvm:vm-200-disk-0,size=4G"},
+        "net0": _veth(0x00, gw="gw=10.0.0.1,", rest="ip=10.0.0.53/24"), "rootfs": "local-lvm:vm-200-disk-0,size=4G"},
         running=True, since=t - 41.2 * DAY, cpu=0.01, mem=0.24, rate=12000.0, ips=[("eth0", ["10.0.0.53/24"])])
     _ct(world, 201, "pve2", {
         "hostname": "proxy", "cores": 2, "memory": 1024, "onboot": 1, "tags": "prod;web", "nameserver": "10.0.0.53",
-        "net0": _veth(0x10, rest=",gw=10.0.0.1,ip=10.0.0.81/24"),
-        "net1": _veth(0x11, "eth1", "vmbr1", ",ip=192.168.50.81/24,tag=30"),
+        "net0": _veth(0x10, gw="gw=10.0.0.1,", rest="ip=10.0.0.81/24"),
+        "net1": _veth(0x11, "eth1", "vmbr1", "ip=192.168.50.81/24,tag=30"),
         "rootfs": "local-lvm:vm-201-disk-0,size=8G", "mp0": "local-lvm:vm-201-disk-1,mp=/var/cache,backup=1,size=20G",
         "description": "haproxy\n"}, running=True, since=t - 18.9 * DAY, cpu=0.05, mem=0.38, rate=900000.0,
         ips=[("eth0", ["10.0.0.81/24"]), ("eth1", ["192.168.50.81/24"])])
     files = _ct(world, 202, "pve2", {
         "hostname": "files", "cores": 2, "memory": 2048, "onboot": 1, "ostype": "ubuntu",
-        "net0": _veth(0x20, rest=",gw=10.0.0.1,ip=10.0.0.82/24"), "rootfs": "tank:subvol-202-disk-0,size=16G",
+        "net0": _veth(0x20, gw="gw=10.0.0.1,", rest="ip=10.0.0.82/24"), "rootfs": "tank:subvol-202-disk-0,size=16G",
         "mp0": "tank:subvol-202-disk-1,mp=/srv,size=1T"}, running=True, since=t - 40.9 * DAY, cpu=0.03, mem=0.52,
         rate=250000.0, ips=[("eth0", ["10.0.0.82/24"])])
     _snapshot(files, "weekly-1", 14 * DAY, t, "first\n")
@@ -239,7 +239,7 @@ def _containers(world):
     _snapshot(dev, "clean", 21 * DAY, t, "nothing installed\n")
     _ct(world, 204, "pve1", {
         "hostname": "git", "cores": 2, "memory": 4096, "onboot": 1, "tags": "prod", "protection": 1,
-        "net0": _veth(0x40, rest=",gw=10.0.0.1,ip=10.0.0.84/24"), "rootfs": "san:vm-204-disk-0,size=30G"},
+        "net0": _veth(0x40, gw="gw=10.0.0.1,", rest="ip=10.0.0.84/24"), "rootfs": "san:vm-204-disk-0,size=30G"},
         running=True, since=t - 5.5 * DAY, cpu=0.04, mem=0.61, rate=64000.0, ips=[("eth0", ["10.0.0.84/24"])])
     _ct(world, 205, "pve2", {
         "hostname": "media", "cores": 4, "memory": 4096, "unprivileged": 0, "net0": _veth(0x50),
