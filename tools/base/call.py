@@ -10,6 +10,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from tools.base.answers import result
+from tools.base.changes import Changes
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.row import NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
@@ -26,6 +27,7 @@ MAX_QUESTION = 6000             # characters of a question to the user, which is
 POLL_SECONDS = 10               # one look at a task may take so long; then it is asked again
 SPARE_SECONDS = 10              # a call has to end when it may not wait any more
 LEAST_SECONDS = 2               # what a read may take however long the call has taken
+RECENT_SECONDS = 5
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
@@ -51,6 +53,8 @@ class Call:
     task      what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
     unasked   whether the user would have been asked, but for a client that cannot ask
     called    the name by which the arguments gave the guest, whose number is in its place now; else None
+    changes   what the changes did that were sent (tools.base.changes); None where no journal is kept
+    noted     the id under which they are in the journal, or None
     secrets   {name: value} of the arguments that are secret and were given
     """
 
@@ -62,8 +66,10 @@ class Call:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
         self.planned, self.outcomes, self.hidden, self.unasked, self.task = [], [], 0, False, None
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
+        self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = None
+        self.changes, self.noted = Changes(self) if host.journal is not None else None, None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
         self._began = getattr(request, "began", host.clock())
@@ -177,7 +183,16 @@ class Call:
             reply = self.host.client.request("GET", path, params, self.request.cancelled, timeout=self._seconds())
         except PveError as error:
             raise self._explain(error, "GET", path, params) from None
-        return reply._replace(data=self._shown(reply.data)) if self.host.guard.hides else reply
+        if self.host.guard.hides:
+            reply = reply._replace(data=self._shown(reply.data))
+        if not params:
+            self._recent[path] = self.host.clock(), reply.data
+        return reply
+
+    def recent(self, path):
+        """The data of a GET of `path`, as `get`; what was read a moment ago, and since the last change, will do."""
+        at, data = self._recent.get(path, (None, None))
+        return data if at is not None and self.host.clock() - at <= RECENT_SECONDS else self.get(path)
 
     def together(self, requests):
         """What many GETs gave, in their order: the data of each, or the PveError, Failure or Misfit that came instead.
@@ -236,6 +251,9 @@ class Call:
             shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
             self.confirm(lambda: ("Send %s %s with %s to Proxmox? It may lose something." % (verb, path, ", ".join(
                 "%s=%s" % (key, text.word(value)) for key, value in shown.items()) or "nothing more"), {}))
+        if self.changes is not None:
+            self.changes.before(verb, path, params)
+        self._recent.clear()
         audit, outcome, data, said = self.host.audit, "unknown", None, None
         self.request.writing = True
         try:
@@ -253,6 +271,8 @@ class Call:
                 raise
             finally:
                 self.outcomes.append(outcome)
+                if self.changes is not None:
+                    self.changes.sent(outcome)
                 audit.end(self._noted, outcome, data, said)
         except PveError as error:
             raise self._explain(error, verb, path, params) from None

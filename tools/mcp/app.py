@@ -34,8 +34,9 @@ class App:
     def _open(self):
         from tools.mcp.consent import Consent
         from tools.mcp.run import Host, demo_adapter
+        from tools.policy.journal import Journal
         return Host(self.settings, self.log, adapter=demo_adapter(self.settings),
-                    consent=Consent(self.settings.confirm))
+                    consent=Consent(self.settings.confirm), journal=Journal(self.settings.state_dir, self.log))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""

@@ -86,14 +86,14 @@ class Host:
     """
 
     def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait,
-                 now=time.time):
+                 now=time.time, journal=None):
         self.settings, self.log = settings, log or (lambda level, event, **fields: None)
         self.clock, self.sleep, self.now = clock, sleep, now
         self.selection, self.guard = Selection(settings), Guard(settings)
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
-        self._apidoc = None
+        self.journal, self._apidoc = journal, None
         self.entries = {entry["name"]: entry for entry in surface()}
         for sentence in self.selection.warnings(self.entries):
             self.log("warning", sentence)
@@ -149,27 +149,39 @@ class Host:
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
                                    call and call.args)
             if isinstance(error, Refused):
-                return self._failed(error.headline, error, _fate(entry, call, True), "refused")
+                return self._failed(error.headline, error, _fate(entry, call, True), "refused", call)
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
             headline = getattr(error, "headline", None) or _what_failed(entry, call)
             unknown = getattr(error, "outcome", None) == "unknown" or call is not None and "unknown" in call.outcomes
             return self._failed(headline, said, fate, "declined" if isinstance(error, Declined) else
-                                "unknown" if unknown else "failed")
+                                "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
             count = len(error.problems)
             return self._failed("%s was not called: %s" % (
                 name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error,
                 outcome="usage")
         except KeyboardInterrupt:
-            return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted")
+            return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted",
+                                call=call)
         except (Cancelled, *request.asks):
             raise
         except Exception as error:
             return self._failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
-                                _fate(entry, call, broken=True))
+                                _fate(entry, call, broken=True), call=call)
         finally:
+            self._note(call)                            # what was cancelled, too
             hide_here(())
+
+    def _note(self, call):
+        """Note in the journal what a call changed; the id by which it can be taken back, or None. Once a call."""
+        if call is None or call.changes is None:
+            return None
+        call.changes.settle()
+        if call.noted is None and call.changes.made:
+            call.noted = self.journal.add("u", at=int(self.now()), tool=call.name, subject=text.line(scrub(call.subject)),
+                                          run=getattr(call.request, "run", None), changes=call.changes.made)
+        return call.noted if not any("why" in made for made in call.changes.made) else None
 
     def failed(self, entry, error):
         """The Answer for a Failure before anything was looked at."""
@@ -186,8 +198,11 @@ class Host:
         return self._answered(Result(["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name,
                                       text.Shown("\n".join(lines))], {"done": False, "requests": requests}))
 
-    def _failed(self, headline, reason, fate="", outcome="failed"):
+    def _failed(self, headline, reason, fate="", outcome="failed", call=None):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
+        undo = self._note(call)
+        if undo:
+            fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
         kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
         body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
         return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome)
@@ -196,6 +211,10 @@ class Host:
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
         if call is not None and call.unasked:
             result.parts.append(UNASKED)
+        undo = self._note(call)
+        if undo:
+            result.parts.append(text.Shown("undo: %s" % undo))
+            result.data["undo"] = undo
         data, weight = _harmless(result.whole())
         if weight > text.CAP - 2000:
             if self.settings.answers != "text":

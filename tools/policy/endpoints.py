@@ -406,25 +406,29 @@ def _paths(word):
             yield beginning + path
 
 
+def methods(listed):
+    """(verb, template) of each method that a table lists: see _TABLE."""
+    verbs = ()
+    for word in listed.split():
+        if word.isupper():
+            verbs = word.split("|")
+        else:
+            yield from ((verb, path) for path in _paths(word) for verb in verbs)
+
+
 def _plant():
     """(all Endpoints in the table's order, {word: {word: ... {None: {verb: Endpoint}}}})."""
     every, tree = [], {}
-    for effect_, reach, privileges, methods, *note in _TABLE:
+    for effect_, reach, privileges, listed, *note in _TABLE:
         needs = tuple(privileges.split(", ")) if privileges else ()
         last = (None, True) if note == [_COMMAND] else (note[0] if note else None, False)
-        verbs = ()
-        for word in methods.split():
-            if word.isupper():
-                verbs = word.split("|")
-                continue
-            for path in _paths(word):
-                branch = tree
-                for part in path.split("/")[1:]:
-                    branch = branch.setdefault(_PLACES.get(part, _ANY) if part[0] == "{" else part, {})
-                branch = branch.setdefault(_METHODS, {})
-                for verb in verbs:
-                    branch[verb] = Endpoint(verb, path, effect_, reach, needs, *last)
-                    every.append(branch[verb])
+        for verb, path in methods(listed):
+            branch = tree
+            for part in path.split("/")[1:]:
+                branch = branch.setdefault(_PLACES.get(part, _ANY) if part[0] == "{" else part, {})
+            branch = branch.setdefault(_METHODS, {})
+            branch[verb] = Endpoint(verb, path, effect_, reach, needs, *last)
+            every.append(branch[verb])
     return tuple(every), tree
 
 

@@ -6,7 +6,8 @@ import re
 import threading
 from functools import lru_cache
 
-_MASK = "***"
+#: What stands in the place of a secret.
+MASK = "***"
 
 # -------------------------------------------------------------------------------------------------------------- by name
 
@@ -38,7 +39,7 @@ def masked(value):
     stay, and the value goes when they name a secret. `data` and a digest alone are the text of /etc/hosts."""
     if isinstance(value, str):
         def shown(line):
-            return "".join(line.groups()) + _MASK if is_secret(line.group(2)) else line.group()
+            return "".join(line.groups()) + MASK if is_secret(line.group(2)) else line.group()
         return _LINE.sub(shown, value)
     return _masked(value)
 
@@ -56,16 +57,16 @@ def _masked(value):
         secret = named if key in _VALUES else is_secret(key) and key not in harmless
         texts = part if isinstance(part, list) else [part]
         secret = secret and bool(part) and all(isinstance(one, str) for one in texts)
-        shown[key] = _MASK if secret else _masked(part)
+        shown[key] = MASK if secret else _masked(part)
     return shown
 
 
 # ------------------------------------------------------------------------------------------------------------- by value
 
 _TOKEN_PATTERNS = (
-    (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + _MASK),
-    (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + _MASK),
-    (re.compile(r"\b(PVE[A-Z]*:)(?:[^\s:'\"]+:)?[0-9A-F]{8}::[^\s'\"]+"), r"\1" + _MASK),
+    (re.compile(r"(PVEAPIToken[= ][^\s!'\"]*![^\s='\"]+=)[^\s'\",;]+"), r"\1" + MASK),
+    (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + MASK),
+    (re.compile(r"\b(PVE[A-Z]*:)(?:[^\s:'\"]+:)?[0-9A-F]{8}::[^\s'\"]+"), r"\1" + MASK),
 )
 _hidden = {}                    # secret as it may appear -> keep for good; the oldest others leave first
 _forms = ()                     # its keys, longest first
@@ -122,7 +123,7 @@ def scrub(value, more=None):
     if isinstance(value, str):
         for form in _forms + more:
             if form in value:
-                value = value.replace(form, _MASK)
+                value = value.replace(form, MASK)
         if "PVE" in value:
             for pattern, replacement in _TOKEN_PATTERNS:
                 value = pattern.sub(replacement, value)

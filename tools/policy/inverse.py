@@ -1,0 +1,444 @@
+"""The way back of each change: what tells how things were and are, and the requests that put them back.
+
+State is a dict {key: value} that `facts` makes of what a GET says; the difference of two, before a change and after
+it, is all that is kept of it. What this table does not know has no way back, and that is said.
+"""
+import re
+from typing import Callable, NamedTuple
+from urllib.parse import quote, unquote
+
+from tools.policy import endpoints
+from tools.pve import text
+from tools.pve.formats import natural, on, parse_property_string
+from tools.pve.scrub import MASK, is_secret
+
+ABSENT = None                       # in the place of a value: the key is not there
+
+
+class NoWay(Exception):
+    """There is no way back: str(error) says why, as a sentence."""
+
+
+class Change(NamedTuple):
+    """A change that was made: the request (params: dict as sent), and the part of the state that it changed, as it was
+    and as it came to be; what was not there is not in them."""
+    verb: str
+    path: str
+    params: dict
+    old: dict
+    new: dict
+
+
+class Way(NamedTuple):
+    """How the changes by some endpoints are put back.
+
+    state   function(path, params) -> (path of the GET before, of that after; None where nothing can be there)
+    facts   function(data of the GET, path) -> {key: value}
+    back    function(Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back.
+            It is asked again with the state that they made. NoWay
+    digest  whether the first of the requests takes the digest that the GET told
+    lost    function(Change) -> what is lost when it is put back, in a few words, or None
+    """
+    state: Callable
+    facts: Callable
+    back: Callable
+    digest: bool = False
+    lost: Callable = lambda change: None
+
+
+def find(verb, path):
+    """The Way of a request's changes, or None."""
+    return _WAYS.get((verb, endpoints.find(verb, path).template))
+
+
+def moved_on(change, now):
+    """{key: (as it was left, as it is now)} of what differs now from what the change made of it."""
+    return {key: (change.new.get(key, ABSENT), now.get(key, ABSENT)) for key in {**change.old, **change.new}
+            if not _same(change.new.get(key, ABSENT), now.get(key, ABSENT))}
+
+
+def told(change):
+    """What putting a change back sets, and what is lost by it, in words."""
+    lost, lines = find(change.verb, unquote(change.path)).lost(change), []
+    if lost and not change.old:                             # something new goes: nothing of it is set back
+        return lost
+    for key in {**change.old, **change.new}:
+        old, new = change.old.get(key, ABSENT), change.new.get(key, ABSENT)
+        if isinstance(old, list) and isinstance(new, list):
+            lines += ["%s %s: %s" % (key, word, _rows(rows)) for word, rows in (
+                ("come back", [row for row in old if row not in new]), ("go", [row for row in new if row not in old])
+            ) if rows] or ["the order of the %s" % key]
+        else:
+            lines.append(text.changed({} if new is ABSENT else {key: new}, {key: old}))
+    return ", ".join(lines + [lost] * bool(lost))
+
+
+def _rows(rows):
+    """"100, 101"; rules as "type=in action=ACCEPT", parted by semicolons."""
+    return "; ".join(" ".join("%s=%s" % (key, text.word(text.line(value, text.WHOLE))) for key, value in row.items()
+                              ) for row in rows) if isinstance(rows[0], dict) else ", ".join(map(str, rows))
+
+
+def difference(before, after):
+    """(old, new): the keys of two states that differ, as they were and as they are."""
+    keys = [key for key in {**before, **after} if not _same(before.get(key, ABSENT), after.get(key, ABSENT))]
+    return {key: before[key] for key in keys if key in before}, {key: after[key] for key in keys if key in after}
+
+
+def _same(one, other):
+    """Whether two values are the same: of property strings the order of the keys makes no difference."""
+    one, other = str(one), str(other)
+    return one == other or "=" in one and sorted(one.split(",")) == sorted(other.split(","))
+
+
+def why_not(verb, path, params):
+    """Why a request without a Way cannot be taken back, as a sentence."""
+    said = next((words for pattern, words in _NO_WAY if re.fullmatch(pattern, "%s %s" % (verb, path))), None)
+    lost = endpoints.effect(verb, path, params) == endpoints.LOSES
+    return said or ("What it removed or interrupted cannot be brought back." if lost else
+                    "No request is known that takes it back.")
+
+
+#: What there is no way back from: pattern of "VERB path", and why.
+_NO_WAY = (
+    (r"DELETE /nodes/[^/]+/(?:qemu|lxc)/\d+", "A deleted guest comes back only from a backup."),
+    (r"POST .*/rollback", "What the guest was before the rollback is gone."),
+    (r"PUT .*/resize", "Proxmox cannot make a disk smaller."),
+    (r"DELETE .*/snapshot/[^/]+", "A deleted snapshot cannot be made again."),
+    (r"POST .*/agent/.*", "What a command did inside the guest is not known."),
+    (r"POST .*/template", "A template cannot become a guest again; a full clone of it can."),
+    (r"POST /nodes/[^/]+/vzdump", "A backup is removed with proxmox_delete_backup; what was pruned for it is gone."),
+    (r"DELETE .*/content/.*", "A deleted volume cannot be brought back."),
+    (r"POST .*/status/(?:reboot|reset)", "A restart cannot be taken back."),
+    (r"DELETE .*/tasks/.*", "A task that was stopped has to be started again."),
+)
+
+
+# ------------------------------------------------------------------------------------------------ objects, key by key
+
+#: Keys of objects that are no setting.
+_NO_SETTINGS = {"digest", "meta", "parent", "lock", "pending", "next-run", "pos", "lxc"}
+
+
+def _facts(data, path):
+    """The settings of an object."""
+    return {key: value for key, value in (data or {}).items() if key not in _NO_SETTINGS}
+
+
+def _itself(path, params):
+    return path, path
+
+
+def _keys(always=(), unset=None):
+    """The `back` of an object that PUT changes key by key. always: keys that every PUT has to carry; unset: {key: value}
+    that stands for one that is not there, where Proxmox has no `delete`."""
+    def back(change, now):
+        set_back = {key: value for key, value in change.old.items() if not _same(value, now.get(key, ABSENT))}
+        away = sorted(key for key in change.new if key not in change.old and key in now)
+        if unset is not None:
+            set_back.update({key: unset.get(key, "") for key in away})
+            away = []
+        _keepable(change)
+        if not set_back and not away:
+            return []
+        return [("PUT", change.path, {**{key: now[key] for key in always if key in now}, **set_back,
+                                      **({"delete": ",".join(away)} if away else {})})]
+    return back
+
+
+def _keepable(change):
+    """NoWay when an old value is a secret, which Proxmox does not tell and this program does not keep."""
+    secret = sorted(key for key, value in change.old.items() if is_secret(key) or MASK in str(value))
+    if secret:
+        raise NoWay("The old value of %s is or holds a secret, which is not kept." % ", ".join(secret))
+
+
+# ----------------------------------------------------------------------------------------------- the config of a guest
+
+_DRIVE = re.compile(r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|mp|rootfs|unused)\d*")
+_CLOUDINIT = re.compile(r"([^:,]+):(?:[^,]*/)?vm-\d+-cloudinit[^,]*")
+
+
+def _config_back(change, now):
+    """A detached volume is attached again; one that the change attached goes: to unusedN, from which it is deleted in a
+    second request where it was not there before."""
+    given = {key.replace("_", "-"): value for key, value in change.params.items()}
+    gone = [key for key, value in change.old.items() if _DRIVE.fullmatch(key) and _volume(value) not in map(
+        _volume, now.values()) and not _CLOUDINIT.match(str(value)) and _of_storage(value)]
+    if gone or on(given.get("force")):
+        raise NoWay("The volume of %s was destroyed." % ", ".join(sorted(gone) or [str(given.get("delete"))]))
+    _keepable(change)
+    volumes = {_volume(value) for key, value in change.old.items() if _DRIVE.fullmatch(key)}
+    made = {_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key)} - volumes
+    set_back = {key: _CLOUDINIT.sub(r"\1:cloudinit", str(value)) if _volume(value) not in map(_volume, now.values())
+                else value for key, value in change.old.items()
+                if not key.startswith("unused") and not _same(value, now.get(key, ABSENT))}
+    away = [key for key in change.new if key not in change.old and key in now and not key.startswith("unused")]
+    away += [key for key in now if key.startswith("unused") and _volume(now[key]) in made]
+    if not set_back and not away:
+        return []
+    return [("PUT", _config(change.path, None)[0], {
+        **set_back, **({"delete": ",".join(sorted(away, key=natural))} if away else {})})]
+
+
+def _volumes_go(change):
+    """What a change attached that was not there before."""
+    made = [_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key) and _of_storage(value)]
+    made = [volume for volume in made if volume not in map(_volume, change.old.values())]
+    return "deleted with all data: %s" % ", ".join(made) if made else None
+
+
+def _volume(value):
+    """The volume of a drive's option: what stands first in its property string."""
+    parts = parse_property_string(str(value), "file")
+    return parts.get("file") or parts.get("volume") or ""
+
+
+def _of_storage(value):
+    volume = _volume(value)
+    return ":" in volume and not volume.startswith("/") and "media=cdrom" not in str(value)
+
+
+def _moved_disk(change, now):
+    """A disk goes back to the storage that it was on; what it was moved to is deleted there."""
+    keys = [key for key in change.old if _DRIVE.fullmatch(key) and key in change.new and key in now]
+    if on(change.params.get("target-vmid")) or len(keys) != 1 or not _of_storage(change.old[keys[0]]):
+        return _config_back(change, now)
+    key, before = keys[0], _volume(change.old[keys[0]])
+    if before in map(_volume, now.values()):                # the source was kept, as unusedN
+        return _config_back(change, now)
+    if before.split(":")[0] == _volume(now[key]).split(":")[0]:
+        return []
+    name = "volume" if change.path.endswith("/move_volume") else "disk"
+    return [("POST", change.path, {name: key, "storage": before.split(":")[0], "delete": 1})]
+
+
+def _config(path, params):
+    config = path.rpartition("/")[0] + "/config"
+    return config, config
+
+
+# ------------------------------------------------------------------------------------------------------ lists of things
+
+def _by(key):
+    """The `facts` of a list: {id: its settings}."""
+    def facts(data, path):
+        return {str(row[key]): _facts({name: value for name, value in row.items() if name != "status"}, path)
+                for row in data or () if row.get(key) not in (None, "current")}
+    return facts
+
+
+def _things(key, keeps=None):
+    """The `back` of a list that POST adds to and DELETE takes from, by the id `key`. keeps: the keys that POST takes;
+    None where what is deleted cannot be made again."""
+    def back(change, now):
+        base = change.path if change.verb == "POST" or change.path == "/pools" else change.path.rpartition("/")[0]
+        requests = [("DELETE", "%s/%s" % (base, quote(name, safe="")), {}) for name in change.new
+                    if name not in change.old and name in now]
+        for name, values in change.old.items():
+            if name not in change.new and name not in now:
+                if keeps is None:
+                    raise NoWay("What was deleted cannot be made again.")
+                requests.append(("POST", base, {key: name, **{one: values[one] for one in keeps if one in values}}))
+        return requests
+    return back
+
+
+def _list(path, params):
+    return path, path
+
+
+def _list_of_item(path, params):
+    base = path.rpartition("/")[0]
+    return base, base
+
+
+# ------------------------------------------------------------------------------------------------------- firewall rules
+
+_RULE = ("type action macro iface source dest proto enable sport dport icmp-type comment log".split())
+
+
+def _rules_of(data, path):
+    """All rules as one value: which one is meant depends on all before it."""
+    return {"rules": [{key: row[key] for key in _RULE if key in row} for row in data or ()]}
+
+
+def _rules_path(path, params):
+    base = re.sub(r"/\d+\Z", "", path)
+    return base, base
+
+
+def _rules_back(change, now):
+    """One rule was added, deleted, changed or moved: which, the two lists tell. Proxmox puts a new one first."""
+    old, new, base = change.old["rules"], now["rules"], _rules_path(change.path, None)[0]
+    if old == new:
+        return []
+    at = next((place for place, (one, other) in enumerate(zip(old, new)) if one != other), min(len(old), len(new)))
+    if len(new) > len(old):
+        return [("DELETE", "%s/%d" % (base, at), {})]
+    if len(new) < len(old):
+        return [("POST", base, old[at])] if at == 0 else [
+            ("POST", base, old[at]), ("PUT", "%s/0" % base, {"moveto": at + 1})]
+    if sorted(map(str, old)) != sorted(map(str, new)):
+        away = [key for key in new[at] if key not in old[at]]
+        return [("PUT", "%s/%d" % (base, at), {**old[at], **({"delete": ",".join(away)} if away else {})})]
+    last = max(place for place in range(len(old)) if old[place] != new[place])
+    if old[at + 1:last + 1] == new[at:last]:                # the first of them went behind the others
+        return [("PUT", "%s/%d" % (base, last), {"moveto": at})]
+    return [("PUT", "%s/%d" % (base, at), {"moveto": last + 1})]
+
+
+# ------------------------------------------------------------------------------------------------------------------ pools
+
+def _pool(data, path):
+    members = (data or {}).get("members") or []
+    return {"comment": (data or {}).get("comment") or "",
+            "vms": sorted(int(row["vmid"]) for row in members if row.get("vmid")),
+            "storage": sorted(str(row["storage"]) for row in members if row.get("type") == "storage")}
+
+
+def _pool_path(path, params):
+    pool = path if path != "/pools" else "/pools/%s" % params.get("poolid")
+    return pool, pool
+
+
+def _pool_back(change, now):
+    if on(change.params.get("allow-move")):
+        raise NoWay("Which pools the guests were in before is not known.")
+    path, requests = _pool_path(change.path, change.params)[0], []
+    if "comment" in change.old and change.old["comment"] != now.get("comment"):
+        requests.append(("PUT", path, {"comment": change.old["comment"]}))
+    for key in ("vms", "storage"):
+        before, here = set(change.old.get(key, ())), set(now.get(key, ()) if key in change.old else ())
+        for names, away in ((before - here, {}), (here - before, {"delete": 1})):
+            if names:
+                requests.append(("PUT", path, {key: ",".join(map(str, sorted(names))), **away}))
+    return requests
+
+
+# ------------------------------------------------------------------------------------ guests: made, switched, elsewhere
+
+def _new_guest(path, params):
+    """A guest that is not there before."""
+    match = re.match(r"(/nodes/)([^/]+)(/(?:qemu|lxc))(?:/\d+/clone)?\Z", path)
+    where = "%s%s%s/%s/config" % (match.group(1), params.get("target") or match.group(2), match.group(3),
+                                  params.get("newid") or params.get("vmid"))
+    return (where if on(params.get("force")) else None), where
+
+
+def _delete_guest(change, now):
+    if change.old:
+        raise NoWay("What the guest was before is gone.")
+    path = _new_guest(change.path, change.params)[1][:-len("/config")]
+    off = [("POST", path + "/status/stop", {})] if on(change.params.get("start")) else []       # it was started with it
+    return off + [("DELETE", path, {"purge": 1})] if now else []
+
+
+def _guest_goes(change):
+    volumes = [_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key) and _of_storage(value)]
+    return "deleted with its disks (%s)" % ", ".join(volumes)
+
+
+def _status(path, params):
+    now = path.rpartition("/")[0] + "/current"
+    return now, now
+
+
+def _power(data, path):
+    status = (data or {}).get("status")
+    if status == "stopped" and data.get("lock") == "suspended":
+        status = "hibernated"
+    return {"state": data.get("qmpstatus") or status if status == "running" else status}
+
+
+#: (state before, state after) -> (what is sent, with which parameters).
+_SWITCHES = {("stopped", "running"): ("shutdown", {"forceStop": 1, "timeout": 60}), ("running", "stopped"): ("start", {}),
+             ("running", "paused"): ("resume", {}), ("paused", "running"): ("suspend", {}),
+             ("running", "hibernated"): ("start", {}), ("hibernated", "running"): ("suspend", {"todisk": 1})}
+
+
+def _switch(change, now):
+    before, after = change.old.get("state"), now.get("state")
+    if before == after:
+        return []
+    if (before, after) not in _SWITCHES:
+        raise NoWay("It was %s, which no single request brings back." % before)
+    verb, params = _SWITCHES[before, after]
+    return [("POST", "%s/%s" % (change.path.rpartition("/")[0], verb), params)]
+
+
+_GUEST_PATH = re.compile(r"/nodes/([^/]+)(/(?:qemu|lxc)/\d+)/")
+
+
+def _migrated(path, params):
+    node, guest = _GUEST_PATH.match(path).groups()
+    return path.rpartition("/")[0] + "/config", "/nodes/%s%s/config" % (params.get("target"), guest)
+
+
+def _place(data, path):
+    """On which node a guest is, and on which storages its volumes are."""
+    drives = {key: _volume(value).split(":")[0] for key, value in (data or {}).items()
+              if _DRIVE.fullmatch(key) and _of_storage(value)}
+    return {"node": _GUEST_PATH.match(path).group(1), **drives} if data else {}
+
+
+def _bring_back(change, now):
+    if change.old.get("node") == now.get("node"):
+        return []
+    pairs = {(now.get(key), storage) for key, storage in change.old.items() if key != "node" and key in change.new}
+    there = dict(pairs)
+    if len(there) != len(pairs):
+        raise NoWay("Volumes of several storages came to one, so no single move takes each back.")
+    params = {key: value for key, value in change.params.items() if key in ("online", "restart", "with-local-disks",
+                                                                           "timeout")}
+    if there:
+        params["target-storage" if "/lxc/" in change.path else "targetstorage"] = ",".join(
+            "%s:%s" % pair for pair in sorted(there.items()))
+    guest = _GUEST_PATH.match(change.path).group(2)
+    return [("POST", "/nodes/%s%s/migrate" % (now["node"], guest), {**params, "target": change.old["node"]})]
+
+
+# --------------------------------------------------------------------------------------------------------------- the table
+
+_JOB = """schedule dow starttime storage vmid exclude all pool mode compress enabled comment mailto mailnotification
+    notes-template prune-backups node protected bwlimit ionice pigz zstd repeat-missed notification-mode fleecing
+    pbs-change-detection-mode performance exclude-path tmpdir dumpdir script stdexcludes stopwait lockwait remove
+    maxfiles quiet""".split()
+_RESOURCE = "state group max_restart max_relocate comment failback".split()
+_RULES_OF_HA = "type resources nodes strict affinity comment disable".split()
+
+_TABLE = (
+    (Way(_config, _facts, _config_back, True, _volumes_go), "POST|PUT vm/config PUT ct/config vm/unlink"),
+    (Way(_config, _facts, _moved_disk), "POST vm/move_disk ct/move_volume"),
+    (Way(_itself, _facts, _keys(), True), """PUT guest/firewall/options node/firewall/options
+        /cluster/firewall/options /storage/{storage} node/config ha/resources/{sid} ha/groups/{id}"""),
+    (Way(_itself, _facts, _keys()), "PUT /cluster/backup/{id}"),
+    (Way(_itself, _facts, _keys(always=("type",)), True), "PUT ha/rules/{id}"),
+    (Way(_itself, _facts, _keys(always=("search",))), "PUT node/dns"),
+    (Way(_itself, lambda data, path: {
+        key: value for key, value in (data or {}).items() if key in ("notes", "protected")},
+        _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
+    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _keys(unset={})),
+     "PUT guest/snapshot/{snapname}/config"),
+    (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)), "POST guest/snapshot"),
+    (Way(_list, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
+    (Way(lambda path, params: ("/pools", "/pools"), _by("poolid"), _things("poolid", ["comment"])),
+     "DELETE /pools(|/{poolid})"),
+    (Way(_pool_path, _pool, _pool_back), "PUT /pools(|/{poolid})"),
+    (Way(_list, _by("id"), _things("id", _JOB)), "POST /cluster/backup"),
+    (Way(_list_of_item, _by("id"), _things("id", _JOB)), "DELETE /cluster/backup/{id}"),
+    (Way(_list, _by("sid"), _things("sid", _RESOURCE)), "POST ha/resources"),
+    (Way(_list_of_item, _by("sid"), _things("sid", _RESOURCE)), "DELETE ha/resources/{sid}"),
+    (Way(_list, _by("rule"), _things("rule", _RULES_OF_HA)), "POST ha/rules"),
+    (Way(_list_of_item, _by("rule"), _things("rule", _RULES_OF_HA)), "DELETE ha/rules/{id}"),
+    (Way(_rules_path, _rules_of, _rules_back, True), """
+        POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
+        PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
+    (Way(_new_guest, _facts, _delete_guest, lost=_guest_goes),
+     "POST node/qemu node/lxc guest/clone"),
+    (Way(_status, _power, _switch), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
+    (Way(_migrated, _place, _bring_back), "POST guest/migrate"),
+)
+
+#: (verb, template) -> Way.
+_WAYS = {(verb, path): way for way, methods in _TABLE for verb, path in endpoints.methods(methods)}

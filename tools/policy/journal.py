@@ -1,0 +1,106 @@
+"""The journal: of each change what was there before and what takes it back; of each run its steps and how far it came.
+
+A record is a dict with an `id` ("u-7k2m" of what can be undone, "r-3fqa" of a run) and grows by fields. In memory; with
+PROXMOX_STATE_DIR in a file too, a JSON line for each growth, so that it outlives the server and several servers share
+it. No secret is in it: what is noted was masked before.
+"""
+import json
+import os
+import secrets
+import threading
+
+from tools.pve import state
+
+try:
+    import fcntl
+except ImportError:                     # not a Unix: one process a file then
+    fcntl = None
+
+FILE = "journal"
+MOST = 300                              # records that are kept
+LONGEST_FILE = 4 << 20                  # bytes; then only the latest records stay
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"             # none that is taken for another
+
+
+class Journal:
+    """state_dir: where its file is (str), or None; log(level, event, **fields): told when it cannot be written."""
+
+    def __init__(self, state_dir=None, log=None):
+        self._path = os.path.join(state_dir, FILE) if state_dir else None
+        self._log, self._lock, self._kept = log or (lambda level, event, **fields: None), threading.Lock(), {}
+
+    def add(self, letter, **fields):
+        """Keep a new record; its id."""
+        known = self._all()
+        while True:
+            ident = "%s-%s" % (letter, "".join(secrets.choice(LETTERS) for _ in range(4)))
+            if ident not in known:
+                break
+        self.amend(ident, **fields)
+        return ident
+
+    def amend(self, ident, **fields):
+        """Let a record grow by these fields."""
+        with self._lock:
+            self._kept.setdefault(ident, {}).update(fields)
+            while len(self._kept) > MOST:
+                del self._kept[next(iter(self._kept))]
+            if self._path is not None:
+                try:
+                    self._append(json.dumps(dict(fields, id=ident)) + "\n")
+                except (OSError, state.NotOurs) as error:
+                    self._log("warning", "the journal cannot be written; it is in memory only", error=str(error))
+
+    def find(self, ident):
+        """The record (dict, with its id) of an id, or None."""
+        found = self._all().get(ident)
+        return found and dict(found, id=ident)
+
+    def all(self, letter):
+        """The records of a kind, the latest first."""
+        return [dict(record, id=ident) for ident, record in reversed(list(self._all().items())) if ident[0] == letter]
+
+    def _all(self):
+        with self._lock:
+            known = {ident: dict(record) for ident, record in self._kept.items()}
+        if self._path is not None:
+            for ident, record in self._read().items():
+                known.setdefault(ident, {}).update(record)
+        return known
+
+    def _read(self):
+        """{id: record} of the file; what cannot be read of it is not there."""
+        try:
+            lines = state.read(self._path, 2 * LONGEST_FILE).decode("utf-8", "replace").split("\n")
+        except (OSError, state.NotOurs):
+            return {}
+        known = {}
+        for line in lines:
+            try:
+                fields = json.loads(line)
+                known.setdefault(fields.pop("id"), {}).update(fields)
+            except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+                continue
+        return known
+
+    def _append(self, line):
+        """Write a line, with the file locked; when it is too long, the latest records alone stay."""
+        state.folder(os.path.dirname(self._path), private=False)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        while True:
+            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as stream:
+                if fcntl is not None:
+                    fcntl.flock(stream, fcntl.LOCK_EX)
+                    try:
+                        if os.stat(self._path).st_ino != os.fstat(stream.fileno()).st_ino:
+                            continue                    # another server has just put a shorter one in its place
+                    except FileNotFoundError:
+                        continue
+                state.read(self._path, 0)               # NotOurs
+                stream.write(line.encode("utf-8"))
+                stream.flush()
+                if stream.tell() > LONGEST_FILE:
+                    latest = list(self._read().items())[-MOST // 2:]
+                    state.write(self._path, "".join(json.dumps(dict(record, id=ident)) + "\n"
+                                                    for ident, record in latest))
+                return

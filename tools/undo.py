@@ -1,0 +1,181 @@
+"""Toolset: what was changed through this server, and the way back."""
+import re
+from dataclasses import dataclass
+from typing import Annotated, Optional
+from urllib.parse import unquote
+
+from tools.base import guest
+from tools.base.answers import Table, result
+from tools.base.call import NAMES
+from tools.base.changes import change, read
+from tools.base.failures import Failure
+from tools.base.row import DESTRUCTIVE, Paged, Tool, Wait
+from tools.base.schema import Arg
+from tools.policy import inverse
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.text import Column
+
+ROUNDS = 4                      # a way back of more requests than each of these may have is none
+
+
+@dataclass
+class Undo(Paged):
+    """Take back a change, or a run, by the `undo:` id of its answer; without id: list what can be taken back. Shows old
+    and new values and asks. Refused where the cluster has moved on."""
+    id: Annotated[Optional[str], Arg(max_length=20)] = None
+    wait: Wait = None
+
+
+CHANGES = Table("change", Column("id"), Column("at", "when", "time"), Column("tool"), Column("subject", "what", "long"),
+                Column("run"), Column("why", "no way back", "long"),
+                empty="Nothing was changed through this server since it keeps a journal.")
+
+
+def undo(call):
+    journal = call.host.journal
+    if journal is None:
+        raise Failure("This is one call by itself, which keeps no journal. Set PROXMOX_STATE_DIR to keep one.")
+    if call.args.id is None:
+        rows = [dict(record, tool=record["tool"], why=_why(record)) for record in journal.all("u")]
+        return result(call, rows, "%s noted, the latest first" % text.plural(len(rows), "change"))
+    records = _records(call, journal)
+    made = [change(one) for record in records for one in reversed(record["changes"])]
+
+    def describe():
+        call.forget()
+        lines, problems = _planned(call, made)
+        if problems:
+            raise Failure("\n".join(problems) + "\nNothing was sent.")
+        return "Take back what %s did:\n%s" % (", ".join(dict.fromkeys(
+            "%s of %s (%s)" % (record["tool"], record["subject"], record["id"]) for record in records)),
+            "\n".join(lines)), {"lines": lines}
+    found = call.confirm(describe)
+    outcome = None
+    for one in made:
+        outcome = _take_back(call, one) or outcome
+    if call.planned:
+        return None
+    for record in records:
+        journal.amend(record["id"], undone=int(call.host.now()))
+    waiting = sorted({key for one in made for key in _waiting(call, one)})
+    note = "Not in effect yet: %s waits for a restart of the guest." % ", ".join(waiting) if waiting else None
+    return result(call, outcome or call.follow(None), "taken back: %s" % call.args.id,
+                  [text.Shown("\n".join(found["lines"])), note], taken_back=found["lines"], waiting=waiting or None)
+
+
+def _waiting(call, one):
+    """The options of a guest's config that a change taken back left to its restart."""
+    path = _present(call, one)
+    if not path.endswith("/config") or not _GUEST.match(path) or not one.old and one.verb == "POST":
+        return ()
+    try:
+        return guest.pending(call.get(path[:-len("config")] + "pending"))[1].keys() & {*one.old, *one.new}
+    except PveError:
+        return ()
+
+
+def _why(record):
+    """Why a change cannot be taken back (any more), or None."""
+    if record.get("undone"):
+        return "It was taken back at %s." % text.moment(record["undone"])
+    return next((one["why"] for one in record["changes"] if "why" in one), None)
+
+
+def _records(call, journal):
+    """The records that an id means, the latest first; Failure when there is none, or one has no way back."""
+    wanted, every = call.args.id, journal.all("u")
+    records = [record for record in every if wanted in (record["id"], record.get("run"))]
+    if wanted.startswith("r-"):
+        records = [record for record in records if not record.get("undone")]
+    if not records:
+        raise Failure("Nothing is noted under %s that could be taken back. proxmox_undo without id lists what is." %
+                      text.line(wanted))
+    why = ["%s (%s of %s): %s" % (record["id"], record["tool"], record["subject"], _why(record))
+           for record in records if _why(record)]
+    if why:
+        raise Failure("There is no way back:\n%s" % "\n".join(why))
+    return records
+
+
+def _planned(call, made):
+    """(lines about what would be set back, problems): each change is looked at as it will be when those after it have
+    been taken back."""
+    lines, problems, later = [], [], {}
+    for one in made:
+        way, path = inverse.find(one.verb, unquote(one.path)), _present(call, one)
+        now = dict(read(call, way, path), **later.get(_thing(path), {}))
+        now = {key: value for key, value in now.items() if value is not inverse.ABSENT}
+        whose = _whose(path)
+        moved = inverse.moved_on(one, now)
+        if moved:
+            problems.append("%s was changed since: %s." % (whose, "; ".join(
+                "%s was left as %s and is %s" % (key, text.line("nothing" if left is None else left, 300),
+                                                 text.line("nothing" if here is None else here, 300))
+                for key, (left, here) in moved.items())))
+            continue
+        try:
+            way.back(one, now)
+        except inverse.NoWay as error:
+            problems.append("%s: %s" % (whose, error))
+        later.setdefault(_thing(path), {}).update({key: one.old.get(key, inverse.ABSENT) for key in {**one.old,
+                                                                                                    **one.new}})
+        lines.append("%s: %s" % (whose, inverse.told(one)))
+    return lines, problems
+
+
+_GUEST = re.compile(r"/nodes/([^/]+)/(qemu|lxc)/(\d+)(?=/|\Z)")
+
+
+def _present(call, one):
+    """The path that tells the present state of a change; of a guest, on the node where it is now."""
+    path = inverse.find(one.verb, unquote(one.path)).state(one.path, one.params)[1]
+    return _here(call, path)
+
+
+def _here(call, path):
+    """`path`, of a guest, on the node where it is now."""
+    named = _GUEST.match(path)
+    row = named and call.entry(named.group(3))
+    return path.replace("/nodes/%s/" % named.group(1), "/nodes/%s/" % row["node"], 1) if row else path
+
+
+def _thing(path):
+    """What a path is about, wherever it is."""
+    return _GUEST.sub(r"\2/\3", path)
+
+
+def _whose(path):
+    named = _GUEST.match(path)
+    return "%s %s" % (text.capital(NAMES[named.group(2)]), named.group(3)) if named else unquote(path)
+
+
+def _take_back(call, one):
+    """Send what takes one change back, each request followed to its end; the last Outcome, or None."""
+    way, outcome = inverse.find(one.verb, unquote(one.path)), None
+    for _ in range(ROUNDS):
+        path = _present(call, one)
+        now = read(call, way, path)
+        requests = way.back(one._replace(path=_here(call, one.path)), now)
+        for number, (verb, place, params) in enumerate(requests):
+            if way.digest and not number:
+                params = dict(params, digest=_digest(call, path))
+            outcome = call.follow(call.send(params, "%s %s" % (verb, _here(call, place))))
+            call.forget()
+            if outcome.upid and not outcome.ok:
+                raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
+        if not requests or call.planned:
+            return outcome
+    raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
+
+
+def _digest(call, path):
+    """The digest that was read with the state."""
+    data = call.recent(path)
+    rows = data if isinstance(data, list) else [data or {}]
+    return rows[0].get("digest") if rows else None
+
+
+TOOLS = {
+    "proxmox_undo": Tool("ANY /{path}", DESTRUCTIVE, Undo, undo, CHANGES, repeats=False),
+}
