@@ -182,8 +182,9 @@ def execute_in_guests(call):
             raise Failure("There is no guest %d, or the token may not see it." % vmid)
         call.outcomes.append("accepted")                # it may be, for all that is known when this call ends early
         return call.host.run(_ONE[row["type"]], {"vmid": vmid, "node": row["node"], "command": args.command,
-                                                 "timeout": args.timeout}, call.request, _Agreed)
+                                                 "timeout": args.timeout}, call.request, _Agreed, call.forecast)
     told, room, answers = [], max(500, text.BUDGET // len(rows)), call.each(rows, run)
+    call.planned.extend(request for answer in answers for request in getattr(answer, "planned", ()))
     if all(isinstance(answer, Exception) or answer.failed for answer in answers):
         raise Failure("\n".join(text.cut(getattr(answer, "text", None) or str(answer), room) for answer in answers))
     for (vmid, row), answer in zip(rows, answers):
@@ -193,7 +194,7 @@ def execute_in_guests(call):
         how = answer.outcome if went else "failed"
         told.append((said, how == "done", {"vmid": vmid, "outcome": how, **data}))
     well = sum(good for _, good, _ in told)
-    how = "nothing was sent, this is a dry run" if call.host.settings.dry_run else "it went well in %d of %s" % (
+    how = "nothing was sent, this is a dry run" if call.dry else "it went well in %d of %s" % (
         well, text.plural(len(told), "guest"))
     return Result(["%s: %s." % (text.line(args.command, 200), how),
                    *(text.Shown(said) for said, _, _ in told)],

@@ -64,11 +64,11 @@ def execute(call):
     inner = ["pct", "exec", str(args.vmid), "--"] + words
     if not (_is_root() if local else settings.ssh_user == "root"):
         inner = ["sudo", "-n"] + inner                  # pct is for root only
-    if settings.dry_run:
-        raise EarlyResult(Result([
-            "Dry run (PROXMOX_DRY_RUN): nothing was sent. On node %s would run:" % call.node,
-            text.quoted(" ".join(map(shlex.quote, inner)))], {"done": False, "command": inner}))
     confirm(call)
+    if call.dry:
+        raise EarlyResult(Result([
+            "Dry run: nothing was sent. On node %s would run:" % call.node,
+            text.quoted(" ".join(map(shlex.quote, inner)))], {"done": False, "command": inner}))
     call.host.client.limiter.take(True)
     with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
         outer = [word.encode("utf-8") for word in inner] if local else through_ssh(

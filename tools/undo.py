@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 from urllib.parse import unquote
 
-from tools.base import guest
+from tools.base import changes, guest
 from tools.base.answers import Table, result
 from tools.base.call import NAMES
-from tools.base.changes import change, read
 from tools.base.failures import Failure
 from tools.base.row import DESTRUCTIVE, Paged, Tool, Wait
 from tools.base.schema import Arg
@@ -37,10 +36,10 @@ def undo(call):
     if journal is None:
         raise Failure("This is one call by itself, which keeps no journal. Set PROXMOX_STATE_DIR to keep one.")
     if call.args.id is None:
-        rows = [dict(record, tool=record["tool"], why=_why(record)) for record in journal.all("u")]
+        rows = [dict(record, why=_why(record)) for record in journal.all("u") if record.get("changes")]
         return result(call, rows, "%s noted, the latest first" % text.plural(len(rows), "change"))
     records = _records(call, journal)
-    made = [change(one) for record in records for one in reversed(record["changes"])]
+    made = [changes.change(one) for record in records for one in reversed(record["changes"])]
 
     def describe():
         call.forget()
@@ -66,7 +65,7 @@ def undo(call):
 
 def _waiting(call, one):
     """The options of a guest's config that a change taken back left to its restart."""
-    path = _present(call, one)
+    path = changes.place(call, one)
     if not path.endswith("/config") or not _GUEST.match(path) or not one.old and one.verb == "POST":
         return ()
     try:
@@ -85,7 +84,7 @@ def _why(record):
 def _records(call, journal):
     """The records that an id means, the latest first; Failure when there is none, or one has no way back."""
     wanted, every = call.args.id, journal.all("u")
-    records = [record for record in every if wanted in (record["id"], record.get("run"))]
+    records = [record for record in every if wanted in (record["id"], record.get("run")) and record.get("changes")]
     if wanted.startswith("r-"):
         records = [record for record in records if not record.get("undone")]
     if not records:
@@ -103,8 +102,8 @@ def _planned(call, made):
     been taken back."""
     lines, problems, later = [], [], {}
     for one in made:
-        way, path = inverse.find(one.verb, unquote(one.path)), _present(call, one)
-        now = dict(read(call, way, path), **later.get(_thing(path), {}))
+        way, path = changes.way_of(one), changes.place(call, one)
+        now = dict(changes.read(call, way, path), **later.get((way.facts, _thing(path)), {}))
         now = {key: value for key, value in now.items() if value is not inverse.ABSENT}
         whose = _whose(path)
         moved = inverse.moved_on(one, now)
@@ -118,49 +117,36 @@ def _planned(call, made):
             way.back(one, now)
         except inverse.NoWay as error:
             problems.append("%s: %s" % (whose, error))
-        later.setdefault(_thing(path), {}).update({key: one.old.get(key, inverse.ABSENT) for key in {**one.old,
+        later.setdefault((way.facts, _thing(path)), {}).update({key: one.old.get(key, inverse.ABSENT) for key in {**one.old,
                                                                                                     **one.new}})
         lines.append("%s: %s" % (whose, inverse.told(one)))
     return lines, problems
 
 
-_GUEST = re.compile(r"/nodes/([^/]+)/(qemu|lxc)/(\d+)(?=/|\Z)")
-
-
-def _present(call, one):
-    """The path that tells the present state of a change; of a guest, on the node where it is now."""
-    path = inverse.find(one.verb, unquote(one.path)).state(one.path, one.params)[1]
-    return _here(call, path)
-
-
-def _here(call, path):
-    """`path`, of a guest, on the node where it is now."""
-    named = _GUEST.match(path)
-    row = named and call.entry(named.group(3))
-    return path.replace("/nodes/%s/" % named.group(1), "/nodes/%s/" % row["node"], 1) if row else path
+_GUEST = re.compile(r"/nodes/[^/]+/(qemu|lxc)/(\d+)(?=/|\Z)")
 
 
 def _thing(path):
     """What a path is about, wherever it is."""
-    return _GUEST.sub(r"\2/\3", path)
+    return _GUEST.sub(r"\1/\2", path)
 
 
 def _whose(path):
     named = _GUEST.match(path)
-    return "%s %s" % (text.capital(NAMES[named.group(2)]), named.group(3)) if named else unquote(path)
+    return "%s %s" % (text.capital(NAMES[named.group(1)]), named.group(2)) if named else unquote(path)
 
 
 def _take_back(call, one):
     """Send what takes one change back, each request followed to its end; the last Outcome, or None."""
-    way, outcome = inverse.find(one.verb, unquote(one.path)), None
+    way, outcome = changes.way_of(one), None
     for _ in range(ROUNDS):
-        path = _present(call, one)
-        now = read(call, way, path)
-        requests = way.back(one._replace(path=_here(call, one.path)), now)
+        path = changes.place(call, one)
+        now = changes.read(call, way, path)
+        requests = way.back(one._replace(path=changes.here(call, one.path)), now)
         for number, (verb, place, params) in enumerate(requests):
             if way.digest and not number:
                 params = dict(params, digest=_digest(call, path))
-            outcome = call.follow(call.send(params, "%s %s" % (verb, _here(call, place))))
+            outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
             call.forget()
             if outcome.upid and not outcome.ok:
                 raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)

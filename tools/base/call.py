@@ -17,7 +17,7 @@ from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.client import TOTAL_SECONDS, PveError
+from tools.pve.client import TOTAL_SECONDS, PveError, Reply
 from tools.pve.formats import Misfit, fill, misfit, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
@@ -42,23 +42,26 @@ class Call:
     """One call of a tool. A handler needs nothing else.
 
     host      what all calls share: settings, client, guard, audit, clock(), now() and sleep(event, seconds)
-    request   who asks: cancelled and woken (Events), hurried, patience, wants_progress, progress(percent or None,
-              message)
+    request   who asks: cancelled and woken (Events), hurried, patience, wait (seconds to follow tasks, or None),
+              wants_progress, progress(percent or None, message)
     consent   asks the user: ask(call, describe)
     node      the node it is about: the argument, or where its guest is (see `locate`); None when neither says it
     kind      "qemu" or "lxc": of the row's endpoint or name, else of the argument `type`; None when none says it
-    planned   (verb, path, params) of the changes that a dry run did not send
+    dry       whether nothing is to be sent: a dry run, or the plan of a step
+    forecast  what the steps before this one will have made (tools.base.forecast), while it is planned; else None
+    planned   (verb, path, params) of the changes that were not sent for that
+    questions (what the user would be asked, what was found) while it is planned
     outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
     hidden    how many rows the guardrails took out of what was read
     task      what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
     unasked   whether the user would have been asked, but for a client that cannot ask
     called    the name by which the arguments gave the guest, whose number is in its place now; else None
     changes   what the changes did that were sent (tools.base.changes); None where no journal is kept
-    noted     the id under which they are in the journal, or None
     secrets   {name: value} of the arguments that are secret and were given
     """
 
-    def __init__(self, host, name, tool, args, request, consent=None):
+    def __init__(self, host, name, tool, args, request, consent=None, forecast=None):
+        self.dry, self.forecast, self.questions = host.settings.dry_run or forecast is not None, forecast, []
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
         self.consent, self.secrets = consent, secrets(args)
         self.node, self.kind = getattr(args, "node", None), tool.kind or _SUFFIXES.get(name.rpartition("_")[2])
@@ -69,7 +72,7 @@ class Call:
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = None
-        self.changes, self.noted = Changes(self) if host.journal is not None else None, None
+        self.changes = Changes(self) if host.journal is not None and not self.dry else None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
         self._began = getattr(request, "began", host.clock())
@@ -94,6 +97,8 @@ class Call:
             self._all_guests = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
                                                         cancelled=self.request.cancelled,
                                                         timeout=self._seconds()).data or []
+            if self.forecast is not None:
+                self._all_guests = self.forecast.rows(self._all_guests)
         if self._guests is None and not hidden:
             self._guests = self._shown(self._all_guests)
         return self._all_guests if hidden else self._guests
@@ -179,12 +184,18 @@ class Call:
         path, params = self.path(template, ids), dict(query or {}, **params)
         if self.host.guard.bounded or self.host.settings.read_only:
             self.permit("GET", path, params)
+        if self.forecast is not None:
+            data = self.forecast.made(path)
+            if data is not None:
+                return Reply(data, {})
         try:
             reply = self.host.client.request("GET", path, params, self.request.cancelled, timeout=self._seconds())
         except PveError as error:
             raise self._explain(error, "GET", path, params) from None
         if self.host.guard.hides:
             reply = reply._replace(data=self._shown(reply.data))
+        if self.forecast is not None:
+            reply = reply._replace(data=self.forecast.changed(path, reply.data))
         if not params:
             self._recent[path] = self.host.clock(), reply.data
         return reply
@@ -243,14 +254,14 @@ class Call:
         path = self.path(template, ids)
         params = {key: value for key, value in dict(params or {}, **more).items() if value is not None}
         self.permit(verb, path, params)
-        if self.host.settings.dry_run:
-            self.planned.append((verb, path, params))
-            return None
-        if not (self._asked or self.outcomes) and self.host.settings.confirm in STRICT and (
+        if not (self._asked or self.outcomes or self.planned) and self.host.settings.confirm in STRICT and (
                 endpoints.LOSES == Reach(verb, path, params).effect):
             shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
             self.confirm(lambda: ("Send %s %s with %s to Proxmox? It may lose something." % (verb, path, ", ".join(
                 "%s=%s" % (key, text.word(value)) for key, value in shown.items()) or "nothing more"), {}))
+        if self.dry:
+            self.planned.append((verb, path, params))
+            return None
         if self.changes is not None:
             self.changes.before(verb, path, params)
         self._recent.clear()
@@ -272,7 +283,7 @@ class Call:
             finally:
                 self.outcomes.append(outcome)
                 if self.changes is not None:
-                    self.changes.sent(outcome)
+                    self.changes.sent(outcome, data)
                 audit.end(self._noted, outcome, data, said)
         except PveError as error:
             raise self._explain(error, verb, path, params) from None
@@ -403,8 +414,8 @@ class Call:
 
     @property
     def wait_limit(self):
-        """Seconds to follow a task: the argument `wait`, else PROXMOX_TASK_WAIT."""
-        wait = getattr(self.args, "wait", None)
+        """Seconds to follow a task: to its end in a run; else the argument `wait`, else PROXMOX_TASK_WAIT."""
+        wait = getattr(self.args, "wait", None) if self.request.wait is None else self.request.wait
         return self.host.settings.task_wait if wait is None else wait
 
     def follow(self, answer, check=True):
@@ -480,8 +491,6 @@ class Call:
         if strict and self.host.settings.confirm not in STRICT:
             return {}
         self._asked = True
-        if self.host.settings.dry_run:
-            return describe()[1]
 
         def shown():
             question, found = describe()
@@ -491,6 +500,9 @@ class Call:
                               "shown whole is not asked. Do it in several calls, each with a part of it."
                               % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
             return question, dict(found, vmid=self.args.vmid) if self.called else found
+        if self.dry:
+            self.questions.append(shown())
+            return self.questions[-1][1]
         return self.consent.ask(self, shown)
 
 

@@ -1,16 +1,20 @@
 """What the changes of a call did to the cluster, read before and after each: for the journal, and the way back.
 
-Reading it never keeps a change from being made: where it fails there is no way back, and the journal says why.
+Reading it never keeps a change from being made: where it fails there is no way back, and the journal says why. What is
+about to be sent is noted before it is, so that the next server knows of it when this one is killed.
 """
+import re
 from urllib.parse import unquote
 
 from tools.base.failures import Failure
 from tools.policy import endpoints, inverse
+from tools.pve import text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import Misfit, parse_upid
 from tools.pve.scrub import masked, scrub
 
 _NOT_THERE = ("does not exist", "no such", "not found", "There is no guest")
+_GUEST = re.compile(r"/nodes/([^/]+)/(?:qemu|lxc)/(\d+)(?=/|\Z)")
 
 
 def read(call, way, path):
@@ -26,52 +30,90 @@ def read(call, way, path):
     return scrub(masked(way.facts(data, unquote(path))))
 
 
+def way_of(change):
+    """The Way of a Change that has one."""
+    return inverse.find(change.verb, unquote(change.path))
+
+
+def here(call, path):
+    """`path`, of a guest, on the node where it is now."""
+    named = _GUEST.match(path)
+    row = named and call.entry(named.group(2))
+    return path.replace("/nodes/%s/" % named.group(1), "/nodes/%s/" % row["node"], 1) if row else path
+
+
+def place(call, change):
+    """The path that tells the present state of what a Change changed."""
+    return here(call, way_of(change).state(change.path, change.params)[1])
+
+
+def now(call, change):
+    """The present state of what a Change changed. PveError."""
+    return read(call, way_of(change), place(call, change))
+
+
 class Changes:
     """The changes of one call. made: one dict each, {verb, path, params, old, new}, or `why` in the place of the last
-    two when there is no way back; without those that changed nothing."""
+    two when there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
 
     def __init__(self, call):
-        self._call, self._open, self.made = call, None, []
+        self._call, self._open, self.made, self.id = call, None, [], None
+
+    @property
+    def undo(self):
+        """The id by which all of them can be taken back, or None."""
+        return self.id if self.made and not any("why" in one for one in self.made) else None
 
     def before(self, verb, path, params):
-        """Read what is there, before a request is sent."""
+        """Read what is there, before a request is sent, and note both."""
         self.settle()
         way, call = inverse.find(verb, unquote(path)), self._call
-        noted = {"verb": verb, "path": path, "params": call.host.audit.masked(
+        self._open = {"verb": verb, "path": path, "params": call.host.audit.masked(
             params, call.secrets, True, endpoints.shown(verb, unquote(path)))}
-        found = {}
         if way is None:
-            noted["why"] = inverse.why_not(verb, unquote(path), params)
+            self._open["why"] = inverse.why_not(verb, unquote(path), params)
         else:
             try:
-                found = read(call, way, way.state(path, params)[0])
+                self._open["found"] = read(call, way, way.state(path, params)[0])
             except (PveError, Failure, Misfit):
-                noted["why"] = "What was there before could not be read."
-        self._open = [way, noted, found, False]
+                self._open["why"] = "What was there before could not be read."
+        self._note(open=self._open)
 
-    def sent(self, outcome):
-        """Note what became of it: "accepted", "unknown", or that it was not done."""
-        if self._open:
-            self._open[3] = outcome in ("accepted", "unknown")
+    def sent(self, outcome, answer):
+        """Note what became of it: outcome as of an audit, answer: what Proxmox sent, of which a task is noted."""
+        self._open = dict(self._open, upid=answer if parse_upid(answer) else None) if (
+            outcome in ("accepted", "unknown")) else None
+        self._note(open=self._open)
 
     def settle(self):
         """Read what came of the last change; once, and not of one that was not made."""
-        (way, noted, found, made), self._open = self._open or (None, None, None, False), None
-        if not made:
+        noted, self._open = self._open, None
+        if noted is None or "upid" not in noted:
             return
+        upid, found = noted.pop("upid"), noted.pop("found", None)
         if "why" not in noted:
             try:
-                if parse_upid(self._call.task) is not None:
+                if upid and upid == self._call.task:
                     raise inverse.NoWay("Its task had not ended when the call did.")
+                way = inverse.find(noted["verb"], unquote(noted["path"]))
                 noted["old"], noted["new"] = inverse.difference(
                     found, read(self._call, way, way.state(noted["path"], noted["params"])[1]))
-                if not noted["old"] and not noted["new"]:
-                    return
-                way.back(change(noted), noted["new"])
+                if noted["old"] or noted["new"]:
+                    way.back(change(noted), noted["new"])
             except (inverse.NoWay, PveError, Failure, Misfit, Cancelled) as error:
-                noted["why"] = str(error) if isinstance(error, inverse.NoWay) else (
-                    "What came of it could not be read.")
-        self.made.append(noted)
+                noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
+        if "why" in noted or noted["old"] or noted["new"]:
+            self.made.append(noted)
+        self._note(open=None, changes=self.made)
+
+    def _note(self, **fields):
+        call = self._call
+        if self.id is None:
+            self.id = call.host.journal.add(
+                "u", at=int(call.host.now()), tool=call.name, subject=text.line(scrub(call.subject)),
+                run=getattr(call.request, "run", None), step=getattr(call.request, "step", None), **fields)
+        else:
+            call.host.journal.amend(self.id, **fields)
 
 
 def change(noted):

@@ -48,7 +48,7 @@ class ArgumentProblems(ValueError):
 
 
 class Field:
-    """One argument: name, type (str, int, float, bool, list, dict), arg, whether required, default, parameter (its name
+    """One argument: name, type (str, int, float, bool, list, dict; of a list `items`: str or dict), arg, whether required, default, parameter (its name
     to Proxmox), aliases (the names that are accepted too)."""
 
     def __init__(self, name, hint, default):
@@ -59,7 +59,7 @@ class Field:
             self.arg, hint = hint.__metadata__[-1], hint.__origin__
         if typing.get_origin(hint) is typing.Union:                  # Annotated[Optional[...], ...]
             hint = next(h for h in typing.get_args(hint) if h is not type(None))
-        self.type = typing.get_origin(hint) or hint
+        self.type, self.items = typing.get_origin(hint) or hint, (typing.get_args(hint) or (str,))[0]
         self.required = default is REQUIRED
         self.default = None if self.required else default
         self.parameter = self.arg.parameter or name
@@ -90,7 +90,7 @@ def input_schema(cls):
             continue
         arg, entry = field.arg, {"type": _JSON_TYPES[field.type]}
         if field.type is list:
-            entry["items"] = {"type": "string"}
+            entry["items"] = {"type": _JSON_TYPES[field.items]}
         if arg.enum:
             entry["enum"] = list(arg.enum)
         default = "default %s" % field.default if field.default and field.type is str and not arg.enum else ""
@@ -235,7 +235,7 @@ def check(field, value):
                                                 _WHOLE.fullmatch(value.strip())):
         raise ValueError("%s is not a whole number%s" % (_show(value), ", nor the name of a guest" if (
             arg.format == "vmid") else ""))
-    value = _CONVERT[field.type](value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
+    value = (_objects if field.items is dict and field.type is list else _CONVERT[field.type])(value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.enum and value not in arg.enum:
         if isinstance(value, str) and value.lower() in arg.enum:
             value = value.lower()
@@ -315,6 +315,14 @@ def _list(value, show):
     raise ValueError("%s is not a list" % show())
 
 
+def _objects(value, show):
+    value = from_json(value, list)
+    if not isinstance(value, list):
+        raise ValueError("is neither a list nor the JSON text of one")
+    _within_bounds(value)
+    return [_object(part, show) for part in value]
+
+
 def _object(value, show):
     value = from_json(value, dict)
     if isinstance(value, dict):
@@ -373,7 +381,17 @@ def secrets(args):
         value = getattr(args, field.name)
         if field.arg.secret and value:
             found[field.name] = value
-        elif field.type is dict:
-            found.update((name, str(part)) for name, part in (value or {}).items()
-                         if is_secret(name) and isinstance(part, (str, int, float)))
+        elif field.type is dict or field.items is dict:
+            found.update(_secrets_in(value))
     return found
+
+
+def _secrets_in(value):
+    """(name, text) of what is called like a secret in an object, or in objects inside of it."""
+    for part in value if isinstance(value, list) else ():
+        yield from _secrets_in(part)
+    for name, part in value.items() if isinstance(value, dict) else ():
+        if isinstance(part, (dict, list)):
+            yield from _secrets_in(part)
+        elif is_secret(name) and isinstance(part, (str, int, float)):
+            yield name, str(part)

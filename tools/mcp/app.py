@@ -51,8 +51,7 @@ class App:
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
         if self.host.made is not None:
-            self.host.made.consent.close()
-            self.host.made.audit.close()
+            self.host.made.close()
 
     def tools(self):
         """The definitions of the tools that are switched on, with an outputSchema where answers have data."""

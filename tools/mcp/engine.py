@@ -56,6 +56,7 @@ class Request:
 
     #: Exceptions by which `ask` ends, but for an answer: a call lets them pass.
     asks = (RpcError, InputRequired, Withdrawn)
+    wait = None                         # seconds for which tasks are followed, where the call does not say
 
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params

@@ -8,6 +8,7 @@ from tools import RENAMED, find, surface
 from tools.base.answers import Result
 from tools.base.call import Call, without_handler
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
+from tools.base.forecast import NotYet
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, fields, parse
 from tools.policy import endpoints
@@ -49,8 +50,10 @@ class UnknownTool(LookupError):
 
 #: What a call came to: text (str), data (dict, or None when it failed), failed (bool), outcome: done, failed, usage
 #: (wrong arguments), refused (by a setting of ours), declined, running (or waiting for a yes), unknown (whether it took
-#: effect), command (one in a guest ended badly) or interrupted.
-Answer = namedtuple("Answer", "text data failed outcome", defaults=(None, False, "done"))
+#: effect), command (one in a guest ended badly), interrupted, or later (not known before a step of the same run).
+#: Of a plan: planned and questions, as of its call; undo: the id by which it can be taken back, or None.
+Answer = namedtuple("Answer", "text data failed outcome planned questions undo",
+                    defaults=(None, False, "done", (), (), None))
 
 
 class Nobody:
@@ -60,6 +63,8 @@ class Nobody:
     wants_progress = False
     #: Seconds that it waits for an answer without progress: for ever. Nor does the server end meanwhile.
     patience, hurried = None, False
+    #: Seconds for which tasks are followed, whatever the call says; None: as it says.
+    wait = None
     #: Exceptions by which it asks its user: a call lets them pass.
     asks = ()
 
@@ -93,10 +98,25 @@ class Host:
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
-        self.journal, self._apidoc = journal, None
+        self.journal, self._apidoc, self._runs = journal, None, None
         self.entries = {entry["name"]: entry for entry in surface()}
         for sentence in self.selection.warnings(self.entries):
             self.log("warning", sentence)
+
+    @property
+    def runs(self):
+        """The runs of this process (tools.mcp.runs.Runs), made when first needed."""
+        if self._runs is None:
+            from tools.mcp.runs import Runs
+            self._runs = Runs(self)
+        return self._runs
+
+    def close(self):
+        """The process ends: a run is not gone on with, and what is on its way has no outcome that is known."""
+        if self._runs is not None:
+            self._runs.close()
+        self.consent.close()
+        self.audit.close()
 
     def apidoc(self, cancelled=None):
         """The API schema of this Proxmox (tools.pve.apidoc.ApiDoc), read at first use; PveError or ValueError."""
@@ -106,23 +126,24 @@ class Host:
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None, consent=None):
+    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False):
         """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it.
 
-        request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's).
+        request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
+        it would send, after what the Forecast holds; check: not even what it would read.
         """
         entry = self.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise UnknownTool(name)
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:
-            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent)
+            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check)
             outcome = answer.outcome
             return answer
         finally:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
-    def _run(self, entry, name, arguments, request, consent):
+    def _run(self, entry, name, arguments, request, consent, forecast=None, check=False):
         """As `run`; name: as the caller wrote it."""
         call = None
         try:
@@ -131,17 +152,21 @@ class Host:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            call = Call(self, entry["name"], tool, args, request, consent)
+            call = Call(self, entry["name"], tool, args, request, consent, forecast)
             hide_here(call.secrets.values())
             call.find_named()
             call.judge_arguments()
             unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
             if unknown and getattr(args, "vmid", None) is not None:
                 call.locate()
+            if check:
+                return Answer("")
             result = (tool.handler or without_handler)(call)
             return self._plan(call) if call.planned else self._answered(result, call)
         except EarlyResult as early:
             return self._answered(early.result, call)
+        except NotYet as error:
+            return Answer(str(error), outcome="later", planned=call.planned, questions=call.questions)
         except (Failure, PveError, Misfit) as error:
             if call is not None and call.planned and not isinstance(error, Refused):
                 return self._plan(call)
@@ -170,18 +195,16 @@ class Host:
             return self._failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
                                 _fate(entry, call, broken=True), call=call)
         finally:
-            self._note(call)                            # what was cancelled, too
+            self._undo(call)                            # what was cancelled, too
             hide_here(())
 
-    def _note(self, call):
-        """Note in the journal what a call changed; the id by which it can be taken back, or None. Once a call."""
+    @staticmethod
+    def _undo(call):
+        """The id by which what a call changed can be taken back, or None."""
         if call is None or call.changes is None:
             return None
         call.changes.settle()
-        if call.noted is None and call.changes.made:
-            call.noted = self.journal.add("u", at=int(self.now()), tool=call.name, subject=text.line(scrub(call.subject)),
-                                          run=getattr(call.request, "run", None), changes=call.changes.made)
-        return call.noted if not any("why" in made for made in call.changes.made) else None
+        return call.changes.undo
 
     def failed(self, entry, error):
         """The Answer for a Failure before anything was looked at."""
@@ -195,23 +218,24 @@ class Host:
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
-        return self._answered(Result(["Dry run (PROXMOX_DRY_RUN): nothing was sent. %s would send:" % call.name,
-                                      text.Shown("\n".join(lines))], {"done": False, "requests": requests}))
+        return self._answered(Result(["%s: nothing was sent. %s would send:" % (
+            "Dry run (PROXMOX_DRY_RUN)" if self.settings.dry_run else "Plan", call.name), text.Shown("\n".join(lines))], {
+                "done": False, "requests": requests}), call)
 
     def _failed(self, headline, reason, fate="", outcome="failed", call=None):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
-        undo = self._note(call)
+        undo = self._undo(call)
         if undo:
             fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
         kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
         body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
-        return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome)
+        return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome, undo=undo)
 
     def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
         if call is not None and call.unasked:
             result.parts.append(UNASKED)
-        undo = self._note(call)
+        undo = self._undo(call)
         if undo:
             result.parts.append(text.Shown("undo: %s" % undo))
             result.data["undo"] = undo
@@ -222,7 +246,8 @@ class Host:
             data, weight = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
         body = text.visible(scrub("%s %s" % (result.mark, result.text)))
         return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data,
-                      outcome=_came_to(result))
+                      outcome=_came_to(result), planned=call.planned if call else (),
+                      questions=call.questions if call else (), undo=undo)
 
 
 def _came_to(result):
@@ -230,6 +255,8 @@ def _came_to(result):
     data = result.data
     if result.mark == "\u23f3":
         return "running"
+    if data.get("ended") not in (None, "done"):         # of a run
+        return "failed"
     if data.get("exitcode") or data.get("signal") or data.get("ok") is False:        # the last of several guests
         return "command"
     return "failed" if (data.get("task") or {}).get("ok") is False else "done"

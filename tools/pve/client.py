@@ -123,6 +123,14 @@ class Limiter:
                 bucket.tokens -= 1
 
 
+    def seconds_until(self, changing, count):
+        """Seconds until so many requests would be let through; of more than a burst, until a whole one."""
+        with self._lock:
+            now = self._clock()
+            return max([0.0] + [(min(count, bucket.size) - bucket.tokens) / (bucket.per_minute / 60.0)
+                                - (now - bucket.filled) for bucket in self._buckets[changing]])
+
+
 class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 

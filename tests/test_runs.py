@@ -1,0 +1,1 @@
+CASES = [("proxmox_get_run", {}, [])]

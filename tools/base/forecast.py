@@ -1,0 +1,81 @@
+"""What earlier steps of a run will have made of the cluster, as far as a later step has to know it to be planned.
+
+Not a simulator: which guests there are, where, and whether they run, and the names of their snapshots. What else a step
+will have changed is not known before it ran, and a step that needs it is planned when its turn comes.
+"""
+import re
+
+from tools.base.failures import Failure
+from tools.policy.reach import Reach
+
+_GUEST = re.compile(r"/nodes/([^/]+)/(qemu|lxc)/(\d+)(/.*)?")
+#: The end of a POST's path -> the state of a guest after it.
+_STATES = {"start": "running", "resume": "running", "stop": "stopped", "shutdown": "stopped"}
+
+
+class NotYet(Failure):
+    """A step needs what an earlier one makes: what it sends is not known before that ran."""
+
+
+class Forecast:
+    """Grows by `learn` with each step that was planned. touched: vmids (int) that a step before changes, or
+    makes; made_guests: those that one makes."""
+
+    def __init__(self):
+        self.touched, self.made_guests = set(), set()
+        self._made, self._changed, self._gone, self._snapshots = {}, {}, set(), {}
+
+    def learn(self, planned, rows):
+        """Take in the (verb, path, params) that a step will send; rows: {vmid: row} of the guests there are."""
+        for verb, path, params in planned:
+            reach = Reach(verb, path, params)
+            self.touched.update(reach.guests)
+            for vmid, row in reach.new_rows(rows).items():
+                self.made_guests.add(int(vmid))
+                self._made[int(vmid)] = dict(row, status="stopped", type="lxc" if "/lxc" in path else "qemu",
+                                             name=params.get("name") or params.get("hostname"))
+            match = _GUEST.fullmatch(path)
+            if match is None:
+                continue
+            vmid, end = int(match.group(3)), match.group(4) or ""
+            row, words = self._changed.setdefault(vmid, {}), end.split("/")
+            if verb == "POST" and end.startswith("/status/") and words[-1] in _STATES:
+                row["status"] = _STATES[words[-1]]
+            elif verb == "POST" and end == "/migrate":
+                row["node"] = params.get("target")
+            elif verb == "DELETE" and not end:
+                self._gone.add(vmid)
+                self._made.pop(vmid, None)
+            elif end == "/snapshot" and verb == "POST":
+                self._snapshots.setdefault(vmid, {})[params.get("snapname")] = True
+            elif verb == "DELETE" and words[1] == "snapshot":
+                self._snapshots.setdefault(vmid, {})[words[2]] = False
+
+    def rows(self, rows):
+        """The rows of /cluster/resources?type=vm as they will be."""
+        known = [dict(row, **self._changed.get(int(row.get("vmid") or 0), {})) for row in rows
+                 if row.get("vmid") not in self._gone and row.get("vmid") not in self._made]
+        return known + [dict(row, **self._changed.get(vmid, {})) for vmid, row in self._made.items()]
+
+    def made(self, path):
+        """What a GET of `path` will give of a guest that a step before makes; None of any other. NotYet."""
+        match = _GUEST.fullmatch(path)
+        vmid, end = (int(match.group(3)), match.group(4)) if match else (None, None)
+        if vmid in self._made:
+            if end == "/status/current":
+                return dict(self._made[vmid], **self._changed.get(vmid, {}))
+            raise NotYet("Guest %d is made by an earlier step." % vmid)
+        if match and self._changed.get(vmid, {}).get("node") == match.group(1):
+            raise NotYet("Guest %d comes to node %s by an earlier step." % (vmid, match.group(1)))
+        return None
+
+    def changed(self, path, data):
+        """`data`, which a GET of `path` gave, as it will be."""
+        match = _GUEST.fullmatch(path)
+        vmid, end = (int(match.group(3)), match.group(4)) if match else (None, None)
+        status = self._changed.get(vmid, {}).get("status")
+        if status and end == "/status/current":
+            return dict(data, status=status, qmpstatus=status)
+        if end == "/snapshot" and vmid in self._snapshots:
+            return [row for row in data if self._snapshots[vmid].get(row.get("name"), True)]
+        return data

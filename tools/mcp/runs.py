@@ -1,0 +1,460 @@
+"""Runs: steps that were planned and agreed to as a whole, done in order by a thread of their own.
+
+A call that starts one waits for it as long as its client does; the run goes on. What it did is in the journal step by
+step, noted before and after each, so that it is known when this process is killed.
+"""
+import json
+import os
+import threading
+
+from tools import RENAMED
+from tools.base import changes
+from tools.base.answers import Result, Table, result
+from tools.base.failures import Changed, Failure
+from tools.base.forecast import Forecast
+from tools.base.schema import ArgumentProblems
+from tools.mcp.seals import digest
+from tools.policy import inverse
+from tools.policy.journal import Journal
+from tools.pve import text
+from tools.pve.client import PveError
+from tools.pve.formats import parse_upid
+from tools.pve.task import succeeded
+from tools.pve.text import Column
+
+MOST = 5                                # runs of a server that go on at the same time
+FOR_EVER = 7 * 86400                    # seconds for which a task of a step is followed
+LAST_SECONDS = 3                        # for the request on its way when the server ends
+#: What a step came to. Of a run: RUNNING, or how it ended: DONE, FAILED, STOPPED (asked to) or INTERRUPTED (the server
+#: ended).
+WAITING, RUNNING, DONE, FAILED, SKIPPED = "not begun", "running", "done", "failed", "skipped"
+STOPPED, INTERRUPTED = "stopped", "interrupted"
+
+
+class Step:
+    """tool, arguments (as the caller wrote them), digest of both; question and found (what the user agreed to, or None:
+    nothing is asked), known: whether it could be planned; state and said: how far it came, undo: its id, or None; text
+    and data of its answer."""
+
+    def __init__(self, tool, arguments):
+        self.tool, self.arguments, self.digest = tool, arguments, digest([tool, arguments])
+        self.questions, self.known, self.reads, self.later = [], True, False, None
+        self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
+
+    def asked(self):
+        """What the run's question is bound to."""
+        return [self.digest, self.known, [[question, digest(found)] for question, found in self.questions],
+                [digest(list(one)) for one in self.planned], self.state]
+
+
+class _Request:
+    """Who asks in a step: the run. It has no patience to lose, and is not cancelled but hurried when the server ends."""
+
+    asks, patience, wants_progress, wait = (), None, True, FOR_EVER
+
+    def __init__(self, run, number, client):
+        self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
+        self.run, self.step, self.client, self._run = run.id, number, client, run
+
+    def progress(self, percent, message):
+        self._run.message = message
+
+    def hurry(self):
+        self.hurried = True
+        self.woken.set()
+
+
+class _Agreed:
+    """Consent to what was asked for the run as a whole; Failure to anything else."""
+
+    def __init__(self, run, step):
+        self._run, self._left = run, list(step.questions)
+
+    def ask(self, call, describe):
+        question, found = describe()
+        vmid = getattr(call.args, "vmid", None)
+        if not self._left:
+            if vmid in self._run.made:                  # nobody's but this run's
+                return found
+            raise Failure("What this would lose could not be shown before the steps ahead of it were done, so nobody "
+                          "has agreed to it. Call it by itself, or run what is left.")
+        asked, then = self._left.pop(0)
+        if question != asked or digest(found) != digest(then) and vmid not in self._run.changed:
+            raise Changed("the user was asked")
+        return found
+
+
+class Run:
+    """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step."""
+
+    def __init__(self, ident, steps, go_on, forecast):
+        self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
+        self.made, self.changed = forecast.made_guests, forecast.touched
+        self.over, self.stopping, self.request = threading.Event(), None, None
+
+    def stop(self):
+        """End it after the present step."""
+        self.stopping = self.stopping or STOPPED
+
+    @property
+    def at(self):
+        """The number of the present step, from 1."""
+        return next((number for number, step in enumerate(self.steps, 1) if step.state in (RUNNING, WAITING)),
+                    len(self.steps))
+
+
+class Runs:
+    """The runs of one Host."""
+
+    def __init__(self, host):
+        self._host, self._live, self._lock = host, {}, threading.Lock()
+        self.journal = host.journal or Journal()
+
+    def start(self, steps, go_on, forecast, client, again=None):
+        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked; again: the id of the
+        run that it goes on with, or None. Failure when too many go on already."""
+        with self._lock:
+            if sum(run.ended is None for run in self._live.values()) >= MOST:
+                raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
+            ident = self.journal.add(
+                "r", at=int(self._host.now()), pid=os.getpid(), go_on=go_on, again=again, ended=None,
+                steps=[{"tool": step.tool, "arguments": self._host.audit.masked(step.arguments, (), True),
+                        "digest": step.digest} for step in steps])
+            run = self._live[ident] = Run(ident, steps, go_on, forecast)
+        self.begin(lambda: self._go(run, client))
+        return run
+
+    @staticmethod
+    def begin(target):
+        """Let `target` go on beside the call."""
+        threading.Thread(target=target, daemon=True).start()
+
+    def find(self, ident):
+        """The Run of an id that began here, or None."""
+        return self._live.get(ident)
+
+    def close(self):
+        """The process ends: the request on its way is waited for, what comes after it is not begun."""
+        going = [run for run in self._live.values() if run.ended is None]
+        for run in going:
+            run.stopping = run.stopping or INTERRUPTED
+            if run.request is not None:
+                run.request.hurry()
+        for run in going:
+            run.over.wait(LAST_SECONDS)
+
+    def _go(self, run, client):
+        ended = DONE
+        for number, step in enumerate(run.steps):
+            if step.state == SKIPPED:
+                self._note(run, number)
+                continue
+            if run.stopping or ended == FAILED and not run.go_on:
+                break
+            run.request = _Request(run, number, client)
+            if run.stopping:                            # in between
+                break
+            self._rest(run, step)
+            step.state = RUNNING
+            self._note(run, number)
+            self._do(run, step)
+            self._note(run, number)
+            ended = FAILED if step.state == FAILED else ended
+        run.ended = run.stopping if run.stopping and any(step.state in (WAITING, RUNNING) for step in run.steps) else (
+            ended)
+        self.journal.amend(run.id, ended=run.ended)
+        run.over.set()
+
+    def _rest(self, run, step):
+        """Wait until PROXMOX_RATE_LIMIT lets the step's changes through."""
+        seconds = self._host.client.limiter.seconds_until(not step.reads, max(1, len(step.planned)))
+        if seconds > 0:
+            self._host.sleep(run.request.woken, seconds)
+
+    def _do(self, run, step):
+        """Call the tool of a step, and take down what came of it."""
+        try:
+            answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step))
+            step.text, step.data, step.undo = answer.text, answer.data, answer.undo
+            step.said = _said(answer)
+            step.state = DONE if answer.outcome == "done" else RUNNING if answer.outcome == "running" else FAILED
+        except Exception as error:                      # of the machinery: a run says so, whatever it was
+            self._host.log("error", "a step of a run broke", run=run.id, tool=step.tool, error=repr(error))
+            step.state, step.said = FAILED, "This program failed (%s); whether it took effect is not known." % (
+                type(error).__name__)
+
+    def _note(self, run, number):
+        step = run.steps[number]
+        self.journal.amend(run.id, **{"step%d" % number: [step.state, step.said, step.undo]})
+
+    # -- one call
+
+    def do(self, call, steps, go_on=False, plan=False, says="run"):
+        """What a call that runs `steps` ([(tool, arguments)]) comes to, a Result: planned as a whole, and where `plan`
+        is not all, asked for, begun and followed. ArgumentProblems names every step that cannot be done."""
+        forecast = []
+
+        def describe():
+            call.forget()
+            forecast[:] = [Forecast()]
+            planned[:] = self._planned(call, steps, forecast[0])
+            return _question(call, planned), {"steps": [step.asked() for step in planned]}
+        planned = []
+        describe()
+        if plan or call.dry:
+            return _plan(call, planned, says)
+        if any(step.questions or not step.known for step in planned):
+            call.confirm(describe)
+        call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
+        run = self.start(planned, go_on, forecast[0], getattr(call.request, "client", None))
+        return self.follow(call, run)
+
+    def follow(self, call, run):
+        """Wait for a Run as long as the client does; what it came to, or how far it is. A client that cancels its call
+        stops the run after the present step."""
+        try:
+            call.wait_for(lambda: run.over.is_set(), lambda over: over, call.wait_limit, lambda over: "step %d of %d: %s" % (
+                run.at, len(run.steps), run.message or run.steps[run.at - 1].tool))
+        except BaseException:
+            run.stop()
+            raise
+        return _told(call, run.id, run.ended, run.steps)
+
+    def _planned(self, call, steps, forecast):
+        """The Steps, planned one after the other; ArgumentProblems with what is wrong with all of them."""
+        planned, problems = [], []
+        for number, (tool, arguments) in enumerate(steps, 1):
+            step = Step(tool, arguments)
+            planned.append(step)
+            try:
+                done = self._done_before(call, step)
+                if done:
+                    step.state, step.said = SKIPPED, done
+                    continue
+                wrong = self._plan_one(call, step, forecast)
+            except Failure as error:
+                wrong = str(error)
+            if wrong:
+                problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), wrong))
+        if problems:
+            raise ArgumentProblems(problems)
+        return planned
+
+    def _plan_one(self, call, step, forecast):
+        """Work out what a step would send and ask; why it cannot be done, or None."""
+        entry = self._host.entries.get(RENAMED.get(step.tool, step.tool))
+        if entry is None:
+            return "There is no such tool."
+        if entry["name"] in ALONE:
+            return "It cannot be a step."
+        seconds = self._host.client.limiter.seconds_until(False, 10)
+        if seconds > 0:
+            call.sleep(seconds)
+        step.reads = not entry["changes"]
+        answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, check=step.reads)
+        step.planned, step.questions = list(answer.planned), list(answer.questions)
+        said = _said(answer)
+        if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
+                _guest_of(call, step) in forecast.touched):
+            step.known, step.later = False, said
+        elif answer.failed:
+            return said
+        elif not step.planned:
+            step.said = said
+        forecast.learn(step.planned, {int(row["vmid"]): row for row in call.guests(hidden=True) if row.get("vmid")}
+                       if step.planned else {})
+        return None
+
+    def listed(self):
+        """A row for each run that the journal knows."""
+        return [{"id": record["id"], "at": record.get("at"), "state": self._state(record),
+                 "done": "%d of %d" % (sum(self._step(record, number)[0] in (DONE, SKIPPED) for number in range(
+                     len(record["steps"]))), len(record["steps"])),
+                 "tools": ", ".join(dict.fromkeys(step["tool"] for step in record["steps"]))}
+                for record in self.journal.all("r") if record.get("steps")]
+
+    def told(self, call, ident):
+        """The Result about a run of another server, or of one before this; Failure when there is none."""
+        record = self.journal.find(ident)
+        if not record or not record.get("steps"):
+            raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
+        steps = []
+        for number, one in enumerate(record["steps"]):
+            steps.append(Step(one["tool"], one["arguments"]))
+            steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
+        ended = self._state(record)
+        return _told(call, ident, None if ended == RUNNING else ended, steps)
+
+    def _state(self, record):
+        return record.get("ended") or (RUNNING if self._goes_on(record) else INTERRUPTED)
+
+    @staticmethod
+    def _step(record, number):
+        return record.get("step%d" % number) or [WAITING, None, None]
+
+    # -- what was done before
+
+    def _done_before(self, call, step):
+        """Why a step needs not be done again: it was, in a run that did not come to its end, and what it changed is
+        still so; None. Failure when that is not known."""
+        for record in self.journal.all("r"):
+            if record.get("ended") == DONE or not record.get("steps") or self._goes_on(record):
+                continue
+            for number, one in enumerate(record["steps"]):
+                state = self._step(record, number)[0]
+                if one["digest"] == step.digest and state in (DONE, RUNNING):
+                    return self._still_so(call, record["id"], number, state)
+        return None
+
+    def _goes_on(self, record):
+        """Whether a run that has no end yet goes on, here or in another server."""
+        if record.get("ended") is not None:
+            return False
+        return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
+
+    def _still_so(self, call, run, number, state):
+        """As `_done_before`, of one step of one run."""
+        made = next((record for record in self.journal.all("u") if (record.get("run"), record.get("step")) == (
+            run, number)), None)
+        if made is None:                                # nothing was sent
+            return "done in run %s" % run if state == DONE else None
+        if made.get("open"):
+            return _ended(call, run, made["open"])
+        if made.get("undone"):
+            return None
+        moved = {}
+        for one in reversed(made.get("changes") or ()):
+            if "why" not in one:
+                one = changes.change(one)
+                moved.update(inverse.moved_on(one, changes.now(call, one)))
+        return None if moved else "done in run %s" % run
+
+
+#: Tools that are no steps.
+ALONE = {"proxmox_run", "proxmox_get_run", "proxmox_undo", "proxmox_drain_node"}
+
+
+def _said(answer):
+    """What came of a step, in a line: why it failed, or the first line of its answer without its mark."""
+    if answer.failed:
+        return text.line(answer.text.partition("\n\n")[2].replace("\nNothing was sent.", "") or answer.text, 600)
+    return text.line(answer.text.partition("\n")[0].lstrip("\u2705\u23f3\u26a0\u2753 "), 300)
+
+
+def _lives(pid):
+    """Whether there is a process of that number."""
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _ended(call, run, noted):
+    """As `_still_so`, of a change whose end the server did not live to see."""
+    task = parse_upid(noted.get("upid"))
+    if task is not None:
+        status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
+        if status.get("status") == "running":
+            raise Failure("Run %s started it, and its task still runs: %s. Wait for it (proxmox_get_task)." % (
+                run, noted["upid"]))
+        return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
+    if "found" in noted:
+        one = changes.change(noted)
+        old, new = inverse.difference(noted["found"], changes.now(call, one))
+        if not old and not new:
+            return None
+        raise Failure("Run %s may have done it before its server ended: %s. Look at it, and run the steps after it." % (
+            run, inverse.told(one._replace(old=new, new=old))))
+    raise Failure("Run %s may have done it before its server ended. Look at it, and run the steps after it." % run)
+
+
+def _guest_of(call, step):
+    """The vmid (int) that a step's arguments name, or None."""
+    try:
+        return call.number_of(str(step.arguments.get("vmid")))
+    except (ArgumentProblems, PveError):
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------ how it is told
+
+STEPS = Table("step", Column("step", kind="int"), Column("state"), Column("tool"), Column("said", "what", "long"),
+              Column("undo"))
+
+
+def _arguments(call, step):
+    """"vmid=100 timeout=60": all of a step's arguments, without secrets."""
+    shown = call.host.audit.masked(step.arguments, (), True)
+    return " ".join("%s=%s" % (key, json.dumps(value) if isinstance(value, (dict, list)) else text.word(
+        text.line(value, text.WHOLE))) for key, value in shown.items())
+
+
+def _question(call, steps):
+    """What the user is asked: every step in its order, and of those that may lose something what that is."""
+    parts = []
+    for number, step in enumerate(steps, 1):
+        if step.state == SKIPPED:
+            continue
+        asked = " / ".join(question for question, _ in step.questions)
+        later = "" if step.known else " (what it finds is not known before the steps ahead of it: %s)" % step.later
+        parts.append("%d) %s%s" % (number, asked or "%s %s" % (step.tool, _arguments(call, step)), later))
+    return "Do %s, one after the other? %s" % (text.plural(len(parts), "step"), "; ".join(parts))
+
+
+def _plan(call, steps, says):
+    """The Result of a plan: what each step would send, and what it would lose."""
+    rows, lines = [], []
+    for number, step in enumerate(steps, 1):
+        requests = [{"method": verb, "path": path, "parameters": call.host.audit.masked(params, call.secrets, True)}
+                    for verb, path, params in step.planned]
+        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
+                     "not known yet", "tool": step.tool, "requests": requests,
+                     "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
+        lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]
+                                      if rows[-1]["said"] else ""))
+        for verb, path, params in step.planned:
+            lines.append("    %s %s%s" % (verb, path, _change(call, verb, path, params)))
+        lines += ["    asks: %s" % question for question in rows[-1]["asks"]]
+    headline = "Plan of %s with %s; nothing was sent." % (says, text.plural(len(steps), "step"))
+    return Result([headline, text.Shown("\n".join(lines))], {"done": False, "steps": rows})
+
+
+def _change(call, verb, path, params):
+    """" memory=4096 (2048 now)": the parameters of a request, beside what they change where that can be read."""
+    shown, now = call.host.audit.masked(params, call.secrets, True), {}
+    way = inverse.find(verb, path)
+    if way is not None and verb == "PUT" or path.endswith("/config"):
+        try:
+            now = changes.read(call, way, way.state(path, params)[0])
+        except (PveError, Failure):
+            pass
+    return "".join(" %s=%s%s" % (key, text.word(text.line(value, 300)), " (%s now)" % text.line(now[key], 100)
+                                 if key in now and str(now[key]) != str(value) else "") for key, value in shown.items())
+
+
+def _told(call, ident, ended, steps):
+    """The Result about a run: how far it came, or is; the answers of the steps that read."""
+    rows = [{"step": number, "state": step.state, "tool": step.tool, "said": step.said, "undo": step.undo}
+            for number, step in enumerate(steps, 1)]
+    well = sum(step.state in (DONE, SKIPPED) for step in steps)
+    says = "Run %s: %d of %s done" % (ident, well, text.plural(len(steps), "step"))
+    notes, data = [], {"run": ident, "ended": ended}
+    read = [(number, step) for number, step in enumerate(steps, 1) if step.reads and step.state == DONE]
+    room = text.BUDGET // max(1, len(read))
+    for number, step in read:
+        notes.append(text.Shown("Step %d, %s %s:\n%s" % (number, step.tool, _arguments(call, step), text.fit(
+            step.text, room))))
+    if read:
+        data["answers"] = [dict(text.smaller(step.data, room), step=number) for number, step in read]
+    if ended is None:
+        says += ", still running"
+        notes.append("proxmox_get_run id=%s wait=40 follows it; stop=true ends it after the present step." % ident)
+    elif ended != DONE:
+        says += "; it %s" % {FAILED: "FAILED", STOPPED: "was stopped", INTERRUPTED: "was interrupted"}[ended]
+        notes.append("The same steps can be run again: those that were done are skipped.")
+    if ended is not None and any(step.undo for step in steps):
+        notes.append(text.Shown("undo: %s" % ident))
+        data["undo"] = ident
+    return result(call, rows, says, notes, STEPS, mark="\u23f3" if ended is None else
+                  "\u2705" if ended == DONE else "\u26a0", **data)

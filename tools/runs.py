@@ -1,0 +1,66 @@
+"""Toolset: many steps under one question."""
+from dataclasses import dataclass
+from typing import Annotated, List, Optional
+
+from tools.base.answers import Table, result
+from tools.base.failures import Failure
+from tools.base.row import BASIC, DESTRUCTIVE, Tool, Wait
+from tools.base.schema import REQUIRED, Arg, ArgumentProblems
+from tools.pve import text
+from tools.pve.text import Column
+
+
+@dataclass
+class Run:
+    """Do several tool calls as one: all are checked and asked about before the first is sent, then done in order, each
+    to its end; the first failure stops. plan=true only shows it. Run again, steps that were done are skipped."""
+    steps: Annotated[List[dict], Arg('[{"tool": NAME, "arguments": {}}]', min_length=1, max_length=100)] = REQUIRED
+    plan: bool = False
+    on_failure: Annotated[Optional[str], Arg(enum=("stop", "continue"))] = None
+    wait: Wait = None
+
+
+@dataclass
+class GetRun:
+    """Follow a run, or without id list them. stop=true ends it after its present step."""
+    id: Annotated[Optional[str], Arg(max_length=20)] = None
+    wait: Wait = 0
+    stop: bool = False
+
+
+def run(call):
+    """Check the shape of the steps; the rest is done where runs are kept (tools.mcp.runs)."""
+    steps, problems = [], []
+    for number, step in enumerate(call.args.steps, 1):
+        tool, arguments = step.get("tool", step.get("name")), step.get("arguments", step.get("args", {}))
+        unknown = sorted(set(step) - {"tool", "name", "arguments", "args"})
+        if not isinstance(tool, str) or not isinstance(arguments, dict) or unknown:
+            problems.append("Step %d must be {\"tool\": NAME, \"arguments\": {...}}%s." % (
+                number, "; it has %s" % text.line(", ".join(unknown), 100) if unknown else ""))
+        else:
+            steps.append((tool if tool.startswith("proxmox_") else "proxmox_" + tool, arguments))
+    if problems:
+        raise ArgumentProblems(problems)
+    return call.host.runs.do(call, steps, call.args.on_failure == "continue", call.args.plan)
+
+
+RUNS = Table("run", Column("id"), Column("at", "begun", "time"), Column("state"), Column("done", "steps done"),
+             Column("tools", "tools", "long"), empty="There was none since a journal is kept.")
+
+
+def get_run(call):
+    runs, args = call.host.runs, call.args
+    if args.id is None:
+        return result(call, runs.listed(), None)
+    found = runs.find(args.id)
+    if found is None:
+        return runs.told(call, args.id)
+    if args.stop and found.ended is None:
+        found.stop()
+    return runs.follow(call, found)
+
+
+TOOLS = {
+    "proxmox_run": Tool("ANY /{path}", DESTRUCTIVE, Run, run, RUNS, repeats=False),
+    "proxmox_get_run": Tool("GET /cluster/tasks", BASIC, GetRun, get_run, RUNS, says="{count}", needs=()),
+}
