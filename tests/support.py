@@ -13,6 +13,7 @@ from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
 from tools.mcp.run import Host, NoConsent  # noqa: E402
+from tools.policy.journal import Journal  # noqa: E402
 from tools.policy.settings import VARIABLES, Settings  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
 from tools.pve.client import Cancelled  # noqa: E402
@@ -74,7 +75,8 @@ class Bench:
         self.cluster = cluster or Cluster(**{k: v for k, v in options.items() if k not in known})
         self.clock = self.cluster.time
         self.host = Host(chosen, log=log, adapter=self.cluster, consent=consent or NoConsent(), clock=self.clock,
-                         sleep=self.clock.sleep, now=self.clock.now)
+                         sleep=self.clock.sleep, now=self.clock.now, journal=getattr(self.cluster, "journal", None))
+        self.host.runs.begin = lambda target: target()      # a run is done before its call is answered
         self.host.client.in_flight = 1              # what is read together comes in a known order
         self._seen = 0
 
@@ -93,6 +95,11 @@ class Bench:
 
 #: Reading the schema of the API again for each bench would take a tenth of the time of all tests. It never changes.
 ApiDoc.parse = functools.lru_cache(maxsize=8)(ApiDoc.parse)
+
+
+def journaling(bench, journal=None):
+    """Let a bench, and those that are made on its cluster later, keep a journal."""
+    bench.host.journal = bench.cluster.journal = journal or Journal()
 
 
 class _Read(Cluster):

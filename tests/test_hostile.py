@@ -533,6 +533,8 @@ def test_what_destroys_asks_first_and_names_its_target(name):
         [(question, found)] = asked.questions
         assert answer.failed and bench.sent(reads=False) == []
         named = dict(arguments, **(arguments.get("params") or arguments.get("parameters") or {}))
+        for step in arguments.get("steps", ()):
+            named.update(step["arguments"])
         assert any(str(value) in question for key, value in named.items()
                    if key not in ("storage", "type") and (key != "node" or "firewall" in name)), question
         json.dumps(found)
@@ -543,9 +545,10 @@ def test_what_destroys_asks_first_and_names_its_target(name):
 
 
 #: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing, only the
-#: deletion of an unused volume loses something of a config, and most endpoints destroy nothing.
+#: deletion of an unused volume loses something of a config, most endpoints destroy nothing, nor do all runs, and a list
+#: of what can be taken back.
 MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup", "proxmox_update_vm_config",
-            "proxmox_update_lxc_config", "proxmox_api_call")
+            "proxmox_update_lxc_config", "proxmox_api_call", "proxmox_run", "proxmox_undo")
 
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if any(

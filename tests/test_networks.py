@@ -47,7 +47,7 @@ CASES = [
           "net1=name=eth1,bridge=vmbr0,firewall=0,hwaddr=%s,ip=192.168.50.81/24,type=veth" % CT1_MAC),
     _case("update", C201, {"net": "net0", "gw": "10.0.0.254", "ip6": "auto", "name": "wan0", "hwaddr": MAC, "rate": 3,
                            "mtu": 1400, "link_down": False},
-          "net0=name=wan0,bridge=vmbr0,firewall=1,hwaddr=%s,gw=10.0.0.254,ip=10.0.0.81/24,type=veth,ip6=auto,rate=3,"
+          "net0=name=wan0,bridge=vmbr0,firewall=1,gw=10.0.0.254,hwaddr=%s,ip=10.0.0.81/24,type=veth,ip6=auto,rate=3,"
           "mtu=1400,link_down=0" % MAC),
     _case("update", C201, {"net": "net1", "ip6": "fd00::2/64", "gw6": "fd00::1"},
           "net1=%s,ip6=fd00::2/64,gw6=fd00::1" % CT1),

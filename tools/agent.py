@@ -184,7 +184,8 @@ def execute_in_guests(call):
         return call.host.run(_ONE[row["type"]], {"vmid": vmid, "node": row["node"], "command": args.command,
                                                  "timeout": args.timeout}, call.request, _Agreed, call.forecast)
     told, room, answers = [], max(500, text.BUDGET // len(rows)), call.each(rows, run)
-    call.planned.extend(request for answer in answers for request in getattr(answer, "planned", ()))
+    if call.forecast is not None:
+        call.planned.extend(request for answer in answers for request in getattr(answer, "planned", ()))
     if all(isinstance(answer, Exception) or answer.failed for answer in answers):
         raise Failure("\n".join(text.cut(getattr(answer, "text", None) or str(answer), room) for answer in answers))
     for (vmid, row), answer in zip(rows, answers):

@@ -12,17 +12,17 @@ from tools.pve.text import Column
 
 @dataclass
 class Run:
-    """Do several tool calls as one: all are checked and asked about before the first is sent, then done in order, each
-    to its end; the first failure stops. plan=true only shows it. Run again, steps that were done are skipped."""
-    steps: Annotated[List[dict], Arg('[{"tool": NAME, "arguments": {}}]', min_length=1, max_length=100)] = REQUIRED
+    """Do several tool calls as one: checked and asked about as a whole, then done in order to the first failure.
+    plan=true only shows it."""
+    steps: Annotated[List[dict], Arg('{"tool": NAME, "arguments": {}}', min_length=1, max_length=100)] = REQUIRED
     plan: bool = False
-    on_failure: Annotated[Optional[str], Arg(enum=("stop", "continue"))] = None
+    on_failure: Annotated[Optional[str], Arg(published=False, enum=("stop", "continue"))] = None
     wait: Wait = None
 
 
 @dataclass
 class GetRun:
-    """Follow a run, or without id list them. stop=true ends it after its present step."""
+    """Follow a run; without id, list them. stop=true ends it after its present step."""
     id: Annotated[Optional[str], Arg(max_length=20)] = None
     wait: Wait = 0
     stop: bool = False
@@ -61,6 +61,6 @@ def get_run(call):
 
 
 TOOLS = {
-    "proxmox_run": Tool("ANY /{path}", DESTRUCTIVE, Run, run, RUNS, repeats=False),
+    "proxmox_run": Tool("ANY /{path}", DESTRUCTIVE, Run, run, RUNS, needs=()),
     "proxmox_get_run": Tool("GET /cluster/tasks", BASIC, GetRun, get_run, RUNS, says="{count}", needs=()),
 }

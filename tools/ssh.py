@@ -76,6 +76,9 @@ def execute(call):
         call.refuse_frozen()
         path = call.path("/nodes/{node}/lxc/{vmid}/exec")
         entry = call.host.audit.begin(call, "SSH", path, {"command": args.command})
+        if call.changes is not None:
+            call.changes.before("SSH", path, {"command": args.command})
+            call.changes.sent("unknown", None)
         try:
             started = Process(outer, args.timeout)
         except OSError as error:

@@ -8,7 +8,7 @@ from tools.base import changes, guest
 from tools.base.answers import Table, result
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.row import DESTRUCTIVE, Paged, Tool, Wait
+from tools.base.row import DESTRUCTIVE, Tool, Wait
 from tools.base.schema import Arg
 from tools.policy import inverse
 from tools.pve import text
@@ -19,9 +19,8 @@ ROUNDS = 4                      # a way back of more requests than each of these
 
 
 @dataclass
-class Undo(Paged):
-    """Take back a change, or a run, by the `undo:` id of its answer; without id: list what can be taken back. Shows old
-    and new values and asks. Refused where the cluster has moved on."""
+class Undo:
+    """Take back a change or a run by the undo id of its answer (asks); without id, list them."""
     id: Annotated[Optional[str], Arg(max_length=20)] = None
     wait: Wait = None
 
@@ -50,17 +49,15 @@ def undo(call):
             "%s of %s (%s)" % (record["tool"], record["subject"], record["id"]) for record in records)),
             "\n".join(lines)), {"lines": lines}
     found = call.confirm(describe)
-    outcome = None
     for one in made:
-        outcome = _take_back(call, one) or outcome
+        _take_back(call, one)
     if call.planned:
         return None
     for record in records:
         journal.amend(record["id"], undone=int(call.host.now()))
     waiting = sorted({key for one in made for key in _waiting(call, one)})
     note = "Not in effect yet: %s waits for a restart of the guest." % ", ".join(waiting) if waiting else None
-    return result(call, outcome or call.follow(None), "taken back: %s" % call.args.id,
-                  [text.Shown("\n".join(found["lines"])), note], taken_back=found["lines"], waiting=waiting or None)
+    return result(call, [{"subject": line} for line in found["lines"]], "Taken back: %s" % call.args.id, note)
 
 
 def _waiting(call, one):
@@ -137,8 +134,8 @@ def _whose(path):
 
 
 def _take_back(call, one):
-    """Send what takes one change back, each request followed to its end; the last Outcome, or None."""
-    way, outcome = changes.way_of(one), None
+    """Send what takes one change back, each request followed to its end."""
+    way = changes.way_of(one)
     for _ in range(ROUNDS):
         path = changes.place(call, one)
         now = changes.read(call, way, path)
@@ -151,7 +148,7 @@ def _take_back(call, one):
             if outcome.upid and not outcome.ok:
                 raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
         if not requests or call.planned:
-            return outcome
+            return
     raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
 
 
@@ -163,5 +160,5 @@ def _digest(call, path):
 
 
 TOOLS = {
-    "proxmox_undo": Tool("ANY /{path}", DESTRUCTIVE, Undo, undo, CHANGES, repeats=False),
+    "proxmox_undo": Tool("ANY /{path}", DESTRUCTIVE, Undo, undo, CHANGES, needs=()),
 }

@@ -94,11 +94,9 @@ class Call:
         hidden: with those that the guardrails hide: only to decide and to warn, never to show.
         """
         if self._all_guests is None:
-            self._all_guests = self.host.client.request("GET", "/cluster/resources", {"type": "vm"},
-                                                        cancelled=self.request.cancelled,
-                                                        timeout=self._seconds()).data or []
-            if self.forecast is not None:
-                self._all_guests = self.forecast.rows(self._all_guests)
+            read = partial(self.host.client.request, "GET", "/cluster/resources", {"type": "vm"},
+                           cancelled=self.request.cancelled, timeout=self._seconds())
+            self._all_guests = (read().data or []) if self.forecast is None else self.forecast.guests(read)
         if self._guests is None and not hidden:
             self._guests = self._shown(self._all_guests)
         return self._all_guests if hidden else self._guests

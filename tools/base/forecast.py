@@ -23,10 +23,11 @@ class Forecast:
 
     def __init__(self):
         self.touched, self.made_guests = set(), set()
-        self._made, self._changed, self._gone, self._snapshots = {}, {}, set(), {}
+        self._rows, self._made, self._changed, self._gone, self._snapshots = None, {}, {}, set(), {}
 
-    def learn(self, planned, rows):
-        """Take in the (verb, path, params) that a step will send; rows: {vmid: row} of the guests there are."""
+    def learn(self, planned):
+        """Take in the (verb, path, params) that a step will send."""
+        rows = {int(row["vmid"]): row for row in self._rows or () if row.get("vmid")}
         for verb, path, params in planned:
             reach = Reach(verb, path, params)
             self.touched.update(reach.guests)
@@ -51,9 +52,11 @@ class Forecast:
             elif verb == "DELETE" and words[1] == "snapshot":
                 self._snapshots.setdefault(vmid, {})[words[2]] = False
 
-    def rows(self, rows):
-        """The rows of /cluster/resources?type=vm as they will be."""
-        known = [dict(row, **self._changed.get(int(row.get("vmid") or 0), {})) for row in rows
+    def guests(self, read):
+        """The rows of /cluster/resources?type=vm as they will be; read() gives the Reply, and is called once."""
+        if self._rows is None:
+            self._rows = read().data or []
+        known = [dict(row, **self._changed.get(int(row.get("vmid") or 0), {})) for row in self._rows
                  if row.get("vmid") not in self._gone and row.get("vmid") not in self._made]
         return known + [dict(row, **self._changed.get(vmid, {})) for vmid, row in self._made.items()]
 

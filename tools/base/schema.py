@@ -161,7 +161,8 @@ def _texts(values):
             yield from _texts(value)
             yield from ((key, key) for key in value)
         elif isinstance(value, list):
-            yield from ((name, str(part)) for part in value)
+            for part in value:
+                yield from _texts(part) if isinstance(part, dict) else [(name, str(part))]
         elif isinstance(value, str):
             yield name, value
 

@@ -195,14 +195,17 @@ def call(options):
     settings.answers = "data" if options.json else "text"
     from tools.mcp.log import Log
     from tools.mcp.run import Host, demo_adapter
+    from tools.policy.journal import Journal
     from tools.pve import text
     if not options.json:
         text.SCREEN = (terminal.columns() or 1) - 1     # None or 0: as wide as it is
     log, person = Log(settings.log_level, settings.log_format), terminal.Person(options.yes)
+    host = Host(settings, log, adapter=demo_adapter(settings), consent=person,
+                journal=Journal(settings.state_dir, log) if settings.state_dir else None)
     try:
-        answer = Host(settings, log, adapter=demo_adapter(settings), consent=person).run(name, arguments, person)
+        answer = host.run(name, arguments, person)
     finally:
-        person.clear()
+        host.close()
         log.close()
     if options.json:
         say(json.dumps(_told(answer.outcome, answer.text) if answer.failed else answer.data, indent=2))

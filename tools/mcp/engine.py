@@ -56,6 +56,7 @@ class Request:
 
     #: Exceptions by which `ask` ends, but for an answer: a call lets them pass.
     asks = (RpcError, InputRequired, Withdrawn)
+    ends = False                        # the process goes on after the call
     wait = None                         # seconds for which tasks are followed, where the call does not say
 
     def __init__(self, server, message, params, version, capabilities, reply):

@@ -63,6 +63,8 @@ class Nobody:
     wants_progress = False
     #: Seconds that it waits for an answer without progress: for ever. Nor does the server end meanwhile.
     patience, hurried = None, False
+    #: Whether the process ends with the call, so that nothing can go on behind it.
+    ends = True
     #: Seconds for which tasks are followed, whatever the call says; None: as it says.
     wait = None
     #: Exceptions by which it asks its user: a call lets them pass.

@@ -107,17 +107,21 @@ class Runs:
     """The runs of one Host."""
 
     def __init__(self, host):
-        self._host, self._live, self._lock = host, {}, threading.Lock()
-        self.journal = host.journal or Journal()
+        self._host, self._live, self._lock, self._own = host, {}, threading.Lock(), Journal()
 
-    def start(self, steps, go_on, forecast, client, again=None):
-        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked; again: the id of the
-        run that it goes on with, or None. Failure when too many go on already."""
+    @property
+    def journal(self):
+        """That of the Host, or one for this process alone."""
+        return self._host.journal or self._own
+
+    def start(self, steps, go_on, forecast, client):
+        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked. Failure when too many
+        go on already."""
         with self._lock:
             if sum(run.ended is None for run in self._live.values()) >= MOST:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
             ident = self.journal.add(
-                "r", at=int(self._host.now()), pid=os.getpid(), go_on=go_on, again=again, ended=None,
+                "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
                 steps=[{"tool": step.tool, "arguments": self._host.audit.masked(step.arguments, (), True),
                         "digest": step.digest} for step in steps])
             run = self._live[ident] = Run(ident, steps, go_on, forecast)
@@ -191,37 +195,43 @@ class Runs:
 
     def do(self, call, steps, go_on=False, plan=False, says="run"):
         """What a call that runs `steps` ([(tool, arguments)]) comes to, a Result: planned as a whole, and where `plan`
-        is not all, asked for, begun and followed. ArgumentProblems names every step that cannot be done."""
-        forecast = []
+        is not all, asked for, begun and followed. Failure names every step that cannot be done."""
+        forecast, planned = [], []
 
-        def describe():
+        def look():
             call.forget()
             forecast[:] = [Forecast()]
             planned[:] = self._planned(call, steps, forecast[0])
+
+        def describe():                                 # what was just looked at will do for the first question
+            if not forecast:
+                look()
+            forecast.clear()
             return _question(call, planned), {"steps": [step.asked() for step in planned]}
-        planned = []
-        describe()
+        look()
         if plan or call.dry:
             return _plan(call, planned, says)
-        if any(step.questions or not step.known for step in planned):
+        agreed, = forecast
+        if any(step.questions for step in planned):
             call.confirm(describe)
         call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
-        run = self.start(planned, go_on, forecast[0], getattr(call.request, "client", None))
+        run = self.start(planned, go_on, agreed, getattr(call.request, "client", None))
         return self.follow(call, run)
 
     def follow(self, call, run):
         """Wait for a Run as long as the client does; what it came to, or how far it is. A client that cancels its call
         stops the run after the present step."""
         try:
-            call.wait_for(lambda: run.over.is_set(), lambda over: over, call.wait_limit, lambda over: "step %d of %d: %s" % (
-                run.at, len(run.steps), run.message or run.steps[run.at - 1].tool))
+            call.wait_for(run.over.is_set, lambda over: over, FOR_EVER if call.request.ends else call.wait_limit,
+                          lambda over: "step %d of %d: %s" % (run.at, len(run.steps), run.message
+                                                              or run.steps[run.at - 1].tool))
         except BaseException:
             run.stop()
             raise
         return _told(call, run.id, run.ended, run.steps)
 
     def _planned(self, call, steps, forecast):
-        """The Steps, planned one after the other; ArgumentProblems with what is wrong with all of them."""
+        """The Steps, planned one after the other; Failure with what is wrong with all of them."""
         planned, problems = [], []
         for number, (tool, arguments) in enumerate(steps, 1):
             step = Step(tool, arguments)
@@ -237,7 +247,8 @@ class Runs:
             if wrong:
                 problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), wrong))
         if problems:
-            raise ArgumentProblems(problems)
+            raise Failure("\n".join(problems), "%s cannot be done" % (
+                "A step" if len(problems) == 1 else "%d of %s" % (len(problems), text.plural(len(steps), "step"))))
         return planned
 
     def _plan_one(self, call, step, forecast):
@@ -261,8 +272,7 @@ class Runs:
             return said
         elif not step.planned:
             step.said = said
-        forecast.learn(step.planned, {int(row["vmid"]): row for row in call.guests(hidden=True) if row.get("vmid")}
-                       if step.planned else {})
+        forecast.learn(step.planned)
         return None
 
     def listed(self):
@@ -344,6 +354,8 @@ def _said(answer):
 def _lives(pid):
     """Whether there is a process of that number."""
     try:
+        if int(pid) <= 0:
+            return False
         os.kill(int(pid), 0)
     except (OSError, TypeError, ValueError, OverflowError):
         return False
@@ -417,7 +429,7 @@ def _plan(call, steps, says):
             lines.append("    %s %s%s" % (verb, path, _change(call, verb, path, params)))
         lines += ["    asks: %s" % question for question in rows[-1]["asks"]]
     headline = "Plan of %s with %s; nothing was sent." % (says, text.plural(len(steps), "step"))
-    return Result([headline, text.Shown("\n".join(lines))], {"done": False, "steps": rows})
+    return Result([headline, text.Shown("\n".join(lines))], {"done": False, "items": rows, "total": len(rows)})
 
 
 def _change(call, verb, path, params):
@@ -456,5 +468,8 @@ def _told(call, ident, ended, steps):
     if ended is not None and any(step.undo for step in steps):
         notes.append(text.Shown("undo: %s" % ident))
         data["undo"] = ident
-    return result(call, rows, says, notes, STEPS, mark="\u23f3" if ended is None else
+    told = result(call, rows, says, notes, STEPS, mark="\u23f3" if ended is None else
                   "\u2705" if ended == DONE else "\u26a0", **data)
+    if ended == FAILED and not well:
+        raise Failure(told.text, "No step was done")
+    return told

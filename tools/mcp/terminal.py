@@ -77,6 +77,8 @@ class Person(Nobody):
             sys.stderr.flush()
             self._shown = 0
 
+    close = clear
+
     def ask(self, call, describe):
         """What `describe` found, when the person agrees; Declined when not, and when there is nobody to ask."""
         question, found = describe()

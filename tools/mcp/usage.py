@@ -17,7 +17,7 @@ _SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow t
 #: name -> an example of a required argument whose format has none, or another one.
 _EXAMPLES = {"newid": "120", "size": "50G", "command": "uptime", "url": "https://example.org/image.iso", "verb": "GET",
              "template": "debian-13-standard_13.1-2_amd64.tar.zst", "words": "list the firewall rules of a VM",
-             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2",
+             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2", "steps": '[{"tool": "proxmox_get_vms"}]',
              "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"}
 TIERS = {"basic": "", "elevated": " Needs PROXMOX_ALLOW_ELEVATED=true.",
          "destructive": " Needs PROXMOX_ALLOW_ELEVATED=true, and asks before something is lost."}
@@ -47,7 +47,8 @@ def tool_help(entry, width=100):
 def _about(field, guests):
     """"required; whole number from 1 to 64; cores of the CPU"; guests: whether the tool is about one guest."""
     arg, said = field.arg, ["required"] if field.required else []
-    kind = "one of " + ", ".join(map(str, arg.enum)) if arg.enum else _TYPES[field.type]
+    kind = "one of " + ", ".join(map(str, arg.enum)) if arg.enum else "JSON list" if field.items is dict else (
+        _TYPES[field.type])
     if field.type in (int, float) and arg.minimum is not None:
         kind += ", at least %s" % arg.minimum if arg.maximum is None else " from %s to %s" % (arg.minimum, arg.maximum)
     said.append(kind)

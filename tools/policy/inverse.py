@@ -37,12 +37,14 @@ class Way(NamedTuple):
     back    function(Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back.
             It is asked again with the state that they made. NoWay
     digest  whether the first of the requests takes the digest that the GET told
+    whole   whether nothing else of the state may have changed either, as all of it goes
     lost    function(Change) -> what is lost when it is put back, in a few words, or None
     """
     state: Callable
     facts: Callable
     back: Callable
     digest: bool = False
+    whole: bool = False
     lost: Callable = lambda change: None
 
 
@@ -53,7 +55,8 @@ def find(verb, path):
 
 def moved_on(change, now):
     """{key: (as it was left, as it is now)} of what differs now from what the change made of it."""
-    return {key: (change.new.get(key, ABSENT), now.get(key, ABSENT)) for key in {**change.old, **change.new}
+    keys = {**change.old, **change.new, **(now if find(change.verb, unquote(change.path)).whole else {})}
+    return {key: (change.new.get(key, ABSENT), now.get(key, ABSENT)) for key in keys
             if not _same(change.new.get(key, ABSENT), now.get(key, ABSENT))}
 
 
@@ -105,7 +108,7 @@ _NO_WAY = (
     (r"POST .*/rollback", "What the guest was before the rollback is gone."),
     (r"PUT .*/resize", "Proxmox cannot make a disk smaller."),
     (r"DELETE .*/snapshot/[^/]+", "A deleted snapshot cannot be made again."),
-    (r"POST .*/agent/.*", "What a command did inside the guest is not known."),
+    (r"POST .*/agent/.*|SSH .*", "What a command did inside the guest is not known."),
     (r"POST .*/template", "A template cannot become a guest again; a full clone of it can."),
     (r"POST /nodes/[^/]+/vzdump", "A backup is removed with proxmox_delete_backup; what was pruned for it is gone."),
     (r"DELETE .*/content/.*", "A deleted volume cannot be brought back."),
@@ -408,7 +411,7 @@ _RESOURCE = "state group max_restart max_relocate comment failback".split()
 _RULES_OF_HA = "type resources nodes strict affinity comment disable".split()
 
 _TABLE = (
-    (Way(_config, _facts, _config_back, True, _volumes_go), "POST|PUT vm/config PUT ct/config vm/unlink"),
+    (Way(_config, _facts, _config_back, True, lost=_volumes_go), "POST|PUT vm/config PUT ct/config vm/unlink"),
     (Way(_config, _facts, _moved_disk), "POST vm/move_disk ct/move_volume"),
     (Way(_itself, _facts, _keys(), True), """PUT guest/firewall/options node/firewall/options
         /cluster/firewall/options /storage/{storage} node/config ha/resources/{sid} ha/groups/{id}"""),
@@ -434,7 +437,7 @@ _TABLE = (
     (Way(_rules_path, _rules_of, _rules_back, True), """
         POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
-    (Way(_new_guest, _facts, _delete_guest, lost=_guest_goes),
+    (Way(_new_guest, _facts, _delete_guest, whole=True, lost=_guest_goes),
      "POST node/qemu node/lxc guest/clone"),
     (Way(_status, _power, _switch), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
     (Way(_migrated, _place, _bring_back), "POST guest/migrate"),
