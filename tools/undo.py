@@ -44,7 +44,7 @@ def undo(call):
         call.forget()
         lines, problems = _planned(call, made)
         if problems:
-            raise Failure("\n".join(problems) + "\nNothing was sent.")
+            raise Failure("\n".join(problems))
         return "Take back what %s did:\n%s" % (", ".join(dict.fromkeys(
             "%s of %s (%s)" % (record["tool"], record["subject"], record["id"]) for record in records)),
             "\n".join(lines)), {"lines": lines}
@@ -134,22 +134,33 @@ def _whose(path):
 
 
 def _take_back(call, one):
-    """Send what takes one change back, each request followed to its end."""
+    """Send what takes one change back, each request followed to its end; Failure when it does not come about."""
     way = changes.way_of(one)
-    for _ in range(ROUNDS):
+    for _ in range(1 if way.slow else ROUNDS):
         path = changes.place(call, one)
-        now = changes.read(call, way, path)
-        requests = way.back(one._replace(path=changes.here(call, one.path)), now)
+        requests = way.back(one._replace(path=changes.here(call, one.path)), changes.read(call, way, path))
         for number, (verb, place, params) in enumerate(requests):
             if way.digest and not number:
                 params = dict(params, digest=_digest(call, path))
-            outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
+            try:
+                outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
+            except PveError as error:                   # it is in the config all the same, and waits for a restart
+                if "hotplug" not in str(error) or way.back(one, changes.now(call, one)):
+                    raise
+            else:
+                if outcome.upid and not outcome.ok:
+                    raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
             call.forget()
-            if outcome.upid and not outcome.ok:
-                raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
         if not requests or call.planned:
             return
-    raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
+
+    def look():
+        call.forget()
+        return changes.now(call, one)
+    state = call.wait_for(look, lambda state: state == dict(state, **one.old), call.wait_limit,
+                          lambda state: "%s is not as it was yet" % _whose(path)) if way.slow else None
+    if state is None or state != dict(state, **one.old):
+        raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
 
 
 def _digest(call, path):
