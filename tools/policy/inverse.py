@@ -91,9 +91,13 @@ def difference(before, after):
 
 
 def _same(one, other):
-    """Whether two values are the same: of property strings the order of the keys makes no difference."""
-    one, other = str(one), str(other)
-    return one == other or "=" in one and sorted(one.split(",")) == sorted(other.split(","))
+    """Whether two values are the same: of property strings the order of the keys makes no difference, nor the size of
+    a CD's image, which Proxmox looks up anew."""
+    if str(one) == str(other):
+        return True
+    one, other = (sorted(part for part in str(value).split(",") if "media=cdrom" not in str(value)
+                         or not part.startswith("size=")) for value in (one, other))
+    return one == other and "=" in "".join(one)
 
 
 def why_not(verb, path, params):
@@ -232,6 +236,13 @@ def _config(path, params):
     return config, config
 
 
+def _described(change, now):
+    """The description of a snapshot."""
+    if not change.old.get("description"):
+        raise NoWay(_NOT_EMPTY)
+    return _keys()(change, now)
+
+
 # ------------------------------------------------------------------------------------------------------ lists of things
 
 def _by(key):
@@ -304,6 +315,10 @@ def _rules_back(change, now):
 
 # ------------------------------------------------------------------------------------------------------------------ pools
 
+#: An empty value in a form is none to Proxmox (PVE::APIServer::AnyEvent), and these have no `delete`.
+_NOT_EMPTY = "Proxmox cannot make it empty again."
+
+
 def _pool(data, path):
     members = (data or {}).get("members") or []
     return {"comment": (data or {}).get("comment") or "",
@@ -320,6 +335,8 @@ def _pool_back(change, now):
     if on(change.params.get("allow-move")):
         raise NoWay("Which pools the guests were in before is not known.")
     path, requests = _pool_path(change.path, change.params)[0], []
+    if change.old.get("comment") == "":
+        raise NoWay(_NOT_EMPTY)
     if "comment" in change.old and change.old["comment"] != now.get("comment"):
         requests.append(("PUT", path, {"comment": change.old["comment"]}))
     for key in ("vms", "storage"):
@@ -432,7 +449,7 @@ _TABLE = (
     (Way(_itself, lambda data, path: {
         key: value for key, value in (data or {}).items() if key in ("notes", "protected")},
         _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
-    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _keys(unset={})),
+    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _described),
      "PUT guest/snapshot/{snapname}/config"),
     (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)), "POST guest/snapshot"),
     (Way(_list, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
