@@ -23,13 +23,14 @@ def _lxc(arguments, sent, before=(), after=()):
     usual = {"vmid": 300, "ostemplate": ALPINE, "memory": 512, "storage": "local-lvm", "rootfs": "local-lvm:8",
              "net0": "name=eth0,bridge=vmbr0,ip=dhcp,firewall=1", "unprivileged": 1, "features": "nesting=1"}
     return ("proxmox_create_lxc", dict({"node": "pve1", "vmid": 300, "ostemplate": ALPINE}, **arguments),
-            list(before) + [BRIDGES, _line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
+            ["GET /nodes/pve1/storage/%s/status" % arguments.get("storage")] * ("storage" in arguments) + list(before) + [
+                BRIDGES, _line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
 
 
 def _vm(arguments, sent, before=(), after=(), prepare=None):
     """A case: these arguments make a VM with these parameters, beside the usual ones."""
     looked = ["GET /nodes/pve1/storage/%s/status" % arguments.get("storage")]
-    looked *= "storage" in arguments and "format" not in arguments
+    looked *= "storage" in arguments
     usual = {"vmid": 300, "memory": 512, "cores": 1, "sockets": 1, "cpu": "x86-64-v2-AES", "ostype": "l26",
              "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:8,iothread=1,discard=on",
              "net0": "virtio,bridge=vmbr0,firewall=1"}

@@ -50,7 +50,7 @@ class Describe:
 
 @dataclass
 class ApiCall(Paged):
-    """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
+    """Call any API endpoint, checked against the host's schema; a GET needs no elevation."""
     verb: Annotated[str, Arg("GET, POST, PUT or DELETE", min_length=1, aliases=("method",))] = REQUIRED
     path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", min_length=1, max_length=2000,
                              aliases=("endpoint",))] = REQUIRED

@@ -47,7 +47,7 @@ class DeletePool:
 @dataclass
 class _Job:
     """(what a backup job does)"""
-    schedule: Annotated[Optional[str], Arg("01:00, sat 03:30, mon..fri 02:00", max_length=128)] = None
+    schedule: Annotated[Optional[str], Arg("sat 03:30, mon..fri 02:00", max_length=128)] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     vmid: Guests = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
