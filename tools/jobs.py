@@ -254,7 +254,7 @@ def run_job(call):
         try:
             started.append(call.send(params, "POST /nodes/{node}/vzdump", {"node": node}))
         except PveError as error:
-            failed.append("%s: %s" % (node, text.first_line(error)))
+            failed.append("%s: %s" % (node, text.line(error, 600)))
     if call.planned:
         return None
     outcomes = [call.follow(answer, check=False) for answer in started]
