@@ -201,6 +201,18 @@ def test_what_proxmox_refuses_is_told(tool, arguments, words):
     assert answer.failed and words in answer.text
 
 
+def test_a_token_of_a_pool_is_told_of_the_argument_pool():
+    may = ["VM.Allocate", "VM.Config.Disk", "VM.Config.Memory", "VM.Config.CPU", "VM.Config.HWType", "VM.Config.Options",
+           "VM.Config.Network"]
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {
+        "/pool/lab": may, "/storage": ["Datastore.AllocateSpace", "Datastore.Audit"], "/sdn": ["SDN.Use"]}}})
+    answer = bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm")
+    assert answer.failed and "VM.Allocate on /pool/NAME, with pool=NAME" in answer.text
+    assert not bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", pool="lab").failed
+    answer = bench.run("proxmox_create_vm", node="pve1", vmid=301, storage="local-lvm", pool="production")
+    assert answer.failed and "with pool=NAME" not in answer.text
+
+
 def test_the_storage_is_found_when_it_is_left_out():
     bench = Bench()
     bench.cluster.world.storages.pop("local-lvm")
