@@ -219,6 +219,8 @@ def test_growing_beyond_the_free_space_is_refused_or_said_or_asked_about():
     answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+100T")
     assert answer.failed and not bench.sent(reads=False)
     assert asked.questions[0].startswith("VM 100: Promise 100 TiB more on storage local-lvm, which has 10 GiB free?")
+    answer = Bench(confirm="off").run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size=5000000)
+    assert answer.failed and "There is no room for " in answer.text and "a number alone is GiB" in answer.text
     answering(bench, "/nodes/pve1/storage/local-lvm/status", {"type": "lvm", "avail": 10 * GIB})
     answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+15G")
     assert answer.failed and "There is no room for 15 GiB more on storage local-lvm" in answer.text

@@ -7,6 +7,7 @@ from tools.pve.formats import on, parse_size
 from tools.pve.text import Column
 
 NEARLY_FULL = 0.8                                       # of a storage: worth telling
+MOST_PROMISED = 10                                      # times a thin storage; more is a slip of the pen too
 SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
 
 
@@ -117,7 +118,7 @@ def room_for(call, needs, known=None, node=None):
     """(sentences about more than there is room for, the question about it or "") for new volumes, or larger ones.
 
     needs: {storage: bytes more}; known: {storage: entry} of what was read already, else it costs a request each.
-    Failure where it cannot work. It is asked about when it is more than twice the free space.
+    Failure where it cannot work, or is out of all proportion. It is asked about when it is more than twice the free space.
     """
     notes, asked = [], []
     for storage, growth in sorted(needs.items()):
@@ -127,9 +128,10 @@ def room_for(call, needs, known=None, node=None):
             continue
         said = "%s more on storage %s%s, which has %s free" % (
             text.size(growth), storage, " of node %s" % node if node else "", text.size(free))
-        if entry.get("type") not in _THIN:
+        total = text.normal("bytes", entry.get("total"))
+        if entry.get("type") not in _THIN or total and growth > MOST_PROMISED * total:
             raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller "
-                          "size or another storage, or make room first." % said)
+                          "size (a number alone is GiB) or another storage, or make room first." % said)
         asked += [said] * (growth > 2 * free)
         notes.append("Over-committed: %s. When it is full, everything on it fails." % said)
     return notes, "Promise %s? When it is full, everything on it fails, and a disk cannot be made smaller again." % (
