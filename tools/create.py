@@ -2,7 +2,7 @@
 
 Defaults are those of Proxmox's web interface where the API's own would give a guest of little use: an unprivileged
 container with a network, a VM with virtio-scsi-single, a CPU type of today and a disk that can discard. The boot order
-is left to Proxmox, which puts the disk before the CD.
+is left to Proxmox, which puts the disk before the CD, unless there are two CDs.
 """
 import re
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class CreateLxc(_New):
     gw: Optional[str] = None
     nameserver: Optional[str] = None
     unprivileged: bool = True
-    features: Annotated[Optional[str], Arg("nesting=1,keyctl=1")] = None
+    features: Annotated[Optional[str], Arg("nesting=1")] = None
     mp0: Annotated[Optional[str], Arg("STORAGE:GiB,mp=/path", max_length=500)] = None
 
 
@@ -174,9 +174,9 @@ def create_lxc(call):
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
                      % args.vmid)
-    return _created(call, params, "%s created on node %s: %s memory, %s on %s, net0 %s" % (
+    return _created(call, params, "%s created on node %s: %s memory, %s on %s%s, net0 %s" % (
         text.called(call.subject, args.hostname), args.node, amount("memory", params["memory"]), text.size(size),
-        storage, text.line(net0, 200)), notes,
+        storage, ", mp0 %s on %s" % (text.size(more), where) if mp0 else "", text.line(net0, 200)), notes,
         name=args.hostname, storage=storage, net0=net0)
 
 
@@ -225,6 +225,8 @@ def create_vm(call):
         **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso", "format")))
     if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
         params["ide0"] = "%s:cloudinit" % storage
+    if args.iso and (args.drivers_iso or "ide0" in params):     # by itself Proxmox takes one CD, and not this one
+        params["boot"] = "order=scsi0;ide2;net0"
     notes = promise(call, {storage: size or 0}, {storage: entry}) + [why_qcow2(storage)] * (form != args.format)
     notes += ["CD drive %s: %s." % pair for pair in (("ide2", args.iso), ("sata0", args.drivers_iso)) if pair[1]]
     if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():

@@ -118,7 +118,7 @@ def room_for(call, needs, known=None, node=None):
     """(sentences about more than there is room for, the question about it or "") for new volumes, or larger ones.
 
     needs: {storage: bytes more}; known: {storage: entry} of what was read already, else it costs a request each.
-    Failure where it cannot work, or is out of all proportion. It is asked about when it is more than twice the free space.
+    Failure where it cannot work, or is out of all proportion. It is asked about beyond twice the free space.
     """
     notes, asked = [], []
     for storage, growth in sorted(needs.items()):
@@ -196,10 +196,11 @@ def volume_size(row):
 
 
 def new_size(given):
-    """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; Failure when it has a +, Misfit when it is none."""
+    """Bytes, in whole MiB, of a new volume from "50" (GiB), "50G", "0.5T"; Failure when it has a +, Misfit when it is
+    none."""
     grows, size = parse_size(given)
     if grows:
         raise Failure("A new volume is not grown: leave the + out of size=%s." % given)
     if size < SMALLEST:
         raise Failure("A size of %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)." % given)
-    return size
+    return -(-size // SMALLEST) * SMALLEST              # what "storage:GiB" can say exactly
