@@ -20,13 +20,13 @@ def digest(vmid):
 
 def _clone(path, arguments, sent, *after, room=None):
     """A case: what is sent, what is read after it, and the storage (None: it is a linked clone) that gets the copy."""
-    kind = path.split("/")[3]
-    _, _, node, _, vmid = path.split("/")
+    _, _, node, kind, vmid = path.split("/")
+    room = ["GET /nodes/%s/storage/%s/status" % (node, room)] if room else []
+    from_ = " snapshot=%s" % arguments["snapname"] if "snapname" in arguments else ""
     return ("proxmox_clone_%s" % ("vm" if kind == "qemu" else "lxc"), dict({"node": node, "vmid": int(vmid)},
                                                                            **arguments),
-            ["GET %s/status/current" % path, "GET %s/config%s" % (path, " snapshot=%s" % arguments["snapname"] if (
-                "snapname" in arguments) else "")] + ["GET /nodes/%s/storage/%s/status" % (node, room)] * (room is not None)
-            + ["POST %s/clone %s" % (path, sent)] + list(after))
+            ["GET %s/status/current" % path, "GET %s/config%s" % (path, from_), *room,
+             "POST %s/clone %s" % (path, sent), *after])
 
 
 def _resize(path, arguments, sent):
@@ -55,7 +55,8 @@ CASES = [
                           "ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1", "nameserver": "1.1.1.1", "tags": "a;b",
                           "onboot": True, "start": True, "wait": 3600},
      ["GET %s/status/current" % V9000, "GET %s/config" % V9000, "GET /cluster/resources type=storage", "GET /nodes",
-      "GET /nodes/pve1/storage/local-lvm/status", "GET /nodes/pve2/storage/local-lvm/status", "POST %s/clone full=1 name=app newid=300" % V9000,
+      "GET /nodes/pve1/storage/local-lvm/status", "GET /nodes/pve2/storage/local-lvm/status",
+      "POST %s/clone full=1 name=app newid=300" % V9000,
       "POST /nodes/pve1/qemu/300/migrate target=pve2 with-local-disks=1",
       "PUT /nodes/pve2/qemu/300/config cipassword=correct horse ciuser=deploy cores=2 "
       "ipconfig0=ip=10.0.0.5/24,gw=10.0.0.1 "
@@ -74,7 +75,8 @@ CASES = [
     _clone(V100, {"newid": 300, "hostname": "web2", "snapname": "fresh-install", "wait": 3600},
            "name=web2 newid=300 snapname=fresh-install", room="local-lvm"),
     ("proxmox_clone_vm", {"vmid": 9000, "newid": "300", "hostname": "web9"},
-     [RESOURCES, "GET %s/status/current" % V9000, "GET %s/config" % V9000, "POST %s/clone name=web9 newid=300" % V9000]),
+     [RESOURCES, "GET %s/status/current" % V9000, "GET %s/config" % V9000,
+      "POST %s/clone name=web9 newid=300" % V9000]),
     _clone(C203, {"newid": 300, "hostname": "dev2", "wait": 600, "description": "copy"},
            "description=copy hostname=dev2 newid=300", room="local-lvm"),
     _clone(C203, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/lxc/300/config",
