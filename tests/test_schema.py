@@ -176,3 +176,21 @@ def test_a_secret_is_never_repeated(value):
 def test_what_cannot_be_sent_is_refused(text):
     with pytest.raises(ArgumentProblems, match="cannot be sent"):
         parse(Example, {"vmid": 100, "disk": "scsi0", "password": text + "12345"})
+
+
+@dataclass
+class Several:
+    """Several."""
+    names: Annotated[Optional[str], Arg(listed=True)] = None
+
+
+@pytest.mark.parametrize("given, value", [
+    ([100, "web01"], "100,web01"), ('["a", "b"]', "a,b"), (100, "100"), ("a b;c", "a b;c"), ([100.0], "100")])
+def test_a_text_that_names_several_may_be_a_list(given, value):
+    assert parse(Several, {"names": given}).names == value
+
+
+def test_a_list_in_a_text_is_bounded():
+    for given in (["a"] * 501, [{}], [["a"]]):
+        with pytest.raises(ArgumentProblems, match="names: "):
+            parse(Several, {"names": given})

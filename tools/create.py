@@ -37,7 +37,7 @@ class _New(OnNode):
     bridge: Annotated[Optional[str], Arg(format="bridge")] = None
     tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
     net0: Annotated[Optional[str], Arg(published=False)] = None
-    tags: Optional[str] = None
+    tags: Annotated[Optional[str], Arg(listed=True)] = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     onboot: Optional[bool] = None
     start: Optional[bool] = None

@@ -130,7 +130,7 @@ class Call:
                 self.args.vmids = list(dict.fromkeys(map(self.number_of, value)))
             elif field.name == "vmid" and field.type is int and isinstance(value, str):
                 self.args.vmid, self.called = self.number_of(value), value
-            elif field.name in ("vmid", "exclude") and isinstance(value, str):      # of a backup job: a list as text
+            elif field.arg.listed and field.name in ("vmid", "exclude", "vms") and isinstance(value, str):
                 words = re.split(r"[,;\s]+", value)
                 if any(map(is_name, words)):
                     setattr(self.args, field.name, ",".join(

@@ -36,6 +36,7 @@ class Arg(typing.NamedTuple):
     null: object = None                 # what null means, if not that the argument is not given: it clears something
     booleans: tuple = ()                # (what true means, what false means), for a number that may be given so
     parameter: typing.Optional[str] = None      # its name to Proxmox where that is another; it is accepted too
+    listed: bool = False                # a text that names several, divided by commas: it may be given as a list
     unit: typing.Optional[str] = None       # of a size, memory or rate: it may be given as 4G too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
 
@@ -229,6 +230,8 @@ def check(field, value):
             raise ValueError("must have at most %s" % text.plural(longest, noun))
         if isinstance(value, list) and sum(len(part) for part in value if isinstance(part, str)) > MAX_OBJECT:
             raise ValueError("holds more than %d characters" % MAX_OBJECT)
+    if arg.listed and isinstance(from_json(value, list), list):
+        value = ",".join(_list(value, lambda: _show(value)))
     value = _whole(in_unit(value, arg.unit) if arg.unit and field.type is not str else value)
     if arg.format == "vmid" and field.type is int and isinstance(value, str) and is_name(value):
         return value                                    # the call finds its number (tools.base.call)

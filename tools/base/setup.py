@@ -21,7 +21,7 @@ class Setup:
     """(what both kinds of guest are given at once)"""
     memory: Memory = None
     cores: Optional[int] = None
-    tags: Optional[str] = None
+    tags: Annotated[Optional[str], Arg(listed=True)] = None
     onboot: Optional[bool] = None
     start: Optional[bool] = None
 
