@@ -227,6 +227,17 @@ def test_growing_beyond_the_free_space_is_refused_or_said_or_asked_about():
     assert not bench.sent(reads=False)
 
 
+@pytest.mark.parametrize("status, said", [
+    ({"type": "iscsi", "avail": 0, "total": 0}, False), ({"type": "lvmthin"}, False), ((403, "Permission check"), False),
+    ({"type": "a-plugin", "avail": 10 * GIB, "total": 20 * GIB}, True)])
+def test_a_storage_of_which_too_little_is_known_refuses_nothing(status, said):
+    bench = Bench()
+    answering(bench, "/nodes/pve3/storage/local-lvm/status", status)
+    answer = bench.run("proxmox_add_disk_vm", vmid=107, disk="scsi5", storage="local-lvm", size="15G")
+    assert not answer.failed and ("Over-committed" in answer.text) is said
+    assert bench.sent().count("GET /nodes/pve3/storage/local-lvm/status") == 1
+
+
 @pytest.mark.parametrize("tool, node, size, arguments", [
     ("add_disk_vm", "pve3", 15, {"vmid": 107, "disk": "scsi5", "size": "15G", "format": "raw"}),
     ("add_mountpoint_lxc", "pve3", 15, {"vmid": 203, "mp": "mp3", "size": "15G"}),

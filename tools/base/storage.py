@@ -102,8 +102,9 @@ def usable(call, content):
     return found, sorted(lost)
 
 
-#: Types of storages on which a volume takes only what is written to it: more can be promised than there is room.
-_THIN = {"lvmthin", "zfspool", "rbd", "dir", "nfs", "cifs", "btrfs", "cephfs"}
+#: Types of storages on which a volume takes all its room at once. On others, those of plugins among them, more can be
+#: promised than there is, or Proxmox itself refuses it.
+_THICK = ("lvm",)
 
 
 def status(call, storage, node=None):
@@ -122,14 +123,13 @@ def room_for(call, needs, known=None, node=None):
     """
     notes, asked = [], []
     for storage, growth in sorted(needs.items()):
-        entry = (known or {}).get(storage) or status(call, storage, node)
-        free = text.normal("bytes", entry.get("avail"))
-        if free is None or growth <= free:
+        entry = known[storage] if storage in (known or ()) else status(call, storage, node)
+        free, total = (text.normal("bytes", entry.get(key)) for key in ("avail", "total"))
+        if free is None or growth <= free or total == 0:        # of iSCSI, say, nothing is known
             continue
         said = "%s more on storage %s%s, which has %s free" % (
             text.size(growth), storage, " of node %s" % node if node else "", text.size(free))
-        total = text.normal("bytes", entry.get("total"))
-        if entry.get("type") not in _THIN or total and growth > MOST_PROMISED * total:
+        if entry.get("type") in _THICK or total and growth > MOST_PROMISED * total:
             raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller "
                           "size (a number alone is GiB) or another storage, or make room first." % said)
         asked += [said] * (growth > 2 * free)
