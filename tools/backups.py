@@ -9,11 +9,12 @@ from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
+from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
+                              named, nics)
 from tools.base.lists import chosen, none_chosen
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import usable, volume_size
+from tools.base.storage import needed, room_for, usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of, parse_upid
@@ -36,7 +37,7 @@ class CreateBackup(Waiting):
 
 @dataclass
 class ListBackups(Paged):
-    """List backups, newest first, of the cluster or a part of it."""
+    """Backups, newest first, of the cluster or a part of it."""
     node: AnyNode = None
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
@@ -48,7 +49,7 @@ class ListBackups(Paged):
 
 @dataclass
 class BackupState(Chosen):
-    """Each guest's newest backup on any storage, the jobs that take it, and whether that is enough; worst first."""
+    """Each guest's newest backup, the jobs that take it, whether that is enough; worst first."""
     older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
     missing: Annotated[Flag, Arg("only those without backup or job")] = None
     unverified: Annotated[Flag, Arg("only those not verified")] = None
@@ -63,8 +64,8 @@ class Restore(OnNode):
     force: Annotated[Flag, Arg("overwrite")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
     start: Flag = None
-    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), published=False)] = None
-    onboot: Annotated[Flag, Arg(published=False)] = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
+    onboot: Flag = None
 
 
 @dataclass
@@ -304,21 +305,25 @@ def restore(call):
         raise Failure("The archive %s is a backup of a %s. Use proxmox_restore_backup_%s." % (
             archive, NAMES[kind], "lxc" if kind == "lxc" else "vm"))
     guests = {int(row["vmid"]): row for row in call.guests() if row.get("vmid")}
-    storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
+    inside = _config_inside(call) if vmid not in guests or call.kind == "lxc" and not call.args.storage else {}
+    storage = call.args.storage or (_root_storage(call, inside) if call.kind == "lxc" else None)
+    room, promised = [], ""
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
         call.confirm(lambda: _overwrite(call, guests[vmid], entry))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
     else:
-        call.confirm(lambda: ("Restore %s as a new %s on node %s?" % (archive, call.subject, call.node), {}),
-                     strict=True)
+        if not isinstance(inside, PveError):
+            room, promised = room_for(call, needed(disks(call.kind, inside), storage))
+        call.confirm(lambda: (("Restore %s as a new %s on node %s? %s" % (
+            archive, call.subject, call.node, promised)).strip(), {}), strict=not promised)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
                                     start=None if changed else call.args.start or None, **params))
     done, notes = setup.set_up(call, outcome, vmid, call.node, changed) if changed else ([], [])
     state, note = afterwards(call, outcome, call.args.start)
-    notes = [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
+    notes = room + [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
     if source in guests and source != vmid and outcome.ok:
         notes.extend(_like_the_original(call, guests[source]))
     return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
@@ -334,8 +339,7 @@ def _like_the_original(call, original):
     clash = []
     if not call.args.unique and nics(config):
         clash.append("the same MAC addresses (unique=true restores with new ones)")
-    told = [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith("ipconfig"))]
-    fixed = sorted({match for value in told for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
+    fixed = fixed_addresses(config)
     if fixed:
         clash.append("the same fixed address %s" % ", ".join(fixed))
     if on(config.get("onboot")):
@@ -363,22 +367,28 @@ def _overwrite(call, taken, entry):
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 
-def _root_storage(call):
-    """The storage of the root disk in a container's backup, if it takes container disks on the node.
-
-    Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
-    """
+def _config_inside(call):
+    """The config (dict) in the backup, without its snapshots, or the PveError that came instead."""
     try:
         config = call.get("/nodes/{node}/vzdump/extractconfig", volume=call.args.archive)
     except PveError as error:
+        return error
+    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", re.split(r"(?m)^\[", str(config))[0], re.M))
+
+
+def _root_storage(call, config):
+    """The storage of the root disk in a container's backup (see `_config_inside`), if it takes container disks on the
+    node. Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
+    """
+    if isinstance(config, PveError):
         raise Failure("Say on which storage: the config in the backup, which would tell it, could not be read.\n%s"
-                      % error) from None
-    line = re.search(r"^rootfs:\s*([^\s:,]+):", re.split(r"(?m)^\[", config)[0], re.M)
+                      % config)
+    root = next((disk.storage for disk in disks("lxc", config) if disk.key == "rootfs"), None)
     found, _ = usable(call, "rootdir")
-    if line and line.group(1) in found:
-        return line.group(1)
+    if root in found:
+        return root
     raise Failure("Say on which storage: %s. Node %s has %s." % (
-        "the root disk was on %s, which takes no container disks on this node now" % line.group(1) if line else
+        "the root disk was on %s, which takes no container disks on this node now" % root if root else
         "the config in the backup names none", call.node,
         ", ".join(sorted(found)) or "none for container disks that this token may use"))
 

@@ -15,12 +15,12 @@ from tools.pve.text import Column
 
 @dataclass
 class ListSnapshots(Paged, Guest):
-    """List the snapshots of a {guest}."""
+    """Snapshots of a {guest}."""
 
 
 @dataclass
 class AllSnapshots(Chosen):
-    """List the snapshots of all guests, oldest first."""
+    """Snapshots of all guests, oldest first."""
     older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
 
 

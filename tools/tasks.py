@@ -30,7 +30,7 @@ class OneTask:
 
 @dataclass
 class Tasks(Paged):
-    """List running and recent tasks, newest first; with node or vmid from that node's whole history."""
+    """Running and recent tasks, newest first; with node or vmid from that node's whole history."""
     node: AnyNode = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     type: Annotated[Optional[str], Arg("such as vzdump, qmstart")] = None

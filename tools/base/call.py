@@ -32,6 +32,8 @@ _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
+_NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
+_POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
 NAMES = {"qemu": "VM", "lxc": "container"}
@@ -137,7 +139,7 @@ class Call:
                 self.args.vmids = list(dict.fromkeys(map(self.number_of, value)))
             elif field.name == "vmid" and field.type is int and isinstance(value, str):
                 self.args.vmid, self.called = self.number_of(value), value
-            elif field.name in ("vmid", "exclude") and isinstance(value, str):      # of a backup job: a list as text
+            elif field.arg.listed and field.name in ("vmid", "exclude", "vms") and isinstance(value, str):
                 words = re.split(r"[,;\s]+", value)
                 if any(map(is_name, words)):
                     setattr(self.args, field.name, ",".join(
@@ -379,9 +381,10 @@ class Call:
             if needs:
                 listed = ", ".join("%s on %s" % (words.replace("|", " or "), where) for where, words in (
                     need.split(" ", 1) for need in needs))
-                pool = " A guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
-                return PveError("%s\nIt needs: %s.%s" % (error, listed, pool if _MAKES.fullmatch(path) else ""), 403,
-                                None, error.outcome)
+                return PveError("%s\nIt needs: %s%s" % (error, listed, _POOL % ";" if _MAKES.fullmatch(path) else "."),
+                                403, None, error.outcome)
+        elif error.status == 403 and not params.get("pool") and _MAKES.fullmatch(path) and _NO_POOL.search(str(error)):
+            return PveError("%s\n%s" % (error, _POOL % "Without that"), 403, None, error.outcome)
         return error
 
     def node_problem(self, name, online=False):
