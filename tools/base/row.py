@@ -102,6 +102,8 @@ AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
 Newid = Annotated[int, Arg(format="newid")]
 Storage = Annotated[str, Arg(format="storage")]
+#: What is made before something of a guest is destroyed (tools.base.safety).
+Safety = Annotated[Optional[str], Arg(format="safety", published=False)]
 Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
 _WAIT = Arg(minimum=0, maximum=3600, booleans=(None, 0))
 Wait = Annotated[Optional[int], _WAIT]
@@ -156,5 +158,5 @@ class Chosen(Filtered, Paged):
     """(a page of guests by filter)"""
 
 
-#: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "wait", "limit", "offset"}
+#: Arguments that are never parameters: they say where, how long to wait, what to make before.
+NOT_PARAMETERS = {"node", "wait", "limit", "offset", "safety"}
