@@ -5,6 +5,7 @@ from test_lifecycle import meddle
 from support import Asked, Bench, Cluster, answering, ending, ok, settings
 from tools.mcp.run import Nobody
 from tools.policy.guard import Guard
+from tools.policy.journal import Journal
 
 V100, V102, V107, C203 = "/nodes/pve1/qemu/100", "/nodes/pve2/qemu/102", "/nodes/pve3/qemu/107", "/nodes/pve3/lxc/203"
 DELETE = {"tool": "proxmox_delete_vm", "vmid": 107}
@@ -305,3 +306,12 @@ def test_a_step_of_a_run_has_its_net():
     bench.run("proxmox_run", steps=steps)
     assert all(run.over.wait(10) for run in bench.host.runs._live.values())
     assert bench.sent(reads=False) == [_vzdump(V107, "delete_vm"), "DELETE %s" % V107]
+
+
+def test_a_server_killed_while_the_net_is_made_has_not_noted_it_as_what_the_call_was_for():
+    bench = Bench(safety="snapshot")
+    bench.host.journal, seen = Journal(), []
+    meddle(bench, "POST", "/snapshot", lambda: seen.append(bench.host.journal.all("u")))
+    meddle(bench, "POST", "/rollback", lambda: seen.append(bench.host.journal.all("u")[0]["open"]["path"]))
+    ok(bench.run(**ROLLBACK))
+    assert seen == [[], V100 + "/snapshot/fresh-install/rollback"]

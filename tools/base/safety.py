@@ -14,8 +14,8 @@ from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, parse_upid
 
-LEVELS = ("none", "snapshot", "backup")        # from less to more
-_TO_ITS_END = 7 * 86400                 # seconds
+_LEVELS = ("none", "snapshot", "backup")        # from less to more
+_TO_ITS_END = 7 * 86400                         # seconds
 #: Types of storages that can go back to another snapshot than the newest, unless snapshots are a chain of volumes.
 _ANY_SNAPSHOT = ("lvmthin", "rbd", "btrfs", "dir", "nfs", "cifs")
 
@@ -32,10 +32,10 @@ def confirm(call, describe, params, doomed=None, snapshot=False):
 
     def with_net():
         question, found = describe()
-        net = _planned(call, _doomed(call, doomed and doomed(found)), storage,
-                       snapshot and level == "snapshot")
+        net = _planned(call, _doomed(call, doomed and doomed(found)), storage, snapshot and level == "snapshot")
+        path, first = _request(call, net)
+        call.permit("POST", call.path(path), first)
         call.permit(call.tool.verb, call.path(call.tool.path), params)
-        call.permit("POST", call.path(_endpoint(net)), _request(call, net))
         return "%s Before that, a %s is made; without it nothing is destroyed." % (question, _said(net)), {
             "found": found, "net": net}
     call.net = {}
@@ -56,7 +56,7 @@ def _asked(call):
     """(level, storage or None) of the net to be made; Refused where the argument asks for less than the setting."""
     least = call.host.settings.safety
     (level, _, storage), (floor, _, fixed) = (one.partition(":") for one in (call.args.safety or least, least))
-    if LEVELS.index(level) < LEVELS.index(floor) or storage and fixed not in ("", storage):
+    if _LEVELS.index(level) < _LEVELS.index(floor) or storage and fixed not in ("", storage):
         raise Refused("PROXMOX_SAFETY=%s is set, and safety=%s would be less. Leave the argument out." % (
             least, call.args.safety), "%s needs its safety net" % title(call.name))
     return level, storage or fixed or None
@@ -98,31 +98,27 @@ def _serves(call, doomed):
 
 
 def _said(net):
-    return " ".join("%s %s%s" % (kind, "to " * (kind == "backup" and ":" not in where), where)
-                    for kind, where in net.items())
-
-
-def _endpoint(net):
-    return "./snapshot" if "snapshot" in net else "/nodes/{node}/vzdump"
+    return "snapshot %s" % net["snapshot"] if "snapshot" in net else "backup to %s" % net["backup"]
 
 
 def _request(call, net):
-    """The parameters of what makes a net: of a guest that runs on, and nothing older is removed for it."""
+    """(path, parameters) of the POST that makes a net: the guest runs on, and nothing older is removed for it."""
     note = "Before %s" % call.name
     if "snapshot" in net:
-        return {"snapname": net["snapshot"], "description": note}
-    return {"vmid": call.args.vmid, "storage": net["backup"], "mode": "snapshot", "remove": False, "compress": "zstd",
-            "notes-template": note}
+        return "./snapshot", {"snapname": net["snapshot"], "description": note}
+    return "/nodes/{node}/vzdump", {"vmid": call.args.vmid, "storage": net["backup"], "mode": "snapshot",
+                                    "remove": False, "compress": "zstd", "notes-template": note}
 
 
 def _make(call, net):
     """Make the net, and say in `call.net` what it is; Failure when it is not there in the end."""
     noted, call.changes = call.changes, None            # nothing that is taken back, or a step has done
     try:
-        outcome = call.follow(call.send(_request(call, net), "POST " + _endpoint(net)), limit=_TO_ITS_END)
+        path, params = _request(call, net)
+        outcome = call.follow(call.send(params, "POST " + path), limit=_TO_ITS_END)
         if call.dry:
             return
-        if not outcome.ok:
+        if not (outcome.upid and outcome.ok):
             raise Failure("It is not known to have ended, and this call cannot wait for it any longer. proxmox_run "
                           "with the call as its step waits to the end.\nUPID: %s" % outcome.upid)
         if "backup" in net:

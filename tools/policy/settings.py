@@ -213,8 +213,8 @@ class Settings:
         "before a command in a guest, and before what can be put back (a detached disk, a deleted option)",
         _choice("auto", "always", "terminal", "token", "off"), "auto")
     safety: str = _setting(
-        "what is made before a guest or its disk is destroyed, overwritten or rolled back, which is not done without it: "
-        "none, snapshot (a backup where it cannot help), backup; backup:STORAGE, snapshot:STORAGE: where the backup goes",
+        "what is made before a guest or its disk is destroyed, overwritten or rolled back, which is not done without: "
+        "none, snapshot (a backup where it cannot help), backup; with :STORAGE behind it the backup goes there",
         _safety, "none")
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
