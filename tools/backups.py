@@ -4,15 +4,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import setup
+from tools.base import safety, setup
 from tools.base.answers import Table, data_only, result
-from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
+from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_on, made_since, places, state,
+                                     the_backup)
 from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
                               named, nics)
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
+from tools.base.row import (BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Safety, Tool, Waiting,
+                            both)
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import needed, room_for, usable, volume_size
 from tools.pve import text
@@ -66,6 +68,7 @@ class Restore(OnNode):
     start: Flag = None
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     onboot: Flag = None
+    safety: Safety = None
 
 
 @dataclass
@@ -231,7 +234,7 @@ STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("no
 
 def create(call):
     state = current(call)
-    storage = call.args.storage or _backup_storage(call)
+    storage = call.args.storage or backup_storage(call)
     before = call.confirm(lambda: _before_pruning(call, state, storage)) if call.args.prune else None
     params = {"vmid": call.args.vmid, "storage": storage, "mode": call.args.mode, "remove": bool(call.args.prune),
               "compress": "0" if call.args.compress == "none" else call.args.compress,
@@ -252,13 +255,11 @@ def create(call):
 def _result(call, storage, started, before, found):
     """(found, note) with the archive that was made, and what pruning removed."""
     try:
-        now = backups_on(call, storage, call.args.vmid)[1]
+        new, now = made_since(call, storage, started)
     except PveError:
-        now = []
-    new = [entry for entry in now if float(entry.get("ctime") or 0) >= started]
-    if not new:
+        new = None
+    if new is None:
         return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
-    new = max(new, key=lambda entry: float(entry["ctime"]))
     found = dict(found, **facts(new))
     size = " (%s)" % text.size(new["size"]) if new.get("size") else ""
     note = "Archive: %s%s." % (text.line(new["volid"], 300), size)
@@ -266,16 +267,6 @@ def _result(call, storage, started, before, found):
         found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
         note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")
     return found, note
-
-
-def _backup_storage(call):
-    """The storage for a backup that names none: local if it takes backups (Proxmox's default), else the only one."""
-    found, _ = usable(call, "backup")
-    if "local" in found or len(found) == 1:
-        return "local" if "local" in found else next(iter(found))
-    raise Failure("Say on which storage: node %s has %s." % (call.node, " and ".join(
-        "%s (%s free)" % (name, text.size(found[name].get("avail") or 0)) for name in sorted(found))
-        or "none for backups that this token may use (privilege Datastore.AllocateSpace)"))
 
 
 def _before_pruning(call, state, storage):
@@ -310,8 +301,8 @@ def restore(call):
     room, promised = [], ""
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
-        call.confirm(lambda: _overwrite(call, guests[vmid], entry))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
+        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry), dict(params, vmid=vmid, storage=storage))
     else:
         if not isinstance(inside, PveError):
             room, promised = room_for(call, needed(disks(call.kind, inside), storage))

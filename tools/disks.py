@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import safety
 from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Size, Storage, Tool, Waiting, both
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Size, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import disk_format, needed, new_size, promise, room_for, status, volume_size, why_qcow2
 from tools.pve import text
@@ -70,6 +71,7 @@ class RemoveDisk(Waiting):
     """Detach a disk from a VM (kept as unusedN), or destroy it."""
     disk: VmDisk = REQUIRED
     destroy: Destroy = False
+    safety: Safety = None
 
 
 @dataclass
@@ -77,6 +79,7 @@ class RemoveMp(Guest):
     """Detach a mount point from a container (kept as unusedN), or destroy it."""
     mp: Annotated[str, Arg("mp0 or unused0", format="ctvolume")] = REQUIRED
     destroy: Destroy = False
+    safety: Safety = None
 
 
 @dataclass
@@ -252,16 +255,16 @@ def remove_disk(call):
     key = call.args.disk
     if not call.args.destroy and not key.startswith("unused"):
         return _detach(call, key)
-    found = call.confirm(lambda: _doomed(call, key))
-    params = {"delete": key, "force": None if key.startswith("unused") else True, "digest": found["digest"]}
-    return _destroyed(call, sent(call, params), key, found)
+    params = {"delete": key, "force": None if key.startswith("unused") else True}
+    found = _agreed(call, lambda: _doomed(call, key), params)
+    return _destroyed(call, sent(call, dict(params, digest=found["digest"])), key, found)
 
 
 def remove_mp(call):
     """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
     key, destroy = call.args.mp, call.args.destroy
     if key.startswith("unused"):
-        found = call.confirm(lambda: _doomed(call, key))
+        found = _agreed(call, lambda: _doomed(call, key), {"delete": key})
         return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}), key, found)
     if not destroy:
         return _detach(call, key)
@@ -272,7 +275,7 @@ def remove_mp(call):
             raise Failure("The container is running: its mount point would only be detached, and at its next start. "
                           "Stop it first, or leave destroy out.")
         return question, found
-    found = call.confirm(describe)
+    found = _agreed(call, describe, {"delete": key})
     first = sent(call, {"delete": key, "digest": found["digest"]})
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
         call.send(delete=free(call.get("./config"), "unused0"))
@@ -302,6 +305,11 @@ def _detach(call, key):
     done = change(call, work_out, lambda config: "Detach %s? Its data is kept." % _which(
         call, config, _disk(call, config, key)))
     return _detached(call, done, key, Disk(key, done.before[key]))
+
+
+def _agreed(call, describe, params):
+    """What `describe` found, as `_doomed`, once the user agrees and the safety net for the volume is made."""
+    return safety.confirm(call, describe, params, lambda found: {found["volid"]})
 
 
 def _doomed(call, key):

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote
 
+from tools.base import safety
 from tools.base.answers import Result, result
 from tools.base.edit import change
 from tools.base.failures import Failure
 from tools.base.guest import (MEMORY, Disk, amount, check_bridge, disks, is_on, mac, must_be_off, named, nic, pending,
                               shown, unused)
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
 from tools.policy.reach import Reach
@@ -27,6 +28,7 @@ class UpdateConfig(Waiting):
     options: Annotated[Optional[dict], Arg("option: value")] = None
     delete: Annotated[Optional[List[str]], Arg(format="option")] = None
     revert: Annotated[Optional[List[str]], Arg("pending changes", format="option")] = None
+    safety: Safety = None
 
 
 @dataclass
@@ -159,6 +161,7 @@ def _fitting(call, config, options, deleted):
     missing = [key for key in deleted if key not in config]
     if missing:
         raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
+    safety.must_hold(call, {Disk(key, config[key]).volid for key in filter(_DESTROYED.fullmatch, deleted)})
 
 
 def _question(call, config, deleted, reverted, risky):

@@ -59,6 +59,7 @@ class Call:
     unasked   whether the user would have been asked, but for a client that cannot ask
     called    the name by which the arguments gave the guest, whose number is in its place now; else None
     changes   what the changes did that were sent (tools.base.changes); None where no journal is kept
+    net       the safety net (tools.base.safety): None where none is asked for, {} before it is made, then what it is
     secrets   {name: value} of the arguments that are secret and were given
     """
 
@@ -73,7 +74,7 @@ class Call:
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
-        self.called = None
+        self.called = self.net = None
         self.changes = Changes(self) if host.journal is not None and not self.dry else None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
@@ -317,6 +318,8 @@ class Call:
         refusal = guard.change(verb, path)
         if refusal is None and not hasattr(self.args, "command"):       # that was judged with the arguments
             refusal = guard.runs(verb, path, params)
+        if refusal is None and self.net is None:
+            refusal = guard.unsafe(verb, path, params)
         if refusal is None and guard.bounded:
             refusal = self._judged(Reach(verb, path, params))
         if refusal is not None:
@@ -419,8 +422,9 @@ class Call:
         wait = getattr(self.args, "wait", None) if self.request.wait is None else self.request.wait
         return self.host.settings.task_wait if wait is None else wait
 
-    def follow(self, answer, check=True):
-        """The Outcome of what `send` gave back: of a task (a UPID) followed for `wait_limit` seconds at most.
+    def follow(self, answer, check=True, limit=None):
+        """The Outcome of what `send` gave back: of a task (a UPID) followed for `limit` seconds at most (default:
+        `wait_limit`).
 
         Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
         """
@@ -436,7 +440,8 @@ class Call:
                           timeout=min(POLL_SECONDS, self._seconds() or POLL_SECONDS))
         report = self.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, task, self.within(self.wait_limit), self.sleep, self.host.clock, report)
+            outcome = follow(request, task, self.within(self.wait_limit if limit is None else limit), self.sleep,
+                             self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise

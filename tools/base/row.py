@@ -105,6 +105,8 @@ Storage = Annotated[str, Arg(format="storage")]
 #: Amounts: a number alone is so many of the unit, which is Proxmox's own; "4G" is 4 GiB everywhere.
 Memory = Annotated[Optional[int], Arg(unit="MiB", minimum=16)]
 Size = Annotated[str, Arg(unit="GiB")]
+#: What is made before something of a guest is destroyed (tools.base.safety).
+Safety = Annotated[Optional[str], Arg(format="safety", published=False)]
 Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
 _WAIT = Arg(minimum=0, maximum=3600, booleans=(None, 0))
 Wait = Annotated[Optional[int], _WAIT]
@@ -159,5 +161,5 @@ class Chosen(Filtered, Paged):
     """(a page of guests by filter)"""
 
 
-#: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "wait", "limit", "offset"}
+#: Arguments that are never parameters: they say where, how long to wait, what to make before.
+NOT_PARAMETERS = {"node", "wait", "limit", "offset", "safety"}

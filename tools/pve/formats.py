@@ -79,6 +79,8 @@ FORMATS = {
                        "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
     "net": Format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
     "option": Format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
+    "safety": Format(r"none|(?:snapshot|backup)(?::" + _STORAGE + r")?",
+                     "none, snapshot or backup, the last two perhaps with the storage of the backup", "backup:local"),
     "kind": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
     "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
