@@ -360,6 +360,32 @@ def test_a_state_is_good_for_one_answer(first):
     assert answer["error"] == BAD_STATE and desk.requests() == before
 
 
+@pytest.mark.parametrize("version", [LATEST_LEGACY, None])
+def test_after_a_no_the_same_call_is_not_asked_for_two_minutes(version):
+    now = [1000.0]
+    desk = Desk(version=version)
+    desk.bench.host.consent.clock = lambda: now[0]
+    desk.ask()
+    assert desk.answer({"action": "decline"})["isError"]
+    again = desk.call()["result"]
+    assert again["isError"] and "The user said no to this very call" in said(again) and desk.changes() == []
+    now[0] += 121
+    desk.ask()
+    assert not desk.answer(yes())["isError"] and desk.changes() == [DONE]
+
+
+def test_a_no_is_one_to_that_call_and_a_question_that_was_closed_is_none():
+    desk = Desk(version=None)
+    desk.ask()
+    desk.answer({"action": "decline"})
+    other = desk.call(arguments={"vmid": 101})["result"]
+    assert "very call" not in json.dumps(other)
+    desk = Desk(version=None)
+    desk.ask()
+    desk.answer({"action": "cancel"})
+    assert "message" in desk.ask()
+
+
 def test_a_state_expires():
     now = [0.0]
     desk = Desk(version=None, signer=Signer(lambda: now[0]))

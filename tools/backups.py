@@ -13,8 +13,8 @@ from tools.base.failures import Failure
 from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
                               named, nics)
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import (BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Safety, Tool, Waiting,
-                            both)
+from tools.base.row import (BASIC, CONFIGURES, DESTRUCTIVE, ELEVATED, STARTS, AnyNode, Chosen, Newid, OnNode, Paged,
+                            Safety, Tool, Waiting, both)
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import needed, room_for, usable, volume_size
 from tools.pve import text
@@ -34,7 +34,7 @@ class CreateBackup(Waiting):
     compress: Annotated[str, Arg(enum=("zstd", "none", "lzo", "gzip"))] = "zstd"
     notes: Annotated[Optional[str], Arg(aliases=("notes-template",))] = None
     protected: Flag = None
-    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",))] = None
+    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",), does="delete_backup")] = None
 
 
 @dataclass
@@ -63,11 +63,11 @@ class Restore(OnNode):
     vmid: Newid = REQUIRED
     archive: Annotated[str, Arg("volid", format="volid", aliases=("volid", "volume", "backup"))] = REQUIRED
     storage: AnyStorage = None
-    force: Annotated[Flag, Arg("overwrite")] = None
+    force: Annotated[Flag, Arg("overwrite", does="delete_{kind}")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
-    start: Flag = None
-    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
-    onboot: Flag = None
+    start: Annotated[Flag, Arg(does=STARTS)] = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), does=CONFIGURES)] = None
+    onboot: Annotated[Flag, Arg(does=CONFIGURES)] = None
     safety: Safety = None
 
 
@@ -272,8 +272,8 @@ def _result(call, storage, started, before, found):
 def _before_pruning(call, state, storage):
     entries = backups_on(call, storage, call.args.vmid)[1]
     kept = sum(on(entry.get("protected")) for entry in entries)
-    return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
-            "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
+    return ("Back up %s to %s in mode %s, and then remove older backups of it there as the storage's retention says? It has %s "
+            "there now%s." % (named(call, state), storage, call.args.mode, text.plural(len(entries), "backup"),
                               ", %d protected (they stay)" % kept if kept else ""),
             {"backups": sorted(entry["volid"] for entry in entries)})
 
@@ -302,12 +302,12 @@ def restore(call):
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
-        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry), dict(params, vmid=vmid, storage=storage))
+        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry, storage), dict(params, vmid=vmid, storage=storage))
     else:
         if not isinstance(inside, PveError):
             room, promised = room_for(call, needed(disks(call.kind, inside), storage))
-        call.confirm(lambda: (("Restore %s as a new %s on node %s? %s" % (
-            archive, call.subject, call.node, promised)).strip(), {}), strict=not promised)
+        call.confirm(lambda: (("Restore %s as a new %s on node %s%s? %s" % (
+            archive, call.subject, call.node, _chosen(call, storage), promised)).strip(), {}), strict=not promised)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
@@ -340,7 +340,14 @@ def _like_the_original(call, original):
             original["vmid"], original.get("status"), "; ".join(clash))
 
 
-def _overwrite(call, taken, entry):
+def _chosen(call, storage):
+    """", with storage=tank, start=True": what is asked for beside the archive."""
+    chosen = dict({"storage": storage}, **{key: getattr(call.args, key) for key in ("unique", "hostname", "onboot", "start")})
+    listed = ", ".join("%s=%s" % one for one in chosen.items() if one[1] is not None)
+    return ", with " + listed if listed else ""
+
+
+def _overwrite(call, taken, entry, storage):
     """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
     who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
                                      taken.get("node"))
@@ -354,7 +361,7 @@ def _overwrite(call, taken, entry):
     must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
         "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
-    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
+    return ("Overwrite %s, with %s, by the backup %s (%s)%s?" % (who, gone, entry["volid"], about(entry), _chosen(call, storage)),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

@@ -27,7 +27,7 @@ class Clone(Waiting):
     snapname: Annotated[Optional[str], Arg(format="snapname", published=False)] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
-    pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
+    pool: Annotated[Optional[str], Arg(format="pool", published=False, does="update_pool")] = None
     description: Annotated[Optional[str], Arg(published=False)] = None
 
 
@@ -90,6 +90,8 @@ def clone(call):
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
     local = _local_disks(call, config) if args.target not in (None, call.node) else []
+    if local:
+        call.refuse_option("target", "migrate_{kind}")
     problem = local and call.node_problem(args.target, online=True)
     if problem:
         raise Failure(problem)
@@ -106,7 +108,7 @@ def clone(call):
             named(call, source), args.newid, " on node %s" % args.target if args.target else "",
             " and start it" if args.start else "", ", ".join("%s=%s" % (key, "***" if is_secret(key) else text.word(
                 text.line(unquote(amount(key, value)), text.WHOLE))) for key, value in {
-                    **params, **setup.wanted(args)}.items() if value is not None), question), {"name": name(source)}),
+                    **params, "storage": args.storage, **setup.wanted(args)}.items() if value is not None), question), {"name": name(source)}),
             strict=not question)
     outcome = call.follow(call.send(params))
     if local:

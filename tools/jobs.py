@@ -176,7 +176,7 @@ def create_job(call):
     known = {str(job.get("id")) for job in call.get("/cluster/backup") or []}
     if call.args.id in known:
         raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
-    call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(params), (
+    call.confirm(lambda: ("Make a backup job%s: %s?%s" % (" " + call.args.id if call.args.id else "", _described(params), (
         " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")),
         {key: str(value) for key, value in params.items()}))
     call.send(dict(params, id=call.args.id))

@@ -52,7 +52,7 @@ class StopVm(StopLxc):
 class Shutdown(Waiting):
     """Shut down a {guest} cleanly."""
     timeout: Timeout = None
-    force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop")] = None
+    force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop", does="stop_{kind}")] = None
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Resume(Waiting):
 @dataclass
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
-    purge: Annotated[Flag, Arg("also from jobs and HA")] = None
+    purge: Annotated[Flag, Arg("also from jobs and HA", does="update_backup_job")] = None
     destroy_unreferenced_disks: Annotated[Flag, Arg(parameter="destroy-unreferenced-disks", published=False)] = None
     safety: Safety = None
 
@@ -90,7 +90,7 @@ class DeleteVm(Waiting):
 @dataclass
 class DeleteLxc(DeleteVm):
     """Delete a {guest} and its disks; backups stay."""
-    force: Annotated[Flag, Arg("kill it if it runs")] = None
+    force: Annotated[Flag, Arg("kill it if it runs", does="stop_{kind}")] = None
 
 
 # ------------------------------------------------------------------------------------------------------ carrying it out
@@ -293,6 +293,8 @@ def delete(call):
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
         question += " It is running and is killed first." if is_on(state) else ""
+        question += (" Volumes with its number that its config does not name (destroy-unreferenced-disks) are deleted, too."
+                     if call.args.destroy_unreferenced_disks else "")
         question += " It is also taken out of backup, replication and HA jobs." if call.args.purge else ""
         return (question,
                 {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})

@@ -7,7 +7,8 @@ from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, Guest, Paged, Safety, Snapname, Tool, Waiting, both
+from tools.base.row import (BASIC, DESTRUCTIVE, ELEVATED, STARTS, Chosen, Guest, Paged, Safety, Snapname, Tool, Waiting,
+                            both)
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import on
@@ -42,7 +43,7 @@ class CreateSnapshotVm(CreateSnapshot):
 class Rollback(Waiting):
     """Roll a {guest} back to a snapshot: stops it, later changes are lost."""
     snapname: Snapname = REQUIRED
-    start: Annotated[Optional[bool], Arg("then start it")] = None
+    start: Annotated[Optional[bool], Arg("then start it", does=STARTS)] = None
     safety: Safety = None
 
 

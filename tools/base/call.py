@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from tools.base.answers import result
 from tools.base.changes import Changes
 from tools.base.failures import Failure, Refused, TaskFailure, explained
-from tools.base.row import NOT_PARAMETERS, title
+from tools.base.row import CONFIGURES, NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
@@ -75,6 +75,7 @@ class Call:
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = self.net = None
+        self._numbers = {}                              # the arguments that gave guests by name, as numbers
         self.changes = Changes(self) if host.journal is not None and not self.dry else None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
@@ -135,16 +136,18 @@ class Call:
         """Put its number in the place of each name of a guest in the arguments; raises as `number_of`. Before anything
         is judged: what comes after knows the number alone, and the name of a single one is `called`."""
         for field in fields(type(self.args)):
-            value = getattr(self.args, field.name)
+            value, found = getattr(self.args, field.name), None
             if field.name == "vmids":
-                self.args.vmids = list(dict.fromkeys(map(self.number_of, value)))
+                found = list(dict.fromkeys(map(self.number_of, value)))
             elif field.name == "vmid" and field.type is int and isinstance(value, str):
-                self.args.vmid, self.called = self.number_of(value), value
+                found, self.called = self.number_of(value), value
             elif field.arg.listed and field.name in ("vmid", "exclude", "vms") and isinstance(value, str):
                 words = re.split(r"[,;\s]+", value)
                 if any(map(is_name, words)):
-                    setattr(self.args, field.name, ",".join(
-                        str(self.number_of(word) if is_name(word) else word) for word in words))
+                    found = ",".join(str(self.number_of(word) if is_name(word) else word) for word in words)
+            if found is not None:
+                setattr(self.args, field.name, found)
+                self._numbers[field.name] = found
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""
@@ -294,10 +297,17 @@ class Call:
         verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
         path, params = self.path(template, ids), {key: value for key, value in params.items() if value is not None}
         self.permit(verb, path, params)
+        if self.tool.verb == "ANY":
+            self._refuse_disabled(verb, unquote(path))
         return verb, path, params
 
     def judge_arguments(self):
-        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds."""
+        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds, or do what a tool
+        does that is switched off."""
+        for field in fields(type(self.args)):
+            value = getattr(self.args, field.name)
+            if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
+                self.refuse_option(field.name, field.arg.does)
         guard, command = self.host.guard, getattr(self.args, "command", None)
         refusal = guard.command(command) if command is not None else None
         if refusal is None and guard.bounded and self.tool.verb != "ANY":       # a raw request is judged as it is
@@ -340,6 +350,23 @@ class Call:
         refusal = self.host.guard.runs("PUT", "/nodes/-/%s/100/config" % self.kind, params)
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
+
+    def refuse_option(self, name, does):
+        """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""
+        for word in does.format(kind=self.name.rpartition("_")[2]).split():
+            entry = self.host.entries["proxmox_" + word]
+            if self.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
+                raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which does the same. Call again without it."
+                              % entry["name"], "The argument %s is not allowed" % name)
+
+    def _refuse_disabled(self, verb, path):
+        """Refused when every tool for this request is switched off by PROXMOX_DISABLED_TOOLS, and there is one."""
+        wanted = endpoints.find(verb, path).template
+        same = [entry for entry in self.host.entries.values() if entry["endpoint"].startswith(verb + " ")
+                and endpoints.find(verb, entry["endpoint"].partition(" ")[2]).template == wanted]
+        if same and all(self.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS" for entry in same):
+            raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which sends the same." % ", ".join(
+                entry["name"] for entry in same), "%s %s is not allowed" % (verb, path))
 
     def refuse_frozen(self):
         """Refused while changes are frozen; for what is not sent by `send`, too."""
@@ -514,7 +541,7 @@ class Call:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
                               "shown whole is not asked. Do it in several calls, each with a part of it."
                               % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
-            return question, dict(found, vmid=self.args.vmid) if self.called else found
+            return question, dict(found, **self._numbers)
         if self.dry:
             self.questions.append(shown())
             return self.questions[-1][1]

@@ -39,6 +39,7 @@ class Arg(typing.NamedTuple):
     listed: bool = False                # a text that names several, divided by commas: it may be given as a list
     unit: typing.Optional[str] = None       # of a size, memory or rate: it may be given as 4G too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
+    does: str = ""                      # names of the tools (without proxmox_) that do the same: {kind} is vm or lxc
 
 
 class ArgumentProblems(ValueError):

@@ -154,7 +154,7 @@ class Approvals:
             raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
                           % (LIFETIME // 60))
         if answer == NO:
-            raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
+            raise Declined("The user declined.", "%s was not confirmed" % title(call.name), no=True)
         call.forget()
         if digest(describe()[1]) != question.found:
             raise Changed("the user was asked")

@@ -5,6 +5,8 @@ bound to tool, arguments and what was found, expires, and is good for one answer
 this process (MCP 2026-07-28 basic/patterns/mrtr) and holds digests only, no text, no secret; a confirm_token is a short
 word, and this process keeps what it stands for. How a terminal asks is in tools.mcp.approval.
 """
+import time
+
 from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
@@ -12,17 +14,19 @@ from tools.base.schema import fields
 from tools.mcp.approval import Approvals
 from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
 from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
-from tools.pve.text import plural
+from tools.pve.text import duration, plural
 
+NO_SECONDS = 120            # after a no the same call does not ask again for so long
 TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
 
 
 class Consent:
     """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
 
-    def __init__(self, mode, signer=None, tokens=None):
+    def __init__(self, mode, signer=None, tokens=None, clock=time.monotonic):
         self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
-        self.approvals = Approvals()
+        self.approvals, self.clock = Approvals(), clock
+        self.noes = {}                                  # what a question is bound to -> when the answer was no
 
     def close(self):
         """The process ends: what waits for an answer is withdrawn."""
@@ -60,6 +64,22 @@ class _Asking:
 
     def ask(self, call, describe):
         """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
+        key, noes = tuple(bound(self.request).values()), self.consent.noes
+        for old in [one for one, at in list(noes.items()) if self.consent.clock() - at >= NO_SECONDS]:
+            noes.pop(old, None)
+        if key in noes:
+            raise Declined("The user said no to this very call less than %s ago and is not asked again so soon. A no is "
+                           "final: do not repeat the call." % duration(NO_SECONDS), "%s was not confirmed" % title(
+                               call.name))
+        try:
+            return self._ask(call, describe)
+        except Declined as error:
+            if error.no:
+                noes[key] = self.consent.clock()
+            raise
+
+    def _ask(self, call, describe):
+        """As `ask`, whatever was answered before."""
         mode = self.consent.mode
         if mode == "token":
             return self._token(call, describe)
@@ -143,10 +163,11 @@ def _settle(call, answer):
     content = answer.get("content")
     if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
         return
-    why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
+    action = answer.get("action") if isinstance(answer.get("action"), str) else None
     raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
-                   "PROXMOX_CONFIRM=token or terminal." % (why or "There was no answer from the user."),
-                   "%s was not confirmed" % title(call.name))
+                   "PROXMOX_CONFIRM=token or terminal." % (_NOT_AGREED.get(action) or "There was no answer from the "
+                                                           "user."), "%s was not confirmed" % title(call.name),
+                   no=action in ("decline", "accept"))
 
 
 def _bad_state():

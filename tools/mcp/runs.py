@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from tools import RENAMED
 from tools.base import changes
 from tools.base.answers import Result, Table, result
-from tools.base.failures import Changed, Failure
+from tools.base.failures import Changed, Failure, Refused
 from tools.base.forecast import Forecast
 from tools.base.schema import ArgumentProblems
 from tools.mcp.seals import digest
@@ -245,7 +245,7 @@ class Runs:
 
     def _planned(self, call, steps, forecast):
         """The Steps, planned one after the other; Failure with what is wrong with all of them."""
-        planned, problems, done = [], [], self._done()
+        planned, problems, kinds, done = [], [], set(), self._done()
         for number, (tool, arguments) in enumerate(steps, 1):
             step = Step(tool, arguments)
             planned.append(step)
@@ -255,23 +255,22 @@ class Runs:
                 if step.said:
                     step.state = SKIPPED
                     continue
-                wrong = self._plan_one(call, step, forecast)
+                self._plan_one(call, step, forecast)
             except Failure as error:
-                wrong = str(error)
-            if wrong:
-                problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), wrong))
+                problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), error))
+                kinds.add(type(error))
         if problems:
-            raise Failure("\n".join(problems), "%s cannot be done" % (
+            raise (Refused if kinds == {Refused} else Failure)("\n".join(problems), "%s cannot be done" % (
                 "A step" if len(problems) == 1 else "%d of %s" % (len(problems), text.plural(len(steps), "step"))))
         return planned
 
     def _plan_one(self, call, step, forecast):
-        """Work out what a step would send and ask; why it cannot be done, or None."""
+        """Work out what a step would send and ask; Failure, or Refused, when it cannot be done."""
         entry = self._host.entries.get(RENAMED.get(step.tool, step.tool))
         if entry is None:
-            return "There is no such tool."
+            raise Failure("There is no such tool.")
         if entry["name"] in ALONE:
-            return "It cannot be a step."
+            raise Failure("It cannot be a step.")
         seconds = self._host.client.limiter.seconds_until(False, 10)
         if seconds > 0:
             call.sleep(seconds)
@@ -283,11 +282,10 @@ class Runs:
                 _guest_of(call, step) in forecast.touched):
             step.later = said
         elif answer.failed:
-            return said
+            raise (Refused if answer.outcome == "refused" else Failure)(said)
         elif not step.planned:
             step.said = said
         forecast.learn(step.planned)
-        return None
 
     def listed(self):
         """A row for each run that the journal knows."""
@@ -362,7 +360,9 @@ ALONE = {"proxmox_run", "proxmox_get_run", "proxmox_undo", "proxmox_drain_node"}
 def _said(answer):
     """What came of a step, in a line: why it failed, or the first line of its answer without its mark."""
     if answer.failed:
-        return text.line(answer.text.partition("\n\n")[2].replace("\nNothing was sent.", "") or answer.text, 600)
+        head, _, why = answer.text.partition("\n\n")
+        why = why.replace("\nNothing was sent.", "") or head
+        return text.line("%s: %s" % (head.partition(": ")[2], why) if answer.outcome == "refused" else why, 600)
     return text.line(answer.text.partition("\n")[0].lstrip("\u2705\u23f3\u26a0\u2753 "), 300)
 
 
