@@ -27,7 +27,10 @@ def read(call, way, path):
         if error.status == 404 or any(words in str(error) for words in _NOT_THERE):
             return {}
         raise
-    return scrub(masked(way.facts(data, unquote(path))))
+    try:
+        return scrub(masked(way.facts(data, unquote(path))))
+    except inverse.ODD:
+        raise PveError("Proxmox answered GET %s with something that cannot be read." % path) from None
 
 
 def way_of(change):
@@ -57,7 +60,7 @@ class Changes:
     two when there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
 
     def __init__(self, call):
-        self._call, self._open, self.made, self.id = call, None, [], None
+        self._call, self._open, self._unknown, self.made, self.id = call, None, False, [], None
 
     @property
     def undo(self):
@@ -83,6 +86,7 @@ class Changes:
         """Note what became of it: outcome as of an audit, answer: what Proxmox sent, of which a task is noted."""
         self._open = dict(self._open, upid=answer if parse_upid(answer) else None) if (
             outcome in ("accepted", "unknown")) else None
+        self._unknown = outcome == "unknown"
         self._note(open=self._open)
 
     def settle(self):
@@ -90,21 +94,23 @@ class Changes:
         noted, self._open = self._open, None
         if noted is None or "upid" not in noted:
             return
+        left = dict(noted) if self._unknown or noted["upid"] and noted["upid"] == self._call.task else None
         upid, found = noted.pop("upid"), noted.pop("found", None)
         if "why" not in noted:
             try:
                 if upid and upid == self._call.task:
                     raise inverse.NoWay("Its task had not ended when the call did.")
                 way = inverse.find(noted["verb"], unquote(noted["path"]))
-                noted["old"], noted["new"] = inverse.difference(
-                    found, read(self._call, way, way.state(noted["path"], noted["params"])[1]))
+                after = read(self._call, way, way.state(noted["path"], noted["params"])[1])
+                noted["old"], noted["new"] = inverse.difference(found, after)
                 if noted["old"] or noted["new"]:
                     way.back(change(noted), noted["new"])
-            except (inverse.NoWay, PveError, Failure, Misfit, Cancelled) as error:
+                    inverse.mark(noted["old"], noted["new"], found, after)
+            except (inverse.NoWay, PveError, Failure, Misfit, Cancelled, *inverse.ODD) as error:
                 noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
         if "why" in noted or noted["old"] or noted["new"]:
             self.made.append(noted)
-        self._note(open=None, changes=self.made)
+        self._note(open=left, changes=self.made)        # left: what the next server has to look at
 
     def _note(self, **fields):
         call = self._call
