@@ -19,10 +19,10 @@ class NotYet(Failure):
 
 class Forecast:
     """Grows by `learn` with each step that was planned. touched: vmids (int) that a step before changes, or
-    makes; made_guests: those that one makes."""
+    makes; made_guests: those that one makes; names: {name: vmid} of the guests that were looked up by name."""
 
     def __init__(self):
-        self.touched, self.made_guests = set(), set()
+        self.touched, self.made_guests, self.names = set(), set(), {}
         self._rows, self._made, self._changed, self._gone, self._snapshots = None, {}, {}, set(), {}
 
     def learn(self, planned):

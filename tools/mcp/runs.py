@@ -10,6 +10,7 @@ import threading
 from tools import RENAMED
 from tools.base import changes
 from tools.base.answers import Result, Table, result
+from tools.base.call import UNSHOWN
 from tools.base.failures import Changed, Failure
 from tools.base.forecast import Forecast
 from tools.base.schema import ArgumentProblems
@@ -28,17 +29,19 @@ LAST_SECONDS = 3                        # for the request on its way when the se
 #: What a step came to. Of a run: RUNNING, or how it ended: DONE, FAILED, STOPPED (asked to) or INTERRUPTED (the server
 #: ended).
 WAITING, RUNNING, DONE, FAILED, SKIPPED = "not begun", "running", "done", "failed", "skipped"
+UNKNOWN = "not known"                   # of a step: whether it took effect
 STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 class Step:
     """tool, arguments (as the caller wrote them), digest of both; question and found (what the user agreed to, or None:
-    nothing is asked), known: whether it could be planned; state and said: how far it came, undo: its id, or None; text
+    nothing is asked), known: whether it could be planned, names and makes: the vmids that names in it meant, and those
+    of the guests that it makes; state and said: how far it came, undo: its id, or None; text
     and data of its answer."""
 
     def __init__(self, tool, arguments):
         self.tool, self.arguments, self.digest = tool, arguments, digest([tool, arguments])
-        self.questions, self.known, self.reads, self.later = [], True, False, None
+        self.questions, self.known, self.reads, self.later, self.names, self.makes = [], True, False, None, {}, set()
         self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
 
     def asked(self):
@@ -48,13 +51,15 @@ class Step:
 
 
 class _Request:
-    """Who asks in a step: the run. It has no patience to lose, and is not cancelled but hurried when the server ends."""
+    """Who asks in a step: the run. It has no patience to lose, and is not cancelled but hurried when the server ends.
+    own: the guests (vmids) that what nobody was asked about must not go beyond; None: no such thing goes on."""
 
-    asks, patience, wants_progress, wait = (), None, True, FOR_EVER
+    asks, patience, wants_progress, wait, own = (), None, True, FOR_EVER, None
 
     def __init__(self, run, number, client):
         self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
         self.run, self.step, self.client, self._run = run.id, number, client, run
+        self.names = run.steps[number].names
 
     def progress(self, percent, message):
         self._run.message = message
@@ -74,10 +79,10 @@ class _Agreed:
         question, found = describe()
         vmid = getattr(call.args, "vmid", None)
         if not self._left:
-            if vmid in self._run.made:                  # nobody's but this run's
-                return found
-            raise Failure("What this would lose could not be shown before the steps ahead of it were done, so nobody "
-                          "has agreed to it. Call it by itself, or run what is left.")
+            if vmid not in self._run.made:
+                raise Failure(UNSHOWN)
+            call.request.own = self._run.made           # nobody's but this run's
+            return found
         asked, then = self._left.pop(0)
         if question != asked or digest(found) != digest(then) and vmid not in self._run.changed:
             raise Changed("the user was asked")
@@ -85,11 +90,12 @@ class _Agreed:
 
 
 class Run:
-    """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step."""
+    """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step; made:
+    the guests (vmids) that its steps have made, changed: those that they change."""
 
     def __init__(self, ident, steps, go_on, forecast):
         self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
-        self.made, self.changed = forecast.made_guests, forecast.touched
+        self.made, self.changed = set(), forecast.touched
         self.over, self.stopping, self.request = threading.Event(), None, None
 
     def stop(self):
@@ -122,8 +128,7 @@ class Runs:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
             ident = self.journal.add(
                 "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
-                steps=[{"tool": step.tool, "arguments": self._host.audit.masked(step.arguments, (), True),
-                        "digest": step.digest} for step in steps])
+                steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.planned) if step.known else None} for step in steps])
             run = self._live[ident] = Run(ident, steps, go_on, forecast)
         self.begin(lambda: self._go(run, client))
         return run
@@ -163,7 +168,9 @@ class Runs:
             self._note(run, number)
             self._do(run, step)
             self._note(run, number)
-            ended = FAILED if step.state == FAILED else ended
+            if step.state == DONE:
+                run.made |= step.makes
+            ended = FAILED if step.state in (FAILED, UNKNOWN) else ended
         run.ended = run.stopping if run.stopping and any(step.state in (WAITING, RUNNING) for step in run.steps) else (
             ended)
         self.journal.amend(run.id, ended=run.ended)
@@ -181,10 +188,10 @@ class Runs:
             answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step))
             step.text, step.data, step.undo = answer.text, answer.data, answer.undo
             step.said = _said(answer)
-            step.state = DONE if answer.outcome == "done" else RUNNING if answer.outcome == "running" else FAILED
+            step.state = {"done": DONE, "running": RUNNING, "unknown": UNKNOWN}.get(answer.outcome, FAILED)
         except Exception as error:                      # of the machinery: a run says so, whatever it was
             self._host.log("error", "a step of a run broke", run=run.id, tool=step.tool, error=repr(error))
-            step.state, step.said = FAILED, "This program failed (%s); whether it took effect is not known." % (
+            step.state, step.said = UNKNOWN, "This program failed (%s); whether it took effect is not known." % (
                 type(error).__name__)
 
     def _note(self, run, number):
@@ -232,12 +239,11 @@ class Runs:
 
     def _planned(self, call, steps, forecast):
         """The Steps, planned one after the other; Failure with what is wrong with all of them."""
-        planned, problems = [], []
-        for number, (tool, arguments) in enumerate(steps, 1):
-            step = Step(tool, arguments)
-            planned.append(step)
+        planned, problems = [Step(tool, arguments) for tool, arguments in steps], []
+        before = self._before([step.digest for step in planned])
+        for number, step in enumerate(planned, 1):
             try:
-                done = self._done_before(call, step)
+                done = self._done_before(call, before, number - 1)
                 if done:
                     step.state, step.said = SKIPPED, done
                     continue
@@ -245,7 +251,7 @@ class Runs:
             except Failure as error:
                 wrong = str(error)
             if wrong:
-                problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), wrong))
+                problems.append("Step %d (%s): %s" % (number, text.line(step.tool, 80), wrong))
         if problems:
             raise Failure("\n".join(problems), "%s cannot be done" % (
                 "A step" if len(problems) == 1 else "%d of %s" % (len(problems), text.plural(len(steps), "step"))))
@@ -262,6 +268,7 @@ class Runs:
         if seconds > 0:
             call.sleep(seconds)
         step.reads = not entry["changes"]
+        forecast.names, made = step.names, set(forecast.made_guests)
         answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, check=step.reads)
         step.planned, step.questions = list(answer.planned), list(answer.questions)
         said = _said(answer)
@@ -273,6 +280,7 @@ class Runs:
         elif not step.planned:
             step.said = said
         forecast.learn(step.planned)
+        step.makes = forecast.made_guests - made
         return None
 
     def listed(self):
@@ -290,7 +298,7 @@ class Runs:
             raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
         steps = []
         for number, one in enumerate(record["steps"]):
-            steps.append(Step(one["tool"], one["arguments"]))
+            steps.append(Step(one["tool"], {}))
             steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
         ended = self._state(record)
         return _told(call, ident, None if ended == RUNNING else ended, steps)
@@ -304,16 +312,27 @@ class Runs:
 
     # -- what was done before
 
-    def _done_before(self, call, step):
-        """Why a step needs not be done again: it was, in a run that did not come to its end, and what it changed is
-        still so; None. Failure when that is not known."""
+    def _before(self, digests):
+        """The records of the runs of the very same steps, the latest first, back to one that came to its end. Failure
+        while one goes on."""
+        found = []
         for record in self.journal.all("r"):
-            if record.get("ended") == DONE or not record.get("steps") or self._goes_on(record):
+            if [one["digest"] for one in record.get("steps") or ()] != digests:
                 continue
-            for number, one in enumerate(record["steps"]):
-                state = self._step(record, number)[0]
-                if one["digest"] == step.digest and state in (DONE, RUNNING):
-                    return self._still_so(call, record["id"], number, state)
+            if record.get("ended") == DONE:
+                break
+            if self._goes_on(record):
+                raise Failure("Run %s of the same steps still goes on. proxmox_get_run follows or stops it." % record["id"])
+            found.append(record)
+        return found
+
+    def _done_before(self, call, before, number):
+        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
+        None. Failure when that is not known."""
+        for record in before:
+            state = self._step(record, number)[0]
+            if state not in (WAITING, SKIPPED):
+                return self._still_so(call, record, number, state)
         return None
 
     def _goes_on(self, record):
@@ -322,16 +341,18 @@ class Runs:
             return False
         return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
 
-    def _still_so(self, call, run, number, state):
+    def _still_so(self, call, record, number, state):
         """As `_done_before`, of one step of one run."""
-        made = next((record for record in self.journal.all("u") if (record.get("run"), record.get("step")) == (
-            run, number)), None)
-        if made is None:                                # nothing was sent
-            return "done in run %s" % run if state == DONE else None
-        if made.get("open"):
-            return _ended(call, run, made["open"])
+        run, one_request = record["id"], record["steps"][number].get("sends") == 1
+        made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (run, number)), {})
         if made.get("undone"):
             return None
+        if made.get("open"):
+            return _ended(call, run, made["open"], one_request)
+        if state == FAILED or state == RUNNING and "changes" not in made:      # nothing was sent
+            return None
+        if state == UNKNOWN or state == RUNNING and not one_request:
+            raise Failure(_PERHAPS % (run, "Look at it"))
         moved = {}
         for one in reversed(made.get("changes") or ()):
             if "why" not in one:
@@ -362,23 +383,26 @@ def _lives(pid):
     return True
 
 
-def _ended(call, run, noted):
-    """As `_still_so`, of a change whose end the server did not live to see."""
+_PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that are left."
+
+
+def _ended(call, run, noted, whole):
+    """As `_still_so`, of a change whose end was not seen. whole: whether it is all that the step sends."""
     task = parse_upid(noted.get("upid"))
     if task is not None:
         status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
         if status.get("status") == "running":
             raise Failure("Run %s started it, and its task still runs: %s. Wait for it (proxmox_get_task)." % (
                 run, noted["upid"]))
-        return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
-    if "found" in noted:
+        if whole or not succeeded(status.get("exitstatus")):
+            return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
+    elif "found" in noted:
         one = changes.change(noted)
         old, new = inverse.difference(noted["found"], changes.now(call, one))
         if not old and not new:
             return None
-        raise Failure("Run %s may have done it before its server ended: %s. Look at it, and run the steps after it." % (
-            run, inverse.told(one._replace(old=new, new=old))))
-    raise Failure("Run %s may have done it before its server ended. Look at it, and run the steps after it." % run)
+        raise Failure(_PERHAPS % (run, "It was: %s. Look at it" % inverse.told(one._replace(old=new, new=old))))
+    raise Failure(_PERHAPS % (run, "Look at it"))
 
 
 def _guest_of(call, step):
@@ -464,7 +488,7 @@ def _told(call, ident, ended, steps):
         notes.append("proxmox_get_run id=%s wait=40 follows it; stop=true ends it after the present step." % ident)
     elif ended != DONE:
         says += "; it %s" % {FAILED: "FAILED", STOPPED: "was stopped", INTERRUPTED: "was interrupted"}[ended]
-        notes.append("The same steps can be run again: those that were done are skipped.")
+        notes.append("The same steps, unchanged, can be run again: those that were done are skipped.")
     if ended is not None and any(step.undo for step in steps):
         notes.append(text.Shown("undo: %s" % ident))
         data["undo"] = ident
