@@ -216,12 +216,17 @@ def test_secrets_of_steps_are_nowhere(tmp_path):
     made = bench(audit_log=str(tmp_path / "audit"), state_dir=str(tmp_path))
     made.host.journal = Journal(str(tmp_path))
     steps = [step("update_vm_config", vmid=105, options={"cipassword": "hunter2hunter2"}),
+             step("update_vm_config", vmid=105, options='{"cipassword": "hunter2-other", "ciuser": "me"}'),
              step("clone_vm", vmid=9000, newid=500, cipassword="hunter2hunter2", start=True)]
+    made.host.consent.answer = False
+    for given in (steps + RISKY, json.dumps(steps + RISKY)):
+        assert made.run("proxmox_run", steps=given).outcome == "declined"
+    made.host.consent.answer = True
     plan, done = made.run("proxmox_run", steps=steps, plan=True), made.run("proxmox_run", steps=steps)
     told = [plan.text, done.text, json.dumps([plan.data, done.data]), *made.host.consent.questions,
             made.run("proxmox_get_run", id=done.data["run"]).text]
     told += [path.read_text() for path in tmp_path.iterdir() if path.is_file()]
-    assert not any("hunter2" in text for text in told) and states(done) == ["done", "done"]
+    assert not any("hunter2" in text for text in told) and states(done) == ["done"] * 3
 
 
 def once(made, verb, end, do):
