@@ -453,3 +453,25 @@ def test_no_more_than_five_runs_go_on_at_a_time():
 
 def test_there_is_no_such_run():
     assert "There is no run r-none" in bench().run("proxmox_get_run", id="r-none").text
+
+
+def test_a_run_that_waits_for_the_rate_limit_is_stopped_there_and_then():
+    made = bench(rate_limit="6000/60")
+    rested = []
+
+    def resting(event, seconds):
+        rested.append(len(writes(made)))
+        for run in made.host.runs._live.values():
+            run.stop()
+        made.clock.sleep(event, seconds)
+    made.host.sleep = resting
+    steps = [step("update_vm_config", vmid=107, options={"description": "n%d" % number}) for number in range(35)]
+    answer = made.run("proxmox_run", steps=steps)
+    assert answer.data["ended"] == "stopped" and states(answer).count("done") == len(writes(made)) == rested[-1]
+
+
+def test_runs_that_ended_are_let_go():
+    made = bench()
+    for number in range(15):
+        ok(made.run("proxmox_run", steps=[step("get_next_vmid")]))
+    assert len(made.host.runs._live) == 11 and ok(made.run("proxmox_get_run")).data["total"] == 15

@@ -18,12 +18,13 @@ from tools.mcp.seals import digest
 from tools.policy import inverse
 from tools.policy.journal import Journal
 from tools.pve import text
-from tools.pve.client import PveError
+from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 from tools.pve.text import Column
 
 MOST = 5                                # runs of a server that go on at the same time
+KEPT = 10                               # runs that ended whose answers are kept; of others the journal tells
 FOR_EVER = 7 * 86400                    # seconds for which a task of a step is followed
 LAST_SECONDS = 3                        # for the request on its way when the server ends
 #: What a step came to. Of a run: RUNNING, or how it ended: DONE, FAILED, STOPPED (asked to) or INTERRUPTED (the server
@@ -96,11 +97,12 @@ class Run:
     def __init__(self, ident, steps, go_on, forecast):
         self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
         self.made, self.changed = set(), forecast.touched
-        self.over, self.stopping, self.request = threading.Event(), None, None
+        self.over, self.stopping, self.request, self.rested = threading.Event(), None, None, threading.Event()
 
-    def stop(self):
+    def stop(self, how=STOPPED):
         """End it after the present step."""
-        self.stopping = self.stopping or STOPPED
+        self.stopping = self.stopping or how
+        self.rested.set()
 
     @property
     def at(self):
@@ -129,6 +131,9 @@ class Runs:
             ident = self.journal.add(
                 "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
                 steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.planned) if step.known else None} for step in steps])
+            ended = [ident for ident, run in self._live.items() if run.ended is not None]
+            for old in ended[:-KEPT]:
+                del self._live[old]
             run = self._live[ident] = Run(ident, steps, go_on, forecast)
         self.begin(lambda: self._go(run, client))
         return run
@@ -146,7 +151,7 @@ class Runs:
         """The process ends: the request on its way is waited for, what comes after it is not begun."""
         going = [run for run in self._live.values() if run.ended is None]
         for run in going:
-            run.stopping = run.stopping or INTERRUPTED
+            run.stop(INTERRUPTED)
             if run.request is not None:
                 run.request.hurry()
         for run in going:
@@ -161,9 +166,9 @@ class Runs:
             if run.stopping or ended == FAILED and not run.go_on:
                 break
             run.request = _Request(run, number, client)
-            if run.stopping:                            # in between
-                break
             self._rest(run, step)
+            if run.stopping:                            # in between, or while it rested
+                break
             step.state = RUNNING
             self._note(run, number)
             self._do(run, step)
@@ -177,10 +182,13 @@ class Runs:
         run.over.set()
 
     def _rest(self, run, step):
-        """Wait until PROXMOX_RATE_LIMIT lets the step's changes through."""
+        """Wait until PROXMOX_RATE_LIMIT lets the step's changes through, or the run is to stop."""
         seconds = self._host.client.limiter.seconds_until(not step.reads, max(1, len(step.planned)))
-        if seconds > 0:
-            self._host.sleep(run.request.woken, seconds)
+        try:
+            if seconds > 0 and not run.stopping:
+                self._host.sleep(run.rested, seconds)
+        except Cancelled:
+            pass
 
     def _do(self, run, step):
         """Call the tool of a step, and take down what came of it."""
