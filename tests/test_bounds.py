@@ -32,8 +32,11 @@ def test_no_answer_tells_of_a_guest_out_of_bounds_and_no_refusal_comes_after_a_q
     told, late = {}, []
     for ident, case in CASES.items():
         consent = Asked()
-        bench = Bench(cluster=Renumbered(), consent=consent, confirm="always", **chosen)
-        answer = bench.run(case.tool, **case.on(bench)[0])
+        free = Bench(cluster=Renumbered(), consent=consent)
+        arguments = case.on(free)[0]
+        consent.questions.clear()
+        bench = Bench(cluster=free.cluster, consent=consent, confirm="always", **chosen)
+        answer = bench.run(case.tool, **arguments)
         if _HERE.search(answer.text + json.dumps(answer.data) + "".join(consent.questions)):
             told[ident] = answer.text
         late += [ident] if consent.questions and answer.outcome == "refused" else []

@@ -150,3 +150,56 @@ def test_a_change_whose_end_was_not_seen_has_no_way_back():
     ok(bench.run("proxmox_undo", id=ended.data["undo"]))
     assert 500 not in bench.cluster.world.guests
     assert "undo" not in ok(bench.run("proxmox_get_task", upid=upid)).data
+
+
+@pytest.mark.parametrize("odd", [[None], "x", 5, [["x"]]])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_answer_of_another_shape_keeps_no_change_from_being_made_and_told(when, odd):
+    bench = Bench()
+    journaling(bench)
+    handle, path, wrote = bench.cluster.handle, WEB + "/config", []
+
+    def other(verb, target, headers, body=b""):
+        wrote.extend([1] * (verb != "GET"))
+        if verb == "GET" and target.endswith(path) and bool(wrote) == (when == "after"):
+            return 200, "OK", {"Content-Type": "application/json"}, json.dumps({"data": odd}).encode()
+        return handle(verb, target, headers, body)
+    bench.cluster.handle = other
+    answer = ok(bench.run("proxmox_api_call", verb="PUT", path=path, parameters={"memory": 8192}))
+    assert "undo" not in answer.data and "could not be read" in bench.run("proxmox_undo").text
+
+
+@pytest.mark.parametrize("line", [
+    {"id": 5}, {"id": ""}, {"id": None}, {"id": "u-aaaa", "changes": 5}, {"id": "u-aaaa", "changes": [5]},
+    {"id": "u-aaaa", "changes": [{}], "undone": "x"}, {"id": "r-aaaa", "steps": 5}, {"id": "r-aaaa", "steps": [{}]},
+    {"id": "u-aaaa", "changes": [{"verb": "GET", "path": 5, "params": []}]}, {"id": "u-aaaa", "open": "x"},
+    {"id": "r-aaaa", "steps": [{"tool": "x", "digest": "x"}], "step0": 5, "pid": "x", "ended": []},
+    {"id": "r-aaaa", "steps": [{"tool": "x", "digest": "x"}], "step0": [1]}])
+def test_a_line_that_was_written_by_hand_is_in_nobodys_way(tmp_path, line):
+    bench = Bench(consent=Asked())
+    journaling(bench, Journal(str(tmp_path)))
+    undo = change(bench, memory=8192)
+    with open(str(tmp_path / journals.FILE), "a") as stream:
+        stream.write(json.dumps(line) + "\n")
+    ok(bench.run("proxmox_get_run"))
+    ok(bench.run("proxmox_run", steps=[{"tool": "get_next_vmid"}]))
+    assert undo in ok(bench.run("proxmox_undo")).text
+    ok(bench.run("proxmox_undo", id=undo))
+
+
+def test_what_the_file_could_not_take_is_known_all_the_same(tmp_path):
+    kept = Journal(str(tmp_path))
+    ident = kept.add("r", at=1, ended=None)
+    (tmp_path / journals.FILE).chmod(0o400)
+    kept._append = lambda line: (_ for _ in ()).throw(OSError("disk full"))
+    kept.amend(ident, ended="done")
+    assert kept.find(ident)["ended"] == "done"
+
+
+def test_long_records_do_not_crowd_out_the_latest(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "LONGEST_FILE", 3000)
+    kept = Journal(str(tmp_path))
+    for number in range(20):
+        last = kept.add("u", at=number, tool="x" * 2000)
+    assert Journal(str(tmp_path)).all("u")[0]["id"] == last
+    assert os.path.getsize(str(tmp_path / journals.FILE)) < 6000

@@ -2,6 +2,7 @@
 import pytest
 
 from support import Asked, Bench, answering, journaling, ok
+from tools.policy import inverse
 
 WEB, FIND = "/nodes/pve1/qemu/100", "GET /cluster/resources type=vm"
 
@@ -152,3 +153,15 @@ def test_an_id_that_is_none(wrong):
 def test_a_call_by_itself_keeps_no_journal():
     answer = Bench().run("proxmox_undo")
     assert answer.failed and "PROXMOX_STATE_DIR" in answer.text
+
+
+def test_another_vm_of_the_same_number_is_left_alone():
+    made = bench()
+    answer = made.run("proxmox_update_vm_config", vmid=107, options={"memory": 1536})
+    made.cluster.world.guests[107].conf["vmgenid"] = "00000000-0000-0000-0000-000000000001"
+    back = undone(made, answer)
+    assert back.failed and "vmgenid was left as" in back.text and made.sent(reads=False) == []
+
+
+def test_the_word_none_is_a_value():
+    assert inverse.difference({}, {"tags": "None"}) == ({}, {"tags": "None"})

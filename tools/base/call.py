@@ -31,6 +31,8 @@ RECENT_SECONDS = 5
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
+UNSHOWN = ("What this would lose could not be shown before the steps ahead of it were done, so nobody has agreed to it. "
+           "Call it by itself, or run what is left.")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
 _NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
 _POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
@@ -117,10 +119,14 @@ class Call:
             if problem:
                 raise ArgumentProblems(["vmid: %r %s" % (word[:80], problem)])
             return int(word)
+        names = getattr(self.forecast or self.request, "names", {})     # of a step: what a name meant when it was planned
+        if self.forecast is None and word in names:
+            return names[word]
         rows = self.guests()
         found = [row for row in rows if row.get("name") == word]
         if len(found) == 1:
-            return int(found[0]["vmid"])
+            names[word] = int(found[0]["vmid"])
+            return names[word]
         near = difflib.get_close_matches(word.lower(), {str(row.get("name")).lower() for row in rows}, 5, 0.6)
         found = found or sorted((row for row in rows if str(row.get("name")).lower() in near),
                                 key=lambda row: near.index(str(row["name"]).lower()))[:5]
@@ -263,6 +269,10 @@ class Call:
         if self.dry:
             self.planned.append((verb, path, params))
             return None
+        own, reach = getattr(self.request, "own", None), Reach(verb, unquote(path), params)
+        if own is not None and (reach.everyone or not own.issuperset(reach.guests)
+                                or endpoints.commands(verb, unquote(path), params)):
+            raise Failure(UNSHOWN)
         if self.changes is not None:
             self.changes.before(verb, path, params)
         self._recent.clear()

@@ -27,7 +27,10 @@ def read(call, way, path):
         if error.status == 404 or any(words in str(error) for words in _NOT_THERE):
             return {}
         raise
-    return scrub(masked(way.facts(data, unquote(path))))
+    try:
+        return scrub(masked(way.facts(data, unquote(path))))
+    except inverse.ODD:
+        raise PveError("Proxmox answered GET %s with something that cannot be read." % path) from None
 
 
 def way_of(change):
@@ -55,30 +58,33 @@ def now(call, change):
 NOT_ENDED = "Its task had not ended when the call did; proxmox_get_task of its UPID sees to it."
 
 
-def _settle(call, noted):
+def _settle(call, noted, ended=True):
     """Put what a change came to in the place of what was there before: `old` and `new`, or `why`."""
     found = noted.pop("found", None)
     if "why" in noted:
         return
     try:
+        if not ended:
+            raise inverse.NoWay(NOT_ENDED)
         way = inverse.find(noted["verb"], unquote(noted["path"]))
-        noted["old"], noted["new"] = inverse.difference(
-            found, read(call, way, way.state(noted["path"], noted["params"])[1]))
+        after = read(call, way, way.state(noted["path"], noted["params"])[1])
+        noted["old"], noted["new"] = inverse.difference(found, after)
         if noted["old"] or noted["new"]:
             way.back(change(noted), noted["new"])
-    except (inverse.NoWay, PveError, Failure, Misfit, Cancelled) as error:
+            inverse.mark(noted["old"], noted["new"], found, after)
+    except (inverse.NoWay, PveError, Failure, Misfit, Cancelled, *inverse.ODD) as error:
         noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
 
 
 def task_ended(call, upid):
     """Settle the change whose task has ended after the call that sent it; its id, when it can be taken back."""
     for record in call.host.journal.all("u") if call.host.journal is not None else ():
-        last = (record.get("changes") or [{}])[-1]
-        if last.get("upid") == upid and last.get("why") == NOT_ENDED:
-            del last["why"]
-            _settle(call, last)
-            call.host.journal.amend(record["id"], changes=record["changes"])
-            return record["id"] if not any("why" in one for one in record["changes"]) else None
+        left, made = record.get("open") or {}, record.get("changes") or ()
+        if left.get("upid") == upid and made and made[-1].get("why") == NOT_ENDED:
+            _settle(call, left)
+            made = list(made[:-1]) + [left]
+            call.host.journal.amend(record["id"], changes=made, open=None)
+            return record["id"] if not any("why" in one for one in made) else None
     return None
 
 
@@ -87,7 +93,7 @@ class Changes:
     two when there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
 
     def __init__(self, call):
-        self._call, self._open, self.made, self.id = call, None, [], None
+        self._call, self._open, self._unknown, self.made, self.id = call, None, False, [], None
 
     @property
     def undo(self):
@@ -113,6 +119,7 @@ class Changes:
         """Note what became of it: outcome as of an audit, answer: what Proxmox sent, of which a task is noted."""
         self._open = dict(self._open, upid=answer if parse_upid(answer) else None) if (
             outcome in ("accepted", "unknown")) else None
+        self._unknown = outcome == "unknown"
         self._note(open=self._open)
 
     def settle(self):
@@ -120,13 +127,12 @@ class Changes:
         noted, self._open = self._open, None
         if noted is None or "upid" not in noted:
             return
-        if noted["upid"] and noted["upid"] == self._call.task:
-            noted["why"] = NOT_ENDED
-        else:
-            _settle(self._call, noted)
+        ended = not noted["upid"] or noted["upid"] != self._call.task
+        left = None if ended and not self._unknown else dict(noted)     # what the next server has to look at
+        _settle(self._call, noted, ended)
         if "why" in noted or noted["old"] or noted["new"]:
             self.made.append(noted)
-        self._note(open=None, changes=self.made)
+        self._note(open=left, changes=self.made)
 
     def _note(self, **fields):
         call = self._call

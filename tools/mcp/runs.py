@@ -6,62 +6,64 @@ step, noted before and after each, so that it is known when this process is kill
 import json
 import os
 import threading
-from urllib.parse import unquote
 
 from tools import RENAMED
 from tools.base import changes
 from tools.base.answers import Result, Table, result
+from tools.base.call import UNSHOWN
 from tools.base.failures import Changed, Failure, Refused
 from tools.base.forecast import Forecast
 from tools.base.schema import ArgumentProblems
 from tools.mcp.seals import digest
 from tools.policy import inverse
+from tools.policy.audit import Audit
 from tools.policy.journal import Journal
-from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.client import PveError
+from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 from tools.pve.text import Column
 
-MOST, KEPT = 5, 20                      # runs of a server that go on at the same time, and that have ended
+MOST = 5                                # runs of a server that go on at the same time
+KEPT = 10                               # runs that ended whose answers are kept; of others the journal tells
 FOR_EVER = 7 * 86400                    # seconds for which a task of a step is followed
 LAST_SECONDS = 3                        # for the request on its way when the server ends
 #: What a step came to. Of a run: RUNNING, or how it ended: DONE, FAILED, STOPPED (asked to) or INTERRUPTED (the server
 #: ended).
 WAITING, RUNNING, DONE, FAILED, SKIPPED = "not begun", "running", "done", "failed", "skipped"
+UNKNOWN = "not known"                   # of a step: whether it took effect
 STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 class Step:
-    """One step.
-
-    tool, arguments     as the caller wrote them; digest: of both
-    reads               whether it changes nothing
-    planned, questions  what it would send and ask, as of its Call
-    later               why that is not known before the steps ahead of it were done, or None
-    state, said         how far it came, and what came of it; undo: its id, or None; text and data of its answer
-    """
+    """tool, arguments (as the caller wrote them), digest of both; question and found (what the user agreed to, or None:
+    nothing is asked), known: whether it could be planned, names and makes: the vmids that names in it meant, and those
+    of the guests that it makes; state and said: how far it came, undo: its id, or None; text
+    and data of its answer."""
 
     def __init__(self, tool, arguments):
-        self.tool, self.arguments, self.digest = tool, arguments, digest([tool, arguments])
-        self.questions, self.reads, self.later = [], False, None
+        self.tool, self.arguments, self._bound = tool, arguments, digest([tool, arguments])
+        # of one with a secret the journal has not even a digest, from which the secret might be guessed
+        self.digest = self._bound if Audit.masked(arguments, (), True) == arguments else None
+        self.questions, self.known, self.reads, self.later, self.names, self.makes = [], True, False, None, {}, set()
         self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
 
     def asked(self):
         """What the run's question is bound to."""
-        return [self.digest, self.later, [[question, digest(found)] for question, found in self.questions],
+        return [self._bound, self.known, [[question, digest(found)] for question, found in self.questions],
                 [digest(list(one)) for one in self.planned], self.state]
 
 
 class _Request:
-    """Who asks in a step: the run. It has no patience to lose, and is not cancelled but hurried when the server ends."""
+    """Who asks in a step: the run. It has no patience to lose, and is not cancelled but hurried when the server ends.
+    own: the guests (vmids) that what nobody was asked about must not go beyond; None: no such thing goes on."""
 
-    asks, patience, wants_progress, wait = (), None, True, FOR_EVER
+    asks, patience, wants_progress, wait, own = (), None, True, FOR_EVER, None
 
     def __init__(self, run, number, client):
         self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
         self.run, self.step, self.client, self._run = run.id, number, client, run
+        self.names = run.steps[number].names
 
     def progress(self, percent, message):
         self._run.message = message
@@ -81,10 +83,10 @@ class _Agreed:
         question, found = describe()
         vmid = getattr(call.args, "vmid", None)
         if not self._left:
-            if vmid in self._run.made:                  # nobody's but this run's
-                return found
-            raise Failure("What this would lose could not be shown before the steps ahead of it were done, so nobody "
-                          "has agreed to it. Call it by itself, or run what is left.")
+            if vmid not in self._run.made:
+                raise Failure(UNSHOWN)
+            call.request.own = self._run.made           # nobody's but this run's
+            return found
         asked, then = self._left.pop(0)
         if question != asked or digest(found) != digest(then) and vmid not in self._run.changed:
             raise Changed("the user was asked")
@@ -92,17 +94,18 @@ class _Agreed:
 
 
 class Run:
-    """One run. id, steps, go_on: whether it does after a step that failed; ended: None while it goes on, else how;
-    message: the last word of the present step; made, changed: vmids of the guests that it has made, or touched."""
+    """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step; made:
+    the guests (vmids) that its steps have made, changed: those that they change."""
 
-    def __init__(self, ident, steps, go_on):
+    def __init__(self, ident, steps, go_on, forecast):
         self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
-        self.made, self.changed = set(), set()
-        self.over, self.stopping, self.request = threading.Event(), None, None
+        self.made, self.changed = set(), forecast.touched
+        self.over, self.stopping, self.request, self.rested = threading.Event(), None, None, threading.Event()
 
-    def stop(self):
+    def stop(self, how=STOPPED):
         """End it after the present step."""
-        self.stopping = self.stopping or STOPPED
+        self.stopping = self.stopping or how
+        self.rested.set()
 
     @property
     def at(self):
@@ -122,20 +125,20 @@ class Runs:
         """That of the Host, or one for this process alone."""
         return self._host.journal or self._own
 
-    def start(self, steps, go_on, client):
-        """Begin a Run of Steps; client: who asked. Failure when too many go on already."""
-        noted = []
-        for step in steps:
-            shown = self._host.audit.masked(step.arguments, (), True)
-            # of one with a secret not even a digest, from which the secret might be guessed: it is not found again
-            noted.append({"tool": step.tool, "arguments": shown, "digest": step.digest if shown == step.arguments else None})
+    def start(self, steps, go_on, forecast, client):
+        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked. Failure when too many
+        go on already."""
         with self._lock:
             if sum(run.ended is None for run in self._live.values()) >= MOST:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
-            for old in [run.id for run in self._live.values() if run.ended is not None][:-KEPT]:
+            ident = self.journal.add(
+                "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
+                steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.planned) if step.known else None}
+                       for step in steps])
+            ended = [ident for ident, run in self._live.items() if run.ended is not None]
+            for old in ended[:-KEPT]:
                 del self._live[old]
-            ident = self.journal.add("r", at=int(self._host.now()), pid=os.getpid(), ended=None, steps=noted)
-            run = self._live[ident] = Run(ident, steps, go_on)
+            run = self._live[ident] = Run(ident, steps, go_on, forecast)
         self.begin(lambda: self._go(run, client))
         return run
 
@@ -152,7 +155,7 @@ class Runs:
         """The process ends: the request on its way is waited for, what comes after it is not begun."""
         going = [run for run in self._live.values() if run.ended is None]
         for run in going:
-            run.stopping = run.stopping or INTERRUPTED
+            run.stop(INTERRUPTED)
             if run.request is not None:
                 run.request.hurry()
         for run in going:
@@ -168,23 +171,28 @@ class Runs:
                 break
             run.request = _Request(run, number, client)
             self._rest(run, step)
-            if run.stopping:                            # meanwhile
+            if run.stopping:                            # in between, or while it rested
                 break
             step.state = RUNNING
             self._note(run, number)
             self._do(run, step)
             self._note(run, number)
-            ended = FAILED if step.state == FAILED else ended
+            if step.state == DONE:
+                run.made |= step.makes
+            ended = FAILED if step.state in (FAILED, UNKNOWN) else ended
         run.ended = run.stopping if run.stopping and any(step.state in (WAITING, RUNNING) for step in run.steps) else (
             ended)
         self.journal.amend(run.id, ended=run.ended)
         run.over.set()
 
     def _rest(self, run, step):
-        """Wait until PROXMOX_RATE_LIMIT lets the step's changes through."""
+        """Wait until PROXMOX_RATE_LIMIT lets the step's changes through, or the run is to stop."""
         seconds = self._host.client.limiter.seconds_until(not step.reads, max(1, len(step.planned)))
-        if seconds > 0:
-            self._host.sleep(run.request.woken, seconds)
+        try:
+            if seconds > 0 and not run.stopping:
+                self._host.sleep(run.rested, seconds)
+        except Cancelled:
+            pass
 
     def _do(self, run, step):
         """Call the tool of a step, and take down what came of it."""
@@ -192,14 +200,10 @@ class Runs:
             answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step))
             step.text, step.data, step.undo = answer.text, answer.data, answer.undo
             step.said = _said(answer)
-            step.state = DONE if answer.outcome == "done" else RUNNING if answer.outcome == "running" else FAILED
-            for verb, path, params in step.planned:
-                reach = Reach(verb, unquote(path), params)
-                run.changed.update(reach.guests)
-                run.made.update(reach.new_rows({}) if step.state == DONE else ())
+            step.state = {"done": DONE, "running": RUNNING, "unknown": UNKNOWN}.get(answer.outcome, FAILED)
         except Exception as error:                      # of the machinery: a run says so, whatever it was
             self._host.log("error", "a step of a run broke", run=run.id, tool=step.tool, error=repr(error))
-            step.state, step.said = FAILED, "This program failed (%s); whether it took effect is not known." % (
+            step.state, step.said = UNKNOWN, "This program failed (%s); whether it took effect is not known." % (
                 type(error).__name__)
 
     def _note(self, run, number):
@@ -226,10 +230,11 @@ class Runs:
         look()
         if plan or call.dry:
             return _plan(call, planned, says)
+        agreed, = forecast
         if any(step.questions for step in planned):
             call.confirm(describe)
         call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
-        run = self.start(planned, go_on, getattr(call.request, "client", None))
+        run = self.start(planned, go_on, agreed, getattr(call.request, "client", None))
         try:
             return self.follow(call, run)
         except BaseException:                           # who began it has cancelled it
@@ -245,19 +250,17 @@ class Runs:
 
     def _planned(self, call, steps, forecast):
         """The Steps, planned one after the other; Failure with what is wrong with all of them."""
-        planned, problems, kinds, done = [], [], set(), self._done()
-        for number, (tool, arguments) in enumerate(steps, 1):
-            step = Step(tool, arguments)
-            planned.append(step)
+        planned, problems, kinds = [Step(tool, arguments) for tool, arguments in steps], [], set()
+        before = self._before([step.digest for step in planned])
+        for number, step in enumerate(planned, 1):
             try:
-                if done.get(step.digest):               # each of them stands for one step
-                    step.said = self._still_so(call, *done[step.digest].pop(0))
-                if step.said:
-                    step.state = SKIPPED
-                    continue
-                self._plan_one(call, step, forecast)
+                done = step.digest and self._done_before(call, before, number - 1)
+                if done:
+                    step.state, step.said = SKIPPED, done
+                else:
+                    self._plan_one(call, step, forecast)
             except Failure as error:
-                problems.append("Step %d (%s): %s" % (number, text.line(tool, 80), error))
+                problems.append("Step %d (%s): %s" % (number, text.line(step.tool, 80), error))
                 kinds.add(type(error))
         if problems:
             raise (Refused if kinds == {Refused} else Failure)("\n".join(problems), "%s cannot be done" % (
@@ -275,17 +278,19 @@ class Runs:
         if seconds > 0:
             call.sleep(seconds)
         step.reads = not entry["changes"]
+        forecast.names, made = step.names, set(forecast.made_guests)
         answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, check=step.reads)
         step.planned, step.questions = list(answer.planned), list(answer.questions)
         said = _said(answer)
         if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
                 _guest_of(call, step) in forecast.touched):
-            step.later = said
+            step.known, step.later = False, said
         elif answer.failed:
             raise (Refused if answer.outcome == "refused" else Failure)(said)
         elif not step.planned:
             step.said = said
         forecast.learn(step.planned)
+        step.makes = forecast.made_guests - made
 
     def listed(self):
         """A row for each run that the journal knows."""
@@ -302,7 +307,7 @@ class Runs:
             raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
         steps = []
         for number, one in enumerate(record["steps"]):
-            steps.append(Step(one["tool"], one["arguments"]))
+            steps.append(Step(one["tool"], {}))
             steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
         ended = self._state(record)
         return _told(call, ident, None if ended == RUNNING else ended, steps)
@@ -316,16 +321,28 @@ class Runs:
 
     # -- what was done before
 
-    def _done(self):
-        """{digest of a step: [(run, number, state)]} of what was done in runs that did not come to their end."""
-        done = {}
+    def _before(self, digests):
+        """The records of the runs of the very same steps, the latest first, back to one that came to its end; the digest
+        of one with a secret is None. Failure while one goes on."""
+        found = []
         for record in self.journal.all("r"):
-            if record.get("ended") != DONE and not self._goes_on(record):
-                for number, one in enumerate(record.get("steps") or ()):
-                    state = self._step(record, number)[0]
-                    if one["digest"] is not None and state in (DONE, RUNNING):
-                        done.setdefault(one["digest"], []).append((record["id"], number, state))
-        return done
+            if [one["digest"] for one in record.get("steps") or ()] != digests:
+                continue
+            if record.get("ended") == DONE:
+                break
+            if self._goes_on(record):
+                raise Failure("Run %s of the same steps still goes on. proxmox_get_run follows or stops it." % record["id"])
+            found.append(record)
+        return found
+
+    def _done_before(self, call, before, number):
+        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
+        None. Failure when that is not known."""
+        for record in before:
+            state = self._step(record, number)[0]
+            if state not in (WAITING, SKIPPED):
+                return self._still_so(call, record, number, state)
+        return None
 
     def _goes_on(self, record):
         """Whether a run that has no end yet goes on, here or in another server."""
@@ -333,20 +350,20 @@ class Runs:
             return False
         return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
 
-    def _still_so(self, call, run, number, state):
-        """Why a step needs not be done again: what it changed is still so; None. Failure when that is not known."""
-        made = next((record for record in self.journal.all("u") if (record.get("run"), record.get("step")) == (
-            run, number)), None)
-        if made is None:                                # nothing was sent
-            return "done in run %s" % run if state == DONE else None
-        if made.get("open"):
-            return _ended(call, run, made["open"])
+    def _still_so(self, call, record, number, state):
+        """As `_done_before`, of one step of one run."""
+        run, one_request = record["id"], record["steps"][number].get("sends") == 1
+        made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (run, number)), {})
         if made.get("undone"):
             return None
+        if made.get("open"):
+            return _ended(call, run, made["open"], one_request)
+        if state == FAILED or state == RUNNING and "changes" not in made:      # nothing was sent
+            return None
+        if state == UNKNOWN or state == RUNNING and not one_request:
+            raise Failure(_PERHAPS % (run, "Look at it"))
         moved = {}
         for one in reversed(made.get("changes") or ()):
-            if one.get("why") == changes.NOT_ENDED:
-                return _ended(call, run, one)
             if "why" not in one:
                 one = changes.change(one)
                 moved.update(inverse.moved_on(one, changes.now(call, one)))
@@ -377,23 +394,26 @@ def _lives(pid):
     return True
 
 
-def _ended(call, run, noted):
-    """As `_still_so`, of a change whose end was not seen."""
+_PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that are left."
+
+
+def _ended(call, run, noted, whole):
+    """As `_still_so`, of a change whose end was not seen. whole: whether it is all that the step sends."""
     task = parse_upid(noted.get("upid"))
     if task is not None:
         status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
         if status.get("status") == "running":
             raise Failure("Run %s started it, and its task still runs: %s. Wait for it (proxmox_get_task)." % (
                 run, noted["upid"]))
-        return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
-    if "found" in noted:
+        if whole or not succeeded(status.get("exitstatus")):
+            return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
+    elif "found" in noted:
         one = changes.change(noted)
         old, new = inverse.difference(noted["found"], changes.now(call, one))
         if not old and not new:
             return None
-        raise Failure("Run %s may have done it before its server ended: %s. Look at it, and run the steps after it." % (
-            run, inverse.told(one._replace(old=new, new=old))))
-    raise Failure("Run %s may have done it before its server ended. Look at it, and run the steps after it." % run)
+        raise Failure(_PERHAPS % (run, "It was: %s. Look at it" % inverse.told(one._replace(old=new, new=old))))
+    raise Failure(_PERHAPS % (run, "Look at it"))
 
 
 def _guest_of(call, step):
@@ -424,7 +444,7 @@ def _question(call, steps):
         if step.state == SKIPPED:
             continue
         asked = " / ".join(question for question, _ in step.questions)
-        later = "" if step.later is None else " (what it finds is not known before the steps ahead of it: %s)" % step.later
+        later = "" if step.known else " (what it finds is not known before the steps ahead of it: %s)" % step.later
         parts.append("%d) %s%s" % (number, asked or "%s %s" % (step.tool, _arguments(call, step)), later))
     return "Do %s, one after the other? %s" % (text.plural(len(parts), "step"), "; ".join(parts))
 
@@ -435,7 +455,7 @@ def _plan(call, steps, says):
     for number, step in enumerate(steps, 1):
         requests = [{"method": verb, "path": path, "parameters": call.host.audit.masked(params, call.secrets, True)}
                     for verb, path, params in step.planned]
-        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.later is None else
+        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
                      "not known yet", "tool": step.tool, "requests": requests,
                      "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
         lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]
@@ -479,7 +499,7 @@ def _told(call, ident, ended, steps):
         notes.append("proxmox_get_run id=%s wait=40 follows it; stop=true ends it after the present step." % ident)
     elif ended != DONE:
         says += "; it %s" % {FAILED: "FAILED", STOPPED: "was stopped", INTERRUPTED: "was interrupted"}[ended]
-        notes.append("The same steps can be run again: those that were done are skipped.")
+        notes.append("The same steps, unchanged, can be run again: those that were done are skipped.")
     if ended is not None and any(step.undo for step in steps):
         notes.append(text.Shown("undo: %s" % ident))
         data["undo"] = ident

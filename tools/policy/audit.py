@@ -272,8 +272,8 @@ def _given(value, field, checked):
     """An argument as the client gave it, for the log; field: its Field or None; checked: once parsed."""
     if field is None or field.arg.secret:
         return "***"
-    if field.type is dict and not isinstance(value, dict):          # as JSON text, secrets and all
-        return checked if isinstance(checked, dict) else "***"
+    if dict in (field.type, field.items) and not isinstance(value, field.type):     # as JSON text, secrets and all
+        return checked if isinstance(checked, field.type) else "***"
     return value
 
 
@@ -306,7 +306,16 @@ def _value(name, value, whole):
         return "***"
     if isinstance(value, dict):
         return cut({str(key): _value(str(key), one, whole) for key, one in value.items()})
-    return cut([cut(one) for one in value] if isinstance(value, (list, tuple)) else value)
+    if isinstance(value, (list, tuple)):
+        return cut([_value("", one, whole) for one in value])
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):     # of a step: an object as JSON text
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            return cut(value)
+        shown = _value("", parsed, True)
+        return cut(value) if shown == parsed else _value("", parsed, whole)
+    return cut(value)
 
 
 def _cut(value):

@@ -13,6 +13,8 @@ from tools.pve.formats import natural, on, parse_property_string, property_strin
 from tools.pve.scrub import MASK, is_secret
 
 ABSENT = None                       # in the place of a value: the key is not there
+ODD = (AttributeError, LookupError, TypeError, ValueError)          # what comes of answers of another shape
+_WHO = ("vmgenid", "smbios1")       # what tells a VM from another of the same number
 
 
 class NoWay(Exception):
@@ -69,6 +71,8 @@ def told(change):
         return lost
     for key in {**change.old, **change.new}:
         old, new = change.old.get(key, ABSENT), change.new.get(key, ABSENT)
+        if _same(old, new):                                 # only a mark
+            continue
         if isinstance(old, list) and isinstance(new, list):
             lines += ["%s %s: %s" % (key, word, _rows(rows)) for word, rows in (
                 ("come back", [row for row in old if row not in new]), ("go", [row for row in new if row not in old])
@@ -90,9 +94,18 @@ def difference(before, after):
     return {key: before[key] for key in keys if key in before}, {key: after[key] for key in keys if key in after}
 
 
+def mark(old, new, before, after):
+    """Put what tells a VM from others into both parts of a change of it, so that it is not taken back in another."""
+    same = {key: after[key] for key in _WHO if key in after and _same(before.get(key, ABSENT), after[key])}
+    old.update(same)
+    new.update(same)
+
+
 def _same(one, other):
     """Whether two values are the same: of property strings the order of the keys makes no difference, nor the size of
     a CD's image, which Proxmox looks up anew."""
+    if one is ABSENT or other is ABSENT:
+        return one is other
     if str(one) == str(other):
         return True
     one, other = (sorted(part for part in str(value).split(",") if "media=cdrom" not in str(value)

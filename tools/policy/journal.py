@@ -6,6 +6,7 @@ it. No secret is in it: what is noted was masked before.
 """
 import json
 import os
+import re
 import secrets
 import threading
 
@@ -17,7 +18,7 @@ except ImportError:                     # not a Unix: one process a file then
     fcntl = None
 
 FILE = "journal"
-MOST = 300                              # records that are kept
+MOST = 1000                             # records that are kept
 LONGEST_FILE = 4 << 20                  # bytes; then only the latest records stay
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"             # none that is taken for another
 
@@ -61,10 +62,9 @@ class Journal:
         return [dict(record, id=ident) for ident, record in reversed(list(self._all().items())) if ident[0] == letter]
 
     def _all(self):
-        with self._lock:
-            known = {ident: dict(record) for ident, record in self._kept.items()}
-        if self._path is not None:
-            for ident, record in self._read().items():
+        known = self._read() if self._path is not None else {}
+        with self._lock:                                # what is in memory alone, as the file could not be written, too
+            for ident, record in self._kept.items():
                 known.setdefault(ident, {}).update(record)
         return known
 
@@ -78,8 +78,9 @@ class Journal:
         for line in lines:
             try:
                 fields = json.loads(line)
-                known.setdefault(fields.pop("id"), {}).update(fields)
-            except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+                if _sound(fields):
+                    known.setdefault(fields.pop("id"), {}).update(fields)
+            except (ValueError, RecursionError):
                 continue
         return known
 
@@ -100,7 +101,32 @@ class Journal:
                 stream.write(line.encode("utf-8"))
                 stream.flush()
                 if stream.tell() > LONGEST_FILE:
-                    latest = list(self._read().items())[-MOST // 2:]
-                    state.write(self._path, "".join(json.dumps(dict(record, id=ident)) + "\n"
-                                                    for ident, record in latest))
+                    latest, room = [], LONGEST_FILE // 2
+                    for ident, record in reversed(list(self._read().items())):
+                        latest.append(json.dumps(dict(record, id=ident)) + "\n")
+                        room -= len(latest[-1])
+                        if room < 0:
+                            break
+                    state.write(self._path, "".join(reversed(latest[:-1] if len(latest) > 1 and room < 0 else latest)))
                 return
+
+
+#: Field of a record -> its type, and that of what is in it; of others anything will do.
+_SHAPES = {"id": (str, ()), "at": (int, ()), "undone": (int, ()), "pid": (int, ()), "run": ((str, type(None)), ()),
+           "open": ((dict, type(None)), ("verb", "path", "params")), "ended": ((str, type(None)), ()),
+           "changes": (list, ("verb", "path", "params")), "steps": (list, ("tool", "digest"))}
+
+
+def _sound(fields):
+    """Whether a line of the file is one that a Journal could have written, as far as its readers rely on it."""
+    if not isinstance(fields, dict) or not re.fullmatch("[ru]-[a-z0-9]{1,18}", str(fields.get("id"))):
+        return False
+    for key, (kind, wanted) in _SHAPES.items():
+        value = fields.get(key)
+        if key in fields and not isinstance(value, kind):
+            return False
+        for one in (value if isinstance(value, list) else [value] if wanted and value else ()):
+            if not isinstance(one, dict) or not all(isinstance(one.get(name), dict if name == "params" else str) for name in wanted):
+                return False
+    return all(len(value) == 3 and isinstance(value[0], str) for key, value in fields.items()
+               if re.fullmatch(r"step\d+", key) and (isinstance(value, list) or not value))
