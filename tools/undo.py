@@ -137,9 +137,7 @@ def _take_back(call, one):
     """Send what takes one change back, each request followed to its end."""
     way = changes.way_of(one)
     for _ in range(ROUNDS):
-        path = changes.place(call, one)
-        now = changes.read(call, way, path)
-        requests = way.back(one._replace(path=changes.here(call, one.path)), now)
+        path, requests = _left(call, one)
         for number, (verb, place, params) in enumerate(requests):
             if way.digest and not number:
                 params = dict(params, digest=_digest(call, path))
@@ -147,9 +145,31 @@ def _take_back(call, one):
             call.forget()
             if outcome.upid and not outcome.ok:
                 raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
+            if str(outcome.type).startswith("ha"):
+                _by_ha(call, one)
         if not requests or call.planned:
             return
     raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
+
+
+def _left(call, one):
+    """(the path that tells the present state, the requests that a change still needs to be taken back)."""
+    path = changes.place(call, one)
+    return path, changes.way_of(one).back(one._replace(path=changes.here(call, one.path)), changes.read(
+        call, changes.way_of(one), path))
+
+
+def _by_ha(call, one):
+    """HA was asked, which does it later: wait until nothing is left to be done."""
+    def left():
+        call.forget()
+        try:
+            return _left(call, one)[1]
+        except (PveError, inverse.NoWay):               # while it moves; asked again
+            return [one]
+    if call.wait_for(left, lambda found: not found, call.wait_limit, lambda found: "%s waits for HA" % _whose(one.path)):
+        raise Failure("It was handed to HA, which has not done it yet: %s.\nWhat comes after it was not taken back." %
+                      _whose(one.path))
 
 
 def _digest(call, path):

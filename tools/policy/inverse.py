@@ -388,6 +388,8 @@ def _place(data, path):
 def _bring_back(change, now):
     if change.old.get("node") == now.get("node"):
         return []
+    if not now:
+        raise NoWay("The guest is not there.")
     pairs = {(now.get(key), storage) for key, storage in change.old.items() if key != "node" and key in change.new}
     there = dict(pairs)
     if len(there) != len(pairs):
