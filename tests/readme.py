@@ -38,12 +38,16 @@ def pairs(toolset):
     return lines
 
 
+def marked(field):
+    """An argument's name: bold when it is required, in italics when models are not told of it."""
+    return ("**%s**" if field.required else "%s" if field.arg.published else "*%s*") % field.name
+
+
 def line(pair):
-    """A line of the table: `name`, arguments (required ones bold), tier, what it does."""
+    """A line of the table: `name`, arguments (see `marked`), tier, what it does."""
     (name, tool), (other, twin) = pair[0], pair[-1]
     names = "`%s`" % name if tool is twin else "`%s`, `%s`" % (name, "_lxc" if name.endswith("_vm") else other)
-    mine, theirs = ({f.name: "**%s**" % f.name if f.required else f.name for f in fields(row.args)}
-                    for row in (tool, twin))
+    mine, theirs = ({f.name: marked(f) for f in fields(row.args)} for row in (tool, twin))
     parts = [("", [text for key, text in mine.items() if key in theirs]),
              ("VM: ", [text for key, text in mine.items() if key not in theirs]),
              ("container: ", [text for key, text in theirs.items() if key not in mine])]

@@ -783,3 +783,18 @@ def test_a_type_chooses_which_parameters_there_are(parameters):
         problems = doc.check(endpoint, {}, dict(good, **change))
         assert problems and words in problems[0], (change, problems)
 
+
+
+@pytest.mark.parametrize("damage", [
+    {"properties": None}, {"properties": [1]}, {"properties": {"size": None, "color": ["red"]}}, {"oneOf": {"a": 1}},
+    {"oneOf": [None, "x", {"$ref": "#/elsewhere"}]}, {"type-property": 1}, {"type-property-schema": "string"},
+    {"allOf": [{"oneOf": [{"instance-types": "a", "properties": {"x": {"enum": 1}}}]}]},
+    {"properties": {"x": {"type-property": ["k"], "oneOf": [{"instance-types": None}]}}}])
+def test_a_schema_of_a_shape_not_known_yet_spoils_no_other_and_refuses_nothing(damage):
+    parameters = {"allOf": [{"properties": {"id": {"type": "string"}}}, damage]}
+    doc = ApiDoc.parse(json.dumps([leaf("/new", dict(method("POST", "Something new."), parameters=parameters)),
+                                   leaf("/pools", method("GET", "List pools."))]))
+    endpoint = doc.find("POST", "/new")[0]
+    assert doc.describe(endpoint)["parameters"]["id"]["required"] is True
+    assert doc.check(endpoint, {}, {"id": "a", "x": "1"}) in ([], ["x is not a parameter of POST /new."])
+    assert doc.check(endpoint, {}, {})[0].startswith("id") and len(doc.search("new")) == 1

@@ -1,7 +1,11 @@
 """Cloning and resizing guests: exact requests, what is refused with nothing sent, what is told of pending changes."""
+import re
+
 import pytest
 
+import tools
 from support import Asked, Bench, answering, ok
+from tools.base.schema import fields
 from tools.pve.client import PveError
 
 RESOURCES = "GET /cluster/resources type=vm"
@@ -14,12 +18,15 @@ def digest(vmid):
     return lambda bench: {"digest": bench.cluster.world.guests[vmid].digest}
 
 
-def _clone(path, arguments, sent, *after):
-    kind = path.split("/")[3]
-    _, _, node, _, vmid = path.split("/")
+def _clone(path, arguments, sent, *after, room=None):
+    """A case: what is sent, what is read after it, and the storage (None: it is a linked clone) that gets the copy."""
+    _, _, node, kind, vmid = path.split("/")
+    room = ["GET /nodes/%s/storage/%s/status" % (node, room)] if room else []
+    from_ = " snapshot=%s" % arguments["snapname"] if "snapname" in arguments else ""
     return ("proxmox_clone_%s" % ("vm" if kind == "qemu" else "lxc"), dict({"node": node, "vmid": int(vmid)},
                                                                            **arguments),
-            ["GET %s/status/current" % path, "POST %s/clone %s" % (path, sent)] + list(after))
+            ["GET %s/status/current" % path, "GET %s/config%s" % (path, from_), *room,
+             "POST %s/clone %s" % (path, sent), *after])
 
 
 def _resize(path, arguments, sent):
@@ -30,23 +37,26 @@ def _resize(path, arguments, sent):
 
 
 CASES = [
-    _clone(V107, {"newid": 300, "hostname": "lab2", "wait": 600}, "name=lab2 newid=300"),
-    _clone(V107, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/qemu/300/config"),
+    _clone(V107, {"newid": 300, "hostname": "lab2", "wait": 600}, "name=lab2 newid=300", room="local-lvm"),
+    _clone(V107, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/qemu/300/config",
+           room="local-lvm"),
     _clone(V9000, {"newid": 300, "name": "web9", "pool": "production", "description": "100% & more = ä"},
            "description=100% & more = ä name=web9 newid=300 pool=production"),
     _clone(V9000, {"newid": 300, "name": "web9", "full": True, "storage": "nas", "format": "qcow2", "wait": 600},
-           "format=qcow2 full=1 name=web9 newid=300 storage=nas"),
+           "format=qcow2 full=1 name=web9 newid=300 storage=nas", room="nas"),
     ("proxmox_clone_vm", {"node": "pve1", "vmid": 104, "newid": 300, "hostname": "mail2", "target": "pve2",
                           "wait": 3600},
-     ["GET /nodes/pve1/qemu/104/status/current", "GET /cluster/resources type=storage",
-      "GET /nodes/pve1/qemu/104/config", "POST /nodes/pve1/qemu/104/clone name=mail2 newid=300 target=pve2"]),
+     ["GET /nodes/pve1/qemu/104/status/current", "GET /nodes/pve1/qemu/104/config",
+      "GET /cluster/resources type=storage", "GET /nodes/pve1/storage/san/status",
+      "POST /nodes/pve1/qemu/104/clone name=mail2 newid=300 target=pve2"]),
     ("proxmox_clone_vm", {"node": "pve1", "vmid": 9000, "newid": 300, "hostname": "app", "target": "pve2",
                           "memory": 4096,
                           "cores": 2, "ciuser": "deploy", "cipassword": "correct horse", "sshkeys": "ssh-ed25519 A me",
                           "ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1", "nameserver": "1.1.1.1", "tags": "a;b",
                           "onboot": True, "start": True, "wait": 3600},
-     ["GET %s/status/current" % V9000, "GET /cluster/resources type=storage", "GET %s/config" % V9000,
-      "GET /nodes", "POST %s/clone full=1 name=app newid=300" % V9000,
+     ["GET %s/status/current" % V9000, "GET %s/config" % V9000, "GET /cluster/resources type=storage", "GET /nodes",
+      "GET /nodes/pve1/storage/local-lvm/status", "GET /nodes/pve2/storage/local-lvm/status",
+      "POST %s/clone full=1 name=app newid=300" % V9000,
       "POST /nodes/pve1/qemu/300/migrate target=pve2 with-local-disks=1",
       "PUT /nodes/pve2/qemu/300/config cipassword=correct horse ciuser=deploy cores=2 "
       "ipconfig0=ip=10.0.0.5/24,gw=10.0.0.1 "
@@ -55,21 +65,24 @@ CASES = [
     ("proxmox_clone_lxc", {"node": "pve1", "vmid": 9100, "newid": 300, "hostname": "c1", "target": "pve3",
                            "storage": "local-lvm", "full": True, "ip": "10.0.0.7/24", "gw": "10.0.0.1", "memory": 1024,
                            "start": True, "wait": 3600},
-     ["GET /nodes/pve1/lxc/9100/status/current", "GET /cluster/resources type=storage",
-      "GET /nodes/pve1/lxc/9100/config", "GET /nodes", "POST /nodes/pve1/lxc/9100/clone full=1 hostname=c1 newid=300",
+     ["GET /nodes/pve1/lxc/9100/status/current", "GET /nodes/pve1/lxc/9100/config",
+      "GET /cluster/resources type=storage", "GET /nodes", "GET /nodes/pve1/storage/local-lvm/status",
+      "GET /nodes/pve3/storage/local-lvm/status", "POST /nodes/pve1/lxc/9100/clone full=1 hostname=c1 newid=300",
       "POST /nodes/pve1/lxc/300/migrate target=pve3 target-storage=local-lvm", "GET /nodes/pve3/lxc/300/config",
       "PUT /nodes/pve3/lxc/300/config memory=1024 net0={net0}", "POST /nodes/pve3/lxc/300/status/start"],
      lambda bench: {"net0": "name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:0A:10:00,ip=10.0.0.7/24,type=veth,"
                             "gw=10.0.0.1"}),
     _clone(V100, {"newid": 300, "hostname": "web2", "snapname": "fresh-install", "wait": 3600},
-           "name=web2 newid=300 snapname=fresh-install"),
+           "name=web2 newid=300 snapname=fresh-install", room="local-lvm"),
     ("proxmox_clone_vm", {"vmid": 9000, "newid": "300", "hostname": "web9"},
-     [RESOURCES, "GET %s/status/current" % V9000, "POST %s/clone name=web9 newid=300" % V9000]),
+     [RESOURCES, "GET %s/status/current" % V9000, "GET %s/config" % V9000,
+      "POST %s/clone name=web9 newid=300" % V9000]),
     _clone(C203, {"newid": 300, "hostname": "dev2", "wait": 600, "description": "copy"},
-           "description=copy hostname=dev2 newid=300"),
-    _clone(C203, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/lxc/300/config"),
+           "description=copy hostname=dev2 newid=300", room="local-lvm"),
+    _clone(C203, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/lxc/300/config",
+           room="local-lvm"),
     _clone(C203, {"newid": 300, "hostname": "dev2", "snapname": "clean", "storage": "san", "wait": 3600},
-           "hostname=dev2 newid=300 snapname=clean storage=san"),
+           "hostname=dev2 newid=300 snapname=clean storage=san", room="san"),
     _clone("/nodes/pve1/lxc/9100", {"newid": 300, "hostname": "ct", "full": False, "pool": "production",
                                     "target": "pve1"},
            "full=0 hostname=ct newid=300 pool=production target=pve1"),
@@ -129,6 +142,48 @@ def test_a_clone_that_outlasts_the_wait_is_not_told_as_done():
     assert answer.data["task"]["status"] == "running"
 
 
+def test_a_linked_clone_on_another_node_says_why_not_and_what_to_do():
+    bench = Bench()
+    answer = bench.run("proxmox_clone_vm", vmid=9000, newid=300, target="pve2", full=False)
+    assert answer.failed and bench.sent(reads=False) == []
+    assert "are on storage of node pve1 only (local-lvm). Leave target out for a linked clone" in answer.text
+    answer = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=300, target="pve2", wait=3600))
+    assert "cloned there, in full (a linked clone cannot leave that storage), and then moved to pve2" in answer.text
+
+
+def test_a_linked_clone_on_shared_storage_goes_to_the_other_node_directly():
+    bench = Bench()
+    ok(bench.run("proxmox_clone_vm", vmid=107, newid=300, full=True, storage="nas", format="qcow2", wait=3600))
+    ok(bench.run("proxmox_template_vm", vmid=300))
+    answer = ok(bench.run("proxmox_clone_vm", vmid=300, newid=301, target="pve2", hostname="m2", wait=3600))
+    assert bench.sent(reads=False) == ["POST /nodes/pve3/qemu/300/clone name=m2 newid=301 target=pve2"]
+    assert "on node pve2, a linked clone" in answer.text and bench.cluster.world.guests[301].node == "pve2"
+
+
+def test_what_a_clone_keeps_is_said():
+    bench = Bench()
+    answer = ok(bench.run("proxmox_clone_vm", vmid=104, newid=300, hostname="m2", wait=3600))
+    assert "It keeps the tags mail;prod; onboot, so it starts with its node" in answer.text
+    bench.cluster.world.guests[9000].conf["ipconfig0"] = "ip=10.0.0.5/24,gw=10.0.0.1"
+    answer = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=301, tags="x", wait=3600))
+    assert "It keeps the fixed address 10.0.0.5, which only one of the two can use." in answer.text
+    answer = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=302, tags="x", ipconfig0="ip=dhcp", wait=3600))
+    assert "It keeps" not in answer.text
+
+
+def test_there_must_be_room_for_a_full_clone_here_and_where_it_goes():
+    asked = Asked(False)
+    bench = Bench(consent=asked)
+    answering(bench, "/nodes/pve2/storage/local-lvm/status", {"type": "lvm", "avail": 1 << 30})
+    answer = bench.run("proxmox_clone_vm", vmid=9000, newid=300, target="pve2")
+    assert answer.failed and "There is no room for " in answer.text and "storage local-lvm of node pve2" in answer.text
+    answering(bench, "/nodes/pve1/storage/local-lvm/status", {"type": "lvmthin", "avail": 1 << 20})
+    answer = bench.run("proxmox_clone_vm", vmid=9000, newid=300, full=True)
+    assert answer.failed and bench.sent(reads=False) == []
+    assert "Clone VM 9000" in asked.questions[0] and "Promise " in asked.questions[0]
+    assert not ok(bench.run("proxmox_clone_vm", vmid=9000, newid=300)).data["full"]
+
+
 # ------------------------------------------------------------------------------------------------------------- resizing
 
 def test_of_a_running_vm_cores_and_memory_wait_and_it_is_said():
@@ -180,6 +235,41 @@ def test_nothing_to_change_is_an_error_that_names_the_arguments():
 def test_a_balloon_beyond_the_memory_is_explained():
     answer = Bench().run("proxmox_resize_vm", vmid=101, memory=4096)
     assert answer.failed and "balloon may not be more than memory" in answer.text
+
+
+@pytest.mark.parametrize("tool, arguments, sent", [
+    ("resize_vm", {"vmid": 107, "memory": "4G", "balloon": "0.5 GiB"}, " balloon=512 "),
+    ("resize_vm", {"vmid": 107, "memory": "4G"}, " memory=4096"),
+    ("resize_lxc", {"vmid": 203, "memory": "1536M", "swap": "1g"}, " memory=1536"),
+    ("clone_vm", {"vmid": 107, "newid": 300, "memory": "2G", "wait": 600}, " memory=2048"),
+    ("update_vm_config", {"vmid": 107, "options": {"memory": "2G"}}, " memory=2048"),
+    ("update_lxc_config", {"vmid": 203, "options": {"swap": "1G", "memory": 1024}}, " swap=1024"),
+    ("add_network_vm", {"vmid": 107, "net": "net5", "bridge": "vmbr0", "rate": "0.5G"}, ",rate=512"),
+    ("update_network_lxc", {"vmid": 203, "net": "net0", "rate": "10M"}, ",rate=10"),
+    ("migrate_vm", {"vmid": 107, "target": "pve1", "bwlimit": "100M"}, " bwlimit=102400 "),
+    ("migrate_lxc", {"vmid": 205, "target": "pve1", "bwlimit": "51200"}, " bwlimit=51200 ")])
+def test_amounts_are_spelled_as_people_do_and_sent_in_proxmoxs_unit(tool, arguments, sent):
+    bench = Bench()
+    ok(bench.run("proxmox_" + tool, **arguments))
+    assert any(sent.strip() in line.split() if " " in sent.strip() else sent.strip() in line
+               for line in bench.sent(reads=False)), bench.sent(reads=False)
+
+
+def test_every_amount_among_the_arguments_is_one():
+    """So that none is left whose spelling differs."""
+    named = re.compile(r"memory|swap|balloon|.*size|rate|bwlimit")
+    found = [(name, field) for _, name, tool in tools.all_rows() for field in fields(tool.args)]
+    assert [(name, field.name) for name, field in found
+            if bool(field.arg.unit) != bool(named.fullmatch(field.name))] == []
+
+
+def test_the_unit_is_in_the_answer():
+    bench = Bench()
+    assert "memory 1 GiB -> 2 GiB" in bench.run("proxmox_update_vm_config", vmid=107, options={"memory": 2048}).text
+    assert "set: cores, memory 3 GiB" in bench.run("proxmox_clone_vm", vmid=107, newid=300, memory=3072, cores=2,
+                                                   wait=3600).text
+    assert "(at most 10 MB/s)" in bench.run("proxmox_update_network_vm", vmid=107, net="net0", rate=10).text
+    assert "at most 100 MiB/s" in bench.run("proxmox_migrate_vm", vmid=107, target="pve1", bwlimit=102400).text
 
 
 # ------------------------------------------------------------------------------------------------------- the digest

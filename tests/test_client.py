@@ -779,6 +779,10 @@ HINTS = [
     ("500 could not get storage information for 'san': can't use storage 'san' for backups - wrong content type", None,
      "what they may hold"),
     ("500 400 Parameter verification failed.", None, "Correct the ones it names"),
+    ("400 Parameter verification failed.", {"errors": {"content": "value 'import' does not have a value in the "
+                                                                  "enumeration 'iso, vztmpl'"}}, "a newer version may"),
+    ("400 Parameter verification failed.", {"errors": {"allow-move": "property is not defined in schema and the schema "
+                                                       "does not allow additional properties"}}, "a newer version may"),
     ("500 not a valid block device", None, "proxmox_get_node_disks"),
     ("500 cannot delete service 'vm:100', not HA managed!", None, "proxmox_get_ha_status"),
     ("500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist", None, "no VM 999 on that node"),
@@ -804,10 +808,11 @@ HINTS = [
 
 @pytest.mark.parametrize("line, message, hint", HINTS)
 def test_hint_for_what_proxmox_said(line, message, hint, pki, server):
-    server.answer = _http(line, json.dumps({"data": None, "message": message}).encode() if message else b"")
+    server.answer = _http(line, json.dumps(message if isinstance(message, dict) else {
+        "data": None, "message": message}).encode() if message else b"")
     error = failure(connect(pki, server), "POST")
     assert hint in str(error) and error.status == int(line[:3])
-    assert (message or line[4:]).strip() in str(error)
+    assert (message if isinstance(message, str) else line[4:]).strip() in str(error)
 
 
 def test_no_vmid_is_suggested_for_what_is_no_guest(pki, server):

@@ -370,7 +370,7 @@ def test_a_disk_on_a_storage_of_files_is_qcow2_which_snapshots_need(kind, given,
     bench, chosen = Bench(), {"format": given} if given else {}
     answering(bench, "/nodes/pve1/storage/files/status", {"type": kind, "active": 1})
     answering(bench, "/nodes/pve1/qemu", None, "POST")
-    looked = [] if given else ["GET /nodes/pve1/storage/files/status"]
+    looked = ["GET /nodes/pve1/storage/files/status"]
     answer = ok(bench.run("proxmox_create_vm", node="pve1", vmid=900, storage="files", cpu="host", bios="ovmf",
                           **chosen))
     assert bench.sent()[:-1] == looked + ["GET /nodes/pve1/network type=any_bridge"]

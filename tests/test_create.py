@@ -23,13 +23,14 @@ def _lxc(arguments, sent, before=(), after=()):
     usual = {"vmid": 300, "ostemplate": ALPINE, "memory": 512, "storage": "local-lvm", "rootfs": "local-lvm:8",
              "net0": "name=eth0,bridge=vmbr0,ip=dhcp,firewall=1", "unprivileged": 1, "features": "nesting=1"}
     return ("proxmox_create_lxc", dict({"node": "pve1", "vmid": 300, "ostemplate": ALPINE}, **arguments),
-            list(before) + [BRIDGES, _line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
+            ["GET /nodes/pve1/storage/%s/status" % arguments.get("storage")] * ("storage" in arguments) + list(before)
+            + [BRIDGES, _line("POST /nodes/pve1/lxc", usual, sent)] + list(after))
 
 
 def _vm(arguments, sent, before=(), after=(), prepare=None):
     """A case: these arguments make a VM with these parameters, beside the usual ones."""
     looked = ["GET /nodes/pve1/storage/%s/status" % arguments.get("storage")]
-    looked *= "storage" in arguments and "format" not in arguments
+    looked *= "storage" in arguments
     usual = {"vmid": 300, "memory": 512, "cores": 1, "sockets": 1, "cpu": "x86-64-v2-AES", "ostype": "l26",
              "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:8,iothread=1,discard=on",
              "net0": "virtio,bridge=vmbr0,firewall=1"}
@@ -80,7 +81,8 @@ CASES = [
     _vm({"storage": "local-lvm", "cpu": "host", "os": "windows11", "iso": ISO, "drivers_iso": ISO, "memory": 8192,
          "cores": 4},
         {"ostype": "win11", "cpu": "host", "machine": "q35", "bios": "ovmf", "memory": 8192, "cores": 4, "agent": 1,
-         "scsi0": "local-lvm:64,iothread=1,discard=on", "ide2": ISO + ",media=cdrom", "sata0": ISO + ",media=cdrom",
+         "boot": "order=scsi0;ide2;net0", "scsi0": "local-lvm:64,iothread=1,discard=on", "ide2": ISO + ",media=cdrom",
+         "sata0": ISO + ",media=cdrom",
          "efidisk0": "local-lvm:1,efitype=4m,pre-enrolled-keys=1", "tpmstate0": "local-lvm:1,version=v2.0"}),
     _vm({"storage": "local-lvm", "cpu": "host", "os": "windows10", "disk_size": "32"},
         {"ostype": "win10", "cpu": "host", "machine": "q35", "memory": 4096, "cores": 2, "agent": 1,
@@ -124,7 +126,8 @@ def test_what_is_refused_with_nothing_sent(tool, arguments, words):
     assert bench.sent(reads=False) == []
 
 
-@pytest.mark.parametrize("given, sent", [("1T", "1024"), ("512M", "0.5"), ("0.5T", "512"), ("8", "8"), ("1.5G", "1.5")])
+@pytest.mark.parametrize("given, sent", [("1T", "1024"), ("512M", "0.5"), ("0.5T", "512"), ("8", "8"), ("1.5G", "1.5"),
+                                         ("0.1T", "102.400390625")])
 def test_sizes_are_exact(given, sent):
     bench = Bench()
     bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", disk_size=given)
@@ -135,6 +138,15 @@ def test_the_boot_order_is_proxmoxs_disk_first():
     bench = Bench()
     bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", iso=ISO)
     assert bench.cluster.world.guests[300].conf["boot"].startswith("order=scsi0")
+
+
+@pytest.mark.parametrize("arguments, first_cd", [
+    ({"iso": ISO, "drivers_iso": ISO, "os": "windows11"}, "ide2"), ({"iso": ISO, "ipconfig0": "ip=dhcp"}, "ide2"),
+    ({"iso": ISO}, "ide2"), ({"drivers_iso": ISO}, "sata0")])
+def test_of_two_cds_that_of_the_installer_is_booted(arguments, first_cd):
+    bench = Bench()
+    assert not bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", **arguments).failed
+    assert bench.cluster.world.guests[300].conf["boot"] == "order=scsi0;%s;net0" % first_cd
 
 
 def test_a_password_is_never_shown():
@@ -198,6 +210,17 @@ def test_a_creation_that_outlasts_the_wait_is_not_told_as_done():
 def test_what_proxmox_refuses_is_told(tool, arguments, words):
     answer = Bench().run("proxmox_create_" + tool, **dict({"node": "pve1", "storage": "local-lvm"}, **arguments))
     assert answer.failed and words in answer.text
+
+
+def test_a_token_of_a_pool_is_told_of_the_argument_pool():
+    may = ["VM.Allocate", *("VM.Config." + what for what in ("Disk", "Memory", "CPU", "HWType", "Options", "Network"))]
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {
+        "/pool/lab": may, "/storage": ["Datastore.AllocateSpace", "Datastore.Audit"], "/sdn": ["SDN.Use"]}}})
+    answer = bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm")
+    assert answer.failed and "VM.Allocate on /pool/NAME, with pool=NAME" in answer.text
+    assert not bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", pool="lab").failed
+    answer = bench.run("proxmox_create_vm", node="pve1", vmid=301, storage="local-lvm", pool="production")
+    assert answer.failed and "with pool=NAME" not in answer.text
 
 
 def test_the_storage_is_found_when_it_is_left_out():

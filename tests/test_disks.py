@@ -1,6 +1,7 @@
 """Disks and mount points: sizes in every spelling, nothing replaced or shrunk, detached and destroyed told apart."""
 import pytest
 from test_change import digest
+from test_create import ALPINE
 
 from support import Asked, Bench, answering
 from tools.base.failures import Failure
@@ -16,8 +17,7 @@ GIB = 1 << 30
 
 def _case(tool, path, arguments, verb, sent, end="config", prepare=None, between=()):
     _, _, node, kind, vmid = path.split("/")
-    looked = ["GET /nodes/%s/storage/%s/status" % (node, arguments.get("storage"))]
-    looked *= tool in ("add_disk_vm", "move_disk_vm") and "format" not in arguments
+    looked = ["GET /nodes/%s/storage/%s/status" % (node, arguments.get("storage"))] * ("storage" in arguments)
     first, between = (looked, between) if tool == "add_disk_vm" else ([], looked + list(between))
     return ("proxmox_" + tool, dict({"node": node, "vmid": int(vmid)}, **arguments),
             first + ["GET %s/config" % path] + list(between) + ["%s %s/%s %s" % (verb, path, end, sent),
@@ -218,11 +218,56 @@ def test_growing_beyond_the_free_space_is_refused_or_said_or_asked_about():
     assert "Over-committed: 15 GiB more on storage local-lvm, which has 10 GiB free." in answer.text
     answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+100T")
     assert answer.failed and not bench.sent(reads=False)
-    assert asked.questions[0].startswith("Promise VM 100 100 TiB more on storage local-lvm, which has 10 GiB free?")
+    assert asked.questions[0].startswith("VM 100: Promise 100 TiB more on storage local-lvm, which has 10 GiB free?")
+    answer = Bench(confirm="off").run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size=5000000)
+    assert answer.failed and "There is no room for " in answer.text and "a number alone is GiB" in answer.text
     answering(bench, "/nodes/pve1/storage/local-lvm/status", {"type": "lvm", "avail": 10 * GIB})
     answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+15G")
     assert answer.failed and "There is no room for 15 GiB more on storage local-lvm" in answer.text
     assert not bench.sent(reads=False)
+
+
+@pytest.mark.parametrize("status, said", [
+    ({"type": "iscsi", "avail": 0, "total": 0}, False), ({"type": "lvmthin"}, False), ((403, "Permission check"), False),
+    ({"type": "a-plugin", "avail": 10 * GIB, "total": 20 * GIB}, True)])
+def test_a_storage_of_which_too_little_is_known_refuses_nothing(status, said):
+    bench = Bench()
+    answering(bench, "/nodes/pve3/storage/local-lvm/status", status)
+    answer = bench.run("proxmox_add_disk_vm", vmid=107, disk="scsi5", storage="local-lvm", size="15G")
+    assert not answer.failed and ("Over-committed" in answer.text) is said
+    assert bench.sent().count("GET /nodes/pve3/storage/local-lvm/status") == 1
+
+
+@pytest.mark.parametrize("tool, node, size, arguments", [
+    ("add_disk_vm", "pve3", 15, {"vmid": 107, "disk": "scsi5", "size": "15G", "format": "raw"}),
+    ("add_mountpoint_lxc", "pve3", 15, {"vmid": 203, "mp": "mp3", "size": "15G"}),
+    ("create_vm", "pve3", 15, {"vmid": 300, "disk_size": "15G"}),
+    ("create_lxc", "pve1", 15, {"vmid": 300, "ostemplate": ALPINE, "rootfs_size": "5", "mp0": "san:10G,mp=/srv"}),
+    ("move_disk_vm", "pve3", 20, {"vmid": 103, "disk": "scsi0", "delete": False}),
+    ("restore_backup_vm", "pve3", 8, {"vmid": 300, "archive": "{archive}"}),
+    ("clone_vm", "pve3", 8, {"vmid": 107, "newid": 300, "full": True})])
+def test_no_new_volume_is_larger_than_the_room_there_is(tool, node, size, arguments):
+    """Refused where it cannot work, asked about beyond twice the free space, else said."""
+    asked = Asked(False)
+    bench = Bench(consent=asked)
+    archive = next(name for name in bench.cluster.world.storages["local"].at("pve3") if "qemu-107" in name)
+    arguments = {key: archive if value == "{archive}" else value for key, value in arguments.items()}
+
+    def run(kind, free):
+        answering(bench, "/nodes/%s/storage/san/status" % node, {"type": kind, "avail": int(free * GIB)})
+        bench.clock.seconds += 3600
+        asked.questions.clear()
+        return bench.run("proxmox_" + tool, node=node, storage="san", **arguments)
+    answer = run("lvm", size - 1)
+    assert answer.failed and "There is no room for %d GiB more on storage san" % size in answer.text
+    assert not bench.sent(reads=False)
+    answer = run("lvmthin", size / 2 - 1)
+    assert answer.failed and "Promise %d GiB more on storage san" % size in asked.questions[0]
+    assert not bench.sent(reads=False)
+    asked.answer = True
+    answer = run("lvmthin", size - 1)
+    assert not answer.failed and "Over-committed: %d GiB more on storage san" % size in answer.text
+    assert not asked.questions
 
 
 def test_a_mount_point_that_is_detached_and_cannot_be_looked_at_then():

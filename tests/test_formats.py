@@ -73,6 +73,21 @@ def test_what_is_no_size(text):
         formats.parse_size(text)
 
 
+@pytest.mark.parametrize("value, unit, number", [
+    ("4G", "MiB", 4096), ("4 GiB", "MiB", 4096), ("4096", "MiB", "4096"), (4096, "MiB", 4096), ("0.5T", "MiB", 524288),
+    ("512m", "MiB", 512), ("4.5g", "MiB", 4608), ("1G", "KiB/s", 1048576), ("100 MB/s", "KiB/s", 102400),
+    ("512K", "MB/s", 0.5), ("1.5G", "MB/s", 1536), ("12.5", "MB/s", "12.5"), ("0", "MiB", "0")])
+def test_amounts_become_so_many_of_proxmoxs_unit(value, unit, number):
+    found = formats.in_unit(value, unit)
+    assert found == number and type(found) is type(number)
+
+
+@pytest.mark.parametrize("value", ["4X", "G", "+4G", "4G5", "-4G", "1e3M", "0G", "9" * 40 + "G", "4 Gbit"])
+def test_what_is_no_amount(value):
+    with pytest.raises(ValueError, match="is not a size, such as 50 .MiB.|is not taken with a"):
+        formats.in_unit(value, "MiB")
+
+
 def test_gib_is_what_proxmox_takes_for_a_new_volume():
     found = [formats.gib(formats.parse_size(text)[1]) for text in ("50", "1T", "512M", "0.5T", "1.5G")]
     assert found == ["50", "1024", "0.5", "512", "1.5"]

@@ -142,5 +142,11 @@ def test_what_was_there_could_not_be_read_and_the_change_is_made_all_the_same():
 def test_a_change_whose_end_was_not_seen_has_no_way_back():
     bench = Bench()
     journaling(bench)
-    ok(bench.run("proxmox_clone_vm", vmid=9000, newid=500, full=True, wait=0))
+    answer = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=500, full=True, wait=0))
     assert "had not ended" in bench.run("proxmox_undo").text
+    upid = answer.data["task"]["upid"]
+    ended = ok(bench.run("proxmox_get_task", upid=upid, wait=600))      # it has one once its end was seen
+    assert ended.text.endswith("undo: " + ended.data["undo"])
+    ok(bench.run("proxmox_undo", id=ended.data["undo"]))
+    assert 500 not in bench.cluster.world.guests
+    assert "undo" not in ok(bench.run("proxmox_get_task", upid=upid)).data

@@ -84,6 +84,14 @@ def test_a_backup_job_takes_names_too():
     assert answer.failed and "is called nope." in answer.text and bench.sent() == [LOOKUP]
 
 
+def test_so_does_a_pool_and_either_may_be_a_list():
+    bench = Bench()
+    bench.run("proxmox_update_pool", poolid="lab", vms=["ci01", 106])
+    assert bench.sent(reads=False) == ["PUT /pools/lab vms=105,106"]
+    bench.run("proxmox_create_backup_job", schedule="01:00", storage="nas", vmid=["ci01", 106])
+    assert " vmid=105,106" in bench.sent(reads=False)[0]
+
+
 def test_what_is_to_be_new_has_a_number():
     new = {"proxmox_clone_vm": "newid", "proxmox_clone_lxc": "newid", "proxmox_create_vm": "vmid",
            "proxmox_create_lxc": "vmid", "proxmox_restore_backup_vm": "vmid", "proxmox_restore_backup_lxc": "vmid",

@@ -5,7 +5,9 @@ import threading
 import pytest
 
 from support import Asked, Bench, answering, journaling, ok
+from tools.mcp.run import Nobody
 from tools.policy.journal import Journal
+from tools.pve.client import Cancelled
 
 WEB, FIND = "/nodes/pve1/qemu/100", "GET /cluster/resources type=vm"
 
@@ -297,6 +299,8 @@ def test_the_next_server_tells_and_resumes_what_the_last_one_left(tmp_path):
     journaling(fresh, Journal(str(tmp_path)))
     told = fresh.run("proxmox_get_run", id=run.id)
     assert states(told)[1] == "not begun" and "was interrupted" in told.text
+    assert "its task still runs" in fresh.run("proxmox_run", steps=LONG).text and writes(fresh) == []
+    fresh.clock.sleep(threading.Event(), 60)
     again = ok(fresh.run("proxmox_run", steps=LONG))
     assert states(again)[1] == "done" and "/status/start" not in " ".join(writes(fresh))
 
@@ -348,3 +352,47 @@ def test_no_more_than_five_runs_go_on_at_a_time():
 
 def test_there_is_no_such_run():
     assert "There is no run r-none" in bench().run("proxmox_get_run", id="r-none").text
+
+
+def test_a_step_done_once_stands_for_one_step_only():
+    made = bench()
+    twice = step("execute_vm_command", vmid=100, command="uptime")
+    made.run("proxmox_run", steps=[twice, step("create_pool", poolid="production"), twice])
+    again = made.run("proxmox_run", steps=[twice, twice])
+    assert states(again) == ["skipped", "done"]
+
+
+def test_a_step_with_a_secret_is_not_found_again_for_not_even_its_digest_is_kept():
+    made = bench()
+    secret = step("update_vm_config", vmid=105, options={"cipassword": "hunter2hunter2"})
+    made.run("proxmox_run", steps=[secret, step("create_pool", poolid="production")])
+    assert made.host.journal.all("r")[0]["steps"][0]["digest"] is None
+    assert states(made.run("proxmox_run", steps=[secret])) == ["done"]
+
+
+def test_what_somebody_else_made_under_the_number_of_a_step_that_failed_is_not_this_runs():
+    made = bench()
+    handle = made.cluster.handle
+
+    def faster(verb, target, headers, body=b""):
+        if verb == "POST" and target.endswith("/9000/clone"):
+            made.cluster.world.guests[500] = made.cluster.world.guests.pop(107)
+            made.cluster.world.guests[500].vmid = 500
+        return handle(verb, target, headers, body)
+    made.cluster.handle = faster
+    answer = made.run("proxmox_run", on_failure="continue", steps=[
+        step("clone_vm", vmid=9000, newid=500), step("delete_vm", vmid=500)])
+    assert answer.failed and 500 in made.cluster.world.guests and "nobody has agreed" in answer.text
+
+
+def test_who_follows_a_run_and_goes_does_not_stop_it():
+    held = Held()
+    answer = held.begin(LONG)
+
+    class Leaving(Nobody):
+        ends = False
+    leaving = Leaving()
+    leaving.cancelled.set()
+    with pytest.raises(Cancelled):
+        held.bench.run("proxmox_get_run", leaving, id=answer.data["run"], wait=5)
+    assert held.end(answer).ended == "done"

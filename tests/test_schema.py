@@ -28,6 +28,8 @@ class Example(Base):
     params: Optional[dict] = None
     ratio: Optional[float] = None
     wait: Annotated[Optional[int], Arg(booleans=(None, 0))] = None
+    memory: Annotated[Optional[int], Arg(unit="MiB", minimum=16)] = None
+    rate: Annotated[Optional[float], Arg(unit="MB/s", null=0)] = None
 
 
 @dataclass
@@ -51,7 +53,8 @@ def test_the_schema():
             "full": {"type": "boolean"},
             "password": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}},
             "tag": {"type": "integer"}, "params": {"type": "object"}, "ratio": {"type": "number"},
-            "wait": {"type": "integer"}}}
+            "wait": {"type": "integer"}, "memory": {"type": "string", "description": "MiB"},
+            "rate": {"type": "string", "description": "MB/s"}}}
 
 
 def test_a_schema_without_arguments_has_properties_all_the_same():
@@ -77,6 +80,10 @@ def test_a_schema_without_arguments_has_properties_all_the_same():
     ({"node": "null"}, "node", "null"), ({"cores": "null"}, "cores", None), ({"vmid": 107.0}, "vmid", 107),
     ({"vmid": "107.0"}, "vmid", 107), ({"full": 1.0}, "full", True), ({"wait": 0}, "wait", 0),
     ({"mode": ""}, "mode", "snapshot"), ({"full": ""}, "full", None),
+    ({"tags": 100}, "tags", ["100"]), ({"tags": "100"}, "tags", ["100"]), ({"tags": "web01"}, "tags", ["web01"]),
+    ({"tags": 100.0}, "tags", ["100"]), ({"memory": "4G"}, "memory", 4096), ({"memory": "4096"}, "memory", 4096),
+    ({"memory": 4096.0}, "memory", 4096), ({"memory": 512}, "memory", 512), ({"memory": "0.5 TiB"}, "memory", 524288),
+    ({"rate": "0.5G"}, "rate", 512), ({"rate": "12.5"}, "rate", 12.5), ({"rate": None}, "rate", 0),
     ({"wait": True}, "wait", None), ({"wait": False}, "wait", 0), ({"wait": 1}, "wait", 1)])
 def test_values_are_converted(given, attribute, value):
     arguments = {"vmid": 100, "disk": "scsi0"}
@@ -131,6 +138,22 @@ def test_all_problems_at_once():
         "cores: must be at least 1", "full: 'maybe' is neither true nor false"]
 
 
+@pytest.mark.parametrize("value, words", [
+    (4, "must be at least 16 MiB (a number alone is MiB; 4G has its unit)"), ("+4G", "is not taken with a +"),
+    ("4 Gbit", "'4 Gbit' is not a size, such as 50 (MiB), 50G"), ("17.5", "is not a whole number"),
+    ("17.0001M", "is not a whole number"), (True, "True is not a")])
+def test_what_is_no_amount_of_memory(value, words):
+    with pytest.raises(ArgumentProblems) as caught:
+        parse(Example, {"vmid": 100, "disk": "scsi0", "memory": value})
+    assert words in str(caught.value)
+
+
+def test_neither_an_object_nor_a_truth_is_a_list():
+    for value in ({"a": 1}, True):
+        with pytest.raises(ArgumentProblems, match="is not a list"):
+            parse(Example, {"vmid": 100, "disk": "scsi0", "tags": value})
+
+
 def test_a_missing_argument_is_named():
     with pytest.raises(ArgumentProblems) as caught:
         parse(Example, {"vmid": 100})
@@ -153,3 +176,21 @@ def test_a_secret_is_never_repeated(value):
 def test_what_cannot_be_sent_is_refused(text):
     with pytest.raises(ArgumentProblems, match="cannot be sent"):
         parse(Example, {"vmid": 100, "disk": "scsi0", "password": text + "12345"})
+
+
+@dataclass
+class Several:
+    """Several."""
+    names: Annotated[Optional[str], Arg(listed=True)] = None
+
+
+@pytest.mark.parametrize("given, value", [
+    ([100, "web01"], "100,web01"), ('["a", "b"]', "a,b"), (100, "100"), ("a b;c", "a b;c"), ([100.0], "100")])
+def test_a_text_that_names_several_may_be_a_list(given, value):
+    assert parse(Several, {"names": given}).names == value
+
+
+def test_a_list_in_a_text_is_bounded():
+    for given in (["a"] * 501, [{}], [["a"]]):
+        with pytest.raises(ArgumentProblems, match="names: "):
+            parse(Several, {"names": given})

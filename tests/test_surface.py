@@ -60,7 +60,7 @@ def test_readme_shows_every_tool_with_its_arguments_and_whether_it_needs_elevati
             words = [group.split(": ")[-1] for group in given.split("; ") if group.split(": ")[0] in (kind, group)]
             assert name not in shown and says and (kind in says or not name.endswith(("_vm", "_lxc"))), name
             shown[name] = (sorted(", ".join(words).strip().split(", ")), lock.strip())
-    rows = {name: (sorted("**%s**" % f.name if f.required else f.name for f in fields(tool.args)) or [""],
+    rows = {name: (sorted(map(readme.marked, fields(tool.args))) or [""],
                    readme.LOCKS[tool.tier]) for _, name, tool in tools.all_rows()}
     assert shown == rows
 

@@ -55,7 +55,7 @@ class HaStatus(Paged):
 
 @dataclass
 class Pools(Paged):
-    """Pools, and how many guests are in each."""
+    """Pools, with how many guests."""
     name: Annotated[Optional[str], Arg("part of it")] = None
 
 
@@ -67,7 +67,7 @@ class Permissions(Paged):
 
 @dataclass
 class CancelTask:
-    """Stop a running task, such as a backup or a clone."""
+    """Stop a running task, such as a backup."""
     upid: Annotated[str, Arg(format="upid")] = REQUIRED
 
 

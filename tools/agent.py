@@ -27,7 +27,7 @@ PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 
 @dataclass
 class Execute(Guest):
-    """Run a command in a VM (guest agent) and return its output."""
+    """Run a command in a VM (guest agent)."""
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
@@ -36,7 +36,7 @@ class Execute(Guest):
 
 @dataclass
 class ExecuteEach:
-    """Run one command in several VMs (guest agent) and containers (ssh); a result for each."""
+    """Run one command in several VMs (guest agent) and containers (ssh)."""
     vmids: Annotated[List[str], Arg("or names", min_length=1, max_length=50)] = REQUIRED
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30

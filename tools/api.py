@@ -50,7 +50,7 @@ class Describe:
 
 @dataclass
 class ApiCall(Paged):
-    """Call any API endpoint. Checked against the host's schema first; a GET needs no elevation."""
+    """Call any API endpoint, checked against the host's schema; a GET needs no elevation."""
     verb: Annotated[str, Arg("GET, POST, PUT or DELETE", min_length=1, aliases=("method",))] = REQUIRED
     path: Annotated[str, Arg("ids filled in: /nodes/pve1/dns", min_length=1, max_length=2000,
                              aliases=("endpoint",))] = REQUIRED
@@ -385,7 +385,7 @@ def _readable(key, value):
 
 def _more(endpoint, args):
     """The sentence about parameters by which fields would be there, or be right; "" when none is known."""
-    known = endpoint.info["parameters"].get("properties") or {} if endpoint is not None else {}
+    known = flatten(endpoint.info["parameters"])[0] if endpoint is not None else {}
     names = ["%s=1" % name for name, spec in known.items() if spec.get("type") == "boolean" and re.search(
         r"full|verbose|detail|extended|include|with", name) and name not in (args.parameters or {})]
     return "It may be there, and exact, with the parameter %s." % " or ".join(names) if names else ""
@@ -568,7 +568,7 @@ def _get(call, doc, path, parameters):
         return None
     try:
         endpoint, ids = doc.find("GET", path)
-        known = endpoint.info["parameters"].get("properties") or {}
+        known = flatten(endpoint.info["parameters"])[0]
         params = {name: value for name, value in parameters.items() if name in known}
         if endpoint.info.get("index") or doc.check(endpoint, ids, params):
             return None

@@ -4,16 +4,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import setup
+from tools.base import safety, setup
 from tools.base.answers import Table, data_only, result
-from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
+from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_on, made_since, places, state,
+                                     the_backup)
 from tools.base.call import NAMES
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
+from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
+                              named, nics)
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
+from tools.base.row import (BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Safety, Tool, Waiting,
+                            both)
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import usable, volume_size
+from tools.base.storage import needed, room_for, usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of, parse_upid
@@ -36,7 +39,7 @@ class CreateBackup(Waiting):
 
 @dataclass
 class ListBackups(Paged):
-    """List backups, newest first, of the cluster or a part of it."""
+    """Backups, newest first, of the cluster or a part of it."""
     node: AnyNode = None
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
@@ -48,7 +51,7 @@ class ListBackups(Paged):
 
 @dataclass
 class BackupState(Chosen):
-    """Each guest's newest backup on any storage, the jobs that take it, and whether that is enough; worst first."""
+    """Each guest's newest backup, the jobs that take it, whether that is enough; worst first."""
     older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
     missing: Annotated[Flag, Arg("only those without backup or job")] = None
     unverified: Annotated[Flag, Arg("only those not verified")] = None
@@ -63,8 +66,9 @@ class Restore(OnNode):
     force: Annotated[Flag, Arg("overwrite")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
     start: Flag = None
-    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), published=False)] = None
-    onboot: Annotated[Flag, Arg(published=False)] = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
+    onboot: Flag = None
+    safety: Safety = None
 
 
 @dataclass
@@ -230,7 +234,7 @@ STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("no
 
 def create(call):
     state = current(call)
-    storage = call.args.storage or _backup_storage(call)
+    storage = call.args.storage or backup_storage(call)
     before = call.confirm(lambda: _before_pruning(call, state, storage)) if call.args.prune else None
     params = {"vmid": call.args.vmid, "storage": storage, "mode": call.args.mode, "remove": bool(call.args.prune),
               "compress": "0" if call.args.compress == "none" else call.args.compress,
@@ -251,13 +255,11 @@ def create(call):
 def _result(call, storage, started, before, found):
     """(found, note) with the archive that was made, and what pruning removed."""
     try:
-        now = backups_on(call, storage, call.args.vmid)[1]
+        new, now = made_since(call, storage, started)
     except PveError:
-        now = []
-    new = [entry for entry in now if float(entry.get("ctime") or 0) >= started]
-    if not new:
+        new = None
+    if new is None:
         return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
-    new = max(new, key=lambda entry: float(entry["ctime"]))
     found = dict(found, **facts(new))
     size = " (%s)" % text.size(new["size"]) if new.get("size") else ""
     note = "Archive: %s%s." % (text.line(new["volid"], 300), size)
@@ -265,16 +267,6 @@ def _result(call, storage, started, before, found):
         found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
         note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")
     return found, note
-
-
-def _backup_storage(call):
-    """The storage for a backup that names none: local if it takes backups (Proxmox's default), else the only one."""
-    found, _ = usable(call, "backup")
-    if "local" in found or len(found) == 1:
-        return "local" if "local" in found else next(iter(found))
-    raise Failure("Say on which storage: node %s has %s." % (call.node, " and ".join(
-        "%s (%s free)" % (name, text.size(found[name].get("avail") or 0)) for name in sorted(found))
-        or "none for backups that this token may use (privilege Datastore.AllocateSpace)"))
 
 
 def _before_pruning(call, state, storage):
@@ -304,21 +296,25 @@ def restore(call):
         raise Failure("The archive %s is a backup of a %s. Use proxmox_restore_backup_%s." % (
             archive, NAMES[kind], "lxc" if kind == "lxc" else "vm"))
     guests = {int(row["vmid"]): row for row in call.guests() if row.get("vmid")}
-    storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
+    inside = _config_inside(call) if vmid not in guests or call.kind == "lxc" and not call.args.storage else {}
+    storage = call.args.storage or (_root_storage(call, inside) if call.kind == "lxc" else None)
+    room, promised = [], ""
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
-        call.confirm(lambda: _overwrite(call, guests[vmid], entry))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
+        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry), dict(params, vmid=vmid, storage=storage))
     else:
-        call.confirm(lambda: ("Restore %s as a new %s on node %s?" % (archive, call.subject, call.node), {}),
-                     strict=True)
+        if not isinstance(inside, PveError):
+            room, promised = room_for(call, needed(disks(call.kind, inside), storage))
+        call.confirm(lambda: (("Restore %s as a new %s on node %s? %s" % (
+            archive, call.subject, call.node, promised)).strip(), {}), strict=not promised)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
                                     start=None if changed else call.args.start or None, **params))
     done, notes = setup.set_up(call, outcome, vmid, call.node, changed) if changed else ([], [])
     state, note = afterwards(call, outcome, call.args.start)
-    notes = [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
+    notes = room + [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
     if source in guests and source != vmid and outcome.ok:
         notes.extend(_like_the_original(call, guests[source]))
     return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
@@ -334,8 +330,7 @@ def _like_the_original(call, original):
     clash = []
     if not call.args.unique and nics(config):
         clash.append("the same MAC addresses (unique=true restores with new ones)")
-    told = [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith("ipconfig"))]
-    fixed = sorted({match for value in told for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
+    fixed = fixed_addresses(config)
     if fixed:
         clash.append("the same fixed address %s" % ", ".join(fixed))
     if on(config.get("onboot")):
@@ -363,22 +358,28 @@ def _overwrite(call, taken, entry):
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 
-def _root_storage(call):
-    """The storage of the root disk in a container's backup, if it takes container disks on the node.
-
-    Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
-    """
+def _config_inside(call):
+    """The config (dict) in the backup, without its snapshots, or the PveError that came instead."""
     try:
         config = call.get("/nodes/{node}/vzdump/extractconfig", volume=call.args.archive)
     except PveError as error:
+        return error
+    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", re.split(r"(?m)^\[", str(config))[0], re.M))
+
+
+def _root_storage(call, config):
+    """The storage of the root disk in a container's backup (see `_config_inside`), if it takes container disks on the
+    node. Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
+    """
+    if isinstance(config, PveError):
         raise Failure("Say on which storage: the config in the backup, which would tell it, could not be read.\n%s"
-                      % error) from None
-    line = re.search(r"^rootfs:\s*([^\s:,]+):", re.split(r"(?m)^\[", config)[0], re.M)
+                      % config)
+    root = next((disk.storage for disk in disks("lxc", config) if disk.key == "rootfs"), None)
     found, _ = usable(call, "rootdir")
-    if line and line.group(1) in found:
-        return line.group(1)
+    if root in found:
+        return root
     raise Failure("Say on which storage: %s. Node %s has %s." % (
-        "the root disk was on %s, which takes no container disks on this node now" % line.group(1) if line else
+        "the root disk was on %s, which takes no container disks on this node now" % root if root else
         "the config in the backup names none", call.node,
         ", ".join(sorted(found)) or "none for container disks that this token may use"))
 

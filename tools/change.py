@@ -7,10 +7,11 @@ from tools.base import guest, setup
 from tools.base.answers import result
 from tools.base.edit import change
 from tools.base.failures import Failure
-from tools.base.guest import is_on, name, named
-from tools.base.row import ELEVATED, Guest, Newid, Waiting, both
+from tools.base.guest import amount, fixed_addresses, is_on, name, named
+from tools.base.row import ELEVATED, Guest, Memory, Newid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.setup import SetupLxc, SetupVm
+from tools.base.storage import needed, room_for
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -44,19 +45,19 @@ class CloneVm(SetupVm, Clone):
 @dataclass
 class ResizeLxc(Guest):
     """Change memory, swap and CPU of a {guest}."""
-    memory: Annotated[Optional[int], Arg("MiB", minimum=1)] = None
+    memory: Memory = None
     cores: Annotated[Optional[int], Arg(minimum=1)] = None
-    swap: Optional[int] = None
+    swap: Annotated[Optional[int], Arg(unit="MiB", minimum=0)] = None
     cpulimit: Optional[float] = None
 
 
 @dataclass
 class ResizeVm(Guest):
     """Change memory and CPU of a {guest}."""
-    memory: Annotated[Optional[int], Arg("MiB", minimum=1)] = None
+    memory: Memory = None
     cores: Annotated[Optional[int], Arg(minimum=1)] = None
     sockets: Annotated[Optional[int], Arg(minimum=1)] = None
-    balloon: Annotated[Optional[int], Arg(published=False)] = None
+    balloon: Annotated[Optional[int], Arg(unit="MiB", minimum=0)] = None
     cpulimit: Optional[float] = None
 
 
@@ -75,6 +76,7 @@ _RESIZE_HINTS = ((r"balloon value too large", "balloon may not be more than memo
 def clone(call):
     """A clone, told by the name it has got. Linked is Proxmox's default for templates (API2/Qemu.pm, clone_vm)."""
     args, source = call.args, call.get("./status/current")
+    config = call.get("./config", snapshot=args.snapname)
     linked = not args.full if args.full is not None else on(source.get("template"))
     if linked and (args.storage or getattr(args, "format", None)):
         raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. "
@@ -87,23 +89,30 @@ def clone(call):
     params = {key: value for key, value in dict(call.parameters(), newid=args.newid).items() if key not in setup.NAMES}
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
-    local = _local_disks(call) if args.target not in (None, call.node) else []
+    local = _local_disks(call, config) if args.target not in (None, call.node) else []
     problem = local and call.node_problem(args.target, online=True)
     if problem:
         raise Failure(problem)
+    if local and args.full is False:
+        raise Failure("A linked clone stays beside the disks of its template, which are on storage of node %s only "
+                      "(%s). Leave target out for a linked clone there, or give full=true: it is copied there and then "
+                      "moved to %s." % (call.node, ", ".join(local), args.target))
+    why = "in full (a linked clone cannot leave that storage)" if local and linked else "in full"
     if local:                       # Proxmox clones to another node from shared storage only: clone here, then move
         linked, params = False, dict(params, target=None, storage=None, full=True)
-    if setup.wanted(args):
-        call.confirm(lambda: ("Clone %s to %s%s%s, with %s?" % (
+    notes, question = _room(call, config, local) if not linked else ([], "")
+    if setup.wanted(args) or question:
+        call.confirm(lambda: ("Clone %s to %s%s%s, with %s? %s" % (
             named(call, source), args.newid, " on node %s" % args.target if args.target else "",
             " and start it" if args.start else "", ", ".join("%s=%s" % (key, "***" if is_secret(key) else text.word(
-                text.line(unquote(str(value)), text.WHOLE))) for key, value in {**params, **setup.wanted(args)}.items()
-                if value is not None)), {"name": name(source)}), strict=True)
-    outcome, notes = call.follow(call.send(params)), []
+                text.line(unquote(amount(key, value)), text.WHOLE))) for key, value in {
+                    **params, **setup.wanted(args)}.items() if value is not None), question), {"name": name(source)}),
+            strict=not question)
+    outcome = call.follow(call.send(params))
     if local:
         moved, said = _moved(call, outcome)
-        notes.append("Its disks were on storage of node %s only (%s), so it was cloned there, in full, and then %s." % (
-            call.node, ", ".join(local), said))
+        notes.append("Its disks were on storage of node %s only (%s), so it was cloned there, %s, and then %s." % (
+            call.node, ", ".join(local), why, said))
         outcome, arrived = moved or outcome, moved is not None and (moved.ok or not moved.upid)
     node = args.target if args.target and (arrived if local else True) else call.node
     if getattr(args, "ciuser", None) and not (args.cipassword or args.sshkeys):
@@ -118,16 +127,34 @@ def clone(call):
         " on node %s" % node if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full",
         "; " + ", ".join(done) if done else "")
-    return result(call, outcome, says, notes + left, newid=args.newid, name=got, full=not linked)
+    return result(call, outcome, says, notes + left + _kept(args, config), newid=args.newid, name=got, full=not linked)
 
 
-def _local_disks(call):
+def _local_disks(call, config):
     """The storages of the guest's disks that not every node reaches: from these Proxmox clones to no other node."""
     shared = {row.get("storage") for row in call.get("/cluster/resources", type="storage") or ()
               if on(row.get("shared"))}
-    disks = guest.disks(call.kind, call.get("./config", snapshot=call.args.snapname))
-    return sorted({disk.storage for disk in disks if disk.storage and not disk.cdrom and disk.use != "unused"
-                   and disk.storage not in shared})
+    return sorted({disk.storage for disk in guest.disks(call.kind, config) if disk.storage and not disk.cdrom
+                   and disk.use != "unused" and disk.storage not in shared})
+
+
+def _room(call, config, local):
+    """What `room_for` says of a full clone: where it is made, and where it is moved to if its disks are `local`."""
+    disks, storage, target = guest.disks(call.kind, config), call.args.storage, call.args.target
+    notes, question = room_for(call, needed(disks, None if local else storage))
+    if local:
+        more, asked = room_for(call, needed(disks, storage), node=target)
+        notes, question = notes + more, " ".join(filter(None, (question, asked)))
+    return notes, question
+
+
+def _kept(args, config):
+    """The sentence about what the clone has of its source and is easily overlooked, as a list."""
+    kept = ["the tags %s" % text.line(config.get("tags"), 200)] if config.get("tags") and args.tags is None else []
+    kept += ["onboot, so it starts with its node"] if on(config.get("onboot")) and args.onboot is None else []
+    if not (getattr(args, "ip", None) or getattr(args, "ipconfig0", None)) and fixed_addresses(config):
+        kept.append("the fixed address %s, which only one of the two can use" % ", ".join(fixed_addresses(config)))
+    return ["It keeps %s." % "; ".join(kept)] if kept else []
 
 
 def _moved(call, outcome):
@@ -172,23 +199,20 @@ def resize(call):
     done = change(call, work_out)
     parts = []
     for key, value in wanted.items():
-        old, new = _amount(call, key, before.get(key)), _amount(call, key, done.config.get(key, value))
+        old, new = _said(call, key, before.get(key)), _said(call, key, done.config.get(key, value))
         parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
     return result(call, done, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted))
 
 
-def _amount(call, key, value):
-    """An amount as text; "current=2048" is 2048 (the memory of a VM is a property string since 8.0)."""
+def _said(call, key, value):
+    """What is said of an option's value, or of there being none."""
     if value is None:
         value = _DEFAULTS[call.kind].get(key)
     if value is None:
         return _ABSENT[key]
-    number = str(value).rpartition("=")[2]
     if key == "cpulimit":
-        return "%g" % float(number) if float(number) else "no limit"
-    if key == "balloon" and number == "0":
-        return "off"
-    return text.size(int(number) * 1048576) if key in ("memory", "swap", "balloon") else number
+        return "%g" % float(value) if float(value) else "no limit"
+    return "off" if key == "balloon" and str(value) == "0" else amount(key, value)
 
 
 TOOLS = {

@@ -15,7 +15,7 @@ from tools.pve.text import Column
 
 @dataclass
 class Nodes:
-    """List the nodes of the cluster: state, CPU, memory, root disk, uptime."""
+    """Nodes of the cluster: state, CPU, memory, root disk, uptime."""
 
 
 @dataclass

@@ -20,11 +20,11 @@ _KINDS = ("images", "rootdir", "iso", "vztmpl", "backup", "snippets", "import")
 
 @dataclass
 class Content(NodeArgs, Paged):
-    """List the volumes on a storage: disks, ISOs, templates, backups."""
+    """Volumes on a storage: disks, ISOs, templates, backups."""
     storage: Storage = REQUIRED
     content: Annotated[Optional[str], Arg(enum=_KINDS)] = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
-    name: Annotated[Optional[str], Arg("part, or a pattern with *")] = None
+    name: Annotated[Optional[str], Arg("part, or with *")] = None
 
 
 @dataclass
@@ -42,7 +42,7 @@ class DownloadUrl(OnNode):
 
 @dataclass
 class Appliances(NodeArgs, Paged):
-    """List the container templates that Proxmox offers for download."""
+    """Container templates that Proxmox offers for download."""
     name: Annotated[Optional[str], Arg("part of it, such as debian")] = None
 
 

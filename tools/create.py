@@ -2,7 +2,7 @@
 
 Defaults are those of Proxmox's web interface where the API's own would give a guest of little use: an unprivileged
 container with a network, a VM with virtio-scsi-single, a CPU type of today and a disk that can discard. The boot order
-is left to Proxmox, which puts the disk before the CD.
+is left to Proxmox, which puts the disk before the CD, unless there are two CDs.
 """
 import re
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from urllib.parse import quote
 from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, check_bridge, check_cidr, check_gateway, is_on, nic
-from tools.base.row import BASIC, ELEVATED, Newid, NodeArgs, OnNode, Tool
+from tools.base.guest import afterwards, amount, check_bridge, check_cidr, check_gateway, is_on, nic
+from tools.base.row import BASIC, ELEVATED, Memory, Newid, NodeArgs, OnNode, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import contents, disk_format, new_size, usable, why_qcow2
+from tools.base.storage import contents, disk_format, new_size, promise, status, usable, why_qcow2
 from tools.pve import text
 from tools.pve.formats import gib, property_string
 from tools.pve.text import Column
@@ -23,7 +23,7 @@ from tools.pve.text import Column
 
 @dataclass
 class Templates(NodeArgs):
-    """List the templates on a node that containers can be made from."""
+    """Templates on a node that containers can be made from."""
     storage: Annotated[Optional[str], Arg(format="storage")] = None
 
 
@@ -31,13 +31,13 @@ class Templates(NodeArgs):
 class _New(OnNode):
     """(what both kinds of new guest have)"""
     vmid: Newid = REQUIRED
-    memory: Annotated[Optional[int], Arg("MiB")] = None
+    memory: Memory = None
     cores: Optional[int] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     bridge: Annotated[Optional[str], Arg(format="bridge")] = None
     tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
     net0: Annotated[Optional[str], Arg(published=False)] = None
-    tags: Optional[str] = None
+    tags: Annotated[Optional[str], Arg(listed=True)] = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     onboot: Optional[bool] = None
     start: Optional[bool] = None
@@ -50,13 +50,13 @@ class CreateLxc(_New):
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     password: Annotated[Optional[str], Arg(min_length=5, secret=True)] = None
     ssh_public_keys: Annotated[Optional[str], Arg(parameter="ssh-public-keys", aliases=("sshkeys",))] = None
-    rootfs_size: Annotated[str, Arg("GiB", aliases=("rootfs",))] = "8"
-    swap: Annotated[Optional[int], Arg(published=False)] = None
+    rootfs_size: Annotated[str, Arg(unit="GiB", aliases=("rootfs",))] = "8"
+    swap: Annotated[Optional[int], Arg(unit="MiB", minimum=0)] = None
     ip: Annotated[Optional[str], Arg("CIDR or dhcp")] = None
     gw: Optional[str] = None
-    nameserver: Annotated[Optional[str], Arg(published=False)] = None
+    nameserver: Optional[str] = None
     unprivileged: bool = True
-    features: Annotated[Optional[str], Arg("nesting=1,keyctl=1")] = None
+    features: Annotated[Optional[str], Arg("nesting=1")] = None
     mp0: Annotated[Optional[str], Arg("STORAGE:GiB,mp=/path", max_length=500)] = None
 
 
@@ -66,13 +66,13 @@ class CreateVm(_New):
     name: Annotated[Optional[str], Arg(format="dnsname", aliases=("hostname",))] = None
     sockets: Annotated[Optional[int], Arg(published=False)] = None
     os: Annotated[Optional[str], Arg(enum=("linux", "windows11", "windows2025", "windows10", "other"))] = None
-    disk_size: Annotated[Optional[str], Arg("GiB")] = None
+    disk_size: Annotated[Optional[str], Arg(unit="GiB")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
     drivers_iso: Annotated[Optional[str], Arg("second CD", format="volid")] = None
     ostype: Annotated[Optional[str], Arg(published=False)] = None
     bios: Annotated[Optional[str], Arg(published=False)] = None
     machine: Annotated[Optional[str], Arg(published=False)] = None
-    cpu: Annotated[Optional[str], Arg(published=False)] = None
+    cpu: Optional[str] = None
     agent: Optional[bool] = None
     format: Annotated[Optional[str], Arg(enum=("qcow2", "raw", "vmdk"), published=False)] = None
     import_from: Annotated[Optional[str], Arg("image volid", format="volid", aliases=("import-from",))] = None
@@ -110,10 +110,10 @@ _HINTS = (
 
 
 def storage_for(call, content):
-    """(the storage for a new guest, what a list says of it, None if none was read): the argument; else local-lvm,
-    local-zfs or the one with most room for `content`."""
+    """(the storage for a new guest, what its node says of it): the argument; else local-lvm, local-zfs or the one with
+    most room for `content`."""
     if call.args.storage:
-        return call.args.storage, None
+        return call.args.storage, status(call, call.args.storage)
     found, _ = usable(call, content)
     usual = [name for name in ("local-lvm", "local-zfs") if name in found]
     name = usual[0] if usual else max(found, key=lambda name: found[name].get("avail") or 0, default="local-lvm")
@@ -157,19 +157,26 @@ def create_lxc(call):
                                          "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
-    if args.mp0 and not re.fullmatch(r"(?!.*,volume=)[^:,=/]+:[0-9.]+,.*", args.mp0):
+    mp0 = re.fullmatch(r"(?!.*,volume=)([^:,=/]+):([0-9][^,=:/]*)(,.*)", args.mp0 or "")
+    if args.mp0 and not mp0:
         raise Failure("The argument mp0 must be a new volume, STORAGE:GiB,mp=/path. For another one create the "
                       "container, then use proxmox_update_lxc_config.")
-    storage, _ = storage_for(call, "rootdir")
+    storage, entry = storage_for(call, "rootdir")
+    needs = {storage: size}
+    if mp0:
+        where, more = mp0.group(1), new_size(mp0.group(2))
+        needs[where] = needs.get(where, 0) + more
     params = dict(call.parameters(), memory=args.memory or 512, storage=storage, net0=net0,
                   rootfs="%s:%s" % (storage, gib(size)), features=features or None,
+                  mp0="%s:%s%s" % (where, gib(more), mp0.group(3)) if mp0 else None,
                   **dict.fromkeys(("rootfs_size", "bridge", "tag", "ip", "gw")))
-    notes = []
+    notes = promise(call, needs, {storage: entry})
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
                      % args.vmid)
-    return _created(call, params, "%s created on node %s: %s on %s, net0 %s" % (
-        text.called(call.subject, args.hostname), args.node, text.size(size), storage, text.line(net0, 200)), notes,
+    return _created(call, params, "%s created on node %s: %s memory, %s on %s%s, net0 %s" % (
+        text.called(call.subject, args.hostname), args.node, amount("memory", params["memory"]), text.size(size),
+        storage, ", mp0 %s on %s" % (text.size(more), where) if mp0 else "", text.line(net0, 200)), notes,
         name=args.hostname, storage=storage, net0=net0)
 
 
@@ -198,7 +205,7 @@ def create_vm(call):
                       "afterwards (proxmox_resize_disk_vm).")
     size = None if args.import_from else new_size(args.disk_size or usual.get("disk", "8"))
     storage, entry = storage_for(call, "images")
-    form = args.format or disk_format(call, storage, entry)
+    form = args.format or disk_format(entry)
     disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
                             "format": form, "iothread": True, "discard": "on"}, "file")
     net0 = args.net0 or property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
@@ -218,13 +225,15 @@ def create_vm(call):
         **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso", "format")))
     if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
         params["ide0"] = "%s:cloudinit" % storage
-    notes = [why_qcow2(storage)] if form != args.format else []
+    if args.iso and (args.drivers_iso or "ide0" in params):     # by itself Proxmox takes one CD, and not this one
+        params["boot"] = "order=scsi0;ide2;net0"
+    notes = promise(call, {storage: size or 0}, {storage: entry}) + [why_qcow2(storage)] * (form != args.format)
     notes += ["CD drive %s: %s." % pair for pair in (("ide2", args.iso), ("sata0", args.drivers_iso)) if pair[1]]
     if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO "
                      "as a second CD (drivers_iso).")
-    return _created(call, params, "%s created on node %s: disk scsi0 %s on %s, net0 %s" % (
-        text.called(call.subject, args.name), args.node,
+    return _created(call, params, "%s created on node %s: %s memory, disk scsi0 %s on %s, net0 %s" % (
+        text.called(call.subject, args.name), args.node, amount("memory", params["memory"]),
         text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,
         name=args.name, storage=storage, net0=net0)
 

@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import safety
 from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Storage, Tool, Waiting, both
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Size, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import disk_format, new_size, room_for, volume_size, why_qcow2
+from tools.base.storage import disk_format, needed, new_size, promise, room_for, status, volume_size, why_qcow2
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
@@ -21,8 +22,7 @@ from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
 VmDrive = Annotated[str, Arg("scsi1", format="drive")]
 VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
 CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", aliases=("volume",))]
-Size = Annotated[str, Arg("GiB")]
-NewSize = Annotated[str, Arg("+10G or 50G")]
+NewSize = Annotated[str, Arg("+10G or 50G", unit="GiB")]
 Destroy = Annotated[bool, Arg(aliases=("force",))]
 DeleteSource = Annotated[bool, Arg("the source")]
 
@@ -71,6 +71,7 @@ class RemoveDisk(Waiting):
     """Detach a disk from a VM (kept as unusedN), or destroy it."""
     disk: VmDisk = REQUIRED
     destroy: Destroy = False
+    safety: Safety = None
 
 
 @dataclass
@@ -78,6 +79,7 @@ class RemoveMp(Guest):
     """Detach a mount point from a container (kept as unusedN), or destroy it."""
     mp: Annotated[str, Arg("mp0 or unused0", format="ctvolume")] = REQUIRED
     destroy: Destroy = False
+    safety: Safety = None
 
 
 @dataclass
@@ -100,16 +102,17 @@ class MoveDiskLxc(Waiting):
 # --------------------------------------------------------------------------------------------------------------- adding
 
 def add_disk(call):
-    args, size = call.args, new_size(call.args.size)
-    form = args.format or disk_format(call, args.storage)
+    args, size, entry, room = call.args, new_size(call.args.size), status(call, call.args.storage), []
+    form = args.format or disk_format(entry)
 
     def work_out(config):
         must_be_free(call, config, args.disk)
+        room[:] = room or promise(call, {args.storage: size}, {args.storage: entry})
         options = {"format": form, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
                    "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
         return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
     done = change(call, work_out)
-    controller, notes = done.before.get("scsihw", "lsi"), [why_qcow2(args.storage)] if form != args.format else []
+    controller, notes = done.before.get("scsihw", "lsi"), room + [why_qcow2(args.storage)] * (form != args.format)
     if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
         notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
     return _added(call, done, args.disk, size, "disk", notes)
@@ -117,7 +120,7 @@ def add_disk(call):
 
 def add_mountpoint(call):
     """mp= (the path) is mandatory in the API; two mount points on one path would hide each other."""
-    args, size = call.args, new_size(call.args.size)
+    args, size, room = call.args, new_size(call.args.size), []
     path = args.path or "/mnt/%s" % args.mp
     if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
         raise Failure("The path %r is not a directory in the container, such as /mnt/data." % path[:80])
@@ -127,10 +130,11 @@ def add_mountpoint(call):
         for disk in disks("lxc", config):
             if str(disk.options.get("mp")).rstrip("/") == path.rstrip("/"):
                 raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
+        room[:] = room or promise(call, {args.storage: size})
         options = {"mp": path, "backup": args.backup, "ro": args.ro}
         return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
-    return _added(call, change(call, work_out), args.mp, size, "mount point", ["It is on %s in the container." % path],
-                  path=path)
+    done = change(call, work_out)
+    return _added(call, done, args.mp, size, "mount point", room + ["It is on %s in the container." % path], path=path)
 
 
 def _added(call, done, key, size, what, notes, **found):
@@ -159,8 +163,8 @@ def grow(call):
         disk = _volume(call, config, key, "grown")
         if not grows and disk.size is not None and size <= disk.size:
             raise _Unchanged(disk)
-        if disk.storage and not room:
-            room.append(room_for(call, disk.storage, size if grows else size - (disk.size or 0)))
+        if disk.storage:
+            room[:] = room or promise(call, {disk.storage: size if grows else size - (disk.size or 0)})
         return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
     try:
         done = change(call, work_out)
@@ -251,16 +255,16 @@ def remove_disk(call):
     key = call.args.disk
     if not call.args.destroy and not key.startswith("unused"):
         return _detach(call, key)
-    found = call.confirm(lambda: _doomed(call, key))
-    params = {"delete": key, "force": None if key.startswith("unused") else True, "digest": found["digest"]}
-    return _destroyed(call, sent(call, params), key, found)
+    params = {"delete": key, "force": None if key.startswith("unused") else True}
+    found = _agreed(call, lambda: _doomed(call, key), params)
+    return _destroyed(call, sent(call, dict(params, digest=found["digest"])), key, found)
 
 
 def remove_mp(call):
     """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
     key, destroy = call.args.mp, call.args.destroy
     if key.startswith("unused"):
-        found = call.confirm(lambda: _doomed(call, key))
+        found = _agreed(call, lambda: _doomed(call, key), {"delete": key})
         return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}), key, found)
     if not destroy:
         return _detach(call, key)
@@ -271,7 +275,7 @@ def remove_mp(call):
             raise Failure("The container is running: its mount point would only be detached, and at its next start. "
                           "Stop it first, or leave destroy out.")
         return question, found
-    found = call.confirm(describe)
+    found = _agreed(call, describe, {"delete": key})
     first = sent(call, {"delete": key, "digest": found["digest"]})
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
         call.send(delete=free(call.get("./config"), "unused0"))
@@ -301,6 +305,11 @@ def _detach(call, key):
     done = change(call, work_out, lambda config: "Detach %s? Its data is kept." % _which(
         call, config, _disk(call, config, key)))
     return _detached(call, done, key, Disk(key, done.before[key]))
+
+
+def _agreed(call, describe, params):
+    """What `describe` found, as `_doomed`, once the user agrees and the safety net for the volume is made."""
+    return safety.confirm(call, describe, params, lambda found: {found["volid"]})
 
 
 def _doomed(call, key):
@@ -381,6 +390,10 @@ _MOVE_HINTS = (
 
 def move_disk(call):
     args, form = call.args, getattr(call.args, "format", None)
+    config, entry = call.get("./config"), status(call, args.storage)
+    disk = _volume(call, config, args.disk, "moved")
+    room, promised = ([], "") if disk.storage == args.storage else room_for(
+        call, needed([disk], args.storage), {args.storage: entry})
 
     def work_out(config):
         disk = _volume(call, config, args.disk, "moved")
@@ -390,12 +403,12 @@ def move_disk(call):
                 " Give a format to convert it there." if call.kind == "qemu" else ""))
         wanted = form
         if call.kind == "qemu" and not (form or disk.use == "TPM" or re.search(r"\.(?:raw|qcow2|vmdk)\Z", disk.volid)):
-            wanted = disk_format(call, args.storage)    # a file stays what it is
+            wanted = disk_format(entry)                 # a file stays what it is
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
                 "format": wanted}
-    done = change(call, work_out, args.delete and (
-        lambda config: "Move %s, to %s, and delete it where it is now?" % (
-            _which(call, config, Disk(args.disk, config[args.disk])), args.storage)))
+    done = change(call, work_out, (args.delete or promised) and (lambda config: ("Move %s, to %s%s? %s" % (
+        _which(call, config, Disk(args.disk, config[args.disk])), args.storage,
+        ", and delete it where it is now" if args.delete else "", promised)).strip()), not promised, config)
     disk = Disk(args.disk, done.before[args.disk])
     volid, left = Disk(args.disk, done.config.get(args.disk, "")).volid or None, unused(done.config, disk.volid)
     says = "%s: %s (%s) moved to %s%s" % (call.subject, args.disk, disk, args.storage,
@@ -407,7 +420,7 @@ def move_disk(call):
             note = "The source could not be deleted: it is still there as %s." % left
     elif done.known:
         note = "The source was deleted." if args.delete else "The source is kept on its storage."
-    return result(call, done, says, note, disk=args.disk, volid=volid, source=disk.volid, unused=left)
+    return result(call, done, says, [note, *room], disk=args.disk, volid=volid, source=disk.volid, unused=left)
 
 
 _NEW = {"needs": ("/vms VM.Config.Disk", "/storage Datastore.AllocateSpace")}

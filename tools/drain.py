@@ -17,11 +17,10 @@ from tools.pve.text import Column
 
 @dataclass
 class Drain(OnNode):
-    """Move all guests off a node (VMs live, containers with a restart). Says what stays and why; asks. plan=true only
-    shows it."""
+    """Empty a node: VMs move live, containers restart; says what stays and why. plan=true only shows it."""
     plan: bool = False
     targets: Annotated[Optional[List[str]], Arg(format="node", min_length=1)] = None
-    shutdown: Annotated[bool, Arg("what cannot move")] = False
+    shutdown: Annotated[bool, Arg("the rest")] = False
     max_memory: Annotated[int, Arg("% of a target", minimum=1, maximum=100)] = 90
 
 

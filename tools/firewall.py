@@ -21,18 +21,18 @@ Policy = Annotated[Optional[str], Arg(enum=("ACCEPT", "DROP", "REJECT"))]
 @dataclass
 class Where:
     """(a guest's firewall, a node's, or with neither the cluster's)"""
-    vmid: Annotated[Optional[int], Arg("else node's, else the cluster's", format="vmid")] = None
+    vmid: Annotated[Optional[int], Arg("else node's or cluster's", format="vmid")] = None
     node: AnyNode = None
 
 
 @dataclass
 class ListRules(Paged, Where):
-    """Firewall rules of a guest, a node or the cluster, and whether they have an effect."""
+    """Firewall rules of a guest, a node or the cluster, and whether they work."""
 
 
 @dataclass
 class AddRule(Where):
-    """Add a firewall rule: before the others unless pos is given; the first match counts."""
+    """Add a firewall rule: before the others unless pos is given."""
     action: Annotated[str, Arg("ACCEPT, DROP, REJECT or a group", max_length=20)] = REQUIRED
     type: Annotated[str, Arg(enum=("in", "out", "forward", "group"))] = "in"
     macro: Annotated[Optional[str], Arg("such as SSH, HTTPS", max_length=128)] = None
@@ -43,7 +43,7 @@ class AddRule(Where):
     sport: Annotated[Optional[str], Arg(max_length=200, published=False)] = None
     iface: Annotated[Optional[str], Arg(max_length=20, published=False)] = None
     log: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
-    comment: Annotated[Optional[str], Arg(max_length=1000, published=False)] = None
+    comment: Annotated[Optional[str], Arg(max_length=1000)] = None
     enable: bool = True
     pos: Annotated[Optional[int], Arg(minimum=0, maximum=10000)] = None
 

@@ -20,13 +20,13 @@ from tools.pve.text import Column
 
 @dataclass
 class Vms(Paged):
-    """List VMs and containers of the whole cluster, with filters."""
+    """VMs and containers of the whole cluster, with filters."""
     node: AnyNode = None
     type: Annotated[str, Arg(enum=("qemu", "lxc", "all"))] = "all"
     status: Annotated[Optional[str], Arg(enum=("running", "stopped", "unknown"))] = None
     pool: Optional[str] = None
     tag: Optional[str] = None
-    name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
+    name: Annotated[Optional[str], Arg("part, or with *")] = None
     template: Optional[bool] = None
 
 
@@ -38,7 +38,7 @@ class VmStatus(Guest):
 
 @dataclass
 class Storages:
-    """List storages with state and space, of one node or the whole cluster."""
+    """Storages with state and space, of one node or the whole cluster."""
     node: AnyNode = None
     content: Annotated[Optional[str], Arg("images, iso, backup ...")] = None
 

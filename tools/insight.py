@@ -23,12 +23,12 @@ class Ips(Guest, Paged):
 
 @dataclass
 class GuestInfo(Guest, Paged):
-    """What a VM's guest agent reports: OS, host name, file systems and how full they are."""
+    """What a VM's guest agent reports: OS, host name, file systems."""
 
 
 @dataclass
 class Inside:
-    """OS, host name, addresses and file systems of one or several VMs (guest agent) and containers."""
+    """OS, host name, addresses and file systems of guests."""
     vmids: Annotated[List[str], Arg("or names", min_length=1, max_length=50)] = REQUIRED
 
 

@@ -15,7 +15,7 @@ from tools.pve.text import Column
 Flag = Optional[bool]
 Poolid = Annotated[str, Arg(format="pool", aliases=("pool",))]
 JobId = Annotated[str, Arg(format="id")]
-Guests = Annotated[Optional[str], Arg("vmids, as 100,101", max_length=20000)]
+Guests = Annotated[Optional[str], Arg("vmids, as 100,101", listed=True, max_length=20000)]
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
@@ -32,7 +32,7 @@ class UpdatePool:
     """Put guests or storages into a pool, or take them out."""
     poolid: Poolid = REQUIRED
     vms: Guests = None
-    storage: Annotated[Optional[str], Arg("storages", max_length=2000)] = None
+    storage: Annotated[Optional[str], Arg("storages", listed=True, max_length=2000)] = None
     delete: Annotated[Flag, Arg("take them out")] = None
     allow_move: Annotated[Flag, Arg("out of another pool", parameter="allow-move")] = None
     comment: Annotated[Optional[str], Arg(max_length=4096, published=False)] = None
@@ -47,12 +47,12 @@ class DeletePool:
 @dataclass
 class _Job:
     """(what a backup job does)"""
-    schedule: Annotated[Optional[str], Arg("01:00, sat 03:30, mon..fri 02:00", max_length=128)] = None
+    schedule: Annotated[Optional[str], Arg("sat 03:30, mon..fri 02:00", max_length=128)] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     vmid: Guests = None
     pool: Annotated[Optional[str], Arg(format="pool")] = None
     all: Flag = None
-    exclude: Annotated[Optional[str], Arg(max_length=20000, published=False)] = None
+    exclude: Annotated[Optional[str], Arg(listed=True, max_length=20000, published=False)] = None
     keep: Annotated[Optional[str], Arg("keep-daily=7,keep-weekly=4", parameter="prune-backups", max_length=200)] = None
     mode: Annotated[Optional[str], Arg(enum=("snapshot", "suspend", "stop"))] = None
     compress: Annotated[Optional[str], Arg(enum=("zstd", "gzip", "lzo", "0"), published=False)] = None
@@ -254,7 +254,7 @@ def run_job(call):
         try:
             started.append(call.send(params, "POST /nodes/{node}/vzdump", {"node": node}))
         except PveError as error:
-            failed.append("%s: %s" % (node, text.first_line(error)))
+            failed.append("%s: %s" % (node, text.line(error, 600)))
     if call.planned:
         return None
     outcomes = [call.follow(answer, check=False) for answer in started]

@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import safety
 from tools.base.answers import Result, of_task, result
 from tools.base.edit import release
 from tools.base.failures import Failure, TaskFailure
 from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_hibernated, is_off, is_on,
                               is_paused, loss, must_be_off, name, named)
-from tools.base.row import DESTRUCTIVE, ELEVATED, Tool, Waiting, both
+from tools.base.row import DESTRUCTIVE, ELEVATED, Safety, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
@@ -83,6 +84,7 @@ class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
     purge: Annotated[Flag, Arg("also from jobs and HA")] = None
     destroy_unreferenced_disks: Annotated[Flag, Arg(parameter="destroy-unreferenced-disks", published=False)] = None
+    safety: Safety = None
 
 
 @dataclass
@@ -294,7 +296,7 @@ def delete(call):
         question += " It is also taken out of backup, replication and HA jobs." if call.args.purge else ""
         return (question,
                 {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
-    found = call.confirm(describe)
+    found = safety.confirm(call, describe, _given(call))
     outcome = call.follow(call.send(**_given(call)))
     note = "Gone: %s, and the permissions that were granted on it. Its backups stay%s." % (
         loss(found["disks"], found["snapshots"]),

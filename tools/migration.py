@@ -20,7 +20,7 @@ class _Migrate(Waiting):
     """(moving one guest)"""
     target: Annotated[str, Arg("node", format="node", aliases=("target_node",))] = REQUIRED
     targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",))] = None
-    bwlimit: Annotated[Optional[int], Arg("KiB/s", minimum=0)] = None
+    bwlimit: Annotated[Optional[int], Arg(unit="KiB/s", minimum=0)] = None
 
 
 @dataclass
@@ -94,6 +94,7 @@ def _allowed(call, check, allowed):
 def _moved(call, params, how, check):
     """Send it; the Result, with the node that the guest is on afterwards (HA files a request and moves it later)."""
     outcome, target, source = call.follow(call.send(**params)), call.args.target, call.node
+    how += ", at most %s/s" % text.size(call.args.bwlimit * 1024) if call.args.bwlimit else ""
     others = moves.along(check)
     note = "HA rules move %s along." % ", ".join(others) if others else None
     if outcome.ok and outcome.type == "hamigrate" and not moves.arrives(call, call.args.vmid, target):

@@ -21,7 +21,7 @@ Mac = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "hwaddr"))]
 Hwaddr = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "macaddr"))]
 Tag = Annotated[Optional[int], Arg(null=0, aliases=("vlan",))]
 NewTag = Annotated[Optional[int], Arg("0 = none", null=0, aliases=("vlan",))]
-Rate = Annotated[Optional[float], Arg(null=0)]        # MB/s
+Rate = Annotated[Optional[float], Arg(unit="MB/s", minimum=0, null=0)]
 Mtu = Annotated[Optional[int], Arg(null=0, published=False)]
 
 
@@ -66,7 +66,7 @@ class UpdateNetworkVm(Waiting):
     macaddr: Mac = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Annotated[Optional[bool], Arg(published=False)] = None
+    link_down: Optional[bool] = None
 
 
 @dataclass
@@ -84,7 +84,7 @@ class UpdateNetworkLxc(Guest):
     hwaddr: Hwaddr = None
     rate: Rate = None
     mtu: Mtu = None
-    link_down: Annotated[Optional[bool], Arg(published=False)] = None
+    link_down: Optional[bool] = None
 
 
 @dataclass
@@ -121,7 +121,7 @@ def add(call):
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     value = done.config.get(net)
-    says = "%s: %s added%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "")
+    says = "%s: %s added%s%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "", _limit(value))
     return result(call, done, says, done.note(call, [net]), net=net)
 
 
@@ -144,8 +144,8 @@ def update(call):
         return {net: _written(call, _put(call, device))}
     done = change(call, work_out)
     before, value = str(done.before[net]), done.config.get(net)
-    return result(call, done, "%s: %s changed from %s%s" % (
-        call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else ""),
+    return result(call, done, "%s: %s changed from %s%s%s" % (
+        call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else "", _limit(value)),
         done.note(call, [net]), net=net)
 
 
@@ -212,6 +212,12 @@ def _check(call):
             check_gateway(key, getattr(args, key), version)
     if args.name is not None and not re.fullmatch(r"[-_.\w]+", args.name, re.ASCII):
         raise Failure("The name %r is not an interface name, such as eth0." % args.name[:40])
+
+
+def _limit(value):
+    """What is said of the rate in a device's property string (str or None)."""
+    rate = nic(value or "").get("rate")
+    return " (at most %s MB/s)" % text.line(rate) if rate else ""
 
 
 def _names(config):

@@ -17,7 +17,7 @@ from tools.pve.text import Column
 
 @dataclass
 class Disks(NodeArgs):
-    """List the physical disks of a node: size, model, use, health, wear."""
+    """Physical disks of a node: size, model, use, health, wear."""
     type: Annotated[Optional[str], Arg(enum=("unused", "journal_disks"))] = None
     include_partitions: Annotated[Optional[bool], Arg(parameter="include-partitions")] = None
     skip_smart: Annotated[Optional[bool], Arg("faster, without health", parameter="skipsmart")] = None
@@ -38,12 +38,12 @@ class Lvm(NodeArgs):
 
 @dataclass
 class Zfs(NodeArgs):
-    """ZFS pools of a node: state, size, fragmentation; details of pools that are not ONLINE."""
+    """ZFS pools of a node: state, size, fragmentation; details of bad ones."""
 
 
 @dataclass
 class Network(NodeArgs):
-    """List the network interfaces of a node, and changes not applied yet."""
+    """Network interfaces of a node, and changes not applied yet."""
     type: Annotated[Optional[str], Arg(enum=(
         "bridge", "bond", "eth", "alias", "vlan", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort", "any_bridge",
         "any_local_bridge"))] = None
@@ -51,7 +51,7 @@ class Network(NodeArgs):
 
 @dataclass
 class Iface(NodeArgs):
-    """Configuration of one network interface of a node."""
+    """One network interface of a node."""
     iface: Annotated[str, Arg("such as vmbr0", format="iface")] = REQUIRED
 
 

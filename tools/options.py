@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote
 
+from tools.base import safety
 from tools.base.answers import Result, result
 from tools.base.edit import change
 from tools.base.failures import Failure
-from tools.base.guest import Disk, check_bridge, disks, is_on, mac, must_be_off, named, nic, pending, shown, unused
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Tool, Waiting
+from tools.base.guest import (MEMORY, Disk, amount, check_bridge, disks, is_on, mac, must_be_off, named, nic, pending,
+                              shown, unused)
+from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import on, property_string
+from tools.pve.formats import in_unit, on, property_string
 from tools.pve.scrub import is_secret
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -26,6 +28,7 @@ class UpdateConfig(Waiting):
     options: Annotated[Optional[dict], Arg("option: value")] = None
     delete: Annotated[Optional[List[str]], Arg(format="option")] = None
     revert: Annotated[Optional[List[str]], Arg("pending changes", format="option")] = None
+    safety: Safety = None
 
 
 @dataclass
@@ -73,8 +76,9 @@ def update_config(call):
     after = change(call, work_out, (deleted or reverted or risky) and (
         lambda config: _question(call, config, deleted, reverted, risky)), not grave)
     touched = list(options) + deleted
-    was = {key: shown(key, str(after.before[key])) for key in touched if key in after.before}
-    done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, options[key]))) for key in sorted(options)]
+    was = {key: shown(key, amount(key, after.before[key])) for key in touched if key in after.before}
+    done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, amount(key, options[key]))))
+             for key in sorted(options)]
             + ["%s deleted (was %s)" % (key, _said(was[key], _WHOLE)) for key in deleted]
             + ["%s reverted (%s waited)" % (key, _said(shown(key, str(waiting[key]["then"]))) if "then" in waiting[key]
                                             else "its removal") for key in reverted])
@@ -121,6 +125,8 @@ def _plain(key, value):
         hint = "; to remove an option, name it in delete" if value in (None, "") else ""
         raise Failure("The option %s must be a text, a number, true or false, or an object of them%s."
                       % (key[:40], hint))
+    if key in MEMORY:
+        return str(in_unit(value, "MiB"))
     if key == "sshkeys" and re.search(r"\s", str(value)):
         return quote(str(value).strip(), safe="")
     return str(value)
@@ -155,6 +161,7 @@ def _fitting(call, config, options, deleted):
     missing = [key for key in deleted if key not in config]
     if missing:
         raise Failure("%s has no %s." % (call.subject, ", ".join(missing)))
+    safety.must_hold(call, {Disk(key, config[key]).volid for key in filter(_DESTROYED.fullmatch, deleted)})
 
 
 def _question(call, config, deleted, reverted, risky):

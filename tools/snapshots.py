@@ -2,11 +2,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import safety
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, Guest, Paged, Snapname, Tool, Waiting, both
+from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, Chosen, Guest, Paged, Safety, Snapname, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import on
@@ -15,12 +16,12 @@ from tools.pve.text import Column
 
 @dataclass
 class ListSnapshots(Paged, Guest):
-    """List the snapshots of a {guest}."""
+    """Snapshots of a {guest}."""
 
 
 @dataclass
 class AllSnapshots(Chosen):
-    """List the snapshots of all guests, oldest first."""
+    """Snapshots of all guests, oldest first."""
     older_than: Annotated[Optional[int], Arg("days", minimum=0)] = None
 
 
@@ -42,6 +43,7 @@ class Rollback(Waiting):
     """Roll a {guest} back to a snapshot: stops it, later changes are lost."""
     snapname: Snapname = REQUIRED
     start: Annotated[Optional[bool], Arg("then start it")] = None
+    safety: Safety = None
 
 
 @dataclass
@@ -217,8 +219,10 @@ def rollback(call):
                          % text.line(", ".join(newer), 400))
         return " ".join(lines), {"name": state.get("name"), "status": state.get("status"),
                                  "snaptime": text.normal("time", entry.get("snaptime"))}
-    found = call.confirm(describe)
-    outcome = call.follow(call.send(start=call.args.start or None))
+    params = {"start": call.args.start or None}
+    found = safety.confirm(call, describe, params, lambda _: {disk.volid for disk in disks(call.kind, call.get(
+        "./config", snapshot=call.args.snapname))}, snapshot=True)
+    outcome = call.follow(call.send(params))
     state, note = afterwards(call, outcome, call.args.start)
     if state and not is_on(state) and not call.args.start:
         note += " %s starts it." % call.name.replace("rollback_snapshot", "start")

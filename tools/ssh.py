@@ -38,7 +38,7 @@ LOOK, DRAIN = 0.1, 1.0                                  # seconds: between looks
 
 @dataclass
 class ExecuteLxc(Guest):
-    """Run a command in a container (ssh to its node, pct exec) and return its output."""
+    """Run a command in a container (ssh to its node, pct exec)."""
     command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
     pid: Pid = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Page, Table, data_only, result
+from tools.base.changes import task_ended
 from tools.base.failures import Failure
 from tools.base.lists import task_subject
 from tools.base.row import BASIC, AnyNode, Paged, Tool, Wait
@@ -29,7 +30,7 @@ class OneTask:
 
 @dataclass
 class Tasks(Paged):
-    """List running and recent tasks, newest first; with node or vmid from that node's whole history."""
+    """Running and recent tasks, newest first; with node or vmid from that node's whole history."""
     node: AnyNode = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     type: Annotated[Optional[str], Arg("such as vzdump, qmstart")] = None
@@ -74,8 +75,10 @@ def get_task(call):
         note = text.Shown("Log%s:\n%s" % (
             ", the last %d of %d lines" % (len(log), total) if total and total > len(log) else "",
             text.quoted("\n".join(log), 8000, end=True)))
-    return result(call, found, "Task %s %s" % (task_subject(task), headline), note, mark=mark,
-                  **({"log": log, "log_lines": total} if log else {}))
+    undo = None if running else task_ended(call, args.upid)
+    more = dict({"log": log, "log_lines": total} if log else {}, **({"undo": undo} if undo else {}))
+    return result(call, found, "Task %s %s" % (task_subject(task), headline), [
+        note, text.Shown("undo: %s" % undo) if undo else None], mark=mark, **more)
 
 
 def _log_end(call, ids):

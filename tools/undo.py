@@ -44,7 +44,7 @@ def undo(call):
         call.forget()
         lines, problems = _planned(call, made)
         if problems:
-            raise Failure("\n".join(problems) + "\nNothing was sent.")
+            raise Failure("\n".join(problems))
         return "Take back what %s did:\n%s" % (", ".join(dict.fromkeys(
             "%s of %s (%s)" % (record["tool"], record["subject"], record["id"]) for record in records)),
             "\n".join(lines)), {"lines": lines}
@@ -134,42 +134,33 @@ def _whose(path):
 
 
 def _take_back(call, one):
-    """Send what takes one change back, each request followed to its end."""
+    """Send what takes one change back, each request followed to its end; Failure when it does not come about."""
     way = changes.way_of(one)
-    for _ in range(ROUNDS):
-        path, requests = _left(call, one)
+    for _ in range(1 if way.slow else ROUNDS):
+        path = changes.place(call, one)
+        requests = way.back(one._replace(path=changes.here(call, one.path)), changes.read(call, way, path))
         for number, (verb, place, params) in enumerate(requests):
             if way.digest and not number:
                 params = dict(params, digest=_digest(call, path))
-            outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
+            try:
+                outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
+            except PveError as error:                   # it is in the config all the same, and waits for a restart
+                if "hotplug" not in str(error) or way.back(one, changes.now(call, one)):
+                    raise
+            else:
+                if outcome.upid and not outcome.ok:
+                    raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
             call.forget()
-            if outcome.upid and not outcome.ok:
-                raise Failure("A task of it still runs: %s\nWhat comes after it was not taken back." % outcome.upid)
-            if str(outcome.type).startswith("ha"):
-                _by_ha(call, one)
         if not requests or call.planned:
             return
-    raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
 
-
-def _left(call, one):
-    """(the path that tells the present state, the requests that a change still needs to be taken back)."""
-    path = changes.place(call, one)
-    return path, changes.way_of(one).back(one._replace(path=changes.here(call, one.path)), changes.read(
-        call, changes.way_of(one), path))
-
-
-def _by_ha(call, one):
-    """HA was asked, which does it later: wait until nothing is left to be done."""
-    def left():
+    def look():
         call.forget()
-        try:
-            return _left(call, one)[1]
-        except (PveError, inverse.NoWay):               # while it moves; asked again
-            return [one]
-    if call.wait_for(left, lambda found: not found, call.wait_limit, lambda found: "%s waits for HA" % _whose(one.path)):
-        raise Failure("It was handed to HA, which has not done it yet: %s.\nWhat comes after it was not taken back." %
-                      _whose(one.path))
+        return changes.now(call, one)
+    state = call.wait_for(look, lambda state: state == dict(state, **one.old), call.wait_limit,
+                          lambda state: "%s is not as it was yet" % _whose(path)) if way.slow else None
+    if state is None or state != dict(state, **one.old):
+        raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
 
 
 def _digest(call, path):

@@ -22,7 +22,7 @@ DAY = 86400
 
 @dataclass
 class StorageUsage(Paged):
-    """What fills a storage: guests, backups, images, orphans; and when it is full at this rate."""
+    """What fills a storage: guests, backups, images, orphans; when it will be full."""
     storage: Annotated[str, Arg(format="storage")] = REQUIRED
     node: AnyNode = None
 
@@ -37,7 +37,7 @@ class Top(Filtered):
 
 @dataclass
 class Capacity(Filtered):
-    """Committed against used CPU and memory by node, peaks of the month, guests too large or too small."""
+    """CPU and memory committed and used by node, the month's peaks, guests too large or small."""
 
 
 # ------------------------------------------------------------------------------------------------- what fills a storage

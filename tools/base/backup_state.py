@@ -7,7 +7,7 @@ import re
 
 from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
-from tools.base.storage import contents
+from tools.base.storage import contents, usable
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -169,3 +169,25 @@ def the_backup(call, storage, volid):
         raise Failure("There is no backup %s on node %s, or this token may not see it. "
                       "proxmox_list_backups lists them. %s" % (volid, call.node, UNSEEN))
     return entry
+
+
+def made_since(call, storage, started):
+    """(entry of the guest's newest backup on `storage`, if it was made since `started` (epoch seconds), else None; all
+    of them there)."""
+    every = backups_on(call, storage, call.args.vmid)[1]
+    new = [entry for entry in every if float(entry.get("ctime") or 0) >= started]
+    return max(new, key=lambda entry: float(entry["ctime"]), default=None), every
+
+
+def backup_storage(call, named=None, do="Say on which storage"):
+    """The storage for a backup: `named`, else local if it takes backups (Proxmox's default), else the only one.
+
+    do: what is to be done where that is none, or several.
+    """
+    found, _ = usable(call, "backup")
+    if named in found or named is None and ("local" in found or len(found) == 1):
+        return named or ("local" if "local" in found else next(iter(found)))
+    raise Failure("%s%s: node %s has %s." % (
+        "Storage %s takes no backups there. " % named if named else "", do, call.node, " and ".join(
+            "%s (%s free)" % (name, text.size(found[name].get("avail") or 0)) for name in sorted(found))
+        or "none for backups that this token may use (privilege Datastore.AllocateSpace)"))

@@ -32,6 +32,8 @@ _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|certificate verify failed \(HTTP 596\)")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
+_NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
+_POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
 NAMES = {"qemu": "VM", "lxc": "container"}
@@ -57,6 +59,7 @@ class Call:
     unasked   whether the user would have been asked, but for a client that cannot ask
     called    the name by which the arguments gave the guest, whose number is in its place now; else None
     changes   what the changes did that were sent (tools.base.changes); None where no journal is kept
+    net       the safety net (tools.base.safety): None where none is asked for, {} before it is made, then what it is
     secrets   {name: value} of the arguments that are secret and were given
     """
 
@@ -71,7 +74,7 @@ class Call:
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
-        self.called = None
+        self.called = self.net = None
         self.changes = Changes(self) if host.journal is not None and not self.dry else None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
@@ -137,7 +140,7 @@ class Call:
                 self.args.vmids = list(dict.fromkeys(map(self.number_of, value)))
             elif field.name == "vmid" and field.type is int and isinstance(value, str):
                 self.args.vmid, self.called = self.number_of(value), value
-            elif field.name in ("vmid", "exclude") and isinstance(value, str):      # of a backup job: a list as text
+            elif field.arg.listed and field.name in ("vmid", "exclude", "vms") and isinstance(value, str):
                 words = re.split(r"[,;\s]+", value)
                 if any(map(is_name, words)):
                     setattr(self.args, field.name, ",".join(
@@ -315,6 +318,8 @@ class Call:
         refusal = guard.change(verb, path)
         if refusal is None and not hasattr(self.args, "command"):       # that was judged with the arguments
             refusal = guard.runs(verb, path, params)
+        if refusal is None and self.net is None:
+            refusal = guard.unsafe(verb, path, params)
         if refusal is None and guard.bounded:
             refusal = self._judged(Reach(verb, path, params))
         if refusal is not None:
@@ -379,9 +384,10 @@ class Call:
             if needs:
                 listed = ", ".join("%s on %s" % (words.replace("|", " or "), where) for where, words in (
                     need.split(" ", 1) for need in needs))
-                pool = " A guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
-                return PveError("%s\nIt needs: %s.%s" % (error, listed, pool if _MAKES.fullmatch(path) else ""), 403,
-                                None, error.outcome)
+                return PveError("%s\nIt needs: %s%s" % (error, listed, _POOL % ";" if _MAKES.fullmatch(path) else "."),
+                                403, None, error.outcome)
+        elif error.status == 403 and not params.get("pool") and _MAKES.fullmatch(path) and _NO_POOL.search(str(error)):
+            return PveError("%s\n%s" % (error, _POOL % "Without that"), 403, None, error.outcome)
         return error
 
     def node_problem(self, name, online=False):
@@ -416,8 +422,9 @@ class Call:
         wait = getattr(self.args, "wait", None) if self.request.wait is None else self.request.wait
         return self.host.settings.task_wait if wait is None else wait
 
-    def follow(self, answer, check=True):
-        """The Outcome of what `send` gave back: of a task (a UPID) followed for `wait_limit` seconds at most.
+    def follow(self, answer, check=True, limit=None):
+        """The Outcome of what `send` gave back: of a task (a UPID) followed for `limit` seconds at most (default:
+        `wait_limit`).
 
         Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
         """
@@ -433,7 +440,8 @@ class Call:
                           timeout=min(POLL_SECONDS, self._seconds() or POLL_SECONDS))
         report = self.progress if self.request.wants_progress else None
         try:
-            outcome = follow(request, task, self.within(self.wait_limit), self.sleep, self.host.clock, report)
+            outcome = follow(request, task, self.within(self.wait_limit if limit is None else limit), self.sleep,
+                             self.host.clock, report)
         except Cancelled:
             self.host.log("info", "no longer followed, the task goes on in Proxmox", tool=self.name, upid=answer)
             raise

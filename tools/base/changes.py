@@ -52,6 +52,36 @@ def now(call, change):
     return read(call, way_of(change), place(call, change))
 
 
+NOT_ENDED = "Its task had not ended when the call did; proxmox_get_task of its UPID sees to it."
+
+
+def _settle(call, noted):
+    """Put what a change came to in the place of what was there before: `old` and `new`, or `why`."""
+    found = noted.pop("found", None)
+    if "why" in noted:
+        return
+    try:
+        way = inverse.find(noted["verb"], unquote(noted["path"]))
+        noted["old"], noted["new"] = inverse.difference(
+            found, read(call, way, way.state(noted["path"], noted["params"])[1]))
+        if noted["old"] or noted["new"]:
+            way.back(change(noted), noted["new"])
+    except (inverse.NoWay, PveError, Failure, Misfit, Cancelled) as error:
+        noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
+
+
+def task_ended(call, upid):
+    """Settle the change whose task has ended after the call that sent it; its id, when it can be taken back."""
+    for record in call.host.journal.all("u") if call.host.journal is not None else ():
+        last = (record.get("changes") or [{}])[-1]
+        if last.get("upid") == upid and last.get("why") == NOT_ENDED:
+            del last["why"]
+            _settle(call, last)
+            call.host.journal.amend(record["id"], changes=record["changes"])
+            return record["id"] if not any("why" in one for one in record["changes"]) else None
+    return None
+
+
 class Changes:
     """The changes of one call. made: one dict each, {verb, path, params, old, new}, or `why` in the place of the last
     two when there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
@@ -90,18 +120,10 @@ class Changes:
         noted, self._open = self._open, None
         if noted is None or "upid" not in noted:
             return
-        upid, found = noted.pop("upid"), noted.pop("found", None)
-        if "why" not in noted:
-            try:
-                if upid and upid == self._call.task:
-                    raise inverse.NoWay("Its task had not ended when the call did.")
-                way = inverse.find(noted["verb"], unquote(noted["path"]))
-                noted["old"], noted["new"] = inverse.difference(
-                    found, read(self._call, way, way.state(noted["path"], noted["params"])[1]))
-                if noted["old"] or noted["new"]:
-                    way.back(change(noted), noted["new"])
-            except (inverse.NoWay, PveError, Failure, Misfit, Cancelled) as error:
-                noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
+        if noted["upid"] and noted["upid"] == self._call.task:
+            noted["why"] = NOT_ENDED
+        else:
+            _settle(self._call, noted)
         if "why" in noted or noted["old"] or noted["new"]:
             self.made.append(noted)
         self._note(open=None, changes=self.made)

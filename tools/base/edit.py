@@ -50,8 +50,9 @@ class After:
         return "Whether it is in effect or waits for a restart could not be read."
 
 
-def change(call, work_out, ask=None, strict=True):
+def change(call, work_out, ask=None, strict=True, config=None):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
+    config: if it was read already.
 
     work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
     Proxmox has refused before doing anything: it is read and worked out once more, unless the user was asked.
@@ -63,7 +64,7 @@ def change(call, work_out, ask=None, strict=True):
         return ask(config), config
     asked = call.confirm(describe, strict) if ask else {}
     for last in (bool(asked), True):
-        config = asked or call.get("./config")
+        config = asked or config or call.get("./config")
         params = dict(work_out(config), digest=config.get("digest"))
         try:
             done = sent(call, params)
@@ -73,6 +74,7 @@ def change(call, work_out, ask=None, strict=True):
         except PveError as error:
             if last or error.outcome != "refused" or not _CHANGED.search(str(error)):
                 raise
+            config = None
 
 
 def sent(call, params):

@@ -19,10 +19,10 @@ class NotYet(Failure):
 
 class Forecast:
     """Grows by `learn` with each step that was planned. touched: vmids (int) that a step before changes, or
-    makes; made_guests: those that one makes."""
+    makes."""
 
     def __init__(self):
-        self.touched, self.made_guests = set(), set()
+        self.touched = set()
         self._rows, self._made, self._changed, self._gone, self._snapshots = None, {}, {}, set(), {}
 
     def learn(self, planned):
@@ -32,7 +32,6 @@ class Forecast:
             reach = Reach(verb, path, params)
             self.touched.update(reach.guests)
             for vmid, row in reach.new_rows(rows).items():
-                self.made_guests.add(int(vmid))
                 self._made[int(vmid)] = dict(row, status="stopped", type="lxc" if "/lxc" in path else "qemu",
                                              name=params.get("name") or params.get("hostname"))
             match = _GUEST.fullmatch(path)

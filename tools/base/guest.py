@@ -259,6 +259,7 @@ def loss(volumes, snapshots):
 #: qemu-server, QemuServer.pm $net_fmt. `model=MAC` stands first in the property string: a model is a key there.
 MODELS = ("e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er",
           "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3")
+MEMORY = ("memory", "swap", "balloon")                  # options that are so many MiB
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 
 
@@ -272,6 +273,18 @@ def nic(value):
         else:
             found[key] = part
     return found
+
+
+def amount(key, value):
+    """An option's value as text; "4 GiB" of memory ("current=4096" for a VM since 8.0), which Proxmox keeps in MiB."""
+    number = str(value).rpartition("=")[2]
+    return text.size(int(number) << 20) if key in MEMORY and number.isdecimal() and number.isascii() else str(value)
+
+
+def fixed_addresses(config):
+    """The addresses (sorted) that a config's network devices and cloud-init give the guest, without their prefixes."""
+    told = [*nics(config).values(), *(str(value) for key, value in config.items() if key.startswith("ipconfig"))]
+    return sorted({match for value in told for match in re.findall(r"ip6?=([0-9a-fA-F][0-9a-fA-F.:]+)/", value)})
 
 
 def mac(value):

@@ -102,6 +102,11 @@ AnyNode = Annotated[Optional[str], Arg(format="node")]
 Vmid = Annotated[int, Arg(format="vmid")]
 Newid = Annotated[int, Arg(format="newid")]
 Storage = Annotated[str, Arg(format="storage")]
+#: Amounts: a number alone is so many of the unit, which is Proxmox's own; "4G" is 4 GiB everywhere.
+Memory = Annotated[Optional[int], Arg(unit="MiB", minimum=16)]
+Size = Annotated[str, Arg(unit="GiB")]
+#: What is made before something of a guest is destroyed (tools.base.safety).
+Safety = Annotated[Optional[str], Arg(format="safety", published=False)]
 Snapname = Annotated[str, Arg(format="snapname", aliases=("name", "snapshot"))]
 _WAIT = Arg(minimum=0, maximum=3600, booleans=(None, 0))
 Wait = Annotated[Optional[int], _WAIT]
@@ -148,7 +153,7 @@ class Filtered:
     node: AnyNode = None
     pool: Optional[str] = None
     tag: Optional[str] = None
-    name: Annotated[Optional[str], Arg("part of it, or pattern with *")] = None
+    name: Annotated[Optional[str], Arg("part, or with *")] = None
 
 
 @dataclass
@@ -156,5 +161,5 @@ class Chosen(Filtered, Paged):
     """(a page of guests by filter)"""
 
 
-#: Arguments that are never parameters: they say where, or how long to wait.
-NOT_PARAMETERS = {"node", "wait", "limit", "offset"}
+#: Arguments that are never parameters: they say where, how long to wait, what to make before.
+NOT_PARAMETERS = {"node", "wait", "limit", "offset", "safety"}

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import islice
 
 from tools.pve import text
-from tools.pve.formats import misfit
+from tools.pve.formats import in_unit, misfit
 from tools.pve.scrub import is_secret
 
 
@@ -36,6 +36,8 @@ class Arg(typing.NamedTuple):
     null: object = None                 # what null means, if not that the argument is not given: it clears something
     booleans: tuple = ()                # (what true means, what false means), for a number that may be given so
     parameter: typing.Optional[str] = None      # its name to Proxmox where that is another; it is accepted too
+    listed: bool = False                # a text that names several, divided by commas: it may be given as a list
+    unit: typing.Optional[str] = None       # of a size, memory or rate: it may be given as 4G too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
 
 
@@ -88,14 +90,14 @@ def input_schema(cls):
     for field in fields(cls):
         if not field.arg.published:
             continue
-        arg, entry = field.arg, {"type": _JSON_TYPES[field.type]}
+        arg, entry = field.arg, {"type": "string" if field.arg.unit else _JSON_TYPES[field.type]}
         if field.type is list:
             entry["items"] = {"type": _JSON_TYPES[field.items]}
         if arg.enum:
             entry["enum"] = list(arg.enum)
         default = "default %s" % field.default if field.default and field.type is str and not arg.enum else ""
-        if arg.text or default:
-            entry["description"] = ", ".join(filter(None, (arg.text, default)))
+        if arg.text or arg.unit or default:
+            entry["description"] = ", ".join(filter(None, (arg.text or arg.unit, default)))
         properties[field.name] = entry
         if field.required:
             required.append(field.name)
@@ -229,7 +231,9 @@ def check(field, value):
             raise ValueError("must have at most %s" % text.plural(longest, noun))
         if isinstance(value, list) and sum(len(part) for part in value if isinstance(part, str)) > MAX_OBJECT:
             raise ValueError("holds more than %d characters" % MAX_OBJECT)
-    value = _whole(value)
+    if arg.listed and isinstance(from_json(value, list), list):
+        value = ",".join(_list(value, lambda: _show(value)))
+    value = _whole(in_unit(value, arg.unit) if arg.unit and field.type is not str else value)
     if arg.format == "vmid" and field.type is int and isinstance(value, str) and is_name(value):
         return value                                    # the call finds its number (tools.base.call)
     if arg.format in ("vmid", "newid") and not (type(value) is int or isinstance(value, str) and
@@ -263,7 +267,8 @@ def _within_limits(arg, value):
                                 (high, high is not None and measure > high, "most")):
         if wrong:
             raise ValueError("must have at %s %s" % (which, text.plural(limit, noun)) if noun else
-                             "must be at %s %s" % (which, limit))
+                             "must be at {0} {1}{2}".format(which, limit, arg.unit and (
+                                 " {0} (a number alone is {0}; 4G has its unit)".format(arg.unit)) or ""))
 
 
 def _show(value):
@@ -308,12 +313,12 @@ def _boolean(value, show):
 
 
 def _list(value, show):
-    value = from_json(value, (list, str))
+    value = _whole(from_json(value, (list, str)))
     if isinstance(value, str):
         return [part for part in re.split(r"[,;\s]+", value) if part]
-    if isinstance(value, list):
-        return [_string(_whole(part), show) for part in value]
-    raise ValueError("%s is not a list" % show())
+    if isinstance(value, (dict, bool)):
+        raise ValueError("%s is not a list" % show())
+    return [_string(_whole(part), show) for part in (value if isinstance(value, list) else [value])]
 
 
 def _objects(value, show):

@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 from urllib.parse import quote
 
 from tools.base.failures import Failure
-from tools.base.guest import check_cidr, check_gateway, nic
+from tools.base.guest import amount, check_cidr, check_gateway, nic
+from tools.base.row import Memory
 from tools.base.schema import Arg, fields
 from tools.pve import text
 from tools.pve.client import PveError
@@ -18,10 +19,10 @@ from tools.pve.formats import property_string
 @dataclass
 class Setup:
     """(what both kinds of guest are given at once)"""
-    memory: Annotated[Optional[int], Arg("MiB", minimum=16)] = None
+    memory: Memory = None
     cores: Optional[int] = None
-    tags: Annotated[Optional[str], Arg(published=False)] = None
-    onboot: Annotated[Optional[bool], Arg(published=False)] = None
+    tags: Annotated[Optional[str], Arg(listed=True)] = None
+    onboot: Optional[bool] = None
     start: Optional[bool] = None
 
 
@@ -91,7 +92,8 @@ def set_up(call, outcome, vmid, node, more=None):
             options["net0"] = property_string(dict(net0, **{"ip": address, "gw": args.gw}))
         if options:
             call.follow(call.send(options, "PUT /nodes/{node}/{kind}/{vmid}/config", ids))
-            done.append("set: %s" % ", ".join(sorted(options)))
+            done.append("set: %s" % ", ".join("memory %s" % amount(key, value) if key == "memory" else key
+                                              for key, value in sorted(options.items())))
         if args.start:
             started = call.follow(call.send({}, "POST /nodes/{node}/{kind}/{vmid}/status/start", ids))
             done.append("started" if started.ok or not started.upid else "told to start")

@@ -7,6 +7,7 @@ from tools.pve.formats import on, parse_size
 from tools.pve.text import Column
 
 NEARLY_FULL = 0.8                                       # of a storage: worth telling
+MOST_PROMISED = 10                                      # times a thin storage; more is a slip of the pen too
 SMALLEST = 1 << 20                                      # bytes of a new volume; less is a slip of the pen
 
 
@@ -101,29 +102,57 @@ def usable(call, content):
     return found, sorted(lost)
 
 
-#: Types of storages on which a volume takes only what is written to it: more can be promised than there is room.
-_THIN = {"lvmthin", "zfspool", "rbd", "dir", "nfs", "cifs", "btrfs", "cephfs"}
+#: Types of storages on which a volume takes all its room at once. On others, those of plugins among them, more can be
+#: promised than there is, or Proxmox itself refuses it.
+_THICK = ("lvm",)
 
 
-def room_for(call, storage, growth):
-    """The sentence about `growth` (bytes) more on a storage that may not have so much; None when there is room or the
-    storage cannot be read. Failure where it cannot work; the user is asked where it is more than twice the free space.
-    """
+def status(call, storage, node=None):
+    """What a node says of one of its storages: type, avail ...; {} when it cannot be read."""
     try:
-        status = call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage})
+        return call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage, "node": node or call.node}) or {}
     except PveError:
-        return None
-    free = text.normal("bytes", status.get("avail"))
-    if free is None or growth <= free:
-        return None
-    said = "%s more on storage %s, which has %s free" % (text.size(growth), storage, text.size(free))
-    if status.get("type") not in _THIN:
-        raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller size, "
-                      "or make room first." % said)
-    if growth > 2 * free:
-        call.confirm(lambda: ("Promise %s %s? When it is full, everything on it fails, and a disk cannot be made "
-                              "smaller again." % (call.subject, said), {}))
-    return "Over-committed: %s. When it is full, everything on it fails." % said
+        return {}
+
+
+def room_for(call, needs, known=None, node=None):
+    """(sentences about more than there is room for, the question about it or "") for new volumes, or larger ones.
+
+    needs: {storage: bytes more}; known: {storage: entry} of what was read already, else it costs a request each.
+    Failure where it cannot work, or is out of all proportion. It is asked about beyond twice the free space.
+    """
+    notes, asked = [], []
+    for storage, growth in sorted(needs.items()):
+        entry = known[storage] if storage in (known or ()) else status(call, storage, node)
+        free, total = (text.normal("bytes", entry.get(key)) for key in ("avail", "total"))
+        if free is None or growth <= free or total == 0:        # of iSCSI, say, nothing is known
+            continue
+        said = "%s more on storage %s%s, which has %s free" % (
+            text.size(growth), storage, " of node %s" % node if node else "", text.size(free))
+        if entry.get("type") in _THICK or total and growth > MOST_PROMISED * total:
+            raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller "
+                          "size (a number alone is GiB) or another storage, or make room first." % said)
+        asked += [said] * (growth > 2 * free)
+        notes.append("Over-committed: %s. When it is full, everything on it fails." % said)
+    return notes, "Promise %s? When it is full, everything on it fails, and a disk cannot be made smaller again." % (
+        " and ".join(asked)) if asked else ""
+
+
+def promise(call, needs, known=None):
+    """The sentences of `room_for`, when the user agrees, for what asks nothing else."""
+    notes, question = room_for(call, needs, known)
+    if question:
+        call.confirm(lambda: ("%s: %s" % (call.subject, question), {}))
+    return notes
+
+
+def needed(disks, storage=None):
+    """{storage: bytes} of copies of these Disks, all on `storage` if it is given."""
+    needs = {}
+    for disk in disks:
+        if disk.storage and disk.size and not disk.cdrom and disk.use != "unused":
+            needs[storage or disk.storage] = needs.get(storage or disk.storage, 0) + disk.size
+    return needs
 
 
 def contents(call, content, only=None, **params):
@@ -148,17 +177,10 @@ def contents(call, content, only=None, **params):
 _OF_FILES = ("dir", "nfs", "cifs", "glusterfs")
 
 
-def disk_format(call, storage, entry=None):
+def disk_format(entry):
     """The format to make a VM's new disk in: qcow2 on a storage of files, as Proxmox's web interface does it, for the
     API's own default there (raw) has no snapshots; None, the storage's default, on others and where it is not known.
-
-    entry: what a list of storages says of it, if that was read; else it costs a request.
-    """
-    if entry is None:
-        try:
-            entry = call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage}) or {}
-        except PveError:
-            return None
+    `entry`: what `status` or a list of storages says of it."""
     return "qcow2" if entry.get("type") in _OF_FILES else None
 
 
@@ -174,10 +196,11 @@ def volume_size(row):
 
 
 def new_size(given):
-    """Bytes of a new volume from "50" (GiB), "50G", "0.5T", "512M"; Failure when it has a +, Misfit when it is none."""
+    """Bytes, in whole MiB, of a new volume from "50" (GiB), "50G", "0.5T"; Failure when it has a +, Misfit when it is
+    none."""
     grows, size = parse_size(given)
     if grows:
         raise Failure("A new volume is not grown: leave the + out of size=%s." % given)
     if size < SMALLEST:
         raise Failure("A size of %s is less than 1 MiB; write 512M or 50G (a number alone is GiB)." % given)
-    return size
+    return -(-size // SMALLEST) * SMALLEST              # what "storage:GiB" can say exactly

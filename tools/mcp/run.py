@@ -227,6 +227,8 @@ class Host:
     def _failed(self, headline, reason, fate="", outcome="failed", call=None):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
         undo = self._undo(call)
+        if call is not None and call.net:
+            fate = "%s\n%s" % (fate, _made_before(call.net))
         if undo:
             fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
         kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
@@ -238,6 +240,9 @@ class Host:
         if call is not None and call.unasked:
             result.parts.append(UNASKED)
         undo = self._undo(call)
+        if call is not None and call.net:
+            result.parts.append(text.Shown(_made_before(call.net)))
+            result.data["safety"] = call.net
         if undo:
             result.parts.append(text.Shown("undo: %s" % undo))
             result.data["undo"] = undo
@@ -250,6 +255,11 @@ class Host:
         return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data,
                       outcome=_came_to(result), planned=call.planned if call else (),
                       questions=call.questions if call else (), undo=undo)
+
+
+def _made_before(net):
+    """The sentence about the safety net that a call has made."""
+    return "Made before, as its safety net: %s." % ", ".join("%s %s" % one for one in net.items())
 
 
 def _came_to(result):

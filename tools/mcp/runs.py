@@ -6,6 +6,7 @@ step, noted before and after each, so that it is known when this process is kill
 import json
 import os
 import threading
+from urllib.parse import unquote
 
 from tools import RENAMED
 from tools.base import changes
@@ -16,13 +17,14 @@ from tools.base.schema import ArgumentProblems
 from tools.mcp.seals import digest
 from tools.policy import inverse
 from tools.policy.journal import Journal
+from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 from tools.pve.text import Column
 
-MOST = 5                                # runs of a server that go on at the same time
+MOST, KEPT = 5, 20                      # runs of a server that go on at the same time, and that have ended
 FOR_EVER = 7 * 86400                    # seconds for which a task of a step is followed
 LAST_SECONDS = 3                        # for the request on its way when the server ends
 #: What a step came to. Of a run: RUNNING, or how it ended: DONE, FAILED, STOPPED (asked to) or INTERRUPTED (the server
@@ -32,18 +34,23 @@ STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 class Step:
-    """tool, arguments (as the caller wrote them), digest of both; question and found (what the user agreed to, or None:
-    nothing is asked), known: whether it could be planned; state and said: how far it came, undo: its id, or None; text
-    and data of its answer."""
+    """One step.
+
+    tool, arguments     as the caller wrote them; digest: of both
+    reads               whether it changes nothing
+    planned, questions  what it would send and ask, as of its Call
+    later               why that is not known before the steps ahead of it were done, or None
+    state, said         how far it came, and what came of it; undo: its id, or None; text and data of its answer
+    """
 
     def __init__(self, tool, arguments):
         self.tool, self.arguments, self.digest = tool, arguments, digest([tool, arguments])
-        self.questions, self.known, self.reads, self.later = [], True, False, None
+        self.questions, self.reads, self.later = [], False, None
         self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
 
     def asked(self):
         """What the run's question is bound to."""
-        return [self.digest, self.known, [[question, digest(found)] for question, found in self.questions],
+        return [self.digest, self.later, [[question, digest(found)] for question, found in self.questions],
                 [digest(list(one)) for one in self.planned], self.state]
 
 
@@ -85,11 +92,12 @@ class _Agreed:
 
 
 class Run:
-    """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step."""
+    """One run. id, steps, go_on: whether it does after a step that failed; ended: None while it goes on, else how;
+    message: the last word of the present step; made, changed: vmids of the guests that it has made, or touched."""
 
-    def __init__(self, ident, steps, go_on, forecast):
+    def __init__(self, ident, steps, go_on):
         self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
-        self.made, self.changed = forecast.made_guests, forecast.touched
+        self.made, self.changed = set(), set()
         self.over, self.stopping, self.request = threading.Event(), None, None
 
     def stop(self):
@@ -114,17 +122,20 @@ class Runs:
         """That of the Host, or one for this process alone."""
         return self._host.journal or self._own
 
-    def start(self, steps, go_on, forecast, client):
-        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked. Failure when too many
-        go on already."""
+    def start(self, steps, go_on, client):
+        """Begin a Run of Steps; client: who asked. Failure when too many go on already."""
+        noted = []
+        for step in steps:
+            shown = self._host.audit.masked(step.arguments, (), True)
+            # of one with a secret not even a digest, from which the secret might be guessed: it is not found again
+            noted.append({"tool": step.tool, "arguments": shown, "digest": step.digest if shown == step.arguments else None})
         with self._lock:
             if sum(run.ended is None for run in self._live.values()) >= MOST:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
-            ident = self.journal.add(
-                "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
-                steps=[{"tool": step.tool, "arguments": self._host.audit.masked(step.arguments, (), True),
-                        "digest": step.digest} for step in steps])
-            run = self._live[ident] = Run(ident, steps, go_on, forecast)
+            for old in [run.id for run in self._live.values() if run.ended is not None][:-KEPT]:
+                del self._live[old]
+            ident = self.journal.add("r", at=int(self._host.now()), pid=os.getpid(), ended=None, steps=noted)
+            run = self._live[ident] = Run(ident, steps, go_on)
         self.begin(lambda: self._go(run, client))
         return run
 
@@ -156,9 +167,9 @@ class Runs:
             if run.stopping or ended == FAILED and not run.go_on:
                 break
             run.request = _Request(run, number, client)
-            if run.stopping:                            # in between
-                break
             self._rest(run, step)
+            if run.stopping:                            # meanwhile
+                break
             step.state = RUNNING
             self._note(run, number)
             self._do(run, step)
@@ -182,6 +193,10 @@ class Runs:
             step.text, step.data, step.undo = answer.text, answer.data, answer.undo
             step.said = _said(answer)
             step.state = DONE if answer.outcome == "done" else RUNNING if answer.outcome == "running" else FAILED
+            for verb, path, params in step.planned:
+                reach = Reach(verb, unquote(path), params)
+                run.changed.update(reach.guests)
+                run.made.update(reach.new_rows({}) if step.state == DONE else ())
         except Exception as error:                      # of the machinery: a run says so, whatever it was
             self._host.log("error", "a step of a run broke", run=run.id, tool=step.tool, error=repr(error))
             step.state, step.said = FAILED, "This program failed (%s); whether it took effect is not known." % (
@@ -211,35 +226,34 @@ class Runs:
         look()
         if plan or call.dry:
             return _plan(call, planned, says)
-        agreed, = forecast
         if any(step.questions for step in planned):
             call.confirm(describe)
         call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
-        run = self.start(planned, go_on, agreed, getattr(call.request, "client", None))
-        return self.follow(call, run)
-
-    def follow(self, call, run):
-        """Wait for a Run as long as the client does; what it came to, or how far it is. A client that cancels its call
-        stops the run after the present step."""
+        run = self.start(planned, go_on, getattr(call.request, "client", None))
         try:
-            call.wait_for(run.over.is_set, lambda over: over, FOR_EVER if call.request.ends else call.wait_limit,
-                          lambda over: "step %d of %d: %s" % (run.at, len(run.steps), run.message
-                                                              or run.steps[run.at - 1].tool))
-        except BaseException:
+            return self.follow(call, run)
+        except BaseException:                           # who began it has cancelled it
             run.stop()
             raise
+
+    def follow(self, call, run):
+        """Wait for a Run as long as the client does; what it came to, or how far it is."""
+        call.wait_for(run.over.is_set, lambda over: over, FOR_EVER if call.request.ends else call.wait_limit,
+                      lambda over: "step %d of %d: %s" % (run.at, len(run.steps), run.message
+                                                          or run.steps[run.at - 1].tool))
         return _told(call, run.id, run.ended, run.steps)
 
     def _planned(self, call, steps, forecast):
         """The Steps, planned one after the other; Failure with what is wrong with all of them."""
-        planned, problems = [], []
+        planned, problems, done = [], [], self._done()
         for number, (tool, arguments) in enumerate(steps, 1):
             step = Step(tool, arguments)
             planned.append(step)
             try:
-                done = self._done_before(call, step)
-                if done:
-                    step.state, step.said = SKIPPED, done
+                if done.get(step.digest):               # each of them stands for one step
+                    step.said = self._still_so(call, *done[step.digest].pop(0))
+                if step.said:
+                    step.state = SKIPPED
                     continue
                 wrong = self._plan_one(call, step, forecast)
             except Failure as error:
@@ -267,7 +281,7 @@ class Runs:
         said = _said(answer)
         if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
                 _guest_of(call, step) in forecast.touched):
-            step.known, step.later = False, said
+            step.later = said
         elif answer.failed:
             return said
         elif not step.planned:
@@ -304,17 +318,16 @@ class Runs:
 
     # -- what was done before
 
-    def _done_before(self, call, step):
-        """Why a step needs not be done again: it was, in a run that did not come to its end, and what it changed is
-        still so; None. Failure when that is not known."""
+    def _done(self):
+        """{digest of a step: [(run, number, state)]} of what was done in runs that did not come to their end."""
+        done = {}
         for record in self.journal.all("r"):
-            if record.get("ended") == DONE or not record.get("steps") or self._goes_on(record):
-                continue
-            for number, one in enumerate(record["steps"]):
-                state = self._step(record, number)[0]
-                if one["digest"] == step.digest and state in (DONE, RUNNING):
-                    return self._still_so(call, record["id"], number, state)
-        return None
+            if record.get("ended") != DONE and not self._goes_on(record):
+                for number, one in enumerate(record.get("steps") or ()):
+                    state = self._step(record, number)[0]
+                    if one["digest"] is not None and state in (DONE, RUNNING):
+                        done.setdefault(one["digest"], []).append((record["id"], number, state))
+        return done
 
     def _goes_on(self, record):
         """Whether a run that has no end yet goes on, here or in another server."""
@@ -323,7 +336,7 @@ class Runs:
         return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
 
     def _still_so(self, call, run, number, state):
-        """As `_done_before`, of one step of one run."""
+        """Why a step needs not be done again: what it changed is still so; None. Failure when that is not known."""
         made = next((record for record in self.journal.all("u") if (record.get("run"), record.get("step")) == (
             run, number)), None)
         if made is None:                                # nothing was sent
@@ -334,6 +347,8 @@ class Runs:
             return None
         moved = {}
         for one in reversed(made.get("changes") or ()):
+            if one.get("why") == changes.NOT_ENDED:
+                return _ended(call, run, one)
             if "why" not in one:
                 one = changes.change(one)
                 moved.update(inverse.moved_on(one, changes.now(call, one)))
@@ -363,7 +378,7 @@ def _lives(pid):
 
 
 def _ended(call, run, noted):
-    """As `_still_so`, of a change whose end the server did not live to see."""
+    """As `_still_so`, of a change whose end was not seen."""
     task = parse_upid(noted.get("upid"))
     if task is not None:
         status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
@@ -409,7 +424,7 @@ def _question(call, steps):
         if step.state == SKIPPED:
             continue
         asked = " / ".join(question for question, _ in step.questions)
-        later = "" if step.known else " (what it finds is not known before the steps ahead of it: %s)" % step.later
+        later = "" if step.later is None else " (what it finds is not known before the steps ahead of it: %s)" % step.later
         parts.append("%d) %s%s" % (number, asked or "%s %s" % (step.tool, _arguments(call, step)), later))
     return "Do %s, one after the other? %s" % (text.plural(len(parts), "step"), "; ".join(parts))
 
@@ -420,7 +435,7 @@ def _plan(call, steps, says):
     for number, step in enumerate(steps, 1):
         requests = [{"method": verb, "path": path, "parameters": call.host.audit.masked(params, call.secrets, True)}
                     for verb, path, params in step.planned]
-        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
+        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.later is None else
                      "not known yet", "tool": step.tool, "requests": requests,
                      "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
         lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]

@@ -10,9 +10,24 @@ from tools.policy import endpoints, freeze
 from tools.policy.reach import CHANGED, READ, guests_of_row, is_sid, node_of_row
 from tools.policy.selection import Refusal
 from tools.policy.settings import guest_list
+from tools.pve.formats import on
 
 #: What any shell would act upon; refused in a command unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
 FORBIDDEN = ";&|`$(){}[]<>\n\r"
+
+
+_GUEST = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/[0-9]+(/config|/unlink|/snapshot/[^/]+/rollback)?)?")
+
+
+def _destroys(verb, path, params):
+    """Whether a request destroys a guest, its disk, or what changed in it since a snapshot."""
+    match = _GUEST.fullmatch(path)
+    if match is None or verb == "GET":
+        return False
+    if match.group(1) in ("/config", "/unlink"):
+        gone = params.get("delete") or params.get("idlist")
+        return bool(gone) and (on(params.get("force")) or "unused" in str(gone))
+    return verb == "DELETE" or bool(match.group(1)) or on(params.get("force"))
 
 
 class Guests:
@@ -92,6 +107,15 @@ class Guard:
                            "PROXMOX_ALLOWED_COMMANDS is set: only proxmox_execute_vm_command may run commands, and "
                            "only those listed there.")
         return None
+
+    def unsafe(self, verb, path, params):
+        """The Refusal of a request that destroys what a guest holds, for which no safety net is made; or None."""
+        if self.settings.safety == "none" or not _destroys(verb, path, params):
+            return None
+        return Refusal("%s %s destroys what a guest holds" % (verb, path[:200]),
+                       "PROXMOX_SAFETY=%s is set: only the tools that make the safety net first may (proxmox_delete_*, "
+                       "proxmox_rollback_snapshot_*, proxmox_restore_backup_*, proxmox_remove_disk_vm, "
+                       "proxmox_remove_mountpoint_lxc)." % self.settings.safety)
 
     def wants_rows(self, reach):
         """Whether `judge` needs the rows of /cluster/resources for this Reach."""

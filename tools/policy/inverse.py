@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from tools.policy import endpoints
 from tools.pve import text
-from tools.pve.formats import natural, on, parse_property_string
+from tools.pve.formats import natural, on, parse_property_string, property_string
 from tools.pve.scrub import MASK, is_secret
 
 ABSENT = None                       # in the place of a value: the key is not there
@@ -37,6 +37,7 @@ class Way(NamedTuple):
     back    function(Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back.
             It is asked again with the state that they made. NoWay
     digest  whether the first of the requests takes the digest that the GET told
+    slow    whether it may come about some time after the requests, as what HA does
     whole   whether nothing else of the state may have changed either, as all of it goes
     lost    function(Change) -> what is lost when it is put back, in a few words, or None
     """
@@ -44,6 +45,7 @@ class Way(NamedTuple):
     facts: Callable
     back: Callable
     digest: bool = False
+    slow: bool = False
     whole: bool = False
     lost: Callable = lambda change: None
 
@@ -89,9 +91,13 @@ def difference(before, after):
 
 
 def _same(one, other):
-    """Whether two values are the same: of property strings the order of the keys makes no difference."""
-    one, other = str(one), str(other)
-    return one == other or "=" in one and sorted(one.split(",")) == sorted(other.split(","))
+    """Whether two values are the same: of property strings the order of the keys makes no difference, nor the size of
+    a CD's image, which Proxmox looks up anew."""
+    if str(one) == str(other):
+        return True
+    one, other = (sorted(part for part in str(value).split(",") if "media=cdrom" not in str(value)
+                         or not part.startswith("size=")) for value in (one, other))
+    return one == other and "=" in "".join(one)
 
 
 def why_not(verb, path, params):
@@ -144,9 +150,14 @@ def _keys(always=(), unset=None):
         _keepable(change)
         if not set_back and not away:
             return []
-        return [("PUT", change.path, {**{key: now[key] for key in always if key in now}, **set_back,
-                                      **({"delete": ",".join(away)} if away else {})})]
+        return [("PUT", change.path, _sent({**{key: now[key] for key in always if key in now}, **set_back}, away))]
     return back
+
+
+def _sent(values, away=()):
+    """Values of a state as parameters; away: keys to delete. A property string may be told as an object."""
+    values = {key: property_string(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {**values, **({"delete": ",".join(away)} if away else {})}
 
 
 def _keepable(change):
@@ -170,6 +181,9 @@ def _config_back(change, now):
         _volume, now.values()) and not _CLOUDINIT.match(str(value)) and _of_storage(value)]
     if gone or on(given.get("force")):
         raise NoWay("The volume of %s was destroyed." % ", ".join(sorted(gone) or [str(given.get("delete"))]))
+    bound = [key for key, value in change.old.items() if key.startswith("mp") and _volume(value).startswith("/")]
+    if bound:
+        raise NoWay("%s is a bind mount, which Proxmox lets root@pam alone set." % ", ".join(bound))
     _keepable(change)
     volumes = {_volume(value) for key, value in change.old.items() if _DRIVE.fullmatch(key)}
     made = {_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key)} - volumes
@@ -180,8 +194,9 @@ def _config_back(change, now):
     away += [key for key in now if key.startswith("unused") and _volume(now[key]) in made]
     if not set_back and not away:
         return []
-    return [("PUT", _config(change.path, None)[0], {
-        **set_back, **({"delete": ",".join(sorted(away, key=natural))} if away else {})})]
+    if on(now.get("protection")) and any(map(_DRIVE.fullmatch, away)):
+        raise NoWay("The guest is protected, so no volume is removed (protection=0 in its config first).")
+    return [("PUT", _config(change.path, None)[0], _sent(set_back, sorted(away, key=natural)))]
 
 
 def _volumes_go(change):
@@ -221,6 +236,13 @@ def _config(path, params):
     return config, config
 
 
+def _described(change, now):
+    """The description of a snapshot."""
+    if not change.old.get("description"):
+        raise NoWay(_NOT_EMPTY)
+    return _keys()(change, now)
+
+
 # ------------------------------------------------------------------------------------------------------ lists of things
 
 def _by(key):
@@ -242,7 +264,7 @@ def _things(key, keeps=None):
             if name not in change.new and name not in now:
                 if keeps is None:
                     raise NoWay("What was deleted cannot be made again.")
-                requests.append(("POST", base, {key: name, **{one: values[one] for one in keeps if one in values}}))
+                requests.append(("POST", base, _sent({key: name, **{one: values[one] for one in keeps if one in values}})))
         return requests
     return back
 
@@ -284,7 +306,7 @@ def _rules_back(change, now):
             ("POST", base, old[at]), ("PUT", "%s/0" % base, {"moveto": at + 1})]
     if sorted(map(str, old)) != sorted(map(str, new)):
         away = [key for key in new[at] if key not in old[at]]
-        return [("PUT", "%s/%d" % (base, at), {**old[at], **({"delete": ",".join(away)} if away else {})})]
+        return [("PUT", "%s/%d" % (base, at), _sent(old[at], away))]
     last = max(place for place in range(len(old)) if old[place] != new[place])
     if old[at + 1:last + 1] == new[at:last]:                # the first of them went behind the others
         return [("PUT", "%s/%d" % (base, last), {"moveto": at})]
@@ -292,6 +314,10 @@ def _rules_back(change, now):
 
 
 # ------------------------------------------------------------------------------------------------------------------ pools
+
+#: An empty value in a form is none to Proxmox (PVE::APIServer::AnyEvent), and these have no `delete`.
+_NOT_EMPTY = "Proxmox cannot make it empty again."
+
 
 def _pool(data, path):
     members = (data or {}).get("members") or []
@@ -309,6 +335,8 @@ def _pool_back(change, now):
     if on(change.params.get("allow-move")):
         raise NoWay("Which pools the guests were in before is not known.")
     path, requests = _pool_path(change.path, change.params)[0], []
+    if change.old.get("comment") == "":
+        raise NoWay(_NOT_EMPTY)
     if "comment" in change.old and change.old["comment"] != now.get("comment"):
         requests.append(("PUT", path, {"comment": change.old["comment"]}))
     for key in ("vms", "storage"):
@@ -386,10 +414,8 @@ def _place(data, path):
 
 
 def _bring_back(change, now):
-    if change.old.get("node") == now.get("node"):
+    if change.old.get("node") == now.get("node") or not now:
         return []
-    if not now:
-        raise NoWay("The guest is not there.")
     pairs = {(now.get(key), storage) for key, storage in change.old.items() if key != "node" and key in change.new}
     there = dict(pairs)
     if len(there) != len(pairs):
@@ -423,7 +449,7 @@ _TABLE = (
     (Way(_itself, lambda data, path: {
         key: value for key, value in (data or {}).items() if key in ("notes", "protected")},
         _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
-    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _keys(unset={})),
+    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _described),
      "PUT guest/snapshot/{snapname}/config"),
     (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)), "POST guest/snapshot"),
     (Way(_list, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
@@ -441,8 +467,8 @@ _TABLE = (
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
     (Way(_new_guest, _facts, _delete_guest, whole=True, lost=_guest_goes),
      "POST node/qemu node/lxc guest/clone"),
-    (Way(_status, _power, _switch), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
-    (Way(_migrated, _place, _bring_back), "POST guest/migrate"),
+    (Way(_status, _power, _switch, slow=True), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
+    (Way(_migrated, _place, _bring_back, slow=True), "POST guest/migrate"),
 )
 
 #: (verb, template) -> Way.

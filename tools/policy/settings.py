@@ -136,6 +136,13 @@ def _guests(value):
     return words
 
 
+def _safety(value):
+    from tools.pve.formats import misfit
+    if misfit("safety", value):
+        raise ValueError(misfit("safety", value))
+    return value
+
+
 def _nodes(value):
     from tools.pve.formats import misfit
     for name in _words(value):
@@ -205,6 +212,10 @@ class Settings:
         "approve` asks), token (a second call with a confirm_token), off (do not ask); always, terminal and token also "
         "before a command in a guest, and before what can be put back (a detached disk, a deleted option)",
         _choice("auto", "always", "terminal", "token", "off"), "auto")
+    safety: str = _setting(
+        "what is made before a guest or its disk is destroyed, overwritten or rolled back, which is not done without: "
+        "none, snapshot (a backup where it cannot help), backup; with :STORAGE behind it the backup goes there",
+        _safety, "none")
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")

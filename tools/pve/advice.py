@@ -175,6 +175,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"not a valid block device", "proxmox_get_node_disks shows the disks of a node.", "refused"),
     (None, r"not HA managed|does not exist in cluster", "proxmox_get_ha_status shows what HA looks after, "
      "proxmox_get_vms the guests there are.", "refused"),
+    (None, r"property is not defined in schema|not have a value in the enumeration", "This version of Proxmox VE does "
+     "not know what is named here: correct it, or leave it out; a newer version may take it.", "refused"),
     *((statuses, pattern, "Proxmox does not accept these parameters. Correct the ones it names.", "refused")
       for statuses, pattern in ((None, r"\A400 Parameter verification failed"), ({400}, r""))),
     ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),

@@ -17,7 +17,7 @@ from tools.pve import apisearch, apiwords, state
 from tools.pve.apiwords import limits, line_of, runs, sentence, shorten
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on
-from tools.pve.jsonschema import base_of, flatten, keys_of, last_index, required
+from tools.pve.jsonschema import base_of, flatten, keys_of, last_index, required, specs_of
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -288,7 +288,7 @@ def _walk(node, methods):
         fixed = children and all("{" not in child["path"].rsplit("/", 1)[1] for child in children)
         is_index = verb == "GET" and bool(fixed) and (not text or "index" in (name + text).lower())
         parameters = info.get("parameters") or {}
-        for spec in (parameters.get("properties") or {}).values():
+        for spec in specs_of(parameters).values():
             if "=" not in spec.get("typetext", "=") or isinstance(spec.get("format"), dict):
                 spec.pop("typetext", None)              # made from the rest
         methods.append({"verb": verb, "path": node["path"], "text": sentence(text), "name": name,

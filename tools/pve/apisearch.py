@@ -245,7 +245,7 @@ class Index:
         texts = [(spec.get("description") or "", 0.25) for spec in specs.values()]
         texts += [(part, 0.3) for part in parts if part.startswith("{")]
         texts += [(" ".join(map(str, spec["enum"])), 0.5) for spec in specs.values()
-                  if spec.get("enum") and len(spec["enum"]) <= 50]      # longer ones number disks
+                  if isinstance(spec.get("enum"), list) and len(spec["enum"]) <= 50]      # longer ones number disks
         texts.append((about[160:], 0.5))
         texts += [(name, 1.4 if required(spec) else 0.9) for name, spec in specs.items()]
         texts.append((" ".join(method["returns"].get("columns", ())), 0.7))

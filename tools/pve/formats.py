@@ -79,6 +79,8 @@ FORMATS = {
                        "a mount point mp0 to mp255 or an unused volume unused0 to unused255", "mp0"),
     "net": Format(r"net(?:[0-9]|[12][0-9]|3[01])", "a network device net0 to net31", "net0"),
     "option": Format(r"[a-zA-Z][a-zA-Z0-9_-]*", "an option's name", "memory"),
+    "safety": Format(r"none|(?:snapshot|backup)(?::" + _STORAGE + r")?",
+                     "none, snapshot or backup, the last two perhaps with the storage of the backup", "backup:local"),
     "kind": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
     "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
@@ -179,20 +181,31 @@ def property_string(values, default_key=None):
 
 # --------------------------------------------------------------------------------------------------------------- sizes
 
-_UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = r"(\+?)\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?"
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = r"(\+?)\s*([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([KMGT]?)(?:i?B)?(?:/s)?"
 
 
-def parse_size(text):
-    """(grows, bytes) of a disk size: "50", "50G", "0.5T", "512M", "+10G". No unit is GiB; "+" means so much more.
-
-    Misfit when it is not a size, or nothing at all.
+def parse_size(text, unit="GiB", more="+10G"):
+    """(grows, bytes) of a size, memory or rate: "50", "50G", "0.5T", "512 MiB", "+10G". A number alone is so many of
+    `unit` (GiB, MiB, MB/s, KiB/s); "+" means so much more. Misfit when it is none, or nothing at all.
     """
     match = re.fullmatch(_SIZE, str(text).strip(), re.ASCII | re.IGNORECASE)
-    size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper()])) if match else 0
+    size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper() or unit[0]])) if match else 0
     if size <= 0:
-        raise Misfit("%r is not a size, such as 50 (GiB), 50G, 0.5T, 512M or +10G" % str(text)[:40])
+        raise Misfit("%r is not a size, such as 50 (%s), 50G, 0.5T, 512M or %s" % (str(text)[:40], unit, more))
     return match.group(1) == "+", size
+
+
+def in_unit(value, unit):
+    """How many `unit` (see `parse_size`) "4G" or "0.5T" is, as an int where it is whole; Misfit when it is no amount.
+    A number alone, or the text of one, stays what it is, and so does what is no text."""
+    if not isinstance(value, str) or re.fullmatch(r"\s*-?[0-9.]*\s*", value, re.ASCII):
+        return value
+    grows, size = parse_size(value, unit, "0.5G")
+    if grows:
+        raise Misfit("%r is not taken with a +: say the new value" % value[:40])
+    number = size / _UNITS[unit[0]]
+    return int(number) if number.is_integer() else number
 
 
 def gib(size):
@@ -205,7 +218,7 @@ def size_of(text):
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)", text or "")
     if not match:
         return None
-    return int(float(match.group(1)) * (_UNITS[match.group(2)] if match.group(2) else 1))
+    return int(float(match.group(1)) * _UNITS.get(match.group(2), 1))
 
 
 # ---------------------------------------------------------------------------------------------------------- UPID, volid

@@ -24,16 +24,17 @@ def flatten(parameters, given=None, typed=None):
     Where a parameter (`type-property`; `typed` is that of the schema around it) tells which alternatives hold and it is
     among those of a call (`given`, a dict), only these count, and what they ask for is required.
     """
-    properties = parameters.get("properties") or {}
+    properties = specs_of(parameters)
     closed = parameters.get("additionalProperties", 1) in (0, "0", False)
     if isinstance(parameters.get("type-property"), str):
         typed = parameters["type-property"]
-        properties = dict({typed: parameters.get("type-property-schema") or {"type": "string"}}, **properties)
+        kinds = parameters.get("type-property-schema")
+        properties = dict({typed: kinds if isinstance(kinds, dict) else {"type": "string"}}, **properties)
     kind = (given or {}).get(typed)
     for word in ("allOf", "oneOf", "anyOf"):
         properties = dict(properties) if word in parameters else properties
-        for part in parameters.get(word) or ():
-            types = part.get("instance-types") if typed else None
+        for part in dicts_in(parameters.get(word)):
+            types = kinds_of(part) if typed else ()
             if types and kind is not None and str(kind) not in types:
                 continue
             more, part_closed = flatten(part, given, typed)
@@ -49,6 +50,22 @@ def flatten(parameters, given=None, typed=None):
                     spec = {"description": spec.get("description", ""), "optional": 1}
                 properties[name] = spec
     return properties, closed
+
+
+def specs_of(parameters):
+    """{name: spec} of `properties`; what is none is left out, as is what a later version may have in its place."""
+    found = parameters.get("properties")
+    return {name: spec for name, spec in found.items() if isinstance(spec, dict)} if isinstance(found, dict) else {}
+
+
+def dicts_in(parts):
+    """The dicts in a list, or none where it is something else."""
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def kinds_of(part):
+    """The kinds (str) that an alternative is for."""
+    return [str(kind) for kind in part["instance-types"]] if isinstance(part.get("instance-types"), list) else []
 
 
 def required(spec):
@@ -327,11 +344,11 @@ class Checker:
 
     def _check_one_of(self, name, spec, value, values):
         """A parameter that is one thing or another: wrong only if it fits none that may be meant."""
-        alternatives = [a for a in spec["oneOf"] if isinstance(a, dict)]
-        kind = values.get(spec["type-property"]) if spec.get("type-property") else None
+        alternatives, typed = dicts_in(spec["oneOf"]), spec.get("type-property")
+        kind = values.get(typed) if isinstance(typed, str) else None
         if kind is not None:
-            alternatives = [a for a in alternatives if kind in a.get("instance-types", ())]
-        elif spec.get("type-property"):
+            alternatives = [a for a in alternatives if str(kind) in kinds_of(a)]
+        elif typed:
             return []
         results = [self.check_value(name, a, value, values) for a in alternatives]
         return [] if not results or not all(results) else results[0]
