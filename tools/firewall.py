@@ -137,6 +137,7 @@ def add_rule(call):
     rule = {key: value for key, value in call.parameters().items() if key not in ("vmid", "pos")}
     rule["enable"] = int(args.enable)
     place = "before the others" if args.pos is None else "at position %d" % args.pos
+    call.allow(rule, "POST %s/rules" % base)
     call.confirm(lambda: ("Add this firewall rule to %s, %s: %s?%s" % (
         _whose(call), place, _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
     call.send(rule, "POST %s/rules" % base)
@@ -151,6 +152,7 @@ def add_rule(call):
 
 def delete_rule(call):
     base, found = _base(call), {}
+    call.allow({}, "DELETE %s/rules/{pos}" % base, {"pos": call.args.pos})
 
     def describe():
         rule = call.get("%s/rules/{pos}" % base, {"pos": call.args.pos})
@@ -179,6 +181,7 @@ def update_options(call):
         raise Failure("The firewall of %s has no option %s. It has: %s." % (_whose(call), ", ".join(foreign), ", ".join(
             sorted(_OPTIONS[bool(call.args.vmid), bool(call.node)]))))
     before = {}
+    call.allow(wanted, "PUT %s/options" % base)
 
     def describe():
         before.update(call.get(base + "/options") or {})

@@ -153,6 +153,7 @@ def _params(call):
     chosen = [name for name in ("vmid", "pool", "all") if getattr(call.args, name)]
     if len(chosen) > 1:
         raise Failure("A job takes guests by vmid, or a pool, or all; not %s together." % " and ".join(chosen))
+    call.allow(params)
     return params, chosen
 
 
@@ -243,6 +244,8 @@ def run_job(call):
         nodes[:] = [str(job["node"])] if job.get("node") else sorted({str(row["node"]) for row in guests})
         params.update((key, ",".join("%s=%s" % pair for pair in sorted(value.items())) if isinstance(value, dict)
                        else value) for key, value in job.items() if key not in _NOT_VZDUMP)
+        for node in nodes:
+            call.allow(params, "POST /nodes/{node}/vzdump", {"node": node})
         vmids = sorted(int(row["vmid"]) for row in guests)
         return ("Run backup job %s now, of guests %s on %s (%s)? Older backups are deleted as its retention says." % (
             call.args.id, text.ranges(vmids), ", ".join(nodes), _described(

@@ -6,7 +6,7 @@ A handler reads with `get`, changes with `send`, waits for a task with `follow`,
 import difflib
 import re
 import threading
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from tools.base.answers import result
@@ -251,10 +251,7 @@ class Call:
 
         endpoint: "VERB /path", where it is not the row's; `ids` as in `path`.
         """
-        verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
-        path = self.path(template, ids)
-        params = {key: value for key, value in dict(params or {}, **more).items() if value is not None}
-        self.permit(verb, path, params)
+        verb, path, params = self.allow(dict(params or {}, **more), endpoint, ids)
         if not (self._asked or self.outcomes or self.planned) and self.host.settings.confirm in STRICT and (
                 endpoints.LOSES == Reach(verb, path, params).effect):
             shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
@@ -291,6 +288,13 @@ class Call:
         finally:
             self.request.writing = False
         return data
+
+    def allow(self, params, endpoint=None, ids=None):
+        """(verb, path, params) of what `send` would send; Refused when it may not be, so before anybody is asked."""
+        verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
+        path, params = self.path(template, ids), {key: value for key, value in params.items() if value is not None}
+        self.permit(verb, path, params)
+        return verb, path, params
 
     def judge_arguments(self):
         """Refused when the arguments name a guest, node, volume, task or command that is out of bounds."""
@@ -357,7 +361,7 @@ class Call:
         guard = self.host.guard
         if not guard.hides or data is None:
             return data
-        data, hidden = guard.shown(data, {**self._rows_by_id(), **self._made} if guard.rows_to_show else {})
+        data, hidden = guard.shown(data, lru_cache(None)(lambda: {**self._rows_by_id(), **self._made}))
         self.hidden += hidden
         return data
 
@@ -411,8 +415,13 @@ class Call:
         return {**{name: value for name, value in given.items() if value is not None}, **self.tool.fixed}
 
     def explained(self, error):
-        """str(error) of an error of Proxmox's, with what the row knows of its meaning."""
-        return explained(error, self.tool.explains, self.kind, self.host.settings.token_id)
+        """str(error) of an error of Proxmox's, with what the row knows of its meaning; without the guests in it that are
+        out of bounds, unless the arguments name them."""
+        said = explained(error, self.tool.explains, self.kind, self.host.settings.token_id)
+        try:
+            return self.host.guard.told(said, str(vars(self.args)), lru_cache(None)(self._rows_by_id))
+        except PveError:
+            return self.host.guard.told(said, str(vars(self.args)), dict)
 
     # -- waiting and asking
 
@@ -521,6 +530,7 @@ def without_handler(call):
     tool = call.tool
     if not tool.changes:
         return result(call, call.get(tool.path, None, call.parameters()))
+    call.allow(call.parameters())
     if tool.first is not None:
         found = tool.first(call)
     elif tool.destroys:

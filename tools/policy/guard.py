@@ -7,7 +7,8 @@ import re
 from fnmatch import fnmatchcase
 
 from tools.policy import endpoints, freeze
-from tools.policy.reach import CHANGED, READ, guests_of_row, is_sid, node_of_row
+from tools.policy.reach import (CHANGED, GUEST_LISTS, READ, guests_of_key, guests_of_row, guests_of_words, node_of_row,
+                                vmid_of)
 from tools.policy.selection import Refusal
 from tools.policy.settings import guest_list
 from tools.pve.formats import on
@@ -69,7 +70,6 @@ class Guard:
         self._nodes = frozenset(settings.allowed_nodes)
         self.hides = bool(self._allowed or self._nodes)         # whether something of a reply may have to go
         self.bounded = self.hides or bool(self._protected)      # whether what a request reaches has to be looked at
-        self.rows_to_show = self._allowed.by_rows               # whether `shown` needs the guests' rows
 
     # -- requests
 
@@ -175,25 +175,48 @@ class Guard:
     def shown(self, data, rows):
         """(`data` of a reply without the guests, nodes, tasks and volumes that are out of bounds, how many went).
 
-        rows: {vmid: row} of all guests where `rows_to_show`, else {}.
+        rows() gives {vmid: row} of all guests; it is asked where a row does not say all itself.
         """
         if isinstance(data, list):
-            kept = [row for row in data if not isinstance(row, dict) or self._shows(row, rows)]
-            return kept, len(data) - len(kept)
+            kept = [self.shown(row, rows) for row in data if self._shows(row, rows)]
+            return [part for part, _ in kept], len(data) - len(kept) + sum(gone for _, gone in kept)
         if isinstance(data, dict):
-            kept = {key: self.shown(value, rows) if isinstance(value, (list, dict)) else (value, 0)
-                    for key, value in data.items() if not is_sid(key) or self._shows({"sid": key}, rows)}
+            kept = {key: self.shown(value, rows) if isinstance(value, (list, dict)) else
+                    (self._listed(value, rows) if key in GUEST_LISTS else value, 0)
+                    for key, value in data.items() if self._any(guests_of_key(key), {}, rows)}
             return ({key: part for key, (part, _) in kept.items()},
                     len(data) - len(kept) + sum(gone for _, gone in kept.values()))
         return data, 0
 
+    def told(self, words, named, rows):
+        """`words` of Proxmox's without the numbers of guests that are out of bounds and not in the text `named`."""
+        hidden = [str(vmid) for vmid in guests_of_words(words) if self.hides and not self._within(vmid, {}, rows)]
+        hidden = [vmid for vmid in hidden if vmid not in named]
+        return re.sub(r"(?<!\d)(?:%s)(?!\d)" % "|".join(hidden), "(out of bounds)", words) if hidden else words
+
     def _shows(self, row, rows):
+        if isinstance(row, str):                            # a line of a journal
+            row = {"t": row}
+        if not isinstance(row, dict):
+            return True
         node = node_of_row(row) if self._nodes else None
         if node and node not in self._nodes:
             return False
-        vmids = guests_of_row(row) if self._allowed else ()
+        return self._any(guests_of_row(row), row, rows) and all(
+            self._within(vmid, row, rows) for vmid in guests_of_words(row.get("msg") or row.get("t")))
+
+    def _any(self, vmids, row, rows):
         return not vmids or any(self._within(vmid, row, rows) for vmid in vmids)
+
+    def _listed(self, value, rows):
+        """A list of guests as text, "100,101" or "vm:100,ct:101", without those that are out of bounds."""
+        parts = re.split(r"([,;\s]+)", value) if isinstance(value, str) else ()
+        kept = [part for part in parts[::2] if vmid_of(part) is None or self._within(vmid_of(part), {}, rows)]
+        return value if len(kept) == len(parts[::2]) else ",".join(kept)
 
     def _within(self, vmid, row, rows):
         whole = row.get("id") in ("qemu/%d" % vmid, "lxc/%d" % vmid)        # of /cluster/resources, it says all itself
-        return self._allowed.holds(vmid, {vmid: row} if whole else rows)
+        if self._allowed and not self._allowed.by_number(vmid) and not (
+                self._allowed.by_rows and self._allowed.by_row(row if whole else rows().get(vmid) or {})):
+            return False
+        return not self._nodes or whole or (rows().get(vmid) or {}).get("node", row.get("node")) in (None, *self._nodes)

@@ -16,6 +16,14 @@ _VOLUME_IN_PATH = re.compile(r"/storage/[^/]+/content/(.+)")
 _CREATES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)")
 _NAMED_IN_ACL = re.compile(r"/(?:vms/([0-9]+)|nodes/([^/]+))\Z")
 _TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100", "100@local" (imgdel)
+#: How the words of a log name a guest: "VM 100", "vzdump 100 101", "100-0: " of its replication, its volumes, its units,
+#: its network devices, the tasks in it.
+_IN_WORDS = re.compile(
+    r"(?:\b(?:vm|ct|guest|container|vmid|vzdump|qm\w+|vz\w+)[ :=#']+|\b(?:vm|subvol|base|basevol|qemu|lxc)-|\b(?:vm|ct)/"
+    r"|UPID:(?:[^:\s]*:){5}|pve-container@|(?:tap|veth|fwbr|fwpr|fwln))((?:[1-9]\d{2,8}[ ,]+)*[1-9]\d{2,8})(?!\d)"
+    r"|\b([1-9]\d{2,8})(?:-\d+: |\.scope\b|\.conf\b)|\A([1-9]\d{2,8}) \d ", re.IGNORECASE | re.ASCII)
+#: Keys of replies whose texts are lists of guests.
+GUEST_LISTS = {"vmid", "vms", "exclude", "resources"}
 _SID = re.compile(r"(?:\b(?:vm|ct):|\A)([0-9]+)\b")
 _VMID = re.compile(r'[\["]*0*[0-9]{1,9}[\]"]*')                          # one of a list, which may be JSON text
 
@@ -202,9 +210,22 @@ def guests_of_row(row):
     return [owner] if owner is not None and owner >= 100 else []
 
 
-def is_sid(key):
-    """Whether a key of an answer is the id of an HA resource, "vm:100"."""
-    return re.fullmatch(r"(?:vm|ct):[0-9]+", str(key)) is not None
+def guests_of_words(words):
+    """vmids (set of int) that a line of a log names."""
+    found = _IN_WORDS.findall(str(words)) if words else ()
+    return {int(number) for groups in found for group in groups for number in re.findall("[0-9]+", group)}
+
+
+def guests_of_key(key):
+    """[vmid] of a key of an answer that is the id of an HA resource, "vm:100", or the path of a guest, "/vms/100"."""
+    match = re.fullmatch(r"(?:(?:vm|ct):|/vms/)([0-9]+)", str(key))
+    return [int(match.group(1))] if match else []
+
+
+def vmid_of(part):
+    """The vmid (int) of a part of a list of guests, "100" or "vm:100", or None."""
+    match = re.fullmatch(r"(?:(?:vm|ct):)?([0-9]{1,9})", part)
+    return int(match.group(1)) if match else None
 
 
 def node_of_row(row):
