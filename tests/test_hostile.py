@@ -536,7 +536,7 @@ def test_what_destroys_asks_first_and_names_its_target(name):
         for step in arguments.get("steps", ()):
             named.update(step["arguments"])
         assert any(str(value) in question for key, value in named.items()
-                   if key not in ("storage", "type") and (key != "node" or "firewall" in name)), question
+                   if key not in ("storage", "type") and (key != "node" or "firewall" in name or "drain" in name)), question
         json.dumps(found)
         questions += 1
     assert questions, "it never asked"
@@ -545,10 +545,10 @@ def test_what_destroys_asks_first_and_names_its_target(name):
 
 
 #: Destructive only with some arguments: a detached disk is kept, a restore into a new guest replaces nothing, only the
-#: deletion of an unused volume loses something of a config, most endpoints destroy nothing, nor do all runs, and a list
-#: of what can be taken back.
+#: deletion of an unused volume loses something of a config, most endpoints destroy nothing, nor do all runs, a plan and
+#: a list of what can be taken back.
 MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore_backup", "proxmox_update_vm_config",
-            "proxmox_update_lxc_config", "proxmox_api_call", "proxmox_run", "proxmox_undo")
+            "proxmox_update_lxc_config", "proxmox_api_call", "proxmox_run", "proxmox_undo", "proxmox_drain_node")
 
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if any(

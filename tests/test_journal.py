@@ -36,7 +36,7 @@ def picture(world):
 
 
 @pytest.mark.parametrize("ident", [ident for ident, case in CASES.items() if case.tool not in (
-    "proxmox_undo", "proxmox_run", "proxmox_get_run")])
+    "proxmox_undo", "proxmox_run", "proxmox_get_run", "proxmox_drain_node")])
 def test_the_journal_adds_reads_only_and_what_has_a_way_back_comes_back(ident):
     case, bench = CASES[ident], Bench(consent=Asked())
     arguments, lines = case.on(bench)

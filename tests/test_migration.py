@@ -72,7 +72,7 @@ def test_what_cannot_be_moved_is_refused_before_anything_is_sent(tool, arguments
 @pytest.mark.parametrize("change, words", [
     ({"hostpci0": "0000:01:00.0"}, "uses devices of its node (hostpci0)"),
     ({"ide2": "local:iso/debian-13.iso,media=cdrom"},
-     "A CD image on local storage is in the VM: local:iso/debian-13.iso")])
+     "VM 106 has a CD image on local storage: local:iso/debian-13.iso")])
 def test_what_binds_a_vm_to_its_node(change, words):
     bench = Bench()
     guest(bench, 106).conf.update(change)

@@ -53,8 +53,8 @@ from importlib import import_module
 
 #: Every toolset, in the order in which its tools are listed.
 TOOLSETS = ("cluster", "health", "security", "usage", "guests", "lifecycle", "change", "snapshots", "backups", "disks",
-            "networks", "agent", "create", "nodes", "tasks", "migration", "insight", "options", "content", "admin",
-            "firewall", "jobs", "runs", "undo", "ssh", "api")
+            "networks", "agent", "create", "nodes", "tasks", "migration", "drain", "insight", "options", "content",
+            "admin", "firewall", "jobs", "runs", "undo", "ssh", "api")
 
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}

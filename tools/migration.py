@@ -1,8 +1,8 @@
 """Toolset: moving guests to another node, checked before it begins."""
-import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
+from tools.base import moves
 from tools.base.answers import result
 from tools.base.failures import Failure
 from tools.base.guest import is_on
@@ -39,24 +39,15 @@ class MigrateLxc(_Migrate):
 
 # ------------------------------------------------------------------------------------------------------------- the move
 
-_CLOUD_INIT = re.compile(r"vm-\d+-cloudinit")
-
-
 def migrate_vm(call):
     args = call.args
     _elsewhere(call)
     check = call.get("./migrate", target=args.target)
-    _allowed(call, check.get("not_allowed_nodes"), check.get("allowed_nodes"))
+    _allowed(call, check, check.get("allowed_nodes"))
     running = on(check.get("running"))
-    bound = _bound(check, running)
-    if bound:
-        raise Failure("VM %s uses devices of its node (%s) and cannot be moved%s." % (
-            args.vmid, ", ".join(map(text.line, bound)), " while it runs" if bound != _bound(check, False) else ""))
-    local = [disk for disk in check.get("local_disks") or [] if not _CLOUD_INIT.search(str(disk.get("volid")))]
-    images = [text.line(disk["volid"]) for disk in local if on(disk.get("cdrom"))]
-    if images:
-        raise Failure("A CD image on local storage is in the VM: %s. Take it out first (proxmox_update_vm_config, the "
-                      "drive's option to none,media=cdrom)." % ", ".join(images))
+    stuck, local = moves.stuck(check, running), moves.local_disks(check)
+    if stuck:
+        raise Failure("%s %s." % (call.subject, stuck))
     if running and local and not args.with_local_disks:
         listed = ", ".join("%s (%s)" % (text.line(disk["volid"]), text.size(disk.get("size") or 0)) for disk in local)
         raise Failure("Disks on local storage would have to be copied while the VM runs: %s. Call again with "
@@ -71,7 +62,7 @@ def migrate_lxc(call):
     try:
         check = call.get("./migrate", target=call.args.target)
         running = on(check.get("running"))
-        _allowed(call, check.get("not-allowed-nodes"), check.get("allowed-nodes"))
+        _allowed(call, check, check.get("allowed-nodes"))
     except PveError as error:
         if error.status != 501:                                     # before 9 there is no such check for containers
             raise
@@ -80,15 +71,6 @@ def migrate_lxc(call):
         raise Failure("Container %s is running, and containers cannot be moved live. Call again with restart=true: it "
                       "is shut down, moved and started." % call.args.vmid)
     return _moved(call, dict(call.parameters(), restart=running or None), " with a restart" if running else "", check)
-
-
-def _bound(check, running):
-    """The devices that keep a VM on its node: those of the node itself, and of those that are mapped what cannot be
-    moved live (QemuMigrate.pm, prepare). Up to 8.3 the mapped ones are among local_resources too, and none moves live.
-    """
-    mapped = check.get("mapped-resource-info") or dict.fromkeys(check.get("mapped-resources") or (), {})
-    fixed = [key for key in check.get("local_resources") or () if key not in mapped]
-    return fixed + [key for key, info in mapped.items() if running and not on(info.get("live-migration"))]
 
 
 def _elsewhere(call):
@@ -100,46 +82,25 @@ def _elsewhere(call):
         raise Failure(problem)
 
 
-def _allowed(call, refused, allowed):
+def _allowed(call, check, allowed):
     """Failure when Proxmox's own check says that the guest cannot go to the target."""
-    why = dict((refused or {}).get(call.args.target) or {})
-    if call.args.targetstorage:                         # the disks go to other storages: these may be missing
-        why = {key: value for key, value in why.items() if key.replace("_", "-") != "unavailable-storages"}
-    reasons = ["%s: %s" % (re.sub("[_-]", " ", key), ", ".join(text.line(_reason(one)) for one in value))
-               for key, value in sorted(why.items()) if value]
-    if reasons:
+    why = moves.refused(check, call.args.target, bool(call.args.targetstorage))
+    if why:
         raise Failure("%s cannot be moved to %s (%s).%s" % (
-            call.subject, call.args.target, "; ".join(reasons),
+            call.subject, call.args.target, why,
             " Possible: %s." % ", ".join(map(text.line, allowed)) if allowed else ""))
-
-
-def _reason(one):
-    return "%s (%s)" % (one.get("sid"), one.get("cause")) if isinstance(one, dict) else one
 
 
 def _moved(call, params, how, check):
     """Send it; the Result, with the node that the guest is on afterwards (HA files a request and moves it later)."""
     outcome, target, source = call.follow(call.send(**params)), call.args.target, call.node
     how += ", at most %s/s" % text.size(call.args.bwlimit * 1024) if call.args.bwlimit else ""
-    others = [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
+    others = moves.along(check)
     note = "HA rules move %s along." % ", ".join(others) if others else None
-    if outcome.ok and outcome.type == "hamigrate" and not _arrives(call):
+    if outcome.ok and outcome.type == "hamigrate" and not moves.arrives(call, call.args.vmid, target):
         return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
                       "HA moves it; it is still on %s. proxmox_get_vms shows where it is." % source, target=target)
     return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
-
-
-def _arrives(call):
-    """Whether the guest is on the target within `wait_limit` seconds."""
-    def node():
-        call.forget()
-        try:
-            return (call.entry(call.args.vmid) or {}).get("node")
-        except PveError:                                # asked again; the move goes on
-            return None
-    return call.args.target == call.wait_for(
-        node, lambda found: found == call.args.target, call.wait_limit,
-        lambda found: "%s is on %s" % (call.subject, found or "a node that cannot be read"), (0, 2))
 
 
 TOOLS = both("migrate", "POST {guest}/migrate", ELEVATED, (MigrateVm, MigrateLxc), (migrate_vm, migrate_lxc),

@@ -208,6 +208,11 @@ def ha_rules(call):
             and (call.p.get("resource") is None or call.p["resource"] in split_list(row["resources"]))]
 
 
+def ha_groups(call):
+    return list(call.world.ha.get("groups", {}).values()) if call.world.major < 9 else die(
+        "cannot index groups: ha groups have been migrated to rules")
+
+
 _CONSOLE = perm("/", "Sys.Console")
 _VALUES = {"comment": string("A comment.", maxLength=4096), "max_restart": integer("Restarts on a node.", 0, default=1),
            "max_relocate": integer("Moves to another node.", 0, default=1),
@@ -240,6 +245,7 @@ ROUTES = [
     Route("DELETE /cluster/ha/resources/{sid}", remove_ha, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
     Route("GET /cluster/ha/status/current", ha_status, _AUDIT, "State of HA."),
+    Route("GET /cluster/ha/groups", ha_groups, _AUDIT, "HA groups, before 9."),
     Route("GET /cluster/ha/rules", ha_rules, _AUDIT, "HA rules.", {
         "type": enum("Only these.", "node-affinity resource-affinity"),
         "resource": string("Only with this resource.")}),

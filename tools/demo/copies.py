@@ -199,11 +199,35 @@ def _local_disks(world, guest):
             rows.append({"volid": volid, "drivename": key, "size": drives.size_of_disk(world, guest, volid, parts),
                          "cdrom": int(is_cdrom(parts) and not is_cloudinit(parts)), "is_unused": int(unused),
                          "is_vmstate": 0, "is_attached": int(not unused), "replicate": 1, "shared": 0})
+            names = drives.snapshots_of(guest, volid)
+            if names:
+                rows[-1]["referenced_in_snapshot"] = dict.fromkeys(names, 1)
     return rows
+
+
+def _devices(guest):
+    """(the devices of the node that a VM uses, those of them that are mapped)."""
+    found = {key: str(value) for key, value in guest.conf.items() if re.match(r"(hostpci|usb)\d+$", key)}
+    return list(found), [key for key, value in found.items() if "mapping=" in value]
+
+
+def _affine(world, guest, affinity):
+    """The other guests that HA keeps with a guest (affinity: positive), or apart from it (negative)."""
+    return [other for rule in world.ha["rules"].values() if rule.get("affinity") == affinity and not rule.get("disable")
+            for sids in [split_list(rule["resources"])] if guest.sid in sids and ha_of(world, guest)
+            for other in world.guests.values() if other.sid in sids and other is not guest and ha_of(world, other)]
+
+
+def _blocking(world, guest, target):
+    """What HA has on a node that must not be beside a guest, or what moves along with it."""
+    together = [guest] + _affine(world, guest, "positive")
+    return [other.sid for one in together for other in _affine(world, one, "negative") if other.node == target]
 
 
 def precheck(call):
     kind, world = call.kind, call.world
+    if kind == "lxc" and world.major < 9:
+        raise Refusal(501, "Method 'GET /nodes/%s/lxc/%s/migrate' not implemented" % (call.node, call.p["vmid"]))
     guest = call.guest()
     target = call.p.get("target")
     if target is not None and target not in world.nodes:
@@ -213,17 +237,26 @@ def precheck(call):
         if name == guest.node or target not in (None, name):
             continue
         away = sorted({world.storage_of(volid).name for _, _, volid in guest.disks()
-                       if not world.storage_of(volid).on(name)})
-        if away:
-            refused[name] = {"unavailable_storages" if kind == "qemu" else "unavailable-storages": away}
+                       if not world.storage_of(volid).on(name)}) if kind == "qemu" else ()      # of containers HA alone
+        blocking = _blocking(world, guest, name)
+        if away or blocking:
+            refused[name] = {**({"unavailable_storages": away} if away else {}), **({"blocking-ha-resources": [
+                {"sid": sid, "cause": "resource-affinity"} for sid in blocking]} if blocking else {})}
         elif name not in world.offline:
             allowed.append(name)
+    along = [other.sid for other in _affine(world, guest, "positive")]
+    told = {"running": int(guest.running), **({"dependent-ha-resources": along} if along else {})}
     if kind == "lxc":
-        return {"running": int(guest.running), "allowed-nodes": allowed, "not-allowed-nodes": refused}
-    resources = [key for key in guest.conf if re.match(r"(hostpci|usb)\d+$", key)]
-    return {"running": int(guest.running), "local_disks": _local_disks(world, guest), "local_resources": resources,
-            "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 1, "allowed_nodes": allowed,
-            "not_allowed_nodes": refused}
+        return dict(told, **{"allowed-nodes": allowed, "not-allowed-nodes": refused})
+    devices, mapped = _devices(guest)
+    if (world.major, world.minor) >= (8, 4):            # before, these are among them
+        devices = [key for key in devices if key not in mapped]
+    told.update(local_disks=_local_disks(world, guest), local_resources=devices)
+    if world.major > 7 or not guest.running:
+        told.update(allowed_nodes=allowed, not_allowed_nodes=refused)
+    if world.major > 7:
+        told.update({"mapped-resources": mapped, "mapped-resource-info": {key: {} for key in mapped}})
+    return dict(told, **{"has-dbus-vmstate": 1}) if world.major > 8 else told
 
 
 def migrate(call):
@@ -272,10 +305,28 @@ def _ha_migrate(call, guest, target):
     def worker(task):
         task.say("Requesting HA migration for %s %d to node %s" % (guest.what, guest.vmid, target))
         yield 0.3
-        world.tasks.later(8.0, lambda: world.tasks.fork(
-            guest.node, guest.task("migrate"), guest.vmid, "root@pam",
-            lambda inner: moving(world, guest, target, inner, True, None)))
+        if _blocking(world, guest, target):
+            die("command 'ha-manager migrate %s %s' failed: exit code 255" % (guest.sid, target))
+        for one in [guest] + [other for other in _affine(world, guest, "positive") if other.node != target]:
+            _ha_moves(world, one, target, 8.0)
     return call.fork("hamigrate", guest.vmid, worker)
+
+
+def _ha_moves(world, guest, target, seconds):
+    """HA moves a guest in a while; back again, when a rule prefers another node and its `failback` is not off."""
+    def worker(task):
+        yield from moving(world, guest, target, task, True, None)
+        resource, home = ha_of(world, guest), target
+        for rule in world.ha["rules"].values():
+            if rule["type"] == "node-affinity" and guest.running and resource.get("failback", 1) and (
+                    guest.sid in split_list(rule["resources"])):
+                wants = {node: int(number or 0) for node, _, number in (
+                    word.partition(":") for word in split_list(rule["nodes"])) if node not in world.offline}
+                home = max(wants, key=wants.get) if wants.get(target, -1) < max(wants.values(), default=-1) else home
+        if home != target:
+            _ha_moves(world, guest, home, 10.0)
+    world.tasks.later(seconds, lambda: world.tasks.fork(
+        guest.node, guest.task("migrate"), guest.vmid, "root@pam", worker))
 
 
 def moving(world, guest, target, task, with_disks, mapping):
@@ -320,9 +371,11 @@ def _move(world, guest, target, log, with_disks, mapping):
     was_running = guest.running
     if guest.kind == "lxc" and was_running and with_disks is None:
         die("lxc live migration is currently not implemented")
-    devices = [key for key in guest.conf if re.match(r"(hostpci|usb)\d+$", key)]
-    if guest.kind == "qemu" and devices:
-        die("can't migrate VM which uses local devices: %s" % ", ".join(devices))
+    devices, mapped = _devices(guest)
+    if set(devices) - set(mapped):
+        die("can't migrate VM which uses local devices: %s" % ", ".join(key for key in devices if key not in mapped))
+    if mapped and was_running:
+        die("can't migrate running VM which uses following mapped devices: %s" % ", ".join(mapped))
     local = _local_disks(world, guest)
     log("starting migration of %s %d to node '%s' (%s)" % (guest.what, guest.vmid, target, world.nodes[target].ip))
     failed = False

@@ -227,9 +227,15 @@ def check_unused_base(world, volid, node):
         die("base volume '%s' is still in use by linked cloned" % name)
 
 
+def snapshots_of(guest, volid):
+    """The names of the guest's snapshots that have this volume."""
+    return [name for name, snapshot in guest.snapshots.items()
+            if any(other == volid for _, _, other in guest.disks(snapshot["conf"]))]
+
+
 def in_snapshot(guest, volid):
     """Whether a snapshot of the guest has this volume."""
-    return any(name == volid for snapshot in guest.snapshots.values() for _, _, name in guest.disks(snapshot["conf"]))
+    return bool(snapshots_of(guest, volid))
 
 
 def destroy(world, guest, volid):

@@ -457,7 +457,8 @@ def _plan(call, steps, says):
                     for verb, path, params in step.planned]
         rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
                      "not known yet", "tool": step.tool, "requests": requests,
-                     "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
+                     "arguments": call.host.audit.masked(step.arguments, (), True), "said": step.said or step.later or "",
+                     "asks": [question for question, _ in step.questions]})
         lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]
                                       if rows[-1]["said"] else ""))
         for verb, path, params in step.planned:
