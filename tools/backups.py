@@ -11,7 +11,8 @@ from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
+from tools.base.row import (BASIC, CONFIGURES, DESTRUCTIVE, ELEVATED, STARTS, AnyNode, Chosen, Newid, OnNode, Paged,
+                            Tool, Waiting, both)
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import usable, volume_size
 from tools.pve import text
@@ -31,7 +32,7 @@ class CreateBackup(Waiting):
     compress: Annotated[str, Arg(enum=("zstd", "none", "lzo", "gzip"))] = "zstd"
     notes: Annotated[Optional[str], Arg(aliases=("notes-template",))] = None
     protected: Flag = None
-    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",))] = None
+    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",), does="delete_backup")] = None
 
 
 @dataclass
@@ -60,11 +61,12 @@ class Restore(OnNode):
     vmid: Newid = REQUIRED
     archive: Annotated[str, Arg("volid", format="volid", aliases=("volid", "volume", "backup"))] = REQUIRED
     storage: AnyStorage = None
-    force: Annotated[Flag, Arg("overwrite")] = None
+    force: Annotated[Flag, Arg("overwrite", does="delete_{kind}")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
-    start: Flag = None
-    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), published=False)] = None
-    onboot: Annotated[Flag, Arg(published=False)] = None
+    start: Annotated[Flag, Arg(does=STARTS)] = None
+    hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",), published=False,
+                                           does=CONFIGURES)] = None
+    onboot: Annotated[Flag, Arg(published=False, does=CONFIGURES)] = None
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Clone(Waiting):
     snapname: Annotated[Optional[str], Arg(format="snapname", published=False)] = None
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
-    pool: Annotated[Optional[str], Arg(format="pool", published=False)] = None
+    pool: Annotated[Optional[str], Arg(format="pool", published=False, does="update_pool")] = None
     description: Annotated[Optional[str], Arg(published=False)] = None
 
 
@@ -88,6 +88,8 @@ def clone(call):
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")
     local = _local_disks(call) if args.target not in (None, call.node) else []
+    if local:
+        call.refuse_option("target", "migrate_{kind}")
     problem = local and call.node_problem(args.target, online=True)
     if problem:
         raise Failure(problem)

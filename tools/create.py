@@ -13,7 +13,7 @@ from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, check_bridge, check_cidr, check_gateway, is_on, nic
-from tools.base.row import BASIC, ELEVATED, Newid, NodeArgs, OnNode, Tool
+from tools.base.row import BASIC, ELEVATED, STARTS, Newid, NodeArgs, OnNode, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, disk_format, new_size, usable, why_qcow2
 from tools.pve import text
@@ -38,9 +38,9 @@ class _New(OnNode):
     tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
     net0: Annotated[Optional[str], Arg(published=False)] = None
     tags: Optional[str] = None
-    pool: Annotated[Optional[str], Arg(format="pool")] = None
+    pool: Annotated[Optional[str], Arg(format="pool", does="update_pool")] = None
     onboot: Optional[bool] = None
-    start: Optional[bool] = None
+    start: Annotated[Optional[bool], Arg(does=STARTS)] = None
 
 
 @dataclass

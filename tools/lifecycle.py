@@ -51,7 +51,7 @@ class StopVm(StopLxc):
 class Shutdown(Waiting):
     """Shut down a {guest} cleanly."""
     timeout: Timeout = None
-    force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop")] = None
+    force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop", does="stop_{kind}")] = None
 
 
 @dataclass
@@ -81,14 +81,14 @@ class Resume(Waiting):
 @dataclass
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
-    purge: Annotated[Flag, Arg("also from jobs and HA")] = None
+    purge: Annotated[Flag, Arg("also from jobs and HA", does="update_backup_job")] = None
     destroy_unreferenced_disks: Annotated[Flag, Arg(parameter="destroy-unreferenced-disks", published=False)] = None
 
 
 @dataclass
 class DeleteLxc(DeleteVm):
     """Delete a {guest} and its disks; backups stay."""
-    force: Annotated[Flag, Arg("kill it if it runs")] = None
+    force: Annotated[Flag, Arg("kill it if it runs", does="stop_{kind}")] = None
 
 
 # ------------------------------------------------------------------------------------------------------ carrying it out

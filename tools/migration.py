@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base.answers import result
 from tools.base.failures import Failure
 from tools.base.guest import is_on
-from tools.base.row import ELEVATED, Waiting, both
+from tools.base.row import ELEVATED, STARTS, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
@@ -34,7 +34,7 @@ class MigrateLxc(_Migrate):
     """Move a container to another node; a running one only with restart."""
     targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",),
                                                 parameter="target-storage")] = None
-    restart: Annotated[Optional[bool], Arg("shut down, move, start")] = None
+    restart: Annotated[Optional[bool], Arg("shut down, move, start", does="shutdown_{kind} " + STARTS)] = None
 
 
 # ------------------------------------------------------------------------------------------------------------- the move

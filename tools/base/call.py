@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from tools.base.answers import result
 from tools.base.failures import Failure, Refused, TaskFailure, explained
-from tools.base.row import NOT_PARAMETERS, title
+from tools.base.row import CONFIGURES, NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
@@ -265,7 +265,12 @@ class Call:
         return verb, path, params
 
     def judge_arguments(self):
-        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds."""
+        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds, or do what a tool
+        does that is switched off."""
+        for field in fields(type(self.args)):
+            value = getattr(self.args, field.name)
+            if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
+                self.refuse_option(field.name, field.arg.does)
         guard, command = self.host.guard, getattr(self.args, "command", None)
         refusal = guard.command(command) if command is not None else None
         if refusal is None and guard.bounded and self.tool.verb != "ANY":       # a raw request is judged as it is
@@ -306,6 +311,14 @@ class Call:
         refusal = self.host.guard.runs("PUT", "/nodes/-/%s/100/config" % self.kind, params)
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
+
+    def refuse_option(self, name, does):
+        """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""
+        for word in does.format(kind=self.name.rpartition("_")[2]).split():
+            entry = self.host.entries["proxmox_" + word]
+            if self.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
+                raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which does the same. Call again without it."
+                              % entry["name"], "The argument %s is not allowed" % name)
 
     def refuse_frozen(self):
         """Refused while changes are frozen; for what is not sent by `send`, too."""

@@ -110,6 +110,10 @@ _AnyNode = Annotated[Optional[str], Arg(format="node", published=False)]
 _Wait = Annotated[Optional[int], _WAIT._replace(published=False)]
 
 
+#: Tools whose work some arguments of others do.
+STARTS, CONFIGURES = "start_{kind}", "update_{kind}_config"
+
+
 @dataclass
 class NodeArgs:
     """(one node)"""

@@ -37,6 +37,7 @@ class Arg(typing.NamedTuple):
     booleans: tuple = ()                # (what true means, what false means), for a number that may be given so
     parameter: typing.Optional[str] = None      # its name to Proxmox where that is another; it is accepted too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
+    does: str = ""                      # names of the tools (without proxmox_) that do the same: {kind} is vm or lxc
 
 
 class ArgumentProblems(ValueError):

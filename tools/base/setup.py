@@ -9,37 +9,40 @@ from urllib.parse import quote
 
 from tools.base.failures import Failure
 from tools.base.guest import check_cidr, check_gateway, nic
+from tools.base.row import CONFIGURES, STARTS
 from tools.base.schema import Arg, fields
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import property_string
 
+RESIZES = CONFIGURES + " resize_{kind}"
+
 
 @dataclass
 class Setup:
     """(what both kinds of guest are given at once)"""
-    memory: Annotated[Optional[int], Arg("MiB", minimum=16)] = None
-    cores: Optional[int] = None
-    tags: Annotated[Optional[str], Arg(published=False)] = None
-    onboot: Annotated[Optional[bool], Arg(published=False)] = None
-    start: Optional[bool] = None
+    memory: Annotated[Optional[int], Arg("MiB", minimum=16, does=RESIZES)] = None
+    cores: Annotated[Optional[int], Arg(does=RESIZES)] = None
+    tags: Annotated[Optional[str], Arg(published=False, does=CONFIGURES)] = None
+    onboot: Annotated[Optional[bool], Arg(published=False, does=CONFIGURES)] = None
+    start: Annotated[Optional[bool], Arg(does=STARTS)] = None
 
 
 @dataclass
 class SetupLxc(Setup):
     """(what a container is given at once)"""
-    ip: Annotated[Optional[str], Arg("CIDR or dhcp, of net0")] = None
+    ip: Annotated[Optional[str], Arg("CIDR or dhcp, of net0", does=CONFIGURES + " update_network_lxc")] = None
     gw: Optional[str] = None
 
 
 @dataclass
 class SetupVm(Setup):
     """(what a VM is given at once)"""
-    ciuser: Optional[str] = None
-    cipassword: Annotated[Optional[str], Arg(secret=True, published=False)] = None
-    sshkeys: Annotated[Optional[str], Arg(aliases=("ssh_public_keys",))] = None
-    ipconfig0: Annotated[Optional[str], Arg("ip=10.0.0.5/24,gw=10.0.0.1")] = None
-    nameserver: Annotated[Optional[str], Arg(published=False)] = None
+    ciuser: Annotated[Optional[str], Arg(does=CONFIGURES)] = None
+    cipassword: Annotated[Optional[str], Arg(secret=True, published=False, does=CONFIGURES)] = None
+    sshkeys: Annotated[Optional[str], Arg(aliases=("ssh_public_keys",), does=CONFIGURES)] = None
+    ipconfig0: Annotated[Optional[str], Arg("ip=10.0.0.5/24,gw=10.0.0.1", does=CONFIGURES)] = None
+    nameserver: Annotated[Optional[str], Arg(published=False, does=CONFIGURES)] = None
 
 
 NAMES = {field.name for kind in (SetupVm, SetupLxc) for field in fields(kind)}
