@@ -94,20 +94,33 @@ CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGA
            (None, {"elicitation": {"url": {}}}, 2)]
 
 
-@pytest.mark.parametrize("mode, version", [("auto", None), ("token", LATEST_LEGACY), ("terminal", LATEST_LEGACY)])
-def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tmp_path):
+@pytest.mark.parametrize("mode, version", [
+    ("always", LATEST_LEGACY), ("always", None), ("token", LATEST_LEGACY), ("terminal", LATEST_LEGACY)])
+@pytest.mark.parametrize("tool, arguments", [
+    ("execute_vm_command", {"vmid": "web01", "command": "uptime"}),
+    ("execute_in_guests", {"vmids": ["db01", "web01"], "command": "uptime"}),
+    ("create_backup_job", {"schedule": "01:00", "storage": "nas", "vmid": "101,web01"}),
+    ("create_backup_job", {"schedule": "01:00", "storage": "nas", "all": True, "exclude": "web01"}),
+    ("update_backup_job", {"id": "backup-pool", "vmid": "web01"})])
+def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tool, arguments, tmp_path):
     """Between the question and the yes the name went to another guest; nothing else that the question knows tells."""
     desk = Desk(mode, version, state_dir=str(tmp_path / "state"))
-    call = {"name": "proxmox_execute_vm_command", "arguments": {"vmid": "web01", "command": "uptime"}}
-    if mode == "auto":
-        desk.bench.host.settings.confirm = "always"
-    first = desk.call(**call)["result"]
+    call = {"name": "proxmox_" + tool, "arguments": dict(arguments)}
+    if mode == "always" and version:
+        desk.waiting, asked = desk.talk.request("tools/call", call), desk.talk.read()
+        desk.asked = asked["id"]
+    else:
+        first = desk.call(**call)["result"]
     guests = desk.bench.cluster.world.guests
     guests[100].conf["name"], guests[104].conf["name"] = "web00", "web01"
     if mode == "terminal":
         [shown] = approval.waiting(str(tmp_path / "state"))
-        assert "VM 100" in shown.text() and shown.answer(True) == "Approved."
-    elif mode == "auto":
+        assert "100" in shown.text() and shown.answer(True) == "Approved."
+    elif mode == "always" and version:
+        desk.answer(yes())
+        assert desk.changes() == []
+        return
+    elif mode == "always":
         call.update(inputResponses={"confirm": yes()}, requestState=first["requestState"])
     else:
         call["arguments"]["confirm_token"] = said(first).split()[-1]

@@ -63,7 +63,7 @@ class Call:
         self.planned, self.outcomes, self.hidden, self.unasked, self.task = [], [], 0, False, None
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
         self._made = {}                                 # vmid -> row of the guests that this call makes
-        self.called = None
+        self.called, self._named = None, set()          # the names of guests that numbers stand for
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
         self._began = getattr(request, "began", host.clock())
@@ -104,6 +104,7 @@ class Call:
             if problem:
                 raise ArgumentProblems(["vmid: %r %s" % (word[:80], problem)])
             return int(word)
+        self._named.add(word)
         rows = self.guests()
         found = [row for row in rows if row.get("name") == word]
         if len(found) == 1:
@@ -492,8 +493,8 @@ class Call:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
                               "shown whole is not asked. Do it in several calls, each with a part of it."
                               % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
-            return question, dict(found, vmid=self.args.vmid) if self.called else found
-        return self.consent.ask(self, shown)
+            return question, dict(found, named={word: self.number_of(word) for word in sorted(self._named)})
+        return {key: value for key, value in self.consent.ask(self, shown).items() if key != "named"}
 
 
 def without_handler(call):
