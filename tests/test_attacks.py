@@ -1,11 +1,12 @@
 """What an intruder would try: each input is refused, asked whole, or recorded whole, on the demo cluster."""
 import json
 import time
+from urllib.parse import unquote
 
 import pytest
 from test_api import Bare
 
-from cases import OF, ran_of
+from cases import CASES, OF, ran, ran_of
 from support import Asked, Bench, Cluster, answering
 from tools import all_rows
 from tools.base.schema import fields
@@ -14,6 +15,7 @@ from tools.policy import endpoints
 from tools.policy.audit import verify
 from tools.policy.reach import Reach
 from tools.pve import text
+from tools.pve.scrub import is_secret
 
 CALL = "proxmox_api_call"
 ROWS = {name: tool for _, name, tool in all_rows()}
@@ -568,3 +570,23 @@ def test_options_do_what_tools_do_that_there_are():
              for word in field.arg.does.format(kind=name.rpartition("_")[2]).split()}
     assert words and {"proxmox_" + word for word in words} <= set(ROWS)
     assert not Bench(disabled_tools=("start_*",)).run("proxmox_clone_vm", vmid=107, newid=300, start=False).failed
+
+
+#: Parameters that no question tells: what it was bound to, and a command, which is told as it was given; and the words
+#: by which switches are told that have another name, or none.
+UNTOLD = ("digest", "command", "input-data")
+SWITCHES = {"restore": ("Restore ", "by the backup "), "force": ("Destroy ",), "enable": ("Add this firewall rule ",),
+            "full": ("in full",), "with-local-disks": ("move it to node",)}
+
+
+@pytest.mark.parametrize("ident", CASES)
+def test_all_that_a_request_sends_stands_in_its_question(ident):
+    """By its value or, what is a switch, by its name; of a secret its name. An unusedN is what a mount point became,
+    and of a new net0 the address is told that is asked for."""
+    case = ran(ident, "always")
+    question = unquote("".join(case.questions))
+    for verb, path, params in case.requests if case.questions else ():
+        for name, value in params.items() if verb != "GET" else ():
+            told = name if is_secret(name) or value in ("0", "1") else unquote(str(value))
+            told = (told, *SWITCHES.get(name, ()), *(("ip=",) if name == "net0" else ()))
+            assert any(word in question for word in told) or value == "unused0" or name in UNTOLD, (name, question)

@@ -282,9 +282,10 @@ def _backup_storage(call):
 def _before_pruning(call, state, storage):
     entries = backups_on(call, storage, call.args.vmid)[1]
     kept = sum(on(entry.get("protected")) for entry in entries)
-    return ("Back up %s to %s, and then remove older backups of it there as the storage's retention says? It has %s "
-            "there now%s." % (named(call, state), storage, text.plural(len(entries), "backup"),
-                              ", %d protected (they stay)" % kept if kept else ""),
+    return ("Back up %s to %s in mode %s, and then remove older backups of it there as the storage's retention says? "
+            "It has %s there now%s." % (
+                named(call, state), storage, call.args.mode, text.plural(len(entries), "backup"),
+                ", %d protected (they stay)" % kept if kept else ""),
             {"backups": sorted(entry["volid"] for entry in entries)})
 
 
@@ -309,11 +310,11 @@ def restore(call):
     storage = call.args.storage or (_root_storage(call) if call.kind == "lxc" else None)
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
-        call.confirm(lambda: _overwrite(call, guests[vmid], entry))
+        call.confirm(lambda: _overwrite(call, guests[vmid], entry, storage))
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
     else:
-        call.confirm(lambda: ("Restore %s as a new %s on node %s?" % (archive, call.subject, call.node), {}),
-                     strict=True)
+        call.confirm(lambda: ("Restore %s as a new %s on node %s%s?" % (
+            archive, call.subject, call.node, ", storage %s" % storage if storage else ""), {}), strict=True)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
@@ -347,7 +348,7 @@ def _like_the_original(call, original):
             original["vmid"], original.get("status"), "; ".join(clash))
 
 
-def _overwrite(call, taken, entry):
+def _overwrite(call, taken, entry, storage):
     """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
     who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
                                      taken.get("node"))
@@ -361,7 +362,8 @@ def _overwrite(call, taken, entry):
     must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
         "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
-    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
+    return ("Overwrite %s, with %s, by the backup %s (%s)%s?" % (
+        who, gone, entry["volid"], about(entry), ", on storage %s" % storage if storage else ""),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

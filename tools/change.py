@@ -1,7 +1,6 @@
 """Toolset: clone guests, set up at once, and change how much memory, CPU and swap they have."""
 from dataclasses import dataclass
 from typing import Annotated, Optional
-from urllib.parse import unquote
 
 from tools.base import guest, setup
 from tools.base.answers import result
@@ -14,7 +13,6 @@ from tools.base.setup import SetupLxc, SetupVm
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
-from tools.pve.scrub import is_secret
 
 
 @dataclass
@@ -96,11 +94,9 @@ def clone(call):
     if local:                       # Proxmox clones to another node from shared storage only: clone here, then move
         linked, params = False, dict(params, target=None, storage=None, full=True)
     if setup.wanted(args):
-        call.confirm(lambda: ("Clone %s to %s%s%s, with %s?" % (
-            named(call, source), args.newid, " on node %s" % args.target if args.target else "",
-            " and start it" if args.start else "", ", ".join("%s=%s" % (key, "***" if is_secret(key) else text.word(
-                text.line(unquote(str(value)), text.WHOLE))) for key, value in {**params, **setup.wanted(args)}.items()
-                if value is not None)), {"name": name(source)}), strict=True)
+        call.confirm(lambda: ("Clone %s to %s%s, and set it up?" % (
+            named(call, source), args.newid, ", in full, move it to node %s" % args.target if local else ""),
+            {"name": name(source)}), strict=True)
     outcome, notes = call.follow(call.send(params)), []
     if local:
         moved, said = _moved(call, outcome)
