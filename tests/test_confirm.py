@@ -12,7 +12,7 @@ from tools.mcp.app import App
 from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.run import UNASKED, NoConsent
-from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
+from tools.mcp.seals import LIFETIME, QUIET, Signer, Tokens, digest
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
@@ -25,7 +25,7 @@ class Desk:
 
     def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
         self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), answers="both", **more)
-        self.modern = version is None
+        self.modern, self.clock = version is None, self.bench.clock
         self.app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
         self.talk = Talk(self.app, version, capabilities)
 
@@ -245,6 +245,25 @@ def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
     assert text.startswith("\u274c Error: Delete VM was not confirmed\n\n")
     assert words in text and "Nothing was sent." in text
     assert "PROXMOX_CONFIRM=token" in text and desk.changes() == []
+
+
+@pytest.mark.parametrize("answer, again", [({"action": "decline"}, False), ({"action": "accept"}, False),
+                                           ({"action": "cancel"}, True), ({}, True)], ids=str)
+def test_what_the_user_said_no_to_is_not_asked_again_for_two_minutes(desk, answer, again):
+    """The same question: another one, or that of another state of the guest, is asked."""
+    desk.ask()
+    desk.answer(answer)
+    if not again:
+        for more in ({}, {"arguments": {"vmid": 107, "wait": 9}}, {"arguments": {"vmid": "107"}}):
+            assert "less than 2 minutes ago" in said(desk.call(**more)["result"])
+        desk.clock.seconds += QUIET - 1
+        assert "less than 2 minutes ago" in said(desk.call()["result"])
+        desk.clock.seconds += 1
+    desk.ask()
+    assert "was not confirmed" in said(desk.answer({"action": "decline"})) and desk.changes() == []
+    desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    desk.ask()
+    assert not desk.answer(yes())["isError"]
 
 
 @pytest.mark.parametrize("answer", [None, 7, "yes", [], True])

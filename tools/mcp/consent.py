@@ -11,7 +11,7 @@ from tools.base.row import title
 from tools.base.schema import fields
 from tools.mcp.approval import Approvals
 from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
-from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
+from tools.mcp.seals import LIFETIME, Declines, Signer, Tokens, digest
 from tools.pve.text import plural
 
 TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
@@ -22,7 +22,8 @@ class Consent:
 
     def __init__(self, mode, signer=None, tokens=None):
         self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
-        self.approvals = Approvals()
+        self.declines = Declines()
+        self.approvals = Approvals(self.declines)
 
     def close(self):
         """The process ends: what waits for an answer is withdrawn."""
@@ -75,7 +76,8 @@ class _Asking:
     def _legacy(self, call, describe):
         """A real request to the client while the call waits; the target is read again when the answer is there."""
         question, found = describe()
-        _settle(call, self.request.ask(_form(call, question))["confirm"])
+        self.consent.declines.check(call, question, found)
+        self._settle(call, self.request.ask(_form(call, question))["confirm"], question, found)
         call.forget()
         if digest(describe()[1]) != digest(found):
             raise Changed("the user was asked")
@@ -86,6 +88,7 @@ class _Asking:
         request, sealed = self.request, self.sealed
         question, found = describe()
         if sealed is None:
+            self.consent.declines.check(call, question, found)
             request.responses = {}                              # an answer to no question of ours
             request.ask(_form(call, question), self.consent.signer.seal(dict(bound(request), found=digest(found))))
         if sealed["found"] != digest(found):
@@ -93,8 +96,21 @@ class _Asking:
         answer = request.ask(_form(call, question), request.state)["confirm"]
         if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
             raise _bad_state()
-        _settle(call, answer)
+        self._settle(call, answer, question, found)
         return found
+
+    def _settle(self, call, answer, question, found):
+        """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
+        answer = answer if isinstance(answer, dict) else {}
+        content, action = answer.get("content"), answer.get("action")
+        if action == "accept" and isinstance(content, dict) and content.get("confirm") is True:
+            return
+        if action in ("accept", "decline"):             # a no, and not merely no answer
+            self.consent.declines.note(call, question, found)
+        raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
+                       "PROXMOX_CONFIRM=token or terminal." % (
+                           isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."),
+                       "%s was not confirmed" % title(call.name))
 
     def _token(self, call, describe):
         """Two calls for any client: the first answers with the plan and a token, the second carries it."""
@@ -135,18 +151,6 @@ _NOT_AGREED = {"decline": "The user declined.", "cancel": "The question was clos
                "accept": "The user sent the form without ticking the box.",
                "none": "Nobody answered in time, so the question was withdrawn. Call again to have the user asked "
                        "again."}
-
-
-def _settle(call, answer):
-    """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
-    answer = answer if isinstance(answer, dict) else {}
-    content = answer.get("content")
-    if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
-        return
-    why = _NOT_AGREED.get(answer.get("action")) if isinstance(answer.get("action"), str) else None
-    raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
-                   "PROXMOX_CONFIRM=token or terminal." % (why or "There was no answer from the user."),
-                   "%s was not confirmed" % title(call.name))
 
 
 def _bad_state():

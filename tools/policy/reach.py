@@ -20,7 +20,8 @@ _TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100",
 #: units, its network devices, the tasks in it.
 _IN_WORDS = re.compile(
     r"(?:\b(?:vm|ct|guest|container|vmid|vzdump|qm\w+|vz\w+)[ :=#']+|\b(?:vm|subvol|base|basevol|qemu|lxc)-"
-    r"|\b(?:vm|ct)/|UPID:(?:[^:\s]*:){5}|pve-container@|(?:tap|veth|fwbr|fwpr|fwln))((?:[1-9]\d{2,8}[ ,]+)*[1-9]\d{2,8})(?!\d)"
+    r"|\b(?:vm|ct)/|UPID:(?:[^:\s]*:){5}|pve-container@|(?:tap|veth|fwbr|fwpr|fwln))"
+    r"((?:[1-9]\d{2,8}[ ,]+)*[1-9]\d{2,8})(?!\d)"
     r"|\b([1-9]\d{2,8})(?:-\d+: |\.scope\b|\.conf\b)|\A([1-9]\d{2,8}) \d ", re.IGNORECASE | re.ASCII)
 #: Keys of replies whose texts are lists of guests.
 GUEST_LISTS = {"vmid", "vms", "exclude", "resources"}
