@@ -1,11 +1,12 @@
 """What an intruder would try: each input is refused, asked whole, or recorded whole, on the demo cluster."""
 import json
 import time
+from urllib.parse import unquote
 
 import pytest
 from test_api import Bare
 
-from cases import OF, ran_of
+from cases import CASES, OF, ran, ran_of
 from support import Asked, Bench, Cluster, answering
 from tools import all_rows
 from tools.base.schema import fields
@@ -14,6 +15,7 @@ from tools.policy import endpoints
 from tools.policy.audit import verify
 from tools.policy.reach import Reach
 from tools.pve import text
+from tools.pve.scrub import is_secret
 
 CALL = "proxmox_api_call"
 ROWS = {name: tool for _, name, tool in all_rows()}
@@ -538,3 +540,54 @@ def test_the_question_says_whether_jobs_forget_the_guest(purge):
     Bench(consent=consent).run("proxmox_delete_vm", vmid=107, purge=purge)
     [question] = consent.questions
     assert ("It is also taken out of backup, replication and HA jobs." in question) == purge
+
+
+@pytest.mark.parametrize("tool, arguments, off", [
+    ("clone_vm", {"vmid": 107, "newid": 300, "start": True}, "start_vm"),
+    ("clone_vm", {"vmid": 107, "newid": 300, "cores": 2}, "resize_vm"),
+    ("clone_lxc", {"vmid": 9100, "newid": 300, "onboot": False}, "update_lxc_config"),
+    ("clone_lxc", {"vmid": 9100, "newid": 300, "ip": "dhcp"}, "update_network_lxc"),
+    ("clone_vm", {"vmid": 107, "newid": 300, "target": "pve1"}, "migrate_vm"),
+    ("create_vm", {"vmid": 300, "node": "pve1", "start": True}, "start_vm"),
+    ("create_vm", {"vmid": 300, "node": "pve1", "pool": "lab"}, "update_pool"),
+    ("restore_backup_vm", {"vmid": 300, "node": "pve1", "archive": "nas:backup/vzdump-qemu-100-2025_12_30-20_16_40.vma"
+                           ".zst", "hostname": "x"}, "update_vm_config"),
+    ("rollback_snapshot_vm", {"vmid": 100, "snapname": "before-upgrade", "start": True}, "start_vm"),
+    ("shutdown_vm", {"vmid": 100, "force_stop": True}, "stop_vm"),
+    ("create_backup_vm", {"vmid": 100, "prune": True}, "delete_backup"),
+    ("execute_in_guests", {"vmids": ["100", "200"], "command": "id"}, "execute_lxc_command")])
+def test_an_option_that_does_what_a_tool_does_that_is_switched_off_is_refused(tool, arguments, off):
+    consent = Asked()
+    bench = Bench(disabled_tools=(off,), consent=consent, confirm="always")
+    answer = bench.run("proxmox_" + tool, **arguments)
+    assert answer.outcome == "refused" and "switches off proxmox_%s, which does the same" % off in answer.text
+    assert bench.sent(reads=False) == [] and consent.questions == []
+
+
+def test_options_do_what_tools_do_that_there_are():
+    """And one that is given as false does it only where it sets something all the same."""
+    words = {word for name, tool in ROWS.items() for field in fields(tool.args)
+             for word in field.arg.does.format(kind=name.rpartition("_")[2]).split()}
+    assert words and {"proxmox_" + word for word in words} <= set(ROWS)
+    assert not Bench(disabled_tools=("start_*",)).run("proxmox_clone_vm", vmid=107, newid=300, start=False).failed
+
+
+#: Parameters that no question tells: what it was bound to, and a command, which is told as it was given; and the words
+#: by which switches are told that have another name, or none.
+UNTOLD = ("digest", "command", "input-data")
+SWITCHES = {"restore": ("Restore ", "by the backup "), "force": ("Destroy ",), "enable": ("Add this firewall rule ",),
+            "full": ("in full",), "with-local-disks": ("move it to node",),
+            "target": ("Moved to other nodes: ",)}          # a drain chooses among them by what is free when it is done
+
+
+@pytest.mark.parametrize("ident", CASES)
+def test_all_that_a_request_sends_stands_in_its_question(ident):
+    """By its value or, what is a switch, by its name; of a secret its name. An unusedN is what a mount point became,
+    and of a new net0 the address is told that is asked for."""
+    case = ran(ident, "always")
+    question = unquote("".join(case.questions))
+    for verb, path, params in case.requests if case.questions else ():
+        for name, value in params.items() if verb != "GET" else ():
+            told = name if is_secret(name) or value in ("0", "1") else unquote(str(value))
+            told = (told, *SWITCHES.get(name, ()), *(("ip=",) if name == "net0" else ()))
+            assert any(word in question for word in told) or value == "unused0" or name in UNTOLD, (name, question)

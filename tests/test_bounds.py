@@ -30,7 +30,7 @@ class Renumbered(Cluster):
 @pytest.mark.parametrize("chosen", LISTS + [{"protected_guests": ("101", "200", "9000")}], ids=str)
 def test_no_answer_tells_of_a_guest_out_of_bounds_and_no_refusal_comes_after_a_question(chosen):
     told, late = {}, []
-    for ident, case in CASES.items():
+    for ident, case in ((ident, case) for ident, case in CASES.items() if not ident.startswith("ssh")):
         consent = Asked()
         free = Bench(cluster=Renumbered(), consent=consent)
         arguments = case.on(free)[0]

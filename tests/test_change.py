@@ -378,7 +378,8 @@ def test_the_question_of_a_clone_shows_what_it_gets_and_no_password():
     bench.run("proxmox_clone_vm", vmid=9000, newid=300, ciuser="root", cipassword="correct horse", start=True,
               sshkeys="ssh-ed25519 AAAA me@here", nameserver="6.6.6.6", pool="production")
     [question] = asked.questions
-    assert "9000 (debian-13-template) to 300 and start it, with " in question and "correct horse" not in question
-    for words in ("pool=production", "ciuser=root", "cipassword=***", "nameserver=6.6.6.6", '"ssh-ed25519 AAAA me@here"'):
+    assert "9000 (debian-13-template) to 300, and set it up? With pool=" in question and "correct horse" not in question
+    for words in ("pool=production", "start=1", "ciuser=root", "cipassword=***", "nameserver=6.6.6.6",
+                  '"ssh-ed25519 AAAA me@here"'):
         assert words in question
     assert not bench.sent(reads=False)

@@ -12,7 +12,7 @@ from tools.mcp.app import App
 from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.run import UNASKED, NoConsent
-from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
+from tools.mcp.seals import LIFETIME, QUIET, Signer, Tokens, digest
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
@@ -25,7 +25,7 @@ class Desk:
 
     def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
         self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), answers="both", **more)
-        self.modern = version is None
+        self.modern, self.clock = version is None, self.bench.clock
         self.app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
         self.talk = Talk(self.app, version, capabilities)
 
@@ -94,20 +94,33 @@ CLIENTS = [(LATEST_LEGACY, ELICITATION, 0), (None, ELICITATION, 0), (LATEST_LEGA
            (None, {"elicitation": {"url": {}}}, 2)]
 
 
-@pytest.mark.parametrize("mode, version", [("auto", None), ("token", LATEST_LEGACY), ("terminal", LATEST_LEGACY)])
-def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tmp_path):
+@pytest.mark.parametrize("mode, version", [
+    ("always", LATEST_LEGACY), ("always", None), ("token", LATEST_LEGACY), ("terminal", LATEST_LEGACY)])
+@pytest.mark.parametrize("tool, arguments", [
+    ("execute_vm_command", {"vmid": "web01", "command": "uptime"}),
+    ("execute_in_guests", {"vmids": ["db01", "web01"], "command": "uptime"}),
+    ("create_backup_job", {"schedule": "01:00", "storage": "nas", "vmid": "101,web01"}),
+    ("create_backup_job", {"schedule": "01:00", "storage": "nas", "all": True, "exclude": "web01"}),
+    ("update_backup_job", {"id": "backup-pool", "vmid": "web01"})])
+def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tool, arguments, tmp_path):
     """Between the question and the yes the name went to another guest; nothing else that the question knows tells."""
     desk = Desk(mode, version, state_dir=str(tmp_path / "state"))
-    call = {"name": "proxmox_execute_vm_command", "arguments": {"vmid": "web01", "command": "uptime"}}
-    if mode == "auto":
-        desk.bench.host.settings.confirm = "always"
-    first = desk.call(**call)["result"]
+    call = {"name": "proxmox_" + tool, "arguments": dict(arguments)}
+    if mode == "always" and version:
+        desk.waiting, asked = desk.talk.request("tools/call", call), desk.talk.read()
+        desk.asked = asked["id"]
+    else:
+        first = desk.call(**call)["result"]
     guests = desk.bench.cluster.world.guests
     guests[100].conf["name"], guests[104].conf["name"] = "web00", "web01"
     if mode == "terminal":
         [shown] = approval.waiting(str(tmp_path / "state"))
-        assert "VM 100" in shown.text() and shown.answer(True) == "Approved."
-    elif mode == "auto":
+        assert "100" in shown.text() and shown.answer(True) == "Approved."
+    elif mode == "always" and version:
+        desk.answer(yes())
+        assert desk.changes() == []
+        return
+    elif mode == "always":
         call.update(inputResponses={"confirm": yes()}, requestState=first["requestState"])
     else:
         call["arguments"]["confirm_token"] = said(first).split()[-1]
@@ -234,6 +247,25 @@ def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
     assert "PROXMOX_CONFIRM=token" in text and desk.changes() == []
 
 
+@pytest.mark.parametrize("answer, again", [({"action": "decline"}, False), ({"action": "accept"}, False),
+                                           ({"action": "cancel"}, True), ({}, True)], ids=str)
+def test_what_the_user_said_no_to_is_not_asked_again_for_two_minutes(desk, answer, again):
+    """The same question: another one, or that of another state of the guest, is asked."""
+    desk.ask()
+    desk.answer(answer)
+    if not again:
+        for more in ({}, {"arguments": {"vmid": 107, "wait": 9}}, {"arguments": {"vmid": "107"}}):
+            assert "less than 2 minutes ago" in said(desk.call(**more)["result"])
+        desk.clock.seconds += QUIET - 1
+        assert "less than 2 minutes ago" in said(desk.call()["result"])
+        desk.clock.seconds += 1
+    desk.ask()
+    assert "was not confirmed" in said(desk.answer({"action": "decline"})) and desk.changes() == []
+    desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    desk.ask()
+    assert not desk.answer(yes())["isError"]
+
+
 @pytest.mark.parametrize("answer", [None, 7, "yes", [], True])
 def test_a_modern_answer_that_is_no_object_is_a_no(answer):
     desk = Desk(version=None)
@@ -358,32 +390,6 @@ def test_a_state_is_good_for_one_answer(first):
     before = desk.requests()
     answer = desk.call(inputResponses={"confirm": yes()}, requestState=desk.state)
     assert answer["error"] == BAD_STATE and desk.requests() == before
-
-
-@pytest.mark.parametrize("version", [LATEST_LEGACY, None])
-def test_after_a_no_the_same_call_is_not_asked_for_two_minutes(version):
-    now = [1000.0]
-    desk = Desk(version=version)
-    desk.bench.host.consent.clock = lambda: now[0]
-    desk.ask()
-    assert desk.answer({"action": "decline"})["isError"]
-    again = desk.call()["result"]
-    assert again["isError"] and "The user said no to this very call" in said(again) and desk.changes() == []
-    now[0] += 121
-    desk.ask()
-    assert not desk.answer(yes())["isError"] and desk.changes() == [DONE]
-
-
-def test_a_no_is_one_to_that_call_and_a_question_that_was_closed_is_none():
-    desk = Desk(version=None)
-    desk.ask()
-    desk.answer({"action": "decline"})
-    other = desk.call(arguments={"vmid": 101})["result"]
-    assert "very call" not in json.dumps(other)
-    desk = Desk(version=None)
-    desk.ask()
-    desk.answer({"action": "cancel"})
-    assert "message" in desk.ask()
 
 
 def test_a_state_expires():

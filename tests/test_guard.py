@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import tools
-from support import Asked, Bench, Clock, settings
+from support import Asked, Bench, Clock, journaling, ok, settings
 from tools.base.call import MAX_QUESTION, Call
 from tools.base.failures import Refused
 from tools.base.row import BASIC, ELEVATED, Guest, NodeArgs, Tool
@@ -557,3 +557,15 @@ def test_a_question_may_have_the_length_that_can_be_shown():
     assert call.consent.questions == ["x" * MAX_QUESTION]
     with pytest.raises(Refused, match="not shown whole is not asked"):
         call.confirm(lambda: ("x" * (MAX_QUESTION + 1), {}))
+
+
+@pytest.mark.parametrize("tool", ["api_call", "run", "undo"])
+def test_what_a_disabled_tool_does_no_raw_request_step_or_undo_does(tool):
+    bench = Bench(consent=Asked())
+    journaling(bench)
+    undo = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=500)).data["undo"]
+    arguments = {"api_call": {"verb": "DELETE", "path": "/nodes/pve1/qemu/500"}, "undo": {"id": undo},
+                 "run": {"steps": [{"tool": "proxmox_delete_vm", "arguments": {"vmid": 500}}]}}[tool]
+    bench = Bench(bench.cluster, consent=Asked(), disabled_tools=["proxmox_delete_vm"])
+    answer = bench.run("proxmox_" + tool, **arguments)
+    assert answer.outcome == "refused" and "PROXMOX_DISABLED_TOOLS" in answer.text and bench.sent(reads=False) == []

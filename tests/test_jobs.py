@@ -89,8 +89,9 @@ def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
         "Change backup job backup-nightly: schedule: 21:00 -> 22:00, enabled: 1 -> 0?",
         "Make a backup job: mode snapshot, enabled 1, schedule 01:00, storage nas, pool lab, prune-backups "
         "keep-last=7? It deletes older backups of these guests on that storage as the retention says.",
-        "Run backup job backup-nightly now, of guests 100, 201 on pve1, pve2 (storage nas, mode snapshot, prune-backups "
-        "keep-last=3,keep-weekly=4)? Older backups are deleted as its retention says."]
+        "Run backup job backup-nightly now, of guests 100, 201 on pve1, pve2 (storage nas, mode snapshot, compress "
+        "zstd, vmid 100,201, prune-backups keep-last=3,keep-weekly=4, notes-template {{guestname}}, notification-mode "
+        "notification-system)? Older backups are deleted as its retention says."]
     assert not bench.sent(reads=False)
 
 

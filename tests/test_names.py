@@ -73,7 +73,7 @@ def test_between_question_and_yes_the_name_may_not_go_to_another_guest():
             seen.append(describe()[1])
             return seen[0]
     Bench(consent=Consent()).run("proxmox_delete_vm", vmid="lab")
-    assert seen[0]["vmid"] == 107
+    assert seen[0]["named"] == {"lab": 107}
 
 
 def test_a_backup_job_takes_names_too():

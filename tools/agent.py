@@ -169,12 +169,17 @@ def execute_in_guests(call):
     """Ask once, then call the tool for one guest for each of them: whatever that one refuses or says is its result."""
     args = call.args
     rows = [(vmid, call.entry(vmid) or {}) for vmid in args.vmids]
-    names = ", ".join(text.called("%s %d" % (NAMES.get(row.get("type"), "guest"), vmid), row.get("name"))
-                      for vmid, row in rows)
+    for kind in sorted({row["type"] for _, row in rows if row}):
+        call.refuse_option("vmids", _ONE[kind].partition("_")[2])
     whole = text.line(args.command, len(args.command) * 10)
-    call.confirm(lambda: ("Run in %s: %s. This command of %s: %s" % (
-        text.plural(len(rows), "guest"), names, text.plural(len(args.command), "character"), whole),
-        {"vmids": args.vmids}), strict=True)
+
+    def describe():
+        rows[:] = [(vmid, call.entry(vmid) or {}) for vmid in args.vmids]
+        names = ", ".join(text.called("%s %d" % (NAMES.get(row.get("type"), "guest"), vmid), row.get("name"))
+                          for vmid, row in rows)
+        return "Run in %s: %s. This command of %s: %s" % (text.plural(len(rows), "guest"), names, text.plural(
+            len(args.command), "character"), whole), {"guests": names}
+    call.confirm(describe, strict=True)
 
     def run(one):
         vmid, row = one

@@ -272,9 +272,10 @@ def _result(call, storage, started, before, found):
 def _before_pruning(call, state, storage):
     entries = backups_on(call, storage, call.args.vmid)[1]
     kept = sum(on(entry.get("protected")) for entry in entries)
-    return ("Back up %s to %s in mode %s, and then remove older backups of it there as the storage's retention says? It has %s "
-            "there now%s." % (named(call, state), storage, call.args.mode, text.plural(len(entries), "backup"),
-                              ", %d protected (they stay)" % kept if kept else ""),
+    return ("Back up %s to %s in mode %s, and then remove older backups of it there as the storage's retention says? "
+            "It has %s there now%s." % (
+                named(call, state), storage, call.args.mode, text.plural(len(entries), "backup"),
+                ", %d protected (they stay)" % kept if kept else ""),
             {"backups": sorted(entry["volid"] for entry in entries)})
 
 
@@ -307,7 +308,8 @@ def restore(call):
         if not isinstance(inside, PveError):
             room, promised = room_for(call, needed(disks(call.kind, inside), storage))
         call.confirm(lambda: (("Restore %s as a new %s on node %s%s? %s" % (
-            archive, call.subject, call.node, _chosen(call, storage), promised)).strip(), {}), strict=not promised)
+            archive, call.subject, call.node, ", storage %s" % storage if storage else "", promised)).strip(), {}),
+            strict=not promised)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
@@ -340,13 +342,6 @@ def _like_the_original(call, original):
             original["vmid"], original.get("status"), "; ".join(clash))
 
 
-def _chosen(call, storage):
-    """", with storage=tank, start=True": what is asked for beside the archive."""
-    chosen = dict({"storage": storage}, **{key: getattr(call.args, key) for key in ("unique", "hostname", "onboot", "start")})
-    listed = ", ".join("%s=%s" % one for one in chosen.items() if one[1] is not None)
-    return ", with " + listed if listed else ""
-
-
 def _overwrite(call, taken, entry, storage):
     """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
     who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
@@ -361,7 +356,8 @@ def _overwrite(call, taken, entry, storage):
     must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
         "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
-    return ("Overwrite %s, with %s, by the backup %s (%s)%s?" % (who, gone, entry["volid"], about(entry), _chosen(call, storage)),
+    return ("Overwrite %s, with %s, by the backup %s (%s)%s?" % (
+        who, gone, entry["volid"], about(entry), ", on storage %s" % storage if storage else ""),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

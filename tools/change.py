@@ -1,7 +1,6 @@
 """Toolset: clone guests, set up at once, and change how much memory, CPU and swap they have."""
 from dataclasses import dataclass
 from typing import Annotated, Optional
-from urllib.parse import unquote
 
 from tools.base import guest, setup
 from tools.base.answers import result
@@ -15,7 +14,6 @@ from tools.base.storage import needed, room_for
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
-from tools.pve.scrub import is_secret
 
 
 @dataclass
@@ -104,12 +102,9 @@ def clone(call):
         linked, params = False, dict(params, target=None, storage=None, full=True)
     notes, question = _room(call, config, local) if not linked else ([], "")
     if setup.wanted(args) or question:
-        call.confirm(lambda: ("Clone %s to %s%s%s, with %s? %s" % (
-            named(call, source), args.newid, " on node %s" % args.target if args.target else "",
-            " and start it" if args.start else "", ", ".join("%s=%s" % (key, "***" if is_secret(key) else text.word(
-                text.line(unquote(amount(key, value)), text.WHOLE))) for key, value in {
-                    **params, "storage": args.storage, **setup.wanted(args)}.items() if value is not None), question), {"name": name(source)}),
-            strict=not question)
+        call.confirm(lambda: (("Clone %s to %s%s, and set it up? %s" % (
+            named(call, source), args.newid, ", in full, move it to node %s" % args.target if local else "", question)
+            ).strip(), {"name": name(source)}), strict=not question)
     outcome = call.follow(call.send(params))
     if local:
         moved, said = _moved(call, outcome)

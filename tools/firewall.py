@@ -139,7 +139,7 @@ def add_rule(call):
     place = "before the others" if args.pos is None else "at position %d" % args.pos
     call.allow(rule, "POST %s/rules" % base)
     call.confirm(lambda: ("Add this firewall rule to %s, %s: %s?%s" % (
-        _whose(call), place, _words(rule), "" if args.vmid else _LOCKED_OUT), {}))
+        _whose(call), place, _words(rule), "" if args.vmid else _LOCKED_OUT), {}), whole=True)
     call.send(rule, "POST %s/rules" % base)
     if args.pos:                                        # Proxmox puts a new one first, whatever its `pos` says
         try:

@@ -176,9 +176,10 @@ def create_job(call):
     known = {str(job.get("id")) for job in call.get("/cluster/backup") or []}
     if call.args.id in known:
         raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
-    call.confirm(lambda: ("Make a backup job%s: %s?%s" % (" " + call.args.id if call.args.id else "", _described(params), (
+    told = dict(params, id=call.args.id) if call.args.id else params
+    call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(told), (
         " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")),
-        {key: str(value) for key, value in params.items()}))
+        {key: str(value) for key, value in params.items()}), whole=True)
     call.send(dict(params, id=call.args.id))
     if call.planned:
         return None
@@ -201,7 +202,7 @@ def update_job(call):
         gone.update(dict.fromkeys(name for name in other if before.get(name)))
         changes = text.changed(before, dict(params, **gone))
         return "Change backup job %s: %s?" % (call.args.id, changes), {"changes": changes}
-    found = call.confirm(describe)
+    found = call.confirm(describe, whole=True)
     call.send(dict(params, delete=",".join(gone) or None))
     return result(call, call.follow(None),
                   "backup job %s changed: %s" % (call.args.id, text.line(found["changes"], 400)), id=call.args.id,
@@ -248,9 +249,8 @@ def run_job(call):
             call.allow(params, "POST /nodes/{node}/vzdump", {"node": node})
         vmids = sorted(int(row["vmid"]) for row in guests)
         return ("Run backup job %s now, of guests %s on %s (%s)? Older backups are deleted as its retention says." % (
-            call.args.id, text.ranges(vmids), ", ".join(nodes), _described(
-                {key: params[key] for key in ("storage", "mode", "prune-backups") if key in params}))), {
-                    "job": _described(params), "guests": vmids}
+            call.args.id, text.ranges(vmids), ", ".join(nodes), _described(params))), {
+                "job": _described(params), "guests": vmids}
     call.confirm(describe)
     started, failed = [], []
     for node in nodes:

@@ -74,7 +74,7 @@ def update_config(call):
         _fitting(call, config, options, deleted)
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out, (deleted or reverted or risky) and (
-        lambda config: _question(call, config, deleted, reverted, risky, options)), not grave)
+        lambda config: _question(call, config, deleted, reverted, risky)), not grave)
     touched = list(options) + deleted
     was = {key: shown(key, amount(key, after.before[key])) for key in touched if key in after.before}
     done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, amount(key, options[key]))))
@@ -164,12 +164,8 @@ def _fitting(call, config, options, deleted):
     safety.must_hold(call, {Disk(key, config[key]).volid for key in filter(_DESTROYED.fullmatch, deleted)})
 
 
-def _question(call, config, deleted, reverted, risky, options):
-    """What the user is asked before options are deleted, reverted, or set to what may lose something (`risky`); with
-    all that is set."""
-    def listed(values):
-        return ", ".join("%s=%s" % (key, text.word(text.line(value, text.WHOLE))) for key, value in sorted(
-            call.host.audit.masked(values, (), True, endpoints.RUN).items()))
+def _question(call, config, deleted, reverted, risky):
+    """What the user is asked before options are deleted, reverted, or set to what may lose something (`risky`)."""
     where, questions = "%s on node %s" % (named(call, config), call.node), []
     volumes = sorted(filter(_DESTROYED.fullmatch, deleted))
     if volumes:
@@ -177,7 +173,9 @@ def _question(call, config, deleted, reverted, risky, options):
             "volumes" if len(volumes) > 1 else "volume", where,
             ", ".join("%s: %s" % (key, text.line(Disk(key, config[key]).volid)) for key in volumes)))
     if risky:
-        questions.append("Set %s of %s? The old value may not bring back what this changes." % (listed(risky), where))
+        values = call.host.audit.masked(risky, (), True, endpoints.RUN)
+        questions.append("Set %s of %s? The old value may not bring back what this changes." % (
+            ", ".join("%s=%s" % (key, text.word(value)) for key, value in sorted(values.items())), where))
     dropped = [key for key in deleted if key not in volumes]
     if dropped:
         kept = all(_can_be_put_back(call, key) for key in dropped)
@@ -186,8 +184,7 @@ def _question(call, config, deleted, reverted, risky, options):
             "" if kept else " That may lose what the old value does not bring back."))
     if reverted:
         questions.append("Give up the change of %s that waits for a restart of %s?" % (", ".join(reverted), where))
-    others = {key: value for key, value in options.items() if key not in risky}
-    return " ".join(questions + ["It also sets %s." % listed(others)] * bool(others))
+    return " ".join(questions)
 
 
 # ------------------------------------------------------------------------------------------ cloud-init, template, reset

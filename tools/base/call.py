@@ -18,7 +18,7 @@ from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import TOTAL_SECONDS, PveError, Reply
-from tools.pve.formats import Misfit, fill, misfit, parse_upid
+from tools.pve.formats import Misfit, fill, misfit, parse_upid, property_string
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 from tools.pve.waiting import PAUSES, Cancelled, wait_for
@@ -77,7 +77,7 @@ class Call:
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = self.net = None
-        self._numbers = {}                              # the arguments that gave guests by name, as numbers
+        self._named = set()                             # the names of guests that numbers stand for
         self.changes = Changes(self) if host.journal is not None and not self.dry else None
         self._asked = False                             # whether the user was asked, or would have been
         self._noted = None                              # the audit log's entry of the last change
@@ -119,6 +119,7 @@ class Call:
             if problem:
                 raise ArgumentProblems(["vmid: %r %s" % (word[:80], problem)])
             return int(word)
+        self._named.add(word)
         names = getattr(self.forecast or self.request, "names", {})     # of a step: what a name meant when it was planned
         if self.forecast is None and word in names:
             return names[word]
@@ -153,7 +154,6 @@ class Call:
                     found = ",".join(str(self.number_of(word) if is_name(word) else word) for word in words)
             if found is not None:
                 setattr(self.args, field.name, found)
-                self._numbers[field.name] = found
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""
@@ -312,8 +312,8 @@ class Call:
         return verb, path, params
 
     def judge_arguments(self):
-        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds, or do what a tool
-        does that is switched off."""
+        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds, or do what a
+        tool does that is switched off."""
         for field in fields(type(self.args)):
             value = getattr(self.args, field.name)
             if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
@@ -452,8 +452,8 @@ class Call:
         return {**{name: value for name, value in given.items() if value is not None}, **self.tool.fixed}
 
     def explained(self, error):
-        """str(error) of an error of Proxmox's, with what the row knows of its meaning; without the guests in it that are
-        out of bounds, unless the arguments name them."""
+        """str(error) of an error of Proxmox's, with what the row knows of its meaning; without the guests in it that
+        are out of bounds, unless the arguments name them."""
         said = explained(error, self.tool.explains, self.kind, self.host.settings.token_id)
         try:
             return self.host.guard.told(said, str(vars(self.args)), lru_cache(None)(self._rows_by_id))
@@ -532,12 +532,13 @@ class Call:
         """Tell the client how far it is: percent (0..100 or None), message (str, a line of a task's log say)."""
         self.request.progress(percent, text.line(scrub(message), 500))
 
-    def confirm(self, describe, strict=False):
+    def confirm(self, describe, strict=False, whole=False):
         """Ask the user before something is lost; returns `found`.
 
         describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
         (dict) is what must still be true when the answer comes. strict: for what is mostly harmless, or can be put
-        back; asked only where PROXMOX_CONFIRM is always, terminal or token. Nobody is asked for what is frozen.
+        back; asked only where PROXMOX_CONFIRM is always, terminal or token. whole: the question tells all arguments;
+        else those that it does not are added. Nobody is asked for what is frozen.
         """
         self.refuse_frozen()
         if strict and self.host.settings.confirm not in STRICT:
@@ -546,17 +547,37 @@ class Call:
 
         def shown():
             question, found = describe()
+            question += "" if whole else self._besides(question)
             question = text.unmistakable(text.line(scrub_ours(question), MAX_QUESTION + 1))
             if len(question) > MAX_QUESTION:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
                               "shown whole is not asked. Do it in several calls, each with a part of it."
                               % MAX_QUESTION, "%s cannot be asked for" % title(self.name))
-            return question, dict(found, **self._numbers)
+            return question, dict(found, named={word: self.number_of(word) for word in sorted(self._named)})
         if self.dry:
             self.questions.append(shown())
-            return self.questions[-1][1]
-        return self.consent.ask(self, shown)
+        answer = self.questions[-1][1] if self.dry else self.consent.ask(self, shown)
+        return {key: value for key, value in answer.items() if key != "named"}
 
+    def _besides(self, question):
+        """" With start=1." of the arguments given that a question does not tell; that of a raw request tells all."""
+        given, whole = {}, set()                        # name to Proxmox -> value; names of what a question is about
+        for field in fields(type(self.args)):
+            value = getattr(self.args, field.name)
+            if value != field.default and field.name not in (*NOT_PARAMETERS, "vmid") and self.tool.verb != "ANY":
+                given.update(value if isinstance(value, dict) else {field.parameter: value})
+                whole |= {field.parameter} if field.required or field.type is list else set()
+        plain = (*endpoints.shown(self.tool.verb, self.tool.path), *endpoints.RUN)
+        left = []
+        for name, value in self.host.audit.masked(given, self.secrets, True, plain).items():
+            parts = value if isinstance(value, list) else [value]
+            if name not in whole or any(text.line(part, text.WHOLE) not in question for part in parts):
+                value = int(value) if isinstance(value, bool) else property_string(value) if isinstance(
+                    value, dict) else ",".join(map(str, parts))
+                left.append((name, text.word(text.line(value, text.WHOLE))))
+        left = ["%s=%s" % pair for pair in left if not re.search(
+            r"\b%s(?:=|:? )(?:[^,]* -> )?%s(?!\w)" % tuple(map(re.escape, pair)), question)]
+        return " With %s." % ", ".join(left) if left else ""
 
 def without_handler(call):
     """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.

@@ -17,11 +17,7 @@ class Refused(Failure):
 
 
 class Declined(Failure):
-    """The user was asked and did not say yes; no: said no, and did not only not answer."""
-
-    def __init__(self, reason, headline=None, no=False):
-        super().__init__(reason, headline)
-        self.no = no
+    """The user was asked and did not say yes."""
 
 
 class Changed(Failure):

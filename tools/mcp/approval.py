@@ -118,7 +118,8 @@ def _answer(content, word):
 class Approvals:
     """The questions of this process that wait for an answer; they end with it."""
 
-    def __init__(self):
+    def __init__(self, declines):
+        self._declines = declines
         self._server, self._lock, self._waiting = os.urandom(16).hex(), threading.Lock(), {}
 
     def ask(self, call, describe, key):
@@ -127,6 +128,7 @@ class Approvals:
         key: what ties the question to the call, the same when the call is made again.
         """
         asked, found = describe()
+        self._declines.check(call, asked, found)
         question = self._question(call, key, asked, digest(found))
         where = "run `proxmox-mcp approve` where this server runs, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
@@ -154,7 +156,8 @@ class Approvals:
             raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
                           % (LIFETIME // 60))
         if answer == NO:
-            raise Declined("The user declined.", "%s was not confirmed" % title(call.name), no=True)
+            self._declines.note(call, asked, found)
+            raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
         call.forget()
         if digest(describe()[1]) != question.found:
             raise Changed("the user was asked")

@@ -5,28 +5,25 @@ bound to tool, arguments and what was found, expires, and is good for one answer
 this process (MCP 2026-07-28 basic/patterns/mrtr) and holds digests only, no text, no secret; a confirm_token is a short
 word, and this process keeps what it stands for. How a terminal asks is in tools.mcp.approval.
 """
-import time
-
 from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
 from tools.base.schema import fields
 from tools.mcp.approval import Approvals
 from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
-from tools.mcp.seals import LIFETIME, Signer, Tokens, digest
-from tools.pve.text import duration, plural
+from tools.mcp.seals import LIFETIME, Declines, Signer, Tokens, digest
+from tools.pve.text import plural
 
-NO_SECONDS = 120            # after a no the same call does not ask again for so long
 TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
 
 
 class Consent:
     """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
 
-    def __init__(self, mode, signer=None, tokens=None, clock=time.monotonic):
+    def __init__(self, mode, signer=None, tokens=None):
         self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
-        self.approvals, self.clock = Approvals(), clock
-        self.noes = {}                                  # what a question is bound to -> when the answer was no
+        self.declines = Declines()
+        self.approvals = Approvals(self.declines)
 
     def close(self):
         """The process ends: what waits for an answer is withdrawn."""
@@ -64,22 +61,6 @@ class _Asking:
 
     def ask(self, call, describe):
         """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
-        key, noes = tuple(bound(self.request).values()), self.consent.noes
-        for old in [one for one, at in list(noes.items()) if self.consent.clock() - at >= NO_SECONDS]:
-            noes.pop(old, None)
-        if key in noes:
-            raise Declined("The user said no to this very call less than %s ago and is not asked again so soon. A no is "
-                           "final: do not repeat the call." % duration(NO_SECONDS), "%s was not confirmed" % title(
-                               call.name))
-        try:
-            return self._ask(call, describe)
-        except Declined as error:
-            if error.no:
-                noes[key] = self.consent.clock()
-            raise
-
-    def _ask(self, call, describe):
-        """As `ask`, whatever was answered before."""
         mode = self.consent.mode
         if mode == "token":
             return self._token(call, describe)
@@ -95,7 +76,8 @@ class _Asking:
     def _legacy(self, call, describe):
         """A real request to the client while the call waits; the target is read again when the answer is there."""
         question, found = describe()
-        _settle(call, self.request.ask(_form(call, question))["confirm"])
+        self.consent.declines.check(call, question, found)
+        self._settle(call, self.request.ask(_form(call, question))["confirm"], question, found)
         call.forget()
         if digest(describe()[1]) != digest(found):
             raise Changed("the user was asked")
@@ -106,6 +88,7 @@ class _Asking:
         request, sealed = self.request, self.sealed
         question, found = describe()
         if sealed is None:
+            self.consent.declines.check(call, question, found)
             request.responses = {}                              # an answer to no question of ours
             request.ask(_form(call, question), self.consent.signer.seal(dict(bound(request), found=digest(found))))
         if sealed["found"] != digest(found):
@@ -113,8 +96,21 @@ class _Asking:
         answer = request.ask(_form(call, question), request.state)["confirm"]
         if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
             raise _bad_state()
-        _settle(call, answer)
+        self._settle(call, answer, question, found)
         return found
+
+    def _settle(self, call, answer, question, found):
+        """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
+        answer = answer if isinstance(answer, dict) else {}
+        content, action = answer.get("content"), answer.get("action")
+        if action == "accept" and isinstance(content, dict) and content.get("confirm") is True:
+            return
+        if action in ("accept", "decline"):             # a no, and not merely no answer
+            self.consent.declines.note(call, question, found)
+        raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
+                       "PROXMOX_CONFIRM=token or terminal." % (
+                           isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."),
+                       "%s was not confirmed" % title(call.name))
 
     def _token(self, call, describe):
         """Two calls for any client: the first answers with the plan and a token, the second carries it."""
@@ -155,19 +151,6 @@ _NOT_AGREED = {"decline": "The user declined.", "cancel": "The question was clos
                "accept": "The user sent the form without ticking the box.",
                "none": "Nobody answered in time, so the question was withdrawn. Call again to have the user asked "
                        "again."}
-
-
-def _settle(call, answer):
-    """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
-    answer = answer if isinstance(answer, dict) else {}
-    content = answer.get("content")
-    if answer.get("action") == "accept" and isinstance(content, dict) and content.get("confirm") is True:
-        return
-    action = answer.get("action") if isinstance(answer.get("action"), str) else None
-    raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
-                   "PROXMOX_CONFIRM=token or terminal." % (_NOT_AGREED.get(action) or "There was no answer from the "
-                                                           "user."), "%s was not confirmed" % title(call.name),
-                   no=action in ("decline", "accept"))
 
 
 def _bad_state():

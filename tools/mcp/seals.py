@@ -12,7 +12,11 @@ import secrets
 import threading
 import time
 
+from tools.base.failures import Declined
+from tools.base.row import title
+
 LIFETIME = 300          # seconds that a question or a token is good for
+QUIET = 120             # seconds for which a question is not asked again that the user said no to
 
 
 class Signer:
@@ -94,6 +98,29 @@ class Tokens:
         with self._lock:
             left = self._wrong[0] + self.MINUTE - self._clock() if len(self._wrong) == self.WRONG else 0
             return max(0, math.ceil(left))
+
+
+class Declines:
+    """The questions that the user said no to: asked at once again, one may get a yes from somebody who is tired of it.
+
+    What ties them is what the user saw, so that another `wait` makes no other question.
+    """
+
+    def __init__(self):
+        self._until = {}                                # digest of a question -> when it may be asked again
+
+    def note(self, call, *question):
+        """The user said no to a question (its text, what was found)."""
+        now = call.host.clock()
+        self._until = {key: end for key, end in self._until.items() if end > now}
+        self._until[digest([call.name, *question])] = now + QUIET
+
+    def check(self, call, *question):
+        """Declined when the user said no to this very question a moment ago."""
+        if self._until.get(digest([call.name, *question]), 0) > call.host.clock():
+            raise Declined("The user declined this less than %d minutes ago, and is not asked the same again so soon. "
+                           "Do not repeat the call: ask what the user wants instead." % (QUIET // 60),
+                           "%s was not confirmed" % title(call.name))
 
 
 def digest(value):

@@ -16,11 +16,12 @@ _VOLUME_IN_PATH = re.compile(r"/storage/[^/]+/content/(.+)")
 _CREATES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)")
 _NAMED_IN_ACL = re.compile(r"/(?:vms/([0-9]+)|nodes/([^/]+))\Z")
 _TASK_ID = re.compile(r"([1-9][0-9]{2,8})(?:[@:-]|\Z)", re.ASCII)       # "100", "100@local" (imgdel)
-#: How the words of a log name a guest: "VM 100", "vzdump 100 101", "100-0: " of its replication, its volumes, its units,
-#: its network devices, the tasks in it.
+#: How the words of a log name a guest: "VM 100", "vzdump 100 101", "100-0: " of its replication, its volumes, its
+#: units, its network devices, the tasks in it.
 _IN_WORDS = re.compile(
-    r"(?:\b(?:vm|ct|guest|container|vmid|vzdump|qm\w+|vz\w+)[ :=#']+|\b(?:vm|subvol|base|basevol|qemu|lxc)-|\b(?:vm|ct)/"
-    r"|UPID:(?:[^:\s]*:){5}|pve-container@|(?:tap|veth|fwbr|fwpr|fwln))((?:[1-9]\d{2,8}[ ,]+)*[1-9]\d{2,8})(?!\d)"
+    r"(?:\b(?:vm|ct|guest|container|vmid|vzdump|qm\w+|vz\w+)[ :=#']+|\b(?:vm|subvol|base|basevol|qemu|lxc)-"
+    r"|\b(?:vm|ct)/|UPID:(?:[^:\s]*:){5}|pve-container@|(?:tap|veth|fwbr|fwpr|fwln))"
+    r"((?:[1-9]\d{2,8}[ ,]+)*[1-9]\d{2,8})(?!\d)"
     r"|\b([1-9]\d{2,8})(?:-\d+: |\.scope\b|\.conf\b)|\A([1-9]\d{2,8}) \d ", re.IGNORECASE | re.ASCII)
 #: Keys of replies whose texts are lists of guests.
 GUEST_LISTS = {"vmid", "vms", "exclude", "resources"}
