@@ -48,16 +48,33 @@ def undo(call):
         return "Take back what %s did:\n%s" % (", ".join(dict.fromkeys(
             "%s of %s (%s)" % (record["tool"], record["subject"], record["id"]) for record in records)),
             "\n".join(lines)), {"lines": lines}
-    found = call.confirm(describe)
+    lines = call.confirm(describe)["lines"]
+    if call.dry or getattr(call.request, "run", None):
+        return _undone(call, records, made, lines)
+    # it may take longer than the client waits: so it is a run, of a step for each change
+    run = call.host.runs.agreed(call, [("proxmox_undo", {"id": record["id"]}) for record in records])
+    told = call.host.runs.follow(call, run)
+    if not run.over.is_set() or told.data["ended"] != "done":
+        return told
+    notes = [line for step in run.steps for line in step.text.split("\n") if line.startswith(_WAITS)]
+    return result(call, [{"subject": line} for line in lines], "Taken back: %s" % call.args.id, notes + [
+        text.Shown("undo: %s" % run.id)], undo=run.id)
+
+
+_WAITS = "Not in effect yet: "
+
+
+def _undone(call, records, made, lines):
+    """Take the changes of the records back, which was agreed to; the Result."""
     for one in made:
         _take_back(call, one)
     if call.planned:
         return None
     for record in records:
-        journal.amend(record["id"], undone=int(call.host.now()))
+        call.host.journal.amend(record["id"], undone=int(call.host.now()))
     waiting = sorted({key for one in made for key in _waiting(call, one)})
-    note = "Not in effect yet: %s waits for a restart of the guest." % ", ".join(waiting) if waiting else None
-    return result(call, [{"subject": line} for line in found["lines"]], "Taken back: %s" % call.args.id, note)
+    note = "%s%s waits for a restart of the guest." % (_WAITS, ", ".join(waiting)) if waiting else None
+    return result(call, [{"subject": line} for line in lines], "Taken back: %s" % call.args.id, note)
 
 
 def _waiting(call, one):
@@ -111,7 +128,8 @@ def _planned(call, made):
                 for key, (left, here) in moved.items())))
             continue
         try:
-            way.back(one, now)
+            for verb, place, params in way.back(one._replace(path=changes.here(call, one.path)), now):
+                call.allow(params, "%s %s" % (verb, changes.here(call, place)))
         except inverse.NoWay as error:
             problems.append("%s: %s" % (whose, error))
         later.setdefault((way.facts, _thing(path)), {}).update({key: one.old.get(key, inverse.ABSENT) for key in {**one.old,

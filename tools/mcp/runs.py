@@ -46,6 +46,7 @@ class Step:
         # of one with a secret the journal has not even a digest, from which the secret might be guessed
         self.digest = self._bound if Audit.masked(arguments, (), True) == arguments else None
         self.questions, self.known, self.reads, self.later, self.names, self.makes = [], True, False, None, {}, set()
+        self.agreed = False                             # whether whatever it asks was agreed to
         self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
 
     def asked(self):
@@ -77,11 +78,13 @@ class _Agreed:
     """Consent to what was asked for the run as a whole; Failure to anything else."""
 
     def __init__(self, run, step):
-        self._run, self._left = run, list(step.questions)
+        self._run, self._step, self._left = run, step, list(step.questions)
 
     def ask(self, call, describe):
         question, found = describe()
         vmid = getattr(call.args, "vmid", None)
+        if self._step.agreed:
+            return found
         if not self._left:
             if vmid not in self._run.made:
                 raise Failure(UNSHOWN)
@@ -209,6 +212,14 @@ class Runs:
     def _note(self, run, number):
         step = run.steps[number]
         self.journal.amend(run.id, **{"step%d" % number: [step.state, step.said, step.undo]})
+
+    def agreed(self, call, steps):
+        """Begin a Run of `steps` ([(tool, arguments)]), all of which the user has agreed to; the Run."""
+        planned = [Step(tool, arguments) for tool, arguments in steps]
+        for step in planned:
+            step.agreed = True
+        call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
+        return self.start(planned, False, Forecast(), getattr(call.request, "client", None))
 
     # -- one call
 
