@@ -121,12 +121,13 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
 # ------------------------------------------------------------------------------------------------------- of all guests
 
 MOST = 500                      # guests whose snapshots are read in one call, a request each
-ALL = Table("snapshot", Column("vmid", "VMID", "int"), Column("guest"), Column("node"), Column("name", "snapshot"),
+ALL = Table("snapshot", Column("vmid", "VMID", "int"), Column("guest"), Column("node"), Column("pool"),
+            Column("name", "snapshot"),
             Column("snaptime", "taken", "time"), Column("age", kind="seconds"),
             Column("vmstate", "with memory", "bool"),
             Column("depth", "after", "int", lambda row: text.plural(row["depth"], "other")
                    if row.get("depth") else "-"),
-            Column("description", kind="long"), *data_only("text", "type", "parent", "pool"))
+            Column("description", kind="long"), *data_only("text", "type", "parent"))
 
 
 def list_all(call):

@@ -54,6 +54,7 @@ class Call:
     dry       whether nothing is to be sent: a dry run, or the plan of a step
     forecast  what the steps before this one will have made (tools.base.forecast), while it is planned; else None
     planned   (verb, path, params) of the changes that were not sent for that
+    begun     what a server that was interrupted has sent of it already, as the journal notes it: not sent again
     questions (what the user would be asked, what was found) while it is planned
     outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
     hidden    how many rows the guardrails took out of what was read
@@ -65,7 +66,8 @@ class Call:
     secrets   {name: value} of the arguments that are secret and were given
     """
 
-    def __init__(self, host, name, tool, args, request, consent=None, forecast=None):
+    def __init__(self, host, name, tool, args, request, consent=None, forecast=None, begun=()):
+        self.begun = list(begun)
         self.dry, self.forecast, self.questions = host.settings.dry_run or forecast is not None, forecast, []
         self.host, self.name, self.tool, self.args, self.request = host, name, tool, args, request
         self.consent, self.secrets = consent, secrets(args)
@@ -266,9 +268,12 @@ class Call:
             shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
             self.confirm(lambda: ("Send %s %s with %s to Proxmox? It may lose something." % (verb, path, ", ".join(
                 "%s=%s" % (key, text.word(value)) for key, value in shown.items()) or "nothing more"), {}))
+        noted = self._sent_before(verb, path, params)
         if self.dry:
-            self.planned.append((verb, path, params))
+            self.planned += [(verb, path, params)] * (noted is None)
             return None
+        if noted is not None:
+            return noted.get("upid")
         own, reach = getattr(self.request, "own", None), Reach(verb, unquote(path), params)
         if own is not None and (reach.everyone or not own.issuperset(reach.guests)
                                 or endpoints.commands(verb, unquote(path), params)):
@@ -301,6 +306,21 @@ class Call:
         finally:
             self.request.writing = False
         return data
+
+    def _sent_before(self, verb, path, params):
+        """What the journal notes of this very request, where it was sent already by a server before this; or None."""
+        shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, unquote(path)))
+        noted = next((one for one in self.begun if (one["verb"], one["path"], one["params"]) == (verb, path, shown)),
+                     None)
+        if noted is not None:
+            self.begun.remove(noted)
+            if not self.dry:
+                self._recent.clear()
+                self.outcomes.append("accepted")
+                self.task = noted.get("upid")
+                if self.changes is not None:
+                    self.changes.take_up(noted)
+        return noted
 
     def allow(self, params, endpoint=None, ids=None):
         """(verb, path, params) of what `send` would send; Refused when it may not be, so before anybody is asked."""

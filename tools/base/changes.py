@@ -122,6 +122,17 @@ class Changes:
         self._unknown = outcome == "unknown"
         self._note(open=self._open)
 
+    def take_up(self, noted):
+        """Go on with a change that another call sent and noted."""
+        self.settle()
+        if noted.get("why") == NOT_ENDED:
+            noted = {key: value for key, value in noted.items() if key != "why"}
+        if "why" in noted or "old" in noted:
+            self.made.append(noted)
+        else:
+            self._open = noted
+        self._note(open=self._open, changes=self.made)
+
     def settle(self):
         """Read what came of the last change; once, and not of one that was not made."""
         noted, self._open = self._open, None

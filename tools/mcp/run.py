@@ -128,24 +128,25 @@ class Host:
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False):
+    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=()):
         """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it.
 
         request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
-        it would send, after what the Forecast holds; check: not even what it would read.
+        it would send, after what the Forecast holds; check: not even what it would read; begun: as of a Call.
         """
         entry = self.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise UnknownTool(name)
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:
-            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check)
+            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check,
+                               begun)
             outcome = answer.outcome
             return answer
         finally:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
-    def _run(self, entry, name, arguments, request, consent, forecast=None, check=False):
+    def _run(self, entry, name, arguments, request, consent, forecast=None, check=False, begun=()):
         """As `run`; name: as the caller wrote it."""
         call = None
         try:
@@ -154,7 +155,7 @@ class Host:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            call = Call(self, entry["name"], tool, args, request, consent, forecast)
+            call = Call(self, entry["name"], tool, args, request, consent, forecast, begun)
             hide_here(call.secrets.values())
             call.find_named()
             call.judge_arguments()

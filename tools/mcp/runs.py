@@ -47,6 +47,7 @@ class Step:
         self.digest = self._bound if Audit.masked(arguments, (), True) == arguments else None
         self.questions, self.known, self.reads, self.later, self.names, self.makes = [], True, False, None, {}, set()
         self.agreed = False                             # whether whatever it asks was agreed to
+        self.begun = []                                 # what a server that was interrupted has sent of it already
         self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
 
     def asked(self):
@@ -136,7 +137,8 @@ class Runs:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
             ident = self.journal.add(
                 "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
-                steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.planned) if step.known else None}
+                steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.begun) + len(step.planned) if (
+                    step.known) else None}
                        for step in steps])
             ended = [ident for ident, run in self._live.items() if run.ended is not None]
             for old in ended[:-KEPT]:
@@ -200,7 +202,7 @@ class Runs:
     def _do(self, run, step):
         """Call the tool of a step, and take down what came of it."""
         try:
-            answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step))
+            answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step), begun=step.begun)
             step.text, step.data, step.undo = answer.text, answer.data, answer.undo
             step.said = _said(answer)
             step.state = {"done": DONE, "running": RUNNING, "unknown": UNKNOWN}.get(answer.outcome, FAILED)
@@ -265,7 +267,7 @@ class Runs:
         before = self._before([step.digest for step in planned])
         for number, step in enumerate(planned, 1):
             try:
-                done = step.digest and self._done_before(call, before, number - 1)
+                done = step.digest and self._done_before(call, step, before, number - 1)
                 if done:
                     step.state, step.said = SKIPPED, done
                 else:
@@ -290,7 +292,7 @@ class Runs:
             call.sleep(seconds)
         step.reads = not entry["changes"]
         forecast.names, made = step.names, set(forecast.made_guests)
-        answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, check=step.reads)
+        answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, step.reads, step.begun)
         step.planned, step.questions = list(answer.planned), list(answer.questions)
         said = _said(answer)
         if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
@@ -320,6 +322,9 @@ class Runs:
         for number, one in enumerate(record["steps"]):
             steps.append(Step(one["tool"], {}))
             steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
+            if steps[-1].state == RUNNING and self._state(record) != RUNNING:
+                steps[-1].said = ("Its server ended before its end was seen; running the same steps again looks at it and "
+                                  "does what is left.")
         ended = self._state(record)
         return _told(call, ident, None if ended == RUNNING else ended, steps)
 
@@ -346,13 +351,13 @@ class Runs:
             found.append(record)
         return found
 
-    def _done_before(self, call, before, number):
-        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
-        None. Failure when that is not known."""
+    def _done_before(self, call, step, before, number):
+        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so; None,
+        with what was sent of it in step.begun where its server ended amid it. Failure when that is not known."""
         for record in before:
             state = self._step(record, number)[0]
             if state not in (WAITING, SKIPPED):
-                return self._still_so(call, record, number, state)
+                return self._still_so(call, step, record, number, state)
         return None
 
     def _goes_on(self, record):
@@ -361,26 +366,47 @@ class Runs:
             return False
         return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
 
-    def _still_so(self, call, record, number, state):
+    def _still_so(self, call, step, record, number, state):
         """As `_done_before`, of one step of one run."""
-        run, one_request = record["id"], record["steps"][number].get("sends") == 1
+        run = record["id"]
         made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (run, number)), {})
         if made.get("undone"):
             return None
-        if made.get("open"):
-            return _ended(call, run, made["open"], one_request)
-        if state == FAILED or state == RUNNING and "changes" not in made:      # nothing was sent
+        left, sent = made.get("open"), list(made.get("changes") or ())
+        if left:                                        # what it came to was perhaps noted, too
+            sent = [one for one in sent if [one.get(key) for key in _REQUEST] != [left.get(key) for key in _REQUEST]] + [
+                left]
+        if state == RUNNING and sent and record["steps"][number].get("sends") != len(sent):
+            step.begun = _accepted(call, run, sent)
             return None
-        if state == UNKNOWN or state == RUNNING and not one_request:
+        if left:
+            return _ended(call, run, left)
+        if state == FAILED or state == RUNNING and not sent:                    # nothing was sent
+            return None
+        if state == UNKNOWN:
             raise Failure(_PERHAPS % (run, "Look at it"))
-        moved = {}
-        for one in reversed(made.get("changes") or ()):
-            if "why" not in one:
-                one = changes.change(one)
-                moved.update(inverse.moved_on(one, changes.now(call, one)))
-        return None if moved else "done in run %s" % run
+        return None if self._moved(call, run, number) else "done in run %s" % run
+
+    def _moved(self, call, run, number):
+        """Whether something differs now from what a step made of it and the run's later ones left of that."""
+        states = {}
+        for record in self.journal.all("u"):            # the latest first, each put back in thought
+            if record.get("run") != run or record.get("undone") or record["step"] < number:
+                continue
+            for one in reversed(record.get("changes") or ()):
+                if "why" in one:
+                    continue
+                one, way = changes.change(one), changes.way_of(changes.change(one))
+                place = changes.place(call, one), way
+                now = states[place] if place in states else changes.now(call, one)
+                if record["step"] == number and (now.get("smbios1") != one.new.get("smbios1") or not now
+                                                 if way.whole else inverse.moved_on(one, now)):
+                    return True
+                states[place] = {**{key: value for key, value in now.items() if key not in one.new}, **one.old}
+        return False
 
 
+_REQUEST = ("verb", "path", "params")
 #: Tools that are no steps.
 ALONE = {"proxmox_run", "proxmox_get_run", "proxmox_undo", "proxmox_drain_node"}
 
@@ -408,17 +434,28 @@ def _lives(pid):
 _PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that are left."
 
 
-def _ended(call, run, noted, whole):
-    """As `_still_so`, of a change whose end was not seen. whole: whether it is all that the step sends."""
+def _accepted(call, run, sent):
+    """Those of the changes `sent` that took effect, or are on their way. Failure when that is not known."""
+    for number, noted in enumerate(sent):
+        task, status = parse_upid(noted.get("upid")), {}
+        if task is not None:
+            status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
+        if "upid" not in noted and _ended(call, run, noted) is None or status.get("status") == "stopped" and not (
+                succeeded(status.get("exitstatus"))):
+            return sent[:number]
+    return sent
+
+
+def _ended(call, run, noted):
+    """As `_still_so`, of a change whose end was not seen."""
     task = parse_upid(noted.get("upid"))
     if task is not None:
         status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
         if status.get("status") == "running":
             raise Failure("Run %s started it, and its task still runs: %s. Wait for it (proxmox_get_task)." % (
                 run, noted["upid"]))
-        if whole or not succeeded(status.get("exitstatus")):
-            return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
-    elif "found" in noted:
+        return "done in run %s" % run if succeeded(status.get("exitstatus")) else None
+    if "found" in noted:
         one = changes.change(noted)
         old, new = inverse.difference(noted["found"], changes.now(call, one))
         if not old and not new:
@@ -449,15 +486,21 @@ def _arguments(call, step):
 
 
 def _question(call, steps):
-    """What the user is asked: every step in its order, and of those that may lose something what that is."""
-    parts = []
+    """What the user is asked: every step in its order, and of those that may lose something what that is; what is said
+    of several of them alike is said once, after them."""
+    parts, alike = [], {}
     for number, step in enumerate(steps, 1):
         if step.state == SKIPPED:
             continue
         asked = " / ".join(question for question, _ in step.questions)
         later = "" if step.known else " (what it finds is not known before the steps ahead of it: %s)" % step.later
-        parts.append("%d) %s%s" % (number, asked or "%s %s" % (step.tool, _arguments(call, step)), later))
-    return "Do %s, one after the other? %s" % (text.plural(len(parts), "step"), "; ".join(parts))
+        asks, _, more = asked.partition("? ") if not later else (asked, "", "")
+        alike.setdefault(more, []).append(number)
+        parts.append((number, asks or "%s %s" % (step.tool, _arguments(call, step)), more, later))
+    shared = {more: numbers for more, numbers in alike.items() if more and len(numbers) > 1}
+    return "Do %s, one after the other? %s%s" % (text.plural(len(parts), "step"), "; ".join("%d) %s%s%s" % (
+        number, asks, "? " + more if more and more not in shared else "", later) for number, asks, more, later in parts),
+        "".join(". Of %s: %s" % (text.ranges(numbers), more.rstrip(".")) for more, numbers in shared.items()))
 
 
 def _plan(call, steps, says):
