@@ -7,10 +7,9 @@ from typing import Annotated, Optional
 from tools.base import setup
 from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
-from tools.base.call import NAMES
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
-from tools.base.lists import chosen, none_chosen
+from tools.base.lists import NAMES, chosen, none_chosen, who
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Chosen, Newid, OnNode, Paged, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import usable, volume_size
@@ -129,7 +128,7 @@ def facts(entry):
 def about(entry):
     """"of VM 100, made 2026-01-01 10:00:00 UTC, 1.2 GiB, "its notes""."""
     row = tidy(entry)
-    parts = ["of %s %s" % (NAMES.get(row["guest"], "guest"), row["vmid"])] if row["vmid"] else []
+    parts = ["of " + who({"type": row["guest"], "vmid": row["vmid"]})] if row["vmid"] else []
     for key, words in (("ctime", lambda v: "made %s" % text.when(v)), ("size", text.size),
                        ("notes", lambda v: "\"%s\"" % text.line(v))):
         if row.get(key):
@@ -188,7 +187,7 @@ def backup_states(call):
         jobs, notes = call.get("/cluster/backup") or [], []
     except PveError as error:
         jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
-    rows, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
+    rows, missed, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
     if not rows and guests:
         notes.extend(none_chosen(guests, args))
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -198,6 +197,7 @@ def backup_states(call):
                  if counts[verdict] and verdict != "ok")
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")
+    notes.extend("Job %s: %s." % job for job in missed)
     notes.extend("Not read: %s." % line for line in unread)
     return result(call, rows, "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
         "%d %s" % (counts[verdict], verdict) for verdict in VERDICTS if counts[verdict]) if rows else ""), notes)
@@ -347,19 +347,18 @@ def _like_the_original(call, original):
 
 def _overwrite(call, taken, entry):
     """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
-    who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
-                                     taken.get("node"))
+    guest = "%s on node %s" % (who(taken), taken.get("node"))
     if not call.args.force:
         raise Failure("The vmid is taken by %s. Choose a free one (proxmox_get_next_vmid), or "
-                      "overwrite that guest with force=true." % who)
+                      "overwrite that guest with force=true." % guest)
     if taken.get("type") != call.kind or taken.get("node") != call.node:
         raise Failure("The vmid is taken by %s: only a %s on node %s could be overwritten. Choose a free "
-                      "one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
+                      "one (proxmox_get_next_vmid)." % (guest, NAMES[call.kind], call.node))
     state, disks, snapshots, digest = at_stake(call)
     must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
         "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
-    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (who, gone, entry["volid"], about(entry)),
+    return ("Overwrite %s, with %s, by the backup %s (%s)?" % (guest, gone, entry["volid"], about(entry)),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

@@ -6,10 +6,10 @@ from typing import Annotated, Optional
 from tools.base import guest
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import chosen
+from tools.base.lists import chosen, who
 from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import volume_size
+from tools.base.storage import growth, until_full, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -108,8 +108,7 @@ def _belongs(volume, guests):
         return (_CONTENTS[content] + (" of guests that are gone" if gone else ""), None)
     if vmid not in guests:
         return ("volumes of nobody", None)
-    return ("%s %s (%s)" % ("VM" if guests[vmid]["type"] == "qemu" else "container", vmid, text.line(
-        guests[vmid].get("name") or "-", 40)), vmid)
+    return who(guests[vmid]), vmid
 
 
 def _group(what, vmid, volumes, found):
@@ -152,20 +151,13 @@ def _looked_into(call, storage, volumes, guests):
 
 def _growth(history, used, total, now):
     """The sentence about the rate of the last month, and the day on which the storage is full at it."""
-    points = [(text.normal("number", row.get("time")), text.normal("number", row.get("used"))) for row in history]
-    points = [(when, value) for when, value in points if when and value is not None]
-    if len(points) < 8 or points[-1][0] - points[0][0] < 3 * DAY:
-        return []
-    days = [(when - points[0][0]) / DAY for when, _ in points]
-    mean, middle = sum(days) / len(days), sum(value for _, value in points) / len(points)
-    rate = sum((day - mean) * (value - middle) for day, (_, value) in zip(days, points)) / sum(
-        (day - mean) ** 2 for day in days)
-    if rate < total * 0.0001:
-        return ["It has not grown in the last %d days." % days[-1]]
-    left = (total - used) / rate
+    rate, days = growth(history)
+    left = until_full(history, used, total)
+    if left is None:
+        return ["It has not grown in the last %d days." % days] if days else []
     return ["It grew by %s a day in the last %d days; at this rate it is full in %s%s." % (
-        text.size(rate), days[-1], text.plural(int(left), "day"), " (%s)" % time.strftime("%Y-%m-%d", time.gmtime(
-            now + left * DAY)) if left < 3650 else "")]
+        text.size(rate), days, text.plural(int(left / DAY), "day"), " (%s)" % time.strftime("%Y-%m-%d", time.gmtime(
+            now + left)) if left < 3650 * DAY else "")]
 
 
 # ---------------------------------------------------------------------------------------------------- who uses the most

@@ -112,7 +112,7 @@ def pending(call):
             else:
                 row["pending"] = guest.pending[key]
         rows.append(row)
-    rows.append({"key": "digest", "value": guest.digest})
+    rows += [{"key": key, "value": value} for key, value in (("digest", guest.digest), ("parent", guest.parent)) if value]
     return rows
 
 
