@@ -174,7 +174,7 @@ FAULTS = [
     (_WAITING, "look VM 100 (web) changes wait for its restart: memory, net0; it takes away net0"),
     (_OLD, "look container 101 (dns) 1 snapshot older than 60 days: old"),
     (lambda world: [row.update(ctime=NOW - 28 * 3600) for row in world["/nodes/a/storage/nas/content"]],
-     "look job nightly its last run left no backup: it runs at 21:00, and the newest of its guests on nas is 1 d 4 h"),
+     "look job nightly its last run (21:00) left no backup: the newest of its guests on nas is 1 d 4 h old"),
     (_res({"storage": "nas", "node": "b"}, status="unknown"), "problem storage nas not reachable from b"),
     (_change("/cluster/backup", 0, storage="gone"), "problem job nightly saves to storage gone, which is disabled or "
                                                     "gone"),
@@ -208,7 +208,7 @@ FAULTS = [
     (_put("/cluster/backup/nightly/included_volumes", {"children": [{"id": 101, "children": [
         {"name": "mp0", "included": 0, "reason": "disabled"}]}]}), "look guest 101 a disk is not in its backups"),
     (_add("/cluster/tasks", _task("vzdump", "", "job errors")), "problem vzdump on a failed: job errors"),
-    (lambda world: (world["/cluster/tasks"].append(_task("vzdump", "101", "unexpected status", 30 * 3600)), world.update({
+    (lambda world: (world["/cluster/tasks"].append(_task("vzdump", "101", "unexpected", 30 * 3600)), world.update({
         "/nodes/a/tasks/%s/log" % _task("vzdump", "101")["upid"]: [
             {"n": 1, "t": "INFO: starting"}, {"n": 2, "t": "ERROR: Backup of VM 101 failed - no space left"}]})),
      "problem vzdump of 101 on a failed: Backup of VM 101 failed - no space left (since"),

@@ -96,8 +96,8 @@ _NO_CEPH = re.compile(r"not installed|not initialized|not fully configured")    
 
 class Seen:
     """What was read: resources (rows of /cluster/resources), guests, nodes (name -> row), online (names looked at),
-    places (storages as of_cluster tells them), all ({name of READS or LATER: data, None where it is of a node or was not
-    read}), each ({name: {node: data}}), now; backups and missed (of backup_state), inside ({vmid: {"pending": ..., "snapshot": ..., "agent":
+    places (storages as of_cluster tells them), all ({name of READS or LATER: data, or None}), each ({name of one of a
+    node: {node: data}}), now; backups and missed (of backup_state), inside ({vmid: {"pending": ..., "snapshot": ..., "agent":
     ...}}), filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons
     ({upid: line}); unread: sentences about what
     was not; blind: its areas; left: a sentence about what was left out, or None.
@@ -507,7 +507,7 @@ def get_overview(call):
     found = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
-    notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full within %d days, %d %% of a "
+    notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full in %d days, %d %% of a "
                  "disk's life left, %d days before it expires." % (
                      text.plural(len(seen.online), "node"), text.plural(len(seen.guests), "guest"),
                      guest.counted(guest.by_state(seen.guests)) or "none", ", " + seen.area + " only" if seen.area

@@ -104,8 +104,8 @@ def _missed(jobs, resources, latest, now):
                  and (storage, str(row.get("vmid"))) in latest and taken_by(job, row)]
         age = now - max(whens) if whens else 0
         if _interval(schedule) + _LATE < age <= allowed_age(schedule):
-            yield str(job["id"]), ("its last run left no backup: it runs at %s, and the newest of its guests on %s is %s "
-                                   "old" % (text.line(schedule), text.line(storage), text.duration(age)))
+            yield str(job["id"]), "its last run (%s) left no backup: the newest of its guests on %s is %s old" % (
+                text.line(schedule), text.line(storage), text.duration(age))
 
 
 def _sees_backups(call):
