@@ -18,6 +18,9 @@ CASES = [
     ("proxmox_get_top", {"by": "disk", "node": "pve1", "pool": "production", "tag": "prod", "name": "*"},
      [ALL, "GET /cluster/metrics/export history=1 start-time={start}", ALL],
      lambda bench: {"start": int(bench.clock.now()) - 180}),
+    ("proxmox_get_top", {"by": "pressure", "node": "pve1"}, [ALL, "GET /nodes/pve1/qemu", "GET /nodes/pve1/lxc"]),
+    ("proxmox_get_top", {"by": "pressure", "nodes": True},
+     [ALL] + ["GET /nodes/%s/rrddata cf=AVERAGE timeframe=hour" % node for node in ("pve2", "pve3", "pve1")]),
     ("proxmox_get_capacity", {"node": "pve3", "pool": "lab"}, [ALL, "GET /nodes/pve3/" + MONTH % "MAX"]),
     ("proxmox_get_capacity", {"node": "pve3", "name": "mon*", "tag": "infra"},
      [ALL, "GET /nodes/pve3/" + MONTH % "MAX", "GET /nodes/pve3/qemu/103/" + MONTH % "MAX"]),
@@ -97,6 +100,27 @@ def test_rates_from_two_looks_where_proxmox_keeps_no_metrics():
     answer = ok(Bench().run("proxmox_get_top", by="disk"))
     assert "Rates are averages of 12 seconds." in answer.text
     assert answer.data["items"][0]["first"] > 0 and answer.data["items"][0]["second"] > 0
+
+
+def test_who_waits_the_most():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/lxc", [{"vmid": vmid, "pressurecpusome": "1.5", "pressureiosome": io,
+                                          "pressurememorysome": 0} for vmid, io in ((201, "2"), (202, "47.2"))])
+    answer = ok(bench.run("proxmox_get_top", by="pressure"))
+    assert [row["vmid"] for row in answer.data["items"]][:2] == [202, 201] and len(bench.sent()) == 4
+    assert "cpu 1.5 %, io 47 %, memory 0 %" in answer.text
+    assert "It was asked of pve2, pve3, the busiest; node=NODE asks another." in answer.text
+    assert ok(bench.run("proxmox_get_top", by="pressure", nodes=True)).data["total"] == 3
+
+
+@pytest.mark.parametrize("nodes", [None, True])
+def test_pressure_that_an_old_node_does_not_tell(nodes):
+    bench = Bench()
+    for path in ("qemu", "lxc", "rrddata"):
+        for node in ("pve1", "pve2", "pve3"):
+            answering(bench, "/nodes/%s/%s" % (node, path), [{"vmid": 100}])
+    answer = bench.run("proxmox_get_top", by="pressure", nodes=nodes)
+    assert answer.failed and "Pressure is told by Proxmox VE 9 and later" in answer.text
 
 
 # -------------------------------------------------------------------------------------------------------- capacity

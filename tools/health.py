@@ -97,10 +97,9 @@ _NO_CEPH = re.compile(r"not installed|not initialized|not fully configured")    
 class Seen:
     """What was read: resources (rows of /cluster/resources), guests, nodes (name -> row), online (names looked at),
     places (storages as of_cluster tells them), all ({name of READS or LATER: data, or None}), each ({name of one of a
-    node: {node: data}}), now; backups and missed (of backup_state), inside ({vmid: {"pending": ..., "snapshot": ..., "agent":
-    ...}}), filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons
-    ({upid: line}); unread: sentences about what
-    was not; blind: its areas; left: a sentence about what was left out, or None.
+    node: {node: data}}), now; backups, missed (of backup_state), inside ({vmid: {"pending", "snapshot", ...: data}}),
+    filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid:
+    line}); unread: sentences about what was not; blind: its areas; left: one about what was left out, or None.
     """
 
     def __init__(self, call):

@@ -30,7 +30,7 @@ class StorageUsage(Paged):
 @dataclass
 class Top(Filtered):
     """The guests, or nodes, that use the most right now."""
-    by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network"))] = "cpu"
+    by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network", "pressure"))] = "cpu"
     nodes: Annotated[Optional[bool], Arg("nodes instead")] = None
     most: Annotated[int, Arg("how many", minimum=1, maximum=100)] = 10
 
@@ -167,9 +167,12 @@ _MOST_EXPORTED = 500            # guests up to which the metrics of the window a
 #: by -> keys of /cluster/resources that count up, and their names among the metrics of Proxmox
 _RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")),
           "network": (("netin", "net_in"), ("netout", "net_out"))}
+_PRESSURES = ("cpu", "io", "memory")                    # parts of the time in which something waits for it
+_MOST_ASKED = 3                 # lists or histories that are read for these, as they are told by one node each
 #: by -> what a row is sorted by; of the others it is the sum of both directions
 _MEASURES = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
-             "memory": lambda row: row.get("mem") or 0}
+             "memory": lambda row: row.get("mem") or 0,
+             "pressure": lambda row: max(row.get("pressure_" + what, 0) for what in _PRESSURES)}
 
 
 def _rate(key):
@@ -181,9 +184,12 @@ TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node")
                 row.get("maxcpu", 0), "core")) if "cpu" in row else "-"),
             Column("mem", "memory", "bytes", lambda row: text.used_of(row["mem"], row["maxmem"])
                    if row.get("maxmem") and "mem" in row else "-"),
+            Column("pressure", text=lambda row: ", ".join("%s %s" % (what, text.percent(row["pressure_" + what]))
+                                                          for what in _PRESSURES if "pressure_" + what in row) or "-"),
             Column("first", "in / read", "bytes", _rate("first")),
             Column("second", "out / written", "bytes", _rate("second")),
-            *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"))
+            *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"),
+            *data_only("fraction", *("pressure_" + what for what in _PRESSURES)))
 
 
 def get_top(call):
@@ -191,7 +197,11 @@ def get_top(call):
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"]
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc") and row.get("status") == "running"]
     rows = chosen(nodes if args.nodes else guests, args)
+    nodes.sort(key=lambda row: -(row.get("cpu") or 0))
     rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
+    asked = None
+    if args.by == "pressure":
+        rows, asked = _pressures(call, rows, [row for row in nodes if args.node in (None, row.get("node"))])
     shown = [_used(row, rates) for row in rows]
     shown.sort(key=_MEASURES.get(args.by, lambda row: (row["first"] or 0) + (row["second"] or 0)), reverse=True)
     what = text.plural(len(rows), "node" if args.nodes else "running guest")
@@ -199,6 +209,9 @@ def get_top(call):
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
         if row.get("maxmem")]
     notes = ["Nodes: %s." % "; ".join(loads)] if loads and not args.nodes else []
+    if asked is not None:
+        notes.append("Pressure is the part of the time in which something waits for it. It was asked of %s%s." % (
+            ", ".join(asked), "" if len(asked) == len(nodes) or args.node else ", the busiest; node=NODE asks another"))
     if over:
         notes.append("Rates are averages of %s." % over)
     return result(call, shown[:args.most], "The most by %s of %s" % (args.by, what), notes)
@@ -209,6 +222,28 @@ def _used(row, rates):
     first, second = rates.get(str(row.get("id")), (None, None))
     return dict(row, first=first, second=second, name=row.get("name") or row.get("node"),
                 vmid=row.get("vmid"), cpu=text.normal("fraction", row.get("cpu")))
+
+
+def _pressures(call, rows, nodes):
+    """(those of the rows of which it is told, with their pressure_*; names of the nodes asked) of the busiest nodes."""
+    if call.args.nodes:
+        asked = [(node["node"], "rrddata", {"timeframe": "hour", "cf": "AVERAGE"}) for node in nodes]
+    else:
+        asked = [(node["node"], kind, {}) for node in nodes for kind in ("qemu", "lxc")
+                 if any((row["node"], row["type"]) == (node["node"], kind) for row in rows)]
+    asked, told = asked[:_MOST_ASKED], {}
+    for (node, kind, _), answer in zip(asked, call.together([
+            ("/nodes/{node}/" + kind, {"node": node}, query) for node, kind, query in asked])):
+        for one in () if isinstance(answer, Exception) else answer or ():
+            found = {"pressure_" + what: text.normal("number", one.get("pressure%ssome" % what)) for what in _PRESSURES}
+            if None not in found.values():
+                told["%s/%s" % (kind, one.get("vmid")) if "vmid" in one else "node/" + node] = {
+                    what: value / 100 for what, value in found.items()}
+    if rows and not told:
+        raise Failure("Pressure is told by Proxmox VE 9 and later, with VM.Audit or Sys.Audit; here it is not. by=cpu "
+                      "and by=disk show what uses the most.")
+    return ([dict(row, **told[row["id"]]) for row in rows if row.get("id") in told],
+            sorted({node for node, _, _ in asked}))
 
 
 def _rates(call, resources, keys):
