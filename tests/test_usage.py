@@ -137,6 +137,14 @@ def test_a_filter_of_guests_does_not_change_what_a_node_has_committed():
     assert [row["committed"] for row in every] == [row["committed"] for row in one]
 
 
+def test_the_peaks_of_the_guests_asked_for_and_the_room_there_is():
+    answer = ok(Bench().run("proxmox_get_capacity", name="ci01"))
+    assert "VM 105 (ci01) on pve3, peaks: CPU 28 % of 2 cores, memory 43 % of 4 GiB." in answer.text
+    answer = ok(Bench().run("proxmox_get_capacity", pool="production"))
+    assert "Pools, running: production 16 vCPUs, 27 GiB committed, 20.6 GiB used." in answer.text
+    assert "Room for disks, the fullest first: scratch on pve3 " in answer.text
+
+
 def test_guests_that_are_too_large_or_too_small():
     bench = Bench()
     answering(bench, "/nodes/pve2/qemu/101/rrddata", [{"cpu": 0.99, "mem": 15 * GIB, "maxmem": 16 * GIB}])

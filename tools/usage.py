@@ -9,7 +9,7 @@ from tools.base.failures import Failure
 from tools.base.lists import chosen, who
 from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import growth, until_full, volume_size
+from tools.base.storage import growth, of_cluster, until_full, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -290,6 +290,7 @@ def _of_points(points, metrics):
 # -------------------------------------------------------------------------------------------- committed against used
 
 _MOST_GUESTS = 200              # whose history is read, a request each
+_FEW = 10                       # guests that were asked for, whose peaks are told each
 _LARGE_MEMORY, _LARGE_CORES = 2 << 30, 4
 CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vcpus", "vCPUs running", "int"),
                  Column("peak_cpu", "CPU peak", "fraction"), Column("memory", kind="bytes"),
@@ -317,10 +318,47 @@ def get_capacity(call):
         answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
         sizes, said = _sizes(running, answers)
         notes.extend(said)
+        if len(guests) < len(everyone) and len(running) <= _FEW:
+            notes.extend(map(_peaks, running, answers))
+    if args.name is None:
+        notes.extend(_room(resources, args))
     notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the "
                  "node itself. Peaks are of the last month.")
     return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes,
                   **sizes)
+
+
+def _peaks(row, history):
+    """The sentence about what a guest used of what it has in the last month."""
+    known = ["%s %s of %s" % (what, "unknown" if peak is None else text.percent(peak), whole) for what, peak, whole in (
+        ("CPU", _peak(history, "cpu"), text.plural(row.get("maxcpu") or 0, "core")),
+        ("memory", _peak(history, "mem", "maxmem"), text.size(row.get("maxmem") or 0)))]
+    return "%s on %s, peaks: %s." % (text.capital(who(row)), row["node"], ", ".join(known))
+
+
+def _room(resources, args):
+    """Sentences: what the running guests of each pool may take and do use; where disks can lie, and what is free."""
+    pools = {}
+    for row in resources:
+        if row.get("type") in ("qemu", "lxc") and row.get("pool") and row.get("status") == "running" and args.node in (
+                None, row.get("node")) and args.pool in (None, row["pool"]):
+            pools.setdefault(row["pool"], []).append(row)
+    yield from _some("Pools, running", ["%s %d vCPUs, %s committed, %s used" % (text.line(name), sum(
+        int(one.get("maxcpu") or 0) for one in rows), *(text.size(sum(one.get(key) or 0 for one in rows))
+                                                       for key in ("maxmem", "mem"))) for name, rows in pools.items()])
+    places = [row for row in of_cluster([row for row in resources if row.get("type") == "storage"])
+              if row.get("total") and {"images", "rootdir"} & set(row.get("content", ()))
+              and (args.node in (None, row.get("node")) or args.node in row.get("nodes", ()))]
+    places.sort(key=lambda row: -row["used_fraction"])
+    yield from _some("Room for disks, the fullest first", ["%s%s %s of %s" % (
+        row["storage"], " on " + row["node"] if "node" in row else "", text.size(row["total"] - row["used"]),
+        text.size(row["total"])) for row in places])
+
+
+def _some(what, parts, most=12):
+    """The sentence "what: part; part" of the first parts; none when there are none."""
+    return ["%s: %s%s." % (what, "; ".join(parts[:most]), " and %d more" % (len(parts) - most) if len(parts) > most
+                           else "")] if parts else []
 
 
 def _peak(history, key, whole=None):
@@ -363,10 +401,8 @@ def _sizes(running, histories):
                 lists[kind].append(row["vmid"])
                 why.setdefault(kind, []).append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30),
                                                                  ", ".join(reasons)))
-    said = ["%s: %s%s." % (words, "; ".join(why[kind][:15]), " and %d more" % (len(why[kind]) - 15) if len(
-        why[kind]) > 15 else "") for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
-        if kind in why]
-    return lists, said
+    return lists, [line for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
+                   for line in _some(words, why.get(kind, ()), 15)]
 
 
 TOOLS = {
