@@ -204,7 +204,8 @@ FAULTS = [
     (_change(BACKUPS, 1, ctime=NOW - 5 * DAY), "problem guest 101 the newest backup is too old (101: 5 d)"),
     (_change(BACKUPS, 0, verification={"state": "failed"}), "problem guest 100 the newest backup failed its "
                                                             "verification"),
-    (_change("/cluster/backup", 0, exclude="100"), "look guest 100 no enabled backup job takes it"),
+    (_change("/cluster/backup", 0, exclude="100"), "look guest 100 no enabled backup job takes it (old would, but is "
+                                                   "switched off)"),
     (_put("/cluster/backup/nightly/included_volumes", {"children": [{"id": 101, "children": [
         {"name": "mp0", "included": 0, "reason": "disabled"}]}]}), "look guest 101 a disk is not in its backups"),
     (_add("/cluster/tasks", _task("vzdump", "", "job errors")), "problem vzdump on a failed: job errors"),

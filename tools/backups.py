@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 from tools.base import setup
 from tools.base.answers import Table, data_only, result
-from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, the_backup
+from tools.base.backup_state import UNSEEN, VERDICTS, backups_on, places, state, switched_off, the_backup
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, at_stake, condition, current, loss, must_be_off, name, named, nics
 from tools.base.lists import NAMES, chosen, none_chosen, who
@@ -193,8 +193,10 @@ def backup_states(call):
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))
     counts = Counter(row["verdict"] for row in rows)
-    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in VERDICTS
-                 if counts[verdict] and verdict != "ok")
+    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in ("unverified", "unknown")
+                 if counts[verdict])
+    notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.line(text.ranges(vmids), 200))
+                 for job, vmids in switched_off(rows).items())
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")
     notes.extend("Job %s: %s." % job for job in missed)
@@ -219,11 +221,18 @@ def _backup_row(row):
         "storage", "size", "verified", "protected", "encrypted", "volid")})
 
 
+def _marks(row):
+    """"verified ok, protected" of the newest backup."""
+    marks = ["verified " + text.line(row["verified"])] if "verified" in row else []
+    return ", ".join(marks + [name for name in ("protected", "encrypted") if row.get(name)]) or "-"
+
+
 STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
-              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"),
-              Column("size", kind="bytes"), Column("verified"), Column("protected", kind="bool"),
-              Column("encrypted", kind="bool"), Column("jobs", kind="list"), Column("left_out", "left out", "list"),
-              *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"), each=_backup_row)
+              Column("age", "newest is", "seconds"),
+              Column("storage"), Column("size", kind="bytes"), Column("marks", text=_marks),
+              Column("jobs", kind="list"), Column("left_out", "left out", "list"), *data_only("time", "newest"), *data_only("list", "off"),
+              *data_only("text", "type", "pool", "volid", "verified"),
+              *data_only("bool", "unsure", "protected", "encrypted"), each=_backup_row)
 
 
 # ------------------------------------------------------------------------------------------------------- backing up

@@ -401,8 +401,10 @@ def _backups(seen):
             yield Finding(LOOK, "backups", "job " + job, says, "proxmox_list_tasks type=vzdump")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
-        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s" % (
-            "it" if len(left) == 1 else "these %d" % len(left)), "proxmox_list_backup_jobs")
+        off = backup_state.switched_off(seen.backups)
+        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s%s" % (
+            "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
+                ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
 
 
 def _ha(seen):

@@ -54,7 +54,8 @@ def state(call, guests, resources, jobs, now, brief=False):
     run left no backup; sentences about what could not be read.
 
     A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
-    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known); left_out (disks that a job
+    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known), off (of those that are switched
+    off); left_out (disks that a job
     leaves out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
 
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
@@ -86,6 +87,7 @@ def state(call, guests, resources, jobs, now, brief=False):
         vmid = str(guest.get("vmid"))
         takers = [job for job in running if taken_by(job, guest)]
         row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
+        row["off"] = [str(job["id"]) for job in jobs or () if job not in running and taken_by(job, guest)]
         row.update(newest=found.newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    left_out=sorted(left_out.get(vmid, ())),
                    unsure=bool(found.unread) or any(job.get("storage") in lost for job in takers))
@@ -93,6 +95,15 @@ def state(call, guests, resources, jobs, now, brief=False):
         row["verdict"] = "unknown" if blind else _verdict(row, takers, found.verifying)
         rows.append(row)
     return rows, list(_missed(running, resources, found.latest, now)), found.unread
+
+
+def switched_off(rows):
+    """{id of a job that is switched off: [vmid]}: which of the rows that no enabled job takes it would take."""
+    jobs = {}
+    for row in rows:
+        for job in row["off"] if row["jobs"] == [] else ():
+            jobs.setdefault(job, []).append(int(row["vmid"]))
+    return jobs
 
 
 def _missed(jobs, resources, latest, now):

@@ -112,8 +112,8 @@ def pending(call):
             else:
                 row["pending"] = guest.pending[key]
         rows.append(row)
-    rows += [{"key": key, "value": value} for key, value in (("digest", guest.digest), ("parent", guest.parent)) if value]
-    return rows
+    more = {"digest": guest.digest, "parent": guest.parent}
+    return rows + [{"key": key, "value": value} for key, value in more.items() if value]
 
 
 def interfaces(call):
