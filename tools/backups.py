@@ -230,8 +230,8 @@ def _marks(row):
 STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
               Column("age", "newest is", "seconds"),
               Column("storage"), Column("size", kind="bytes"), Column("marks", text=_marks),
-              Column("jobs", kind="list"), Column("left_out", "left out", "list"), *data_only("time", "newest"), *data_only("list", "off"),
-              *data_only("text", "type", "pool", "volid", "verified"),
+              Column("jobs", kind="list"), Column("left_out", "left out", "list"), *data_only("time", "newest"),
+              *data_only("list", "off"), *data_only("text", "type", "pool", "volid", "verified"),
               *data_only("bool", "unsure", "protected", "encrypted"), each=_backup_row)
 
 

@@ -273,7 +273,7 @@ def _cluster(seen):
         versions.setdefault(str(version.get("version")), []).append(node)
     if len(versions) > 1:
         yield Finding(LOOK, "cluster", "nodes", "versions differ: %s" % "; ".join(
-            "%s on %s" % (version, ", ".join(nodes)) for version, nodes in sorted(versions.items())))
+            "%s on %s" % (version, text.line(", ".join(nodes), 120)) for version, nodes in sorted(versions.items())))
     reported = {row.get("node"): text.normal("number", row.get("timestamp")) for row in seen.all["ha"] or ()
                 if row.get("type") == "lrm" and row.get("node") in seen.online and row.get("timestamp")}
     if reported and max(reported.values()) - min(reported.values()) > CLOCKS:

@@ -170,7 +170,7 @@ _RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")),
 _PRESSURES = ("cpu", "io", "memory")                    # parts of the time in which something waits for it
 _MOST_ASKED = 3                 # lists or histories that are read for these, as they are told by one node each
 #: by -> what a row is sorted by; of the others it is the sum of both directions
-_MEASURES = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
+_MEASURES = {"cpu": lambda row: (text.normal("number", row.get("cpu")) or 0) * (row.get("maxcpu") or 1),
              "memory": lambda row: row.get("mem") or 0,
              "pressure": lambda row: max(row.get("pressure_" + what, 0) for what in _PRESSURES)}
 
@@ -202,8 +202,8 @@ def get_top(call):
     asked = None
     if args.by == "pressure":
         rows, asked = _pressures(call, rows, [row for row in nodes if args.node in (None, row.get("node"))])
-    shown = [_used(row, rates) for row in rows]
-    shown.sort(key=_MEASURES.get(args.by, lambda row: (row["first"] or 0) + (row["second"] or 0)), reverse=True)
+    measure = _MEASURES.get(args.by, lambda row: sum(rate or 0 for rate in rates.get(str(row.get("id")), ())))
+    shown = [_used(row, rates) for row in sorted(rows, key=measure, reverse=True)[:args.most]]
     what = text.plural(len(rows), "node" if args.nodes else "running guest")
     loads = ["%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
@@ -214,7 +214,7 @@ def get_top(call):
             ", ".join(asked), "" if len(asked) == len(nodes) or args.node else ", the busiest; node=NODE asks another"))
     if over:
         notes.append("Rates are averages of %s." % over)
-    return result(call, shown[:args.most], "The most by %s of %s" % (args.by, what), notes)
+    return result(call, shown, "The most by %s of %s" % (args.by, what), notes)
 
 
 def _used(row, rates):
@@ -226,11 +226,12 @@ def _used(row, rates):
 
 def _pressures(call, rows, nodes):
     """(those of the rows of which it is told, with their pressure_*; names of the nodes asked) of the busiest nodes."""
+    places = {(row.get("node"), row.get("type")) for row in rows}
     if call.args.nodes:
         asked = [(node["node"], "rrddata", {"timeframe": "hour", "cf": "AVERAGE"}) for node in nodes]
     else:
         asked = [(node["node"], kind, {}) for node in nodes for kind in ("qemu", "lxc")
-                 if any((row["node"], row["type"]) == (node["node"], kind) for row in rows)]
+                 if (node["node"], kind) in places]
     asked, told = asked[:_MOST_ASKED], {}
     for (node, kind, _), answer in zip(asked, call.together([
             ("/nodes/{node}/" + kind, {"node": node}, query) for node, kind, query in asked])):
@@ -307,8 +308,10 @@ def get_capacity(call):
              and args.node in (None, row.get("node"))]
     month = {"timeframe": "month", "cf": "MAX"}
     histories = call.together([("/nodes/{node}/rrddata", row, month) for row in nodes])
-    rows = [_capacity(row, [one for one in everyone if one.get("node") == row["node"]], history)
-            for row, history in zip(nodes, histories)]
+    on_node = {}
+    for one in everyone:
+        on_node.setdefault(one.get("node"), []).append(one)
+    rows = [_capacity(row, on_node.get(row["node"], []), history) for row, history in zip(nodes, histories)]
     running = [row for row in guests if row.get("status") == "running"]
     notes, sizes = [], {}
     if len(running) > _MOST_GUESTS:

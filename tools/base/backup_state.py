@@ -82,16 +82,17 @@ def state(call, guests, resources, jobs, now, brief=False):
             left_out.setdefault(str(guest.get("id")), set()).update(out)
     lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - {
         place["storage"] for place in read}
-    rows = []
+    unsure, off, rows = bool(found.unread), [job for job in jobs or () if job not in running], []
     for guest in guests:
         vmid = str(guest.get("vmid"))
-        takers = [job for job in running if taken_by(job, guest)]
-        row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
-        row["off"] = [str(job["id"]) for job in jobs or () if job not in running and taken_by(job, guest)]
-        row.update(newest=found.newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
-                   left_out=sorted(left_out.get(vmid, ())),
-                   unsure=bool(found.unread) or any(job.get("storage") in lost for job in takers))
-        row["age"] = max(0, now - row["newest"]["ctime"]) if row["newest"] else None
+        takers, newest = [job for job in running if taken_by(job, guest)], found.newest.get(vmid)
+        row = {"vmid": guest.get("vmid"), "name": guest.get("name"), "node": guest.get("node"),
+               "type": guest.get("type"), "pool": guest.get("pool"), "tags": guest.get("tags"), "newest": newest,
+               "age": max(0, now - newest["ctime"]) if newest else None,
+               "jobs": None if jobs is None else [str(job["id"]) for job in takers],
+               "off": [str(job["id"]) for job in off if taken_by(job, guest)],
+               "left_out": sorted(left_out[vmid]) if vmid in left_out else [],
+               "unsure": unsure or bool(takers) and any(job.get("storage") in lost for job in takers)}
         row["verdict"] = "unknown" if blind else _verdict(row, takers, found.verifying)
         rows.append(row)
     return rows, list(_missed(running, resources, found.latest, now)), found.unread
