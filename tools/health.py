@@ -226,12 +226,14 @@ class Seen:
                                for why, vmids in failed.items()))
 
     def _look_at_logs(self):
-        """Why the newest backups failed: the first error in their logs."""
-        failed = [rows[-1] for (kind, _), rows in failures(self).items() if kind == "vzdump"][:MOST_LOGS]
-        for row, log in zip(failed, self.call.together([
-                ("/nodes/{node}/tasks/{upid}/log", row, {"limit": 1000}) for row in failed])):
-            lines = [] if isinstance(log, Exception) else [str(line.get("t")) for line in log or ()]
-            self.reasons[row["upid"]] = next((line[7:] for line in lines if line.startswith("ERROR: ")), None)
+        """Why the newest backups failed: the first error in their logs, else how those end."""
+        failed = [(status, rows[-1]) for (kind, status), rows in failures(self).items() if kind == "vzdump"][:MOST_LOGS]
+        for (status, row), log in zip(failed, self.call.together([
+                ("/nodes/{node}/tasks/{upid}/log", row, {"limit": 1000}) for _, row in failed])):
+            lines = [] if isinstance(log, Exception) else [
+                str(line["t"]) for line in log or () if line.get("t") not in (None, "", "no content")]
+            last = ["%s; its log ends with: %s" % (status, lines[-1])] if lines else [None]
+            self.reasons[row["upid"]] = ([line[7:] for line in lines if line.startswith("ERROR: ")] + last)[0]
 
 
 def _leaves(vdev):
@@ -468,7 +470,7 @@ def _tasks(seen):
         why = seen.reasons.get(latest.get("upid"))
         yield Finding(PROBLEM if backup else LOOK, "backups" if backup else "tasks", task_subject(latest) + (
             " and %d more" % (len(rows) - 1) if len(rows) > 1 else ""), "failed: %s" % text.line(why or status, 160),
-            "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
+            "" if why else "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
 
 
 def _updates(seen):
