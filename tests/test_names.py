@@ -40,8 +40,8 @@ def test_a_question_and_the_audit_log_show_number_and_name(tmp_path):
 
 
 @pytest.mark.parametrize("word, says", [
-    ("web1", "vmid: no guest that can be seen here is called web1. Near: VM 100 (web01, on pve1)."),
-    ("WEB01", "is called WEB01. Near: VM 100 (web01, on pve1), VM 101 (db01, on pve2)."),
+    ("web1", "vmid: no guest that can be seen here is called web1. Near: VM 100 (web01) on pve1."),
+    ("WEB01", "is called WEB01. Near: VM 100 (web01) on pve1, VM 101 (db01) on pve2."),
     ("zzzzzzzz", "is called zzzzzzzz. proxmox_get_vms lists the guests.")])
 def test_an_unknown_name_fails_with_the_near_ones(word, says):
     bench = Bench()
@@ -53,7 +53,7 @@ def test_a_name_of_two_guests_is_no_name():
     bench = renamed("twin", 100, 201)
     answer = bench.run("proxmox_stop_vm", vmid="twin")
     assert answer.failed and bench.sent() == [LOOKUP]
-    assert "2 guests are called twin: VM 100 (twin, on pve1), container 201 (twin, on pve2)" in answer.text
+    assert "2 guests are called twin: VM 100 (twin) on pve1, container 201 (twin) on pve2" in answer.text
 
 
 def test_the_guardrails_judge_the_number():

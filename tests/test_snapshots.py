@@ -24,7 +24,8 @@ CASES = [
     ("proxmox_list_snapshots", {"name": "web*", "older_than": 28}, [RESOURCES, "GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots",
      {"node": "pve1", "pool": "production", "tag": "prod", "name": "web*", "limit": 9, "offset": 0},
-     [RESOURCES, "GET %s/snapshot" % V100]),
+     [RESOURCES, "GET %s/snapshot" % V100, "GET %s/snapshot/before-upgrade/config" % V100,
+      "GET /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-state-before-upgrade"]),
     ("proxmox_list_snapshots_vm", {"node": "pve1", "vmid": 100}, ["GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_vm", {"vmid": 100, "limit": 1, "offset": 1}, [RESOURCES, "GET %s/snapshot" % V100]),
     ("proxmox_list_snapshots_lxc", {"node": "pve2", "vmid": 202}, ["GET %s/snapshot" % C202]),
@@ -229,6 +230,7 @@ def test_the_snapshots_of_all_guests_oldest_first():
     assert [row["snaptime"] for row in rows] == sorted(row["snaptime"] for row in rows)
     assert {(row["vmid"], row["name"], row.get("depth")) for row in rows} >= {
         (100, "fresh-install", 0), (100, "before-upgrade", 1)}
+    assert "8.5 GiB" in answer.text and [row["size"] for row in rows if row.get("vmstate")] == [8692 << 20]
     answer = ok(bench.run("proxmox_list_snapshots", older_than=60))
     assert "1 snapshot older than 60 days of 1 guest, of 17 looked at" in answer.text
     assert ["100", "web01", "pve1", "production", "fresh-install"] in [line.split()[:5] for line in answer.text.split("\n")]

@@ -18,6 +18,9 @@ CASES = [
     ("proxmox_get_top", {"by": "disk", "node": "pve1", "pool": "production", "tag": "prod", "name": "*"},
      [ALL, "GET /cluster/metrics/export history=1 start-time={start}", ALL],
      lambda bench: {"start": int(bench.clock.now()) - 180}),
+    ("proxmox_get_top", {"by": "pressure", "node": "pve1"}, [ALL, "GET /nodes/pve1/qemu", "GET /nodes/pve1/lxc"]),
+    ("proxmox_get_top", {"by": "pressure", "nodes": True},
+     [ALL] + ["GET /nodes/%s/rrddata cf=AVERAGE timeframe=hour" % node for node in ("pve2", "pve3", "pve1")]),
     ("proxmox_get_capacity", {"node": "pve3", "pool": "lab"}, [ALL, "GET /nodes/pve3/" + MONTH % "MAX"]),
     ("proxmox_get_capacity", {"node": "pve3", "name": "mon*", "tag": "infra"},
      [ALL, "GET /nodes/pve3/" + MONTH % "MAX", "GET /nodes/pve3/qemu/103/" + MONTH % "MAX"]),
@@ -99,6 +102,27 @@ def test_rates_from_two_looks_where_proxmox_keeps_no_metrics():
     assert answer.data["items"][0]["first"] > 0 and answer.data["items"][0]["second"] > 0
 
 
+def test_who_waits_the_most():
+    bench = Bench()
+    answering(bench, "/nodes/pve2/lxc", [{"vmid": vmid, "pressurecpusome": "1.5", "pressureiosome": io,
+                                          "pressurememorysome": 0} for vmid, io in ((201, "2"), (202, "47.2"))])
+    answer = ok(bench.run("proxmox_get_top", by="pressure"))
+    assert [row["vmid"] for row in answer.data["items"]][:2] == [202, 201] and len(bench.sent()) == 4
+    assert "cpu 1.5 %, io 47 %, memory 0 %" in answer.text
+    assert "It was asked of pve2, pve3, the busiest; node=NODE asks another." in answer.text
+    assert ok(bench.run("proxmox_get_top", by="pressure", nodes=True)).data["total"] == 3
+
+
+@pytest.mark.parametrize("nodes", [None, True])
+def test_pressure_that_an_old_node_does_not_tell(nodes):
+    bench = Bench()
+    for path in ("qemu", "lxc", "rrddata"):
+        for node in ("pve1", "pve2", "pve3"):
+            answering(bench, "/nodes/%s/%s" % (node, path), [{"vmid": 100}])
+    answer = bench.run("proxmox_get_top", by="pressure", nodes=nodes)
+    assert answer.failed and "Pressure is told by Proxmox VE 9 and later" in answer.text
+
+
 # -------------------------------------------------------------------------------------------------------- capacity
 
 def test_capacity_by_node():
@@ -111,6 +135,14 @@ def test_capacity_by_node():
 def test_a_filter_of_guests_does_not_change_what_a_node_has_committed():
     every, one = (ok(Bench().run("proxmox_get_capacity", **given)).data["items"] for given in ({}, {"name": "web01"}))
     assert [row["committed"] for row in every] == [row["committed"] for row in one]
+
+
+def test_the_peaks_of_the_guests_asked_for_and_the_room_there_is():
+    answer = ok(Bench().run("proxmox_get_capacity", name="ci01"))
+    assert "VM 105 (ci01) on pve3, peaks: CPU 28 % of 2 cores, memory 43 % of 4 GiB." in answer.text
+    answer = ok(Bench().run("proxmox_get_capacity", pool="production"))
+    assert "Pools, running: production 16 vCPUs, 27 GiB committed, 20.6 GiB used." in answer.text
+    assert "Room for disks, the fullest first: scratch on pve3 " in answer.text
 
 
 def test_guests_that_are_too_large_or_too_small():

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Annotated, List
 
 from tools.base.answers import Facts, Result, data_only
-from tools.base.call import NAMES
 from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Pid,
                                 ask_agent, confirm, decoded, ended, not_run, plain, running, split)
 from tools.base.edit import release
 from tools.base.failures import Failure
+from tools.base.lists import who
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -175,8 +175,7 @@ def execute_in_guests(call):
 
     def describe():
         rows[:] = [(vmid, call.entry(vmid) or {}) for vmid in args.vmids]
-        names = ", ".join(text.called("%s %d" % (NAMES.get(row.get("type"), "guest"), vmid), row.get("name"))
-                          for vmid, row in rows)
+        names = ", ".join(who(dict(row, vmid=vmid)) for vmid, row in rows)
         return "Run in %s: %s. This command of %s: %s" % (text.plural(len(rows), "guest"), names, text.plural(
             len(args.command), "character"), whole), {"guests": names}
     call.confirm(describe, strict=True)

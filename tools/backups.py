@@ -7,12 +7,11 @@ from typing import Annotated, Optional
 from tools.base import safety, setup
 from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_on, made_since, places, state,
-                                     the_backup)
-from tools.base.call import NAMES
+                                     switched_off, the_backup)
 from tools.base.failures import Failure
 from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
                               named, nics)
-from tools.base.lists import chosen, none_chosen
+from tools.base.lists import NAMES, chosen, none_chosen, who
 from tools.base.row import (BASIC, CONFIGURES, DESTRUCTIVE, ELEVATED, STARTS, AnyNode, Chosen, Newid, OnNode, Paged,
                             Safety, Tool, Waiting, both)
 from tools.base.schema import REQUIRED, Arg
@@ -133,7 +132,7 @@ def facts(entry):
 def about(entry):
     """"of VM 100, made 2026-01-01 10:00:00 UTC, 1.2 GiB, "its notes""."""
     row = tidy(entry)
-    parts = ["of %s %s" % (NAMES.get(row["guest"], "guest"), row["vmid"])] if row["vmid"] else []
+    parts = ["of " + who({"type": row["guest"], "vmid": row["vmid"]})] if row["vmid"] else []
     for key, words in (("ctime", lambda v: "made %s" % text.when(v)), ("size", text.size),
                        ("notes", lambda v: "\"%s\"" % text.line(v))):
         if row.get(key):
@@ -192,16 +191,19 @@ def backup_states(call):
         jobs, notes = call.get("/cluster/backup") or [], []
     except PveError as error:
         jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
-    rows, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
+    rows, missed, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
     if not rows and guests:
         notes.extend(none_chosen(guests, args))
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))
     counts = Counter(row["verdict"] for row in rows)
-    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in VERDICTS
-                 if counts[verdict] and verdict != "ok")
+    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in ("unverified", "unknown")
+                 if counts[verdict])
+    notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.line(text.ranges(vmids), 200))
+                 for job, vmids in switched_off(rows).items())
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")
+    notes.extend("Job %s: %s." % job for job in missed)
     notes.extend("Not read: %s." % line for line in unread)
     return result(call, rows, "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
         "%d %s" % (counts[verdict], verdict) for verdict in VERDICTS if counts[verdict]) if rows else ""), notes)
@@ -223,11 +225,18 @@ def _backup_row(row):
         "storage", "size", "verified", "protected", "encrypted", "volid")})
 
 
+def _marks(row):
+    """"verified ok, protected" of the newest backup."""
+    marks = ["verified " + text.line(row["verified"])] if "verified" in row else []
+    return ", ".join(marks + [name for name in ("protected", "encrypted") if row.get(name)]) or "-"
+
+
 STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("node"), Column("verdict"),
-              Column("newest", kind="time"), Column("age", kind="seconds"), Column("storage"),
-              Column("size", kind="bytes"), Column("verified"), Column("protected", kind="bool"),
-              Column("encrypted", kind="bool"), Column("jobs", kind="list"), Column("left_out", "left out", "list"),
-              *data_only("text", "type", "pool", "volid"), *data_only("bool", "unsure"), each=_backup_row)
+              Column("age", "newest is", "seconds"),
+              Column("storage"), Column("size", kind="bytes"), Column("marks", text=_marks),
+              Column("jobs", kind="list"), Column("left_out", "left out", "list"), *data_only("time", "newest"),
+              *data_only("list", "off"), *data_only("text", "type", "pool", "volid", "verified"),
+              *data_only("bool", "unsure", "protected", "encrypted"), each=_backup_row)
 
 
 # ------------------------------------------------------------------------------------------------------- backing up
@@ -344,20 +353,19 @@ def _like_the_original(call, original):
 
 def _overwrite(call, taken, entry, storage):
     """What `confirm` wants to know of a restore over a guest; Failure when that is not asked for, or cannot be."""
-    who = "%s %s (%s) on node %s" % (NAMES.get(taken.get("type")), taken["vmid"], text.line(taken.get("name") or "-"),
-                                     taken.get("node"))
+    guest = "%s on node %s" % (who(taken), taken.get("node"))
     if not call.args.force:
         raise Failure("The vmid is taken by %s. Choose a free one (proxmox_get_next_vmid), or "
-                      "overwrite that guest with force=true." % who)
+                      "overwrite that guest with force=true." % guest)
     if taken.get("type") != call.kind or taken.get("node") != call.node:
         raise Failure("The vmid is taken by %s: only a %s on node %s could be overwritten. Choose a free "
-                      "one (proxmox_get_next_vmid)." % (who, NAMES[call.kind], call.node))
+                      "one (proxmox_get_next_vmid)." % (guest, NAMES[call.kind], call.node))
     state, disks, snapshots, digest = at_stake(call)
     must_be_off(call, state, " and cannot be overwritten. Stop it first (%s)." % call.name.replace(
         "restore_backup", "shutdown"))
     gone = loss(disks, snapshots)
     return ("Overwrite %s, with %s, by the backup %s (%s)%s?" % (
-        who, gone, entry["volid"], about(entry), ", on storage %s" % storage if storage else ""),
+        guest, gone, entry["volid"], about(entry), ", on storage %s" % storage if storage else ""),
             {"name": state.get("name"), "digest": digest, "ctime": entry.get("ctime")})
 
 

@@ -1,7 +1,7 @@
 """Toolset: what is wrong in the cluster - one report with a verdict.
 
-A read is a row of CLUSTER or NODE, a check a function in CHECKS that looks at what was read and gives Findings. What is
-as it should be, or is known to be normal, is no finding; what could not be read is said.
+A read is a row of READS, a check a function in CHECKS that looks at what was read and gives Findings. What is as it
+should be, or is known to be normal, is no finding; what could not be read is said.
 """
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Annotated, Optional
 
 from tools.base import backup_state, findings, guest
 from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
-from tools.base.lists import NEEDED, enabled, service_problem, task_subject
+from tools.base.lists import NEEDED, enabled, service_problem, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
-from tools.base.storage import NEARLY_FULL, missing_from, of_cluster
+from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, until_full
 from tools.pve import text
-from tools.pve.formats import on
+from tools.pve.formats import on, parse_property_string
 from tools.pve.task import succeeded
 
 AREAS = ("cluster", "storage", "disks", "services", "certificates", "replication", "backups", "ha", "guests", "tasks",
@@ -30,45 +30,76 @@ class Overview:
 
 DAY = 86400
 FULL = 0.9                                              # of a storage or pool: a problem; from NEARLY_FULL worth a look
+FILLING, FILLED, SOONER = 0.6, 30 * DAY, 7 * DAY        # its history is read from; full in: worth a look, a problem
 SOON = 30 * DAY                                         # certificates, tokens and users that expire
 WORN = 20                                               # percent of a disk's life that is left
 OLD_SNAPSHOT = 60 * DAY
+YESTERDAY = 36 * 3600                                   # tasks that failed since: last night's, all of the next day
 CLOCKS = 60                                             # seconds between the clocks of two nodes
-MOST_GUESTS, MOST_STOPPED = 500, 20                     # looked into: with area=guests; of the stopped ones without
+MOST_GUESTS, MOST_LOOKED = 500, 20                      # guests looked into: with area=guests; without
+MOST_LOGS = 3                                           # of failed backups, for the reason
 
 # ---------------------------------------------------------------------------------------------------------------- reads
 
-#: name -> (path, parameters, areas that need it)
-CLUSTER = {
-    "tasks": ("/cluster/tasks", {}, ("tasks", "backups", "guests")),
-    "jobs": ("/cluster/backup", {}, ("backups", "storage")),
-    "ha": ("/cluster/ha/status/current", {}, ("ha", "cluster")),
-    "replication jobs": ("/cluster/replication", {}, ("replication",)),
-    "users": ("/access/users", {"full": 1}, ("access",)),
-}
-#: the same of each node that is online; those with a condition after the others, and only where it holds
-NODE = {
-    "version": ("/nodes/{node}/version", {}, ("cluster", "updates"), None),
+
+def _has(*kinds):
+    """A condition: a storage of one of these types, on the node where it is asked of one."""
+    return lambda seen, node: any(kind in kinds and node in (None, where) for where, kind in seen.kinds)
+
+
+def _runs_vms(seen, node):
+    return any(row["type"] == "qemu" and row.get("status") != "stopped" for row in seen.on(node))
+
+
+def _replicates(seen, node):
+    return {str(job.get("guest")) for job in seen.all["replication jobs"] or ()} & {
+        str(row["vmid"]) for row in seen.on(node)}
+
+
+def _disks_of(seen, *nodes):
+    return [disk for node, disks in seen.each.get("disks", {}).items() if not nodes or node in nodes for disk in disks]
+
+
+def _has_zfs(seen, node):
+    return any(disk.get("used") == "ZFS" for disk in _disks_of(seen, node)) or _has("zfspool")(seen, node)
+
+
+def _has_ceph(seen, _):
+    return any(str(disk.get("osdid")).isdigit() for disk in _disks_of(seen)) or _has("rbd", "cephfs")(seen, None)
+
+
+#: name -> (path, of each node that is online if it has {node}; parameters; areas that need it; the condition on which
+#: it is read: function of Seen and the node). Those of LATER look at what the others found.
+READS = {
+    "tasks": ("/cluster/tasks", {}, ("tasks", "backups", "guests"), None),
+    "jobs": ("/cluster/backup", {}, ("backups", "storage"), None),
+    "ha": ("/cluster/ha/status/current", {}, ("ha", "cluster"), None),
+    "replication jobs": ("/cluster/replication", {}, ("replication",), _has("zfspool")),
+    "users": ("/access/users", {"full": 1}, ("access",), None),
+    "version": ("/nodes/{node}/version", {}, ("cluster",), None),
     "disks": ("/nodes/{node}/disks/list", {}, ("disks",), None),
     "services": ("/nodes/{node}/services", {}, ("services",), None),
     "certificates": ("/nodes/{node}/certificates/info", {}, ("certificates",), None),
     "updates": ("/nodes/{node}/apt/update", {}, ("updates",), None),
-    "vms": ("/nodes/{node}/qemu", {"full": 1}, ("guests",),
-            lambda seen, node: any(row["type"] == "qemu" and row.get("status") != "stopped" for row in seen.on(node))),
-    "replication": ("/nodes/{node}/replication", {}, ("replication",), lambda seen, node: {
-        str(job.get("guest")) for job in seen.all["replication jobs"] or ()} & {
-            str(row["vmid"]) for row in seen.on(node)}),
-    "zfs": ("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), lambda seen, node: any(
-        disk.get("used") == "ZFS" for disk in seen.each.get("disks", {}).get(node, ())) or seen.has(node, "zfspool")),
-    "thin": ("/nodes/{node}/disks/lvmthin", {}, ("storage",), lambda seen, node: seen.has(node, "lvmthin")),
+    "vms": ("/nodes/{node}/qemu", {"full": 1}, ("guests",), _runs_vms),
+    "thin": ("/nodes/{node}/disks/lvmthin", {}, ("storage",), _has("lvmthin")),
 }
-_WORDS = {"jobs": "backup jobs", "ha": "HA", "zfs": "ZFS pools", "thin": "thin pools", "vms": "states of VMs"}
+LATER = {
+    "replication": ("/nodes/{node}/replication", {}, ("replication",), _replicates),
+    "zfs": ("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs),
+    "ceph": ("/cluster/ceph/status", {}, ("storage",), _has_ceph),
+}
+_WORDS = {"jobs": "backup jobs", "ha": "HA", "zfs": "ZFS pools", "thin": "thin pools", "vms": "states of VMs",
+          "ceph": "Ceph"}
+_NO_CEPH = re.compile(r"not installed|not initialized|not fully configured")    # a Ceph that is elsewhere
 
 
 class Seen:
     """What was read: resources (rows of /cluster/resources), guests, nodes (name -> row), online (names looked at),
-    all ({name of CLUSTER: data or None}), each ({name of NODE: {node: data}}), now; backups (rows of backup_state) and
-    inside ({vmid: {"pending": entries, "snapshot": entries}}); unread: sentences about what was not.
+    places (storages as of_cluster tells them), all ({name of READS or LATER: data, or None}), each ({name of one of a
+    node: {node: data}}), now; backups, missed (of backup_state), inside ({vmid: {"pending", "snapshot", ...: data}}),
+    filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid:
+    line}); unread: sentences about what was not; blind: its areas; left: one about what was left out, or None.
     """
 
     def __init__(self, call):
@@ -76,15 +107,31 @@ class Seen:
         self.resources = call.get("/cluster/resources") or []
         self.guests = [row for row in self.resources if row.get("type") in ("qemu", "lxc")
                        and call.args.node in (None, row.get("node"))]
-        self._by_node, self._kinds = {}, {(row.get("node"), row.get("plugintype")) for row in self.resources}
+        self._by_node, self.kinds = {}, {(row.get("node"), row.get("plugintype")) for row in self.resources}
         for row in self.guests:
             self._by_node.setdefault(row.get("node"), []).append(row)
         self.nodes = {str(row.get("node")): row for row in self.resources if row.get("type") == "node"}
         self.online = [name for name in sorted(self.nodes) if self.nodes[name].get("status") == "online"
                        and call.args.node in (None, name)]
-        self.unread, self.all, self.each, self.backups, self.inside = [], dict.fromkeys(CLUSTER), {}, [], {}
-        self._read()
+        self.places = [row for row in of_cluster([row for row in self.resources if row.get("type") == "storage"])
+                       if call.args.node in (None, row.get("node")) or row.get("shared")]
+        self.unread, self.blind, self.left = [], set(), None
+        self.all, self.each, self.backups, self.missed, self.inside = dict.fromkeys([*READS, *LATER]), {}, [], [], {}
+        self.filling, self.pools, self.reasons = {}, {}, {}
+        self._read(READS)
+        self._read(LATER)
         self.guests = guest.stated(self.guests, self.each.get("vms", {}).values())
+        if self.wants("backups"):
+            self.backups, self.missed, unread = backup_state.state(
+                call, self.guests, self.resources, self.all["jobs"], self.now, brief=True)
+            self._miss("backups", *unread)
+        if self.wants("storage"):
+            self._look_back()
+        self._look_at_pools()
+        if self.wants("guests"):
+            self._look_inside()
+        if self.wants("backups"):
+            self._look_at_logs()
 
     def wants(self, *areas):
         return self.area is None or self.area in areas
@@ -93,58 +140,119 @@ class Seen:
         """The rows of the guests on a node."""
         return self._by_node.get(node, [])
 
-    def has(self, node, kind):
-        """Whether a node has a storage of that type."""
-        return (node, kind) in self._kinds
+    def _miss(self, area, *sentences):
+        """Note what could not be read of an area."""
+        self.unread.extend(sentences)
+        self.blind.update([area] if sentences else ())
 
-    def _read(self):
-        names = [name for name, (_, _, areas) in CLUSTER.items() if self.wants(*areas)]
-        for name, answer in zip(names, self.call.together([(CLUSTER[name][0], None, CLUSTER[name][1])
-                                                           for name in names])):
-            self.all[name] = None if isinstance(answer, Exception) else answer or []
-            if isinstance(answer, Exception):
-                self.unread.append("%s: %s" % (text.capital(_WORDS.get(name, name)), text.first_line(answer)))
+    def _read(self, table):
+        wanted = [(name, node) for name, (path, _, areas, where) in table.items() if self.wants(*areas)
+                  for node in (self.online if "{node}" in path else [None]) if where is None or where(self, node)]
         failed = {}
-        for later in (False, True):
-            wanted = [(name, node) for name, (_, _, areas, where) in NODE.items() if self.wants(*areas)
-                      and later == (where is not None) for node in self.online if not later or where(self, node)]
-            for (name, node), answer in zip(wanted, self.call.together([
-                    (NODE[name][0], {"node": node}, NODE[name][1]) for name, node in wanted])):
-                if isinstance(answer, Exception):
-                    why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", text.first_line(answer))
-                    failed.setdefault(why, {}).setdefault(_WORDS.get(name, name), []).append(node)
-                else:
-                    self.each.setdefault(name, {})[node] = answer or []
-        self.unread.extend("%s: %s" % (text.capital("; ".join("%s of %s" % (what, text.line(", ".join(nodes), 120))
-                                                              for what, nodes in missed.items())), why)
-                           for why, missed in failed.items())
-        if self.wants("backups"):
-            self.backups, unread = backup_state.state(
-                self.call, self.guests, self.resources, self.all["jobs"], self.now)
-            self.unread.extend(unread)
-        if self.wants("guests"):
-            self._look_inside()
+        for (name, node), answer in zip(wanted, self.call.together([
+                (table[name][0], {"node": node}, table[name][1]) for name, node in wanted])):
+            if isinstance(answer, Exception):
+                if name == "ceph" and _NO_CEPH.search(str(answer)):
+                    continue
+                self.blind.update(table[name][2])
+                why = text.first_line(answer)
+                if node:
+                    why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", why)
+                failed.setdefault(why, {}).setdefault(_WORDS.get(name, name), []).append(node)
+            elif node:
+                self.each.setdefault(name, {})[node] = answer or []
+            else:
+                self.all[name] = answer or []
+        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.line(
+            ", ".join(nodes), 120) if nodes[0] else "") for what, nodes in missed.items())), why)
+            for why, missed in failed.items())
+
+    def _look_back(self):
+        """How long it takes until the fullest storages are full, from their history: one for each node looked at."""
+        found = sorted((row for row in self.places if FILLING <= row.get("used_fraction", 0) < 1 and row["active"]),
+                       key=lambda row: -row["used_fraction"])
+        found = found[:len(self.online) if self.area is None else None]
+        asked = [dict(row, node=row.get("node") or row["nodes"][0]) for row in found]
+        for row, history in zip(found, self.call.together([(
+                "/nodes/{node}/storage/{storage}/rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})
+                for ids in asked])):
+            if not isinstance(history, Exception):
+                left = until_full(history, row["used"], row["total"])
+                self.filling[row["storage"], row.get("node")] = left
+
+    def _look_at_pools(self):
+        """Which disks of the ZFS pools that are not well fail."""
+        sick = [(node, str(pool.get("name"))) for node, pools in self.each.get("zfs", {}).items() for pool in pools
+                if pool.get("health") != "ONLINE"]
+        for key, answer in zip(sick, self.call.together([
+                ("/nodes/{node}/disks/zfs/{name}", {"node": node, "name": name}, {}) for node, name in sick])):
+            if isinstance(answer, dict):
+                found = ["%s %s" % (text.line(leaf.get("name")), leaf["state"]) for leaf in _leaves(answer)
+                         if leaf.get("state") not in (None, "ONLINE", "AVAIL")]
+                self.pools[key] = "; ".join(found[:4] + [str(answer["errors"])] * bool(answer.get("errors")))
 
     def _look_inside(self):
-        """What waits for a restart, and snapshots, of each guest with area=guests; else of the stopped ones what they
-        are to do at boot. Guests of nodes that are down are left out."""
+        """What waits for a restart, old snapshots, what is to start at boot: of all guests that can be looked at with
+        area=guests, then of agents too; else of all when they are few, or of those that are stopped. Only a guest that
+        descends from a snapshot is asked for its snapshots."""
         guests = [row for row in self.guests if row.get("node") in self.online and not on(row.get("template"))]
-        if self.area is None:
-            guests = [row for row in guests if row.get("status") == "stopped"]
-            if len(guests) > MOST_STOPPED:
-                self.unread.append("Which of %d stopped guests are to start at boot: only the first %d were looked at, "
-                                   "area=guests does the rest" % (len(guests), MOST_STOPPED))
-            guests = guests[:MOST_STOPPED]
-        elif len(guests) > MOST_GUESTS:
-            self.unread.append("%d guests are too many to look into each; narrow it with node" % len(guests))
+        many = len(guests) > MOST_LOOKED and self.area is None
+        if self.area and len(guests) > MOST_GUESTS:
+            self._miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
             return
-        for what in ("pending", "snapshot")[:1 if self.area is None else 2]:
-            answers = self.call.together([("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in guests])
-            for row, answer in zip(guests, answers):
-                if isinstance(answer, Exception):
-                    self.unread.append("%s of guest %s: %s" % (what, row["vmid"], text.first_line(answer)))
-                else:
-                    self.inside.setdefault(row["vmid"], {})[what] = answer or []
+        if many:
+            guests = [row for row in guests if row.get("status") == "stopped"][:MOST_LOOKED]
+        if self.area is None:
+            self.left = ("With area=guests also: " + "changes that wait, old snapshots, " * many + "silent agents.")
+        self._ask("pending", guests)
+        configs = {row["vmid"]: guest.pending(self.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
+        if not many:
+            self._ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
+        if self.area:
+            self._ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
+                parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))])
+
+    def _ask(self, what, guests):
+        """Note what each of the guests answers; once for all that fail alike."""
+        failed = {}
+        for row, answer in zip(guests, self.call.together([
+                ("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in guests])):
+            if isinstance(answer, Exception) and not re.search("agent is not running|Agent error", str(answer)):
+                why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
+                failed.setdefault(why, []).append(row["vmid"])
+            else:
+                self.inside.setdefault(row["vmid"], {})[what] = answer
+        self._miss("guests", *("%s of %s: %s" % (text.capital(what), findings.guests(vmids), why)
+                               for why, vmids in failed.items()))
+
+    def _look_at_logs(self):
+        """Why the newest backups failed: the first error in their logs, else how those end."""
+        failed = [(status, rows[-1]) for (kind, status), rows in failures(self).items() if kind == "vzdump"][:MOST_LOGS]
+        for (status, row), log in zip(failed, self.call.together([
+                ("/nodes/{node}/tasks/{upid}/log", row, {"limit": 1000}) for _, row in failed])):
+            lines = [] if isinstance(log, Exception) else [
+                str(line["t"]) for line in log or () if line.get("t") not in (None, "", "no content")]
+            last = ["%s; its log ends with: %s" % (status, lines[-1])] if lines else [None]
+            self.reasons[row["upid"]] = ([line[7:] for line in lines if line.startswith("ERROR: ")] + last)[0]
+
+
+def _leaves(vdev):
+    """The disks (dicts) of a ZFS pool, or of a part of one."""
+    parts = [part for part in vdev.get("children") or () if isinstance(part, dict)]
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [vdev]
+
+
+def failures(seen):
+    """{(type, status): rows by time} of the tasks that failed since yesterday, without those that went well later."""
+    tasks = [row for row in seen.all["tasks"] or () if seen.call.args.node in (None, row.get("node"))]
+    well, groups = {}, {}
+    for row in sorted((row for row in tasks if row.get("endtime")), key=lambda row: -row["endtime"]):
+        key = row.get("type"), row.get("id"), row.get("node")
+        if succeeded(row.get("status")):
+            well[key] = True
+        elif key not in well and seen.now - row["endtime"] <= YESTERDAY:
+            groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).insert(0, row)
+    return groups
 
 
 # --------------------------------------------------------------------------------------------------------------- checks
@@ -167,7 +275,7 @@ def _cluster(seen):
         versions.setdefault(str(version.get("version")), []).append(node)
     if len(versions) > 1:
         yield Finding(LOOK, "cluster", "nodes", "versions differ: %s" % "; ".join(
-            "%s on %s" % (version, ", ".join(nodes)) for version, nodes in sorted(versions.items())))
+            "%s on %s" % (version, text.line(", ".join(nodes), 120)) for version, nodes in sorted(versions.items())))
     reported = {row.get("node"): text.normal("number", row.get("timestamp")) for row in seen.all["ha"] or ()
                 if row.get("type") == "lrm" and row.get("node") in seen.online and row.get("timestamp")}
     if reported and max(reported.values()) - min(reported.values()) > CLOCKS:
@@ -177,19 +285,28 @@ def _cluster(seen):
 
 
 def _storage(seen):
-    places = [row for row in of_cluster([row for row in seen.resources if row.get("type") == "storage"])
-              if seen.call.args.node in (None, row.get("node")) or row.get("shared")]
-    for row in places:
+    for row in seen.places:
         where = "storage %s" % row["storage"] + (" on " + row["node"] if row.get("node") else "")
         lost = missing_from(row, set(seen.online))
         if lost:
             yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
-        elif row.get("used_fraction", 0) >= NEARLY_FULL:
-            full = "%s full, %s of %s used" % (
-                text.percent(row["used_fraction"]), text.size(row["used"]), text.size(row["total"]))
-            yield Finding(PROBLEM if row["used_fraction"] >= FULL else LOOK, "storage", where, full,
+            continue
+        left = seen.filling.get((row["storage"], row.get("node")))
+        left, part = FILLED + 1 if left is None else left, row.get("used_fraction", 0)
+        if part >= NEARLY_FULL or left <= FILLED:
+            full = "%s full, %s of %s used%s" % (
+                text.percent(part), text.size(row["used"]), text.size(row["total"]),
+                "; at this rate it is full in %s" % text.duration(left) if left <= FILLED else "")
+            yield Finding(PROBLEM if part >= FULL or left <= SOONER else LOOK, "storage", where, full,
                           "proxmox_get_storage_usage")
-    known = {row["storage"] for row in places}
+    sizes = {(row.get("node"), row.get("total")) for row in seen.places if row.get("used_fraction", 0) >= NEARLY_FULL}
+    for name in seen.online:
+        used, total = (text.normal("bytes", seen.nodes[name].get(key)) or 0 for key in ("disk", "maxdisk"))
+        if total and used / total >= NEARLY_FULL and (name, total) not in sizes:        # a storage on it says the same
+            yield Finding(PROBLEM if used / total >= FULL else LOOK, "storage", "root file system of %s" % name,
+                          "%s full, %s of %s used" % (text.percent(used / total), text.size(used), text.size(total)),
+                          "proxmox_get_node_status")
+    known = {row["storage"] for row in seen.places}
     for job in enabled(seen.all["jobs"]):
         if job.get("storage") and job["storage"] not in known and seen.online:
             yield Finding(PROBLEM, "storage", "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
@@ -200,6 +317,16 @@ def _storage(seen):
             if total and used / total >= NEARLY_FULL:
                 yield Finding(PROBLEM, "storage", "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
                               "its metadata is %s full; when it is, all of its disks fail" % text.percent(used / total))
+    yield from _ceph((seen.all["ceph"] or {}).get("health") or {})
+
+
+def _ceph(health):
+    """A finding for each check of Ceph's own that is not well and was not muted."""
+    for name, check in sorted((health.get("checks") or {}).items()):
+        if not on(check.get("muted")):
+            grave = check.get("severity") == "HEALTH_ERR" or re.search("_DOWN|FULL|DEGRADED|DAMAGED|AVAILABIL", name)
+            yield Finding(PROBLEM if grave else LOOK, "storage", "Ceph", "%s: %s" % (name, text.line(
+                (check.get("summary") or {}).get("message") or check.get("severity"), 200)), "`ceph health detail`")
 
 
 def _disks(seen):
@@ -217,7 +344,9 @@ def _disks(seen):
         for pool in pools:
             name = "ZFS pool %s on %s" % (pool.get("name"), node)
             if pool.get("health") != "ONLINE":
-                yield Finding(PROBLEM, "disks", name, str(pool.get("health")), "proxmox_get_node_zfs")
+                more = seen.pools.get((node, str(pool.get("name"))))
+                yield Finding(PROBLEM, "disks", name, "%s%s" % (pool.get("health"), more and ": " + text.line(more, 200)
+                                                                or ""), "proxmox_get_node_zfs")
             size, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("size", "alloc"))
             if size and used / size >= NEARLY_FULL:
                 yield Finding(PROBLEM if used / size >= FULL else LOOK, "disks", name, "%s full; ZFS slows down from "
@@ -269,10 +398,15 @@ def _backups(seen):
                           findings.guests([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
+    for job, says in seen.missed:
+        if not any(row.get("type") == "vzdump" and not row.get("endtime") for row in seen.all["tasks"] or ()):
+            yield Finding(LOOK, "backups", "job " + job, says, "proxmox_list_tasks type=vzdump")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
-        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s" % (
-            "it" if len(left) == 1 else "these %d" % len(left)), "proxmox_list_backup_jobs")
+        off = backup_state.switched_off(seen.backups)
+        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s%s" % (
+            "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
+                ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
 
 
 def _ha(seen):
@@ -294,7 +428,7 @@ def _guests(seen):
         lock = row.get("lock")
         if lock and lock not in ("suspended", "suspending") and str(row["vmid"]) not in busy and (
                 row.get("node") in seen.online):
-            yield Finding(LOOK, "guests", _one(row), "locked (%s) though no task is known that works on it; "
+            yield Finding(LOOK, "guests", who(row), "locked (%s) though no task is known that works on it; "
                           "`%s unlock %s` on its node takes a left-over lock away" % (
                               lock, "qm" if row["type"] == "qemu" else "pct", row["vmid"]), "proxmox_list_tasks")
     rows = {row["vmid"]: row for row in seen.guests}
@@ -303,54 +437,40 @@ def _guests(seen):
             state = vm.get("qmpstatus")
             if state in guest.STANDING and not vm.get("lock"):
                 yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM, "guests",
-                              _one(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
+                              who(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
     for vmid, found in seen.inside.items():
-        yield from _inside(seen, rows[vmid], found.get("pending", ()), found.get("snapshot", ()))
+        yield from _inside(seen, rows[vmid], found.get("pending"), found.get("snapshot") or ())
+        if "agent is not running" in str(found.get("agent/get-host-name")):
+            yield Finding(LOOK, "guests", who(rows[vmid]), "its agent is switched on and does not answer: install "
+                          "qemu-guest-agent inside, or start it", "proxmox_get_inside")
 
 
 def _inside(seen, row, entries, snapshots):
     config, waiting = guest.pending(entries)
     if row.get("status") == "stopped" and on(config.get("onboot")) and not row.get("lock"):
-        yield Finding(LOOK, "guests", _one(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
+        yield Finding(LOOK, "guests", who(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
             "vm" if row["type"] == "qemu" else "lxc"))
     if waiting and row.get("status") == "running":
         gone = [key for key in sorted(waiting) if "then" not in waiting[key]]
-        yield Finding(LOOK, "guests", _one(row), "changes wait for its restart: %s%s" % (
+        yield Finding(LOOK, "guests", who(row), "changes wait for its restart: %s%s" % (
             text.line(", ".join(sorted(waiting)), 80),
             "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_pending")
     old = [one for one in snapshots if one.get("name") != "current" and seen.now - (
         text.normal("number", one.get("snaptime")) or seen.now) > OLD_SNAPSHOT]
     if old:
-        yield Finding(LOOK, "guests", _one(row), "%s older than %d days: %s" % (
+        yield Finding(LOOK, "guests", who(row), "%s older than %d days: %s" % (
             text.plural(len(old), "snapshot"), OLD_SNAPSHOT // DAY, text.line(", ".join(
                 str(one["name"]) for one in old), 80)), "proxmox_list_snapshots", min(one["snaptime"] for one in old))
 
 
-def _one(row):
-    return "%s %s%s" % ("VM" if row["type"] == "qemu" else "container", row["vmid"],
-                        " (%s)" % text.line(row["name"], 40) if row.get("name") else "")
-
-
 def _tasks(seen):
     """Tasks that failed since yesterday, once for each kind and reason; not those that went well later."""
-    tasks = [row for row in seen.all["tasks"] or () if seen.call.args.node in (None, row.get("node"))]
-    well, groups = {}, {}
-    for row in tasks:
-        if row.get("endtime") and succeeded(row.get("status")):
-            key = row.get("type"), row.get("id"), row.get("node")
-            well[key] = max(well.get(key, 0), row["endtime"])
-    for row in tasks:
-        ended = row.get("endtime") or 0
-        if not ended or seen.now - ended > DAY or succeeded(row.get("status")) or ended < well.get(
-                (row.get("type"), row.get("id"), row.get("node")), 0):
-            continue
-        groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).append(row)
-    for (kind, status), rows in groups.items():
-        latest = max(rows, key=lambda row: row["endtime"])
-        backup = kind == "vzdump"
+    for (kind, status), rows in failures(seen).items():
+        latest, backup = rows[-1], kind == "vzdump"
+        why = seen.reasons.get(latest.get("upid"))
         yield Finding(PROBLEM if backup else LOOK, "backups" if backup else "tasks", task_subject(latest) + (
-            " and %d more" % (len(rows) - 1) if len(rows) > 1 else ""), "failed: %s" % text.line(status, 120),
-            "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
+            " and %d more" % (len(rows) - 1) if len(rows) > 1 else ""), "failed: %s" % text.line(why or status, 160),
+            "" if why else "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
 
 
 def _updates(seen):
@@ -390,13 +510,19 @@ def get_overview(call):
     found = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
-    notes.append("Looked at %s, %s (%s)%s. Thresholds: storages and pools %d %% (%d %% is a problem), disks %d %% of "
-                 "life left, %d days before something expires." % (
+    notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full in %d days, %d %% of a "
+                 "disk's life left, %d days before it expires." % (
                      text.plural(len(seen.online), "node"), text.plural(len(seen.guests), "guest"),
-                     guest.counted(guest.by_state(seen.guests)) or "none",
-                     ", " + seen.area + " only" if seen.area else "", NEARLY_FULL * 100, FULL * 100, WORN, SOON // DAY))
-    if seen.area is None:
-        notes.append("What waits for a restart and old snapshots are looked for with area=guests.")
+                     guest.counted(guest.by_state(seen.guests)) or "none", ", " + seen.area + " only" if seen.area
+                     else "", NEARLY_FULL * 100, FULL * 100, FILLED // DAY, WORN, SOON // DAY))
+    fine = [area for area in CHECKS if seen.wants(area) and area not in seen.blind | {one.area for one in found}]
+    if fine and found:
+        notes.insert(0, "Nothing found in: %s." % ", ".join(fine))
+    unknown = ["%s on %s" % (disk.get("devpath"), node) for node, disks in seen.each.get("disks", {}).items()
+               for disk in disks if disk.get("health") == "UNKNOWN"]
+    if unknown:
+        notes.append("SMART is unknown of %s." % text.line(", ".join(unknown), 120))
+    notes.append(seen.left)
     return report(call, found, seen.unread, notes)
 
 

@@ -4,9 +4,9 @@ from typing import Annotated, List, Optional
 
 from tools.base import guest
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.call import NAMES
 from tools.base.command import agent_said, ask_agent
 from tools.base.failures import Failure
+from tools.base.lists import who
 from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -168,8 +168,8 @@ def get_inside(call):
         one["filesystems"] = one.get("filesystems", [])[:max(3, _LINES // len(told))]
         facts = [one.get("os"), one.get("hostname"), ", ".join(address.split("/")[0] for address in one["addresses"])]
         known = "; ".join(text.line(fact, 200) for fact in facts if fact)
-        who = text.called("%s %s" % (NAMES.get(rows[one["vmid"]].get("type"), "guest"), one["vmid"]), one.get("name"))
-        lines.append(": ".join([text.capital(who), known or text.line(one["problem"], 300)]))
+        name = who(dict(one, type=rows[one["vmid"]].get("type")))
+        lines.append(": ".join([text.capital(name), known or text.line(one["problem"], 300)]))
         lines += ["    " + _described(row) for row in one["filesystems"]]
     if len(failed) == len(told):
         raise Failure("\n".join(lines))

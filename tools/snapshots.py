@@ -121,13 +121,14 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
 # ------------------------------------------------------------------------------------------------------- of all guests
 
 MOST = 500                      # guests whose snapshots are read in one call, a request each
+MOST_STATES = 20                # kept memories whose size is read, two requests each; of disks Proxmox tells none
 ALL = Table("snapshot", Column("vmid", "VMID", "int"), Column("guest"), Column("node"), Column("pool"),
-            Column("name", "snapshot"),
-            Column("snaptime", "taken", "time"), Column("age", kind="seconds"),
-            Column("vmstate", "with memory", "bool"),
+            Column("name", "snapshot"), Column("snaptime", "taken", "time"), Column("age", kind="seconds"),
+            Column("vmstate", "with memory", "bool", lambda row: text.size(row["size"]) if "size" in row else
+                   text.yes(row["vmstate"]) if "vmstate" in row else "-"),
             Column("depth", "after", "int", lambda row: text.plural(row["depth"], "other")
                    if row.get("depth") else "-"),
-            Column("description", kind="long"), *data_only("text", "type", "parent"))
+            Column("description", kind="long"), *data_only("text", "type", "parent"), *data_only("bytes", "size"))
 
 
 def list_all(call):
@@ -148,6 +149,7 @@ def list_all(call):
                 rows.append(dict(entry, vmid=row["vmid"], guest=row.get("name"), node=row["node"], type=row["type"],
                                  pool=row.get("pool"), age=age))
     rows.sort(key=_when)
+    _weigh(call, [row for row in rows if on(row.get("vmstate"))][:MOST_STATES])
     owners = len({row["vmid"] for row in rows})
     notes = ["Not read: guest%s %s on node %s: %s" % (
         "" if len(missed) == 1 else "s", text.ranges(int(vmid) for vmid, _ in missed), node, text.first_line(
@@ -157,6 +159,17 @@ def list_all(call):
     older = " older than %s" % text.plural(args.older_than, "day") if args.older_than is not None else ""
     return result(call, rows, "%s%s of %s, of %s looked at" % (
         text.plural(len(rows), "snapshot"), older, text.plural(owners, "guest"), len(guests)), notes)
+
+
+def _weigh(call, rows):
+    """Put the size of the volume that keeps the memory into these rows."""
+    configs = call.together([("/nodes/{node}/{type}/{vmid}/snapshot/{name}/config", row, {}) for row in rows])
+    found = [(row, str(config["vmstate"])) for row, config in zip(rows, configs)
+             if isinstance(config, dict) and ":" in str(config.get("vmstate"))]
+    for (row, _), volume in zip(found, call.together([
+            ("/nodes/{node}/storage/{storage}/content/{volume}", {
+                "node": row["node"], "storage": volid.split(":")[0], "volume": volid}, {}) for row, volid in found])):
+        row["size"] = volume.get("size") if isinstance(volume, dict) else None
 
 
 # ---------------------------------------------------------------------------------------------------------- creating

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from tools.base import changes, guest
 from tools.base.answers import Table, result
-from tools.base.call import NAMES
+from tools.base.lists import NAMES
 from tools.base.failures import Failure
 from tools.base.row import DESTRUCTIVE, Tool, Wait
 from tools.base.schema import Arg

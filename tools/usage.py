@@ -6,10 +6,10 @@ from typing import Annotated, Optional
 from tools.base import guest
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import chosen
+from tools.base.lists import chosen, who
 from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import volume_size
+from tools.base.storage import growth, of_cluster, until_full, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -30,7 +30,7 @@ class StorageUsage(Paged):
 @dataclass
 class Top(Filtered):
     """The guests, or nodes, that use the most right now."""
-    by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network"))] = "cpu"
+    by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network", "pressure"))] = "cpu"
     nodes: Annotated[Optional[bool], Arg("nodes instead")] = None
     most: Annotated[int, Arg("how many", minimum=1, maximum=100)] = 10
 
@@ -108,8 +108,7 @@ def _belongs(volume, guests):
         return (_CONTENTS[content] + (" of guests that are gone" if gone else ""), None)
     if vmid not in guests:
         return ("volumes of nobody", None)
-    return ("%s %s (%s)" % ("VM" if guests[vmid]["type"] == "qemu" else "container", vmid, text.line(
-        guests[vmid].get("name") or "-", 40)), vmid)
+    return who(guests[vmid]), vmid
 
 
 def _group(what, vmid, volumes, found):
@@ -152,20 +151,13 @@ def _looked_into(call, storage, volumes, guests):
 
 def _growth(history, used, total, now):
     """The sentence about the rate of the last month, and the day on which the storage is full at it."""
-    points = [(text.normal("number", row.get("time")), text.normal("number", row.get("used"))) for row in history]
-    points = [(when, value) for when, value in points if when and value is not None]
-    if len(points) < 8 or points[-1][0] - points[0][0] < 3 * DAY:
-        return []
-    days = [(when - points[0][0]) / DAY for when, _ in points]
-    mean, middle = sum(days) / len(days), sum(value for _, value in points) / len(points)
-    rate = sum((day - mean) * (value - middle) for day, (_, value) in zip(days, points)) / sum(
-        (day - mean) ** 2 for day in days)
-    if rate < total * 0.0001:
-        return ["It has not grown in the last %d days." % days[-1]]
-    left = (total - used) / rate
+    rate, days = growth(history)
+    left = until_full(history, used, total)
+    if left is None:
+        return ["It has not grown in the last %d days." % days] if days else []
     return ["It grew by %s a day in the last %d days; at this rate it is full in %s%s." % (
-        text.size(rate), days[-1], text.plural(int(left), "day"), " (%s)" % time.strftime("%Y-%m-%d", time.gmtime(
-            now + left * DAY)) if left < 3650 else "")]
+        text.size(rate), days, text.plural(int(left / DAY), "day"), " (%s)" % time.strftime("%Y-%m-%d", time.gmtime(
+            now + left)) if left < 3650 * DAY else "")]
 
 
 # ---------------------------------------------------------------------------------------------------- who uses the most
@@ -175,9 +167,12 @@ _MOST_EXPORTED = 500            # guests up to which the metrics of the window a
 #: by -> keys of /cluster/resources that count up, and their names among the metrics of Proxmox
 _RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")),
           "network": (("netin", "net_in"), ("netout", "net_out"))}
+_PRESSURES = ("cpu", "io", "memory")                    # parts of the time in which something waits for it
+_MOST_ASKED = 3                 # lists or histories that are read for these, as they are told by one node each
 #: by -> what a row is sorted by; of the others it is the sum of both directions
-_MEASURES = {"cpu": lambda row: (row.get("cpu") or 0) * (row.get("maxcpu") or 1),
-             "memory": lambda row: row.get("mem") or 0}
+_MEASURES = {"cpu": lambda row: (text.normal("number", row.get("cpu")) or 0) * (row.get("maxcpu") or 1),
+             "memory": lambda row: row.get("mem") or 0,
+             "pressure": lambda row: max(row.get("pressure_" + what, 0) for what in _PRESSURES)}
 
 
 def _rate(key):
@@ -189,9 +184,12 @@ TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node")
                 row.get("maxcpu", 0), "core")) if "cpu" in row else "-"),
             Column("mem", "memory", "bytes", lambda row: text.used_of(row["mem"], row["maxmem"])
                    if row.get("maxmem") and "mem" in row else "-"),
+            Column("pressure", text=lambda row: ", ".join("%s %s" % (what, text.percent(row["pressure_" + what]))
+                                                          for what in _PRESSURES if "pressure_" + what in row) or "-"),
             Column("first", "in / read", "bytes", _rate("first")),
             Column("second", "out / written", "bytes", _rate("second")),
-            *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"))
+            *data_only("number", "maxcpu"), *data_only("bytes", "maxmem"),
+            *data_only("fraction", *("pressure_" + what for what in _PRESSURES)))
 
 
 def get_top(call):
@@ -199,17 +197,24 @@ def get_top(call):
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"]
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc") and row.get("status") == "running"]
     rows = chosen(nodes if args.nodes else guests, args)
+    nodes.sort(key=lambda row: -(row.get("cpu") or 0))
     rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
-    shown = [_used(row, rates) for row in rows]
-    shown.sort(key=_MEASURES.get(args.by, lambda row: (row["first"] or 0) + (row["second"] or 0)), reverse=True)
+    asked = None
+    if args.by == "pressure":
+        rows, asked = _pressures(call, rows, [row for row in nodes if args.node in (None, row.get("node"))])
+    measure = _MEASURES.get(args.by, lambda row: sum(rate or 0 for rate in rates.get(str(row.get("id")), ())))
+    shown = [_used(row, rates) for row in sorted(rows, key=measure, reverse=True)[:args.most]]
     what = text.plural(len(rows), "node" if args.nodes else "running guest")
     loads = ["%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
         if row.get("maxmem")]
     notes = ["Nodes: %s." % "; ".join(loads)] if loads and not args.nodes else []
+    if asked is not None:
+        notes.append("Pressure is the part of the time in which something waits for it. It was asked of %s%s." % (
+            ", ".join(asked), "" if len(asked) == len(nodes) or args.node else ", the busiest; node=NODE asks another"))
     if over:
         notes.append("Rates are averages of %s." % over)
-    return result(call, shown[:args.most], "The most by %s of %s" % (args.by, what), notes)
+    return result(call, shown, "The most by %s of %s" % (args.by, what), notes)
 
 
 def _used(row, rates):
@@ -217,6 +222,29 @@ def _used(row, rates):
     first, second = rates.get(str(row.get("id")), (None, None))
     return dict(row, first=first, second=second, name=row.get("name") or row.get("node"),
                 vmid=row.get("vmid"), cpu=text.normal("fraction", row.get("cpu")))
+
+
+def _pressures(call, rows, nodes):
+    """(those of the rows of which it is told, with their pressure_*; names of the nodes asked) of the busiest nodes."""
+    places = {(row.get("node"), row.get("type")) for row in rows}
+    if call.args.nodes:
+        asked = [(node["node"], "rrddata", {"timeframe": "hour", "cf": "AVERAGE"}) for node in nodes]
+    else:
+        asked = [(node["node"], kind, {}) for node in nodes for kind in ("qemu", "lxc")
+                 if (node["node"], kind) in places]
+    asked, told = asked[:_MOST_ASKED], {}
+    for (node, kind, _), answer in zip(asked, call.together([
+            ("/nodes/{node}/" + kind, {"node": node}, query) for node, kind, query in asked])):
+        for one in () if isinstance(answer, Exception) else answer or ():
+            found = {"pressure_" + what: text.normal("number", one.get("pressure%ssome" % what)) for what in _PRESSURES}
+            if None not in found.values():
+                told["%s/%s" % (kind, one.get("vmid")) if "vmid" in one else "node/" + node] = {
+                    what: value / 100 for what, value in found.items()}
+    if rows and not told:
+        raise Failure("Pressure is told by Proxmox VE 9 and later, with VM.Audit or Sys.Audit; here it is not. by=cpu "
+                      "and by=disk show what uses the most.")
+    return ([dict(row, **told[row["id"]]) for row in rows if row.get("id") in told],
+            sorted({node for node, _, _ in asked}))
 
 
 def _rates(call, resources, keys):
@@ -263,6 +291,7 @@ def _of_points(points, metrics):
 # -------------------------------------------------------------------------------------------- committed against used
 
 _MOST_GUESTS = 200              # whose history is read, a request each
+_FEW = 10                       # guests that were asked for, whose peaks are told each
 _LARGE_MEMORY, _LARGE_CORES = 2 << 30, 4
 CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vcpus", "vCPUs running", "int"),
                  Column("peak_cpu", "CPU peak", "fraction"), Column("memory", kind="bytes"),
@@ -279,8 +308,10 @@ def get_capacity(call):
              and args.node in (None, row.get("node"))]
     month = {"timeframe": "month", "cf": "MAX"}
     histories = call.together([("/nodes/{node}/rrddata", row, month) for row in nodes])
-    rows = [_capacity(row, [one for one in everyone if one.get("node") == row["node"]], history)
-            for row, history in zip(nodes, histories)]
+    on_node = {}
+    for one in everyone:
+        on_node.setdefault(one.get("node"), []).append(one)
+    rows = [_capacity(row, on_node.get(row["node"], []), history) for row, history in zip(nodes, histories)]
     running = [row for row in guests if row.get("status") == "running"]
     notes, sizes = [], {}
     if len(running) > _MOST_GUESTS:
@@ -290,10 +321,47 @@ def get_capacity(call):
         answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
         sizes, said = _sizes(running, answers)
         notes.extend(said)
+        if len(guests) < len(everyone) and len(running) <= _FEW:
+            notes.extend(map(_peaks, running, answers))
+    if args.name is None:
+        notes.extend(_room(resources, args))
     notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the "
                  "node itself. Peaks are of the last month.")
     return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes,
                   **sizes)
+
+
+def _peaks(row, history):
+    """The sentence about what a guest used of what it has in the last month."""
+    known = ["%s %s of %s" % (what, "unknown" if peak is None else text.percent(peak), whole) for what, peak, whole in (
+        ("CPU", _peak(history, "cpu"), text.plural(row.get("maxcpu") or 0, "core")),
+        ("memory", _peak(history, "mem", "maxmem"), text.size(row.get("maxmem") or 0)))]
+    return "%s on %s, peaks: %s." % (text.capital(who(row)), row["node"], ", ".join(known))
+
+
+def _room(resources, args):
+    """Sentences: what the running guests of each pool may take and do use; where disks can lie, and what is free."""
+    pools = {}
+    for row in resources:
+        if row.get("type") in ("qemu", "lxc") and row.get("pool") and row.get("status") == "running" and args.node in (
+                None, row.get("node")) and args.pool in (None, row["pool"]):
+            pools.setdefault(row["pool"], []).append(row)
+    yield from _some("Pools, running", ["%s %d vCPUs, %s committed, %s used" % (text.line(name), sum(
+        int(one.get("maxcpu") or 0) for one in rows), *(text.size(sum(one.get(key) or 0 for one in rows))
+                                                       for key in ("maxmem", "mem"))) for name, rows in pools.items()])
+    places = [row for row in of_cluster([row for row in resources if row.get("type") == "storage"])
+              if row.get("total") and {"images", "rootdir"} & set(row.get("content", ()))
+              and (args.node in (None, row.get("node")) or args.node in row.get("nodes", ()))]
+    places.sort(key=lambda row: -row["used_fraction"])
+    yield from _some("Room for disks, the fullest first", ["%s%s %s of %s" % (
+        row["storage"], " on " + row["node"] if "node" in row else "", text.size(row["total"] - row["used"]),
+        text.size(row["total"])) for row in places])
+
+
+def _some(what, parts, most=12):
+    """The sentence "what: part; part" of the first parts; none when there are none."""
+    return ["%s: %s%s." % (what, "; ".join(parts[:most]), " and %d more" % (len(parts) - most) if len(parts) > most
+                           else "")] if parts else []
 
 
 def _peak(history, key, whole=None):
@@ -336,10 +404,8 @@ def _sizes(running, histories):
                 lists[kind].append(row["vmid"])
                 why.setdefault(kind, []).append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30),
                                                                  ", ".join(reasons)))
-    said = ["%s: %s%s." % (words, "; ".join(why[kind][:15]), " and %d more" % (len(why[kind]) - 15) if len(
-        why[kind]) > 15 else "") for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
-        if kind in why]
-    return lists, said
+    return lists, [line for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
+                   for line in _some(words, why.get(kind, ()), 15)]
 
 
 TOOLS = {

@@ -6,7 +6,7 @@ storage (one for each node that has a local one), one for each enabled job; howe
 import re
 
 from tools.base.failures import Failure
-from tools.base.lists import enabled, taken_by
+from tools.base.lists import NAMES, enabled, taken_by
 from tools.base.storage import contents, usable
 from tools.pve import text
 from tools.pve.client import PveError
@@ -22,59 +22,102 @@ VERDICTS = {"verification failed": "the newest backup failed its verification", 
             "others beside it were, or the one before it failed", "unknown": "this token sees no backups",
             "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
+_LATE = 2 * 3600                # seconds that the first backup of a run may take, and the change of summer time
 
 
-def state(call, guests, resources, jobs, now):
-    """(rows, unread): a dict for each guest that is no template, and sentences about what could not be read.
+class _Found:
+    """What was read of backups: newest ({vmid: entry}), latest ({(storage, vmid): when}), verifying (storages on which
+    any was verified), unread (sentences)."""
+
+    def __init__(self, call):
+        self.call, self.newest, self.latest, self.verifying, self.unread = call, {}, {}, set(), []
+
+    def read(self, places, requests=()):
+        """Note the backups at these places; the answers to the other requests, which are sent with them."""
+        answers = self.call.together([("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"})
+                                      for place in places] + list(requests))
+        for place, entries in zip(places, answers):
+            storage = place["storage"]
+            if isinstance(entries, Exception):
+                self.unread.append("Backups on %s (node %s): %s" % (storage, place["node"], text.first_line(entries)))
+                continue
+            for entry in entries or ():
+                vmid, when = _note(self.newest, dict(entry, storage=storage))
+                self.latest[storage, vmid] = max(when, self.latest.get((storage, vmid), 0))
+                if isinstance(entry.get("verification"), dict):
+                    self.verifying.add(storage)
+        return answers[len(places):]
+
+
+def state(call, guests, resources, jobs, now, brief=False):
+    """(rows, missed, unread): a dict for each guest that is no template; (id, sentence) of each enabled job whose last
+    run left no backup; sentences about what could not be read.
 
     A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
-    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known); left_out (disks that a job
+    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known), off (of those that are switched
+    off); left_out (disks that a job
     leaves out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
 
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
-    epoch seconds.
+    epoch seconds; brief: local storages that no job names are read only when the others hold no new backup of each.
     """
-    running = enabled(jobs)
-    read = places(resources)
-    requests = [("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"}) for place in read]
-    requests += [("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in running]
-    answers = call.together(requests)
-    unread, newest, verifying = [], {}, set()
-    for place, entries in zip(read, answers):
-        if isinstance(entries, Exception):
-            unread.append("Backups on %s (node %s): %s" % (place["storage"], place["node"], text.first_line(entries)))
-            continue
-        for entry in entries or ():
-            _note(newest, dict(entry, storage=place["storage"]))
-            if isinstance(entry.get("verification"), dict):
-                verifying.add(place["storage"])
-    blind = bool(read) and not newest and not unread and not _sees_backups(call)
+    running, read, found = enabled(jobs), places(resources), _Found(call)
+    guests = [guest for guest in guests if not on(guest.get("template"))]
+    named = {job.get("storage") for job in running}
+    later = [place for place in read if brief and not place["shared"] and place["storage"] not in named]
+    trees = found.read([place for place in read if place not in later], [
+        ("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in running])
+    if not all(now - found.newest.get(str(guest.get("vmid")), {}).get("ctime", 0) < 2 * DAY for guest in guests):
+        found.read(later)
+    blind = bool(read) and not found.newest and not found.unread and not _sees_backups(call)
     if blind:
-        unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
+        found.unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
     left_out = {}
-    for job, tree in zip(running, answers[len(read):]):
+    for job, tree in zip(running, trees):
         if isinstance(tree, Exception):
-            unread.append("What job %s leaves out: %s" % (job["id"], text.first_line(tree)))
+            found.unread.append("What job %s leaves out: %s" % (job["id"], text.first_line(tree)))
             continue
         for guest in (tree or {}).get("children") or ():
             out = [str(volume.get("name")) for volume in guest.get("children") or () if _excluded(volume)]
             left_out.setdefault(str(guest.get("id")), set()).update(out)
-    seen = {place["storage"] for place in read}
-    lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - seen
-    rows = []
+    lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - {
+        place["storage"] for place in read}
+    unsure, off, rows = bool(found.unread), [job for job in jobs or () if job not in running], []
     for guest in guests:
-        if on(guest.get("template")):
-            continue
         vmid = str(guest.get("vmid"))
-        takers = [job for job in running if taken_by(job, guest)]
-        row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
-        row.update(newest=newest.get(vmid), jobs=None if jobs is None else [str(job["id"]) for job in takers],
-                   left_out=sorted(left_out.get(vmid, ())),
-                   unsure=bool(unread) or any(job.get("storage") in lost for job in takers))
-        row["age"] = max(0, now - row["newest"]["ctime"]) if row["newest"] else None
-        row["verdict"] = "unknown" if blind else _verdict(row, takers, verifying)
+        takers, newest = [job for job in running if taken_by(job, guest)], found.newest.get(vmid)
+        row = {"vmid": guest.get("vmid"), "name": guest.get("name"), "node": guest.get("node"),
+               "type": guest.get("type"), "pool": guest.get("pool"), "tags": guest.get("tags"), "newest": newest,
+               "age": max(0, now - newest["ctime"]) if newest else None,
+               "jobs": None if jobs is None else [str(job["id"]) for job in takers],
+               "off": [str(job["id"]) for job in off if taken_by(job, guest)],
+               "left_out": sorted(left_out[vmid]) if vmid in left_out else [],
+               "unsure": unsure or bool(takers) and any(job.get("storage") in lost for job in takers)}
+        row["verdict"] = "unknown" if blind else _verdict(row, takers, found.verifying)
         rows.append(row)
-    return rows, unread
+    return rows, list(_missed(running, resources, found.latest, now)), found.unread
+
+
+def switched_off(rows):
+    """{id of a job that is switched off: [vmid]}: which of the rows that no enabled job takes it would take."""
+    jobs = {}
+    for row in rows:
+        for job in row["off"] if row["jobs"] == [] else ():
+            jobs.setdefault(job, []).append(int(row["vmid"]))
+    return jobs
+
+
+def _missed(jobs, resources, latest, now):
+    """(id, sentence) of each job whose guests have no backup of its last run, though they have one of the run before
+    (what is older than that is said of each guest)."""
+    for job in jobs:
+        storage, schedule = job.get("storage"), job.get("schedule")
+        whens = [latest[storage, str(row.get("vmid"))] for row in resources if row.get("type") in NAMES
+                 and (storage, str(row.get("vmid"))) in latest and taken_by(job, row)]
+        age = now - max(whens) if whens else 0
+        if _interval(schedule) + _LATE < age <= allowed_age(schedule):
+            yield str(job["id"]), "its last run (%s) left no backup: the newest of its guests on %s is %s old" % (
+                text.line(schedule), text.line(storage), text.duration(age))
 
 
 def _sees_backups(call):
@@ -87,20 +130,21 @@ def _sees_backups(call):
 
 
 def places(resources):
-    """[{node, storage}]: where backups can be read: a shared storage once, a local one on each of its nodes."""
+    """[{node, storage, shared}]: where backups can be read: a shared storage once, a local one on each of its nodes."""
     found = {}
     for row in resources:
         if row.get("type") == "storage" and row.get("status") == "available" and "backup" in str(
                 row.get("content")).split(","):
-            place = {"node": str(row.get("node")), "storage": str(row.get("storage"))}
-            found.setdefault(place["storage"] if on(row.get("shared")) else (place["storage"], place["node"]), place)
+            place = {"node": str(row.get("node")), "storage": str(row.get("storage")), "shared": on(row.get("shared"))}
+            found.setdefault(place["storage"] if place["shared"] else (place["storage"], place["node"]), place)
     return list(found.values())
 
 
 def _note(newest, entry):
-    """Keep an entry when it is the newest of its guest; "failed" in it: the newest that was verified at all failed."""
+    """Keep an entry when it is the newest of its guest; "failed" in it: the newest that was verified at all failed. The
+    guest's vmid (str) and when the entry was made."""
     vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
-    entry["ctime"] = text.normal("number", entry.get("ctime")) or 0
+    made = entry["ctime"] = text.normal("number", entry.get("ctime")) or 0
     known = newest.get(vmid)
     older, entry = (known, entry) if known is None or entry["ctime"] > known["ctime"] else (entry, known)
     state = (older or {}).get("verification")
@@ -108,6 +152,7 @@ def _note(newest, entry):
         failed = isinstance(state, dict) and state.get("state") == "failed" or older.get("failed", False)
         entry.update(failed=failed and entry["ctime"] - older["ctime"] < 8 * DAY, looked=older["ctime"])
     newest[vmid] = entry
+    return vmid, made
 
 
 def _excluded(volume):
@@ -129,6 +174,16 @@ def allowed_age(schedule):
     if days or schedule == "weekly":
         return (4 if days and ".." in days.group() else 8) * DAY
     return 2 * DAY + 3600
+
+
+def _interval(schedule):
+    """Seconds between two runs of a job that runs at one time of each day, or of one day of the week; else what no
+    backup is older than without being called old."""
+    schedule = str(schedule or "").strip().lower()
+    if re.fullmatch(r"daily|(?:\*-\*-\* )?\d{1,2}(?::\d{1,2}){1,2}", schedule):
+        return DAY
+    weekly = re.fullmatch(r"weekly|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?: \d{1,2}(?::\d{1,2}){1,2})?", schedule)
+    return 7 * DAY if weekly else allowed_age(schedule)
 
 
 def _verdict(row, takers, verifying):

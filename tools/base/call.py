@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from tools.base.answers import result
 from tools.base.changes import Changes
 from tools.base.failures import Failure, Refused, TaskFailure, explained
+from tools.base.lists import NAMES, who
 from tools.base.row import CONFIGURES, NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
@@ -38,7 +39,6 @@ _NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
 _POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
-NAMES = {"qemu": "VM", "lxc": "container"}
 _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
 
@@ -94,7 +94,7 @@ class Call:
         vmid = getattr(self.args, "vmid", None)
         if vmid is None:
             return "node %s" % self.node if self.node else "the cluster"
-        return text.called("%s %s" % (NAMES.get(self.kind, "guest"), vmid), self.called)
+        return who({"type": self.kind, "vmid": vmid, "name": self.called})
 
     def guests(self, hidden=False):
         """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call.
@@ -133,8 +133,7 @@ class Call:
         near = difflib.get_close_matches(word.lower(), {str(row.get("name")).lower() for row in rows}, 5, 0.6)
         found = found or sorted((row for row in rows if str(row.get("name")).lower() in near),
                                 key=lambda row: near.index(str(row["name"]).lower()))[:5]
-        listed = ", ".join("%s %s (%s, on %s)" % (NAMES.get(row.get("type"), "guest"), row.get("vmid"), text.line(
-            row.get("name")), text.line(row.get("node"))) for row in found)
+        listed = ", ".join("%s on %s" % (who(row), text.line(row.get("node"))) for row in found)
         if any(row.get("name") == word for row in found):
             raise ArgumentProblems(["vmid: %d guests are called %s: %s. Say its number." % (
                 len(found), word, text.cut(listed, 600))])

@@ -13,6 +13,15 @@ def pattern(part):
     return lambda name: match(str(name or "").lower()) is not None
 
 
+#: The types of guests -> what they are called.
+NAMES = {"qemu": "VM", "lxc": "container"}
+
+
+def who(row):
+    """"VM 100 (web01)", "guest 100" of a guest's row."""
+    return text.called("%s %s" % (NAMES.get(row.get("type"), "guest"), row.get("vmid")), row.get("name"))
+
+
 def tags(row):
     """The tags (list of str) of a guest's row, in small letters as Proxmox compares them."""
     return [tag for tag in re.split(r"[;,\s]+", str(row.get("tags") or "").lower()) if tag]

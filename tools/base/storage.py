@@ -102,6 +102,27 @@ def usable(call, content):
     return found, sorted(lost)
 
 
+DAY = 86400
+
+
+def growth(history):
+    """(bytes a day, days) by which a storage grew, from its rrddata: a line through all points. (0, 0): not known."""
+    points = [(text.normal("number", row.get("time")), text.normal("number", row.get("used"))) for row in history]
+    points = [(when, value) for when, value in points if when and value is not None]
+    if len(points) < 8 or points[-1][0] - points[0][0] < 3 * DAY:
+        return 0, 0
+    days = [(when - points[0][0]) / DAY for when, _ in points]
+    mean, middle = sum(days) / len(days), sum(value for _, value in points) / len(points)
+    return sum((day - mean) * (value - middle) for day, (_, value) in zip(days, points)) / sum(
+        (day - mean) ** 2 for day in days), days[-1]
+
+
+def until_full(history, used, total):
+    """Seconds until a storage is full if it grows on as its rrddata says; None when it does not, or nobody knows."""
+    rate, days = growth(history)
+    return max(0, total - used) / rate * DAY if days and rate >= max(1, total * 0.0001) else None
+
+
 #: Types of storages on which a volume takes all its room at once. On others, those of plugins among them, more can be
 #: promised than there is, or Proxmox itself refuses it.
 _THICK = ("lvm",)

@@ -112,8 +112,8 @@ def pending(call):
             else:
                 row["pending"] = guest.pending[key]
         rows.append(row)
-    rows.append({"key": "digest", "value": guest.digest})
-    return rows
+    more = {"digest": guest.digest, "parent": guest.parent}
+    return rows + [{"key": key, "value": value} for key, value in more.items() if value]
 
 
 def interfaces(call):

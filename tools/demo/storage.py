@@ -99,6 +99,16 @@ def _found(call):
     return storage, _volid(call), storage.at(call.node).get(_volid(call))
 
 
+def volume(call):
+    """GET .../content/{volume}: size and format of one."""
+    storage, volid, found = _found(call)
+    drives.check_volume(call, storage, found)
+    if found is None:
+        die("volume_size_info on '%s' failed" % volid)
+    return {"path": "/dev/%s/%s" % (storage.name, found.name), "size": found.size, "used": found.used or 0,
+            "format": found.format}
+
+
 def change_volume(call):
     """PUT .../content/{volume}: notes and protection of a backup."""
     storage, volid, volume = _found(call)
@@ -220,6 +230,7 @@ ROUTES = [
     Route("GET /nodes/{node}/storage/{storage}/content", content, _ANY, "Volumes on a storage.", {
         "content": string("Only these.", format="pve-storage-content"),
         "vmid": integer("Only of this guest.", 100, 999999999, format="pve-vmid")}),
+    Route("GET /nodes/{node}/storage/{storage}/content/{volume}", volume, ALL, "Size and format of a volume."),
     Route("PUT /nodes/{node}/storage/{storage}/content/{volume}", change_volume, ALL,
           "Notes and protection of a backup.", {
               "notes": string("Notes."), "protected": boolean("Cannot be removed.")}),

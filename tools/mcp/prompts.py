@@ -38,7 +38,7 @@ PROMPTS = {
     "morning_report": Prompt(
         "What is wrong in the cluster?", "Everything that is broken, failing or about to be, worst first", (), """\
 Give me the morning report of this cluster.
-1. proxmox_get_overview, and with area=guests for old snapshots and what waits for a restart.
+1. proxmox_get_overview; with area=guests too where it says so.
 2. For what is a problem look once more where it says to (proxmox_get_task, proxmox_list_backup_state ...).
 Then: what is broken and since when, what is about to break, what can wait; for each the smallest step that helps, \
 with its risk. Say in one line what is fine and what could not be read."""),
@@ -63,7 +63,7 @@ smallest change that would help, with its risk."""),
 Which guests have no good backup from the last {days} days?[storage: Look at backups on storage {storage} only.]
 1. proxmox_list_backup_state with older_than={days}, and without it for failed verification and disks left out. \
 [storage:Then proxmox_list_backups with storage={storage}. ]
-2. proxmox_list_tasks with type=vzdump: backups that failed, and proxmox_get_task for why.
+2. proxmox_get_overview with area=backups: backups that failed, and why.
 Then a table: vmid, name, node, newest backup (age, size, storage), why it is missing. At the end list the calls (tool \
 and arguments) that would back them up, for my approval."""),
 

@@ -25,8 +25,7 @@ from tools.pve.waiting import Cancelled, wait
 UNREADABLE = "Proxmox sent an answer that this tool cannot read, or this program has a bug"
 
 #: What is added to the answer where PROXMOX_CONFIRM=auto would have asked.
-UNASKED = ("Nobody was asked before this: the client cannot ask, and PROXMOX_CONFIRM=auto takes the elevated setting "
-           "as consent.")
+UNASKED = "Nobody was asked before this: the client cannot ask (PROXMOX_CONFIRM=auto)."
 
 
 def unreadable(log, error, **fields):

@@ -313,7 +313,8 @@ _LEAST = 20                     # columns within which a text is worth folding
 
 
 def table(columns, rows):
-    """Rows (normalised dicts) as lines of aligned text under their headings; columns that are empty everywhere go."""
+    """Rows (normalised dicts) as lines of aligned text under their headings; columns that are empty everywhere go, and
+    the "-" of what is not known at the end of a line."""
     columns = [c for c in columns if c.shown]
     cells = [[c.cell(row) for c in columns] for row in rows]
     keep = [i for i in range(len(columns)) if not cells or any(row[i] != "-" for row in cells)]
@@ -321,7 +322,13 @@ def table(columns, rows):
     widths = [max(len(row[i]) for row in lines) for i in range(len(keep))]
     if SCREEN and sum(widths) + 2 * len(widths) > SCREEN:
         return _narrow([columns[i].kind in ("text", "long") for i in keep], lines, widths)
-    return Shown("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in lines))
+    return Shown("\n".join("  ".join(map(str.ljust, _told(row), widths)).rstrip() for row in lines))
+
+
+def _told(row):
+    """A row's cells without the empty ones at its end."""
+    most = max((i for i, cell in enumerate(row) if cell != "-"), default=0)
+    return row[:most + 1]
 
 
 def _narrow(texts, lines, widths):
