@@ -32,7 +32,7 @@ class ListRules(Paged, Where):
 
 @dataclass
 class AddRule(Where):
-    """Add a firewall rule: before the others unless pos is given."""
+    """Add a firewall rule, first unless pos is given."""
     action: Annotated[str, Arg("ACCEPT, DROP, REJECT or a group", max_length=20)] = REQUIRED
     type: Annotated[str, Arg(enum=("in", "out", "forward", "group"))] = "in"
     macro: Annotated[Optional[str], Arg("such as SSH, HTTPS", max_length=128)] = None
