@@ -240,6 +240,8 @@ ROUTES = [
     Route("DELETE /cluster/ha/resources/{sid}", remove_ha, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
     Route("GET /cluster/ha/status/current", ha_status, _AUDIT, "State of HA."),
+    Route("GET /cluster/ha/groups", lambda call: die("cannot index groups: ha groups have been migrated to rules"),
+          _AUDIT, "HA groups, before Proxmox VE 9."),
     Route("GET /cluster/ha/rules", ha_rules, _AUDIT, "HA rules.", {
         "type": enum("Only these.", "node-affinity resource-affinity"),
         "resource": string("Only with this resource.")}),
