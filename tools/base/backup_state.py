@@ -19,7 +19,8 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 VERDICTS = {"verification failed": "the newest backup failed its verification", "none": "never backed up",
             "old": "the newest backup is too old", "in no job": "no enabled job takes it, though it has a backup",
             "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, while "
-            "others beside it were, or the one before it failed", "unknown": "this token sees no backups",
+            "others beside it were, or the one before it failed", "not found": "no backup that is new enough where it "
+            "could be looked, and not every storage could be read", "unknown": "this token sees no backups",
             "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
 
@@ -48,6 +49,7 @@ def state(call, guests, resources, jobs, now):
             _note(newest, dict(entry, storage=place["storage"]))
             if isinstance(entry.get("verification"), dict):
                 verifying.add(place["storage"])
+    dark = bool(unread)
     blind = bool(read) and not newest and not unread and not _sees_backups(call)
     if blind:
         unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
@@ -73,6 +75,8 @@ def state(call, guests, resources, jobs, now):
                    unsure=bool(unread) or any(job.get("storage") in lost for job in takers))
         row["age"] = max(0, now - row["newest"]["ctime"]) if row["newest"] else None
         row["verdict"] = "unknown" if blind else _verdict(row, takers, verifying)
+        if row["verdict"] in ("none", "old") and (dark or any(job.get("storage") in lost for job in takers)):
+            row["verdict"] = "not found"
         rows.append(row)
     return rows, unread
 
