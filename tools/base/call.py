@@ -28,7 +28,7 @@ SPARE_SECONDS = 10              # a call has to end when it may not wait any mor
 LEAST_SECONDS = 2               # what a read may take however long the call has taken
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
-                           r"|certificate verify failed \(HTTP 596\)")
+                           r"|\A(?!.*/agent/).*\(HTTP 596\)")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
