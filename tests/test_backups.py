@@ -416,7 +416,7 @@ def test_the_verdict_says_what_could_not_be_read():
     answering(bench, "/cluster/backup", (403, "Permission check failed (/, Sys.Audit)"))
     answer = ok(bench.run("proxmox_list_backup_state", name="dns"))
     assert "Not read: Backups on pbs (node pve1): " in answer.text and "Backup jobs could not be read: " in answer.text
-    assert answer.data["items"][0]["verdict"] == "none" and answer.data["items"][0]["unsure"] is True
+    assert answer.data["items"][0]["verdict"] == "not found" and answer.data["items"][0]["unsure"] is True
 
 
 @pytest.mark.parametrize("days, verdict", [(1, "unverified"), (30, "ok")])

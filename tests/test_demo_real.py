@@ -55,6 +55,7 @@ def demo():
     ("POST /cluster/ha/resources", {"sid": "vm:999"}, 500, "resource 'vm:999' does not exist in cluster"),
     ("POST /cluster/ha/resources", {"sid": "ct:100"}, 500, "resource 'ct:100' is not a container"),
     ("DELETE /cluster/ha/resources/vm:100", {}, 500, "cannot delete service 'vm:100', not HA managed!"),
+    ("GET /cluster/ha/groups", {}, 500, "cannot index groups: ha groups have been migrated to rules"),
     ("GET /nodes/pve1/disks/smart", {"disk": "/dev/sdz"}, 500, "not a valid block device"),
     ("GET " + W + "/agent/exec-status", {"pid": 7}, 500, "Agent error: PID ld does not exist"),
 ])

@@ -192,7 +192,7 @@ def backup_states(call):
     except PveError as error:
         jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
     rows, missed, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
-    if not rows and guests:
+    if not rows:
         notes.extend(none_chosen(guests, args))
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))

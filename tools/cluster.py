@@ -4,6 +4,7 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Table, data_only, result
 from tools.base.guest import by_state, counted, locked, with_states
+from tools.base.lists import without_figures
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
 from tools.base.schema import Arg
 from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, space
@@ -60,22 +61,13 @@ def _online(states):
         if state != "online":
             others.setdefault(text.line(state or "unknown"), []).append(name)
     if not others:
-        return ", all online" if len(states) > 1 else ", online"
+        return ("", ", online", ", all online")[min(2, len(states))]
     return ", %d online (%s)" % (sum(state == "online" for state in states.values()), "; ".join(
         "%s: %s" % (state, text.line(", ".join(names), 400)) for state, names in sorted(others.items())))
 
 
-def _up(rows):
-    return {row["node"] for row in rows if row.get("status") == "online"}
-
-
-def _of_nodes(rows, call):
-    if any(row["node"] in _up(rows) and "maxmem" not in row for row in rows):
-        yield "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
-
-
 NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
-              *data_only("text", "level", "ssl_fingerprint"), each=_node, sort=("node",), notes=_of_nodes,
+              *data_only("text", "level", "ssl_fingerprint"), each=_node, sort=("node",), notes=without_figures,
               summary=lambda rows: _online({row["node"]: row.get("status") for row in rows}))
 
 

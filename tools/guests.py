@@ -117,10 +117,7 @@ def get_vms(call):
     if hidden:
         notes.append("%s not shown: out of bounds for this server (PROXMOX_ALLOWED_GUESTS, PROXMOX_ALLOWED_NODES)."
                      % text.plural(hidden, "guest"))
-    elif not everything:
-        notes.append("There may be guests that this token may not see: a guest is listed only with VM.Audit on "
-                     "/vms/VMID (role PVEAuditor on /vms shows all).")
-    if everything and not rows:
+    if not rows and (everything or not hidden):
         notes.extend(none_chosen(everything, args))
     elif rows and args.offset >= len(rows):
         notes.append("offset=%d is beyond the last one." % args.offset)

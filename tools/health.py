@@ -244,7 +244,8 @@ def _leaves(vdev):
 
 def failures(seen):
     """{(type, status): rows by time} of the tasks that failed since yesterday, without those that went well later."""
-    tasks = [row for row in seen.all["tasks"] or () if seen.call.args.node in (None, row.get("node"))]
+    tasks = [dict(row, endtime=text.normal("number", row.get("endtime"))) for row in seen.all["tasks"] or ()
+             if seen.call.args.node in (None, row.get("node"))]
     well, groups = {}, {}
     for row in sorted((row for row in tasks if row.get("endtime")), key=lambda row: -row["endtime"]):
         key = row.get("type"), row.get("id"), row.get("node")
@@ -335,8 +336,8 @@ def _disks(seen):
             name = "disk %s on %s" % (disk.get("devpath"), node)
             left = text.normal("number", disk.get("wearout"))
             if disk.get("health") not in ("PASSED", "OK", "UNKNOWN", "", None):
-                yield Finding(PROBLEM, "disks", name, "SMART says %s: replace it (%s)" % (
-                    disk["health"], disk.get("model")), "proxmox_get_node_disk_smart")
+                yield Finding(PROBLEM, "disks", name, "SMART says %s: replace it%s" % (disk["health"], (
+                    " (%s)" % disk["model"] if disk.get("model") else "")), "proxmox_get_node_disk_smart")
             elif left is not None and left <= WORN and disk.get("type") in ("ssd", "nvme"):
                 yield Finding(PROBLEM if left <= WORN / 4 else LOOK, "disks", name, "%d %% of its life is left" % left,
                               "proxmox_get_node_disk_smart")

@@ -75,8 +75,8 @@ def _reachable(row):
 
 def _interface(entry):
     """A raw interface of the agent, or of a container (before 9 with inet and inet6 only)."""
-    addresses = ["%s/%s" % (one.get("ip-address"), one.get("prefix")) for one in entry.get("ip-addresses") or []
-                 if isinstance(one, dict) and one.get("ip-address")]
+    addresses = ["/".join(str(one[key]) for key in ("ip-address", "prefix") if one.get(key) is not None)
+                 for one in entry.get("ip-addresses") or [] if isinstance(one, dict) and one.get("ip-address")]
     return {"name": entry.get("name"), "mac": entry.get("hardware-address") or entry.get("hwaddr"),
             "addresses": addresses or [str(entry[key]) for key in ("inet", "inet6") if entry.get(key)]}
 

@@ -144,8 +144,8 @@ def list_all(call):
             unread.setdefault((row["node"], type(entries)), []).append((row["vmid"], entries))
             continue
         for entry in _tree(entries):
-            age = now - _when(entry)
-            if args.older_than is None or age > args.older_than * 86400:
+            age = now - _when(entry) if entry.get("snaptime") else None
+            if args.older_than is None or age is not None and age > args.older_than * 86400:
                 rows.append(dict(entry, vmid=row["vmid"], guest=row.get("name"), node=row["node"], type=row["type"],
                                  pool=row.get("pool"), age=age))
     rows.sort(key=_when)
@@ -154,7 +154,7 @@ def list_all(call):
     notes = ["Not read: guest%s %s on node %s: %s" % (
         "" if len(missed) == 1 else "s", text.ranges(int(vmid) for vmid, _ in missed), node, text.first_line(
             missed[0][1])) for (node, _), missed in unread.items()]
-    if not guests and everything:
+    if not guests:
         notes.extend(none_chosen(everything, args))
     older = " older than %s" % text.plural(args.older_than, "day") if args.older_than is not None else ""
     return result(call, rows, "%s%s of %s, of %s looked at" % (

@@ -105,7 +105,8 @@ def _task(row):
     """A raw entry of a task list as TASKS has it; one without an end is running."""
     row = dict(row, user=_user(row), exitstatus=row.get("status"), status="stopped")
     if row.get("endtime"):
-        row["duration"] = int(row["endtime"]) - int(row["starttime"])
+        if row.get("starttime"):
+            row["duration"] = int(row["endtime"]) - int(row["starttime"])
         row["exitstatus"] = str(row["exitstatus"] or "unknown")
         row["ok"] = succeeded(row["exitstatus"])
     else:

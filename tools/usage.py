@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 from tools.base import guest
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import chosen, who
+from tools.base.lists import chosen, none_chosen, who, without_figures
 from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import growth, of_cluster, until_full, volume_size
@@ -40,6 +40,16 @@ class Capacity(Filtered):
     """CPU and memory committed and used by node, the month's peaks, guests too large or small."""
 
 
+_COUNTS = {"vmid", "cpu", "maxcpu", "mem", "maxmem", "disk", "maxdisk", "uptime", "netin", "netout", "diskread",
+           "diskwrite"}
+
+
+def _resources(call):
+    """The rows of /cluster/resources, what counts in them as numbers even where Proxmox wrote text; without nulls."""
+    return [{key: text.normal("number", value) if key in _COUNTS else value for key, value in row.items()
+             if value is not None} for row in call.get("/cluster/resources") or ()]
+
+
 # ------------------------------------------------------------------------------------------------- what fills a storage
 
 #: content -> what its volumes are called
@@ -51,7 +61,7 @@ USAGE = Table("row", Column("what"), Column("vmid", "VMID", "int"), Column("volu
 
 
 def get_storage_usage(call):
-    name, resources = call.args.storage, call.get("/cluster/resources") or []
+    name, resources = call.args.storage, _resources(call)
     row = _place(call, name, resources)
     ids = {"node": row["node"], "storage": name}
     base = "/nodes/{node}/storage/{storage}/"
@@ -193,7 +203,7 @@ TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node")
 
 
 def get_top(call):
-    args, resources = call.args, call.get("/cluster/resources") or []
+    args, resources = call.args, _resources(call)
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"]
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc") and row.get("status") == "running"]
     rows = chosen(nodes if args.nodes else guests, args)
@@ -212,6 +222,10 @@ def get_top(call):
     if asked is not None:
         notes.append("Pressure is the part of the time in which something waits for it. It was asked of %s%s." % (
             ", ".join(asked), "" if len(asked) == len(nodes) or args.node else ", the busiest; node=NODE asks another"))
+    if args.nodes:
+        notes.extend(without_figures(nodes or resources, call))
+    elif not any(row.get("type") in ("qemu", "lxc") for row in resources):
+        notes.extend(none_chosen((), args))
     if over:
         notes.append("Rates are averages of %s." % over)
     return result(call, shown, "The most by %s of %s" % (args.by, what), notes)
@@ -263,7 +277,7 @@ def _rates(call, resources, keys):
     call.sleep(APART)
     then = {row.get("id"): row for row in resources}
     rates = {}
-    for row in call.get("/cluster/resources") or ():
+    for row in _resources(call):
         before = then.get(row.get("id"), {})
         passed = (row.get("uptime") or 0) - (before.get("uptime") or 0)
         if before and passed > 0:
@@ -301,7 +315,7 @@ CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vc
 
 
 def get_capacity(call):
-    args, resources = call.args, call.get("/cluster/resources") or []
+    args, resources = call.args, _resources(call)
     everyone = [row for row in resources if row.get("type") in ("qemu", "lxc") and not on(row.get("template"))]
     guests = chosen(everyone, args)                     # looked into; a node's figures are those of all that are on it
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"
@@ -325,6 +339,8 @@ def get_capacity(call):
             notes.extend(map(_peaks, running, answers))
     if args.name is None:
         notes.extend(_room(resources, args))
+    notes.extend(without_figures(nodes or resources, call))
+    notes.extend(() if everyone else none_chosen(everyone, args))
     notes.append("Committed is what running guests may take; still fits is memory neither committed nor used by the "
                  "node itself. Peaks are of the last month.")
     return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes,
@@ -378,13 +394,13 @@ def _peak(history, key, whole=None):
 def _capacity(row, guests, history):
     running = [one for one in guests if one.get("status") == "running"]
     committed = sum(one.get("maxmem") or 0 for one in running)
-    memory, used = row.get("maxmem") or 0, row.get("mem") or 0
-    own = max(0, used - sum(one.get("mem") or 0 for one in running))
+    memory, used = row.get("maxmem"), row.get("mem")
+    own = max(0, (used or 0) - sum(one.get("mem") or 0 for one in running))
     return {"node": row["node"], "cores": row.get("maxcpu"),
             "vcpus": sum(int(one.get("maxcpu") or 0) for one in running),
             "peak_cpu": _peak(history, "cpu"), "memory": memory, "used": used, "committed": committed,
             "committed_all": sum(one.get("maxmem") or 0 for one in guests),
-            "peak_memory": _peak(history, "memused", "memtotal"), "fits": max(0, memory - own - committed)}
+            "peak_memory": _peak(history, "memused", "memtotal"), "fits": memory and max(0, memory - own - committed)}
 
 
 def _sizes(running, histories):

@@ -19,7 +19,8 @@ UNSEEN = ("A token sees a backup only with Datastore.AllocateSpace on its storag
 VERDICTS = {"verification failed": "the newest backup failed its verification", "none": "never backed up",
             "old": "the newest backup is too old", "in no job": "no enabled job takes it, though it has a backup",
             "disk left out": "a disk is not in its backups", "unverified": "the newest backup was not verified, while "
-            "others beside it were, or the one before it failed", "unknown": "this token sees no backups",
+            "others beside it were, or the one before it failed", "not found": "no backup that is new enough where it "
+            "could be looked, and not every storage could be read", "unknown": "this token sees no backups",
             "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
 _LATE = 2 * 3600                # seconds that the first backup of a run may take, and the change of summer time
@@ -69,7 +70,8 @@ def state(call, guests, resources, jobs, now, brief=False):
         ("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in running])
     if not all(now - found.newest.get(str(guest.get("vmid")), {}).get("ctime", 0) < 2 * DAY for guest in guests):
         found.read(later)
-    blind = bool(read) and not found.newest and not found.unread and not _sees_backups(call)
+    dark = bool(found.unread)                           # backups that are there may not be seen
+    blind = bool(read) and not found.newest and not dark and not _sees_backups(call)
     if blind:
         found.unread.append("Backups: none is visible. %s" % UNSEEN.rstrip("."))
     left_out = {}
@@ -86,14 +88,15 @@ def state(call, guests, resources, jobs, now, brief=False):
     for guest in guests:
         vmid = str(guest.get("vmid"))
         takers, newest = [job for job in running if taken_by(job, guest)], found.newest.get(vmid)
-        row = {"vmid": guest.get("vmid"), "name": guest.get("name"), "node": guest.get("node"),
-               "type": guest.get("type"), "pool": guest.get("pool"), "tags": guest.get("tags"), "newest": newest,
-               "age": max(0, now - newest["ctime"]) if newest else None,
-               "jobs": None if jobs is None else [str(job["id"]) for job in takers],
-               "off": [str(job["id"]) for job in off if taken_by(job, guest)],
-               "left_out": sorted(left_out[vmid]) if vmid in left_out else [],
-               "unsure": unsure or bool(takers) and any(job.get("storage") in lost for job in takers)}
+        lost_too = any(job.get("storage") in lost for job in takers)
+        row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
+        row.update(newest=newest, age=max(0, now - newest["ctime"]) if newest else None,
+                   jobs=None if jobs is None else [str(job["id"]) for job in takers],
+                   off=[str(job["id"]) for job in off if taken_by(job, guest)],
+                   left_out=sorted(left_out.get(vmid, ())), unsure=unsure or lost_too)
         row["verdict"] = "unknown" if blind else _verdict(row, takers, found.verifying)
+        if row["verdict"] in ("none", "old") and (dark or lost_too):
+            row["verdict"] = "not found"
         rows.append(row)
     return rows, list(_missed(running, resources, found.latest, now)), found.unread
 

@@ -31,7 +31,7 @@ LEAST_SECONDS = 2               # what a read may take however long the call has
 RECENT_SECONDS = 5
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
-                           r"|certificate verify failed \(HTTP 596\)")
+                           r"|\A(?!.*/agent/).*\(HTTP 596\)")
 UNSHOWN = ("What this would lose could not be shown before the steps ahead of it were done, so nobody has agreed to it. "
            "Call it by itself, or run what is left.")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")

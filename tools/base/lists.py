@@ -5,6 +5,9 @@ import re
 from tools.pve import text
 from tools.pve.formats import on
 
+UNSEEN = ("There may be guests that this token may not see: a guest is listed only with VM.Audit on /vms/VMID (role "
+          "PVEAuditor on /vms shows all).")
+
 
 def pattern(part):
     """A test for names: `part` is somewhere in it or, with * or ?, matches all of it; upper and lower case are one."""
@@ -52,6 +55,9 @@ def chosen(rows, args):
 
 def none_chosen(rows, args):
     """Why none of these guests fits: how many there are, and for each filter that fits none the values in use."""
+    if not rows:
+        yield UNSEEN
+        return
     yield "The cluster has %s that this token may see; none matches." % text.plural(len(rows), "guest")
     for name in ("node", "pool", "tag"):
         wanted = getattr(args, name, None)
@@ -59,6 +65,14 @@ def none_chosen(rows, args):
             known = {tag for row in rows for tag in (tags(row) if name == "tag" else [row.get(name)]) if tag}
             yield "%s=%s fits no guest. In use: %s." % (
                 name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
+
+
+def without_figures(rows, call):
+    """What it means that a node (of /nodes or /cluster/resources) that is online has no figures."""
+    if not rows and not call.hidden:
+        yield "Not even a node is listed: this token has no privileges (proxmox_get_permissions)."
+    elif any(row.get("status") == "online" and row.get("maxmem") is None for row in rows):
+        yield "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
 
 
 #: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside

@@ -148,8 +148,13 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
      "(config protection=0).", "refused"),
     (None, r"no options specified", "The request names nothing to change.", "refused"),
-    (None, r"No QEMU guest agent configured", "Switch it on in the VM's options (agent=1), then shut the VM down and "
-     "start it: a reboot from inside is not enough. Inside it, qemu-guest-agent must be installed.", "refused"),
+    (None, r"ha groups have been migrated to rules", "Since Proxmox VE 9 rules do what groups did: GET "
+     "/cluster/ha/rules shows them, POST /cluster/ha/rules with type=node-affinity makes one.", "refused"),
+    (None, r"enterprise\.proxmox\.com.*\b401\b", "The enterprise repository takes a subscription: without one, "
+     "switch it off and the no-subscription repository on (web interface: node, Updates, Repositories).", "refused"),
+    (None, r"No QEMU guest agent configured|qga .*unable to open monitor socket", "Switch it on in the VM's options "
+     "(agent=1), then shut the VM down and start it: a reboot from inside is not enough. Inside it, qemu-guest-agent "
+     "must be installed.", "refused"),
     (None, r"QEMU guest agent is not running", "Inside the VM: install qemu-guest-agent and start it (systemctl enable "
      "--now qemu-guest-agent; on Windows the guest tools of virtio-win). Right after a boot it may just not be up yet.",
      "refused"),
@@ -187,8 +192,8 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "cut off (proxmox_get_nodes), or pvedaemon is not running there.", "refused"),
     ({596}, r"certificate verify failed", "The node's name is wrong or its certificate is not the cluster's: run pvecm "
      "updatecerts on that node.", "refused"),
-    ({596}, r"Broken pipe", "pvedaemon dropped the request; with the guest agent this means that the program does not "
-     "exist in the guest.", "unknown"),
+    ({596}, r"Broken pipe", "pvedaemon dropped the request, or the node is not there (proxmox_get_nodes); with the "
+     "guest agent this means that the program does not exist in the guest.", "unknown"),
     ({596}, r"", "It took longer than 30 s, or the node went away. Anything already started keeps running on the node.",
      "unknown"),
     ({597, 598, 599}, r"", "The connection between the nodes was lost; the node may be going down (proxmox_get_nodes).",

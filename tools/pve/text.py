@@ -119,8 +119,8 @@ def line(value, most=60):
 
 
 def first_line(value):
-    """The first line of a text or an error."""
-    return line(str(value).split("\n")[0], 200)
+    """The first line of a text or an error, as a part of a sentence: without its full stop."""
+    return line(str(value).split("\n")[0].rstrip("."), 200)
 
 
 def word(value):
@@ -262,7 +262,7 @@ KINDS = {
     "fraction": ("number", float, percent),
     "percent": ("number", _number, lambda v: "%g %%" % v),
     "seconds": ("number", _whole, duration),
-    "time": ("string", moment, when),
+    "time": ("string", lambda v: moment(v) if float(v) else None, when),       # 0: never
     "bool": ("boolean", on, yes),
     "list": ("array", lambda v: v if isinstance(v, list) else [p for p in re.split(r"[,;\s]+", str(v)) if p],
              lambda v: ", ".join(line(p, 40) for p in v)),
