@@ -312,7 +312,8 @@ def restore(call):
     params = {"archive": archive} if call.kind == "qemu" else {"ostemplate": archive, "restore": True}
     if vmid in guests:
         params["force"] = True              # only ever over a guest that was seen, named and confirmed
-        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry, storage), dict(params, vmid=vmid, storage=storage))
+        safety.confirm(call, lambda: _overwrite(call, guests[vmid], entry, storage), dict(params, vmid=vmid,
+                                                                                         storage=storage))
     else:
         if not isinstance(inside, PveError):
             room, promised = room_for(call, needed(disks(call.kind, inside), storage))

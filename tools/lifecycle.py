@@ -293,7 +293,7 @@ def delete(call):
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
         question += " It is running and is killed first." if is_on(state) else ""
-        question += (" Volumes with its number that its config does not name (destroy-unreferenced-disks) are deleted, too."
+        question += (" Volumes with its number that its config does not name (destroy-unreferenced-disks) go, too."
                      if call.args.destroy_unreferenced_disks else "")
         question += " It is also taken out of backup, replication and HA jobs." if call.args.purge else ""
         return (question,

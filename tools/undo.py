@@ -132,8 +132,8 @@ def _planned(call, made):
                 call.allow(params, "%s %s" % (verb, changes.here(call, place)))
         except inverse.NoWay as error:
             problems.append("%s: %s" % (whose, error))
-        later.setdefault((way.facts, _thing(path)), {}).update({key: one.old.get(key, inverse.ABSENT) for key in {**one.old,
-                                                                                                    **one.new}})
+        later.setdefault((way.facts, _thing(path)), {}).update({
+            key: one.old.get(key, inverse.ABSENT) for key in {**one.old, **one.new}})
         lines.append("%s: %s" % (whose, inverse.told(one)))
     return lines, problems
 

@@ -9,17 +9,17 @@ import threading
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
-from tools.base.answers import result
 from tools.base.changes import Changes
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.lists import NAMES, who
+from tools.base.question import besides
 from tools.base.row import CONFIGURES, NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import TOTAL_SECONDS, PveError, Reply
-from tools.pve.formats import Misfit, fill, misfit, parse_upid, property_string
+from tools.pve.formats import Misfit, fill, misfit, parse_upid
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 from tools.pve.waiting import PAUSES, Cancelled, wait_for
@@ -32,8 +32,8 @@ RECENT_SECONDS = 5
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|\A(?!.*/agent/).*\(HTTP 596\)")
-UNSHOWN = ("What this would lose could not be shown before the steps ahead of it were done, so nobody has agreed to it. "
-           "Call it by itself, or run what is left.")
+UNSHOWN = ("What this would lose could not be shown before the steps ahead of it were done, so nobody has agreed to "
+           "it. Call it by itself, or run what is left.")
 _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
 _NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
 _POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
@@ -122,7 +122,7 @@ class Call:
                 raise ArgumentProblems(["vmid: %r %s" % (word[:80], problem)])
             return int(word)
         self._named.add(word)
-        names = getattr(self.forecast or self.request, "names", {})     # of a step: what a name meant when it was planned
+        names = getattr(self.forecast or self.request, "names", {})     # of a step: what it meant when it was planned
         if self.forecast is None and word in names:
             return names[word]
         rows = self.guests()
@@ -566,7 +566,7 @@ class Call:
 
         def shown():
             question, found = describe()
-            question += "" if whole else self._besides(question)
+            question += "" if whole else besides(self, question)
             question = text.unmistakable(text.line(scrub_ours(question), MAX_QUESTION + 1))
             if len(question) > MAX_QUESTION:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "
@@ -577,44 +577,3 @@ class Call:
             self.questions.append(shown())
         answer = self.questions[-1][1] if self.dry else self.consent.ask(self, shown)
         return {key: value for key, value in answer.items() if key != "named"}
-
-    def _besides(self, question):
-        """" With start=1." of the arguments given that a question does not tell; that of a raw request tells all."""
-        given, whole = {}, set()                        # name to Proxmox -> value; names of what a question is about
-        for field in fields(type(self.args)):
-            value = getattr(self.args, field.name)
-            if value != field.default and field.name not in (*NOT_PARAMETERS, "vmid") and self.tool.verb != "ANY":
-                given.update(value if isinstance(value, dict) else {field.parameter: value})
-                whole |= {field.parameter} if field.required or field.type is list else set()
-        plain = (*endpoints.shown(self.tool.verb, self.tool.path), *endpoints.RUN)
-        left = []
-        for name, value in self.host.audit.masked(given, self.secrets, True, plain).items():
-            parts = value if isinstance(value, list) else [value]
-            if name not in whole or any(text.line(part, text.WHOLE) not in question for part in parts):
-                value = int(value) if isinstance(value, bool) else property_string(value) if isinstance(
-                    value, dict) else ",".join(map(str, parts))
-                left.append((name, text.word(text.line(value, text.WHOLE))))
-        left = ["%s=%s" % pair for pair in left if not re.search(
-            r"\b%s(?:=|:? )(?:[^,]* -> )?%s(?!\w)" % tuple(map(re.escape, pair)), question)]
-        return " With %s." % ", ".join(left) if left else ""
-
-def without_handler(call):
-    """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
-
-    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any
-    other answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
-    """
-    tool = call.tool
-    if not tool.changes:
-        return result(call, call.get(tool.path, None, call.parameters()))
-    call.allow(call.parameters())
-    if tool.first is not None:
-        found = tool.first(call)
-    elif tool.destroys:
-        found = call.confirm(lambda: ("%s of %s?" % (title(call.name), call.subject), {}))
-    else:
-        found = {}
-    answer, note = call.send(call.parameters()), None
-    if not hasattr(call.args, "wait") and answer not in (None, "") and parse_upid(answer) is None:
-        note, answer = "Proxmox answered: %s" % text.line(answer, 1000), None
-    return result(call, call.follow(answer), note=note, **found)

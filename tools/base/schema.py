@@ -51,8 +51,8 @@ class ArgumentProblems(ValueError):
 
 
 class Field:
-    """One argument: name, type (str, int, float, bool, list, dict; of a list `items`: str or dict), arg, whether required, default, parameter (its name
-    to Proxmox), aliases (the names that are accepted too)."""
+    """One argument: name, type (str, int, float, bool, list, dict; of a list `items`: str or dict), arg, whether
+    required, default, parameter (its name to Proxmox), aliases (the names that are accepted too)."""
 
     def __init__(self, name, hint, default):
         self.name, self.arg = name, Arg()
@@ -241,7 +241,8 @@ def check(field, value):
                                                 _WHOLE.fullmatch(value.strip())):
         raise ValueError("%s is not a whole number%s" % (_show(value), ", nor the name of a guest" if (
             arg.format == "vmid") else ""))
-    value = (_objects if field.items is dict and field.type is list else _CONVERT[field.type])(value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
+    convert = _objects if field.items is dict and field.type is list else _CONVERT[field.type]
+    value = convert(value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.enum and value not in arg.enum:
         if isinstance(value, str) and value.lower() in arg.enum:
             value = value.lower()

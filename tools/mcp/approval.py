@@ -222,7 +222,7 @@ class Shown:
         client = " (%s)" % facts["client"] if self.asked.get("client") else ""
         return "%s on %s\nasked %d s ago by process %s%s%s\n\n%s\n" % (
             facts["tool"], facts["host"], self.age, facts["pid"], client,
-            "" if _runs(self.asked["pid"]) else ", which is no longer running here",
+            "" if state.lives(self.asked["pid"]) else ", which is no longer running here",
             "".join("  | %s\n" % line for line in _folded(facts["question"], max(20, columns - 4))))
 
     def answer(self, yes):
@@ -247,18 +247,6 @@ def _who():
         return "%s on %s" % (name, os.ttyname(0))
     except (OSError, AttributeError):
         return name
-
-
-def _runs(pid):
-    """Whether a process runs, as far as can be told."""
-    try:
-        if os.name == "posix":
-            os.kill(int(pid), 0)
-    except (ValueError, TypeError, OverflowError, ProcessLookupError):
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def width(words):

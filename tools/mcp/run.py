@@ -5,8 +5,8 @@ import time
 from collections import namedtuple
 
 from tools import RENAMED, find, surface
-from tools.base.answers import Result
-from tools.base.call import Call, without_handler
+from tools.base.answers import Result, result
+from tools.base.call import Call
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
 from tools.base.forecast import NotYet
 from tools.base.row import title
@@ -41,6 +41,28 @@ def demo_adapter(settings):
         from tools.demo import DemoCluster
         return DemoCluster()
     return demo_cluster if settings.demo else None
+
+
+def without_handler(call):
+    """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
+
+    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any
+    other answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
+    """
+    tool = call.tool
+    if not tool.changes:
+        return result(call, call.get(tool.path, None, call.parameters()))
+    call.allow(call.parameters())
+    if tool.first is not None:
+        found = tool.first(call)
+    elif tool.destroys:
+        found = call.confirm(lambda: ("%s of %s?" % (title(call.name), call.subject), {}))
+    else:
+        found = {}
+    answer, note = call.send(call.parameters()), None
+    if not hasattr(call.args, "wait") and answer not in (None, "") and parse_upid(answer) is None:
+        note, answer = "Proxmox answered: %s" % text.line(answer, 1000), None
+    return result(call, call.follow(answer), note=note, **found)
 
 
 class UnknownTool(LookupError):
@@ -220,9 +242,9 @@ class Host:
         for entry in requests:
             lines.append("%(method)s %(path)s" % entry)
             lines.extend("    %s=%s" % pair for pair in entry["parameters"].items())
-        return self._answered(Result(["%s: nothing was sent. %s would send:" % (
-            "Dry run (PROXMOX_DRY_RUN)" if self.settings.dry_run else "Plan", call.name), text.Shown("\n".join(lines))], {
-                "done": False, "requests": requests}), call)
+        says = "Dry run (PROXMOX_DRY_RUN)" if self.settings.dry_run else "Plan"
+        return self._answered(Result(["%s: nothing was sent. %s would send:" % (says, call.name), text.Shown(
+            "\n".join(lines))], {"done": False, "requests": requests}), call)
 
     def _failed(self, headline, reason, fate="", outcome="failed", call=None):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""

@@ -18,7 +18,7 @@ from tools.mcp.seals import digest
 from tools.policy import inverse
 from tools.policy.audit import Audit
 from tools.policy.journal import Journal
-from tools.pve import text
+from tools.pve import state, text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
@@ -323,8 +323,8 @@ class Runs:
             steps.append(Step(one["tool"], {}))
             steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
             if steps[-1].state == RUNNING and self._state(record) != RUNNING:
-                steps[-1].said = ("Its server ended before its end was seen; running the same steps again looks at it and "
-                                  "does what is left.")
+                steps[-1].said = ("Its server ended before its end was seen; running the same steps again looks at it "
+                                  "and does what is left.")
         ended = self._state(record)
         return _told(call, ident, None if ended == RUNNING else ended, steps)
 
@@ -338,8 +338,8 @@ class Runs:
     # -- what was done before
 
     def _before(self, digests):
-        """The records of the runs of the very same steps, the latest first, back to one that came to its end; the digest
-        of one with a secret is None. Failure while one goes on."""
+        """The records of the runs of the very same steps, the latest first, back to one that came to its end; the
+        digest of one with a secret is None. Failure while one goes on."""
         found = []
         for record in self.journal.all("r"):
             if [one["digest"] for one in record.get("steps") or ()] != digests:
@@ -347,13 +347,14 @@ class Runs:
             if record.get("ended") == DONE:
                 break
             if self._goes_on(record):
-                raise Failure("Run %s of the same steps still goes on. proxmox_get_run follows or stops it." % record["id"])
+                raise Failure("Run %s of the same steps still goes on. proxmox_get_run follows or stops it." % (
+                    record["id"]))
             found.append(record)
         return found
 
     def _done_before(self, call, step, before, number):
-        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so; None,
-        with what was sent of it in step.begun where its server ended amid it. Failure when that is not known."""
+        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
+        None, with what was sent of it in step.begun where its server ended amid it. Failure when that is not known."""
         for record in before:
             state = self._step(record, number)[0]
             if state not in (WAITING, SKIPPED):
@@ -364,18 +365,19 @@ class Runs:
         """Whether a run that has no end yet goes on, here or in another server."""
         if record.get("ended") is not None:
             return False
-        return record["id"] in self._live or record.get("pid") != os.getpid() and _lives(record.get("pid"))
+        return record["id"] in self._live or record.get("pid") != os.getpid() and state.lives(record.get("pid"))
 
     def _still_so(self, call, step, record, number, state):
         """As `_done_before`, of one step of one run."""
         run = record["id"]
-        made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (run, number)), {})
+        made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (
+            run, number)), {})
         if made.get("undone"):
             return None
         left, sent = made.get("open"), list(made.get("changes") or ())
         if left:                                        # what it came to was perhaps noted, too
-            sent = [one for one in sent if [one.get(key) for key in _REQUEST] != [left.get(key) for key in _REQUEST]] + [
-                left]
+            request = [left.get(key) for key in ("verb", "path", "params")]
+            sent = [one for one in sent if [one.get(key) for key in ("verb", "path", "params")] != request] + [left]
         if state == RUNNING and sent and record["steps"][number].get("sends") != len(sent):
             step.begun = _accepted(call, run, sent)
             return None
@@ -406,7 +408,6 @@ class Runs:
         return False
 
 
-_REQUEST = ("verb", "path", "params")
 #: Tools that are no steps.
 ALONE = {"proxmox_run", "proxmox_get_run", "proxmox_undo", "proxmox_drain_node"}
 
@@ -418,17 +419,6 @@ def _said(answer):
         why = why.replace("\nNothing was sent.", "") or head
         return text.line("%s: %s" % (head.partition(": ")[2], why) if answer.outcome == "refused" else why, 600)
     return text.line(answer.text.partition("\n")[0].lstrip("\u2705\u23f3\u26a0\u2753 "), 300)
-
-
-def _lives(pid):
-    """Whether there is a process of that number."""
-    try:
-        if int(pid) <= 0:
-            return False
-        os.kill(int(pid), 0)
-    except (OSError, TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 _PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that are left."
@@ -498,9 +488,10 @@ def _question(call, steps):
         alike.setdefault(more, []).append(number)
         parts.append((number, asks or "%s %s" % (step.tool, _arguments(call, step)), more, later))
     shared = {more: numbers for more, numbers in alike.items() if more and len(numbers) > 1}
-    return "Do %s, one after the other? %s%s" % (text.plural(len(parts), "step"), "; ".join("%d) %s%s%s" % (
-        number, asks, "? " + more if more and more not in shared else "", later) for number, asks, more, later in parts),
-        "".join(". Of %s: %s" % (text.ranges(numbers), more.rstrip(".")) for more, numbers in shared.items()))
+    listed = "; ".join("%d) %s%s%s" % (number, asks, "? " + more if more and more not in shared else "", later)
+                       for number, asks, more, later in parts)
+    return "Do %s, one after the other? %s%s" % (text.plural(len(parts), "step"), listed, "".join(
+        ". Of %s: %s" % (text.ranges(numbers), more.rstrip(".")) for more, numbers in shared.items()))
 
 
 def _plan(call, steps, says):
@@ -511,8 +502,8 @@ def _plan(call, steps, says):
                     for verb, path, params in step.planned]
         rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
                      "not known yet", "tool": step.tool, "requests": requests,
-                     "arguments": call.host.audit.masked(step.arguments, (), True), "said": step.said or step.later or "",
-                     "asks": [question for question, _ in step.questions]})
+                     "arguments": call.host.audit.masked(step.arguments, (), True),
+                     "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
         lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]
                                       if rows[-1]["said"] else ""))
         for verb, path, params in step.planned:

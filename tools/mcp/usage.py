@@ -17,7 +17,8 @@ _SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow t
 #: name -> an example of a required argument whose format has none, or another one.
 _EXAMPLES = {"newid": "120", "size": "50G", "command": "uptime", "url": "https://example.org/image.iso", "verb": "GET",
              "template": "debian-13-standard_13.1-2_amd64.tar.zst", "words": "list the firewall rules of a VM",
-             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2", "steps": '[{"tool": "proxmox_get_vms"}]',
+             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2",
+             "steps": '[{"tool": "proxmox_get_vms"}]',
              "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"}
 TIERS = {"basic": "", "elevated": " Needs PROXMOX_ALLOW_ELEVATED=true.",
          "destructive": " Needs PROXMOX_ALLOW_ELEVATED=true, and asks before something is lost."}

@@ -152,8 +152,8 @@ def _itself(path, params):
 
 
 def _keys(always=(), unset=None):
-    """The `back` of an object that PUT changes key by key. always: keys that every PUT has to carry; unset: {key: value}
-    that stands for one that is not there, where Proxmox has no `delete`."""
+    """The `back` of an object that PUT changes key by key. always: keys that every PUT has to carry; unset: {key:
+    value} that stands for one that is not there, where Proxmox has no `delete`."""
     def back(change, now):
         set_back = {key: value for key, value in change.old.items() if not _same(value, now.get(key, ABSENT))}
         away = sorted(key for key in change.new if key not in change.old and key in now)
@@ -277,7 +277,8 @@ def _things(key, keeps=None):
             if name not in change.new and name not in now:
                 if keeps is None:
                     raise NoWay("What was deleted cannot be made again.")
-                requests.append(("POST", base, _sent({key: name, **{one: values[one] for one in keeps if one in values}})))
+                kept = {one: values[one] for one in keeps if one in values}
+                requests.append(("POST", base, _sent({key: name, **kept})))
         return requests
     return back
 
@@ -326,7 +327,7 @@ def _rules_back(change, now):
     return [("PUT", "%s/%d" % (base, at), {"moveto": last + 1})]
 
 
-# ------------------------------------------------------------------------------------------------------------------ pools
+# ---------------------------------------------------------------------------------------------------------------- pools
 
 #: An empty value in a form is none to Proxmox (PVE::APIServer::AnyEvent), and these have no `delete`.
 _NOT_EMPTY = "Proxmox cannot make it empty again."
@@ -396,8 +397,9 @@ def _power(data, path):
 
 
 #: (state before, state after) -> (what is sent, with which parameters).
-_SWITCHES = {("stopped", "running"): ("shutdown", {"forceStop": 1, "timeout": 60}), ("running", "stopped"): ("start", {}),
-             ("running", "paused"): ("resume", {}), ("paused", "running"): ("suspend", {}),
+_SWITCHES = {("stopped", "running"): ("shutdown", {"forceStop": 1, "timeout": 60}),
+             ("running", "stopped"): ("start", {}), ("running", "paused"): ("resume", {}),
+             ("paused", "running"): ("suspend", {}),
              ("running", "hibernated"): ("start", {}), ("hibernated", "running"): ("suspend", {"todisk": 1})}
 
 
@@ -442,7 +444,7 @@ def _bring_back(change, now):
     return [("POST", "/nodes/%s%s/migrate" % (now["node"], guest), {**params, "target": change.old["node"]})]
 
 
-# --------------------------------------------------------------------------------------------------------------- the table
+# ------------------------------------------------------------------------------------------------------------ the table
 
 _JOB = """schedule dow starttime storage vmid exclude all pool mode compress enabled comment mailto mailnotification
     notes-template prune-backups node protected bwlimit ionice pigz zstd repeat-missed notification-mode fleecing
@@ -464,7 +466,8 @@ _TABLE = (
         _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
     (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _described),
      "PUT guest/snapshot/{snapname}/config"),
-    (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)), "POST guest/snapshot"),
+    (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)),
+     "POST guest/snapshot"),
     (Way(_list, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
     (Way(lambda path, params: ("/pools", "/pools"), _by("poolid"), _things("poolid", ["comment"])),
      "DELETE /pools(|/{poolid})"),

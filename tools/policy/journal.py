@@ -126,7 +126,8 @@ def _sound(fields):
         if key in fields and not isinstance(value, kind):
             return False
         for one in (value if isinstance(value, list) else [value] if wanted and value else ()):
-            if not isinstance(one, dict) or not all(isinstance(one.get(name), dict if name == "params" else str) for name in wanted):
+            if not isinstance(one, dict) or not all(
+                    isinstance(one.get(name), dict if name == "params" else str) for name in wanted):
                 return False
     return all(len(value) == 3 and isinstance(value[0], str) for key, value in fields.items()
                if re.fullmatch(r"step\d+", key) and (isinstance(value, list) or not value))

@@ -50,6 +50,18 @@ def remove(path):
         pass
 
 
+def lives(pid):
+    """Whether there is a process of this number, as far as can be told."""
+    try:
+        if os.name == "posix":
+            os.kill(int(pid) if int(pid) > 0 else None, 0)
+    except (ValueError, TypeError, OverflowError, ProcessLookupError):
+        return False
+    except OSError:                                     # somebody else's
+        pass
+    return True
+
+
 def _check(path, facts, kind, what, mode):
     """NotOurs unless it is of that kind, this user's, and open to others no further than `mode` says."""
     mine = os.name != "posix" or facts.st_uid == os.geteuid() and not facts.st_mode & 0o077 & ~mode
