@@ -568,3 +568,11 @@ def test_what_is_asked_of_several_steps_alike_is_said_once():
         "; 3) Delete snapshot clean of VM 102 (win11) on node pve2 (taken 2025-12-02 00:16:40 UTC, \"activated, updated\")"
         ". Of 1, 3: The guest stays as it is, but cannot go back to it any more")
     assert "2) Cut the power of VM 100 (web01) on node pve1? What it has not saved is lost.;" in question
+
+
+def test_a_guest_that_was_made_and_not_set_up_is_a_step_that_failed():
+    made = bench()
+    answering(made, "/nodes/pve1/qemu/500/config", (500, "no space"), "PUT")
+    answer = made.run("proxmox_run", steps=[step("clone_vm", vmid=9000, newid=500, memory=4096),
+                                            step("create_pool", poolid="fresh")])
+    assert states(answer) == ["failed", "not begun"] and "undo: " in answer.text

@@ -325,12 +325,13 @@ def restore(call):
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
                                     start=None if changed else call.args.start or None, **params))
     done, notes = setup.set_up(call, outcome, vmid, call.node, changed) if changed else ([], [])
+    left = bool(notes) or None
     state, note = afterwards(call, outcome, call.args.start)
     notes = room + [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
     if source in guests and source != vmid and outcome.ok:
         notes.extend(_like_the_original(call, guests[source]))
     return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
-                  state=condition(state), overwritten=True if vmid in guests else None)
+                  state=condition(state), overwritten=True if vmid in guests else None, incomplete=left)
 
 
 def _like_the_original(call, original):

@@ -124,7 +124,8 @@ def clone(call):
         " on node %s" % node if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full",
         "; " + ", ".join(done) if done else "")
-    return result(call, outcome, says, notes + left + _kept(args, config), newid=args.newid, name=got, full=not linked)
+    return result(call, outcome, says, notes + left + _kept(args, config), newid=args.newid, name=got, full=not linked,
+                  incomplete=bool(left) or None)
 
 
 def _local_disks(call, config):

@@ -289,7 +289,7 @@ def _came_to(result):
     data = result.data
     if result.mark == "\u23f3":
         return "running"
-    if data.get("ended") not in (None, "done"):         # of a run
+    if data.get("ended") not in (None, "done") or data.get("incomplete"):       # of a run; of a guest's set-up
         return "failed"
     if data.get("exitcode") or data.get("signal") or data.get("ok") is False:        # the last of several guests
         return "command"
