@@ -60,7 +60,7 @@ def test_a_firewall_rule(bench):
                          "proto=tcp, type=in." % RULES) and done.data["now"]["pos"] == 0
     read = ok(bench.run(CALL, verb="GET", path=RULES))
     assert [row["dport"] for row in read.data["items"] if row.get("comment") == "https"] == ["443"]
-    assert "POS  TYPE   ENABLE  ACTION" in read.text and "3 rows" in read.text
+    assert "POS  TYPE  ENABLE  ACTION" in read.text and "3 rows" in read.text
 
 
 def test_a_pool(bench):

@@ -90,7 +90,15 @@ CASES = [
     ("proxmox_restore_backup_vm", {"node": "pve3", "vmid": 107, "archive": LAB, "force": True, "wait": 600},
      [_content("pve3", "local", 107), RESOURCES, "GET %s/config" % V107, "GET %s/status/current" % V107,
       "GET %s/snapshot" % V107,
-      "POST /nodes/pve3/qemu archive=%s force=1 vmid=107" % LAB, "GET %s/status/current" % V107]),
+      "POST /nodes/pve3/qemu archive=%s force=1 vmid=107" % LAB, "GET %s/status/current" % V107,
+      "GET %s/config" % V107]),
+    ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 301, "archive": "newest of dev", "storage": "local-lvm",
+                                    "wait": 600},
+     [RESOURCES, "GET /nodes/pve3/storage content=backup enabled=1",
+      *(_content("pve3", storage, 203) for storage in ("local", "nas", "pbs", "scratch")),
+      "GET /nodes/pve3/vzdump/extractconfig volume=%s" % DEV, "GET /nodes/pve3/storage/local-lvm/status",
+      "POST /nodes/pve3/lxc ostemplate=%s restore=1 storage=local-lvm vmid=301" % DEV,
+      "GET /nodes/pve3/lxc/301/status/current", "GET /nodes/pve3/lxc/301/config"]),
     ("proxmox_restore_backup_lxc", {"node": "pve3", "vmid": 301, "archive": DEV, "storage": "local-lvm", "wait": 600},
      [_content("pve3", "local", 203), RESOURCES, "GET /nodes/pve3/vzdump/extractconfig volume=%s" % DEV,
       "GET /nodes/pve3/storage/local-lvm/status",
@@ -107,7 +115,7 @@ CASES = [
      [_content("pve3", "local", 203), RESOURCES, "GET %s/config" % C203, "GET %s/status/current" % C203,
       "GET %s/snapshot" % C203,
       "POST /nodes/pve3/lxc force=1 ostemplate=%s restore=1 storage=local-lvm vmid=203" % DEV,
-      "GET %s/status/current" % C203]),
+      "GET %s/status/current" % C203, "GET %s/config" % C203]),
     ("proxmox_delete_backup", {"node": "pve1", "storage": "nas", "volume": WEB, "wait": 60},
      [_content("pve1", "nas", 100), "DELETE /nodes/pve1/storage/nas/content/%s" % WEB]),
     ("proxmox_delete_backup", {"node": "pve1", "storage": "pbs", "archive": DNS_PBS},
@@ -318,6 +326,7 @@ def test_restore_a_vm():
     answer = bench.run("proxmox_restore_backup_vm", node="pve1", vmid=300, archive=WEB, wait=3600)
     assert not answer.failed and "VM 300 (web01) restored on pve1 from %s" % WEB in answer.text, answer.text
     assert "It is stopped now." in answer.text
+    assert "\nIt has scsi0 local-lvm:vm-300-disk-0, 32 GiB" in answer.text and "; net0 BC:24:11:" in answer.text
     assert ("Beside guest 100, which is running, it has the same MAC addresses (unique=true restores with new ones); "
             "onboot, "
             "so it starts with the node (onboot=false restores without). Do not run both in one network.") in answer.text
@@ -331,6 +340,19 @@ def test_restore_a_container_where_its_root_disk_was():
     assert not answer.failed and "Container 301 (dev) restored on pve3" in answer.text, answer.text
     assert "It is running now." in answer.text and "MAC" not in answer.text and answer.data["storage"] == "local-lvm"
     assert guest_of(bench, 301).conf["rootfs"].startswith("local-lvm:")
+
+
+def test_the_newest_backup_is_that_of_the_guest_that_is_named_and_what_was_not_looked_at_is_told():
+    bench = Bench()
+    answer = bench.run("proxmox_restore_backup_lxc", node="pve3", vmid=301, archive="newest of 203", wait=3600)
+    assert not answer.failed and "Container 301 (dev) restored on pve3 from %s" % DEV in answer.text, answer.text
+    assert "It has rootfs local-lvm:vm-301-disk-0, 8 GiB; net0 BC:24:" in answer.text
+    answer = bench.run("proxmox_restore_backup_lxc", node="pve3", vmid=302, archive="newest")
+    assert answer.failed and "no backup of container 302 on local, nas, pbs, scratch of node pve3." in answer.text
+    assert "archive=newest of NUMBER" in answer.text
+    answer = bench.run("proxmox_restore_backup_vm", node="pve3", vmid=302, archive="newest of 203")
+    assert answer.failed and "There is no backup of VM 203 on" in answer.text
+    assert bench.sent(reads=False) == []
 
 
 def test_a_container_whose_old_storage_is_not_there():

@@ -174,7 +174,8 @@ def test_a_mapped_device_binds_a_vm_to_its_node_only_while_it_runs(running, chec
     answering(bench, path, None, "POST")
     answer = bench.run("proxmox_migrate_vm", vmid=vmid, target=target)
     assert bench.sent() == [FIND, "GET /nodes", "GET %s target=%s" % (path, target)] + (
-        [] if bound else ["POST %s %starget=%s" % (path, "online=1 " if running else "", target)])
+        [] if bound else ["POST %s %starget=%s" % (path, "online=1 " if running else "", target)] + [
+            "GET /nodes/%s/qemu/%d/%s" % (target, vmid, end) for end in ("status/current", "pending")])
     assert answer.failed == bool(bound)
     if bound:
         assert "uses devices of its node (%s) and cannot be moved" % bound[0] in answer.text

@@ -128,6 +128,17 @@ def test_a_yes_is_for_the_guest_that_had_the_name(mode, version, tool, arguments
     assert desk.changes() == []
 
 
+def test_that_nobody_was_asked_is_said_once_and_again_after_an_hour():
+    desk, told = Desk(capabilities={}), []
+    for vmid, seconds in ((107, 0), (102, 60), (203, 3600)):
+        desk.bench.clock.seconds += seconds
+        kind = "lxc" if vmid == 203 else "vm"
+        answer = desk.call(name="proxmox_delete_" + kind, arguments={"vmid": vmid})["result"]
+        assert not answer["isError"], said(answer)
+        told.append((UNASKED in said(answer), UNASKED in answer["structuredContent"].get("notes", [])))
+    assert told == [(True, True), (False, False), (True, True)]
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("version, capabilities, kind", CLIENTS)
 def test_modes(mode, version, capabilities, kind):

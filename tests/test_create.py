@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from support import Bench
+from support import Bench, ok
 
 ALPINE = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
 ISO = "nas:iso/virtio-win-0.1.285.iso"
@@ -51,6 +51,9 @@ CASES = [
     ("proxmox_list_templates", {"node": "pve1", "storage": "local"},
      ["GET /nodes/pve1/storage/local/content content=vztmpl"]),
     _lxc({"wait": 60}, {}, ["GET /nodes/pve1/storage content=rootdir enabled=1"]),
+    _lxc({"ostemplate": "alpine"}, {}, [
+        "GET /nodes/pve1/storage content=vztmpl enabled=1", "GET /nodes/pve1/storage/local/content content=vztmpl",
+        "GET /nodes/pve1/storage/nas/content content=vztmpl", "GET /nodes/pve1/storage content=rootdir enabled=1"]),
     _lxc({"hostname": "web", "password": "correct horse", "memory": 1024, "storage": "local-lvm", "rootfs_size": "16"},
          {"hostname": "web", "password": "correct horse", "memory": 1024, "rootfs": "local-lvm:16"}),
     _lxc({"storage": "san", "rootfs": "512M", "cores": 2, "swap": 0, "bridge": "vmbr1", "ip": "192.168.1.5/24",
@@ -109,7 +112,10 @@ CASES = [
     ("lxc", {"password": "four"}, "at least 5 characters"),
     ("lxc", {"rootfs_size": "+8"}, "leave the + out"),
     ("lxc", {"hostname": "my_host"}, "DNS name"),
-    ("lxc", {"ostemplate": "debian"}, "volume id"),
+    ("lxc", {"ostemplate": "local:../x"}, "volume id"),
+    ("lxc", {"ostemplate": "debian"}, "More than one template on node pve1 has debian in its name. It has: "
+     "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst, nas:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst."),
+    ("lxc", {"ostemplate": "nope"}, "No template on node pve1 has nope in its name. It has: " + ALPINE),
     ("vm", {"disk_size": "big"}, "is not a size"),
     ("vm", {"net0": "virtio", "tag": 5}, "tag cannot be given beside it"),
     ("vm", {"import_from": CLOUD, "disk_size": "8"}, "grow it afterwards"),
@@ -221,6 +227,16 @@ def test_a_token_of_a_pool_is_told_of_the_argument_pool():
     assert not bench.run("proxmox_create_vm", node="pve1", vmid=300, storage="local-lvm", pool="lab").failed
     answer = bench.run("proxmox_create_vm", node="pve1", vmid=301, storage="local-lvm", pool="production")
     assert answer.failed and "with pool=NAME" not in answer.text
+
+
+def test_what_was_not_asked_for_is_told_too():
+    bench = Bench(task_wait=60)
+    made = ok(bench.run("proxmox_create_vm", node="pve1", vmid=300, os="windows11", cores=4, tags=["ci", "dev"])).text
+    assert ("created on node pve1: 4 cores, 4 GiB memory, win11, UEFI with secure boot keys, TPM 2.0, disk scsi0 64 "
+            "GiB on local-lvm") in made and "firewall=1, tags ci,dev (" in made
+    made = ok(bench.run("proxmox_create_lxc", node="pve1", vmid=301, ostemplate=ALPINE, onboot=True, pool="lab")).text
+    assert "created on node pve1: all cores of the node, 512 MiB memory, 8 GiB on" in made
+    assert "firewall=1, onboot, pool lab (" in made
 
 
 def test_the_storage_is_found_when_it_is_left_out():

@@ -29,7 +29,8 @@ CASES = [
      READ + BRIDGES + LAB + ["GET /cluster/ha/rules"] + [
          FIND, "GET /nodes", "GET /nodes/pve3/qemu/107/migrate target=pve1"] + [
          FIND, "GET /nodes", "GET /nodes/pve3/qemu/107/migrate target=pve1", "GET /nodes/pve3/qemu/107/config",
-         "POST /nodes/pve3/qemu/107/migrate target=pve1", "GET /nodes/pve1/qemu/107/config"], only(107)),
+         "POST /nodes/pve3/qemu/107/migrate target=pve1", "GET /nodes/pve1/qemu/107/status/current",
+         "GET /nodes/pve1/qemu/107/pending", "GET /nodes/pve1/qemu/107/config"], only(107)),
     ("proxmox_drain_node", {"node": "pve3", "plan": True, "targets": ["pve2"], "shutdown": True, "max_memory": 95},
      READ + ["GET /nodes"] + BRIDGES[1:] + LAB + ["GET /cluster/ha/rules"] + [
          FIND, "GET /nodes", "GET /nodes/pve3/qemu/107/migrate target=pve2"], only(107)),

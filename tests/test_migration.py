@@ -10,24 +10,32 @@ def unlocked(bench):
     bench.cluster.world.guests[106].conf.pop("lock")
 
 
+def there(guest):
+    """What is read of a guest on its new node."""
+    return ["GET /nodes/%s/status/current" % guest, "GET /nodes/%s/pending" % guest]
+
+
 CASES = [
     ("proxmox_migrate_vm", {"vmid": 103, "target": "pve1", "with_local_disks": True, "targetstorage": "local-lvm",
                             "bwlimit": 50000, "wait": 600},
      [FIND, "GET /nodes", "GET /nodes/pve3/qemu/103/migrate target=pve1",
       "POST /nodes/pve3/qemu/103/migrate bwlimit=50000 online=1 target=pve1 targetstorage=local-lvm "
-      "with-local-disks=1"]),
+      "with-local-disks=1", *there("pve1/qemu/103")]),
     ("proxmox_migrate_vm", {"vmid": 106, "node": "pve2", "target_node": "pve1", "wait": 600},
-     ["GET /nodes", "GET /nodes/pve2/qemu/106/migrate target=pve1", "POST /nodes/pve2/qemu/106/migrate target=pve1"],
+     ["GET /nodes", "GET /nodes/pve2/qemu/106/migrate target=pve1", "POST /nodes/pve2/qemu/106/migrate target=pve1",
+      *there("pve1/qemu/106")],
      unlocked),
     ("proxmox_migrate_vm", {"vmid": 108, "target": "pve2", "wait": 600},
      [FIND, "GET /nodes", "GET /nodes/pve1/qemu/108/migrate target=pve2",
-      "POST /nodes/pve1/qemu/108/migrate online=1 target=pve2"]),
+      "POST /nodes/pve1/qemu/108/migrate online=1 target=pve2", *there("pve2/qemu/108")]),
     ("proxmox_migrate_lxc", {"vmid": 200, "target": "pve2", "restart": True, "wait": 600, "bwlimit": 0,
                              "target_storage": "local-lvm:local-lvm"},
      [FIND, "GET /nodes", "GET /nodes/pve1/lxc/200/migrate target=pve2",
-      "POST /nodes/pve1/lxc/200/migrate bwlimit=0 restart=1 target=pve2 target-storage=local-lvm:local-lvm"]),
+      "POST /nodes/pve1/lxc/200/migrate bwlimit=0 restart=1 target=pve2 target-storage=local-lvm:local-lvm",
+      *there("pve2/lxc/200")]),
     ("proxmox_migrate_lxc", {"vmid": 205, "node": "pve2", "target": "pve1", "wait": 600},
-     ["GET /nodes", "GET /nodes/pve2/lxc/205/migrate target=pve1", "POST /nodes/pve2/lxc/205/migrate target=pve1"]),
+     ["GET /nodes", "GET /nodes/pve2/lxc/205/migrate target=pve1", "POST /nodes/pve2/lxc/205/migrate target=pve1",
+      *there("pve1/lxc/205")]),
 ]
 
 
@@ -51,6 +59,16 @@ def test_the_guest_is_there_afterwards(tool, arguments, words):
     assert not answer.failed and words in answer.text, answer.text
     assert guest(bench, arguments["vmid"]).node == arguments["target"] == answer.data["target"]
     assert guest(bench, arguments["vmid"]).running == running
+
+
+def test_the_state_that_it_is_in_there_is_told():
+    bench = Bench(task_wait=900)
+    assert guest(bench, 103).paused
+    answer = bench.run("proxmox_migrate_vm", vmid=103, target="pve1", with_local_disks=True)
+    assert "\nIt is paused, its disks are on local-lvm." in answer.text and answer.data["state"] == "paused"
+    answer = bench.run("proxmox_migrate_vm", vmid=105, target="pve1", with_local_disks=True)
+    assert "\nIt is running, its disks are on local-lvm.\nNot in effect yet: cores, memory" in answer.text
+    assert answer.data["waiting"] == ["cores", "memory", "net0"] and answer.data["storages"] == ["local-lvm"]
 
 
 @pytest.mark.parametrize("tool, arguments, words", [

@@ -103,10 +103,13 @@ def test_what_is_to_be_new_has_a_number():
     assert answer.failed and "newid: 'web01' is not a whole number" in answer.text and bench.sent() == []
 
 
-def test_the_schema_still_says_integer():
-    kinds = {entry["tool"]["inputSchema"]["properties"]["vmid"]["type"] for entry in tools.surface()
-             if "vmid" in entry["tool"]["inputSchema"]["properties"] and "backup_job" not in entry["name"]}
-    assert kinds == {"integer"}
+def test_the_schema_lets_a_client_send_a_name_and_for_a_new_guest_a_number_alone():
+    kinds = {entry["name"]: entry["tool"]["inputSchema"]["properties"].get("vmid", {}).get("type")
+             for entry in tools.surface() if "backup_job" not in entry["name"]}
+    numbers = {"proxmox_%s" % name for name in ("create_vm", "create_lxc", "restore_backup_vm", "restore_backup_lxc",
+                                                "get_next_vmid")}
+    assert {name for name, kind in kinds.items() if kind == "integer"} == numbers
+    assert set(kinds.values()) == {"string", "integer", None}
 
 
 BY_NUMBER = [ident for ident, case in CASES.items() if isinstance(case.arguments.get("vmid"), int) and any(

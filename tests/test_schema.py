@@ -46,7 +46,7 @@ class Free:
 def test_the_schema():
     assert input_schema(Example) == {
         "type": "object", "required": ["vmid", "disk"], "properties": {
-            "vmid": {"type": "integer"}, "disk": {"type": "string", "description": "a disk"},
+            "vmid": {"type": "string"}, "disk": {"type": "string", "description": "a disk"},
             "node": {"type": "string", "description": "node name"},
             "cores": {"type": "integer"},
             "mode": {"type": "string", "enum": ["snapshot", "stop"]},

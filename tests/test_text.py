@@ -25,10 +25,12 @@ def test_values_get_the_type_of_their_kind(kind, value, normal):
     assert text.normal(kind, value) == normal
 
 
-def test_a_table_is_aligned_and_leaves_out_what_is_empty():
+def test_a_table_is_aligned_for_people_and_leaves_out_what_is_empty(monkeypatch):
     columns = [Column("a"), Column("b", "big", "bytes"), Column("c"), Column("d", shown=False)]
-    rows = [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer", "b": 5}]
-    assert text.table(columns, rows) == "A       BIG\nx       1 GiB\nlonger  5 B"
+    rows = [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer   one", "b": 5}]
+    assert text.table(columns, rows) == "A  BIG\nx  1 GiB\nlonger one  5 B"       # two blanks are between cells alone
+    monkeypatch.setattr(text, "SCREEN", 0)
+    assert text.table(columns, rows) == "A             BIG\nx             1 GiB\nlonger   one  5 B"
 
 
 HOSTILE = ["a\x1b[31mred", "x\u202egnp.exe", "zero\u200bwidth", "tag\U000e0041", "null\x00", "\ud800", "cr\rlf",

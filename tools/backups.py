@@ -9,8 +9,8 @@ from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_on, made_since, places, state,
                                      switched_off, the_backup)
 from tools.base.failures import Failure
-from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, loss, must_be_off, name,
-                              named, nics)
+from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, holds, loss,
+                              must_be_off, name, named, nics)
 from tools.base.lists import NAMES, chosen, none_chosen, who
 from tools.base.row import (BASIC, CONFIGURES, DESTRUCTIVE, ELEVATED, STARTS, AnyNode, Chosen, Newid, OnNode, Paged,
                             Safety, Tool, Waiting, both)
@@ -18,7 +18,7 @@ from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import needed, room_for, usable, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import on, owner_of, parse_upid
+from tools.pve.formats import misfit, on, owner_of, parse_upid
 from tools.pve.text import Column
 
 Flag = Optional[bool]
@@ -60,7 +60,8 @@ class BackupState(Chosen):
 class Restore(OnNode):
     """Restore a backup as {guest} vmid."""
     vmid: Newid = REQUIRED
-    archive: Annotated[str, Arg("volid", format="volid", aliases=("volid", "volume", "backup"))] = REQUIRED
+    archive: Annotated[str, Arg("volid or newest or newest of 100", aliases=("volid", "volume", "backup"),
+                                max_length=300)] = REQUIRED
     storage: AnyStorage = None
     force: Annotated[Flag, Arg("overwrite", does="delete_{kind}")] = None
     unique: Annotated[Flag, Arg("new MACs")] = None
@@ -298,9 +299,29 @@ def _refuse_wrong_node(call):
 
 # -------------------------------------------------------------------------------------------------------- restoring
 
+def _archive(call):
+    """(entry of the backup that the argument means: its volid, or "newest", of this vmid or "of" another guest; what
+    could not be looked at for that)."""
+    archive = call.args.archive.strip()
+    newest = re.fullmatch(r"(?:the )?newest(?: of (\S+))?", archive, re.ASCII)
+    if not newest:
+        if misfit("volid", archive):
+            raise Failure("The argument archive: %r %s; or newest, or newest of a guest." % (
+                archive[:80], misfit("volid", archive)))
+        return the_backup(call, archive.split(":")[0], archive), []
+    vmid = call.number_of(newest.group(1)) if newest.group(1) else call.args.vmid
+    names, entries, notes = backups_on(call, None, vmid)
+    entries = [entry for entry in entries if guest_kind(entry) in (call.kind, None)]
+    if not entries:
+        raise Failure(" ".join(["There is no backup of %s %s on %s of node %s.%s" % (
+            NAMES[call.kind], vmid, ", ".join(names) or "any storage", call.node, "" if newest.group(1) else
+            " To restore one of another guest: archive=newest of NUMBER."), *notes, UNSEEN]))
+    return max(entries, key=lambda entry: text.normal("number", entry.get("ctime")) or 0), notes
+
+
 def restore(call):
-    archive, vmid = call.args.archive, call.args.vmid
-    entry = the_backup(call, archive.split(":")[0], archive)
+    (entry, unread), vmid = _archive(call), call.args.vmid
+    archive = call.args.archive = entry["volid"]
     kind, source = guest_kind(entry), tidy(entry)["vmid"]
     if kind not in (call.kind, None):
         raise Failure("The archive %s is a backup of a %s. Use proxmox_restore_backup_%s." % (
@@ -318,8 +339,8 @@ def restore(call):
         if not isinstance(inside, PveError):
             room, promised = room_for(call, needed(disks(call.kind, inside), storage))
         call.confirm(lambda: (("Restore %s as a new %s on node %s%s? %s" % (
-            archive, call.subject, call.node, ", storage %s" % storage if storage else "", promised)).strip(), {}),
-            strict=not promised)
+            archive, call.subject, call.node, ", storage %s" % storage if storage else "", promised)).strip(), {
+                "archive": archive}), strict=not promised)
     changed = {"name" if call.kind == "qemu" else "hostname": call.args.hostname, "onboot": call.args.onboot}
     changed = {key: value for key, value in changed.items() if value is not None}
     outcome = call.follow(call.send(vmid=vmid, storage=storage, unique=call.args.unique or None,
@@ -327,18 +348,22 @@ def restore(call):
     done, notes = setup.set_up(call, outcome, vmid, call.node, changed) if changed else ([], [])
     left = bool(notes) or None
     state, note = afterwards(call, outcome, call.args.start)
-    notes = room + [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
-    if source in guests and source != vmid and outcome.ok:
-        notes.extend(_like_the_original(call, guests[source]))
+    notes = unread + room + [note] * bool(note) + ["Then: %s." % "; ".join(done)] * bool(done) + notes
+    if outcome.upid and outcome.ok:
+        notes.extend(_restored(call, guests.get(source) if source != vmid else None))
     return result(call, outcome, None, notes, archive=archive, storage=storage, name=name(state),
                   state=condition(state), overwritten=True if vmid in guests else None, incomplete=left)
 
 
-def _like_the_original(call, original):
-    """Sentences about what the restored guest shares with the one that the backup is of, which is still there."""
+def _restored(call, original):
+    """Sentences about what the restored guest has, and what of it is that of the one that the backup is of, which is
+    still there: its row, or None."""
     try:
         config = call.get("./config")
     except PveError:
+        return
+    yield "It has %s." % holds(call.kind, config)
+    if original is None:
         return
     clash = []
     if not call.args.unique and nics(config):

@@ -17,7 +17,7 @@ from tools.base.row import BASIC, ELEVATED, STARTS, Memory, Newid, NodeArgs, OnN
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, disk_format, new_size, promise, status, usable, why_qcow2
 from tools.pve import text
-from tools.pve.formats import gib, property_string
+from tools.pve.formats import gib, misfit, property_string
 from tools.pve.text import Column
 
 
@@ -46,7 +46,7 @@ class _New(OnNode):
 @dataclass
 class CreateLxc(_New):
     """Create a container."""
-    ostemplate: Annotated[str, Arg("volid", format="volid")] = REQUIRED
+    ostemplate: Annotated[str, Arg("volid or debian-13", max_length=300)] = REQUIRED
     hostname: Annotated[Optional[str], Arg(format="dnsname", aliases=("name",))] = None
     password: Annotated[Optional[str], Arg(min_length=5, secret=True)] = None
     ssh_public_keys: Annotated[Optional[str], Arg(parameter="ssh-public-keys", aliases=("sshkeys",))] = None
@@ -143,6 +143,23 @@ def _created(call, params, says, notes, **found):
 
 # ----------------------------------------------------------------------------------------------------------- containers
 
+def _ostemplate(call):
+    """The volid of the argument, which may be a part of the name of the only template that has it."""
+    wanted = call.args.ostemplate
+    if ":" in wanted:
+        if misfit("volid", wanted):
+            raise Failure("The argument ostemplate: %r %s" % (wanted[:80], misfit("volid", wanted)))
+        return wanted
+    _, rows, notes = contents(call, "vztmpl")
+    every = sorted(str(row["volid"]) for row in rows)
+    found = [volid for volid in every if wanted.lower() in volid.partition(":")[2].lower()]
+    if len(found) == 1:
+        return found[0]
+    raise Failure(" ".join(["%s on node %s has %s in its name. It has: %s." % (
+        "More than one template" if found else "No template", call.node, text.word(text.line(wanted)),
+        text.line(", ".join(found or every), 1500) or "none"), *notes]))
+
+
 def create_lxc(call):
     args, size = call.args, new_size(call.args.rootfs_size)
     _one_way(call, "bridge", "tag", "ip", "gw")
@@ -161,6 +178,7 @@ def create_lxc(call):
     if args.mp0 and not mp0:
         raise Failure("The argument mp0 must be a new volume, STORAGE:GiB,mp=/path. For another one create the "
                       "container, then use proxmox_update_lxc_config.")
+    args.ostemplate = _ostemplate(call)
     storage, entry = storage_for(call, "rootdir")
     needs = {storage: size}
     if mp0:
@@ -174,10 +192,19 @@ def create_lxc(call):
     if not args.password and not args.ssh_public_keys:
         notes.append("It has neither a password nor an SSH key: log in on its node, as root, with pct enter %s."
                      % args.vmid)
-    return _created(call, params, "%s created on node %s: %s memory, %s on %s%s, net0 %s" % (
-        text.called(call.subject, args.hostname), args.node, amount("memory", params["memory"]), text.size(size),
-        storage, ", mp0 %s on %s" % (text.size(more), where) if mp0 else "", text.line(net0, 200)), notes,
-        name=args.hostname, storage=storage, net0=net0)
+    return _created(call, params, "%s created on node %s: %s, %s memory, %s on %s%s, net0 %s%s" % (
+        text.called(call.subject, args.hostname), args.node,
+        text.plural(args.cores, "core") if args.cores else "all cores of the node",
+        amount("memory", params["memory"]), text.size(size), storage,
+        ", mp0 %s on %s" % (text.size(more), where) if mp0 else "", text.line(net0, 200), _also(args)), notes,
+        name=args.hostname, storage=storage, net0=net0, ostemplate=args.ostemplate)
+
+
+def _also(args):
+    """", tags a,b, onboot, pool lab" of the arguments of a new guest."""
+    said = ["tags %s" % text.line(args.tags, 200)] if args.tags else []
+    said += ["onboot"] * bool(args.onboot) + ["pool %s" % args.pool] * bool(args.pool)
+    return "".join(", " + word for word in said)
 
 
 # ------------------------------------------------------------------------------------------------------------------ VMs
@@ -232,10 +259,11 @@ def create_vm(call):
     if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO "
                      "as a second CD (drivers_iso).")
-    return _created(call, params, "%s created on node %s: %s memory, disk scsi0 %s on %s, net0 %s" % (
-        text.called(call.subject, args.name), args.node, amount("memory", params["memory"]),
-        text.size(size) if size else "imported from %s" % args.import_from, storage, text.line(net0, 200)), notes,
-        name=args.name, storage=storage, net0=net0)
+    return _created(call, params, "%s created on node %s: %s, %s memory, %s%s%s, disk scsi0 %s on %s, net0 %s%s" % (
+        text.called(call.subject, args.name), args.node, text.plural(params["cores"] * params["sockets"], "core"),
+        amount("memory", params["memory"]), text.line(ostype), ", UEFI with secure boot keys" if bios == "ovmf" else "",
+        ", TPM 2.0" if params["tpmstate0"] else "", text.size(size) if size else "imported from %s" % args.import_from,
+        storage, text.line(net0, 200), _also(args)), notes, name=args.name, storage=storage, net0=net0)
 
 
 def _cpu(call):

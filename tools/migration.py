@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 from tools.base import moves
 from tools.base.answers import result
 from tools.base.failures import Failure
-from tools.base.guest import is_on
+from tools.base.edit import waits
+from tools.base.guest import condition, disks, is_on, pending
 from tools.base.row import ELEVATED, STARTS, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -100,7 +101,25 @@ def _moved(call, params, how, check):
     if outcome.ok and outcome.type == "hamigrate" and not moves.arrives(call, call.args.vmid, target):
         return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
                       "HA moves it; it is still on %s. proxmox_get_vms shows where it is." % source, target=target)
-    return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), note, target=target)
+    told, found = _there(call) if outcome.ok and not call.planned else ([], {})
+    return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), [note, *told],
+                  target=target, **found)
+
+
+def _there(call):
+    """(sentences about the state that the guest is in on the target, and what of it the data has)."""
+    call.node = call.args.target
+    state, config = call.together([("./status/current", None, {}), ("./pending", None, {})])
+    found, said = {}, []
+    if isinstance(state, dict):
+        found["state"] = condition(state)
+        said.append("it is %s" % found["state"])
+    if isinstance(config, list):
+        config, waiting = pending([row for row in config if isinstance(row, dict) and row.get("key")])
+        places = sorted({disk.storage for disk in disks(call.kind, config) if disk.storage and not disk.cdrom})
+        said += ["its disks are on %s" % text.line(", ".join(places), 200)] * bool(places)
+        found.update(storages=places, waiting=sorted(waiting) or None)
+    return ["%s." % text.capital(", ".join(said)) if said else None, waits(call, found.get("waiting"))], found
 
 
 TOOLS = both("migrate", "POST {guest}/migrate", ELEVATED, (MigrateVm, MigrateLxc), (migrate_vm, migrate_lxc),

@@ -293,6 +293,13 @@ def mac(value):
     return found.get("macaddr") or found.get("hwaddr")
 
 
+def holds(kind, config):
+    """"rootfs local-lvm:vm-601-disk-0, 8 GiB; net0 BC:24:11:0A:10:04": the disks and MAC addresses of a config."""
+    found = [(disk.key, str(disk)) for disk in disks(kind, config) if not disk.cdrom]
+    found += [(key, mac(value)) for key, value in nics(config).items()]
+    return text.line("; ".join("%s %s" % (key, text.line(said, 200)) for key, said in found) or "no disk", 1000)
+
+
 def nics(config):
     """{"net0": property string} of a config."""
     return {key: str(config[key]) for key in sorted(filter(FORMATS["net"].pattern.fullmatch, config), key=natural)}

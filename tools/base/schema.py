@@ -91,7 +91,8 @@ def input_schema(cls):
     for field in fields(cls):
         if not field.arg.published:
             continue
-        arg, entry = field.arg, {"type": "string" if field.arg.unit else _JSON_TYPES[field.type]}
+        arg = field.arg                                 # a guest has a name too, and an amount a unit
+        entry = {"type": "string" if arg.unit or arg.format == "vmid" and field.type is int else _JSON_TYPES[field.type]}
         if field.type is list:
             entry["items"] = {"type": _JSON_TYPES[field.items]}
         if arg.enum:

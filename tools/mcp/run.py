@@ -26,6 +26,7 @@ UNREADABLE = "Proxmox sent an answer that this tool cannot read, or this program
 
 #: What is added to the answer where PROXMOX_CONFIRM=auto would have asked.
 UNASKED = "Nobody was asked before this: the client cannot ask (PROXMOX_CONFIRM=auto)."
+UNASKED_AGAIN = 3600            # seconds until it is said again
 
 
 def unreadable(log, error, **fields):
@@ -121,7 +122,7 @@ class Host:
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log)
         self.consent = consent or NoConsent()
-        self.journal, self._apidoc, self._runs = journal, None, None
+        self.journal, self._apidoc, self._runs, self._unasked_until = journal, None, None, 0
         self.entries = {entry["name"]: entry for entry in surface()}
         for sentence in self.selection.warnings(self.entries):
             self.log("warning", sentence)
@@ -259,7 +260,8 @@ class Host:
 
     def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
-        if call is not None and call.unasked:
+        if call is not None and call.unasked and self.clock() >= self._unasked_until:
+            self._unasked_until = self.clock() + UNASKED_AGAIN
             result.parts.append(UNASKED)
         undo = self._undo(call)
         if call is not None and call.net:

@@ -14,8 +14,8 @@ from tools.mcp.wire import lines, private_streams, write_all
 
 INSTRUCTIONS = """\
 Tools for %s: nodes, VMs (qemu), containers (lxc), storage, backups, tasks.
-- Start with proxmox_get_vms or proxmox_get_nodes. A guest is identified by its vmid, or there by its name if no \
-other guest has it; every tool for it takes node too.
+- vmid is a guest's number, or its name if no other guest has it: neither it nor its node has to be looked up first. \
+proxmox_get_vms and proxmox_get_nodes list what there is.
 - A change is followed to its end, for `wait` seconds where you give that (0: not at all). "Still running" means \
 not done yet: check with proxmox_get_task and the UPID; never repeat the call. If the outcome is not known, \
 look at the target first.

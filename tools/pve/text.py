@@ -307,18 +307,21 @@ class Column:
         return "-" if value is None or value == "" or value == [] else line(KINDS[self.kind][2](value), most)
 
 
-#: Columns that a table has to fit; None: any. Set by the command line, for what it shows itself.
+#: Columns that a table has to fit, 0: any; None: nobody looks at it, and a model pays for blanks that align columns.
+#: Set by the command line, for what it shows itself.
 SCREEN = None
 _LEAST = 20                     # columns within which a text is worth folding
 
 
 def table(columns, rows):
-    """Rows (normalised dicts) as lines of aligned text under their headings; columns that are empty everywhere go, and
-    the "-" of what is not known at the end of a line."""
+    """Rows (normalised dicts) as lines under their headings, aligned on a SCREEN, else with two blanks between cells
+    (and never in one); columns that are empty everywhere go, and the "-" of what is not known at the end of a line."""
     columns = [c for c in columns if c.shown]
     cells = [[c.cell(row) for c in columns] for row in rows]
     keep = [i for i in range(len(columns)) if not cells or any(row[i] != "-" for row in cells)]
     lines = [[columns[i].heading.upper() for i in keep]] + [[row[i] for i in keep] for row in cells]
+    if SCREEN is None:
+        return Shown("\n".join("  ".join(re.sub("  +", " ", cell) for cell in _told(row)) for row in lines))
     widths = [max(len(row[i]) for row in lines) for i in range(len(keep))]
     if SCREEN and sum(widths) + 2 * len(widths) > SCREEN:
         return _narrow([columns[i].kind in ("text", "long") for i in keep], lines, widths)
