@@ -4,6 +4,7 @@ Each cluster is a Host of its own, made when it is first called. A change names 
 asked anything.
 """
 import difflib
+import json
 import queue
 import threading
 import time
@@ -46,7 +47,7 @@ class Clusters:
                     entry["name"] not in TOGETHER) else "One or more of %s, or all" % known)])
             return [name], rest
         words = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
-        words = [word.strip() if isinstance(word, str) else word for word in words]
+        words = [word.strip() if isinstance(word, str) else json.dumps(word) for word in words]
         together = entry["name"] in TOGETHER
         for word in words:
             if word not in self.hosts and not (together and word == ALL):
@@ -56,7 +57,7 @@ class Clusters:
         return list(self.hosts) if ALL in words else list(dict.fromkeys(words)), rest
 
     def _unknown(self, word, together=False):
-        near = difflib.get_close_matches(str(word).lower(), self.hosts, 1)
+        near = difflib.get_close_matches(word.lower(), self.hosts, 1)
         return "%s: there is no cluster %s here.%s There are %s%s." % (
             ARGUMENT, text.line(word), " Did you mean %s?" % near[0] if near else "", ", ".join(self.hosts),
             "; all means all of them" if together else "")
@@ -83,13 +84,13 @@ class Clusters:
         blocks = []
         for one, answer in answers.items():
             words = _signed(answer, one).text
-            blocks.append(text.fit(words, text.CAP // len(answers)) if one in well else text.line(words, 400))
+            blocks.append(text.fit(words, text.CAP // len(answers)) if one in well else _in_a_line(words))
         whole = "%s %s\n\n%s" % ("\u2705" if len(well) == len(answers) else "\u26a0", headline, "\n\n".join(blocks))
         if not well:
             return Answer("\u274c Error: none of %s answered\n\n%s" % (text.plural(len(answers), "cluster"), "\n".join(
                 blocks)), failed=True, outcome=next(iter(answers.values())).outcome)
         about = [dict(cluster=one, ok=one in well, **({key: value for key, value in answer.data.items() if key != "items"}
-                                                      if one in well else {"error": text.line(answer.text, 400)}))
+                                                      if one in well else {"error": _in_a_line(answer.text)}))
                  for one, answer in answers.items()]
         rows = [{ARGUMENT: one, **row} for one, answer in well.items() for row in answer.data.get("items", ())]
         data = {"summary": headline, "items": rows, "total": sum(answer.data.get("total", 0) for answer in well.values()),
@@ -136,6 +137,10 @@ class _Part(Nobody):
     def __init__(self, request):
         super().__init__()
         self.patience, self.client, self.ends = request.patience, getattr(request, "client", None), request.ends
+
+
+def _in_a_line(words):
+    return text.line(" ".join(words.split()), 400)
 
 
 def _signed(answer, cluster):

@@ -39,14 +39,15 @@ def load_all(environ, warn=lambda message: None, asks=True):
     problems += _misplaced(environ, top, sections)
     base = {name: value for name, value in environ.items() if not _key(name) in ("config", *OWN)}
     said, found = set(), []
-    for name, given in sections.items():
-        given = {**top, **{key: value for key, value in given.items() if value}}
+    for name, mine in sections.items():
+        given = {**top, **{key: value for key, value in mine.items() if value}}
         own = {"PROXMOX_" + key.upper(): value for key, value in given.items() if key in VARIABLES}
         values, wrong = read({**base, **own} if asks else offline({**base, **own}), lambda words: said.add(words))
         for problem in wrong:
             variable = re.match("[A-Z_]+", problem).group()
-            inherited = variable in base and variable not in own
-            problems.append(problem if inherited else "[%s] %s" % (name, _in_small_letters(problem)))
+            place = _TOP if _key(variable) in top and not mine.get(_key(variable)) else name
+            problems.append(problem if variable in base and variable not in own else "[%s] %s" % (
+                place, _in_small_letters(problem)))
         if not wrong:
             found.append(made(values))
             found[-1].cluster, found[-1].about = name, " ".join(given.get(ABOUT, "").split())[:80]
