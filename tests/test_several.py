@@ -55,11 +55,11 @@ def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_p
 
 
 def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
-    found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog_format = x\n" % TOKEN + WORK + "prot = 1\nport = x\nlog_level = info\n"
+    found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog_format = x\n" % TOKEN + WORK + "poort = 1\nport = x\nlog_level = info\n"
                      "default = reads\n[home]\nhost = http://b\ntoken_file = /none\ntoken_command = x\ndefault = changes\n[all]\n"
-                     "host = b\ntoken_name = m\ntoken_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
+                     "host = b\ntoken_name = mm\ntoken_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
     assert [one.split(" ")[0] + " " + one.split(" ")[1].rstrip(":") for one in found] == [
-        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log_level", "[home] default", "[all] is", "[work] prot",
+        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log_level", "[home] default", "[all] is", "[work] poort",
         "[work] port", "PROXMOX_RATE_LIMIT must", "[DEFAULT] log_format", "[home] host", "[home] token_file",
         "[home] token_name", "[all] token_value"]
     assert "did you mean port?" in found[5] and "[DEFAULT]" in found[2] and "section of that cluster" in found[0]
