@@ -72,7 +72,7 @@ def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
     (WORK + "secret-secret", "line 5 cannot be read"), (WORK + WORK.replace("work", "Work"), "differ in capitals alone"),
     (WORK + HOME.replace("home", "a b"), "is no name for a cluster"), (WORK + "config = /x\n", "config is not a setting"),
     (WORK + "about = x\ndefault = all\n", "must be reads or changes"),
-    (WORK + "PROXMOX_PORT = 1", "did you mean port?"), (WORK + "token_command = pass 'show", "a quote may be missing")])
+    (WORK + "# x" * clusters.LONGEST, "is larger than"), (WORK + "PROXMOX_PORT = 1", "did you mean port?"), (WORK + "token_command = pass 'show", "a quote may be missing")])
 def test_a_file_that_is_wrong(tmp_path, text, says):
     found = problems(tmp_path, text)
     assert any(says in one for one in found), found
@@ -231,6 +231,7 @@ def test_questions_the_audit_log_the_journal_and_the_log_name_the_cluster(tmp_pa
         client.request("tools/call", {"name": "proxmox_stop_vm", "arguments": {"vmid": 100, "cluster": "lab"}})
         asked = client.read()
         assert asked["params"]["message"].startswith("On cluster lab: ")
+        assert asked["params"]["requestedSchema"]["properties"]["confirm"]["title"] == "Stop VM 100 on cluster lab?"
         client.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept", "content": {"confirm": True}}})
         text = said(client.read()["result"])
         assert text.startswith("\u2705 cluster lab: ")

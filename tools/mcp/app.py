@@ -46,7 +46,7 @@ class App:
 
     def _several(self):
         from tools.mcp.several import Clusters
-        return Clusters(self.every, self._open)
+        return Clusters(self.every, self._open, self.log)
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""

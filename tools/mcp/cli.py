@@ -216,7 +216,7 @@ def call(options):
         return Host(one, log, adapter=demo_adapter(one), consent=person, journal=journal)
     if len(settings) > 1:
         from tools.mcp.several import Clusters
-        hosts = Clusters(settings, opened)
+        hosts = Clusters(settings, opened, log)
         run = partial(hosts.call, entry)
     else:
         hosts = opened(settings[0])

@@ -20,6 +20,8 @@ from tools.pve.scrub import scrub
 
 #: Nodes, storages and guests listed at most, each; the others are read by their template all the same.
 MOST = 100
+#: Seconds from the beginning for which one of several clusters is waited for when another has answered.
+PATIENCE = 2.0
 JSON, _SCHEME = "application/json", "pve://"
 
 
@@ -189,7 +191,7 @@ def _entry(host, resource, row, title, note=""):
 
 def listed_of(clusters, request):
     """As `listed`, of all of several clusters that answer: pve://CLUSTER/... are theirs."""
-    found = clusters.each(list(clusters.hosts), listed, request)
+    found = clusters.each(list(clusters.hosts), listed, request, PATIENCE)
     if all(isinstance(rows, str) for rows in found.values()):
         raise Failed("No cluster answered. %s" % " ".join("%s: %s" % one for one in found.items()))
     return [dict(row, uri=_of_many(row["uri"], name), name="%s-%s" % (name, row["name"]),

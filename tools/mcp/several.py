@@ -13,7 +13,8 @@ from tools import surface
 from tools.base.schema import ArgumentProblems
 from tools.mcp.clusters import ALL, ARGUMENT, TOGETHER, default_of
 from tools.mcp.engine import Once
-from tools.mcp.run import Answer, Host, Nobody
+from tools.mcp.message import RpcError
+from tools.mcp.run import Answer, Host, Nobody, unreadable
 from tools.pve import text
 from tools.pve.waiting import Cancelled
 
@@ -24,10 +25,10 @@ LOOK = 0.2                              # seconds between two looks at whether t
 
 
 class Clusters:
-    """The Hosts of several clusters. open(settings) makes one."""
+    """The Hosts of several clusters. open(settings) makes one. log(level, event, **fields)."""
 
-    def __init__(self, settings, open):
-        self.settings, self.entries = settings, {entry["name"]: entry for entry in surface()}
+    def __init__(self, settings, open, log):
+        self.log, self.settings, self.entries = log, settings, {entry["name"]: entry for entry in surface()}
         self.hosts = {one.cluster: Once(lambda one=one: open(one)) for one in settings}
 
     def close(self):
@@ -99,15 +100,18 @@ class Clusters:
             data = {"truncated": True, **text.smaller(data, text.CAP // 2)}
         return Answer(whole, data, outcome="done" if len(well) == len(answers) else "failed")
 
-    def each(self, names, work, request):
-        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`."""
+    def each(self, names, work, request, late=None):
+        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`. late:
+        instead of LATE."""
         done, parts, answers = queue.SimpleQueue(), {name: _Part(request) for name in names}, {}
 
         def one(name):
             try:
                 done.put((name, work(self.hosts[name](), parts[name])))
-            except Exception as error:                  # Cancelled by us, or a mistake; nobody else hears of it
-                done.put((name, str(error) or type(error).__name__))
+            except (Cancelled, RpcError) as error:
+                done.put((name, str(error)))
+            except Exception as error:
+                done.put((name, unreadable(self.log, error, cluster=name)))
         began, limit = time.monotonic(), None
         for name in names:
             threading.Thread(target=one, args=(name,), daemon=True).start()
@@ -121,14 +125,14 @@ class Clusters:
                     continue
                 answers[name] = answers_of
                 if not (isinstance(answers_of, str) or getattr(answers_of, "failed", False)):
-                    limit = max(LATE, TIMES * (time.monotonic() - began))
+                    limit = max(late or LATE, TIMES * (time.monotonic() - began))
         finally:
             for part in parts.values():
                 part.cancelled.set()
         if request.cancelled.is_set():
             raise Cancelled("cancelled by the client")
-        late = "no answer within %d s" % (time.monotonic() - began)
-        return {name: answers.get(name, late) for name in names}
+        missing = "no answer within %d s" % (time.monotonic() - began)
+        return {name: answers.get(name, missing) for name in names}
 
 
 class _Part(Nobody):
@@ -147,6 +151,8 @@ def _signed(answer, cluster):
     """An Answer that says which cluster it is about."""
     mark, _, words = answer.text.partition(" ")
     whole = "%s cluster %s: %s" % (mark, cluster, words)
+    if answer.outcome == "refused":
+        whole += "\nSettings of this cluster are in section [%s] of the file that PROXMOX_CONFIG names." % cluster
     if answer.data is None:
         return answer._replace(text=whole)
     data = {ARGUMENT: cluster, **answer.data, "summary": "cluster %s: %s" % (cluster, answer.data.get("summary", ""))}

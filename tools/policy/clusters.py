@@ -89,11 +89,13 @@ def _in_small_letters(problem):
 def _sections(path):
     """({section: {key: text}}, problems with the file that are no settings'); OSError, ValueError."""
     with open(path, "rb") as stream:
-        facts, text = os.fstat(stream.fileno()), stream.read(LONGEST).decode("utf-8-sig")
+        facts, text = os.fstat(stream.fileno()), stream.read(LONGEST + 1)
+    if len(text) > LONGEST:                             # what is not read may be a guardrail
+        raise ValueError("%s is larger than %d bytes" % (path, LONGEST))
     # no section is special: what is inherited, and what is not, is decided here
     parser = configparser.ConfigParser(default_section="", interpolation=None, delimiters=("=",))
     try:
-        parser.read_string(text)
+        parser.read_string(text.decode("utf-8-sig"))
     except configparser.Error as error:                 # whose text may show a secret
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(0,)])[0][0]
         why = {"DuplicateSectionError": "a section stands there twice", "DuplicateOptionError": "a key stands there twice",
