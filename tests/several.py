@@ -97,10 +97,12 @@ class Misleading:
         if self.dice.random() < 0.6:
             return {"cluster": name}, name
         return self.dice.choice([
-            ({"cluster": [name]}, name), ({"cluster": " %s " % name}, name), ({}, None), ({"cluster": None}, None), ({"cluster": ""}, None), ({"cluster": name.upper()}, None),
+            ({"cluster": [name]}, name), ({"cluster": " %s " % name}, name), ({}, None),
+            ({"cluster": None}, None), ({"cluster": ""}, None), ({"cluster": name.upper()}, None),
             ({"cluster": name[:-1]}, None), ({"cluster": name + "/"}, None), ({"cluster": "all"}, None),
             ({"cluster": [name, self.other(name)]}, None), ({"cluster": "%s,%s" % (name, self.other(name))}, None),
-            ({"cluster": {"name": name}}, None), ({"cluster": 0}, None), ({"cluster": True}, None), ({"Cluster": name}, None),
+            ({"cluster": {"name": name}}, None), ({"cluster": 0}, None), ({"cluster": True}, None),
+            ({"Cluster": name}, None),
             ({"cluster": "\u0435" + name[1:]}, None), ({"cluster": [[name]]}, None), ({"cluster_": name}, None)])
 
     def other(self, name):

@@ -83,7 +83,7 @@ def test_its_file_of_several_clusters_is_one(tmp_path, monkeypatch):
     (tmp_path / "work-token").write_text("00000000-0000-0000-0000-000000000000\n")
     (tmp_path / "clusters.ini").write_text(text)
     work, home = load_all({"PROXMOX_CONFIG": str(tmp_path / "clusters.ini")})
-    assert (work.about, work.allow_elevated, home.allow_elevated, home.default) == ("the production cluster", False, True, None)
+    assert (work.about, work.allow_elevated, home.allow_elevated) == ("the production cluster", False, True)
 
 
 def test_every_variable_and_tool_in_it_exists():

@@ -49,7 +49,8 @@ class _Question:
         self.path = os.path.join(settings.state_dir, FOLDER, name)
         self.content = json.dumps({
             "id": name, "server": server, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
-            "host": ", ".join(label(*one) for one in settings.host), "cluster": settings.cluster, "question": asked, "asked": self._date})
+            "host": ", ".join(label(*one) for one in settings.host), "cluster": settings.cluster,
+            "question": asked, "asked": self._date})
         self.yes = _answer(self.content.encode("ascii"), YES)
 
     def put(self, call, asked):

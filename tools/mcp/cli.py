@@ -414,7 +414,7 @@ COMMANDS = {
              _option("arguments", nargs="*", metavar="key=value", help="arguments of the tool"),
              _option("--json", action="store_true", help="print the structured data instead of the text"),
              _option("--yes", action="store_true", help="do not ask before something is lost"),
-             _option("--cluster", metavar="NAME", help="of several clusters the one to call, or several, or all, if it reads"),
+             _option("--cluster", metavar="NAME", help="of several clusters the one to call (reads: several, all)"),
              _option("-h", "--help", action="store_true", help="with a TOOL: its arguments, types and defaults")),
     "check": (check, "test the connection to Proxmox step by step and show what the token may do",
               _option("cluster", nargs="?", metavar="CLUSTER", help="of several clusters only this one"), _JSON),

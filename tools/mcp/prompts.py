@@ -112,12 +112,13 @@ def listed(several=False):
     """The prompts (list of MCP Prompt)."""
     return [{"name": name, "title": prompt.title, "description": prompt.description + ".",
              "arguments": [{"name": argument.name, "description": argument.description, "required": argument.required}
-                           for argument in (*prompt.arguments, *[CLUSTER] * several)]} for name, prompt in PROMPTS.items()]
+                           for argument in (*prompt.arguments, *[CLUSTER] * several)]}
+            for name, prompt in PROMPTS.items()]
 
 
 def get(name, arguments, clusters=()):
-    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. ValueError says what is wrong
-    with them."""
+    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. ValueError says what is
+    wrong with them."""
     where = arguments.get("cluster", "").strip() if clusters else ""
     if where and where not in clusters:
         raise ValueError("There is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters)))

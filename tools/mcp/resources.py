@@ -218,7 +218,8 @@ def of_one(uri):
 
 def templates(several=False):
     """The resource templates (list of MCP ResourceTemplate)."""
-    return [{"uriTemplate": _of_many(resource.template, "{cluster}") if several else resource.template, "name": resource.name, "title": resource.title,
+    return [{"uriTemplate": _of_many(resource.template, "{cluster}") if several else resource.template,
+             "name": resource.name, "title": resource.title,
              "description": resource.description + ".", "mimeType": JSON} for resource in TEMPLATES]
 
 

@@ -72,8 +72,8 @@ def serve(version, demo=False):
         begun.wait()
         time.sleep(PAUSE)
         for one in settings:
-            log("info", "settings", cluster=one.cluster, hosts=["%s:%s" % host for host in one.host], token=one.token_id,
-                elevated=one.allow_elevated, read_only=one.read_only, toolsets=one.toolsets)
+            log("info", "settings", cluster=one.cluster, hosts=["%s:%s" % host for host in one.host],
+                token=one.token_id, elevated=one.allow_elevated, read_only=one.read_only, toolsets=one.toolsets)
         server.app().warm()
     if unfit is None:
         threading.Thread(target=prepare, daemon=True).start()

@@ -54,7 +54,8 @@ class Clusters:
             if word not in self.hosts and not (together and word == ALL):
                 raise ArgumentProblems([self._unknown(word, together)])
         if len(words) > 1 and not together:
-            raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (ARGUMENT, entry["name"])])
+            raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (
+                ARGUMENT, entry["name"])])
         return list(self.hosts) if ALL in words else list(dict.fromkeys(words)), rest
 
     def _unknown(self, word, together=False):
@@ -78,8 +79,8 @@ class Clusters:
     def _together(self, names, name, arguments, request):
         """One Answer out of those of several clusters, read at the same time."""
         answers = self.each(names, lambda host, part: host.run(name, arguments, part), request)
-        answers = {one: answer if isinstance(answer, Answer) else Answer("\u274c %s" % answer, failed=True, outcome="failed")
-                   for one, answer in answers.items()}
+        answers = {one: answer if isinstance(answer, Answer) else Answer(
+            "\u274c %s" % answer, failed=True, outcome="failed") for one, answer in answers.items()}
         well = {one: answer for one, answer in answers.items() if not answer.failed}
         headline = "%d of %s answered" % (len(well), text.plural(len(answers), "cluster"))
         blocks = []
@@ -90,19 +91,19 @@ class Clusters:
         if not well:
             return Answer("\u274c Error: none of %s answered\n\n%s" % (text.plural(len(answers), "cluster"), "\n".join(
                 blocks)), failed=True, outcome=next(iter(answers.values())).outcome)
-        about = [dict(cluster=one, ok=one in well, **({key: value for key, value in answer.data.items() if key != "items"}
-                                                      if one in well else {"error": _in_a_line(answer.text)}))
-                 for one, answer in answers.items()]
+        about = [{ARGUMENT: one, "ok": one in well, **({
+            key: found for key, found in answer.data.items() if key != "items"} if one in well else {
+                "error": _in_a_line(answer.text)})} for one, answer in answers.items()]
         rows = [{ARGUMENT: one, **row} for one, answer in well.items() for row in answer.data.get("items", ())]
-        data = {"summary": headline, "items": rows, "total": sum(answer.data.get("total", 0) for answer in well.values()),
-                "clusters": about}
+        data = {"summary": headline, "items": rows, "clusters": about,
+                "total": sum(answer.data.get("total", 0) for answer in well.values())}
         if text.weight(data) > text.CAP - 2000:
             data = {"truncated": True, **text.smaller(data, text.CAP // 2)}
         return Answer(whole, data, outcome="done" if len(well) == len(answers) else "failed")
 
     def each(self, names, work, request, late=None):
-        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`. late:
-        instead of LATE."""
+        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`.
+        late: instead of LATE."""
         done, parts, answers = queue.SimpleQueue(), {name: _Part(request) for name in names}, {}
 
         def one(name):

@@ -48,7 +48,8 @@ def _values(field):
 def script(shell, commands, clusters=()):
     """The script. commands: {name: its options and what it takes, a list of str}; clusters: names of several."""
     where = ["cluster=" + name for name in clusters]
-    tools = {name[len("proxmox_"):]: " ".join([*where, *map(_values, fields(tool.args))]) for _, name, tool in all_rows()}
+    tools = {name[len("proxmox_"):]: " ".join([*where, *map(_values, fields(tool.args))])
+             for _, name, tool in all_rows()}
     names = " ".join(tools)
     if shell == "fish":
         lines = [_FISH % {"commands": " ".join(commands)}]

@@ -1,7 +1,7 @@
 """Several clusters: PROXMOX_CONFIG names an ini file, each section of which is one, with settings of its own.
 
-The keys are the variables' names in small letters without PROXMOX_. [DEFAULT], and below it the environment, hold what a
-section does not say, but for what belongs to one cluster (OWN): a token that another cluster inherits is given away.
+The keys are the variables' names in small letters without PROXMOX_. [DEFAULT], and below it the environment, hold what
+a section does not say, but for what belongs to one cluster (OWN): a token that another one inherits is given away.
 """
 import configparser
 import os
@@ -32,7 +32,8 @@ def load_all(environ, warn=lambda message: None, asks=True):
         path = VARIABLES["config"]["read"](path)
         sections, problems = _sections(path)
     except OSError as error:
-        raise SettingsError(explain(["PROXMOX_CONFIG: %s cannot be read: %s" % (path, error.strerror or error)])) from None
+        raise SettingsError(explain(["PROXMOX_CONFIG: %s cannot be read: %s" % (
+            path, error.strerror or error)])) from None
     except ValueError as error:
         raise SettingsError(explain(["PROXMOX_CONFIG %s" % error])) from None
     top = sections.pop(_TOP, {})
@@ -98,14 +99,16 @@ def _sections(path):
         parser.read_string(text.decode("utf-8-sig"))
     except configparser.Error as error:                 # whose text may show a secret
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(0,)])[0][0]
-        why = {"DuplicateSectionError": "a section stands there twice", "DuplicateOptionError": "a key stands there twice",
+        why = {"DuplicateSectionError": "a section stands there twice",
+               "DuplicateOptionError": "a key stands there twice",
                "MissingSectionHeaderError": "a [SECTION] must come first"}
         raise ValueError("%s: line %s cannot be read: %s" % (
             path, line, why.get(type(error).__name__, "it is neither [SECTION] nor key = value"))) from None
     sections = {name: dict(parser.items(name)) for name in parser.sections()}
     problems = []
     if os.name == "posix" and (facts.st_mode & 0o022 or facts.st_uid not in (os.geteuid(), 0)):
-        problems.append("%s can be changed by other users of this host; make it yours and run: chmod 600 %s" % (path, path))
+        problems.append("%s can be changed by other users of this host; make it yours and run: chmod 600 %s" % (
+            path, path))
     elif os.name == "posix" and facts.st_mode & 0o077 and any("token_value" in keys for keys in sections.values()):
         problems.append("%s holds a token's value and can be read by other users of this host; run: chmod 600 %s" % (
             path, path))
@@ -114,8 +117,8 @@ def _sections(path):
 
 def _misplaced(environ, top, sections):
     """Problems with what stands where it must not, or contradicts itself."""
-    problems = ["%s is set beside PROXMOX_CONFIG: it belongs to one cluster; unset it, and put it into the section of that "
-                "cluster" % name for name in sorted(environ) if _key(name) in OWN and environ[name].strip()]
+    problems = ["%s is set beside PROXMOX_CONFIG: it belongs to one cluster; unset it, and put it into the section of "
+                "that cluster" % name for name in sorted(environ) if _key(name) in OWN and environ[name].strip()]
     problems += ["[%s] %s belongs to one cluster; put it into the section of that cluster" % (_TOP, key)
                  for key in top if key in OWN]
     if not sections:
@@ -123,11 +126,12 @@ def _misplaced(environ, top, sections):
     seen, default = {}, None
     for name, keys in sections.items():
         if not re.fullmatch(_NAME, name) or name.lower() in ("all", _TOP.lower()):
-            problems.append("[%s] is no name for a cluster: letters, digits, - and _ (at most 30), and not %s or all" % (
-                name[:60], _TOP))
+            problems.append("[%s] is no name for a cluster: letters, digits, - and _ (at most 30), and not all" % (
+                name[:60]))
         if seen.setdefault(name.lower(), name) != name:
             problems.append("[%s] and [%s] differ in capitals alone" % (seen[name.lower()], name))
-        problems += ["[%s] %s is for the whole server; put it into [%s]" % (name, key, _TOP) for key in keys if key in SHARED]
+        problems += ["[%s] %s is for the whole server; put it into [%s]" % (name, key, _TOP)
+                     for key in keys if key in SHARED]
         if keys.get(DEFAULT) not in (None, "", "reads", "changes"):
             problems.append("[%s] %s must be reads or changes" % (name, DEFAULT))
         elif keys.get(DEFAULT) and default:
@@ -142,17 +146,19 @@ def _misplaced(environ, top, sections):
 
 def example():
     """A commented file, with every setting."""
-    lines = ["# Several clusters for one proxmox-mcp: PROXMOX_CONFIG names this file. Each section is a cluster; [DEFAULT] holds",
-             "# what they have in common. What begins with # is a comment, here mostly a default. Mode 600 where a",
-             "# token_value stands in it.", "", "[%s]" % _TOP]
+    lines = ["# Several clusters for one proxmox-mcp: PROXMOX_CONFIG names this file. Each section is a cluster;",
+             "# [DEFAULT] holds what they have in common. What begins with # is a comment, here mostly a default.",
+             "# chmod 600 where a token_value stands in it.", "", "[%s]" % _TOP]
     first = ("host", "token_name", "token_file", "ca_file")
     for name, meta in VARIABLES.items():
         if name not in OWN and name not in first and name != "config":
             value = meta["default"]
-            value = str(value).lower() if isinstance(value, bool) else ",".join(value) if isinstance(value, tuple) else value
-            lines += ["# " + meta["text"], "# %s = %s" % (name, "" if value is None else value)]
-    for name, host, more in (("work", "192.168.1.10", ["about = the cluster at work", "# " + EXTRA[DEFAULT], "# default = reads"]),
-                             ("home", "192.168.2.10", ["about = the box at home", "allow_elevated = true"])):
+            shown = str(value).lower() if isinstance(value, bool) else ",".join(value) if (
+                isinstance(value, tuple)) else "" if value is None else value
+            lines += ["# " + meta["text"], "# %s = %s" % (name, shown)]
+    for name, host, more in (
+            ("work", "192.168.1.10", ["about = the cluster at work", "# " + EXTRA[DEFAULT], "# default = reads"]),
+            ("home", "192.168.2.10", ["about = the box at home", "allow_elevated = true"])):
         lines += ["", "[%s]" % name, "host = " + host, "token_name = mcp", "token_file = ~/%s-token" % name,
                   "# ca_file = ~/%s-root-ca.pem" % name, "# or: fingerprint = AA:BB:...   token_value = ...   "
                   "token_command = pass show %s" % name, *more]
