@@ -206,7 +206,7 @@ def test_with_one_cluster_the_argument_is_unknown():
 
 @pytest.mark.parametrize("mode", ["auto", "always", "token", "terminal"])
 def test_a_client_that_mixes_clusters_up_changes_nothing_at_the_others(tmp_path, mode):
-    fleet, wrong = hostile(tmp_path, mode, 6, 3)
+    fleet, wrong = hostile(tmp_path, mode, 7, 5)
     assert wrong == [] and not any(foreign(fleet).values())
     assert any(gate.changes() for gate in fleet.gates.values())
 

@@ -26,7 +26,7 @@ def dry(bench):
 def started(bench):
     bench.host.settings.ssh_enabled = True
     process = ssh.Process(["true"], 60)
-    process.about, process.remote = (200, "true"), False
+    process.about, process.remote = (None, 200, "true"), False
     ssh._waiting[process.pid] = process
     return {"pid": process.pid}
 
