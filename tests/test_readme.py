@@ -9,6 +9,7 @@ import pytest
 import readme
 import tools
 from tools.mcp import cli
+from tools.policy.clusters import load_all
 from tools.policy.settings import VARIABLES, load
 
 with open(readme.path(), encoding="utf-8") as stream:
@@ -45,7 +46,7 @@ def test_commands_on_the_demo(line, capsys, monkeypatch):
 
 
 def test_there_are_commands_and_configurations():
-    assert len(COMMANDS) > 3 and len(CALLS) > 4 and len(CONFIGURATIONS) == 1
+    assert len(COMMANDS) > 3 and len(CALLS) > 2 and len(CONFIGURATIONS) == 1
 
 
 @pytest.mark.parametrize("words", CALLS)
@@ -63,7 +64,6 @@ def environments():
     for found in CONFIGURATIONS:
         (servers,) = found.values()
         yield servers["proxmox"]["env"]
-    yield assigned(word for line in LINES if line.startswith("export ") for word in line.split())
     yield from (assigned(line.split()) for line in COMMANDS if line.startswith("PROXMOX_"))
 
 
@@ -75,6 +75,15 @@ def test_configurations_are_accepted_and_can_verify_a_host(environment, tmp_path
     settings = load(environment)
     assert settings.token_id == "root@pam!mcp" and settings.ssl_mode == "strict"
     assert settings.ca_file                 # a fresh Proxmox has a CA that no system knows
+
+
+def test_its_file_of_several_clusters_is_one(tmp_path, monkeypatch):
+    text = TEXT.split("```ini\n")[1].split("```")[0]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "work-token").write_text("00000000-0000-0000-0000-000000000000\n")
+    (tmp_path / "clusters.ini").write_text(text)
+    work, home = load_all({"PROXMOX_CONFIG": str(tmp_path / "clusters.ini")})
+    assert (work.about, work.allow_elevated, home.allow_elevated) == ("the production cluster", False, True)
 
 
 def test_every_variable_and_tool_in_it_exists():
@@ -136,6 +145,9 @@ PROVED = {
                    "attacks.test_what_crosses_a_list_is_refused",
                    "attacks.test_a_protected_guest_whose_tags_cannot_be_read_is_not_changed",
                    "attacks.test_an_iso_of_a_shared_storage_is_within_reach_of_each_node"),
+    "Several clusters": ("several.test_a_client_that_mixes_clusters_up_changes_nothing_at_the_others",
+                         "several.test_a_guardrail_holds_in_its_cluster_and_in_no_other",
+                         "several.test_an_answer_is_for_the_cluster_that_was_asked_about"),
     "A change is sent at most once.": ("attacks.test_a_get_that_acts_is_sent_once", "faults.test_"),
     "The token": ("hostile.test_no_secret_in_any_stream", "tls.test_"),
     "The safety net": ("safety.test_a_backup_is_made_first_asked_about_and_named",

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from engine import PATIENCE
-from support import Bench, found, ok
+from support import Bench, answering, found, ok
 from tools import ssh
 from tools.mcp.app import App
 from tools.mcp.run import Nobody
@@ -26,7 +26,7 @@ def dry(bench):
 def started(bench):
     bench.host.settings.ssh_enabled = True
     process = ssh.Process(["true"], 60)
-    process.about, process.remote = (200, "true"), False
+    process.about, process.remote = (None, 200, "true"), False
     ssh._waiting[process.pid] = process
     return {"pid": process.pid}
 
@@ -115,6 +115,18 @@ def test_on_the_node_itself_pct_is_called(programs, monkeypatch):
     assert programs.calls() == [["pct", "exec", "200", "--", "echo", "hi"],
                                 ["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"],
                                 ["pct", "exec", "200", "--", "echo", "hi"]]
+
+
+def test_of_several_clusters_none_is_known_by_the_name_of_a_node(programs, monkeypatch):
+    """Another cluster may have a node of that name: this machine, or what its name server knows."""
+    monkeypatch.setattr(ssh.platform, "node", lambda: "pve1.example.org")
+    bench = bench_of()
+    bench.host.settings.cluster = "work"
+    ok(run(bench, "true"))
+    assert programs.calls("ssh")[0][-3] == "root@10.0.0.11"
+    answering(bench, "/cluster/status", (403, "Permission check failed (/, Sys.Audit)"))
+    answer = run(bench, "true")
+    assert answer.failed and "may be another cluster's" in answer.text and len(programs.calls("ssh")) == 1
 
 
 def test_another_user_than_root_goes_through_sudo(programs):
@@ -361,6 +373,9 @@ def test_a_command_that_outlasts_the_client_is_followed_by_its_pid(programs, tmp
         other = run(bench, **dict({"command": command, "vmid": 200, "pid": pid}, **missing))
         assert other.failed and "No command with pid %d and these arguments" % pid in other.text
         assert "Nothing was run." in other.text
+    bench.host.settings.cluster = "work"                # or of another cluster
+    assert "No command with pid" in run(bench, command, pid=pid).text
+    bench.host.settings.cluster = None
     again = ok(run(bench, command, timeout=60, request=Client(0.1), pid=pid))
     assert again.data["done"] is False
     (tmp_path / "go").write_text("")

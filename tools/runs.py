@@ -30,14 +30,18 @@ class GetRun:
 
 def run(call):
     """Check the shape of the steps; the rest is done where runs are kept (tools.mcp.runs)."""
-    steps, problems = [], []
+    steps, problems, here = [], [], call.host.settings.cluster
     for number, step in enumerate(call.args.steps, 1):
         tool, arguments = step.get("tool", step.get("name")), step.get("arguments", step.get("args", {}))
         unknown = sorted(set(step) - {"tool", "name", "arguments", "args"})
         if not isinstance(tool, str) or not isinstance(arguments, dict) or unknown:
             problems.append("Step %d must be {\"tool\": NAME, \"arguments\": {...}}%s." % (
                 number, "; it has %s" % text.line(", ".join(unknown), 100) if unknown else ""))
+        elif here and arguments.get("cluster", here) != here:
+            problems.append("Step %d names another cluster, and all steps of a run are on one: %s." % (number, here))
         else:
+            if here:
+                arguments = {name: value for name, value in arguments.items() if name != "cluster"}
             steps.append((tool if tool.startswith("proxmox_") else "proxmox_" + tool, arguments))
     if problems:
         raise ArgumentProblems(problems)

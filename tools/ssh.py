@@ -60,7 +60,7 @@ def execute(call):
     if not is_on(status):
         raise Failure("Container %s is %s; a command needs it running." % (
             args.vmid, status.get("status")))
-    local = here(call.node)
+    local = here(call.node) and not call.host.settings.cluster      # of several, another may have such a node too
     inner = ["pct", "exec", str(args.vmid), "--"] + words
     if not (_is_root() if local else settings.ssh_user == "root"):
         inner = ["sudo", "-n"] + inner                  # pct is for root only
@@ -86,7 +86,7 @@ def execute(call):
             call.host.audit.end(entry, "unsent")
             raise Failure("The program %s cannot be started: %s." % (
                 os.fsdecode(outer[0]), error.strerror or error)) from None
-        started.about, started.remote = (args.vmid, args.command), not local
+        started.about, started.remote = (call.host.settings.cluster, args.vmid, args.command), not local
         return _told(call, started, entry)
 
 
@@ -98,7 +98,8 @@ def _taken(call):
     """The Process that the call wants to wait on for; Failure when it is not there."""
     args = call.args
     started = _waiting.get(args.pid)
-    if started is None or started.about != (args.vmid, args.command) or _waiting.pop(args.pid, None) is None:
+    if started is None or started.about != (
+            call.host.settings.cluster, args.vmid, args.command) or _waiting.pop(args.pid, None) is None:
         raise Failure("No command with pid %d and these arguments is waited for here: its result was told already, or "
                       "another process of this server started it. Nothing was run." % args.pid)
     return started
@@ -175,6 +176,9 @@ def address(call):
     except PveError:
         pass                                            # it needs Sys.Audit on /
     nodes = call.get("/nodes") or []
+    if len(nodes) != 1 and call.host.settings.cluster:
+        raise Failure("The address of node %s is not known (GET /cluster/status, which needs Sys.Audit on /), and with "
+                      "several clusters its name may be another cluster's." % call.node)
     return call.host.settings.host[0][0] if len(nodes) == 1 else call.node
 
 

@@ -102,8 +102,9 @@ def _records(call, journal):
     if wanted.startswith("r-"):
         records = [record for record in records if not record.get("undone")]
     if not records:
-        raise Failure("Nothing is noted under %s that could be taken back. proxmox_undo without id lists what is." %
-                      text.line(wanted))
+        here = call.host.settings.cluster
+        raise Failure("Nothing is noted under %s%s that could be taken back. proxmox_undo without id lists what is." % (
+            text.line(wanted), " on cluster %s" % here if here else ""))
     why = ["%s (%s of %s): %s" % (record["id"], record["tool"], record["subject"], _why(record))
            for record in records if _why(record)]
     if why:

@@ -567,6 +567,8 @@ class Call:
         def shown():
             question, found = describe()
             question += "" if whole else besides(self, question)
+            if self.host.settings.cluster and self.forecast is None and getattr(self.request, "run", None) is None:
+                question = "On cluster %s: %s" % (self.host.settings.cluster, question)     # of a run once
             question = text.unmistakable(text.line(scrub_ours(question), MAX_QUESTION + 1))
             if len(question) > MAX_QUESTION:
                 raise Refused("The question would be longer than the %d characters that can be shown, and what is not "

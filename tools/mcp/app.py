@@ -1,12 +1,14 @@
-"""The app that the engine serves: the tool table, resources, prompts and completion, bound to one Proxmox.
+"""The app that the engine serves: the tool table, resources, prompts and completion, bound to one Proxmox, or several.
 
 Listing tools needs only the settings and tools.json (outputs.json where answers have data); what is heavy (the
 handlers, `requests`) is imported by `warm` in the background, or when a tool is first called.
 """
 import json
 import sys
+from functools import partial
 
 from tools import RENAMED, outputs, surface
+from tools.mcp.clusters import default_of, shown
 from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 
@@ -21,27 +23,39 @@ ADDED = {**dict.fromkeys((
 
 
 class App:
-    """What the engine asks for, of one Settings. log(level, event, **fields).
+    """What the engine asks for, of one Settings, or of a list of them. log(level, event, **fields).
 
-    host: a ready Host (tests); host() is it, made when first needed.
+    host: a ready Host (tests); host() is it, made when first needed. clusters(): the Clusters, where there are several.
     """
 
     def __init__(self, settings, log, host=None):
-        self.settings, self.log = settings, log
-        self.host = Once(self._open, host)
-        self._tools = self._completer = None
+        self.every = settings if isinstance(settings, list) else [settings]
+        self.settings, self.log, self.several = self.every[0], log, len(self.every) > 1
+        self.host = Once(lambda: self._open(self.settings), host)
+        self.clusters = Once(self._several)
+        self._tools, self._completers = None, {}
 
-    def _open(self):
+    def _open(self, settings):
         from tools.mcp.consent import Consent
         from tools.mcp.run import Host, demo_adapter
         from tools.policy.journal import Journal
-        return Host(self.settings, self.log, adapter=demo_adapter(self.settings),
-                    consent=Consent(self.settings.confirm), journal=Journal(self.settings.state_dir, self.log))
+        name = settings.cluster
+        log = partial(self.log, cluster=name) if name else self.log
+        return Host(settings, log, adapter=demo_adapter(settings), consent=Consent(settings.confirm),
+                    journal=Journal(settings.state_dir, log, name, settings.host))
+
+    def _several(self):
+        from tools.mcp.several import Clusters
+        return Clusters(self.every, self._open, self.log)
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""
         try:
-            self.host().client.warm()
+            if self.several:
+                import requests  # noqa: F401
+                self.clusters()
+            else:
+                self.host().client.warm()
         except Exception as error:
             self.log("debug", "not ready yet", error=repr(error))
 
@@ -50,16 +64,22 @@ class App:
         its outcome is not known."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
-        if self.host.made is not None:
-            self.host.made.close()
+        for made in (self.host.made, self.clusters.made):
+            if made is not None:
+                made.close()
 
     def tools(self):
         """The definitions of the tools that are switched on, with an outputSchema where answers have data."""
         if self._tools is None:
             from tools.policy.selection import Selection
-            selection, token = Selection(self.settings), self.settings.confirm == "token"
-            shown = [entry for entry in surface() if selection.hidden_by(entry) is None]
-            found = [_with_token(entry["tool"]) if token and entry["changes"] else entry["tool"] for entry in shown]
+            token = any(one.confirm == "token" for one in self.every)
+            selections = [(one, Selection(one)) for one in self.every]
+            found = []
+            for entry in surface():
+                where = [one for one, selection in selections if selection.hidden_by(entry) is None]
+                if where:
+                    tool = shown(entry["tool"], entry["changes"], where) if self.several else entry["tool"]
+                    found.append(_with_token(tool) if token and entry["changes"] else tool)
             if self.settings.answers != "text":
                 schemas = outputs()
                 found = [dict(tool, outputSchema=schemas[tool["name"]]) for tool in found]
@@ -67,9 +87,8 @@ class App:
         return self._tools
 
     def call_tool(self, request, name, arguments):
-        from tools.base.failures import Failure
-        host = self.host()
-        entry = host.entries.get(RENAMED.get(name, name))
+        hosts = self.clusters() if self.several else self.host()
+        entry = hosts.entries.get(RENAMED.get(name, name))
         if entry is None:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
         added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
@@ -77,13 +96,9 @@ class App:
             self.log("info", "arguments that the client added were dropped", tool=name, names=added)
             arguments = {key: value for key, value in arguments.items() if key not in added}
             request.params["arguments"] = arguments     # a question and its answer are bound to these
-        if self.settings.confirm == "token" and entry["changes"]:
-            arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
-        try:
-            answer = host.run(name, arguments, request, host.consent.of(request, entry["changes"]))
-        except Failure as error:                        # of `of`
-            answer = host.failed(entry, error)
-        return self._result(answer)
+        if self.several:
+            return self._result(hosts.call(entry, name, arguments, request))
+        return self._result(hosts.asked(entry, name, arguments, request))
 
     def _result(self, answer):
         """The tools/call result of an Answer, as PROXMOX_ANSWERS says. A failure is a text alone in any case.
@@ -101,14 +116,18 @@ class App:
 
     def resources(self, request):
         from tools.mcp import resources
+        if self.several:
+            return self._read(resources.listed_of, self.clusters(), request)
         return self._read(resources.listed, self.host(), request)
 
     def resource_templates(self):
         from tools.mcp import resources
-        return resources.templates()
+        return resources.templates(self.several)
 
     def read_resource(self, request, uri):
         from tools.mcp import resources
+        if self.several:
+            return self._read(resources.read_of, self.clusters(), request, uri)
         return self._read(resources.read, self.host(), request, uri)
 
     def _read(self, function, *arguments):
@@ -123,21 +142,32 @@ class App:
 
     def prompts(self):
         from tools.mcp import prompts
-        return prompts.listed()
+        return prompts.listed(self.several)
 
     def get_prompt(self, request, name, arguments):
         from tools.mcp import prompts
         try:
-            return prompts.get(name, arguments)
+            return prompts.get(name, arguments, [one.cluster for one in self.every] if self.several else ())
         except ValueError as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
 
     def complete(self, request, ref, argument, context):
+        from tools.mcp import resources
         from tools.mcp.completion import Completer
-        if self._completer is None:
-            self._completer = Completer(self.host())
+        name, host = None, self.host
+        if self.several:
+            names = [one.cluster for one in self.every]
+            if argument["name"] == "cluster":
+                return [one for one in names if one.lower().startswith(argument["value"].lower())]
+            name = context.get("cluster") or default_of(self.every, False)
+            if name not in names:                       # nobody is asked for what nobody named
+                return []
+            host = self.clusters().hosts[name]
+            ref = dict(ref, uri=resources.of_one(ref["uri"])) if "uri" in ref else ref
+        if name not in self._completers:
+            self._completers[name] = Completer(host())
         try:
-            return self._completer.complete(ref, argument["name"], argument["value"], context)
+            return self._completers[name].complete(ref, argument["name"], argument["value"], context)
         except ValueError as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
 

@@ -49,7 +49,8 @@ class _Question:
         self.path = os.path.join(settings.state_dir, FOLDER, name)
         self.content = json.dumps({
             "id": name, "server": server, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
-            "host": ", ".join(label(*one) for one in settings.host), "question": asked, "asked": self._date})
+            "host": ", ".join(label(*one) for one in settings.host), "cluster": settings.cluster,
+            "question": asked, "asked": self._date})
         self.yes = _answer(self.content.encode("ascii"), YES)
 
     def put(self, call, asked):
@@ -220,8 +221,9 @@ class Shown:
         that nothing in it passes for a line of ours."""
         facts = {name: text.unmistakable(text.line(value, state.MOST)) for name, value in self.asked.items()}
         client = " (%s)" % facts["client"] if self.asked.get("client") else ""
+        where = "cluster %s (%s)" % (facts["cluster"], facts["host"]) if self.asked.get("cluster") else facts["host"]
         return "%s on %s\nasked %d s ago by process %s%s%s\n\n%s\n" % (
-            facts["tool"], facts["host"], self.age, facts["pid"], client,
+            facts["tool"], where, self.age, facts["pid"], client,
             "" if state.lives(self.asked["pid"]) else ", which is no longer running here",
             "".join("  | %s\n" % line for line in _folded(facts["question"], max(20, columns - 4))))
 

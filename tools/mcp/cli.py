@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from functools import partial
 
 from tools import surface
 from tools.mcp import terminal
@@ -120,12 +121,15 @@ def typed(word):
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def settings_of(options, offline=False):
-    """The Settings; Stop tells the problem with them. offline: those that need no Proxmox, for what asks none."""
-    from tools.policy.settings import SettingsError, demo_settings, load, offline_settings
-    read = demo_settings if options.demo else offline_settings if offline else load
+def settings_of(options, asks=True):
+    """The Settings of every cluster (list); Stop tells the problem with them. asks: false for what asks no Proxmox."""
+    from tools.policy.clusters import load_all
+    from tools.policy.settings import SettingsError, demo_settings
+
+    def warn(message):
+        sys.stderr.write(message + "\n")
     try:
-        return read(os.environ, lambda message: sys.stderr.write(message + "\n"))
+        return [demo_settings(os.environ, warn)] if options.demo else load_all(os.environ, warn, asks)
     except SettingsError as error:
         raise Stop(error) from None
 
@@ -141,8 +145,10 @@ def list_tools(options):
         return say("\n\n".join(_help_of(_entry(name)) for name in options.names))
     if not options.write and not options.all:
         from tools.policy.selection import Selection
-        selection = Selection(settings_of(options, offline=True))
-        off = {entry["name"]: selection.off(entry) for entry in entries}
+        selections = [Selection(one) for one in settings_of(options, asks=False)]
+        least = {None: 0, "PROXMOX_ALLOW_ELEVATED=false": 1}     # of several clusters the one that leaves most
+        off = {entry["name"]: min((selection.off(entry) for selection in selections), key=lambda why: least.get(why, 2))
+               for entry in entries}
         entries = [entry for entry in entries if off[entry["name"]] in (None, "PROXMOX_ALLOW_ELEVATED=false")]
         refused = sum(off[entry["name"]] is not None for entry in entries)
         hidden = sorted({variable for variable in off.values() if variable} - {"PROXMOX_ALLOW_ELEVATED=false"})
@@ -190,22 +196,35 @@ def call(options):
     if wrong:
         raise Stop("These arguments are not key=value: %s" % ", ".join(wrong))
     arguments = dict(typed(pair).split("=", 1) for pair in options.arguments)
-    name = _entry(options.tool)["name"]
-    settings = settings_of(options)
-    settings.answers = "data" if options.json else "text"
+    entry, settings = _entry(options.tool), settings_of(options)
+    if options.cluster:
+        if len(settings) == 1:
+            raise Stop("--cluster is for several clusters, which PROXMOX_CONFIG names; here is one.")
+        if arguments.setdefault("cluster", options.cluster) != options.cluster:
+            raise Stop("--cluster and cluster= name different clusters.")
     from tools.mcp.log import Log
     from tools.mcp.run import Host, demo_adapter
     from tools.policy.journal import Journal
     from tools.pve import text
     if not options.json:
         text.SCREEN = (terminal.columns() or 1) - 1     # None or 0: as wide as it is
-    log, person = Log(settings.log_level, settings.log_format), terminal.Person(options.yes)
-    host = Host(settings, log, adapter=demo_adapter(settings), consent=person,
-                journal=Journal(settings.state_dir, log) if settings.state_dir else None)
+    log, person = Log(settings[0].log_level, settings[0].log_format), terminal.Person(options.yes)
+
+    def opened(one):
+        one.answers = "data" if options.json else "text"
+        journal = Journal(one.state_dir, log, one.cluster, one.host) if one.state_dir else None
+        return Host(one, log, adapter=demo_adapter(one), consent=person, journal=journal)
+    if len(settings) > 1:
+        from tools.mcp.several import Clusters
+        hosts = Clusters(settings, opened, log)
+        run = partial(hosts.call, entry)
+    else:
+        hosts = opened(settings[0])
+        run = hosts.run
     try:
-        answer = host.run(name, arguments, person)
+        answer = run(entry["name"], arguments, person)
     finally:
-        host.close()
+        hosts.close()
         log.close()
     if options.json:
         say(json.dumps(_told(answer.outcome, answer.text) if answer.failed else answer.data, indent=2))
@@ -219,10 +238,26 @@ def call(options):
 def check(options):
     """`check`: try each step from the host's name to the token's privileges; exit status 1 when one is not right."""
     settings = settings_of(options)
+    if options.cluster:
+        names = [one.cluster or "?" for one in settings]
+        if options.cluster not in names:
+            raise Stop("There is no cluster %s here%s." % (options.cluster, "; there are " + ", ".join(names) if (
+                len(names) > 1) else ", but one, which needs no name"))
+        settings = [one for one in settings if one.cluster == options.cluster]
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter
-    return steps.check(settings, lambda line: say(line if options.json else terminal.shown(line)), options.json,
-                       adapter=demo_adapter(settings))
+    status, reports = 0, {}
+    for one in settings:
+        lines = []
+        emit = lines.append if options.json else lambda line: say(terminal.shown(line))
+        if one.cluster and not options.json:
+            say("%sCluster %s" % ("\n" if reports else "", one.cluster))
+        status = max(status, steps.check(one, emit, options.json, adapter=demo_adapter(one)))
+        reports[one.cluster] = "".join(lines)
+    if options.json:
+        say(reports[None] if None in reports else json.dumps(
+            {name: json.loads(report) for name, report in reports.items()}, indent=2))
+    return status
 
 
 def audit(options):
@@ -240,8 +275,9 @@ def audit(options):
 
 def _state_dir(what):
     """PROXMOX_STATE_DIR; Stop when it is missing. The other settings are of no concern here."""
+    from tools.policy.clusters import shared
     from tools.policy.settings import VARIABLES
-    found = os.environ.get("PROXMOX_STATE_DIR", "").strip()
+    found = shared(os.environ, "state_dir")
     if not found:
         raise Stop("%s needs PROXMOX_STATE_DIR, the same as the servers have." % what)
     try:
@@ -323,6 +359,9 @@ def config(options):
     """`config`: print what goes into a client's configuration, or put it there."""
     from tools.mcp import config as clients
     client, name = options.client, options.name
+    if client == "file":
+        from tools.policy.clusters import example
+        return say(example())
     made, missing = clients.entry(client, options.program, os.environ, options.demo, options.with_secret)
     note = clients.CLIENTS[client].note
     if options.link:
@@ -350,10 +389,12 @@ def config(options):
 def completion(options):
     """`completion`: print the script by which a shell completes this program's command line."""
     from tools.mcp.shell import script
+    from tools.policy.clusters import names as configured
+    known = configured(os.environ)
     say(script(options.shell, {
         name: ["--demo"] + [word for names, how in more for word in (
-            [one for one in names if one.startswith("--")] or how.get("choices", ()))]
-        for name, (function, text, *more) in COMMANDS.items()}).rstrip())
+            [one for one in names if one.startswith("--")] or how.get("choices") or known * (names == ("cluster",)))]
+        for name, (function, text, *more) in COMMANDS.items()}, known).rstrip())
 
 
 def _option(*names, **how):
@@ -373,8 +414,10 @@ COMMANDS = {
              _option("arguments", nargs="*", metavar="key=value", help="arguments of the tool"),
              _option("--json", action="store_true", help="print the structured data instead of the text"),
              _option("--yes", action="store_true", help="do not ask before something is lost"),
+             _option("--cluster", metavar="NAME", help="of several clusters the one to call (reads: several, all)"),
              _option("-h", "--help", action="store_true", help="with a TOOL: its arguments, types and defaults")),
-    "check": (check, "test the connection to Proxmox step by step and show what the token may do", _JSON),
+    "check": (check, "test the connection to Proxmox step by step and show what the token may do",
+              _option("cluster", nargs="?", metavar="CLUSTER", help="of several clusters only this one"), _JSON),
     "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks",
                 _option("--watch", action="store_true", help="stay, and ring the bell for each new question")),
     "freeze": (freeze, "refuse every change from now on, in every running server of this PROXMOX_STATE_DIR",
@@ -387,9 +430,9 @@ COMMANDS = {
                                                 "any other a .pyz that Python runs"),
              _option("--with-requests", action="store_true", help="put requests and what it needs into the .mcpb"),
              _option("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")),
-    "config": (config, "print the configuration for an MCP client",
-               _option("client", choices=sorted(CLIENTS), metavar="CLIENT",
-                       help="one of: " + ", ".join(sorted(CLIENTS))),
+    "config": (config, "print the configuration for an MCP client, or (file) a file for several clusters",
+               _option("client", choices=sorted(CLIENTS) + ["file"], metavar="CLIENT",
+                       help="one of: " + ", ".join(sorted(CLIENTS)) + "; or file"),
                _option("--with-secret", action="store_true",
                        help="include the value of PROXMOX_TOKEN_VALUE from this environment"),
                _option("--write", action="store_true", help="put it into the client's own file, with a copy of how it "

@@ -44,7 +44,8 @@ CLIENTS = {
 PLACEHOLDERS = (("PROXMOX_HOST", "192.168.1.10"), ("PROXMOX_USER", "root@pam"), ("PROXMOX_TOKEN_NAME", "mcp"),
                 ("PROXMOX_TOKEN_VALUE", "the token's value"))
 #: Absolute in a configuration: a client starts the program in a directory of its own choice.
-FILES = ("PROXMOX_TOKEN_FILE", "PROXMOX_CA_FILE", "PROXMOX_STATE_DIR", "PROXMOX_AUDIT_LOG", "PROXMOX_SSH_KEY_PATH")
+FILES = ("PROXMOX_CONFIG", "PROXMOX_TOKEN_FILE", "PROXMOX_CA_FILE", "PROXMOX_STATE_DIR", "PROXMOX_AUDIT_LOG",
+         "PROXMOX_SSH_KEY_PATH")
 
 
 def command(program):
@@ -72,13 +73,14 @@ def environment(environ, demo, with_secret):
     to be filled in, as list of str)."""
     if demo:
         return {}, []
-    found = {name: environ.get(name) or example for name, example in PLACEHOLDERS}
+    wanted = () if environ.get("PROXMOX_CONFIG") else PLACEHOLDERS
+    found = {name: environ.get(name) or example for name, example in wanted}
     for name in sorted(meta["variable"] for meta in VARIABLES.values()):
         if environ.get(name):
             found[name] = os.path.abspath(os.path.expanduser(environ[name])) if name in FILES else environ[name]
-    missing = [name for name, _ in PLACEHOLDERS if name != "PROXMOX_USER" and not environ.get(name)]
-    if found.get("PROXMOX_TOKEN_FILE"):
-        del found["PROXMOX_TOKEN_VALUE"]
+    missing = [name for name, _ in wanted if name != "PROXMOX_USER" and not environ.get(name)]
+    if found.get("PROXMOX_TOKEN_FILE") or found.get("PROXMOX_TOKEN_COMMAND"):
+        found.pop("PROXMOX_TOKEN_VALUE", None)
         missing = [name for name in missing if name != "PROXMOX_TOKEN_VALUE"]
     elif not with_secret and environ.get("PROXMOX_TOKEN_VALUE"):
         found["PROXMOX_TOKEN_VALUE"] = dict(PLACEHOLDERS)["PROXMOX_TOKEN_VALUE"]

@@ -137,7 +137,8 @@ def bound(request):
 
 def _form(call, question):
     """The one input request: a form with one box to tick."""
-    box = "%s %s?" % (title(call.name), getattr(call.args, "vmid", ""))
+    where = call.host.settings.cluster
+    box = "%s %s%s?" % (title(call.name), getattr(call.args, "vmid", ""), " on cluster " + where if where else "")
     params = {"message": question,
               "requestedSchema": {"type": "object", "required": ["confirm"], "properties": {
                   "confirm": {"type": "boolean", "title": box.replace(" ?", "?"), "default": False}}}}

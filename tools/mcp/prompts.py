@@ -25,6 +25,7 @@ def _days(value):
 
 #: An argument of a prompt. problem(str): what is wrong with a value, or None; default: what stands for one not given.
 Argument = namedtuple("Argument", "name description required problem default", defaults=(False, _free, None))
+CLUSTER = Argument("cluster", "which cluster")          # where there are several
 Prompt = namedtuple("Prompt", "title description arguments text")
 VMID = Argument("vmid", "the guest's vmid", True, _format("vmid"))
 
@@ -107,15 +108,21 @@ up or extend first (orphans, old snapshots and backups, guests that are too larg
 }
 
 
-def listed():
+def listed(several=False):
     """The prompts (list of MCP Prompt)."""
     return [{"name": name, "title": prompt.title, "description": prompt.description + ".",
              "arguments": [{"name": argument.name, "description": argument.description, "required": argument.required}
-                           for argument in prompt.arguments]} for name, prompt in PROMPTS.items()]
+                           for argument in (*prompt.arguments, *[CLUSTER] * several)]}
+            for name, prompt in PROMPTS.items()]
 
 
-def get(name, arguments):
-    """The MCP result of prompts/get; arguments {str: str}. ValueError says what is wrong with them."""
+def get(name, arguments, clusters=()):
+    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. ValueError says what is
+    wrong with them."""
+    where = arguments.get("cluster", "").strip() if clusters else ""
+    if where and where not in clusters:
+        raise ValueError("There is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters)))
+    arguments = {key: value for key, value in arguments.items() if not clusters or key != "cluster"}
     prompt = PROMPTS.get(name)
     if prompt is None:
         raise ValueError("Unknown prompt: %s" % name[:100])
@@ -135,7 +142,8 @@ def get(name, arguments):
         if argument.default is not None:
             values.setdefault(argument.name, argument.default)
     return {"description": prompt.description + ".", "messages": [
-        {"role": "user", "content": {"type": "text", "text": filled(prompt.text, values) + "\n\n" + RULES}}]}
+        {"role": "user", "content": {"type": "text", "text": filled(prompt.text, values) + "\n\n" + RULES + (
+            "\nThis is about cluster %s: name it in each call." % where if where else "")}}]}
 
 
 _OPTIONAL = re.compile(r"\[(\w+):([^\]]*)\]")

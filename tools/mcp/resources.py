@@ -20,7 +20,9 @@ from tools.pve.scrub import scrub
 
 #: Nodes, storages and guests listed at most, each; the others are read by their template all the same.
 MOST = 100
-JSON = "application/json"
+#: Seconds from the beginning for which one of several clusters is waited for when another has answered.
+PATIENCE = 2.0
+JSON, _SCHEME = "application/json", "pve://"
 
 
 class Failed(RpcError):
@@ -187,9 +189,37 @@ def _entry(host, resource, row, title, note=""):
             "title": title, "description": resource.description + "." + note, "mimeType": JSON}
 
 
-def templates():
+def listed_of(clusters, request):
+    """As `listed`, of all of several clusters that answer: pve://CLUSTER/... are theirs."""
+    found = clusters.each(list(clusters.hosts), listed, request, PATIENCE)
+    if all(isinstance(rows, str) for rows in found.values()):
+        raise Failed("No cluster answered. %s" % " ".join("%s: %s" % one for one in found.items()))
+    return [dict(row, uri=_of_many(row["uri"], name), name="%s-%s" % (name, row["name"]),
+                 title="%s: %s" % (name, row["title"]))
+            for name, rows in found.items() if not isinstance(rows, str) for row in rows]
+
+
+def read_of(clusters, request, uri):
+    """As `read`, of one of several clusters."""
+    name, _, _ = uri[len(_SCHEME):].partition("/")
+    if not uri.startswith(_SCHEME) or name not in clusters.hosts:
+        raise NotFound()
+    return [dict(one, uri=uri) for one in read(clusters.hosts[name](), request, of_one(uri))]
+
+
+def _of_many(uri, name):
+    return _SCHEME + name + "/" + uri[len(_SCHEME):]
+
+
+def of_one(uri):
+    """What is left of the URI, or template, of one of several clusters without that cluster."""
+    return _SCHEME + uri[len(_SCHEME):].partition("/")[2]
+
+
+def templates(several=False):
     """The resource templates (list of MCP ResourceTemplate)."""
-    return [{"uriTemplate": resource.template, "name": resource.name, "title": resource.title,
+    return [{"uriTemplate": _of_many(resource.template, "{cluster}") if several else resource.template,
+             "name": resource.name, "title": resource.title,
              "description": resource.description + ".", "mimeType": JSON} for resource in TEMPLATES]
 
 

@@ -120,7 +120,7 @@ class Host:
         self.clock, self.sleep, self.now = clock, sleep, now
         self.selection, self.guard = Selection(settings), Guard(settings)
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
-        self.audit = Audit(settings.audit_log, self.log)
+        self.audit = Audit(settings.audit_log, self.log, cluster=settings.cluster)
         self.consent = consent or NoConsent()
         self.journal, self._apidoc, self._runs, self._unasked_until = journal, None, None, 0
         self.entries = {entry["name"]: entry for entry in surface()}
@@ -149,6 +149,16 @@ class Host:
             name = ",".join("%s:%s" % one for one in self.settings.host)
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
+
+    def asked(self, entry, name, arguments, request):
+        """The Answer to a tools/call, whose question, token or state is looked at first."""
+        asked = dict(arguments)
+        if self.settings.confirm == "token" and entry["changes"]:
+            asked.pop("confirm_token", None)
+        try:
+            return self.run(name, asked, request, self.consent.of(request, entry["changes"]))
+        except Failure as error:                        # of `of`
+            return self.failed(entry, error)
 
     def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=()):
         """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it.
@@ -207,10 +217,7 @@ class Host:
             return self._failed(headline, said, fate, "declined" if isinstance(error, Declined) else
                                 "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
-            count = len(error.problems)
-            return self._failed("%s was not called: %s" % (
-                name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error,
-                outcome="usage")
+            return self.misused(name, error)
         except KeyboardInterrupt:
             return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted",
                                 call=call)
@@ -231,9 +238,17 @@ class Host:
         call.changes.settle()
         return call.changes.undo
 
-    def failed(self, entry, error):
+    @classmethod
+    def failed(cls, entry, error):
         """The Answer for a Failure before anything was looked at."""
-        return self._failed(_what_failed(entry, None), error, _fate(entry, None, refused=True))
+        return cls._failed(_what_failed(entry, None), error, _fate(entry, None, refused=True))
+
+    @classmethod
+    def misused(cls, name, error):
+        """The Answer for ArgumentProblems."""
+        count = len(error.problems)
+        return cls._failed("%s was not called: %s" % (
+            name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
 
     def _plan(self, call):
         requests = [{"method": verb, "path": "/api2/json" + path,
@@ -247,9 +262,10 @@ class Host:
         return self._answered(Result(["%s: nothing was sent. %s would send:" % (says, call.name), text.Shown(
             "\n".join(lines))], {"done": False, "requests": requests}), call)
 
-    def _failed(self, headline, reason, fate="", outcome="failed", call=None):
+    @classmethod
+    def _failed(cls, headline, reason, fate="", outcome="failed", call=None):
         """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
-        undo = self._undo(call)
+        undo = cls._undo(call)
         if call is not None and call.net:
             fate = "%s\n%s" % (fate, _made_before(call.net))
         if undo:

@@ -55,7 +55,8 @@ def serve(version, demo=False):
         from tools.mcp.app import App
         return App(settings, log)
     server = Server(write, load, {"name": "proxmox-mcp", "title": "Proxmox VE", "version": version,
-                                  "instructions": INSTRUCTIONS % _cluster(demo), "capabilities": CAPABILITIES}, log,
+                                  "instructions": INSTRUCTIONS % _cluster(demo, settings),
+                                  "capabilities": CAPABILITIES}, log,
                     unfit=unfit)
     _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
     if terminal and unfit is not None:
@@ -70,8 +71,9 @@ def serve(version, demo=False):
     def prepare():
         begun.wait()
         time.sleep(PAUSE)
-        log("info", "settings", hosts=["%s:%s" % host for host in settings.host], token=settings.token_id,
-            elevated=settings.allow_elevated, read_only=settings.read_only, toolsets=settings.toolsets)
+        for one in settings:
+            log("info", "settings", cluster=one.cluster, hosts=["%s:%s" % host for host in one.host],
+                token=one.token_id, elevated=one.allow_elevated, read_only=one.read_only, toolsets=one.toolsets)
         server.app().warm()
     if unfit is None:
         threading.Thread(target=prepare, daemon=True).start()
@@ -81,11 +83,14 @@ def serve(version, demo=False):
     end(0, GRACE)
 
 
-def _cluster(demo):
-    """What the model is told of which cluster this is: it may see several. The settings are not read yet."""
+def _cluster(demo, settings):
+    """What the model is told of which cluster this is: it may see several. settings: a list, or None."""
     if demo:
         return "a made-up Proxmox VE cluster for trying them out"
-    host = os.environ.get("PROXMOX_HOST", "")
+    if settings and len(settings) > 1:
+        return "the Proxmox VE clusters %s (`cluster` says which; never guess it for a change)" % ", ".join(
+            one.cluster for one in settings)
+    host = os.environ.get("PROXMOX_HOST", "") or (settings[0].host[0][0] if settings else "")
     known = 0 < len(host) <= 200 and host.isascii() and all(c.isalnum() or c in ".-:,[] " for c in host)
     return "the Proxmox VE cluster at " + host if known else "a Proxmox VE cluster"
 
@@ -110,16 +115,20 @@ def _at_a_signal(end):
 
 
 def _settings(demo, log):
-    """(Settings, None), or (None, what is wrong with them), which is said on stderr."""
+    """(list of Settings, one for each cluster, None), or (None, what is wrong with them), which is said on stderr."""
     from tools.policy.settings import SettingsError, demo_settings, load
     warnings = []
     try:
-        found = (demo_settings if demo else load)(os.environ, warnings.append)
+        if os.environ.get("PROXMOX_CONFIG", "").strip() and not demo:
+            from tools.policy.clusters import load_all
+            found = load_all(os.environ, warnings.append)
+        else:
+            found = [(demo_settings if demo else load)(os.environ, warnings.append)]
     except SettingsError as error:
         sys.stderr.write("%s\n" % error)
         sys.stderr.flush()
         return None, str(error)
-    log.settings = found
+    log.settings = found[0]
     for warning in warnings:
         log("warning", warning)
     return found, None

@@ -45,9 +45,11 @@ def _values(field):
     return " ".join("%s=%s" % (field.name, value) for value in known)
 
 
-def script(shell, commands):
-    """The script. commands: {name: its options and what it takes, a list of str}."""
-    tools = {name[len("proxmox_"):]: " ".join(map(_values, fields(tool.args))) for _, name, tool in all_rows()}
+def script(shell, commands, clusters=()):
+    """The script. commands: {name: its options and what it takes, a list of str}; clusters: names of several."""
+    where = ["cluster=" + name for name in clusters]
+    tools = {name[len("proxmox_"):]: " ".join([*where, *map(_values, fields(tool.args))])
+             for _, name, tool in all_rows()}
     names = " ".join(tools)
     if shell == "fish":
         lines = [_FISH % {"commands": " ".join(commands)}]

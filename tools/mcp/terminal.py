@@ -79,6 +79,10 @@ class Person(Nobody):
 
     close = clear
 
+    def of(self, request, changes=True):
+        """What asks for one call."""
+        return self
+
     def ask(self, call, describe):
         """What `describe` found, when the person agrees; Declined when not, and when there is nobody to ask."""
         question, found = describe()

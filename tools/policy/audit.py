@@ -50,11 +50,11 @@ class Audit:
     """Writes to `path` (str), or nowhere when it is None.
 
     log(level, event, **fields): told when an outcome could not be noted. now() gives epoch seconds, sleep(seconds)
-    waits.
+    waits. cluster: what its lines say of where it was, where there are several.
     """
 
-    def __init__(self, path, log=None, now=time.time, sleep=time.sleep):
-        self.path = path
+    def __init__(self, path, log=None, now=time.time, sleep=time.sleep, cluster=None):
+        self.path, self._cluster = path, cluster
         self._log, self._now, self._sleep = log or (lambda level, event, **fields: None), now, sleep
         self._lock = threading.Lock()
         self._open_entries = set()          # without an outcome yet
@@ -176,7 +176,7 @@ class Audit:
 
     def _append(self, line):
         """Write one line; its seq. Unwritable when that is not possible."""
-        line = {key: value for key, value in line.items() if value is not None}
+        line = {key: value for key, value in dict(line, cluster=self._cluster).items() if value is not None}
         with self._lock:
             handle = self._open()
             try:

@@ -24,10 +24,15 @@ LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"             # none that is taken for
 
 
 class Journal:
-    """state_dir: where its file is (str), or None; log(level, event, **fields): told when it cannot be written."""
+    """state_dir: where its file is (str), or None; log(level, event, **fields): told when it cannot be written.
 
-    def __init__(self, state_dir=None, log=None):
-        self._path = os.path.join(state_dir, FILE) if state_dir else None
+    cluster, hosts: of which of several clusters it is; what was noted at other hosts, when another cluster had that
+    name, is not there.
+    """
+
+    def __init__(self, state_dir=None, log=None, cluster=None, hosts=()):
+        self._path = os.path.join(state_dir, "-".join(filter(None, (FILE, cluster)))) if state_dir else None
+        self._hosts = cluster and ["%s:%s" % host for host in hosts]
         self._log, self._lock, self._kept = log or (lambda level, event, **fields: None), threading.Lock(), {}
 
     def add(self, letter, **fields):
@@ -37,7 +42,7 @@ class Journal:
             ident = "%s-%s" % (letter, "".join(secrets.choice(LETTERS) for _ in range(4)))
             if ident not in known:
                 break
-        self.amend(ident, **fields)
+        self.amend(ident, **fields, **({"hosts": self._hosts} if self._hosts else {}))
         return ident
 
     def amend(self, ident, **fields):
@@ -82,7 +87,8 @@ class Journal:
                     known.setdefault(fields.pop("id"), {}).update(fields)
             except (ValueError, RecursionError):
                 continue
-        return known
+        return {ident: record for ident, record in known.items()
+                if not self._hosts or set(self._hosts) & set(record.get("hosts", ()))}
 
     def _append(self, line):
         """Write a line, with the file locked; when it is too long, the latest records alone stay."""

@@ -151,13 +151,25 @@ def _nodes(value):
     return _words(value)
 
 
+def _command_line(value):
+    """The words of a command, as a shell would take them apart; none is ever asked."""
+    import shlex
+    try:
+        words = tuple(map(os.path.expanduser, shlex.split(value)))
+    except ValueError:
+        words = ()
+    if not words:
+        raise ValueError("is not a command with its arguments (a quote may be missing)")
+    return words
+
+
 def _toolsets(value):
     from tools import TOOLSETS
     from tools.policy.selection import PRESETS
     known = (*PRESETS, *TOOLSETS)
     for name in _words(value.lower()):
         if name not in known:
-            raise ValueError("%r is not a toolset%s; known: %s" % (name[:80], _near(name, known), ", ".join(known)))
+            raise ValueError("%r is not a toolset%s; known: %s" % (name[:80], near(name, known), ", ".join(known)))
     return _words(value.lower())
 
 
@@ -193,6 +205,8 @@ class Settings:
         example="the UUID that Proxmox showed once; or name a file that holds it in PROXMOX_TOKEN_FILE")
     token_file: str = _setting(
         "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
+    token_command: tuple = _setting(
+        "a command (run without a shell) that prints the token's value, instead of PROXMOX_TOKEN_VALUE", _command_line)
     ssl_mode: str = _setting(
         "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: nothing checked",
         _choice("strict", "verify", "insecure"), "strict")
@@ -201,6 +215,7 @@ class Settings:
     fingerprint: str = _setting(
         "SHA-256 fingerprint of the only certificate that is accepted (several: separated by commas)", _fingerprint)
     port: int = _setting("API port", _number(1, 65535), 8006)
+    config: str = _setting("a file with a section for each of several clusters", _path)
     allow_elevated: bool = _setting("allow tools that create, change or delete", _boolean, False)
     allow_unsafe_commands: bool = _setting("allow shell characters in commands for guests", _boolean, False)
     allowed_commands: tuple = _setting(
@@ -253,6 +268,7 @@ class Settings:
 
     def __init__(self, demo=False, **values):
         self.demo = demo                       # --demo: the embedded demo cluster, no setting needed
+        self.cluster = self.about = self.default = None         # of several clusters: see tools.policy.clusters
         for name, meta in VARIABLES.items():
             setattr(self, name, values.pop(name, meta["default"]))
         if values:
@@ -260,6 +276,15 @@ class Settings:
         if "!" in (self.token_name or ""):
             self.user, self.token_name = self.token_name.split("!", 1)
         self.token_id = "%s!%s" % (self.user, self.token_name)      # what names the token, no secret
+
+    def secret(self):
+        """The token's value as token_command prints it; ValueError says why there is none."""
+        from tools.policy.secret import printed
+        said = printed(self.token_command)
+        try:
+            return _token_value(said)
+        except ValueError as error:
+            raise ValueError("PROXMOX_TOKEN_COMMAND: what it printed %s" % error) from None
 
 
 #: {attribute: {"variable", "text", "read", "default", "example"}} of the settings that are variables.
@@ -294,7 +319,22 @@ _OPTIONAL = ("user", "ca_file", "allow_elevated")
 
 
 def load(environ, warn=lambda message: None):
-    """Settings from the mapping `environ`; SettingsError lists every problem at once.
+    """Settings from the mapping `environ`; SettingsError lists every problem at once."""
+    values, problems = read(environ, warn)
+    if problems:
+        raise SettingsError(explain(problems))
+    return made(values)
+
+
+def made(values):
+    """The Settings of values that have no problem."""
+    settings = Settings(**values)
+    settings.host = [(name, port or settings.port) for name, port in settings.host]
+    return settings
+
+
+def read(environ, warn=lambda message: None):
+    """({setting: value}, problems, each beginning with its variable) of the mapping `environ`.
 
     warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
     so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
@@ -312,9 +352,10 @@ def load(environ, warn=lambda message: None):
     for name in sorted(environ):
         if name.startswith("PROXMOX_") and name not in known:
             warn("%s is not a setting of this program and has no effect%s." % (
-                name, ": here it is called " + _meant(name) if _meant(name) else _near(name, known)))
-    if "token_file" in values and "token_value" in values:
-        problems.append("PROXMOX_TOKEN_FILE and PROXMOX_TOKEN_VALUE are both set; set only one")
+                name, ": here it is called " + _meant(name) if _meant(name) else near(name, known)))
+    sources = [VARIABLES[name]["variable"] for name in ("token_file", "token_command", "token_value") if name in values]
+    if len(sources) > 1:
+        problems.append("%s are both set; set only one" % " and ".join(sources))
     elif "token_file" in values:
         try:
             values["token_value"] = _token_value(_filled_in(_read_secret(values["token_file"], warn)))
@@ -326,7 +367,7 @@ def load(environ, warn=lambda message: None):
     failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = VARIABLES[name]
-        if name == "token_value" and ("token_file" in values or "PROXMOX_TOKEN_FILE" in failed):
+        if name == "token_value" and (sources or failed & {"PROXMOX_TOKEN_FILE", "PROXMOX_TOKEN_COMMAND"}):
             continue
         if name not in values and meta["variable"] not in failed:
             others = [other for other in sorted(environ) if meta["variable"] in (_meant(other) or "")]
@@ -336,17 +377,14 @@ def load(environ, warn=lambda message: None):
     if values.get("confirm") == "terminal" and "state_dir" not in values:
         problems.append("PROXMOX_CONFIRM=terminal needs PROXMOX_STATE_DIR: the questions wait there for `proxmox-mcp "
                         "approve`")
-    if problems:
-        raise SettingsError(_explain(problems))
-    settings = Settings(**values)
-    settings.host = [(name, port or settings.port) for name, port in settings.host]
-    return settings
+    return values, problems
 
 
-def _near(name, known):
+def near(name, known):
+    """" (did you mean NAME?)", or ""."""
     import difflib
-    near = difflib.get_close_matches(name, known, 1, 0.8)
-    return " (did you mean %s?)" % near[0] if near else ""
+    found = difflib.get_close_matches(name, known, 1, 0.8)
+    return " (did you mean %s?)" % found[0] if found else ""
 
 
 def _read_secret(path, warn):
@@ -358,12 +396,12 @@ def _read_secret(path, warn):
     return text
 
 
-def _explain(problems):
-    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in the environment, or in \"env\" in the client's "
-            "configuration.%s" % (
+def explain(problems, where="the environment, or in \"env\" in the client's configuration"):
+    """What a SettingsError says of these problems."""
+    return ("proxmox-mcp cannot start: %s.\n%s\nSet them in %s.%s" % (
                 "one setting is missing or wrong" if len(problems) == 1 else
                 "%d settings are missing or wrong" % len(problems),
-                "\n".join("  - %s" % problem for problem in problems),
+                "\n".join("  - %s" % problem for problem in problems), where,
                 " To try it without Proxmox: proxmox-mcp --demo call proxmox_get_vms" if has_demo() else ""))
 
 
@@ -378,21 +416,22 @@ def has_demo():
 
 
 #: What says where Proxmox is and who we are; a demo has its own.
-_CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "ssl_mode", "ca_file", "fingerprint")
+CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode", "ca_file",
+              "fingerprint", "config")
 
 
-def offline_settings(environ, warn=lambda message: None, **own):
-    """Settings for what asks no Proxmox: stand-ins for the connection, the others from `environ`; own: defaults."""
-    skipped = {VARIABLES[name]["variable"] for name in _CONNECTION}
+def offline(environ, **own):
+    """`environ` for what asks no Proxmox: with stand-ins for the connection; own: defaults."""
+    skipped = {VARIABLES[name]["variable"] for name in CONNECTION}
     values = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value", **own}
     values.update({name: value for name, value in environ.items() if name not in skipped})
-    return load(values, warn)
+    return values
 
 
 def demo_settings(environ, warn=lambda message: None):
     """Settings for the embedded demo cluster, which allows elevated tools unless `environ` says otherwise."""
     if not has_demo():
         raise SettingsError(NO_DEMO)
-    settings = offline_settings(environ, warn, PROXMOX_ALLOW_ELEVATED="true")
+    settings = load(offline(environ, PROXMOX_ALLOW_ELEVATED="true"), warn)
     settings.demo = True
     return settings

@@ -134,9 +134,9 @@ class Limiter:
 class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
-    settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value, ssl_mode, ca_file,
-    fingerprint, state_dir. adapter: a requests adapter mounted instead of the TLS one, or a function that makes it
-    (demo, tests). log(level, event, **fields). clock(), sleep(event, seconds): for tests. rate_limit: of the settings.
+    settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value (or None, and
+    secret(), which gives it or raises ValueError), ssl_mode, ca_file, fingerprint, state_dir. adapter: a requests
+    adapter mounted instead of the TLS one, or a function that makes it (demo, tests). log(level, event, **fields). clock(), sleep(event, seconds): for tests. rate_limit: of the settings.
     in_flight: how many requests one caller may have on their way at once; the client lets no more through in all.
     """
 
@@ -152,15 +152,15 @@ class Client:
         self._ready = threading.Lock()
         self._session = None
         self._token_id = "%s!%s" % (settings.user, settings.token_name)
-        # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
-        self._token = "PVEAPIToken=%s!%s=%s" % (quote(settings.user, safe="@"), quote(settings.token_name, safe=""),
-                                                quote(settings.token_value, safe=""))
-        hide(settings.token_value, for_good=True)
+        self._token = None      # what the headers say; where a command prints it, from the first request on
+        if settings.token_value is not None:
+            self._take_token(settings.token_value)
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""
         with suppress(PveError):
-            self._start()
+            if self._token is not None:
+                self._start()
 
     def close(self):
         """Close the kept connections. The client can still be used; it opens new ones."""
@@ -210,6 +210,20 @@ class Client:
 
     # ---- before sending
 
+    def _take_token(self, value):
+        # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
+        self._token = "PVEAPIToken=%s!%s=%s" % (quote(self._settings.user, safe="@"),
+                                                quote(self._settings.token_name, safe=""), quote(value, safe=""))
+        hide(value, for_good=True)
+
+    def _fetch_token(self):
+        with self._ready:
+            try:
+                if self._token is None:
+                    self._take_token(self._settings.secret())
+            except ValueError as error:
+                raise PveError("%s. Nothing was sent." % error, outcome="unsent") from None
+
     def _start(self):
         """Make the session, once. requests is imported here."""
         with self._ready:
@@ -241,6 +255,8 @@ class Client:
         """The _Answer to one request, whatever its status; PveError when there is none, Cancelled.
 
         A host that cannot be connected to is stepped over, and the one that answers is kept; a read is repeated."""
+        if self._token is None:
+            self._fetch_token()
         if self._session is None:
             self._start()
         deadline = self._clock() + (sending.timeout or TOTAL_SECONDS)

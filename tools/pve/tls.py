@@ -223,8 +223,9 @@ class _FirstUse:
             return
         path = os.path.join(self._state_dir, PINS_FILE)
         try:
-            with self._lock:
-                state.write(path, "".join("%s %s\n" % item for item in sorted(dict(self._pins).items())))
+            with _saving:                               # others of this process, or of another, have pins there too
+                pins = {**_read_pins(self._state_dir, lambda *args, **fields: None), **self._pins}
+                state.write(path, "".join("%s %s\n" % item for item in sorted(pins.items())))
         except OSError as error:
             self._log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this "
                       "process only" % (path, error.strerror))
@@ -233,6 +234,9 @@ class _FirstUse:
         if not self._state_dir:
             return " (or restart this server)"
         return " (or remove the line for %s from %s)" % (place, os.path.join(self._state_dir, PINS_FILE))
+
+
+_saving = threading.Lock()
 
 
 def _read_pins(state_dir, log):

@@ -1,0 +1,160 @@
+"""Several clusters in one server: which of them a call means, and reads of several at once.
+
+Each cluster is a Host of its own, made when it is first called. A change names exactly one; what is not named is never
+asked anything.
+"""
+import difflib
+import json
+import queue
+import threading
+import time
+
+from tools import surface
+from tools.base.schema import ArgumentProblems
+from tools.mcp.clusters import ALL, ARGUMENT, TOGETHER, default_of
+from tools.mcp.engine import Once
+from tools.mcp.message import RpcError
+from tools.mcp.run import Answer, Host, Nobody, unreadable
+from tools.pve import text
+from tools.pve.waiting import Cancelled
+
+#: Seconds from the beginning that a cluster has when another has answered; or so many times as long as the slowest of
+#: these took. Else one that is down would keep all the others waiting.
+LATE, TIMES = 8.0, 3
+LOOK = 0.2                              # seconds between two looks at whether the client has cancelled
+
+
+class Clusters:
+    """The Hosts of several clusters. open(settings) makes one. log(level, event, **fields)."""
+
+    def __init__(self, settings, open, log):
+        self.log, self.settings, self.entries = log, settings, {entry["name"]: entry for entry in surface()}
+        self.hosts = {one.cluster: Once(lambda one=one: open(one)) for one in settings}
+
+    def close(self):
+        """The process ends."""
+        for host in self.hosts.values():
+            if host.made is not None:
+                host.made.close()
+
+    def named(self, entry, arguments):
+        """(the names that a call is for, its arguments without them); ArgumentProblems when they are not clear."""
+        given, changes, known = arguments.get(ARGUMENT), entry["changes"], ", ".join(self.hosts)
+        rest = {key: value for key, value in arguments.items() if key != ARGUMENT}
+        if given is None or given == "" or given == []:
+            name = default_of(self.settings, changes)
+            if name is None:
+                raise ArgumentProblems(["%s: which cluster? %s." % (ARGUMENT, "One of " + known if (
+                    entry["name"] not in TOGETHER) else "One or more of %s, or all" % known)])
+            return [name], rest
+        words = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
+        words = [word.strip() if isinstance(word, str) else json.dumps(word) for word in words]
+        together = entry["name"] in TOGETHER
+        for word in words:
+            if word not in self.hosts and not (together and word == ALL):
+                raise ArgumentProblems([self._unknown(word, together)])
+        if len(words) > 1 and not together:
+            raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (
+                ARGUMENT, entry["name"])])
+        return list(self.hosts) if ALL in words else list(dict.fromkeys(words)), rest
+
+    def _unknown(self, word, together=False):
+        near = difflib.get_close_matches(word.lower(), self.hosts, 1)
+        return "%s: there is no cluster %s here.%s There are %s%s." % (
+            ARGUMENT, text.line(word), " Did you mean %s?" % near[0] if near else "", ", ".join(self.hosts),
+            "; all means all of them" if together else "")
+
+    def call(self, entry, name, arguments, request):
+        """The Answer of a tool at the cluster, or at each of those, that the arguments name."""
+        try:
+            names, arguments = self.named(entry, arguments)
+        except ArgumentProblems as error:
+            return Host.misused(name, error)
+        if len(names) > 1:
+            return self._together(names, name, arguments, request)
+        return _signed(self.hosts[names[0]]().asked(entry, name, arguments, request), names[0])
+
+    # -- several at once
+
+    def _together(self, names, name, arguments, request):
+        """One Answer out of those of several clusters, read at the same time."""
+        answers = self.each(names, lambda host, part: host.run(name, arguments, part), request)
+        answers = {one: answer if isinstance(answer, Answer) else Answer(
+            "\u274c %s" % answer, failed=True, outcome="failed") for one, answer in answers.items()}
+        well = {one: answer for one, answer in answers.items() if not answer.failed}
+        headline = "%d of %s answered" % (len(well), text.plural(len(answers), "cluster"))
+        blocks = []
+        for one, answer in answers.items():
+            words = _signed(answer, one).text
+            blocks.append(text.fit(words, text.CAP // len(answers)) if one in well else _in_a_line(words))
+        whole = "%s %s\n\n%s" % ("\u2705" if len(well) == len(answers) else "\u26a0", headline, "\n\n".join(blocks))
+        if not well:
+            return Answer("\u274c Error: none of %s answered\n\n%s" % (text.plural(len(answers), "cluster"), "\n".join(
+                blocks)), failed=True, outcome=next(iter(answers.values())).outcome)
+        about = [{ARGUMENT: one, "ok": one in well, **({
+            key: found for key, found in answer.data.items() if key != "items"} if one in well else {
+                "error": _in_a_line(answer.text)})} for one, answer in answers.items()]
+        rows = [{ARGUMENT: one, **row} for one, answer in well.items() for row in answer.data.get("items", ())]
+        data = {"summary": headline, "items": rows, "clusters": about,
+                "total": sum(answer.data.get("total", 0) for answer in well.values())}
+        if text.weight(data) > text.CAP - 2000:
+            data = {"truncated": True, **text.smaller(data, text.CAP // 2)}
+        return Answer(whole, data, outcome="done" if len(well) == len(answers) else "failed")
+
+    def each(self, names, work, request, late=None):
+        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`.
+        late: instead of LATE."""
+        done, parts, answers = queue.SimpleQueue(), {name: _Part(request) for name in names}, {}
+
+        def one(name):
+            try:
+                done.put((name, work(self.hosts[name](), parts[name])))
+            except (Cancelled, RpcError) as error:
+                done.put((name, str(error)))
+            except Exception as error:
+                done.put((name, unreadable(self.log, error, cluster=name)))
+        began, limit = time.monotonic(), None
+        for name in names:
+            threading.Thread(target=one, args=(name,), daemon=True).start()
+        try:
+            while len(answers) < len(names) and not request.cancelled.is_set() and not request.hurried:
+                if limit is not None and time.monotonic() - began > limit:
+                    break
+                try:
+                    name, answers_of = done.get(timeout=LOOK)
+                except queue.Empty:
+                    continue
+                answers[name] = answers_of
+                if not (isinstance(answers_of, str) or getattr(answers_of, "failed", False)):
+                    limit = max(late or LATE, TIMES * (time.monotonic() - began))
+        finally:
+            for part in parts.values():
+                part.cancelled.set()
+        if request.cancelled.is_set():
+            raise Cancelled("cancelled by the client")
+        missing = "no answer within %d s" % (time.monotonic() - began)
+        return {name: answers.get(name, missing) for name in names}
+
+
+class _Part(Nobody):
+    """Who asks one of several clusters: ends when the read of all ends."""
+
+    def __init__(self, request):
+        super().__init__()
+        self.patience, self.client, self.ends = request.patience, getattr(request, "client", None), request.ends
+
+
+def _in_a_line(words):
+    return text.line(" ".join(words.split()), 400)
+
+
+def _signed(answer, cluster):
+    """An Answer that says which cluster it is about."""
+    mark, _, words = answer.text.partition(" ")
+    whole = "%s cluster %s: %s" % (mark, cluster, words)
+    if answer.outcome == "refused":
+        whole += "\nSettings of this cluster are in section [%s] of the file that PROXMOX_CONFIG names." % cluster
+    if answer.data is None:
+        return answer._replace(text=whole)
+    data = {ARGUMENT: cluster, **answer.data, "summary": "cluster %s: %s" % (cluster, answer.data.get("summary", ""))}
+    return answer._replace(text=whole, data=data)
