@@ -92,7 +92,8 @@ def input_schema(cls):
         if not field.arg.published:
             continue
         arg = field.arg                                 # a guest has a name too, and an amount a unit
-        entry = {"type": "string" if arg.unit or arg.format == "vmid" and field.type is int else _JSON_TYPES[field.type]}
+        text_too = arg.unit or arg.format == "vmid" and field.type is int       # an amount with its unit, a name
+        entry = {"type": "string" if text_too else _JSON_TYPES[field.type]}
         if field.type is list:
             entry["items"] = {"type": _JSON_TYPES[field.items]}
         if arg.enum:
