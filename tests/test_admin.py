@@ -112,6 +112,7 @@ def test_the_log_of_the_cluster():
 def test_ha():
     answer = ok(Bench().run("proxmox_get_ha_status"))
     assert "HA: 1 resource, 1 started" in answer.text and "vm:104" in answer.text
+    assert answer.text.count("  active\n") == 2 and "20" not in answer.text       # no date that is but that of asking
     assert set(items(Bench().run("proxmox_get_ha_status", node="pve3"), "type")) == {"quorum", "lrm"}
     bench = Bench()
     answering(bench, "/cluster/ha/status/current", [

@@ -1,4 +1,5 @@
 """Toolset: an admin's daily round - backup jobs and gaps, services, updates, the log, HA, pools, permissions, tasks."""
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
@@ -155,6 +156,12 @@ def _ha_entries(entries):
     return [dict(row, node=None) if row.get("type") == "quorum" else row for row in entries or []]
 
 
+def _ha_status(row):
+    """"active" of "pve1 (active, Thu Jan  1 00:16:40 2026)": the node is beside it, and the time is that of asking."""
+    short = re.fullmatch(r"\S+ \(([\w ]+), [\w :]+ \d{4}\)", row.get("status", ""))
+    return short.group(1) if short else row.get("status", "-")
+
+
 def _ha_states(rows):
     states = Counter(str(row.get("state")) for row in rows if row.get("type") == "service")
     lost = any(row.get("type") == "quorum" and not on(row.get("quorate", 1)) for row in rows)
@@ -168,7 +175,7 @@ def _of_ha(rows, call):
 
 
 HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"),
-           Column("node"), Column("status", kind="long"), Column("quorate", kind="bool", shown=False),
+           Column("node"), Column("status", kind="long", text=_ha_status), Column("quorate", kind="bool", shown=False),
            rows=_ha_entries, same=("node",), summary=_ha_states, notes=_of_ha)
 POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"), sort=("poolid",),
               search=lambda row: [row.get("poolid")], empty="There are none, or the token lacks Pool.Audit on /pool.")

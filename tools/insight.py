@@ -225,7 +225,7 @@ def _mounted(row, config):
 
 HISTORY = Facts(*data_only("text", "timeframe"), Column("from", "from", "time"), Column("to", "to", "time"),
                 *data_only("any", "metrics"))
-POINTS = 48
+POINTS = 24
 _BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 
 
