@@ -5,7 +5,7 @@ import pytest
 
 import tools
 from cases import CASES, ran
-from support import Asked, Bench, ok
+from support import Asked, Bench, answering, ok
 from tools.base.schema import fields
 
 ROWS = {name: tool for _, name, tool in tools.all_rows()}
@@ -131,3 +131,10 @@ def test_every_tool_about_a_guest_takes_its_name(ident):
         answer.text, number.answer.text)
     assert bench.sent(reads=False) == [line for line in number.sent if not line.startswith("GET ")]
     assert "(%s) (%s)" % (guest.name, guest.name) not in answer.text + " ".join(consent.questions)
+
+
+def test_a_guest_without_a_name_is_near_no_word():
+    bench = Bench()
+    answering(bench, "/cluster/resources", [{"type": "qemu", "vmid": 100, "node": "pve1", "status": "running"}])
+    answer = bench.run("proxmox_start_vm", vmid="None")
+    assert answer.failed and "no guest that can be seen here is called None" in answer.text

@@ -125,8 +125,8 @@ class Call:
         names = getattr(self.forecast or self.request, "names", {})     # of a step: what it meant when it was planned
         if self.forecast is None and word in names:
             return names[word]
-        rows = self.guests()
-        found = [row for row in rows if row.get("name") == word]
+        rows = [row for row in self.guests() if row.get("name")]
+        found = [row for row in rows if row["name"] == word]
         if len(found) == 1:
             names[word] = int(found[0]["vmid"])
             return names[word]

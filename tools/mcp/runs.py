@@ -456,8 +456,10 @@ def _ended(call, run, noted):
 
 def _guest_of(call, step):
     """The vmid (int) that a step's arguments name, or None."""
+    if step.arguments.get("vmid") is None:
+        return None
     try:
-        return call.number_of(str(step.arguments.get("vmid")))
+        return call.number_of(str(step.arguments["vmid"]))
     except (ArgumentProblems, PveError):
         return None
 
