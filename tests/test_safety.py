@@ -186,7 +186,9 @@ def test_where_no_storage_can_be_told_nothing_is_asked_or_sent(storages, safety,
 @pytest.mark.parametrize("verb, path, parameters", [
     ("DELETE", V107, {}), ("POST", V100 + "/snapshot/fresh-install/rollback", {}),
     ("PUT", V102 + "/config", {"delete": "unused0"}), ("POST", V107 + "/config", {"delete": "scsi0", "force": 1}),
-    ("POST", "/nodes/pve3/qemu", {"vmid": 107, "archive": "nas:backup/vzdump-qemu-107-x.vma.zst", "force": 1})])
+    ("POST", "/nodes/pve3/qemu", {"vmid": 107, "archive": "nas:backup/vzdump-qemu-107-x.vma.zst", "force": 1}),
+    ("DELETE", "/nodes/pve3/storage/local-lvm/content/local-lvm:vm-107-disk-0", {}),
+    ("DELETE", "/nodes/pve3/storage/local-lvm/content/vm-107-disk-0", {})])
 def test_no_raw_request_destroys_without_a_net(verb, path, parameters):
     consent = Asked()
     bench = Bench(consent=consent, safety="snapshot")
@@ -206,6 +208,15 @@ def test_other_raw_requests_need_no_net(verb, path, parameters):
     ({"idlist": "scsi0", "force": True}, True), ({"idlist": "scsi0,unused0"}, True), ({"idlist": "scsi0"}, False)])
 def test_unlinking_that_destroys_is_refused(parameters, refused):
     assert bool(Guard(settings(safety="backup")).unsafe("PUT", V107 + "/unlink", parameters)) == refused
+
+
+@pytest.mark.parametrize("verb, path, refused", [
+    ("DELETE", "disks/lvmthin/data", True), ("DELETE", "ceph/pool/rbd", True), ("PUT", "disks/wipedisk", True),
+    ("POST", "disks/lvmthin", False), ("DELETE", "storage/nas/content/nas:107/vm-107-disk-0.qcow2", True),
+    ("DELETE", "storage/nas/content/nas:backup/vzdump-qemu-107-x.vma.zst", False),
+    ("DELETE", "storage/nas/content/iso/a.iso", False)])
+def test_what_is_done_to_a_storage_or_node_destroys_volumes_of_guests_too(verb, path, refused):
+    assert bool(Guard(settings(safety="backup")).unsafe(verb, "/nodes/pve1/" + path, {})) == refused
 
 
 @pytest.mark.parametrize("limits", [{"protected_guests": ("107",)}, {"allowed_guests": ("100",)}, {

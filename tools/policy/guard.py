@@ -18,13 +18,17 @@ FORBIDDEN = ";&|`$(){}[]<>\n\r"
 
 
 _GUEST = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/[0-9]+(/config|/unlink|/snapshot/[^/]+/rollback)?)?")
+#: Requests to a storage or node that destroy volumes of guests, perhaps.
+_VOLUMES = re.compile(
+    r"DELETE /nodes/[^/]+/(?:storage/[^/]+/content/(?!(?:[^/:]+:)?(?:backup|iso|vztmpl|snippets|import)/)|disks/"
+    r"|ceph/(?:pool|fs)/)|P\w+ /nodes/[^/]+/disks/(?:wipedisk|initgpt)")
 
 
 def _destroys(verb, path, params):
     """Whether a request destroys a guest, its disk, or what changed in it since a snapshot."""
     match = _GUEST.fullmatch(path)
     if match is None or verb == "GET":
-        return False
+        return bool(_VOLUMES.match("%s %s" % (verb, path)))
     if match.group(1) in ("/config", "/unlink"):
         gone = params.get("delete") or params.get("idlist")
         return bool(gone) and (on(params.get("force")) or "unused" in str(gone))
