@@ -326,3 +326,21 @@ def test_a_server_killed_while_the_net_is_made_has_not_noted_it_as_what_the_call
     meddle(bench, "POST", "/rollback", lambda: seen.append(bench.host.journal.all("u")[0]["open"]["path"]))
     ok(bench.run(**ROLLBACK))
     assert seen == [[], V100 + "/snapshot/fresh-install/rollback"]
+
+
+@pytest.mark.parametrize("waits, disk", [
+    ({"scsi1": "tank:vm-101-disk-0,backup=1,size=500G"}, "scsi1"),
+    ({"scsi3": "tank:vm-101-disk-7,size=1G"}, "scsi3")])
+def test_what_only_waits_to_be_in_a_backup_is_not_held(waits, disk):
+    bench = Bench(safety="backup")
+    guest = bench.cluster.world.guests[101]
+    guest.conf["protection"] = 0
+    guest.pending.update(waits)
+    answer = bench.run("proxmox_remove_disk_vm", vmid=101, disk=disk, destroy=True)
+    assert answer.failed and "no backup of VM 101 would hold" in answer.text and bench.sent(reads=False) == []
+
+
+def test_what_no_config_names_is_not_destroyed_with_a_net():
+    bench = Bench(safety="backup:nas")
+    answer = bench.run(destroy_unreferenced_disks=True, **DELETE)
+    assert answer.failed and "leave destroy_unreferenced_disks out" in answer.text and bench.sent(reads=False) == []

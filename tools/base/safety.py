@@ -8,7 +8,7 @@ from itertools import count
 
 from tools.base.backup_state import UNSEEN, backup_storage, made_since
 from tools.base.failures import Changed, Failure, Refused
-from tools.base.guest import disks
+from tools.base.guest import Disk, disks
 from tools.base.row import title
 from tools.pve import text
 from tools.pve.client import PveError
@@ -63,8 +63,13 @@ def _asked(call):
 
 
 def _doomed(call, volids):
-    """The Disks that are destroyed: those of `volids` (None: all) that are no CD image, bind mount or device."""
-    return [disk for disk in disks(call.kind, call.recent(call.path("./config"))) if not disk.cdrom and (
+    """The Disks that are destroyed: those of `volids` (None: all) that are no CD image, bind mount or device; each as
+    it is now, which is what a backup holds: one that only waits to be attached is unused."""
+    found = disks(call.kind, call.get("./config", current=True))
+    known = {disk.volid for disk in found}
+    found += [Disk("unused", disk.volid) for disk in disks(call.kind, call.recent(call.path("./config")))
+              if not disk.cdrom and disk.volid not in known]
+    return [disk for disk in found if not disk.cdrom and (
         disk.goes_with(call.args.vmid) and (volids is None or disk.volid in volids))]
 
 
@@ -73,9 +78,11 @@ def _held(call, doomed):
     default of mount points."""
     bare = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in doomed if disk.use == "unused" or (
         disk.key != "rootfs" and not on(disk.options.get("backup", call.kind == "qemu")))]
+    if getattr(call.args, "destroy_unreferenced_disks", None):
+        bare.append("what its config does not name (leave destroy_unreferenced_disks out)")
     if bare:
         raise Failure("A safety net is asked for, and no backup of %s would hold %s. A disk or mount point is held "
-                      "once it has backup=1, an unused volume once it is attached (proxmox_update_%s_config)." % (
+                      "once backup=1 is in effect, an unused volume once it is attached (proxmox_update_%s_config)." % (
                           call.subject, ", ".join(bare), "vm" if call.kind == "qemu" else "lxc"))
 
 
