@@ -1,12 +1,13 @@
 """The journal: what is noted of each change, and that what has a way back comes back as it was."""
 import json
 import os
+import re
 import stat
 
 import pytest
 
 from cases import CASES
-from support import Asked, Bench, answering, journaling, ok
+from support import Asked, Bench, answering, journaling, ok, settings
 from tools.policy import journal as journals
 from tools.policy.journal import Journal
 
@@ -81,6 +82,27 @@ def test_the_file_is_of_the_user_alone_and_two_servers_share_it(tmp_path):
     ok(second.run("proxmox_undo", id=undo))
     again = first.run("proxmox_undo", id=undo)
     assert again.failed and "It was taken back at" in again.text
+
+
+def test_a_server_with_bounds_is_told_nothing_of_what_servers_with_others_did(tmp_path):
+    def server(cluster=None, **bounds):
+        made = Bench(cluster, consent=Asked(), **bounds)
+        made.host.journal = Journal.of(settings(state_dir=str(tmp_path), **bounds), made.host.log)
+        return made
+    wide = server()
+    step = {"tool": "proxmox_update_vm_config", "arguments": {"vmid": 107, "options": {"description": "hush"}}}
+    run = ok(wide.run("proxmox_run", steps=[step])).data["run"]
+    gone = ok(wide.run("proxmox_create_snapshot_vm", vmid=107, snapname="hush")).data["undo"]
+    narrow = server(wide.cluster, allowed_guests=("100",))
+    own = change(narrow, memory=8192)
+    for tool, arguments in (("undo", {}), ("get_run", {}), ("undo", {"id": gone}), ("get_run", {"id": run}),
+                            ("undo", {"id": run})):
+        told = narrow.run("proxmox_" + tool, **arguments)
+        assert not re.search("VM 107|hush", told.text + str(told.data)), told.text
+    for other in (wide, server(wide.cluster, allowed_guests=("100",))):
+        assert own in ok(other.run("proxmox_undo")).text
+    other = server(wide.cluster, allowed_guests=("100",), allowed_nodes=("pve1",))
+    assert own not in ok(other.run("proxmox_undo")).text
 
 
 def test_lines_that_cannot_be_read_are_passed_over_and_the_oldest_records_go(tmp_path, monkeypatch):

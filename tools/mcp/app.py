@@ -39,10 +39,9 @@ class App:
         from tools.mcp.consent import Consent
         from tools.mcp.run import Host, demo_adapter
         from tools.policy.journal import Journal
-        name = settings.cluster
-        log = partial(self.log, cluster=name) if name else self.log
+        log = partial(self.log, cluster=settings.cluster) if settings.cluster else self.log
         return Host(settings, log, adapter=demo_adapter(settings), consent=Consent(settings.confirm),
-                    journal=Journal(settings.state_dir, log, name, settings.host))
+                    journal=Journal.of(settings, log))
 
     def _several(self):
         from tools.mcp.several import Clusters

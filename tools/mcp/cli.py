@@ -212,7 +212,7 @@ def call(options):
 
     def opened(one):
         one.answers = "data" if options.json else "text"
-        journal = Journal(one.state_dir, log, one.cluster, one.host) if one.state_dir else None
+        journal = Journal.of(one, log) if one.state_dir else None
         return Host(one, log, adapter=demo_adapter(one), consent=person, journal=journal)
     if len(settings) > 1:
         from tools.mcp.several import Clusters

@@ -27,13 +27,20 @@ class Journal:
     """state_dir: where its file is (str), or None; log(level, event, **fields): told when it cannot be written.
 
     cluster, hosts: of which of several clusters it is; what was noted at other hosts, when another cluster had that
-    name, is not there.
+    name, is not there. bounds: the words that bound what its server may see: what servers with others noted is not.
     """
 
-    def __init__(self, state_dir=None, log=None, cluster=None, hosts=()):
+    def __init__(self, state_dir=None, log=None, cluster=None, hosts=(), bounds=()):
+        self._bounds = list(bounds)
         self._path = os.path.join(state_dir, "-".join(filter(None, (FILE, cluster)))) if state_dir else None
         self._hosts = cluster and ["%s:%s" % host for host in hosts]
         self._log, self._lock, self._kept = log or (lambda level, event, **fields: None), threading.Lock(), {}
+
+    @classmethod
+    def of(cls, settings, log):
+        """That of a server."""
+        return cls(settings.state_dir, log, settings.cluster, settings.host, sorted(
+            "%s %s" % (key, word) for key in ("allowed_guests", "allowed_nodes") for word in getattr(settings, key)))
 
     def add(self, letter, **fields):
         """Keep a new record; its id."""
@@ -42,7 +49,8 @@ class Journal:
             ident = "%s-%s" % (letter, "".join(secrets.choice(LETTERS) for _ in range(4)))
             if ident not in known:
                 break
-        self.amend(ident, **fields, **({"hosts": self._hosts} if self._hosts else {}))
+        self.amend(ident, **fields, **({"hosts": self._hosts} if self._hosts else {}),
+                   **({"bounds": self._bounds} if self._bounds else {}))
         return ident
 
     def amend(self, ident, **fields):
@@ -59,12 +67,12 @@ class Journal:
 
     def find(self, ident):
         """The record (dict, with its id) of an id, or None."""
-        found = self._all().get(ident)
-        return found and dict(found, id=ident)
+        return next((record for record in self.all(ident[:1]) if record["id"] == ident), None)
 
     def all(self, letter):
         """The records of a kind, the latest first."""
-        return [dict(record, id=ident) for ident, record in reversed(list(self._all().items())) if ident[0] == letter]
+        return [dict(record, id=ident) for ident, record in reversed(list(self._all().items())) if ident[0] == letter
+                and self._bounds in ([], record.get("bounds"))]
 
     def _all(self):
         known = self._read() if self._path is not None else {}
