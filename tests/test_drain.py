@@ -291,3 +291,13 @@ def test_a_guest_that_cannot_be_read_stays_and_so_do_all_where_no_other_node_is_
     made = bench(offline=("pve2", "pve3"))
     vm(made, 300)
     assert "VM 300 (g300) stays: no other node is online." in why(made, 300)
+
+
+@pytest.mark.parametrize("bounds", [{"protected_guests": ("301",)}, {"allowed_guests": ("300",)}])
+def test_what_ha_would_move_along_is_judged_too(bounds):
+    made = bench(**bounds)
+    managed(made, vm(made, 300), vm(made, 301), affinity="positive")
+    for tool, arguments in (("migrate_vm", {"vmid": 300, "target": "pve2"}), ("drain_node", {"node": "pve1"}), (
+            "api_call", {"verb": "POST", "path": "/nodes/pve1/qemu/300/migrate", "parameters": {"target": "pve2"}})):
+        answer = made.run("proxmox_" + tool, **arguments)
+        assert "HA moves it along" in answer.text and not [line for line in made.sent(reads=False) if "/300/" in line]

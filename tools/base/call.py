@@ -9,6 +9,7 @@ import threading
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
+from tools.base import moves
 from tools.base.changes import Changes
 from tools.base.failures import Failure, Refused, TaskFailure, explained
 from tools.base.lists import NAMES, who
@@ -76,6 +77,7 @@ class Call:
             self.kind = args.type                       # elsewhere `type` is something else: a task's, a storage's
         self.planned, self.outcomes, self.hidden, self.unasked, self.task = [], [], 0, False, None
         self._all_guests = self._guests = None          # rows of /cluster/resources, with and without what is hidden
+        self._along = {}                                # (verb, path) -> paths of the guests that HA moves along
         self._recent = {}                               # path -> (when, data) of what was read since the last change
         self._made = {}                                 # vmid -> row of the guests that this call makes
         self.called = self.net = None
@@ -112,6 +114,7 @@ class Call:
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
         self._guests = self._all_guests = None
+        self._along = {}
 
     def number_of(self, word):
         """The vmid (int) of the guest that `word` names, its number or its name; ArgumentProblems when not
@@ -365,6 +368,11 @@ class Call:
             refusal = guard.unsafe(verb, path, params)
         if refusal is None and guard.bounded:
             refusal = self._judged(Reach(verb, path, params))
+            if refusal is None and (verb, path) not in self._along:
+                self._along[verb, path] = moves.others(self, verb, path)
+            for other in self._along.get((verb, path), ()):
+                found = self._judged(Reach(verb, other, params))
+                refusal = refusal or found and found._replace(reason="HA moves it along. " + found.reason)
         if refusal is not None:
             raise Refused(refusal.reason, refusal.headline)
 

@@ -8,6 +8,7 @@ from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
 
+_MOVES = re.compile(r"(?:/nodes/[^/]+/(?:qemu|lxc)|/cluster/ha/resources)/(?:(?:vm|ct):)?(\d+)/(?:migrate|relocate)")
 _CLOUD_INIT = re.compile(r"vm-\d+-cloudinit")
 
 
@@ -56,6 +57,27 @@ def _reason(one):
 def along(check):
     """The HA resources that HA moves along with the guest."""
     return [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
+
+
+def others(call, verb, path):
+    """The same request for each guest that HA moves along with the one that this one moves, as [path]; whether or not
+    they may be seen. PveError."""
+    moved = verb == "POST" and _MOVES.fullmatch(path)
+    rows = [row for row in call.guests(hidden=True) if str(row.get("vmid")) == moved.group(1)] if moved else ()
+    if not rows:
+        return []
+    row, = rows
+    place = "/nodes/%s/%s/%s/migrate" % (row["node"], row["type"], moved.group(1))
+    if call.forecast is not None:
+        call.forecast.made(place)                       # NotYet
+    try:
+        check = call.host.client.request("GET", place, cancelled=call.request.cancelled).data or {}
+    except PveError as error:
+        if error.status != 501:                         # of containers, before 9
+            raise
+        check = {}
+    return ["/nodes/%s/%s/%s/migrate" % (row["node"], "qemu" if kind == "vm" else "lxc", vmid)
+            for kind, _, vmid in (sid.partition(":") for sid in along(check))]
 
 
 def arrives(call, vmid, target):

@@ -136,8 +136,8 @@ class Client:
 
     settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value (or None, and
     secret(), which gives it or raises ValueError), ssl_mode, ca_file, fingerprint, state_dir. adapter: a requests
-    adapter mounted instead of the TLS one, or a function that makes it (demo, tests). log(level, event, **fields). clock(),
-    sleep(event, seconds): for tests. rate_limit: of the settings.
+    adapter mounted instead of the TLS one, or a function that makes it (demo, tests). log(level, event, **fields).
+    clock(), sleep(event, seconds): for tests. rate_limit: of the settings.
     in_flight: how many requests one caller may have on their way at once; the client lets no more through in all.
     """
 
