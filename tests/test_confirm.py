@@ -261,18 +261,24 @@ def test_anything_but_a_ticked_yes_is_a_no(desk, answer, words):
 @pytest.mark.parametrize("answer, again", [({"action": "decline"}, False), ({"action": "accept"}, False),
                                            ({"action": "cancel"}, True), ({}, True)], ids=str)
 def test_what_the_user_said_no_to_is_not_asked_again_for_two_minutes(desk, answer, again):
-    """The same question: another one, or that of another state of the guest, is asked."""
+    """The same question, whatever else changed, and in a run: another one is asked."""
     desk.ask()
     desk.answer(answer)
     if not again:
         for more in ({}, {"arguments": {"vmid": 107, "wait": 9}}, {"arguments": {"vmid": "107"}}):
             assert "less than 2 minutes ago" in said(desk.call(**more)["result"])
+        steps = [{"tool": DELETE["name"], "arguments": {"vmid": 107}}]
+        for run in (steps, [{"tool": "proxmox_start_vm", "arguments": {"vmid": 106}}] + steps):
+            told = desk.call(name="proxmox_run", arguments={"steps": run})["result"]
+            assert "less than 2 minutes ago" in said(told) and desk.changes() == []
+        desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
         desk.clock.seconds += QUIET - 1
         assert "less than 2 minutes ago" in said(desk.call()["result"])
         desk.clock.seconds += 1
+    before = desk.changes()
     desk.ask()
-    assert "was not confirmed" in said(desk.answer({"action": "decline"})) and desk.changes() == []
-    desk.bench.host.run("proxmox_resize_vm", {"vmid": 107, "cores": 2})
+    assert "was not confirmed" in said(desk.answer({"action": "decline"})) and desk.changes() == before
+    desk.clock.seconds += QUIET
     desk.ask()
     assert not desk.answer(yes())["isError"]
 

@@ -129,7 +129,7 @@ class Approvals:
         key: what ties the question to the call, the same when the call is made again.
         """
         asked, found = describe()
-        self._declines.check(call, asked, found)
+        self._declines.check(call, asked)
         question = self._question(call, key, asked, digest(found))
         where = "run `proxmox-mcp approve` where this server runs, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
@@ -157,7 +157,7 @@ class Approvals:
             raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
                           % (LIFETIME // 60))
         if answer == NO:
-            self._declines.note(call, asked, found)
+            self._declines.note(call, asked)
             raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
         call.forget()
         if digest(describe()[1]) != question.found:

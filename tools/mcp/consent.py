@@ -76,8 +76,8 @@ class _Asking:
     def _legacy(self, call, describe):
         """A real request to the client while the call waits; the target is read again when the answer is there."""
         question, found = describe()
-        self.consent.declines.check(call, question, found)
-        self._settle(call, self.request.ask(_form(call, question))["confirm"], question, found)
+        self.consent.declines.check(call, question)
+        self._settle(call, self.request.ask(_form(call, question))["confirm"], question)
         call.forget()
         if digest(describe()[1]) != digest(found):
             raise Changed("the user was asked")
@@ -88,7 +88,7 @@ class _Asking:
         request, sealed = self.request, self.sealed
         question, found = describe()
         if sealed is None:
-            self.consent.declines.check(call, question, found)
+            self.consent.declines.check(call, question)
             request.responses = {}                              # an answer to no question of ours
             request.ask(_form(call, question), self.consent.signer.seal(dict(bound(request), found=digest(found))))
         if sealed["found"] != digest(found):
@@ -96,17 +96,17 @@ class _Asking:
         answer = request.ask(_form(call, question), request.state)["confirm"]
         if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
             raise _bad_state()
-        self._settle(call, answer, question, found)
+        self._settle(call, answer, question)
         return found
 
-    def _settle(self, call, answer, question, found):
+    def _settle(self, call, answer, question):
         """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
         answer = answer if isinstance(answer, dict) else {}
         content, action = answer.get("content"), answer.get("action")
         if action == "accept" and isinstance(content, dict) and content.get("confirm") is True:
             return
         if action in ("accept", "decline"):             # a no, and not merely no answer
-            self.consent.declines.note(call, question, found)
+            self.consent.declines.note(call, question)
         raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
                        "PROXMOX_CONFIRM=token or terminal." % (
                            isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."),

@@ -103,21 +103,22 @@ class Tokens:
 class Declines:
     """The questions that the user said no to: asked at once again, one may get a yes from somebody who is tired of it.
 
-    What ties them is what the user saw, so that another `wait` makes no other question.
+    What ties them is what the user saw: neither another `wait` nor a change that the question does not show makes
+    another question, nor does a run that asks it among others.
     """
 
     def __init__(self):
-        self._until = {}                                # digest of a question -> when it may be asked again
+        self._until = {}                                # what was asked -> when it may be asked again
 
-    def note(self, call, *question):
-        """The user said no to a question (its text, what was found)."""
+    def note(self, call, question):
+        """The user said no to a question."""
         now = call.host.clock()
-        self._until = {key: end for key, end in self._until.items() if end > now}
-        self._until[digest([call.name, *question])] = now + QUIET
+        self._until = {asked: end for asked, end in self._until.items() if end > now}
+        self._until[question] = now + QUIET
 
-    def check(self, call, *question):
+    def check(self, call, question):
         """Declined when the user said no to this very question a moment ago."""
-        if self._until.get(digest([call.name, *question]), 0) > call.host.clock():
+        if any(asked in question and end > call.host.clock() for asked, end in list(self._until.items())):
             raise Declined("The user declined this less than %d minutes ago, and is not asked the same again so soon. "
                            "Do not repeat the call: ask what the user wants instead." % (QUIET // 60),
                            "%s was not confirmed" % title(call.name))
