@@ -86,7 +86,7 @@ class Cluster:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Session:
@@ -103,7 +103,7 @@ class Session:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def send(self, method, params=None):
         """Write a request; its id."""

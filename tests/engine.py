@@ -24,6 +24,21 @@ def tool(name, **more):
     return dict({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}, **more)
 
 
+class Clock:
+    """Seconds that move when told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def error(answer):
+    """The code of an error."""
+    return answer["error"]["code"]
+
+
 class TableApp:
     """An app whose tools, resources and prompts are rows.
 

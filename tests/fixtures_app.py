@@ -1,6 +1,6 @@
 """The fixtures of the official conformance suite (npm @modelcontextprotocol/conformance) on this engine. Never shipped.
 
-`conformance_server.py` serves them over stdio; test_protocol.py uses some. Names and texts are the suite's.
+`conformance_server.py` serves them over stdio; test_asking.py uses some. Names and texts are the suite's.
 """
 import json
 import time

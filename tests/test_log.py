@@ -145,7 +145,7 @@ def test_a_record_that_is_made_while_the_reader_goes_is_not_waited_for():
 
     def gone():
         os.close(pipe.reader)
-        pipe.log._thread.join(10)
+        pipe.log._thread.join(60)
         return 0.0
     pipe.log._now = gone
     pipe.log("info", "event")

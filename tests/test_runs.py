@@ -9,6 +9,7 @@ import requests
 from support import Asked, Bench, answering, journaling, ok
 from tools.mcp.run import Nobody
 from tools.policy.journal import Journal
+from tools.pve.apidoc import ApiDoc
 from tools.pve.client import Cancelled
 
 WEB, FIND = "/nodes/pve1/qemu/100", "GET /cluster/resources type=vm"
@@ -115,6 +116,16 @@ def test_a_plan_asks_nobody_and_its_requests_are_those_that_are_sent():
 def test_a_plan_shows_old_values_beside_the_new_ones():
     plan = ok(bench().run("proxmox_run", steps=[step("update_lxc_config", vmid=200, options={"cores": 2})], plan=True))
     assert "PUT /nodes/pve1/lxc/200/config cores=2 (1 now)" in plan.text
+
+
+def test_a_plan_shows_a_request_that_has_no_way_back():
+    made = bench(allow_elevated=True)
+    schema = [{"path": "/cluster/config", "text": "config", "leaf": 0, "info": {"POST": {"method": "POST", "parameters": {
+        "properties": {"clustername": {"type": "string"}}}}}}]
+    made.host.apidoc = lambda cancelled=None: ApiDoc.parse("const apiSchema = %s;" % json.dumps(schema))
+    create = step("api_call", verb="POST", path="/cluster/config", parameters={"clustername": "lab"})
+    plan = ok(made.run("proxmox_run", steps=[create], plan=True))
+    assert "\n    POST /cluster/config clustername=lab\n" in plan.text
 
 
 def test_a_dry_run_is_the_plan():
@@ -336,21 +347,21 @@ class Held:
         def holding(verb, target, headers, body=b""):
             if verb == "POST" and target.endswith(path):
                 self.reached.set()
-                assert self.go.wait(10)
+                assert self.go.wait(60)
             return handle(verb, target, headers, body)
         self.bench.cluster.handle = holding
 
     def begin(self, steps):
         """Call proxmox_run; the answer, while its step is held."""
         answer = self.bench.run("proxmox_run", steps=steps, wait=0)
-        assert self.reached.wait(10)
+        assert self.reached.wait(60)
         return answer
 
     def end(self, answer):
         """Let the step go; the run, ended."""
         self.go.set()
         run = self.bench.host.runs.find(answer.data["run"])
-        assert run.over.wait(10)
+        assert run.over.wait(60)
         return run
 
 
@@ -393,7 +404,7 @@ def test_the_next_server_tells_and_resumes_what_the_last_one_left(tmp_path):
     closing = threading.Thread(target=host.runs.close)
     closing.start()
     run = held.end(answer)
-    closing.join(10)
+    closing.join(60)
     assert run.ended == "interrupted"
     fresh = Bench(held.bench.cluster, consent=Asked())
     journaling(fresh, Journal(str(tmp_path)))

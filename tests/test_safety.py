@@ -315,7 +315,7 @@ def test_a_step_of_a_run_has_its_net():
     plan = ok(bench.run("proxmox_run", steps=steps, plan=True))
     assert "vzdump" in plan.text and bench.sent(reads=False) == []
     bench.run("proxmox_run", steps=steps)
-    assert all(run.over.wait(10) for run in bench.host.runs._live.values())
+    assert all(run.over.wait(60) for run in bench.host.runs._live.values())
     assert bench.sent(reads=False) == [_vzdump(V107, "delete_vm"), "DELETE %s" % V107]
 
 

@@ -1,7 +1,9 @@
 """Which names have a secret, and what is shown of an answer that holds some."""
+import threading
+
 import pytest
 
-from tools.pve.scrub import is_secret, masked
+from tools.pve.scrub import hide, hide_here, is_secret, masked, scrub
 
 SECRET = """password cipassword new-password confirmation-password passphrase secret client-secret ticket vncticket
     CSRFPreventionToken token api_token tokenvalue token-value otp totp key client-key private_key private-key api.key
@@ -50,3 +52,28 @@ def test_names_that_only_look_like_it(name):
 ])
 def test_answers_are_shown_without_secrets(answer, shown):
     assert masked(answer) == shown
+
+
+def test_secrets_are_hidden_in_every_form():
+    hide("p\u00e4ss w/rd'1")
+    for text in ("p\u00e4ss w/rd'1", "p%C3%A4ss%20w%2Frd%271", "p%C3%A4ss+w/rd%271", repr("p\u00e4ss w/rd'1")):
+        assert "w" not in scrub("<%s>" % text).replace("***", ""), text
+    assert scrub("PVEAPIToken=a@pam!b=0000-1111 x") == "PVEAPIToken=a@pam!b=*** x"
+    assert scrub("PVEAuthCookie=PVE%3Aroot; x") == "PVEAuthCookie=***; x"
+    assert scrub("ticket PVE:root@pam:66AABBCC::abc/+== and PVEVNC:66AABBCC::abc.") .count("***") == 2
+    assert scrub("PVE: Proxmox VE, PVE:x") == "PVE: Proxmox VE, PVE:x"
+    assert scrub({"a": ["p\u00e4ss w/rd'1", 5, None, True]}) == {"a": ["***", 5, None, True]}
+
+
+def test_secrets_of_a_call_are_hidden_in_its_thread():
+    hide_here(["abc", "defg", "defghi"])
+    try:
+        assert scrub("abc defg defghi") == "abc *** ***"
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(scrub("defg")))
+        other.start()
+        other.join()
+        assert seen == ["defg"]
+    finally:
+        hide_here([])
+    assert scrub("defg") == "defg"

@@ -465,5 +465,5 @@ def test_when_the_server_ends_its_commands_end():
     while not ssh._running:
         thread.join(0.01)
     App(bench.host.settings, bench.host.log, bench.host).close()
-    thread.join(10)
+    thread.join(60)
     assert found[0].code is None and not ssh._running

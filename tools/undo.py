@@ -1,18 +1,18 @@
 """Toolset: what was changed through this server, and the way back."""
-import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 from urllib.parse import unquote
 
 from tools.base import changes, guest
 from tools.base.answers import Table, result
-from tools.base.lists import NAMES
 from tools.base.failures import Failure
+from tools.base.lists import NAMES
 from tools.base.row import DESTRUCTIVE, Tool, Wait
 from tools.base.schema import Arg
 from tools.policy import inverse
 from tools.pve import text
 from tools.pve.client import PveError
+from tools.pve.formats import GUEST_PATH
 from tools.pve.text import Column
 
 ROUNDS = 4                      # a way back of more requests than each of these may have is none
@@ -80,7 +80,7 @@ def _undone(call, records, made, lines):
 def _waiting(call, one):
     """The options of a guest's config that a change taken back left to its restart."""
     path = changes.place(call, one)
-    if not path.endswith("/config") or not _GUEST.match(path) or not one.old and one.verb == "POST":
+    if not path.endswith("/config") or not GUEST_PATH.match(path) or not one.old and one.verb == "POST":
         return ()
     try:
         return guest.pending(call.get(path[:-len("config")] + "pending"))[1].keys() & {*one.old, *one.new}
@@ -139,17 +139,14 @@ def _planned(call, made):
     return lines, problems
 
 
-_GUEST = re.compile(r"/nodes/[^/]+/(qemu|lxc)/(\d+)(?=/|\Z)")
-
-
 def _thing(path):
     """What a path is about, wherever it is."""
-    return _GUEST.sub(r"\1/\2", path)
+    return GUEST_PATH.sub(r"\2/\3", path)
 
 
 def _whose(path):
-    named = _GUEST.match(path)
-    return "%s %s" % (text.capital(NAMES[named.group(1)]), named.group(2)) if named else unquote(path)
+    named = GUEST_PATH.match(path)
+    return "%s %s" % (text.capital(NAMES[named.group(2)]), named.group(3)) if named else unquote(path)
 
 
 def _take_back(call, one):

@@ -29,7 +29,7 @@ MAX_QUESTION = 6000             # characters of a question to the user, which is
 POLL_SECONDS = 10               # one look at a task may take so long; then it is asked again
 SPARE_SECONDS = 10              # a call has to end when it may not wait any more
 LEAST_SECONDS = 2               # what a read may take however long the call has taken
-RECENT_SECONDS = 5
+RECENT_SECONDS = 5                 # so old may be what `recent` gives
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|\A(?!.*/agent/).*\(HTTP 596\)")
@@ -133,8 +133,8 @@ class Call:
         if len(found) == 1:
             names[word] = int(found[0]["vmid"])
             return names[word]
-        near = difflib.get_close_matches(word.lower(), {str(row.get("name")).lower() for row in rows}, 5, 0.6)
-        found = found or sorted((row for row in rows if str(row.get("name")).lower() in near),
+        near = difflib.get_close_matches(word.lower(), {str(row["name"]).lower() for row in rows}, 5, 0.6)
+        found = found or sorted((row for row in rows if str(row["name"]).lower() in near),
                                 key=lambda row: near.index(str(row["name"]).lower()))[:5]
         listed = ", ".join("%s on %s" % (who(row), text.line(row.get("node"))) for row in found)
         if any(row.get("name") == word for row in found):

@@ -3,18 +3,16 @@
 Reading it never keeps a change from being made: where it fails there is no way back, and the journal says why. What is
 about to be sent is noted before it is, so that the next server knows of it when this one is killed.
 """
-import re
 from urllib.parse import unquote
 
 from tools.base.failures import Failure
 from tools.policy import endpoints, inverse
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
-from tools.pve.formats import Misfit, parse_upid
+from tools.pve.formats import GUEST_PATH, Misfit, parse_upid
 from tools.pve.scrub import masked, scrub
 
 _NOT_THERE = ("does not exist", "no such", "not found", "There is no guest")
-_GUEST = re.compile(r"/nodes/([^/]+)/(?:qemu|lxc)/(\d+)(?=/|\Z)")
 
 
 def read(call, way, path):
@@ -38,16 +36,21 @@ def way_of(change):
     return inverse.find(change.verb, unquote(change.path))
 
 
+def found(call, way, path, params):
+    """The state before a request is sent. PveError."""
+    return read(call, way, (way.before or way.state)(path, params))
+
+
 def here(call, path):
     """`path`, of a guest, on the node where it is now."""
-    named = _GUEST.match(path)
-    row = named and call.entry(named.group(2))
+    named = GUEST_PATH.match(path)
+    row = named and call.entry(named.group(3))
     return path.replace("/nodes/%s/" % named.group(1), "/nodes/%s/" % row["node"], 1) if row else path
 
 
 def place(call, change):
     """The path that tells the present state of what a Change changed."""
-    return here(call, way_of(change).state(change.path, change.params)[1])
+    return here(call, way_of(change).state(change.path, change.params))
 
 
 def now(call, change):
@@ -67,7 +70,7 @@ def _settle(call, noted, ended=True):
         if not ended:
             raise inverse.NoWay(NOT_ENDED)
         way = inverse.find(noted["verb"], unquote(noted["path"]))
-        after = read(call, way, way.state(noted["path"], noted["params"])[1])
+        after = read(call, way, way.state(noted["path"], noted["params"]))
         noted["old"], noted["new"] = inverse.difference(found, after)
         if noted["old"] or noted["new"]:
             way.back(change(noted), noted["new"])
@@ -110,7 +113,7 @@ class Changes:
             self._open["why"] = inverse.why_not(verb, unquote(path), params)
         else:
             try:
-                self._open["found"] = read(call, way, way.state(path, params)[0])
+                self._open["found"] = found(call, way, path, params)
             except (PveError, Failure, Misfit):
                 self._open["why"] = "What was there before could not be read."
         self._note(open=self._open)

@@ -3,12 +3,10 @@
 Not a simulator: which guests there are, where, and whether they run, and the names of their snapshots. What else a step
 will have changed is not known before it ran, and a step that needs it is planned when its turn comes.
 """
-import re
-
 from tools.base.failures import Failure
 from tools.policy.reach import Reach
+from tools.pve.formats import GUEST_PATH
 
-_GUEST = re.compile(r"/nodes/([^/]+)/(qemu|lxc)/(\d+)(/.*)?")
 #: The end of a POST's path -> the state of a guest after it.
 _STATES = {"start": "running", "resume": "running", "stop": "stopped", "shutdown": "stopped"}
 
@@ -35,10 +33,10 @@ class Forecast:
                 self.made_guests.add(int(vmid))
                 self._made[int(vmid)] = dict(row, status="stopped", type="lxc" if "/lxc" in path else "qemu",
                                              name=params.get("name") or params.get("hostname"))
-            match = _GUEST.fullmatch(path)
+            match = GUEST_PATH.match(path)
             if match is None:
                 continue
-            vmid, end = int(match.group(3)), match.group(4) or ""
+            vmid, end = int(match.group(3)), path[match.end():]
             row, words = self._changed.setdefault(vmid, {}), end.split("/")
             if verb == "POST" and end.startswith("/status/") and words[-1] in _STATES:
                 row["status"] = _STATES[words[-1]]
@@ -62,8 +60,8 @@ class Forecast:
 
     def made(self, path):
         """What a GET of `path` will give of a guest that a step before makes; None of any other. NotYet."""
-        match = _GUEST.fullmatch(path)
-        vmid, end = (int(match.group(3)), match.group(4)) if match else (None, None)
+        match = GUEST_PATH.match(path)
+        vmid, end = (int(match.group(3)), path[match.end():]) if match else (None, None)
         if vmid in self._made:
             if end == "/status/current":
                 return dict(self._made[vmid], **self._changed.get(vmid, {}))
@@ -74,8 +72,8 @@ class Forecast:
 
     def changed(self, path, data):
         """`data`, which a GET of `path` gave, as it will be."""
-        match = _GUEST.fullmatch(path)
-        vmid, end = (int(match.group(3)), match.group(4)) if match else (None, None)
+        match = GUEST_PATH.match(path)
+        vmid, end = (int(match.group(3)), path[match.end():]) if match else (None, None)
         status = self._changed.get(vmid, {}).get("status")
         if status and end == "/status/current":
             return dict(data, status=status, qmpstatus=status)

@@ -36,10 +36,16 @@ STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 class Step:
-    """tool, arguments (as the caller wrote them), digest of both; question and found (what the user agreed to, or None:
-    nothing is asked), known: whether it could be planned, names and makes: the vmids that names in it meant, and those
-    of the guests that it makes; state and said: how far it came, undo: its id, or None; text
-    and data of its answer."""
+    """One step of a run.
+
+    tool, arguments     as the caller wrote them; digest: of both
+    questions           [(question, found)]: what the user is asked for it, and what it is bound to
+    known, later        whether it could be planned; why not
+    names, makes        {name: vmid} that names in it meant; the vmids of the guests that it makes
+    planned             the (verb, path, params) that it will send
+    state, said, undo   how far it came, in words too; its undo id, or None
+    text, data          of its answer
+    """
 
     def __init__(self, tool, arguments):
         self.tool, self.arguments, self._bound = tool, arguments, digest([tool, arguments])
@@ -427,20 +433,23 @@ _PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that
 def _accepted(call, run, sent):
     """Those of the changes `sent` that took effect, or are on their way. Failure when that is not known."""
     for number, noted in enumerate(sent):
-        task, status = parse_upid(noted.get("upid")), {}
-        if task is not None:
-            status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
+        status = _task(call, noted) or {}
         if "upid" not in noted and _ended(call, run, noted) is None or status.get("status") == "stopped" and not (
                 succeeded(status.get("exitstatus"))):
             return sent[:number]
     return sent
 
 
+def _task(call, noted):
+    """The status of the task that a change started; None when it started none."""
+    task = parse_upid(noted.get("upid"))
+    return task and call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
+
+
 def _ended(call, run, noted):
     """As `_still_so`, of a change whose end was not seen."""
-    task = parse_upid(noted.get("upid"))
-    if task is not None:
-        status = call.get("/nodes/{node}/tasks/{upid}/status", {"node": task.node, "upid": noted["upid"]})
+    status = _task(call, noted)
+    if status is not None:
         if status.get("status") == "running":
             raise Failure("Run %s started it, and its task still runs: %s. Wait for it (proxmox_get_task)." % (
                 run, noted["upid"]))
@@ -519,9 +528,9 @@ def _change(call, verb, path, params):
     """" memory=4096 (2048 now)": the parameters of a request, beside what they change where that can be read."""
     shown, now = call.host.audit.masked(params, call.secrets, True), {}
     way = inverse.find(verb, path)
-    if way is not None and verb == "PUT" or path.endswith("/config"):
+    if way is not None and (verb == "PUT" or path.endswith("/config")):
         try:
-            now = changes.read(call, way, way.state(path, params)[0])
+            now = changes.found(call, way, path, params)
         except (PveError, Failure):
             pass
     return "".join(" %s=%s%s" % (key, text.word(text.line(value, 300)), " (%s now)" % text.line(now[key], 100)

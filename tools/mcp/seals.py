@@ -14,6 +14,7 @@ import time
 
 from tools.base.failures import Declined
 from tools.base.row import title
+from tools.policy.journal import LETTERS
 
 LIFETIME = 300          # seconds that a question or a token is good for
 QUIET = 120             # seconds for which a question is not asked again that the user said no to
@@ -61,7 +62,6 @@ class Tokens:
     Somebody who guesses has 31^8 to try and WRONG a minute.
     """
 
-    LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"         # none that is taken for another
     MOST, WRONG, MINUTE = 100, 5, 60
 
     def __init__(self, clock=time.monotonic):
@@ -70,7 +70,7 @@ class Tokens:
 
     def seal(self, payload):
         """A token that `open` gives the dict `payload` back for."""
-        token = "".join(secrets.choice(self.LETTERS) for _ in range(8))
+        token = "".join(secrets.choice(LETTERS) for _ in range(8))
         with self._lock:
             now = self._clock()
             kept = [one for one in self._kept.items() if one[1]["exp"] >= now][1 - self.MOST:]

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from tools.policy import endpoints
 from tools.pve import text
-from tools.pve.formats import natural, on, parse_property_string, property_string
+from tools.pve.formats import GUEST_PATH, natural, on, parse_property_string, property_string
 from tools.pve.scrub import MASK, is_secret
 
 ABSENT = None                       # in the place of a value: the key is not there
@@ -34,13 +34,14 @@ class Change(NamedTuple):
 class Way(NamedTuple):
     """How the changes by some endpoints are put back.
 
-    state   function(path, params) -> (path of the GET before, of that after; None where nothing can be there)
+    state   function(path, params) -> path of the GET that tells the state
     facts   function(data of the GET, path) -> {key: value}
     back    function(Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back.
             It is asked again with the state that they made. NoWay
     digest  whether the first of the requests takes the digest that the GET told
     slow    whether it may come about some time after the requests, as what HA does
     whole   whether nothing else of the state may have changed either, as all of it goes
+    before  as `state`, where it is another path before the change; the function gives None where nothing can be there
     lost    function(Change) -> what is lost when it is put back, in a few words, or None
     """
     state: Callable
@@ -49,6 +50,7 @@ class Way(NamedTuple):
     digest: bool = False
     slow: bool = False
     whole: bool = False
+    before: Callable = None
     lost: Callable = lambda change: None
 
 
@@ -148,7 +150,7 @@ def _facts(data, path):
 
 
 def _itself(path, params):
-    return path, path
+    return path
 
 
 def _keys(always=(), unset=None):
@@ -209,7 +211,7 @@ def _config_back(change, now):
         return []
     if on(now.get("protection")) and any(map(_DRIVE.fullmatch, away)):
         raise NoWay("The guest is protected, so no volume is removed (protection=0 in its config first).")
-    return [("PUT", _config(change.path, None)[0], _sent(set_back, sorted(away, key=natural)))]
+    return [("PUT", _config(change.path, None), _sent(set_back, sorted(away, key=natural)))]
 
 
 def _volumes_go(change):
@@ -245,8 +247,7 @@ def _moved_disk(change, now):
 
 
 def _config(path, params):
-    config = path.rpartition("/")[0] + "/config"
-    return config, config
+    return path.rpartition("/")[0] + "/config"
 
 
 def _described(change, now):
@@ -283,13 +284,8 @@ def _things(key, keeps=None):
     return back
 
 
-def _list(path, params):
-    return path, path
-
-
 def _list_of_item(path, params):
-    base = path.rpartition("/")[0]
-    return base, base
+    return path.rpartition("/")[0]
 
 
 # ------------------------------------------------------------------------------------------------------- firewall rules
@@ -303,13 +299,12 @@ def _rules_of(data, path):
 
 
 def _rules_path(path, params):
-    base = re.sub(r"/\d+\Z", "", path)
-    return base, base
+    return re.sub(r"/\d+\Z", "", path)
 
 
 def _rules_back(change, now):
     """One rule was added, deleted, changed or moved: which, the two lists tell. Proxmox puts a new one first."""
-    old, new, base = change.old["rules"], now["rules"], _rules_path(change.path, None)[0]
+    old, new, base = change.old["rules"], now["rules"], _rules_path(change.path, None)
     if old == new:
         return []
     at = next((place for place, (one, other) in enumerate(zip(old, new)) if one != other), min(len(old), len(new)))
@@ -341,14 +336,13 @@ def _pool(data, path):
 
 
 def _pool_path(path, params):
-    pool = path if path != "/pools" else "/pools/%s" % params.get("poolid")
-    return pool, pool
+    return path if path != "/pools" else "/pools/%s" % params.get("poolid")
 
 
 def _pool_back(change, now):
     if on(change.params.get("allow-move")):
         raise NoWay("Which pools the guests were in before is not known.")
-    path, requests = _pool_path(change.path, change.params)[0], []
+    path, requests = _pool_path(change.path, change.params), []
     if change.old.get("comment") == "":
         raise NoWay(_NOT_EMPTY)
     if "comment" in change.old and change.old["comment"] != now.get("comment"):
@@ -364,17 +358,19 @@ def _pool_back(change, now):
 # ------------------------------------------------------------------------------------ guests: made, switched, elsewhere
 
 def _new_guest(path, params):
-    """A guest that is not there before."""
-    match = re.match(r"(/nodes/)([^/]+)(/(?:qemu|lxc))(?:/\d+/clone)?\Z", path)
-    where = "%s%s%s/%s/config" % (match.group(1), params.get("target") or match.group(2), match.group(3),
-                                  params.get("newid") or params.get("vmid"))
-    return (where if on(params.get("force")) else None), where
+    match = re.match(r"/nodes/([^/]+)/(qemu|lxc)(?:/\d+/clone)?\Z", path)
+    return "/nodes/%s/%s/%s/config" % (params.get("target") or match.group(1), match.group(2),
+                                       params.get("newid") or params.get("vmid"))
+
+
+def _overwritten(path, params):
+    return _new_guest(path, params) if on(params.get("force")) else None
 
 
 def _delete_guest(change, now):
     if change.old:
         raise NoWay("What the guest was before is gone.")
-    path = _new_guest(change.path, change.params)[1][:-len("/config")]
+    path = _new_guest(change.path, change.params)[:-len("/config")]
     off = [("POST", path + "/status/stop", {})] if on(change.params.get("start")) else []       # it was started with it
     return off + [("DELETE", path, {"purge": 1})] if now else []
 
@@ -385,8 +381,7 @@ def _guest_goes(change):
 
 
 def _status(path, params):
-    now = path.rpartition("/")[0] + "/current"
-    return now, now
+    return path.rpartition("/")[0] + "/current"
 
 
 def _power(data, path):
@@ -413,19 +408,15 @@ def _switch(change, now):
     return [("POST", "%s/%s" % (change.path.rpartition("/")[0], verb), params)]
 
 
-_GUEST_PATH = re.compile(r"/nodes/([^/]+)(/(?:qemu|lxc)/\d+)/")
-
-
 def _migrated(path, params):
-    node, guest = _GUEST_PATH.match(path).groups()
-    return path.rpartition("/")[0] + "/config", "/nodes/%s%s/config" % (params.get("target"), guest)
+    return "/nodes/%s/%s/%s/config" % ((params.get("target"),) + GUEST_PATH.match(path).groups()[1:])
 
 
 def _place(data, path):
     """On which node a guest is, and on which storages its volumes are."""
     drives = {key: _volume(value).split(":")[0] for key, value in (data or {}).items()
               if _DRIVE.fullmatch(key) and _of_storage(value)}
-    return {"node": _GUEST_PATH.match(path).group(1), **drives} if data else {}
+    return {"node": GUEST_PATH.match(path).group(1), **drives} if data else {}
 
 
 def _bring_back(change, now):
@@ -440,8 +431,8 @@ def _bring_back(change, now):
     if there:
         params["target-storage" if "/lxc/" in change.path else "targetstorage"] = ",".join(
             "%s:%s" % pair for pair in sorted(there.items()))
-    guest = _GUEST_PATH.match(change.path).group(2)
-    return [("POST", "/nodes/%s%s/migrate" % (now["node"], guest), {**params, "target": change.old["node"]})]
+    kind, vmid = GUEST_PATH.match(change.path).groups()[1:]
+    return [("POST", "/nodes/%s/%s/%s/migrate" % (now["node"], kind, vmid), {**params, "target": change.old["node"]})]
 
 
 # ------------------------------------------------------------------------------------------------------------ the table
@@ -466,25 +457,25 @@ _TABLE = (
         _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
     (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _described),
      "PUT guest/snapshot/{snapname}/config"),
-    (Way(_list, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)),
+    (Way(_itself, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)),
      "POST guest/snapshot"),
-    (Way(_list, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
-    (Way(lambda path, params: ("/pools", "/pools"), _by("poolid"), _things("poolid", ["comment"])),
+    (Way(_itself, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
+    (Way(lambda path, params: "/pools", _by("poolid"), _things("poolid", ["comment"])),
      "DELETE /pools(|/{poolid})"),
     (Way(_pool_path, _pool, _pool_back), "PUT /pools(|/{poolid})"),
-    (Way(_list, _by("id"), _things("id", _JOB)), "POST /cluster/backup"),
+    (Way(_itself, _by("id"), _things("id", _JOB)), "POST /cluster/backup"),
     (Way(_list_of_item, _by("id"), _things("id", _JOB)), "DELETE /cluster/backup/{id}"),
-    (Way(_list, _by("sid"), _things("sid", _RESOURCE)), "POST ha/resources"),
+    (Way(_itself, _by("sid"), _things("sid", _RESOURCE)), "POST ha/resources"),
     (Way(_list_of_item, _by("sid"), _things("sid", _RESOURCE)), "DELETE ha/resources/{sid}"),
-    (Way(_list, _by("rule"), _things("rule", _RULES_OF_HA)), "POST ha/rules"),
+    (Way(_itself, _by("rule"), _things("rule", _RULES_OF_HA)), "POST ha/rules"),
     (Way(_list_of_item, _by("rule"), _things("rule", _RULES_OF_HA)), "DELETE ha/rules/{id}"),
     (Way(_rules_path, _rules_of, _rules_back, True), """
         POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
-    (Way(_new_guest, _facts, _delete_guest, whole=True, lost=_guest_goes),
+    (Way(_new_guest, _facts, _delete_guest, whole=True, before=_overwritten, lost=_guest_goes),
      "POST node/qemu node/lxc guest/clone"),
     (Way(_status, _power, _switch, slow=True), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
-    (Way(_migrated, _place, _bring_back, slow=True), "POST guest/migrate"),
+    (Way(_migrated, _place, _bring_back, slow=True, before=_config), "POST guest/migrate"),
 )
 
 #: (verb, template) -> Way.

@@ -22,6 +22,9 @@ LAST_INDEX = {"ide": 3, "sata": 5, "scsi": 30, "virtio": 15, "net": 31, "mp": 25
 #: kind of guest -> pattern of the options that name its disks and mount points, CD drives and bind mounts too.
 DISK_KEYS = {"qemu": r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)[0-9]+", "lxc": r"rootfs|(?:mp|unused)[0-9]+"}
 
+#: Where the path of a request about a guest begins: node, kind of guest, vmid.
+GUEST_PATH = re.compile(r"/nodes/([^/]+)/(qemu|lxc)/(\d+)(?=/|\Z)")
+
 
 class Misfit(ValueError):
     """A value that has not the format it must have; str(error) says so in a sentence."""
