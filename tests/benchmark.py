@@ -27,7 +27,7 @@ import json, os, sys
 import requests
 session = requests.Session()
 session.trust_env = False
-session.verify = os.environ["PROXMOX_CA_FILE"]
+session.verify = os.environ["PROXMOX_CERTIFICATE"]
 session.headers["Authorization"] = "PVEAPIToken=root@pam!%s=%s" % (
     os.environ["PROXMOX_TOKEN_NAME"], os.environ["PROXMOX_TOKEN_VALUE"])
 base = "https://%s/api2/json" % os.environ["PROXMOX_HOST"]
@@ -77,7 +77,7 @@ class Cluster:
         self.process = subprocess.Popen([sys.executable, "-c", FRONT, str(guests), str(delay)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
         port, cert = self.process.stdout.readline().decode().split(None, 1)
-        self.env = dict(os.environ, PROXMOX_HOST="127.0.0.1:" + port, PROXMOX_CA_FILE=cert.strip(),
+        self.env = dict(os.environ, PROXMOX_HOST="127.0.0.1:" + port, PROXMOX_CERTIFICATE=cert.strip(),
                         PROXMOX_TOKEN_NAME="demo", PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555",
                         PROXMOX_ALLOW_ELEVATED="true", PROXMOX_RATE_LIMIT="0", PYTHONDONTWRITEBYTECODE="")
 

@@ -37,7 +37,7 @@ env = {"PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 with Front(DemoCluster()) as front:
     shutil.copy(front.cert, "/proxmox-test/ca.pem"); os.chmod("/proxmox-test/ca.pem", 0o644)
-    env.update(PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE="/proxmox-test/ca.pem")
+    env.update(PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CERTIFICATE="/proxmox-test/ca.pem")
     lines = [{"method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {},
                                                  "clientInfo": {"name": "t", "version": "1"}}},
              {"method": "tools/list"},

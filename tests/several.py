@@ -48,7 +48,7 @@ class Fleet:
         self.fronts = {name: Front(gate) for name, gate in self.gates.items()}
         lines = ["[DEFAULT]", "token_name = demo", "allow_elevated = true", "rate_limit = 0", *top]
         for name, front in self.fronts.items():
-            lines += ["[%s]" % name, "host = 127.0.0.1:%d" % front.port, "ca_file = " + front.cert,
+            lines += ["[%s]" % name, "host = 127.0.0.1:%d" % front.port, "certificate = " + front.cert,
                       "token_value = " + value(name), *more.get(name, ())]
         self.path = os.path.join(str(folder), "clusters.ini")
         with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:

@@ -73,7 +73,7 @@ class Agent:
 
     def run(self, command="uname -a", **more):
         settings = self.bench.host.settings
-        settings.allow_unsafe_commands = more.pop("unsafe", False)
+        settings.allowed_commands = ("unsafe",) * more.pop("unsafe", False)
         return self.bench.run("proxmox_execute_vm_command", node="pve1", vmid=100, command=command, **more)
 
     def command(self):
@@ -92,7 +92,7 @@ DONE = {"exited": 1, "exitcode": 0, "out-data": "hello\n"}
 def test_each_character_of_the_rule_is_refused_and_named(character):
     agent = Agent([DONE])
     answer = agent.run("echo a%sb; true" % character)
-    assert answer.failed and agent.sent == [] and "PROXMOX_ALLOW_UNSAFE_COMMANDS=true" in answer.text
+    assert answer.failed and agent.sent == [] and "the word unsafe in PROXMOX_ALLOWED_COMMANDS" in answer.text
     assert ("a line break" if character in "\r\n" else '"%s"' % character) in answer.text
 
 
@@ -379,7 +379,7 @@ def test_a_command_in_several_guests_has_a_result_for_each():
     answer = bench.run(EACH, vmids="100,102,200,999", command="hostname")
     assert answer.text.startswith("\u26a0 hostname: it went well in 1 of 4 guests.\n"
                                   "\u2705 VM 100: exit code 0: hostname\n")
-    for part in ("| web01", "VM 102", "There is no guest 999", "PROXMOX_SSH_ENABLED=true"):
+    for part in ("| web01", "VM 102", "There is no guest 999", "PROXMOX_SSH"):
         assert part in answer.text, answer.text
     assert [(one["vmid"], one["outcome"]) for one in answer.data["guests"]] == [
         (100, "done"), (102, "failed"), (200, "refused"), (999, "failed")]
@@ -399,9 +399,9 @@ def test_what_one_guest_or_the_command_may_not_is_refused_for_all_before_anythin
 
 
 def test_the_tool_for_one_guest_decides():
-    bench = Bench(disabled_tools=("proxmox_execute_vm_command",))
+    bench = Bench(tools=("-proxmox_execute_vm_command",))
     answer = bench.run(EACH, vmids="100", command="hostname")
-    assert "PROXMOX_DISABLED_TOOLS" in answer.text and answer.failed and bench.sent(reads=False) == []
+    assert "PROXMOX_TOOLS" in answer.text and answer.failed and bench.sent(reads=False) == []
     answer = Bench().run(EACH, vmids="100", command="a; b")
     assert "a shell would act upon" in answer.text and answer.failed
     answer = Bench(dry_run=True).run(EACH, vmids="100", command="hostname")

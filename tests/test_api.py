@@ -236,7 +236,7 @@ WRITES = [("POST", "/pools", {"poolid": "web"}), ("PUT", "/nodes/pve1/dns", {"se
 
 
 def test_a_list_of_commands_leaves_no_way_round_it():
-    bench = Bench(allowed_commands=("df *",), allow_unsafe_commands=True)
+    bench = Bench(allowed_commands=("df *", "unsafe"))
     answer = bench.run(CALL, verb="POST", path="/nodes/pve1/qemu/100/agent/exec", parameters={"command": "df -h"})
     assert answer.failed and "PROXMOX_ALLOWED_COMMANDS is set" in answer.text and bench.sent(reads=False) == []
 
@@ -366,10 +366,10 @@ def test_what_is_never_sent(verb, path, parameters):
     bench = Bench(cluster=Bare())
     answer = bench.run(CALL, verb=verb, path=path, parameters=parameters)
     assert answer.failed and "Nothing was sent." in answer.text and bench.sent() == [], answer.text
-    bench = Bench(cluster=Bare(), allow_unsafe_commands=True)
+    bench = Bench(cluster=Bare(), allowed_commands=("unsafe",))
     bench.run(CALL, verb=verb, path=path, parameters=parameters)
     runs_commands = path.endswith(("/agent/exec", "/monitor", "/execute"))
-    assert ("ALLOW_UNSAFE" in answer.text) == (len(bench.sent(reads=False)) == 1) == runs_commands
+    assert ("word unsafe in" in answer.text) == (len(bench.sent(reads=False)) == 1) == runs_commands
 
 
 # -------------------------------------------------------------------------------------------------------------- answers
@@ -492,7 +492,7 @@ NET5 = V100 + "/config net5=bridge=vmbr0,model=virtio"
     (V100 + "/config", {"net5": '{"bridge": "vmbr0", "model": "virtio"}'}, NET5),
     (V100 + "/config", {"memory": 2048.0, "name": "a1"}, V100 + "/config memory=2048 name=a1")])
 def test_json_text_in_a_parameter_is_what_the_schema_wants(bench, path, parameters, sent):
-    bench.host.settings.allow_unsafe_commands = True
+    bench.host.settings.allowed_commands = ("unsafe",)
     bench.run(CALL, verb="POST", path=path, parameters=parameters, wait=0)
     assert bench.sent(reads=False) == ["POST " + sent]
 

@@ -80,7 +80,7 @@ def test_a_secret_that_is_a_word_of_the_audit_log_leaves_it_whole(word, tmp_path
 
 def test_a_command_is_asked_for_with_all_its_characters():
     consent = Asked(answer=False)
-    bench = Bench(consent=consent, confirm="always", allow_unsafe_commands=True)
+    bench = Bench(consent=consent, confirm="always", allowed_commands=("unsafe",))
     command = "uptime #" + " " * 900 + "\nrm -rf /srv"
     bench.run("proxmox_execute_vm_command", vmid=100, command=command)
     [question] = consent.questions
@@ -89,7 +89,7 @@ def test_a_command_is_asked_for_with_all_its_characters():
 
 def test_a_raw_command_list_is_asked_for_whole():
     command = ["sh", "-c", "echo %s; rm -rf /srv" % ("x" * 95)]
-    _, _, [question] = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": command}, allow_unsafe_commands=True)
+    _, _, [question] = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": command}, allowed_commands=("unsafe",))
     assert "rm -rf /srv" in question
 
 
@@ -104,14 +104,14 @@ def test_a_raw_command_list_is_asked_for_whole():
     ("POST", "/nodes/pve1/qemu/100/remote_migrate", {"target-endpoint": "SECRET"}, "target-endpoint=*** to"),
     ("PUT", "/nodes/pve1/qemu/100/config", {"sshkeys": "ssh-ed25519%20AAAA%20me", "delete": "tags"}, "AAAA%20me")])
 def test_what_is_run_or_lets_in_is_no_secret_to_the_user(verb, path, parameters, shown):
-    _, _, [question] = api(verb, path, parameters, allow_unsafe_commands=True, cluster=Bare())
+    _, _, [question] = api(verb, path, parameters, allowed_commands=("unsafe",), cluster=Bare())
     assert shown in question
 
 
 def test_what_is_run_is_recorded_and_an_environment_is_not(tmp_path):
     log = tmp_path / "audit.log"
     api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["sh"], "input-data": "rm -rf /srv"},
-        allow_unsafe_commands=True, audit_log=str(log))
+        allowed_commands=("unsafe",), audit_log=str(log))
     api("PUT", "/nodes/pve1/lxc/204/config", {"env": "A=CANARY"}, audit_log=str(log))
     assert "rm -rf /srv" in log.read_text() and "CANARY" not in log.read_text() and verify(str(log)).ok
 
@@ -133,7 +133,7 @@ def test_letters_that_pass_for_others_or_turn_a_line_around_are_written_out(said
 
 def test_what_cannot_be_shown_whole_is_refused():
     answer, changed, questions = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["echo", "x" * 9000]},
-                                     allow_unsafe_commands=True)
+                                     allowed_commands=("unsafe",))
     assert answer.failed and "not shown whole is not asked" in answer.text and not changed and not questions
 
 
@@ -146,7 +146,7 @@ def test_all_guests_are_named():
 
 def test_the_log_keeps_length_and_hash_of_what_it_cuts(tmp_path):
     log = str(tmp_path / "audit.log")
-    bench = Bench(audit_log=log, allow_unsafe_commands=True)
+    bench = Bench(audit_log=log, allowed_commands=("unsafe",))
     bench.run("proxmox_execute_vm_command", vmid=100, command="echo " + "y" * 500)
     with open(log, encoding="ascii") as stream:
         intent = json.loads(stream.readline())
@@ -210,9 +210,9 @@ OUT_OF_BOUNDS = [
     ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "/dev/pve/vm-200-disk-0"}),
     ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"scsi1": "local-lvm:somebodys-disk"}),
     ({"allowed_guests": ("100",)}, "PUT", "/a/path/nobody/knows", {}),
-    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "POST", "/nodes/pve1/qemu/100/agent/file-write",
+    ({"allowed_commands": ("uptime", "unsafe")}, "POST", "/nodes/pve1/qemu/100/agent/file-write",
      {"file": "/etc/cron.d/x", "content": "x"}),
-    ({"allowed_commands": ("uptime",), "allow_unsafe_commands": True}, "PUT", "/nodes/pve1/qemu/100/sendkey",
+    ({"allowed_commands": ("uptime", "unsafe")}, "PUT", "/nodes/pve1/qemu/100/sendkey",
      {"key": "a"}),
     ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/qemu/100/config", {"args": "-S"}),
     ({"allowed_commands": ("uptime",)}, "PUT", "/nodes/pve1/lxc/204/config", {"env": "BASH_ENV=$(reboot)"}),
@@ -225,7 +225,7 @@ OUT_OF_BOUNDS = [
         "vmid": 200, "ostemplate": "nas:backup/vzdump-lxc-100-x.tar.zst", "restore": 1, "force": 1, "tags": "x"}),
     # what runs on the node, or stops the backups of all
     ({"protected_guests": ("200",)}, "PUT", "/nodes/pve1/qemu/100/config", {"hookscript": "local:snippets/x.sh"}),
-    ({"protected_guests": ("200",), "allow_unsafe_commands": True}, "POST", "/nodes/pve1/qemu/100/monitor",
+    ({"protected_guests": ("200",), "allowed_commands": ("unsafe",)}, "POST", "/nodes/pve1/qemu/100/monitor",
      {"command": "migrate exec:x"}),
     ({"protected_guests": ("200",)}, "POST", "/nodes/pve1/vzdump", {"vmid": 100, "remove": 0, "stop": 1}),
     ({"protected_guests": ("200",)}, "POST", "/access/users", {"userid": "x@pve", "groups": "admins"}),
@@ -426,13 +426,13 @@ def test_a_key_that_stands_twice_does_not_hide_the_id():
 # -------------------------------------------------------------------------------------------------------- switched off
 
 def test_a_tool_that_is_switched_off_is_not_to_be_had_by_the_raw_call():
-    answer, changed, questions = api("DELETE", "/nodes/pve3/qemu/107", disabled_tools=("proxmox_delete_*",))
-    assert answer.failed and "PROXMOX_DISABLED_TOOLS" in answer.text and not changed and not questions
+    answer, changed, questions = api("DELETE", "/nodes/pve3/qemu/107", tools=("-proxmox_delete_*",))
+    assert answer.failed and "PROXMOX_TOOLS" in answer.text and not changed and not questions
 
 
 def test_the_other_verb_of_a_tool_that_is_switched_off_is_not_to_be_had_either():
-    answer, changed, _ = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0"}, disabled_tools=("update_vm_*",))
-    assert answer.failed and "PROXMOX_DISABLED_TOOLS" in answer.text and not changed
+    answer, changed, _ = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0"}, tools=("-update_vm_*",))
+    assert answer.failed and "PROXMOX_TOOLS" in answer.text and not changed
 
 
 @pytest.mark.parametrize("path", ["/access/users/root@pam/token/x", "/nodes/pve1/qemu/100/vncproxy"])
@@ -558,9 +558,9 @@ def test_the_question_says_whether_jobs_forget_the_guest(purge):
     ("execute_in_guests", {"vmids": ["100", "200"], "command": "id"}, "execute_lxc_command")])
 def test_an_option_that_does_what_a_tool_does_that_is_switched_off_is_refused(tool, arguments, off):
     consent = Asked()
-    bench = Bench(disabled_tools=(off,), consent=consent, confirm="always")
+    bench = Bench(tools=("-" + off,), consent=consent, confirm="always")
     answer = bench.run("proxmox_" + tool, **arguments)
-    assert answer.outcome == "refused" and "switches off proxmox_%s, which does the same" % off in answer.text
+    assert answer.outcome == "refused" and "takes away proxmox_%s, which does that" % off in answer.text
     assert bench.sent(reads=False) == [] and consent.questions == []
 
 
@@ -569,7 +569,7 @@ def test_options_do_what_tools_do_that_there_are():
     words = {word for name, tool in ROWS.items() for field in fields(tool.args)
              for word in field.arg.does.format(kind=name.rpartition("_")[2]).split()}
     assert words and {"proxmox_" + word for word in words} <= set(ROWS)
-    assert not Bench(disabled_tools=("start_*",)).run("proxmox_clone_vm", vmid=107, newid=300, start=False).failed
+    assert not Bench(tools=("-start_*",)).run("proxmox_clone_vm", vmid=107, newid=300, start=False).failed
 
 
 #: Parameters that no question tells: what it was bound to, and a command, which is told as it was given; and the words

@@ -98,7 +98,7 @@ def test_what_breaks_off_is_noted_as_what_it_is(path, error, outcome):
 @pytest.mark.parametrize("chosen, tool, arguments", [
     ({"allow_elevated": False}, "proxmox_start_vm", {"vmid": 107}),
     ({"read_only": True}, "proxmox_start_vm", {"vmid": 107}),
-    ({"disabled_tools": ("start_*",)}, "proxmox_start_vm", {"vmid": 107}),
+    ({"tools": ("-start_*",)}, "proxmox_start_vm", {"vmid": 107}),
     ({"protected_guests": ("107",)}, "proxmox_start_vm", {"vmid": 107}),
     ({"allowed_nodes": ("pve1",)}, "proxmox_start_vm",
                                                                           {"vmid": 107, "node": "pve3"})])

@@ -42,7 +42,7 @@ def facts(stage="done", mode="strict", accepts=True, why="a CA of this system vo
             found["modes"] = [
                 {"mode": mode, "accepts": accepts, "why": why, "setting": "PROXMOX_SSL_MODE=%s" % mode},
                 {"mode": "fingerprint", "accepts": True, "why": "it would be the only one",
-                 "setting": "PROXMOX_FINGERPRINT=" + FINGERPRINT}]
+                 "setting": "PROXMOX_CERTIFICATE=" + FINGERPRINT}]
         return found
     return inspect
 
@@ -78,9 +78,9 @@ def test_a_certificate_that_is_refused_tells_what_would_accept_it():
     status, text = run(adapter=None, inspect=facts(accepts=False,
                                                    why="it is signed by a CA this machine does not trust"))
     assert status == 1 and "[FAIL] trust" in text and "the token was not sent" in text
-    assert "would accept: PROXMOX_FINGERPRINT=" + FINGERPRINT in text
+    assert "would accept: PROXMOX_CERTIFICATE=" + FINGERPRINT in text
     assert "would refuse: PROXMOX_SSL_MODE=strict: it is signed by a CA" in text
-    assert "would accept: PROXMOX_CA_FILE=" not in text and "PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca" in text
+    assert "would accept: PROXMOX_CERTIFICATE=/" not in text and "PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca" in text
 
 
 def test_a_connection_that_is_dropped_is_said_in_words():
@@ -98,7 +98,7 @@ def test_an_expired_certificate_is_told_with_its_dates_and_no_other_advice():
                                     not_after="Nov 20 10:00:00 2026 GMT")
         return found
     _, text = run(adapter=None, inspect=inspect)
-    assert "refuses it: it has expired (pvecm updatecerts" in text and "PROXMOX_CA_FILE to a copy" not in text
+    assert "refuses it: it has expired (pvecm updatecerts" in text and "PROXMOX_CERTIFICATE to a copy" not in text
     assert "It is valid from Nov 20 10:00:00 2024 GMT to Nov 20 10:00:00 2026 GMT; by the clock of this machine" in text
 
 
@@ -128,14 +128,14 @@ def test_an_audit_log_that_cannot_be_written_is_found(tmp_path):
 
 def test_over_real_tls():
     with Front(DemoCluster()) as front:
-        pinned = settings(host=[("127.0.0.1", front.port)], fingerprint=front.fingerprint)
+        pinned = settings(host=[("127.0.0.1", front.port)], certificate=front.fingerprint)
         told = []
         assert check(pinned, told.append) == 0
         text = "\n".join(told)
-        assert "SHA-256 " + front.fingerprint in text and "PROXMOX_FINGERPRINT accepts it" in text
+        assert "SHA-256 " + front.fingerprint in text and "PROXMOX_CERTIFICATE accepts it" in text
         told, seen = [], len(front.cluster.requests)
         assert check(settings(host=[("127.0.0.1", front.port)]), told.append) == 1
-        assert "would accept: PROXMOX_FINGERPRINT=" + front.fingerprint in "\n".join(told)
+        assert "would accept: PROXMOX_CERTIFICATE=" + front.fingerprint in "\n".join(told)
         assert "compare it" in "\n".join(told)          # who shows it is not yet known to be Proxmox
         assert len(front.cluster.requests) == seen      # the token went nowhere
 
@@ -182,16 +182,15 @@ def test_one_role_for_what_is_switched_on():
         return set(re.search(r'pveum role add ProxmoxMCP --privs "(.*)"', text).group(1).split())
     assert {"VM.Migrate", "VM.PowerMgmt", "VM.Clone", "Sys.Audit"} <= role()
     assert "Sys.Audit" in role(allow_elevated=False) and "VM.PowerMgmt" not in role(allow_elevated=False)
-    assert "VM.PowerMgmt" in role(toolsets=("lifecycle",)) and "VM.Clone" not in role(toolsets=("lifecycle",))
+    assert "VM.PowerMgmt" in role(tools=("lifecycle",)) and "VM.Clone" not in role(tools=("lifecycle",))
 
 
 def test_what_settings_switch_off_is_said():
-    _, report = run(as_json=True, allow_elevated=False, disabled_tools=("get_nodes",), allowed_guests=("100-199",))
+    _, report = run(as_json=True, allow_elevated=False, tools=("-get_nodes",), allowed_guests=("100-199",))
     assert tool(report, "proxmox_start_vm")["off"] == "PROXMOX_ALLOW_ELEVATED=false"
-    assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_DISABLED_TOOLS" and "off" not in tool(report,
-                                                                                                      "proxmox_get_vms")
-    _, text = run(allow_elevated=False, allowed_guests=("100-199",), tools=("nope", "get_vms"))
-    assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "no tool is called nope" in text
+    assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_TOOLS" and "off" not in tool(report, "proxmox_get_vms")
+    _, text = run(allow_elevated=False, allowed_guests=("100-199",), tools=("get_vms",))
+    assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "- PROXMOX_TOOLS=get_vms" in text
     assert "1 of %d tools work" % len(ENTRIES) in text
 
 

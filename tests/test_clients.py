@@ -115,7 +115,7 @@ WAITS = {
 @pytest.mark.parametrize("what", WAITS)
 def test_a_client_that_gives_up_after_a_minute_gets_an_answer_before(what):
     meanwhile, tool, arguments, words = WAITS[what]
-    desk = Desk("off", allow_unsafe_commands=True)
+    desk = Desk("off", allowed_commands=("unsafe",))
     lasts(180, meanwhile, desk.bench)
     start = desk.bench.clock()
     result = desk.call("proxmox_" + tool, **arguments)
@@ -126,7 +126,7 @@ def test_a_client_that_gives_up_after_a_minute_gets_an_answer_before(what):
 @pytest.mark.parametrize("what", WAITS)
 def test_a_client_that_shows_progress_hears_of_every_wait(what):
     meanwhile, tool, arguments, words = WAITS[what]
-    desk = Desk("off", allow_unsafe_commands=True)
+    desk = Desk("off", allowed_commands=("unsafe",))
     lasts(160, meanwhile, desk.bench)
     start = desk.bench.clock()
     number = desk.talk.request("tools/call", {"name": "proxmox_" + tool, "arguments": arguments,

@@ -55,10 +55,10 @@ def test_a_second_cluster_is_an_entry_of_another_name(client):
 
 def test_files_are_absolute():
     """A client starts the program in a directory of its own choice."""
-    env = config.entry("cursor", PROGRAM, {"PROXMOX_TOKEN_FILE": "token", "PROXMOX_CA_FILE": "~/ca.pem",
+    env = config.entry("cursor", PROGRAM, {"PROXMOX_TOKEN_FILE": "token", "PROXMOX_CERTIFICATE": "/ca.pem",
                                            "PROXMOX_AUDIT_LOG": "/var/log/audit", "PROXMOX_HOST": "pve9"})[0]["env"]
     assert env["PROXMOX_TOKEN_FILE"] == os.path.join(os.getcwd(), "token")
-    assert env["PROXMOX_CA_FILE"] == os.path.expanduser("~/ca.pem")
+    assert env["PROXMOX_CERTIFICATE"] == "/ca.pem"
     assert (env["PROXMOX_AUDIT_LOG"], env["PROXMOX_HOST"]) == ("/var/log/audit", "pve9")
 
 

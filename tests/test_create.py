@@ -230,7 +230,7 @@ def test_a_token_of_a_pool_is_told_of_the_argument_pool():
 
 
 def test_what_was_not_asked_for_is_told_too():
-    bench = Bench(task_wait=60)
+    bench = Bench()
     made = ok(bench.run("proxmox_create_vm", node="pve1", vmid=300, os="windows11", cores=4, tags=["ci", "dev"])).text
     assert ("created on node pve1: 4 cores, 4 GiB memory, win11, UEFI with secure boot keys, TPM 2.0, disk scsi0 64 "
             "GiB on local-lvm") in made and "firewall=1, tags ci,dev (" in made

@@ -15,6 +15,7 @@ from tools.policy.endpoints import changes
 from tools.policy.guard import Guard, Guests
 from tools.policy.reach import Reach, guests_of_row
 from tools.policy.selection import DAILY, MINIMAL, MISSION, Selection
+from tools.policy.settings import Ssh
 from tools.pve.client import Limiter, PveError
 
 ENTRIES = tools.surface()
@@ -55,40 +56,33 @@ def test_presets_name_tools_that_exist():
 
 
 @pytest.mark.parametrize("chosen, expected", [
-    ({}, NAMES), ({"toolsets": ("all",)}, NAMES), ({"toolsets": ("mission",)}, [n for n in NAMES if n in MISSION]),
-    ({"toolsets": ("minimal",)}, [n for n in NAMES if n in MINIMAL]),
-    ({"toolsets": ("daily",)}, [e["name"] for e in ENTRIES if e["name"] in DAILY or e["toolset"] in DAILY]),
-    ({"toolsets": ("readonly",)}, [e["name"] for e in ENTRIES if not e["changes"]]),
+    ({}, NAMES), ({"tools": ("all",)}, NAMES), ({"tools": ("mission",)}, [n for n in NAMES if n in MISSION]),
+    ({"tools": ("minimal",)}, [n for n in NAMES if n in MINIMAL]),
+    ({"tools": ("daily",)}, [e["name"] for e in ENTRIES if e["name"] in DAILY or e["toolset"] in DAILY]),
+    ({"tools": ("readonly",)}, [e["name"] for e in ENTRIES if not e["changes"]]),
     ({"read_only": True}, [e["name"] for e in ENTRIES if not e["changes"]]),
-    ({"toolsets": ("snapshots", "nodes")}, [e["name"] for e in ENTRIES if e["toolset"] in ("snapshots", "nodes")]),
-    ({"toolsets": ("minimal", "nodes")}, [e["name"] for e in ENTRIES if e["name"] in MINIMAL
-                                          or e["toolset"] == "nodes"]),
+    ({"tools": ("snapshots", "nodes")}, [e["name"] for e in ENTRIES if e["toolset"] in ("snapshots", "nodes")]),
+    ({"tools": ("minimal", "nodes")}, [e["name"] for e in ENTRIES if e["name"] in MINIMAL or e["toolset"] == "nodes"]),
     ({"tools": ("proxmox_get_vms", "start_*")}, ["proxmox_get_vms", "proxmox_start_vm", "proxmox_start_lxc"]),
-    ({"tools": ("*_vm",), "toolsets": ("snapshots",)}, [n for n in NAMES if "snapshot" in n and n.endswith("_vm")]),
-    ({"disabled_tools": ("*delete*", "proxmox_get_nodes")}, [n for n in NAMES if "delete" not in n
-                                                             and n != "proxmox_get_nodes"]),
-    ({"tools": ("get_vms",), "disabled_tools": ("get_vms",)}, []),
+    ({"tools": ("-get_vms", "snapshots", "-*_lxc", "get_nodes")}, [
+        e["name"] for e in ENTRIES if e["toolset"] == "snapshots" and not e["name"].endswith("_lxc")
+        or e["name"] == "proxmox_get_nodes"]),
+    ({"tools": ("-*delete*", "-proxmox_get_nodes")}, [n for n in NAMES if "delete" not in n
+                                                      and n != "proxmox_get_nodes"]),
+    ({"tools": ("mission", "-snapshots", "-readonly")}, [
+        e["name"] for e in ENTRIES if e["name"] in MISSION and e["changes"] and e["toolset"] != "snapshots"]),
+    ({"tools": ("get_vms", "-get_vms")}, []), ({"tools": ("-all",)}, []),
     ({"tools": ("proxmox_get_disk_smart",)}, ["proxmox_get_node_disk_smart"]),                # its former name
-    ({"disabled_tools": ("proxmox_get_disk_smart",), "tools": ("get_node_disk*",)}, ["proxmox_get_node_disks"])])
+    ({"tools": ("-proxmox_get_disk_smart", "get_node_disk*")}, ["proxmox_get_node_disks"])])
 def test_which_tools_there_are(chosen, expected):
     assert sorted(listed(**chosen)) == sorted(expected)
 
 
-def test_words_that_match_no_tool_are_told():
-    selection = Selection(settings(tools=("proxmox_get_vm", "get_*"), disabled_tools=("start_*", "*_nothing")))
-    assert selection.warnings(NAMES) == ["PROXMOX_TOOLS: no tool is called proxmox_get_vm (did you mean "
-                                         "proxmox_get_vms?).",
-                                     "PROXMOX_DISABLED_TOOLS: no tool is called *_nothing."]
-    logged = []
-    Bench(tools=("nope",), log=lambda level, event, **fields: logged.append((level, event)))
-    assert logged == [("warning", "PROXMOX_TOOLS: no tool is called nope.")]
-
-
 @pytest.mark.parametrize("chosen, tool, words", [
     ({"read_only": True}, "proxmox_start_vm", ["PROXMOX_READ_ONLY=true", "read-only"]),
-    ({"disabled_tools": ("start_*",)}, "proxmox_start_vm", ["PROXMOX_DISABLED_TOOLS"]),
+    ({"tools": ("-start_*",)}, "proxmox_start_vm", ["PROXMOX_TOOLS"]),
     ({"tools": ("get_*",)}, "proxmox_start_vm", ["PROXMOX_TOOLS"]),
-    ({"toolsets": ("nodes",)}, "proxmox_start_vm", ["PROXMOX_TOOLSETS"]),
+    ({"tools": ("nodes",)}, "proxmox_start_vm", ["PROXMOX_TOOLS"]),
     ({"allow_elevated": False}, "proxmox_start_vm", ["elevated", "PROXMOX_ALLOW_ELEVATED=true"]),
     ({"allow_elevated": False}, "proxmox_delete_vm", ["PROXMOX_ALLOW_ELEVATED=true"]),
     ({"allow_elevated": False}, "proxmox_get_node_status", ["PROXMOX_ALLOW_ELEVATED=true"])])
@@ -97,7 +91,7 @@ def test_a_tool_that_is_not_allowed_is_refused_and_nothing_is_sent(chosen, tool,
     assert refused(bench.run(tool, vmid=106), tool, *words) and bench.sent() == []
 
 
-@pytest.mark.parametrize("chosen", [{"read_only": True}, {"toolsets": ("readonly",)}])
+@pytest.mark.parametrize("chosen", [{"read_only": True}, {"tools": ("readonly",)}])
 def test_where_nothing_but_reading_is_there_all_of_it_is_open(chosen):
     """Elevation is for what changes something; with it out of reach, the two elevated tools that only read need none."""
     for tool, arguments in (("proxmox_get_node_status", {"node": "pve1"}), ("proxmox_list_backups", {"node": "pve1"})):
@@ -237,11 +231,11 @@ BOUNDS = [
     ({"protected_guests": ("101",)}, "proxmox_execute_vm_command", {"vmid": 101, "command": "id"}, "is protected", 0),
     ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "rm -rf /x"},
      "The command 'rm -rf /x' is not allowed", 0),
-    ({"allowed_commands": ("df *", "uptime"), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
+    ({"allowed_commands": ("df *", "uptime", "unsafe")}, "proxmox_execute_vm_command",
      {"vmid": 100, "command": "df -h; rm -rf /x"}, "is not allowed", 0),
     ({"allowed_commands": ("df *",)}, "proxmox_execute_vm_command", {"vmid": 100, "command": "dfx"}, "is not allowed",
      0),
-    ({"allowed_commands": ("df *",), "ssh_enabled": True}, "proxmox_execute_lxc_command",
+    ({"allowed_commands": ("df *",), "ssh": Ssh()}, "proxmox_execute_lxc_command",
      {"vmid": 200, "node": "pve1", "command": "ls"}, "is not allowed", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "pve2"}, "Node pve2 is out of bounds", 0),
     ({"allowed_nodes": ("pve1",)}, "proxmox_get_node_dns", {"node": "localhost"}, "Node localhost is out of bounds", 0),
@@ -264,7 +258,7 @@ def test_out_of_bounds_is_refused_before_the_tool_sends_anything(chosen, tool, a
     ({"allowed_guests": ("106",)}, "proxmox_get_vm_config", {"vmid": 106}),
     ({"allowed_commands": ("df *", "uptime")}, "proxmox_execute_vm_command", {"vmid": 100, "command": "df -h"}),
     ({"allowed_commands": ("df *",)}, "proxmox_execute_vm_command", {"vmid": 100, "command": "df"}),
-    ({"allowed_commands": ("df -h | head",), "allow_unsafe_commands": True}, "proxmox_execute_vm_command",
+    ({"allowed_commands": ("df -h | head", "unsafe")}, "proxmox_execute_vm_command",
      {"vmid": 100, "command": "df -h | head"}),
     ({"allowed_guests": ("100-110",)}, "proxmox_start_vm", {"vmid": 107}),
     ({"allowed_guests": ("tag:DESKTOP",)}, "proxmox_start_vm", {"vmid": 102}),
@@ -566,6 +560,6 @@ def test_what_a_disabled_tool_does_no_raw_request_step_or_undo_does(tool):
     undo = ok(bench.run("proxmox_clone_vm", vmid=9000, newid=500)).data["undo"]
     arguments = {"api_call": {"verb": "DELETE", "path": "/nodes/pve1/qemu/500"}, "undo": {"id": undo},
                  "run": {"steps": [{"tool": "proxmox_delete_vm", "arguments": {"vmid": 500}}]}}[tool]
-    bench = Bench(bench.cluster, consent=Asked(), disabled_tools=["proxmox_delete_vm"])
+    bench = Bench(bench.cluster, consent=Asked(), tools=("-proxmox_delete_vm",))
     answer = bench.run("proxmox_" + tool, **arguments)
-    assert answer.outcome == "refused" and "PROXMOX_DISABLED_TOOLS" in answer.text and bench.sent(reads=False) == []
+    assert answer.outcome == "refused" and "PROXMOX_TOOLS" in answer.text and bench.sent(reads=False) == []

@@ -592,8 +592,8 @@ def test_protected_guests_are_never_written_to(name):
 def test_commands_in_guests_are_off_by_default():
     """What runs commands, writes files in guests or calls any endpoint is elevated, and elevated tools are off by
     default."""
-    assert load(GOOD).allow_elevated is False and load(GOOD).allow_unsafe_commands is False and load(
-        GOOD).ssh_enabled is False
+    assert load(GOOD).allow_elevated is False and load(GOOD).allowed_commands == () and load(
+        GOOD).ssh is None
     for name in TOOLS:
         if re.search(r"/agent/(exec|file-write)|/execute|/monitor", ENTRIES[name]["endpoint"]) or "api_call" in name:
             assert ENTRIES[name]["tier"] != "basic", name
@@ -606,7 +606,7 @@ def test_commands_in_guests_are_off_by_default():
                                      "{a,b}", "a\\b", "[a]"])
 def test_shell_characters_are_refused_by_default(command):
     bench, answer = run("proxmox_execute_vm_command", {"command": command})
-    assert answer.failed and "PROXMOX_ALLOW_UNSAFE_COMMANDS" in answer.text and bench.sent(reads=False) == []
+    assert answer.failed and "unsafe in PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
 
 
 def test_a_plain_command_is_sent_as_words():

@@ -52,7 +52,7 @@ def guest(bench, vmid):
     ("proxmox_migrate_lxc", {"vmid": 205, "target": "pve1", "restart": True},
      "Container 205 moved from pve2 to pve1 (")])
 def test_the_guest_is_there_afterwards(tool, arguments, words):
-    bench = Bench(task_wait=900)
+    bench = Bench()
     unlocked(bench)
     running = guest(bench, arguments["vmid"]).running
     answer = bench.run(tool, **arguments)
@@ -62,7 +62,7 @@ def test_the_guest_is_there_afterwards(tool, arguments, words):
 
 
 def test_the_state_that_it_is_in_there_is_told():
-    bench = Bench(task_wait=900)
+    bench = Bench()
     assert guest(bench, 103).paused
     answer = bench.run("proxmox_migrate_vm", vmid=103, target="pve1", with_local_disks=True)
     assert "\nIt is paused, its disks are on local-lvm." in answer.text and answer.data["state"] == "paused"
@@ -121,7 +121,7 @@ class Checked:
      True, "(blocking ha resources: vm:104 (resource-affinity))"),
     ({"unavailable_storages": []}, False, "moved")])
 def test_proxmox_own_check_is_heeded(why, refused, words):
-    bench = Checked({"running": 0, "allowed_nodes": ["pve3"], "not_allowed_nodes": {"pve1": why}}, task_wait=900)
+    bench = Checked({"running": 0, "allowed_nodes": ["pve3"], "not_allowed_nodes": {"pve1": why}})
     answer = bench.run("proxmox_migrate_vm", vmid=106, target="pve1")
     assert answer.failed == refused and words in answer.text, answer.text
     assert len(bench.sent(reads=False)) == (not refused)
@@ -130,13 +130,13 @@ def test_proxmox_own_check_is_heeded(why, refused, words):
 def test_with_targetstorage_a_storage_may_be_missing_and_a_cloud_init_drive_goes_along():
     bench = Checked({"running": 0, "allowed_nodes": [], "not_allowed_nodes": {"pve1": {"unavailable_storages": ["x"]}},
                      "local_disks": [{"volid": "local-lvm:vm-106-cloudinit", "cdrom": 1}],
-                     "dependent-ha-resources": ["vm:101"]}, task_wait=900)
+                     "dependent-ha-resources": ["vm:101"]})
     answer = bench.run("proxmox_migrate_vm", vmid=106, target="pve1", targetstorage="local-lvm")
     assert not answer.failed and "HA rules move vm:101 along." in answer.text, answer.text
 
 
 def test_before_version_9_there_is_no_check_for_containers():
-    bench = Bench(task_wait=900)
+    bench = Bench()
     request = bench.host.client.request
 
     def old(verb, path, *rest, **more):

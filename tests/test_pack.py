@@ -74,12 +74,12 @@ def test_the_manifest_asks_for_what_the_server_needs():
         "command": "python3", "args": ["-I", "${__dirname}/server/proxmox_mcp.py"],
         "platform_overrides": {"win32": {"command": "python"}},
         "env": {"PROXMOX_" + name.upper(): "${user_config.%s}" % name for name in (
-            "host", "user", "token_name", "token_value", "ca_file", "allow_elevated")}}
+            "host", "user", "token_name", "token_value", "certificate", "allow_elevated")}}
     form = made["user_config"]
     assert {name for name in form if form[name]["required"]} == {"host", "token_name", "token_value"}
     assert [name for name in form if form[name].get("sensitive")] == ["token_value"]
     assert {name: entry["default"] for name, entry in form.items() if not entry["required"]} == {
-        "user": "root@pam", "ca_file": "", "allow_elevated": False}
+        "user": "root@pam", "certificate": "", "allow_elevated": False}
     assert all(entry["title"] and entry["description"] for entry in form.values())
 
 
@@ -95,7 +95,7 @@ def test_a_field_left_empty_is_not_set():
     """Some clients pass on the placeholder in spite of the default."""
     given = {"PROXMOX_" + name.upper(): FILLED.get(name, "${user_config.%s}" % name) for name in bundle._FORM}
     settings = load(given)
-    assert (settings.user, settings.ca_file, settings.allow_elevated) == ("root@pam", None, False)
+    assert (settings.user, settings.certificate, settings.allow_elevated) == ("root@pam", None, False)
     for name, value in (("ALLOW_ELEVATED", "${user_config.other}"), ("HOST", "${user_config.host}"),
                         ("READ_ONLY", "${user_config.read_only}")):
         with pytest.raises(SettingsError, match="PROXMOX_%s is still a placeholder" % name):

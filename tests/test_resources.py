@@ -114,7 +114,7 @@ def test_without_elevated_tools_a_node_is_what_the_list_of_nodes_says():
 
 
 def test_tools_that_are_switched_off_take_their_resources_along():
-    bench = Bench(disabled_tools=("proxmox_get_vm_config", "proxmox_get_cluster_status", "proxmox_get_node*"))
+    bench = Bench(tools=("-proxmox_get_vm_config", "-proxmox_get_cluster_status", "-proxmox_get_node*",))
     found = uris(bench)
     assert "pve://guest/100/config" not in found
     assert "pve://guest/203/config" in found and "pve://guest/100/status" in found

@@ -171,10 +171,10 @@ def test_on_failure_continue_goes_on():
 
 @pytest.mark.parametrize("settings, steps", [
     ({"protected_guests": ["100"]}, RISKY), ({"allowed_guests": ["107"]}, RISKY), ({"allowed_nodes": ["pve2"]}, RISKY),
-    ({"allow_elevated": False}, RISKY), ({"disabled_tools": ["proxmox_stop_vm"]}, RISKY),
+    ({"allow_elevated": False}, RISKY), ({"tools": ("-proxmox_stop_vm",)}, RISKY),
     ({"allowed_commands": ["uptime"]}, [step("execute_vm_command", vmid=100, command="reboot")]),
     ({"protected_guests": ["100"]}, [step("api_call", verb="DELETE", path=WEB)]),
-    ({"read_only": True, "toolsets": ("all",)}, RISKY)])
+    ({"read_only": True, "tools": ("all",)}, RISKY)])
 def test_a_run_may_no_more_than_a_single_call(settings, steps):
     made = bench(**settings)
     answer = made.run("proxmox_run", steps=[step("get_next_vmid")] + steps)

@@ -272,7 +272,7 @@ def test_nothing_is_destroyed_when_the_archive_is_not_to_be_seen():
 
 
 def test_it_is_followed_to_its_end_whatever_the_call_waits():
-    bench = Bench(safety="backup:nas", task_wait=0)
+    bench = Bench(safety="backup:nas")
     ok(bench.run(wait=0, **DELETE))
     assert len(bench.sent(reads=False)) == 2
 

@@ -190,7 +190,7 @@ def shell(redirections):
 
 @POSIX
 def test_with_stderr_closed():
-    environ = dict(ENVIRON, PROXMOX_LOG_LEVEL="debug", PROXMOX_NONSENSE="1")
+    environ = dict(ENVIRON, PROXMOX_LOG="debug", PROXMOX_NONSENSE="1")
     messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo",
                               start=shell("2>&-"), environ=environ)
     assert by_id(messages)[1]["result"]["isError"] is False and by_id(messages)[2]["error"]["code"] == -32602
@@ -406,7 +406,7 @@ def gate(verb, folder):
     """(cluster that waits, environment of a server in front of it, tool call that waits)"""
     cluster = Gated(verb)
     with Front(cluster) as front:
-        environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CA_FILE=front.cert,
+        environ = dict(ENVIRON, PROXMOX_HOST="127.0.0.1:%d" % front.port, PROXMOX_CERTIFICATE=front.cert,
                        PROXMOX_TOKEN_NAME="demo",
                        PROXMOX_TOKEN_VALUE="11111111-2222-3333-4444-555555555555", PROXMOX_ALLOW_ELEVATED="true",
                        PROXMOX_AUDIT_LOG=str(folder / "audit.log"))
@@ -476,7 +476,7 @@ def test_at_the_end_the_log_writes_what_is_left(monkeypatch):
             said.append("closed")
     monkeypatch.setattr("tools.mcp.log.Log", Log)
     log = serve._Log()
-    log.settings = SimpleNamespace(log_level="info", log_format="json")
+    log.settings = SimpleNamespace(log=("info", "json"))
     log("info", "settings", port=1)
     log.close()
     assert said == [("info", "json"), ("info", "settings", {"port": 1}), "closed"]

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tools.mcp import config
+from tools.policy import settings
 from tools.policy.settings import VARIABLES, SettingsError, demo_settings, guest_list, load
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
@@ -71,17 +72,19 @@ def test_the_last_at_sign_of_a_user_separates_the_realm():
     ("HOST", "a b/c", "not a host"),
     ("HOST", ",", "lists nothing"), ("PORT", "0", "whole number from 1"), ("PORT", "8006x", "whole number"),
     ("USER", "root", "with its realm"), ("TOKEN_NAME", "a b", "token's name"), ("SSL_MODE", "none", "one of strict"),
-    ("ALLOW_ELEVATED", "maybe", "true or false"), ("FINGERPRINT", "AA:BB", "SHA-256"),
-    ("TASK_WAIT", "-1", "whole number"),
+    ("ALLOW_ELEVATED", "maybe", "true or false"), ("CERTIFICATE", "AA:BB", "SHA-256"),
     ("ALLOWED_GUESTS", "99", "'99' is not a vmid"), ("ALLOWED_GUESTS", "200-100", "'200-100' is not"),
     ("ALLOWED_GUESTS", "100,tag:", "'tag:' is not"), ("ALLOWED_GUESTS", "pool:a b", "'b' is not"),
     ("ALLOWED_GUESTS", ";", "nothing"),
     ("ALLOWED_GUESTS", "\u0661\u0660\u0660", "is not a vmid"), ("PROTECTED_GUESTS", "web01", "'web01' is not"),
     ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"),
     ("TOOLS", ",", "lists nothing"),
-    ("TOOLSETS", "gests", "did you mean guests?"), ("RATE_LIMIT", "fast", "like 600 or 600/60"),
-    ("LOG_LEVEL", "loud", "one of"),
-    ("SSH_HOST_KEY_FINGERPRINT", "MD5:x", "SHA256"), ("CONFIRM", "yes", "one of auto")])
+    ("TOOLS", "gests", "did you mean guests?"), ("TOOLS", "get_vms,-proxmox_get_vm", "did you mean proxmox_get_vms?"),
+    ("TOOLS", "-*_nothing", "'-*_nothing' is neither a toolset"), ("RATE_LIMIT", "fast", "like 600 or 600/60"),
+    ("LOG", "loud", "one of"), ("LOG", "debug info", "one of each"), ("SSH", "root@ MD5:x", "SHA256"),
+    ("SSH", "true", "USER@"), ("SSH", "false", "USER@"), ("SSH", "root", "USER@"), ("SSH", "root@pve1", "USER@"),
+    ("SSH", "root@:99999", "USER@"), ("SSH", "root@ key", "absolute path"), ("SSH", "root@ /a /b", "USER@"),
+    ("SSH", "/home/me/key", "USER@"), ("CONFIRM", "yes", "one of auto")])
 def test_what_is_refused(variable, value, says):
     text = problems(**{variable: value})
     assert "PROXMOX_" + variable in text and says in text and "one setting is missing or wrong" in text
@@ -134,6 +137,63 @@ def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
     assert warnings == []                               # another program's own, and nothing is missing here
 
 
+#: What version 1 called it -> what to write now; None: nothing.
+FORMER = [
+    ({"CA_FILE": "/x/ca.pem"}, "CERTIFICATE", "/x/ca.pem"), ({"FINGERPRINT": "ab" * 32}, "CERTIFICATE", "ab" * 32),
+    ({"FINGERPRINT": "ab" * 32, "CA_FILE": "/x"}, "CERTIFICATE", "ab" * 32),
+    ({"TOOLSETS": "guests, nodes"}, "TOOLS", "guests, nodes"), ({"DISABLED_TOOLS": "start_*"}, "TOOLS", "all,-start_*"),
+    ({"TOOLSETS": "daily", "DISABLED_TOOLS": "get_vms, stop_*"}, "TOOLS", "daily,-get_vms,-stop_*"),
+    ({"TOOLS": "get_*", "DISABLED_TOOLS": "get_vms"}, "TOOLS", "get_*,-get_vms"),
+    ({"TOOLS": "get_*", "TOOLSETS": "guests"}, "TOOLS", None),       # were those in both; a list is all of them
+    ({"ALLOW_UNSAFE_COMMANDS": "true"}, "ALLOWED_COMMANDS", "unsafe"),
+    ({"ALLOW_UNSAFE_COMMANDS": "yes", "ALLOWED_COMMANDS": "df *"}, "ALLOWED_COMMANDS", "unsafe, df *"),
+    ({"ALLOW_UNSAFE_COMMANDS": "false"}, "ALLOWED_COMMANDS", None),
+    ({"LOG_LEVEL": "debug"}, "LOG", "debug"), ({"LOG_LEVEL": "info", "LOG_FORMAT": "json"}, "LOG", "info json"),
+    ({"SSH_ENABLED": "true"}, "SSH", "root@"), ({"SSH_ENABLED": "0", "SSH_USER": "mcp"}, "SSH", None),
+    ({"SSH_ENABLED": "1", "SSH_USER": "mcp", "SSH_PORT": "2222", "SSH_KEY_PATH": "/home/a b/key",
+      "SSH_HOST_KEY_FINGERPRINT": "SHA256:" + "A" * 43}, "SSH", "mcp@:2222 '/home/a b/key' SHA256:" + "A" * 43),
+    ({"CA_FILE": GOOD["PROXMOX_TOKEN_VALUE"]}, "CERTIFICATE", None), ({"SSH_KEY_PATH": "CANARY"}, "SSH", None)]
+
+
+@pytest.mark.parametrize("given, new, text", FORMER)
+def test_a_variable_of_version_1_stops_the_start_and_is_told_what_to_write_now(given, new, text):
+    found = problems(**given)
+    gone = ["PROXMOX_" + name for name in given if "PROXMOX_" + name in settings.FORMER]
+    says = "write PROXMOX_%s=%s instead" % (new, text) if text else "unset it, or write there what you mean"
+    assert "became PROXMOX_%s: %s\n" % (new, says) in found and all(name in found for name in gone)
+    assert "one setting is missing or wrong" in found and "CANARY" not in found
+    assert text is not None or GOOD["PROXMOX_TOKEN_VALUE"] not in found
+    if text:
+        read(**dict(dict.fromkeys(given), **{new: text}))
+
+
+def test_a_setting_that_is_gone_is_told_and_one_of_the_connection_does_not_trouble_the_demo():
+    assert "PROXMOX_TASK_WAIT is no setting any more: unset it" in problems(TASK_WAIT="60")
+    assert demo_settings({"PROXMOX_CA_FILE": "/x"}).certificate is None
+    with pytest.raises(SettingsError, match="PROXMOX_DISABLED_TOOLS became PROXMOX_TOOLS"):
+        demo_settings({"PROXMOX_DISABLED_TOOLS": "start_*"})
+    assert read(TASK_WAIT="", SSH_ENABLED=" ").ssh is None
+
+
+def test_a_certificate_is_a_file_or_fingerprints():
+    assert (read(CERTIFICATE="/x").ca_file, read(CERTIFICATE="/x").fingerprint) == ("/x", None)
+    assert (read(CERTIFICATE="ab" * 32).ca_file, read().ca_file, read().fingerprint) == (None, None, None)
+
+
+@pytest.mark.parametrize("value, found", [
+    ("info", ("info", "text")), ("JSON", ("warning", "json")), ("json debug", ("debug", "json"))])
+def test_the_log_has_a_level_and_a_format(value, found):
+    assert read(LOG=value).log == found
+
+
+@pytest.mark.parametrize("value, found", [
+    ("root@", ("root", 22, None, None)), ("mcp@:2222", ("mcp", 2222, None, None)),
+    ("mcp@ SHA256:%s '/a b/key'" % ("A" * 43), ("mcp", 22, "/a b/key", "SHA256:" + "A" * 43)),
+    ("root@ ~/key", ("root", 22, os.path.expanduser("~/key"), None))])
+def test_ssh_is_a_user_and_what_may_stand_behind_it(value, found):
+    assert read(SSH=value).ssh == found
+
+
 def test_guest_list():
     assert guest_list(("100", "200-299", "pool:prod/web", "tag:Dev")) == ([(100, 100), (200, 299)], {"prod/web"},
                                                                           {"dev"})
@@ -141,16 +201,16 @@ def test_guest_list():
 
 def test_fingerprints_as_people_write_them():
     one, other = "ab" * 32, ":".join(["CD"] * 32)
-    assert read(FINGERPRINT="%s, %s" % (one, other)).fingerprint == ":".join(["AB"] * 32) + "," + other
+    assert read(CERTIFICATE="%s, %s" % (one, other)).fingerprint == ":".join(["AB"] * 32) + "," + other
     for text in (other, other.lower(), other.replace(":", ""), "sha256:" + other, "  %s " % other):
-        assert read(FINGERPRINT=text).fingerprint == other
+        assert read(CERTIFICATE=text).fingerprint == other
 
 
 @pytest.mark.parametrize("text", ["AA", "AA:BB", "zz" * 32, "AA" * 31, "AA" * 33, "AA:" * 32, "A" * 63,
                                   "AAA:" * 16 + "A" * 16, ","])
 def test_a_fingerprint_must_be_one(text):
-    with pytest.raises(SettingsError, match="PROXMOX_FINGERPRINT"):
-        read(FINGERPRINT=text)
+    with pytest.raises(SettingsError, match="PROXMOX_CERTIFICATE"):
+        read(CERTIFICATE=text)
 
 
 def test_demo_settings_need_nothing_and_take_the_rest():
@@ -204,7 +264,7 @@ def test_token_file_is_told_together_with_what_else_is_wrong():
     assert "2 settings" in text and "PROXMOX_PORT" in text and path + " cannot be read" in text
 
 
-@pytest.mark.parametrize("name", ["TOKEN_FILE", "CA_FILE", "STATE_DIR", "AUDIT_LOG", "SSH_KEY_PATH"])
+@pytest.mark.parametrize("name", ["TOKEN_FILE", "CERTIFICATE", "STATE_DIR", "AUDIT_LOG"])
 def test_a_relative_path_is_refused(name):
     """It would be another file in each client, which starts the program in a directory of its own choice."""
     text = problems(TOKEN_VALUE=None if name == "TOKEN_FILE" else GOOD["PROXMOX_TOKEN_VALUE"], **{name: "some/file"})

@@ -54,12 +54,12 @@ def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_p
 
 
 def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
-    found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog_format = x\n" % TOKEN + WORK +
-                     "poort = 1\nport = x\nlog_level = info\ndefault = reads\n[home]\nhost = http://b\n"
+    found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog = x\n" % TOKEN + WORK +
+                     "poort = 1\nport = x\nlog = info\ndefault = reads\n[home]\nhost = http://b\n"
                      "token_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\ntoken_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
     assert [one.split(" ")[0] + " " + one.split(" ")[1].rstrip(":") for one in found] == [
-        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log_level", "[home] default", "[all] is", "[work] poort",
-        "[work] port", "PROXMOX_RATE_LIMIT must", "[DEFAULT] log_format", "[home] host", "[home] token_file",
+        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log", "[home] default", "[all] is", "[work] poort",
+        "[work] port", "PROXMOX_RATE_LIMIT must", "[home] host", "[DEFAULT] log", "[home] token_file",
         "[home] token_name", "[all] token_value"]
     assert "did you mean port?" in found[5] and "[DEFAULT]" in found[2] and "section of that cluster" in found[0]
 
@@ -150,14 +150,14 @@ def test_a_command_may_print_the_token_when_it_is_first_needed(tmp_path, script,
     ({}, "get_vm_status", True), ({}, "start_vm", True), ({"home": ["default = reads"]}, "get_vm_status", False),
     ({"home": ["default = reads"]}, "start_vm", True), ({"home": ["default = changes"]}, "start_vm", False),
     ({"home": ["default = changes"]}, "get_vms", False),
-    ({"home": ["default = changes", "disabled_tools = *"]}, "start_vm", True)])
+    ({"home": ["default = changes", "tools = -*"]}, "start_vm", True)])
 def test_the_argument_is_required_where_there_is_no_default(tmp_path, more, tool, required):
     listed = {one["name"]: one for one in Fleet(tmp_path, **more).app.tools()}
     assert ("cluster" in listed["proxmox_" + tool]["inputSchema"].get("required", ())) == required
 
 
 def test_a_tool_is_offered_for_the_clusters_that_have_it(tmp_path):
-    fleet = Fleet(tmp_path, work=["read_only = true", "about = production"], lab=["disabled_tools = *_vms"])
+    fleet = Fleet(tmp_path, work=["read_only = true", "about = production"], lab=["tools = -*_vms"])
     listed = {one["name"]: one["inputSchema"] for one in fleet.app.tools()}
     assert listed["proxmox_get_vm_status"]["properties"]["cluster"] == {
         "type": "string", "enum": list(NAMES), "description": "work: production; home: 127.0.0.1; lab: 127.0.0.1"}
@@ -356,8 +356,8 @@ def test_a_read_of_all_ends_when_it_is_cancelled(fleet, monkeypatch):
 START = ("start_vm", {"vmid": 107})
 GUARDRAILS = {
     "allow_elevated = false": START, "read_only = true": START, "allowed_guests = 100": START,
-    "protected_guests = 107": START, "allowed_nodes = pve1": START, "toolsets = minimal": START,
-    "tools = get_*": START, "disabled_tools = start_vm": START, "dry_run = true": START, "rate_limit = 600/1": START, "confirm = token": ("stop_vm", {"vmid": 100}),
+    "protected_guests = 107": START, "allowed_nodes = pve1": START, "tools = minimal": START,
+    "tools = get_*": START, "tools = -start_vm": START, "dry_run = true": START, "rate_limit = 600/1": START, "confirm = token": ("stop_vm", {"vmid": 100}),
     "confirm = always": ("stop_vm", {"vmid": 100}), "safety = backup:none": ("delete_vm", {"vmid": 107}),
     "allowed_commands = uptime": ("execute_vm_command", {"vmid": 100, "command": "df"}),
     "audit_log = /proc/none/x": START}
@@ -381,16 +381,15 @@ def test_a_guardrail_holds_in_its_cluster_and_in_no_other(tmp_path, line, place)
 def test_a_setting_that_may_differ_is_a_guardrail_that_is_tested_or_no_limit():
     tested = {line.split(" ")[0] for line in GUARDRAILS}
     assert set(VARIABLES) - tested - set(clusters.SHARED) == {
-        "host", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode", "ca_file", "fingerprint",
-        "port", "config", "allow_unsafe_commands", "task_wait", "ssh_enabled", "ssh_user", "ssh_port", "ssh_key_path",
-        "ssh_host_key_fingerprint"}
+        "host", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode", "certificate", "port",
+        "config", "ssh"}
 
 
 def test_the_certificate_of_one_is_not_trusted_for_another(tmp_path):
-    with Fleet(tmp_path, lab=["fingerprint = " + ":".join(["AB"] * 32)]) as fleet:
+    with Fleet(tmp_path) as fleet:
         with open(fleet.path) as stream:
-            own = "token_value = %s\nfing" % value("lab")
-            text = stream.read().replace("ca_file = %s\n%s" % (fleet.fronts["lab"].cert, own), own)
+            own = "\ntoken_value = " + value("lab")
+            text = stream.read().replace(fleet.fronts["lab"].cert + own, "AB" * 32 + own)
         fleet.app = App(load(tmp_path, text), lambda *args, **fields: None)
         assert "certificate" in said(fleet.call("get_nodes", cluster="lab")) and not fleet.gates["lab"].asked
         assert not fleet.call("get_nodes", cluster="work")["isError"]
@@ -400,7 +399,7 @@ def test_pins_of_one_are_not_lost_when_another_is_pinned(tmp_path):
     state = tmp_path / "state"
     with Fleet(tmp_path, ["ssl_mode = verify", "state_dir = %s" % state]) as fleet:
         with open(fleet.path) as stream:
-            text = "\n".join(line for line in stream.read().splitlines() if not line.startswith("ca_file"))
+            text = "\n".join(line for line in stream.read().splitlines() if not line.startswith("certificate"))
         client = Talk(App(load(tmp_path, text), lambda *args, **fields: None))
         for name in NAMES:                              # all are made before the first is pinned
             client.server.app().clusters().hosts[name]().client.warm()

@@ -13,6 +13,7 @@ from support import Bench, answering, found, ok
 from tools import ssh
 from tools.mcp.app import App
 from tools.mcp.run import Nobody
+from tools.policy.settings import Ssh
 from tools.pve.client import Cancelled
 
 FIND, STATUS = "GET /cluster/resources type=vm", "GET /nodes/pve1/lxc/200/status/current"
@@ -20,11 +21,11 @@ FIND, STATUS = "GET /cluster/resources type=vm", "GET /nodes/pve1/lxc/200/status
 
 def dry(bench):
     """No program is started."""
-    bench.host.settings.ssh_enabled = bench.host.settings.dry_run = True
+    bench.host.settings.ssh, bench.host.settings.dry_run = Ssh(), True
 
 
 def started(bench):
-    bench.host.settings.ssh_enabled = True
+    bench.host.settings.ssh = Ssh()
     process = ssh.Process(["true"], 60)
     process.about, process.remote = (None, 200, "true"), False
     ssh._waiting[process.pid] = process
@@ -82,7 +83,7 @@ def programs(tmp_path, monkeypatch):
 
 
 def bench_of(**options):
-    return Bench(ssh_enabled=True, **options)
+    return Bench(**{"ssh": Ssh(), **options})
 
 
 def run(bench, command="uname -a", vmid=200, **arguments):
@@ -92,7 +93,7 @@ def run(bench, command="uname -a", vmid=200, **arguments):
 # ---------------------------------------------------------------------------------------------------------- how it goes
 
 def test_a_command_goes_by_ssh_to_the_node(programs):
-    bench = bench_of(ssh_key_path="/home/me/key", ssh_port=2222)
+    bench = bench_of(ssh=Ssh("root", 2222, "/home/me/key"))
     answer = ok(run(bench, "printf '%s,' 'a b' c \"d'e\""))
     [call] = programs.calls("ssh")
     assert call[1:4] == ["-T", "-p", "2222"] and call[-3] == "root@10.0.0.11" and call[-2] == "--"
@@ -130,13 +131,13 @@ def test_of_several_clusters_none_is_known_by_the_name_of_a_node(programs, monke
 
 
 def test_another_user_than_root_goes_through_sudo(programs):
-    ok(run(bench_of(ssh_user="admin"), "echo hi"))
+    ok(run(bench_of(ssh=Ssh("admin")), "echo hi"))
     assert programs.calls("ssh")[0][-3] == "admin@10.0.0.11"
     assert programs.calls("sudo") == [["sudo", "-n", "pct", "exec", "200", "--", "echo", "hi"]]
 
 
 def test_whole_shell_lines_where_they_are_allowed(programs):
-    answer = ok(run(bench_of(allow_unsafe_commands=True), "echo $((1+1)) | cat; echo 'it''s'"))
+    answer = ok(run(bench_of(allowed_commands=("unsafe",)), "echo $((1+1)) | cat; echo 'it''s'"))
     assert answer.data["stdout"] == "2\nits\n"
     assert programs.calls("pct")[0][4:] == ["/bin/sh", "-c", "echo $((1+1)) | cat; echo 'it''s'"]
 
@@ -175,7 +176,7 @@ def test_a_command_goes_out_in_utf_8_whatever_the_locale_is(programs, monkeypatc
 def test_it_is_off_by_default(programs):
     bench = Bench()
     answer = run(bench)
-    assert answer.failed and "PROXMOX_SSH_ENABLED=true" in answer.text and "switched off" in answer.text
+    assert answer.failed and "PROXMOX_SSH" in answer.text and "switched off" in answer.text
     assert bench.sent(reads=False) == [] and programs.calls() == []
 
 
@@ -183,7 +184,7 @@ def test_it_is_off_by_default(programs):
     ({"allow_elevated": False}, "PROXMOX_ALLOW_ELEVATED=true"), ({"read_only": True}, "PROXMOX_READ_ONLY"),
     ({"protected_guests": ("200",)}, "Guest 200 is protected"),
     ({"allowed_guests": ("100",)}, "Guest 200 is out of bounds"),
-    ({"allowed_nodes": ("pve2",)}, "Node pve1"), ({"disabled_tools": ("execute_*",)}, "PROXMOX_DISABLED_TOOLS")])
+    ({"allowed_nodes": ("pve2",)}, "Node pve1"), ({"tools": ("-execute_*",)}, "PROXMOX_TOOLS")])
 def test_guardrails(programs, chosen, words):
     answer = run(bench_of(**chosen), node="pve1")
     assert answer.failed and words in answer.text and programs.calls() == []
@@ -205,7 +206,7 @@ def test_the_rate_limit_counts_commands(programs):
 
 
 def test_a_dry_run_starts_nothing(programs):
-    bench = bench_of(dry_run=True, ssh_user="admin")
+    bench = bench_of(dry_run=True, ssh=Ssh("admin"))
     answer = ok(run(bench, "echo 'a b'"))
     assert found(answer) == {"done": False, "command": ["sudo", "-n", "pct", "exec", "200", "--", "echo", "a b"]}
     assert "| sudo -n pct exec 200 -- echo 'a b'" in answer.text and "On node pve1" in answer.text
@@ -242,7 +243,7 @@ def test_an_address_that_is_none_is_not_used(programs):
 
 def test_a_pinned_host_key_is_the_only_one_accepted(programs):
     programs.make("ssh", 'for word in "$@"; do case "$word" in UserKnownHostsFile=*) cat "${word#*=}";; esac; done')
-    answer = ok(run(bench_of(ssh_host_key_fingerprint=PIN + "="), "true"))
+    answer = ok(run(bench_of(ssh=Ssh(host_key=PIN + "=")), "true"))
     assert answer.data["stdout"] == "10.0.0.11 ssh-ed25519 %s\n" % KEY
     assert programs.calls("ssh-keyscan") == [["ssh-keyscan", "-T", "8", "-t", "ed25519", "-p", "22", "10.0.0.11"]]
     call = programs.calls("ssh")[0]
@@ -256,7 +257,7 @@ def test_a_host_is_scanned_once_for_one_type_of_key_after_the_other(programs):
     programs.make("ssh-keyscan", "echo '# 10.0.0.11:22 SSH-2.0-OpenSSH_10.0' >&2\n"
                                  "[ $4 = ecdsa ] && echo '10.0.0.11 ecdsa-sha2-nistp256 %s'" % KEY)
     for _ in range(3):
-        ok(run(bench_of(ssh_host_key_fingerprint=PIN), "true"))
+        ok(run(bench_of(ssh=Ssh(host_key=PIN)), "true"))
     assert [call[4] for call in programs.calls("ssh-keyscan")] == ["ed25519", "ecdsa"]
 
 
@@ -267,7 +268,7 @@ def test_a_host_that_shuts_connections_out_is_said_to(programs, said):
     answer = run(bench_of(), "true")
     assert answer.failed and said in answer.text and "PerSourcePenalties" in answer.text
     programs.make("ssh-keyscan", "exit 1")
-    answer = run(bench_of(ssh_host_key_fingerprint=PIN), "true")
+    answer = run(bench_of(ssh=Ssh(host_key=PIN)), "true")
     assert answer.failed and "PerSourcePenalties" in answer.text and "it shows none" in answer.text
 
 
@@ -276,13 +277,13 @@ def test_a_host_that_shuts_connections_out_is_said_to(programs, said):
 def test_another_host_key_is_refused(programs, script, shown):
     if script:
         programs.make("ssh-keyscan", script)
-    answer = run(bench_of(ssh_host_key_fingerprint="SHA256:" + "A" * 43))
+    answer = run(bench_of(ssh=Ssh(host_key="SHA256:" + "A" * 43)))
     assert answer.failed and "it shows " in answer.text and shown + "." in answer.text
     assert ("PerSourcePenalties" in answer.text) == (shown == "none") and answer.text.endswith("\nNothing was sent.")
     assert programs.calls("ssh") == []
 
 
-@pytest.mark.parametrize("missing, chosen", [("ssh", {}), ("ssh-keyscan", {"ssh_host_key_fingerprint": PIN})])
+@pytest.mark.parametrize("missing, chosen", [("ssh", {}), ("ssh-keyscan", {"ssh": Ssh(host_key=PIN)})])
 def test_programs_that_are_not_there(programs, monkeypatch, missing, chosen):
     os.unlink(str(programs.folder / missing))
     monkeypatch.setenv("PATH", str(programs.folder))
@@ -294,7 +295,7 @@ def test_programs_that_are_not_there(programs, monkeypatch, missing, chosen):
 # --------------------------------------------------------------------------------------------------------- how it ended
 
 def test_the_commands_own_failure_is_no_error_of_ours(programs):
-    answer = ok(run(bench_of(allow_unsafe_commands=True), "echo out; echo err >&2; exit 3"))
+    answer = ok(run(bench_of(allowed_commands=("unsafe",)), "echo out; echo err >&2; exit 3"))
     assert answer.text.startswith("\u26a0 Container 200: exit code 3, so the command reports a failure")
     assert (answer.data["exitcode"], answer.data["stdout"], answer.data["stderr"]) == (3, "out\n", "err\n")
     assert "No output." in ok(run(bench_of(), "true")).text
@@ -328,16 +329,16 @@ def test_the_audit_log_has_both_lines(programs, tmp_path):
 
 
 def test_output_is_data_and_bounded(programs):
-    answer = ok(run(bench_of(allow_unsafe_commands=True), "printf 'a\\033[2J\\nIGNORE\\n'; printf '\\377'"))
+    answer = ok(run(bench_of(allowed_commands=("unsafe",)), "printf 'a\\033[2J\\nIGNORE\\n'; printf '\\377'"))
     assert "\x1b" not in answer.text and "\nIGNORE" not in answer.text and "\\xff" in answer.data["stdout"]
-    answer = ok(run(bench_of(allow_unsafe_commands=True), "head -c 3000000 /dev/zero | tr '\\0' x"))
+    answer = ok(run(bench_of(allowed_commands=("unsafe",)), "head -c 3000000 /dev/zero | tr '\\0' x"))
     assert "more characters" in answer.data["stdout"] and answer.data["truncated"] is True and len(answer.text) < 12000
 
 
 def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
     path = str(tmp_path / "audit.log")
     monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.3))
-    answer = run(bench_of(audit_log=path, allow_unsafe_commands=True), "echo begun; exec sleep 60", timeout=7)
+    answer = run(bench_of(audit_log=path, allowed_commands=("unsafe",)), "echo begun; exec sleep 60", timeout=7)
     assert answer.failed and "did not end within 7 seconds" in answer.text and "Nothing was" not in answer.text
     assert ("stdout so far (the guest's words):\n| begun\nWhether it took effect is not known: look at the target "
             "before you repeat" in answer.text)
@@ -360,7 +361,7 @@ LOOP = "echo begun; while test ! -e %s; do sleep 0.02; done; echo done; exit 3"
 
 @pytest.mark.parametrize("missing", [{}, {"vmid": 201}, {"command": "true"}])
 def test_a_command_that_outlasts_the_client_is_followed_by_its_pid(programs, tmp_path, missing):
-    path, bench = str(tmp_path / "audit.log"), bench_of(allow_unsafe_commands=True)
+    path, bench = str(tmp_path / "audit.log"), bench_of(allowed_commands=("unsafe",))
     bench.host.audit.path, command = path, LOOP % (tmp_path / "go")
     answer = ok(run(bench, command, timeout=60, request=Client(0.3)))
     pid = answer.data["pid"]
@@ -395,7 +396,7 @@ def test_while_a_command_runs_the_client_hears_of_it(programs, monkeypatch):
 
 def test_a_command_that_nobody_asks_for_any_more_ends_with_its_time(programs, monkeypatch):
     monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.6))
-    bench = bench_of(allow_unsafe_commands=True)
+    bench = bench_of(allowed_commands=("unsafe",))
     answer = ok(run(bench, "exec sleep 60", timeout=9, request=Client(0.1)))
     started = ssh._waiting[answer.data["pid"]]
     started._limit.join(PATIENCE)
@@ -411,7 +412,7 @@ def test_a_command_that_nobody_asks_for_any_more_ends_with_its_time(programs, mo
 def test_when_the_server_ends_a_command_is_told_as_cut(programs):
     client = Client()
     client.hurried = True
-    answer = run(bench_of(allow_unsafe_commands=True), "echo begun; exec sleep 60", request=client)
+    answer = run(bench_of(allowed_commands=("unsafe",)), "echo begun; exec sleep 60", request=client)
     assert answer.failed and "was started and the server ends. The connection was cut" in answer.text
     assert not ssh._waiting and not ssh._running
 

@@ -74,14 +74,14 @@ def _bytes(value):
     return len(json.dumps(value, separators=(",", ":")))
 
 
-#: Word of PROXMOX_TOOLSETS -> most bytes of all its names, descriptions and input schemas; None: 320 a tool.
+#: Word of PROXMOX_TOOLS -> most bytes of all its names, descriptions and input schemas; None: 320 a tool.
 MOST = {"all": None, "readonly": None, "daily": 13000, "minimal": 2400}
 
 
 @pytest.mark.parametrize("words", MOST)
 def test_the_surface_is_small_enough_to_carry(words):
     """A model pays for every byte of it, whatever it is asked."""
-    listed = App(settings(toolsets=(words,)), None).tools()
+    listed = App(settings(tools=(words,)), None).tools()
     needed = sum(_bytes({key: tool[key] for key in ("name", "description", "inputSchema")}) for tool in listed)
     assert needed <= (MOST[words] or 320 * len(listed))
     assert _bytes({"tools": listed}) <= 1.3 * needed

@@ -75,8 +75,8 @@ def test_the_help_names_every_argument_and_its_example_is_accepted(entry):
 
 @pytest.mark.parametrize("environ, names, says", [
     ({}, {entry["name"] for entry in tools.surface()}, "are refused without PROXMOX_ALLOW_ELEVATED=true"),
-    ({"PROXMOX_TOOLSETS": "snapshots", "PROXMOX_ALLOW_ELEVATED": "true"},
-     {entry["name"] for entry in tools.surface() if entry["toolset"] == "snapshots"}, "hidden by PROXMOX_TOOLSETS ("),
+    ({"PROXMOX_TOOLS": "snapshots", "PROXMOX_ALLOW_ELEVATED": "true"},
+     {entry["name"] for entry in tools.surface() if entry["toolset"] == "snapshots"}, "hidden by PROXMOX_TOOLS ("),
     ({"PROXMOX_READ_ONLY": "true"}, {entry["name"] for entry in tools.surface() if not entry["changes"]},
      "hidden by PROXMOX_READ_ONLY"), ({"PROXMOX_TOOLS": "get_vms"}, {"proxmox_get_vms"}, "1 of ")])
 def test_the_list_of_tools_is_that_of_the_settings(environ, names, says, monkeypatch, capsys):
@@ -106,7 +106,7 @@ ENDS = [
     (3, "refused", {"PROXMOX_ALLOW_ELEVATED": "false"}, "start_vm vmid=107"),
     (3, "refused", {"PROXMOX_ALLOWED_GUESTS": "100"}, "start_vm vmid=107"), (4, "declined", {}, "delete_vm vmid=107"),
     (5, "running", {}, "create_backup_vm vmid=100 storage=nas wait=0"),
-    (5, "running", {"PROXMOX_TASK_WAIT": "0"}, "start_vm vmid=107"),
+    (5, "running", {}, "start_vm vmid=107 wait=0"),
     (6, "command", {}, "execute_vm_command vmid=100 command=false")]
 
 

@@ -85,7 +85,7 @@ def test_certificate_of_the_node_itself_as_ca_file(name, pki):
     with Faulty(*pki.leaf(name)) as server:
         accepted(server, ca_file=pki.leaf(name)[0])
     with Faulty(*pki.leaf("self-other" if name != "rogue" else "9")) as server:
-        refused(server, "PROXMOX_CA_FILE", ca_file=pki.leaf(name)[0])
+        refused(server, "PROXMOX_CERTIFICATE", ca_file=pki.leaf(name)[0])
 
 
 @pytest.mark.parametrize("style", ["7", "8", "9"])
@@ -117,7 +117,7 @@ def test_strict_refuses_what_no_ca_vouches_for(pki, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     for name in ("9", "self", "rogue", "expired"):
         with Faulty(*pki.leaf(name)) as server:
-            refused(server, "PROXMOX_CA_FILE", "PROXMOX_FINGERPRINT", "PROXMOX_SSL_MODE=verify", ssl_mode="strict")
+            refused(server, "PROXMOX_CERTIFICATE", "PROXMOX_SSL_MODE=verify", ssl_mode="strict")
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -184,7 +184,7 @@ def test_changed_pin_is_refused_with_both_values(pki):
         accepted(server, fingerprint=old)
         server.use(*pki.leaf("renewed"))
         for mode in ("strict", "verify", "insecure"):
-            refused(server, old, new, "PROXMOX_FINGERPRINT", fingerprint=old, ssl_mode=mode)
+            refused(server, old, new, "PROXMOX_CERTIFICATE", fingerprint=old, ssl_mode=mode)
 
 
 def test_plain_http_is_refused(pki):
@@ -217,7 +217,7 @@ def test_verify_trusts_on_first_use_and_says_so(name, pki):
         assert log.events() == ["tls_first_use"]
         level, _, fields = log.lines[0]
         assert level == "warning" and fields["fingerprint"] == pki.fingerprint(name)
-        assert "PROXMOX_FINGERPRINT=" + pki.fingerprint(name) in fields["message"]
+        assert "PROXMOX_CERTIFICATE=" + pki.fingerprint(name) in fields["message"]
         assert "without proof of who it is" in fields["message"]
 
 
@@ -255,7 +255,7 @@ def test_verify_refuses_a_host_that_shows_two_certificates_at_first_use(pki):
             server.use(*pki.leaf(others[0]))
             others.reverse()
         refused(server, "two different certificates", pki.fingerprint("self"), pki.fingerprint("self-other"),
-                "PROXMOX_FINGERPRINT", ssl_mode="verify", log=log)
+                "PROXMOX_CERTIFICATE", ssl_mode="verify", log=log)
 
 
 def test_verify_keeps_the_pin_in_the_state_directory(pki, tmp_path):
@@ -403,8 +403,8 @@ def test_settings_that_cannot_be_used(pki, tmp_path, monkeypatch):
     empty = tmp_path / "empty.pem"
     empty.write_text("not a certificate")
     with Faulty(*pki.leaf("9")) as server:
-        refused(server, "PROXMOX_CA_FILE", "pve-root-ca.pem", "No such file", ca_file=str(tmp_path / "missing.pem"))
-        refused(server, "PROXMOX_CA_FILE", "no PEM certificate", ca_file=str(empty))
+        refused(server, "PROXMOX_CERTIFICATE", "pve-root-ca.pem", "No such file", ca_file=str(tmp_path / "missing.pem"))
+        refused(server, "PROXMOX_CERTIFICATE", "no PEM certificate", ca_file=str(empty))
         refused(server, "PROXMOX_SSL_MODE", ssl_mode="none")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
         refused(server, "REQUESTS_CA_BUNDLE")
@@ -508,7 +508,7 @@ def test_inspect_a_cluster_certificate(pki):
     assert not shown["self_signed"] and not shown["expired"]
     assert modes(facts) == {"strict": False, "ca_file": True, "fingerprint": True, "verify": True, "insecure": True}
     assert [mode["setting"] for mode in facts["modes"] if mode["mode"] == "fingerprint"] == [
-        "PROXMOX_FINGERPRINT=" + pki.fingerprint("8")]
+        "PROXMOX_CERTIFICATE=" + pki.fingerprint("8")]
 
 
 @pytest.mark.parametrize("name, why", [("expired", "it has expired"), ("wrong-name", "not for the address 127.0.0.1"),

@@ -54,8 +54,7 @@ def traced(name, arguments, ask=False):
         from tools.settings import demo_settings
     from tools.mcp import serve
     from tools.mcp.app import App
-    settings = demo_settings({"PROXMOX_ALLOW_ELEVATED": "true", "PROXMOX_TASK_WAIT": "60",
-                              "PROXMOX_CONFIRM": "auto" if ask else "off"})
+    settings = demo_settings({"PROXMOX_ALLOW_ELEVATED": "true", "PROXMOX_CONFIRM": "auto" if ask else "off"})
     answers, arrived = [], threading.Event()
 
     def write(line):

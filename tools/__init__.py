@@ -4,7 +4,7 @@ How it is laid out. Imports go downwards in this list, never up; no toolset impo
 
     proxmox_mcp.py   starts it, nothing more
     tools/mcp/       MCP and the command line: reading and writing lines, the protocol, running a call, asking the user
-    tools/*.py       the toolsets, one file each and nothing else; their names are words of PROXMOX_TOOLSETS
+    tools/*.py       the toolsets, one file each and nothing else; their names are words of PROXMOX_TOOLS
     tools/base/      what toolsets are made of: the row, its arguments, the call, answers, failures, guests as they are
     tools/policy/    what may be done: the table of endpoints, the guard, the audit log, the settings
     tools/pve/       Proxmox itself: client, TLS, tasks, formats, the schema of its API; nothing of MCP or policy

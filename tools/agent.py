@@ -18,6 +18,7 @@ from tools.base.failures import Failure
 from tools.base.lists import who
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
+from tools.policy.settings import UNSAFE
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -52,12 +53,12 @@ def execute(call):
     args = call.args
     if args.type == "lxc":
         raise Failure("Proxmox has no call that runs a command in a container (type=lxc). What can be "
-                      "done: proxmox_execute_lxc_command (by ssh to the node; it needs PROXMOX_SSH_ENABLED=true), "
+                      "done: proxmox_execute_lxc_command (by ssh to the node; it needs PROXMOX_SSH), "
                       "ssh into the container, or on its node, as root: pct exec %s -- COMMAND." % args.vmid,
                       "Command not run in container %s" % args.vmid)
     if args.pid is not None:
         return _told(call, args.pid)
-    unsafe = call.host.settings.allow_unsafe_commands
+    unsafe = UNSAFE in call.host.settings.allowed_commands
     words = None if unsafe else split(args.command, FORBIDDEN)
     windows = on_windows(call)
     if words:

@@ -276,14 +276,14 @@ def _refuse(call, verb, plain):
         raise Refused(refusal.reason, refusal.headline)
     if found.never:
         raise Refused("It is never sent: %s." % found.never, request)
-    if found.effect != endpoints.READS and settings.disabled_tools:
+    if found.effect != endpoints.READS:
         for name, entry in call.host.entries.items():
             other = endpoints.find(*entry["endpoint"].split(" ", 1))
             same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
-            if same and call.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
-                raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which sends this." % name, request)
-    if found.command and not (settings.allowed_commands or settings.allow_unsafe_commands):
-        raise Refused("PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the server's environment allows it. "
+            if same and call.host.selection.taken(entry):
+                raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % name, request)
+    if found.command and not settings.allowed_commands:
+        raise Refused("The word unsafe in PROXMOX_ALLOWED_COMMANDS, in the server's environment, allows it. "
                       "proxmox_execute_vm_command runs a plain command in a VM without.",
                       "%s runs any command" % request)
 

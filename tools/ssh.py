@@ -1,6 +1,6 @@
 """Toolset: commands in containers. Proxmox's API has none, so they go through OpenSSH and `pct exec` on the node.
 
-Off unless PROXMOX_SSH_ENABLED=true. The only subprocess of the program: an argument list, no shell here, no password
+Off unless PROXMOX_SSH is set. The only subprocess of the program: an argument list, no shell here, no password
 ever asked (BatchMode), unknown host keys refused. Where this runs on the container's node itself, `pct` is called
 directly.
 """
@@ -26,6 +26,7 @@ from tools.base.failures import EarlyResult, Failure, Refused
 from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Guest, Tool
 from tools.base.schema import REQUIRED, Arg
+from tools.policy.settings import UNSAFE
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
 from tools.pve.waiting import wait_for
@@ -49,20 +50,19 @@ def execute(call):
     that was started before.
     """
     settings, args = call.host.settings, call.args
-    if not settings.ssh_enabled:
-        raise Refused("Set PROXMOX_SSH_ENABLED=true (and PROXMOX_SSH_USER, PROXMOX_SSH_KEY_PATH) in the server's "
-                      "environment to allow it.",
+    if not settings.ssh:
+        raise Refused("Set PROXMOX_SSH (to root@, say) in the server's environment to allow it.",
                       "commands in containers are switched off: Proxmox's API has none, they go through ssh")
     if args.pid is not None:
         return _told(call, _taken(call))
-    words = ["/bin/sh", "-c", args.command] if settings.allow_unsafe_commands else split(args.command)
+    words = ["/bin/sh", "-c", args.command] if UNSAFE in settings.allowed_commands else split(args.command)
     status = call.get("/nodes/{node}/lxc/{vmid}/status/current")
     if not is_on(status):
         raise Failure("Container %s is %s; a command needs it running." % (
             args.vmid, status.get("status")))
     local = here(call.node) and not call.host.settings.cluster      # of several, another may have such a node too
     inner = ["pct", "exec", str(args.vmid), "--"] + words
-    if not (_is_root() if local else settings.ssh_user == "root"):
+    if not (_is_root() if local else settings.ssh.user == "root"):
         inner = ["sudo", "-n"] + inner                  # pct is for root only
     confirm(call)
     if call.dry:
@@ -188,18 +188,18 @@ def through_ssh(call, host, inner, folder):
     settings, ssh = call.host.settings, shutil.which("ssh")
     if not ssh:
         raise Failure("There is no ssh here (package openssh-client).")
-    command = [ssh, "-T", "-p", str(settings.ssh_port)]
+    command = [ssh, "-T", "-p", str(settings.ssh.port)]
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=%d" % CONNECT_SECONDS,
                    "ClearAllForwardings=yes", "PermitLocalCommand=no", "LogLevel=ERROR"):
         command += ["-o", option]
-    if settings.ssh_key_path:
-        command += ["-i", settings.ssh_key_path, "-o", "IdentitiesOnly=yes"]
-    if settings.ssh_host_key_fingerprint:
+    if settings.ssh.key:
+        command += ["-i", settings.ssh.key, "-o", "IdentitiesOnly=yes"]
+    if settings.ssh.host_key:
         known = os.path.join(folder, "known_hosts")
         with open(known, "w", encoding="ascii") as stream:
-            stream.write(pinned_key(call, host, settings.ssh_port, settings.ssh_host_key_fingerprint))
+            stream.write(pinned_key(call, host, settings.ssh.port, settings.ssh.host_key))
         command += ["-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=" + os.devnull]
-    return command + ["%s@%s" % (settings.ssh_user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
+    return command + ["%s@%s" % (settings.ssh.user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
 
 
 #: (host, port, fingerprint) -> the known_hosts line of the key that was found, so that each host is scanned once.
@@ -217,7 +217,7 @@ def pinned_key(call, host, port, fingerprint):
     place = host, port, fingerprint
     scan = shutil.which("ssh-keyscan")
     if not scan:
-        raise Failure("PROXMOX_SSH_HOST_KEY_FINGERPRINT needs ssh-keyscan (package openssh-client).")
+        raise Failure("A host key in PROXMOX_SSH needs ssh-keyscan (package openssh-client).")
     shown = []
     for kind in ("ed25519", "ecdsa", "rsa") if place not in _pinned else ():
         looking = Process([scan, "-T", str(CONNECT_SECONDS), "-t", kind, "-p", str(port), host], 2 * CONNECT_SECONDS)
@@ -240,7 +240,7 @@ def pinned_key(call, host, port, fingerprint):
         if place in _pinned or "SSH-" not in found.stdout + found.stderr:
             break                                       # whose greeting did not come shows no other key either
     if place not in _pinned:
-        raise Failure("The host key of %s is not the one of PROXMOX_SSH_HOST_KEY_FINGERPRINT (%s); it shows %s.%s" % (
+        raise Failure("The host key of %s is not the one of PROXMOX_SSH (%s); it shows %s.%s" % (
             host, fingerprint, ", ".join(dict.fromkeys(shown)) or "none", "" if shown else " " + _PENALTY))
     return _pinned[place]
 

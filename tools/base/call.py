@@ -39,6 +39,7 @@ _UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
 _NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
 _POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
+WAIT = 30                                         # seconds to follow a task
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
 _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 
@@ -392,17 +393,17 @@ class Call:
         """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""
         for word in does.format(kind=self.name.rpartition("_")[2]).split():
             entry = self.host.entries["proxmox_" + word]
-            if self.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS":
-                raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which does the same. Call again without it."
-                              % entry["name"], "The argument %s is not allowed" % name)
+            if self.host.selection.taken(entry):
+                raise Refused("PROXMOX_TOOLS takes away %s, which does that. Call again without it." % entry["name"],
+                              "The argument %s is not allowed" % name)
 
     def _refuse_disabled(self, verb, path):
-        """Refused when every tool for this request is switched off by PROXMOX_DISABLED_TOOLS, and there is one."""
+        """Refused when every tool for this request was taken away by PROXMOX_TOOLS, and there is one."""
         wanted = endpoints.find(verb, path).template
         same = [entry for entry in self.host.entries.values() if entry["endpoint"].startswith(verb + " ")
                 and endpoints.find(verb, entry["endpoint"].partition(" ")[2]).template == wanted]
-        if same and all(self.host.selection.hidden_by(entry) == "PROXMOX_DISABLED_TOOLS" for entry in same):
-            raise Refused("PROXMOX_DISABLED_TOOLS switches off %s, which sends the same." % ", ".join(
+        if same and all(map(self.host.selection.taken, same)):
+            raise Refused("PROXMOX_TOOLS takes away %s, which sends the same." % ", ".join(
                 entry["name"] for entry in same), "%s %s is not allowed" % (verb, path))
 
     def refuse_frozen(self):
@@ -491,9 +492,9 @@ class Call:
 
     @property
     def wait_limit(self):
-        """Seconds to follow a task: to its end in a run; else the argument `wait`, else PROXMOX_TASK_WAIT."""
+        """Seconds to follow a task: to its end in a run; else the argument `wait`, else WAIT."""
         wait = getattr(self.args, "wait", None) if self.request.wait is None else self.request.wait
-        return self.host.settings.task_wait if wait is None else wait
+        return WAIT if wait is None else wait
 
     def follow(self, answer, check=True, limit=None):
         """The Outcome of what `send` gave back: of a task (a UPID) followed for `limit` seconds at most (default:

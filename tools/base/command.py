@@ -40,8 +40,8 @@ def plain(command, forbidden):
     bad = next((c for c in command if c in forbidden or ord(c) < 32 and c != "\t"), None)
     if bad is not None:
         raise not_run("The command has %s in it, which a shell would act upon; that is refused by default. Without "
-                      "it, one program with arguments can be run; with PROXMOX_ALLOW_UNSAFE_COMMANDS=true in the "
-                      "server's environment, whole shell lines." % _spoken(bad))
+                      "it, one program with arguments can be run; with the word unsafe in "
+                      "PROXMOX_ALLOWED_COMMANDS, in the server's environment, whole shell lines." % _spoken(bad))
     if len(command) > LONGEST:
         raise not_run("The command has %d characters, more than %d." % (len(command), LONGEST))
 

@@ -14,7 +14,7 @@ _FORM = {
     "user": {"type": "string", "title": "User", "required": False, "default": "root@pam"},
     "token_name": {"type": "string", "title": "Token name", "required": True},
     "token_value": {"type": "string", "title": "Token value", "required": True, "sensitive": True},
-    "ca_file": {"type": "file", "title": "CA file", "required": False, "default": ""},
+    "certificate": {"type": "file", "title": "CA file", "required": False, "default": ""},
     "allow_elevated": {"type": "boolean", "title": "Allow changes", "required": False, "default": False}}
 
 

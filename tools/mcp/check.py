@@ -183,7 +183,7 @@ def _look(report, settings, host, port, inspect):
         "\n" + hint if hint and not good else ""), modes=facts["modes"])
 
 
-_MODES = {"ca_file": "PROXMOX_CA_FILE", "fingerprint": "PROXMOX_FINGERPRINT"}
+_MODES = dict.fromkeys(("ca_file", "fingerprint"), "PROXMOX_CERTIFICATE")
 
 
 def _ask(report, settings, client):
@@ -214,15 +214,12 @@ def _ask(report, settings, client):
         acl = []
     report["grants"] = grants([entry for entry in entries if selection.off(entry) is None], release, settings.user,
                               settings.token_id, acl)
-    for sentence in selection.warnings([entry["name"] for entry in entries]):
-        _step(report, "settings", None, sentence)
 
 
 def _limits(settings):
     """{variable: value} of the guardrails that are set."""
     names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes",
-             "allowed_commands", "allow_unsafe_commands", "toolsets", "tools", "disabled_tools", "rate_limit",
-             "audit_log", "confirm")
+             "allowed_commands", "tools", "rate_limit", "audit_log", "confirm")
     shown = {}
     for name, meta in VARIABLES.items():
         value = getattr(settings, name)

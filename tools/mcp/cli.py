@@ -208,7 +208,7 @@ def call(options):
     from tools.pve import text
     if not options.json:
         text.SCREEN = (terminal.columns() or 1) - 1     # None or 0: as wide as it is
-    log, person = Log(settings[0].log_level, settings[0].log_format), terminal.Person(options.yes)
+    log, person = Log(*settings[0].log), terminal.Person(options.yes)
 
     def opened(one):
         one.answers = "data" if options.json else "text"

@@ -44,8 +44,7 @@ CLIENTS = {
 PLACEHOLDERS = (("PROXMOX_HOST", "192.168.1.10"), ("PROXMOX_USER", "root@pam"), ("PROXMOX_TOKEN_NAME", "mcp"),
                 ("PROXMOX_TOKEN_VALUE", "the token's value"))
 #: Absolute in a configuration: a client starts the program in a directory of its own choice.
-FILES = ("PROXMOX_CONFIG", "PROXMOX_TOKEN_FILE", "PROXMOX_CA_FILE", "PROXMOX_STATE_DIR", "PROXMOX_AUDIT_LOG",
-         "PROXMOX_SSH_KEY_PATH")
+FILES = ("PROXMOX_CONFIG", "PROXMOX_TOKEN_FILE", "PROXMOX_STATE_DIR", "PROXMOX_AUDIT_LOG")
 
 
 def command(program):

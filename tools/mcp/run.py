@@ -124,8 +124,6 @@ class Host:
         self.consent = consent or NoConsent()
         self.journal, self._apidoc, self._runs, self._unasked_until = journal, None, None, 0
         self.entries = {entry["name"]: entry for entry in surface()}
-        for sentence in self.selection.warnings(self.entries):
-            self.log("warning", sentence)
 
     @property
     def runs(self):

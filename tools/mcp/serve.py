@@ -73,7 +73,7 @@ def serve(version, demo=False):
         time.sleep(PAUSE)
         for one in settings:
             log("info", "settings", cluster=one.cluster, hosts=["%s:%s" % host for host in one.host],
-                token=one.token_id, elevated=one.allow_elevated, read_only=one.read_only, toolsets=one.toolsets)
+                token=one.token_id, elevated=one.allow_elevated, read_only=one.read_only, tools=one.tools)
         server.app().warm()
     if unfit is None:
         threading.Thread(target=prepare, daemon=True).start()
@@ -142,7 +142,7 @@ class _Log:
     def __call__(self, level, event, **fields):
         if self._log is None and self.settings is not None:
             from tools.mcp.log import Log
-            self._log = Log(self.settings.log_level, self.settings.log_format)
+            self._log = Log(*self.settings.log)
         if self._log is not None:
             self._log(level, event, **fields)
         elif level == "error":

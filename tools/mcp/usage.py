@@ -12,7 +12,7 @@ from tools.pve.formats import FORMATS
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", list: "list, separated by commas",
           dict: "JSON object"}
 #: Arguments that many tools share and whose rows say no more than a model needs.
-_SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow the task; default PROXMOX_TASK_WAIT",
+_SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow the task; 30 if left out",
            "limit": "rows of a page", "offset": "rows to leave out at the beginning"}
 #: name -> an example of a required argument whose format has none, or another one.
 _EXAMPLES = {"newid": "120", "size": "50G", "command": "uptime", "url": "https://example.org/image.iso", "verb": "GET",

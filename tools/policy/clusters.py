@@ -16,8 +16,8 @@ EXTRA = {
     ABOUT: "what this cluster is, in a few words; models are told it",
     DEFAULT: "what comes here when no cluster is named: reads, or changes (and reads); at most one section has it"}
 #: Only in a section; only outside of all: for the server is one.
-OWN = ("host", "token_value", "token_file", "token_command", "fingerprint", ABOUT, DEFAULT)
-SHARED = ("answers", "log_level", "log_format", "state_dir")
+OWN = ("host", "token_value", "token_file", "token_command", "certificate", ABOUT, DEFAULT)
+SHARED = ("answers", "log", "state_dir")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}"
 _TOP = "DEFAULT"
 
@@ -149,7 +149,7 @@ def example():
     lines = ["# Several clusters for one proxmox-mcp: PROXMOX_CONFIG names this file. Each section is a cluster;",
              "# [DEFAULT] holds what they have in common. What begins with # is a comment, here mostly a default.",
              "# chmod 600 where a token_value stands in it.", "", "[%s]" % _TOP]
-    first = ("host", "token_name", "token_file", "ca_file")
+    first = ("host", "token_name", "token_file", "certificate")
     for name, meta in VARIABLES.items():
         if name not in OWN and name not in first and name != "config":
             value = meta["default"]
@@ -160,6 +160,6 @@ def example():
             ("work", "192.168.1.10", ["about = the cluster at work", "# " + EXTRA[DEFAULT], "# default = reads"]),
             ("home", "192.168.2.10", ["about = the box at home", "allow_elevated = true"])):
         lines += ["", "[%s]" % name, "host = " + host, "token_name = mcp", "token_file = ~/%s-token" % name,
-                  "# ca_file = ~/%s-root-ca.pem" % name, "# or: fingerprint = AA:BB:...   token_value = ...   "
+                  "# certificate = ~/%s-root-ca.pem" % name, "# or: certificate = AA:BB:...   token_value = ...   "
                   "token_command = pass show %s" % name, *more]
     return "\n".join(lines)

@@ -10,10 +10,10 @@ from tools.policy import endpoints, freeze
 from tools.policy.reach import (CHANGED, GUEST_LISTS, READ, guests_of_key, guests_of_row, guests_of_words, node_of_row,
                                 vmid_of)
 from tools.policy.selection import Refusal
-from tools.policy.settings import guest_list
+from tools.policy.settings import UNSAFE, guest_list
 from tools.pve.formats import on
 
-#: What any shell would act upon; refused in a command unless PROXMOX_ALLOW_UNSAFE_COMMANDS=true.
+#: What any shell would act upon; refused in a command unless PROXMOX_ALLOWED_COMMANDS has the word UNSAFE.
 FORBIDDEN = ";&|`$(){}[]<>\n\r"
 
 
@@ -72,6 +72,7 @@ class Guard:
         self.settings = settings
         self._allowed, self._protected = Guests(settings.allowed_guests), Guests(settings.protected_guests)
         self._nodes = frozenset(settings.allowed_nodes)
+        self._commands = [command for command in settings.allowed_commands if command != UNSAFE]
         self.hides = bool(self._allowed or self._nodes)         # whether something of a reply may have to go
         self.bounded = self.hides or bool(self._protected)      # whether what a request reaches has to be looked at
 
@@ -96,7 +97,7 @@ class Guard:
 
     def command(self, command):
         """The Refusal of a command (str) that is to run in a guest, or None."""
-        listed = self.settings.allowed_commands
+        listed = self._commands
         plain = not any(character in FORBIDDEN for character in command)
         if not listed or command in listed or (plain and any(fnmatchcase(command, one) or one == command + " *"
                                                              for one in listed)):
@@ -106,7 +107,7 @@ class Guard:
 
     def runs(self, verb, path, params):
         """The Refusal of a request that runs commands, or leads to that, past PROXMOX_ALLOWED_COMMANDS; or None."""
-        if self.settings.allowed_commands and endpoints.commands(verb, path, params):
+        if self._commands and endpoints.commands(verb, path, params):
             return Refusal("%s %s runs a command, or lets one be run" % (verb, path[:200]),
                            "PROXMOX_ALLOWED_COMMANDS is set: only proxmox_execute_vm_command may run commands, and "
                            "only those listed there.")

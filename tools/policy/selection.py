@@ -1,13 +1,13 @@
-"""Which tools this server has: PROXMOX_TOOLSETS, _TOOLS, _DISABLED_TOOLS, _READ_ONLY and _ALLOW_ELEVATED.
+"""Which tools this server has: PROXMOX_TOOLS, PROXMOX_READ_ONLY and PROXMOX_ALLOW_ELEVATED.
 
 Looked at before anything of a tool is imported, so an `entry` here is a line of tools.json (a dict).
 """
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from tools import RENAMED
+from tools import RENAMED, TOOLSETS
 
-#: The tools of the original task, in its order: what PROXMOX_TOOLSETS=mission means.
+#: The tools of the original task, in its order: what PROXMOX_TOOLS=mission means.
 MISSION = tuple("proxmox_" + name for name in """
     get_nodes get_node_status get_cluster_status get_next_vmid get_vms get_vm_status get_storage get_vm_config
     get_lxc_config start_lxc start_vm stop_lxc stop_vm shutdown_lxc shutdown_vm reboot_lxc reboot_vm pause_vm resume_vm
@@ -21,21 +21,24 @@ MISSION = tuple("proxmox_" + name for name in """
     """.split())
 
 #: A few reads, a task's end, and the three tools that reach everything, for clients that pay for tools:
-#: PROXMOX_TOOLSETS=minimal.
+#: PROXMOX_TOOLS=minimal.
 MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api_search api_describe api_call".split())
 
-#: Toolsets and tools for every day, for clients that take 40 tools at most: PROXMOX_TOOLSETS=daily.
+#: Toolsets and tools for every day, for clients that take 40 tools at most: PROXMOX_TOOLS=daily.
 DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
     "proxmox_" + name for name in "get_overview get_guest_ips create_backup_vm create_backup_lxc list_backups".split())
 
 _MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
 
-#: word of PROXMOX_TOOLSETS -> whether it takes in an entry of the surface; other words are names of toolsets.
+#: word of PROXMOX_TOOLS -> whether it takes in an entry of the surface; other words are names of toolsets.
 PRESETS = {"all": lambda entry: True,
            "mission": lambda entry: entry["name"] in _MISSION,
            "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
            "readonly": lambda entry: not entry["changes"],
            "minimal": lambda entry: entry["name"] in _MINIMAL}
+
+
+_FORMER = {new: old for old, new in RENAMED.items()}
 
 
 class Refusal(NamedTuple):
@@ -45,25 +48,32 @@ class Refusal(NamedTuple):
     reason: str
 
 
+def takes(word, entry):
+    """Whether a word of PROXMOX_TOOLS (without the -) names this tool."""
+    if word in PRESETS or word in TOOLSETS:
+        return PRESETS[word](entry) if word in PRESETS else word == entry["toolset"]
+    name = entry["name"]
+    return any(fnmatchcase(one, word) for one in (name, name[len("proxmox_"):], _FORMER.get(name, name)))
+
+
 class Selection:
     """The tools of one Settings."""
 
     def __init__(self, settings):
         self._settings = settings
-        self._former = {new: old for old, new in RENAMED.items()}
+        self._taken = [word[1:] for word in settings.tools if word.startswith("-")]
+        self._given = [word for word in settings.tools if not word.startswith("-")] or ["all"]
+
+    def taken(self, entry):
+        """Whether PROXMOX_TOOLS takes a tool away, so that nothing else may do what it does either."""
+        return any(takes(word, entry) for word in self._taken)
 
     def hidden_by(self, entry):
         """The variable that hides a tool altogether, or None."""
-        settings = self._settings
-        if settings.read_only and entry["changes"]:
+        if self._settings.read_only and entry["changes"]:
             return "PROXMOX_READ_ONLY"
-        if settings.toolsets != ("all",) and not any(
-                PRESETS[word](entry) if word in PRESETS else word == entry["toolset"] for word in settings.toolsets):
-            return "PROXMOX_TOOLSETS"
-        if settings.tools and not self._matches(settings.tools, entry["name"]):
+        if self.taken(entry) or not any(takes(word, entry) for word in self._given):
             return "PROXMOX_TOOLS"
-        if settings.disabled_tools and self._matches(settings.disabled_tools, entry["name"]):
-            return "PROXMOX_DISABLED_TOOLS"
         return None
 
     def off(self, entry):
@@ -72,7 +82,7 @@ class Selection:
         if variable is not None or entry["tier"] == "basic" or settings.allow_elevated or (
                 entry["endpoint"].startswith("ANY ")):      # what a call of any endpoint needs depends on the call
             return variable
-        reads = not entry["changes"] and (settings.read_only or "readonly" in settings.toolsets)
+        reads = not entry["changes"] and (settings.read_only or "readonly" in self._given)
         return None if reads else "PROXMOX_ALLOW_ELEVATED=false"
 
     def refusal(self, entry):
@@ -90,20 +100,3 @@ class Selection:
                                ". It only reads, so PROXMOX_READ_ONLY=true (nothing but reading) allows it too"))
         return Refusal("%s is switched off on this server" % entry["name"],
                        "%s in the server's environment leaves it out." % variable)
-
-    def _matches(self, words, name):
-        names = (name, name[len("proxmox_"):], self._former.get(name, name))
-        return any(fnmatchcase(one, word) for word in words for one in names)
-
-    def warnings(self, names):
-        """Sentences on words of PROXMOX_TOOLS and PROXMOX_DISABLED_TOOLS that match none of the names of all tools."""
-        found = []
-        for variable, words in (("PROXMOX_TOOLS", self._settings.tools),
-                                ("PROXMOX_DISABLED_TOOLS", self._settings.disabled_tools)):
-            for word in words:
-                if not any(self._matches((word,), name) for name in names):
-                    import difflib
-                    near = difflib.get_close_matches(word, names, 1, 0.7)
-                    found.append("%s: no tool is called %s%s." % (
-                        variable, word, " (did you mean %s?)" % near[0] if near else ""))
-        return found

@@ -1,7 +1,9 @@
 """Settings: one field per environment variable, read once at the start; every problem is found and said at once."""
 import os
 import re
+import shlex
 import sys
+from collections import namedtuple
 
 
 class SettingsError(Exception):
@@ -50,11 +52,12 @@ def _words(value):
     return words
 
 
+UNSAFE = "unsafe"                       # the word of PROXMOX_ALLOWED_COMMANDS that allows shell characters
+
+
 def _commands(value):
-    commands = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not commands:
-        raise ValueError("lists nothing; unset it, or list what you mean, such as: uptime, systemctl status *")
-    return commands
+    _words(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _hosts(value):
@@ -91,8 +94,8 @@ def _fingerprint(value):
     for one in _words(value):
         one = re.sub(r"(?i)^sha-?256[:=]", "", one)
         if not re.fullmatch(r"[0-9A-Fa-f]{64}|(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}", one):
-            raise ValueError("must be a SHA-256 fingerprint as Proxmox prints it (`pvenode cert info`): 32 pairs of "
-                             "hexadecimal digits (AA:BB:...)")
+            raise ValueError("must be an absolute path (~/ at its beginning works too), or a SHA-256 fingerprint as "
+                             "Proxmox prints it (`pvenode cert info`): 32 pairs of hexadecimal digits (AA:BB:...)")
         digits = one.replace(":", "").upper()
         found.append(":".join(digits[i:i + 2] for i in range(0, 64, 2)))
     return ",".join(found)
@@ -153,7 +156,6 @@ def _nodes(value):
 
 def _command_line(value):
     """The words of a command, as a shell would take them apart; none is ever asked."""
-    import shlex
     try:
         words = tuple(map(os.path.expanduser, shlex.split(value)))
     except ValueError:
@@ -163,14 +165,49 @@ def _command_line(value):
     return words
 
 
-def _toolsets(value):
-    from tools import TOOLSETS
-    from tools.policy.selection import PRESETS
-    known = (*PRESETS, *TOOLSETS)
-    for name in _words(value.lower()):
-        if name not in known:
-            raise ValueError("%r is not a toolset%s; known: %s" % (name[:80], near(name, known), ", ".join(known)))
-    return _words(value.lower())
+def _tools(value):
+    from tools import TOOLSETS, surface
+    from tools.policy.selection import PRESETS, takes
+    words, groups = _words(value.lower()), (*PRESETS, *TOOLSETS)
+    for word in words:
+        one = word[word.startswith("-"):]
+        if one not in groups and not any(takes(one, entry) for entry in surface()):
+            raise ValueError("%r is neither a toolset (%s) nor a tool, or a pattern of names that fits one%s" % (
+                word[:80], ", ".join(groups), near(one, [*groups, *(entry["name"] for entry in surface())])))
+    return words
+
+
+def _certificate(value):
+    """What is trusted: the path of a file, or fingerprints."""
+    path = os.path.expanduser(value)
+    return path if os.path.isabs(path) else _fingerprint(value)
+
+
+def _log(value):
+    """(level, format) of words that name either."""
+    levels, formats, words = ("debug", "info", "warning", "error"), ("text", "json"), _words(value.lower())
+    found = [[word for word in words if word in known] for known in (levels, formats)]
+    if max(map(len, found)) > 1 or sum(map(len, found)) < len(words):
+        raise ValueError("must be one of %s, or one of %s, or one of each" % (", ".join(levels), ", ".join(formats)))
+    return (*found[0], "warning")[0], (*found[1], "text")[0]
+
+
+#: How commands reach containers: user and port for ssh to the nodes, the private key's file and the only host key
+#: (SHA256:...) that is accepted, or None.
+Ssh = namedtuple("Ssh", "user port key host_key", defaults=("root", 22, None, None))
+
+
+def _ssh(value):
+    """An Ssh out of "mcp@:2222 /home/me/key SHA256:...", of which the first word must be there."""
+    first, *more = _command_line(value)
+    match = re.fullmatch(r"([a-z_][a-z0-9_-]*)@(?::([1-9][0-9]{0,4}))?", first, re.ASCII)
+    keys = [word for word in more if os.path.isabs(word)]
+    pins = [word for word in more if re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", word)]
+    if not match or int(match.group(2) or 22) > 65535 or max(len(keys), len(pins)) > 1 or (
+            len(keys) + len(pins) < len(more)):
+        raise ValueError("must be USER@ or USER@:PORT, such as root@; behind it may stand the absolute path of the "
+                         "private key, and the host key's fingerprint as ssh-keygen -l prints it (SHA256:...)")
+    return Ssh(match.group(1), int(match.group(2) or 22), *(keys or [None]), *(pins or [None]))
 
 
 #: What stands in examples, and what a client leaves there that does not know the name or was not told the value.
@@ -210,18 +247,15 @@ class Settings:
     ssl_mode: str = _setting(
         "strict: full verification; verify: TLS, self-signed allowed (trust on first use); insecure: nothing checked",
         _choice("strict", "verify", "insecure"), "strict")
-    ca_file: str = _setting(
-        "the only CA or certificate (PEM) that is trusted, e.g. a copy of pve-root-ca.pem", _path)
-    fingerprint: str = _setting(
-        "SHA-256 fingerprint of the only certificate that is accepted (several: separated by commas)", _fingerprint)
+    certificate: str = _setting(
+        "what is trusted, and nothing else: a file with a CA or certificate (PEM), e.g. a copy of pve-root-ca.pem, or "
+        "the SHA-256 fingerprint of a certificate (several: separated by commas)", _certificate)
     port: int = _setting("API port", _number(1, 65535), 8006)
     config: str = _setting("a file with a section for each of several clusters", _path)
     allow_elevated: bool = _setting("allow tools that create, change or delete", _boolean, False)
-    allow_unsafe_commands: bool = _setting("allow shell characters in commands for guests", _boolean, False)
     allowed_commands: tuple = _setting(
         "allow only these commands in guests, separated by commas; * stands for anything without shell characters "
-        "(`df *`: with any arguments or none)",
-        _commands, ())
+        "(`df *`: with any arguments or none); the word unsafe allows shell characters", _commands, ())
     confirm: str = _setting(
         "before something is lost: auto (ask if the client can), always (refuse if it cannot), terminal (`proxmox-mcp "
         "approve` asks), token (a second call with a confirm_token), off (do not ask); always, terminal and token also "
@@ -234,18 +268,15 @@ class Settings:
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")
-    task_wait: int = _setting(
-        "seconds to follow a task before the answer says that it is still running (at most 45 where the client shows "
-        "no progress)", _number(0, 3600), 30)
     read_only: bool = _setting("allow only tools that read; overrides everything else", _boolean, False)
     dry_run: bool = _setting(
         "tools that change something show the requests they would send, and send none", _boolean, False)
     allowed_guests: tuple = _setting("only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
     protected_guests: tuple = _setting("guests that are never changed; written the same way", _guests, ())
     allowed_nodes: tuple = _setting("only these nodes", _nodes, ())
-    toolsets: tuple = _setting("toolsets, or a preset: mission, all, daily, readonly, minimal", _toolsets, ("all",))
-    tools: tuple = _setting("only these tools (names, patterns with *)", _words, ())
-    disabled_tools: tuple = _setting("never these tools (names, patterns with *)", _words, ())
+    tools: tuple = _setting(
+        "the tools there are: presets (mission, all, daily, readonly, minimal), toolsets, names and patterns with *; "
+        "with a leading - never these, in no other way either (`all,-ssh,-delete_*`)", _tools, ("all",))
     rate_limit: str = _setting(
         "requests to Proxmox per minute / changes per minute; 0 = no limit", _text(
             r"[0-9]{1,6}(?:/[0-9]{1,6})?",
@@ -254,17 +285,12 @@ class Settings:
         "a directory that keeps pinned certificates and the API schema (without it they are forgotten when the program "
         "ends), and is needed for `approve` and `freeze`", _path)
     audit_log: str = _setting("a file that records every attempt to change something", _path)
-    log_level: str = _setting(
-        "what is logged on stderr: debug, info, warning or error", _choice("debug", "info", "warning", "error"),
-        "warning")
-    log_format: str = _setting("format of the log: text or json", _choice("text", "json"), "text")
-    ssh_enabled: bool = _setting("allow commands in containers, through ssh and pct exec on the node", _boolean, False)
-    ssh_user: str = _setting("user for ssh to the nodes", _text(r"[a-z_][a-z0-9_-]*", "must be a user name"), "root")
-    ssh_port: int = _setting("port for ssh on the nodes", _number(1, 65535), 22)
-    ssh_key_path: str = _setting("file with the private key for ssh", _path)
-    ssh_host_key_fingerprint: str = _setting(
-        "SHA256:... fingerprint of the only host key that is accepted",
-        _text(r"SHA256:[A-Za-z0-9+/]{43}=?", "must look like SHA256:..., as ssh-keygen -l prints it"))
+    log: tuple = _setting(
+        "what is logged on stderr (debug, info, warning or error), and how (text or json): `info json`", _log,
+        ("warning", "text"))
+    ssh: Ssh = _setting(
+        "allow commands in containers, through ssh to the node, as this user (`root@`, `mcp@:2222`), and pct exec; "
+        "behind it the private key's file and the fingerprint (SHA256:...) of the only host key that is accepted", _ssh)
 
     def __init__(self, demo=False, **values):
         self.demo = demo                       # --demo: the embedded demo cluster, no setting needed
@@ -275,6 +301,8 @@ class Settings:
             raise TypeError("no settings: %s" % ", ".join(values))
         if "!" in (self.token_name or ""):
             self.user, self.token_name = self.token_name.split("!", 1)
+        is_file = os.path.isabs(self.certificate or "")
+        self.ca_file, self.fingerprint = self.certificate if is_file else None, None if is_file else self.certificate
         self.token_id = "%s!%s" % (self.user, self.token_name)      # what names the token, no secret
 
     def secret(self):
@@ -314,8 +342,45 @@ def _meant(name):
     return ELSEWHERE.get(match.group(2)) or (own if match.group(2).lower() in VARIABLES and name != own else None)
 
 
+def _on(value):
+    return value and value.lower() not in ("false", "0", "no", "off")
+
+
+#: setting -> (the variables of version 1 that became a part of it, what it is then, of their texts or "").
+_FORMER = {
+    "certificate": (("FINGERPRINT", "CA_FILE"), lambda fingerprint, ca_file: fingerprint or ca_file),
+    "tools": (("TOOLSETS", "TOOLS", "DISABLED_TOOLS"), lambda toolsets, names, never: not (toolsets and names) and (
+        ",".join([toolsets or names or "all", *("-" + word for word in never.replace(",", " ").split())]))),
+    "allowed_commands": (("ALLOW_UNSAFE_COMMANDS", "ALLOWED_COMMANDS"), lambda unsafe, listed: ", ".join(
+        filter(None, (UNSAFE if _on(unsafe) else "", listed)))),
+    "log": (("LOG_LEVEL", "LOG_FORMAT"), lambda level, form: " ".join(filter(None, (level, form)))),
+    "ssh": (("SSH_ENABLED", "SSH_USER", "SSH_PORT", "SSH_KEY_PATH", "SSH_HOST_KEY_FINGERPRINT"),
+            lambda enabled, user, port, key, pin: _on(enabled) and " ".join(filter(None, (
+                "%s@%s" % (user or "root", port and ":" + port), key and shlex.quote(key), pin)))),
+    None: (("TASK_WAIT",), lambda seconds: "")}
+FORMER = {"PROXMOX_" + name for names, _ in _FORMER.values() for name in names} - {
+    meta["variable"] for meta in VARIABLES.values()}
+
+
+def _former(environ):
+    """Problems with variables of version 1, each with what to write: without them a limit might be lost."""
+    for setting, (names, value) in _FORMER.items():
+        texts = [environ.get("PROXMOX_" + name, "").strip() for name in names]
+        gone = ["PROXMOX_" + name for name, text in zip(names, texts) if text and "PROXMOX_" + name in FORMER]
+        if gone and setting is None:
+            yield "%s is no setting any more: unset it; a call says how long it waits (`wait`, else 30 s)" % gone[0]
+        elif gone:
+            new, text = VARIABLES[setting]["variable"], value(*texts)
+            try:
+                VARIABLES[setting]["read"](_filled_in(text or ""))
+            except ValueError:                          # which may be a secret in the wrong variable
+                text = ""
+            yield "%s became %s: %s" % (" and ".join(gone), new, "write %s=%s instead" % (new, text) if text else
+                                        "unset it, or write there what you mean")
+
+
 #: What our .mcpb does not insist on. Any other placeholder is refused: a limit must not be lost by one.
-_OPTIONAL = ("user", "ca_file", "allow_elevated")
+_OPTIONAL = ("user", "certificate", "allow_elevated")
 
 
 def load(environ, warn=lambda message: None):
@@ -339,7 +404,7 @@ def read(environ, warn=lambda message: None):
     warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
     so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
     """
-    values, problems = {}, []
+    values, problems = {}, list(_former(environ))
     for name, meta in VARIABLES.items():
         given = environ.get(meta["variable"], "").strip()
         if not given or name in _OPTIONAL and given == "${user_config.%s}" % name:
@@ -350,7 +415,7 @@ def read(environ, warn=lambda message: None):
             problems.append("%s %s" % (meta["variable"], error))
     known = {meta["variable"] for meta in VARIABLES.values()}
     for name in sorted(environ):
-        if name.startswith("PROXMOX_") and name not in known:
+        if name.startswith("PROXMOX_") and name not in known | FORMER:
             warn("%s is not a setting of this program and has no effect%s." % (
                 name, ": here it is called " + _meant(name) if _meant(name) else near(name, known)))
     sources = [VARIABLES[name]["variable"] for name in ("token_file", "token_command", "token_value") if name in values]
@@ -416,13 +481,13 @@ def has_demo():
 
 
 #: What says where Proxmox is and who we are; a demo has its own.
-CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode", "ca_file",
-              "fingerprint", "config")
+CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode",
+              "certificate", "ca_file", "fingerprint", "config")
 
 
 def offline(environ, **own):
     """`environ` for what asks no Proxmox: with stand-ins for the connection; own: defaults."""
-    skipped = {VARIABLES[name]["variable"] for name in CONNECTION}
+    skipped = {"PROXMOX_" + name.upper() for name in CONNECTION}
     values = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value", **own}
     values.update({name: value for name, value in environ.items() if name not in skipped})
     return values

@@ -72,8 +72,8 @@ def _ca_context(ca_file):
         context.load_verify_locations(ca_file)
     except (OSError, ValueError) as error:          # ssl.SSLError is an OSError
         reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error
-        raise Unusable("PROXMOX_CA_FILE %s cannot be used: %s. It must be the cluster's CA, /etc/pve/pve-root-ca.pem "
-                       "of any node, or the node's own certificate." % (ca_file, reason)) from None
+        raise Unusable("PROXMOX_CERTIFICATE %s cannot be used: %s. It must be the cluster's CA (of any "
+                       "node: /etc/pve/pve-root-ca.pem), or the node's own certificate." % (ca_file, reason)) from None
     return context
 
 
@@ -152,9 +152,9 @@ class _Pinned:
         sock, seen = _seen(self._context, plain, host)
         if seen not in self._pins:
             sock.close()
-            raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_FINGERPRINT "
+            raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_CERTIFICATE "
                           "says %s. The token was not sent. If the certificate was renewed, compare it with `pvenode "
-                          "cert info` on the node and change PROXMOX_FINGERPRINT; if not, somebody may be in "
+                          "cert info` on the node and change PROXMOX_CERTIFICATE; if not, somebody may be in "
                           "between." % (label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
         return sock
 
@@ -191,11 +191,11 @@ class _FirstUse:
         if pin == _SYSTEM:
             raise NotSent("certificate", "The certificate of %s was vouched for by a CA of this system before and no "
                           "longer is: %s. The token was not sent. If it was replaced on purpose, set "
-                          "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE%s." % (place, reason, self._forget_hint(place)))
+                          "PROXMOX_CERTIFICATE%s." % (place, reason, self._forget_hint(place)))
         if seen is not None:
             raise NotSent("certificate", "The certificate of %s has changed: it was %s at the first contact and is %s "
                           "now. The token was not sent. If it was renewed, compare it with `pvenode cert info` on the "
-                          "node and set PROXMOX_FINGERPRINT=%s%s; if not, somebody may be in between." % (
+                          "node and set PROXMOX_CERTIFICATE=%s%s; if not, somebody may be in between." % (
                               place, pin, seen, seen, self._forget_hint(place)))
         return self._first(place, host, dial, reason)
 
@@ -208,13 +208,13 @@ class _FirstUse:
         self._log("warning", "tls_first_use", host=place, fingerprint=pin, reason=reason,
                   message="The certificate of %s is not vouched for by any CA of this system (%s). It is trusted from "
                           "now on, without proof of who it is. Compare it with `pvenode cert info` on the node and pin "
-                          "it: PROXMOX_FINGERPRINT=%s" % (place, reason, pin))
+                          "it: PROXMOX_CERTIFICATE=%s" % (place, reason, pin))
         self._save()
         sock, seen = _seen(self._open, dial(), host)
         if seen != pin:
             sock.close()
             raise NotSent("certificate", "%s showed two different certificates, %s and %s. The token was not sent. Set "
-                          "PROXMOX_FINGERPRINT or PROXMOX_CA_FILE." % (place, pin, seen))
+                          "PROXMOX_CERTIFICATE." % (place, pin, seen))
         return sock
 
     def _save(self):
@@ -274,10 +274,10 @@ def mode_of(settings):
     return mode
 
 
-HINT = ("Set PROXMOX_CA_FILE to a copy of /etc/pve/pve-root-ca.pem, or PROXMOX_FINGERPRINT to the SHA-256 fingerprint "
-         "that `pvenode cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
-_CA_HINT = ("Is PROXMOX_CA_FILE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address that "
-            "is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
+HINT = ("Set PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca.pem, or to the SHA-256 fingerprint that `pvenode "
+        "cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
+_CA_HINT = ("Is PROXMOX_CERTIFICATE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address "
+            "that is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
 
 
 def trust_of(settings, log):
@@ -451,11 +451,11 @@ def _modes(certificate, host, port, settings, seconds):
     ca_file = getattr(settings, "ca_file", None)
     if ca_file:
         note("ca_file", attempt(lambda: _Chain(_ca_context(ca_file))),
-             "%s vouches for it and the name is right" % ca_file, "PROXMOX_CA_FILE=%s" % ca_file)
+             "%s vouches for it and the name is right" % ca_file, "PROXMOX_CERTIFICATE=%s" % ca_file)
     pins = getattr(settings, "fingerprint", None)
     note("fingerprint", attempt(lambda: _Pinned(pins.split(","))) if pins else None, "it is the pinned one" if pins else
          "only this certificate would be accepted; compare it with `pvenode cert info` on the node first",
-         "PROXMOX_FINGERPRINT=%s" % (pins or seen))
+         "PROXMOX_CERTIFICATE=%s" % (pins or seen))
     pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
     changed = None if refused is None or pin in (None, seen) else "it has changed: at the first contact it was %s" % (
         "vouched for by a CA of this system" if pin == _SYSTEM else pin)
