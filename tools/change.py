@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 from tools.base import guest, setup
 from tools.base.answers import result
 from tools.base.edit import change
-from tools.base.failures import Failure
+from tools.base.failures import Failure, refuse
 from tools.base.guest import amount, fixed_addresses, is_on, name, named
 from tools.base.row import ELEVATED, Guest, Memory, Newid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
@@ -83,7 +83,7 @@ def clone(call):
         raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Give "
                       "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
     setup.check(args)
-    call.refuse_commands(setup.wanted(args))
+    refuse(call.host.guard.runs("PUT", "/nodes/-/%s/100/config" % call.kind, setup.wanted(args)))
     params = {key: value for key, value in dict(call.parameters(), newid=args.newid).items() if key not in setup.NAMES}
     if call.kind == "qemu" and "hostname" in params:
         params["name"] = params.pop("hostname")

@@ -1,26 +1,22 @@
-"""One call of a tool, as its handler sees it: who, where, get, send, follow.
-
-A handler reads with `get`, changes with `send`, waits for a task with `follow`, asks with `confirm`, and ends in
-`tools.base.answers.result`.
+"""One call of a tool, as its handler sees it: it reads with `get`, changes with `send`, waits for a task with `follow`,
+asks with `confirm`, and ends in `tools.base.answers.result`.
 """
 import difflib
 import re
-import threading
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from tools.base import moves
 from tools.base.changes import Changes
-from tools.base.failures import Failure, Refused, TaskFailure, explained
+from tools.base.failures import Failure, Refused, TaskFailure, explained, refuse
 from tools.base.lists import NAMES, who
-from tools.base.question import besides
 from tools.base.row import CONFIGURES, NOT_PARAMETERS, title
 from tools.base.schema import ArgumentProblems, fields, is_name, secrets
 from tools.policy import endpoints, freeze
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.client import TOTAL_SECONDS, PveError, Reply
-from tools.pve.formats import Misfit, fill, misfit, parse_upid
+from tools.pve.formats import Misfit, fill, misfit, parse_upid, property_string
 from tools.pve.scrub import scrub, scrub_ours
 from tools.pve.task import Outcome, follow
 from tools.pve.waiting import PAUSES, Cancelled, wait_for
@@ -29,15 +25,14 @@ MAX_QUESTION = 6000             # characters of a question to the user, which is
 POLL_SECONDS = 10               # one look at a task may take so long; then it is asked again
 SPARE_SECONDS = 10              # a call has to end when it may not wait any more
 LEAST_SECONDS = 2               # what a read may take however long the call has taken
-RECENT_SECONDS = 5                 # so old may be what `recent` gives
+RECENT_SECONDS = 5              # so old may be what `recent` gives
 _MISSING_GUEST = re.compile(r"Configuration file 'nodes/[^']+' does not exist")
 _MISSING_NODE = re.compile(r"hostname lookup '|no such cluster node|node '[^']*' does not exist"
                            r"|\A(?!.*/agent/).*\(HTTP 596\)")
 UNSHOWN = ("What this would lose could not be shown before the steps ahead of it were done, so nobody has agreed to "
            "it. Call it by itself, or run what is left.")
-_UNNAMED = re.compile(r"Permission check failed \(HTTP 403\)")
-_NO_POOL = re.compile(r"Permission check failed \(/vms/\d+, VM\.Allocate\)")
-_POOL = "%s a guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
+#: Proxmox does not say what is missing, or not that a pool would do as well.
+_LACKS = re.compile(r"Permission check failed \((?:(HTTP 403)|/vms/\d+, VM\.Allocate)\)")
 _MAKES = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/\d+/clone)?")
 WAIT = 30                                         # seconds to follow a task
 STRICT = ("always", "terminal", "token")          # of PROXMOX_CONFIRM: all that may lose something is asked for
@@ -51,8 +46,7 @@ class Call:
     request   who asks: cancelled and woken (Events), hurried, patience, wait (seconds to follow tasks, or None),
               wants_progress, progress(percent or None, message)
     consent   asks the user: ask(call, describe)
-    node      the node it is about: the argument, or where its guest is (see `locate`); None when neither says it
-    kind      "qemu" or "lxc": of the row's endpoint or name, else of the argument `type`; None when none says it
+    node, kind  where it is, and "qemu" or "lxc": of the arguments or the row, or of its guest (`locate`); else None
     dry       whether nothing is to be sent: a dry run, or the plan of a step
     forecast  what the steps before this one will have made (tools.base.forecast), while it is planned; else None
     planned   (verb, path, params) of the changes that were not sent for that
@@ -221,43 +215,29 @@ class Call:
         return data if at is not None and self.host.clock() - at <= RECENT_SECONDS else self.get(path)
 
     def together(self, requests):
-        """What many GETs gave, in their order: the data of each, or the PveError, Failure or Misfit that came instead.
-
-        requests: (template, ids, query) as in `get`. The rest as in `each`.
-        """
+        """What many GETs, (template, ids, query) as in `get`, gave; as `each`."""
         return self.each(requests, lambda request: self.get(*request))
 
     def each(self, requests, do):
-        """What `do` gave for each of `requests`, or the PveError, Failure or Misfit it raised. As many at a time as
-        the client lets through; the model's client is told how far it is. Cancelled, and what nobody expects, is raised
-        when those under way have ended.
+        """What `do` gave for each of `requests`, in their order, or the PveError, Failure or Misfit it raised. As many
+        at a time as the client lets through; the model's client is told how far it is. Cancelled, and what nobody
+        expects, is raised when those under way have ended.
         """
-        answers, todo, lock, raised = [None] * len(requests), list(enumerate(requests))[::-1], threading.Lock(), []
-        most = self.host.client.in_flight
+        from concurrent.futures import ThreadPoolExecutor           # a start of the server does without
+        answers, most = [], self.host.client.in_flight
 
-        def work():
-            while todo and not raised:
-                with lock:
-                    if not todo:
-                        return
-                    number, request = todo.pop()
-                    if self.request.wants_progress and len(requests) > most:
-                        self.progress(100.0 * number / len(requests), "%d of %d" % (number, len(requests)))
-                try:
-                    if self.within(0) < -SPARE_SECONDS:
-                        raise Failure("There was no time left for it.")
-                    answers[number] = do(request)
-                except (PveError, Failure, Misfit) as error:
-                    answers[number] = error
-                except BaseException as error:
-                    raised.append(error)
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(requests)))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if raised:
-            raise raised[0]
+        def one(request):
+            try:
+                if self.within(0) < -SPARE_SECONDS:
+                    raise Failure("There was no time left for it.")
+                return do(request)
+            except (PveError, Failure, Misfit) as error:
+                return error
+        with ThreadPoolExecutor(most) as pool:
+            for answer in pool.map(one, requests):
+                answers.append(answer)
+                if self.request.wants_progress and len(requests) > most:
+                    self.progress(100.0 * len(answers) / len(requests), "%d of %d" % (len(answers), len(requests)))
         return answers
 
     def send(self, params=None, endpoint=None, ids=None, /, **more):
@@ -266,18 +246,27 @@ class Call:
         endpoint: "VERB /path", where it is not the row's; `ids` as in `path`.
         """
         verb, path, params = self.allow(dict(params or {}, **more), endpoint, ids)
+        shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, unquote(path)))
+        reach = Reach(verb, unquote(path), params)
         if not (self._asked or self.outcomes or self.planned) and self.host.settings.confirm in STRICT and (
-                endpoints.LOSES == Reach(verb, path, params).effect):
-            shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, path))
+                endpoints.LOSES == reach.effect):
             self.confirm(lambda: ("Send %s %s with %s to Proxmox? It may lose something." % (verb, path, ", ".join(
                 "%s=%s" % (key, text.word(value)) for key, value in shown.items()) or "nothing more"), {}))
-        noted = self._sent_before(verb, path, params)
+        noted = next((one for one in self.begun if (one["verb"], one["path"], one["params"]) == (verb, path, shown)),
+                     None)
+        if noted is not None:
+            self.begun.remove(noted)
         if self.dry:
             self.planned += [(verb, path, params)] * (noted is None)
             return None
-        if noted is not None:
-            return noted.get("upid")
-        own, reach = getattr(self.request, "own", None), Reach(verb, unquote(path), params)
+        if noted is not None:                           # a server before this has sent it
+            self._recent.clear()
+            self.outcomes.append("accepted")
+            self.task = noted.get("upid")
+            if self.changes is not None:
+                self.changes.take_up(noted)
+            return self.task
+        own = getattr(self.request, "own", None)
         if own is not None and (reach.everyone or not own.issuperset(reach.guests)
                                 or endpoints.commands(verb, unquote(path), params)):
             raise Failure(UNSHOWN)
@@ -289,8 +278,9 @@ class Call:
         try:
             self._noted = audit.begin(self, verb, path, params, self.secrets)
             try:
-                data = self.host.client.request(verb, path, params, self.request.cancelled, acts=True,
-                                                last=partial(self._may_change, verb, unquote(path))).data
+                data = self.host.client.request(
+                    verb, path, params, self.request.cancelled, acts=True,
+                    last=lambda: refuse(self.host.guard.change(verb, unquote(path)))).data
                 outcome, self.task = "accepted", data
             except PveError as error:
                 outcome, said = error.outcome, str(error)
@@ -309,21 +299,6 @@ class Call:
         finally:
             self.request.writing = False
         return data
-
-    def _sent_before(self, verb, path, params):
-        """What the journal notes of this very request, where it was sent already by a server before this; or None."""
-        shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, unquote(path)))
-        noted = next((one for one in self.begun if (one["verb"], one["path"], one["params"]) == (verb, path, shown)),
-                     None)
-        if noted is not None:
-            self.begun.remove(noted)
-            if not self.dry:
-                self._recent.clear()
-                self.outcomes.append("accepted")
-                self.task = noted.get("upid")
-                if self.changes is not None:
-                    self.changes.take_up(noted)
-        return noted
 
     def allow(self, params, endpoint=None, ids=None):
         """(verb, path, params) of what `send` would send; Refused when it may not be, so before anybody is asked."""
@@ -354,8 +329,7 @@ class Call:
             reach.nodes.discard("-")
             reach.everyone = reach.elsewhere = False    # what the requests themselves say is looked at then
             refusal = self._judged(reach)
-        if refusal is not None:
-            raise Refused(refusal.reason, refusal.headline)
+        refuse(refusal)
 
     def permit(self, verb, path, params):
         """Refused when the guardrails do not let a request pass. Nothing is sent but, at most, a look at the guests."""
@@ -374,20 +348,7 @@ class Call:
             for other in self._along.get((verb, path), ()):
                 found = self._judged(Reach(verb, other, params))
                 refusal = refusal or found and found._replace(reason="HA moves it along. " + found.reason)
-        if refusal is not None:
-            raise Refused(refusal.reason, refusal.headline)
-
-    def _may_change(self, verb, path):
-        """Refused when this server may not send a change now, whomever it reaches."""
-        refusal = self.host.guard.change(verb, path)
-        if refusal is not None:
-            raise Refused(refusal.reason, refusal.headline)
-
-    def refuse_commands(self, params):
-        """Refused when these options of a guest's config lead past PROXMOX_ALLOWED_COMMANDS: for what is sent later."""
-        refusal = self.host.guard.runs("PUT", "/nodes/-/%s/100/config" % self.kind, params)
-        if refusal is not None:
-            raise Refused(refusal.reason, refusal.headline)
+        refuse(refusal)
 
     def refuse_option(self, name, does):
         """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""
@@ -408,9 +369,7 @@ class Call:
 
     def refuse_frozen(self):
         """Refused while changes are frozen; for what is not sent by `send`, too."""
-        refusal = freeze.refusal(self.host.settings.state_dir, "%s changes something" % self.name)
-        if refusal is not None:
-            raise Refused(refusal.reason, refusal.headline)
+        refuse(freeze.refusal(self.host.settings.state_dir, "%s changes something" % self.name))
 
     def _judged(self, reach):
         """The guard's Refusal of a Reach, or None; it is given the guests' rows where it needs them."""
@@ -433,31 +392,26 @@ class Call:
     def _explain(self, error, verb, path, params):
         """`error` itself, or the one that names the right node or type of the guest that was asked for, or what the
         token needs where Proxmox does not say it (a rule with alternatives)."""
-        wanted, vmid = re.match(r"/nodes/([^/]+)", path), getattr(self.args, "vmid", None)
-        wanted = wanted and unquote(wanted.group(1))
-        if vmid and wanted and _MISSING_GUEST.search(str(error)):
-            row = self.guest()
-            if row["node"] != wanted:
-                return PveError("%s is on node %s, not on %s. Call again with node=%s or leave node out." % (
-                    text.capital(self.subject), row["node"], wanted, row["node"]), error.status, None, error.outcome)
-        elif _MISSING_NODE.search(str(error)):
+        said, wanted, vmid = str(error), re.match(r"/nodes/([^/]+)", path), getattr(self.args, "vmid", None)
+        wanted, lacks = wanted and unquote(wanted.group(1)), error.status == 403 and _LACKS.search(said)
+        if vmid and wanted and _MISSING_GUEST.search(said):
+            node = self.guest()["node"]
+            if node != wanted:
+                said = "%s is on node %s, not on %s. Call again with node=%s or leave node out." % (
+                    text.capital(self.subject), node, wanted, node)
+        elif _MISSING_NODE.search(said):
             try:
-                problems = [self.node_problem(name) for name in (wanted, params.get("node"), params.get("target"))
-                            if name]
+                said = next(filter(None, (self.node_problem(name) for name in (
+                    wanted, params.get("node"), params.get("target")) if name)), said)
             except PveError:
-                return error
-            problem = next(filter(None, problems), None)
-            return PveError(problem, error.status, None, error.outcome) if problem else error
-        elif error.status == 403 and _UNNAMED.search(str(error)):
-            needs = endpoints.find(verb, path).privileges or ()
-            if needs:
-                listed = ", ".join("%s on %s" % (words.replace("|", " or "), where) for where, words in (
-                    need.split(" ", 1) for need in needs))
-                return PveError("%s\nIt needs: %s%s" % (error, listed, _POOL % ";" if _MAKES.fullmatch(path) else "."),
-                                403, None, error.outcome)
-        elif error.status == 403 and not params.get("pool") and _MAKES.fullmatch(path) and _NO_POOL.search(str(error)):
-            return PveError("%s\n%s" % (error, _POOL % "Without that"), 403, None, error.outcome)
-        return error
+                pass
+        elif lacks:
+            needs = (endpoints.find(verb, path).privileges or ()) if lacks.group(1) else ()
+            listed = [" on ".join(reversed(need.replace("|", " or ").split(" ", 1))) for need in needs]
+            said += "\nIt needs: %s." % ", ".join(listed) if needs else ""
+            if _MAKES.fullmatch(path) and (needs or not params.get("pool")):
+                said += "\nA guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
+        return error if said == str(error) else PveError(said, error.status, None, error.outcome)
 
     def node_problem(self, name, online=False):
         """Why `name` (str) is no node that can be used, as a sentence; None when it is one. online: it must be up."""
@@ -575,7 +529,7 @@ class Call:
 
         def shown():
             question, found = describe()
-            question += "" if whole else besides(self, question)
+            question += "" if whole else self._besides(question)
             if self.host.settings.cluster and self.forecast is None and getattr(self.request, "run", None) is None:
                 question = "On cluster %s: %s" % (self.host.settings.cluster, question)     # of a run once
             question = text.unmistakable(text.line(scrub_ours(question), MAX_QUESTION + 1))
@@ -588,3 +542,22 @@ class Call:
             self.questions.append(shown())
         answer = self.questions[-1][1] if self.dry else self.consent.ask(self, shown)
         return {key: value for key, value in answer.items() if key != "named"}
+
+    def _besides(self, question):
+        """" With start=1." of the arguments given that a question does not tell; that of a raw request tells all."""
+        given, whole = {}, set()                    # name to Proxmox -> value; names of what a question is about
+        for field in fields(type(self.args)):
+            value = getattr(self.args, field.name)
+            if value != field.default and field.name not in (*NOT_PARAMETERS, "vmid") and self.tool.verb != "ANY":
+                given.update(value if isinstance(value, dict) else {field.parameter: value})
+                whole |= {field.parameter} if field.required or field.type is list else set()
+        plain, left = (*endpoints.shown(self.tool.verb, self.tool.path), *endpoints.RUN), []
+        for name, value in self.host.audit.masked(given, self.secrets, True, plain).items():
+            parts = value if isinstance(value, list) else [value]
+            if name not in whole or any(text.line(part, text.WHOLE) not in question for part in parts):
+                value = int(value) if isinstance(value, bool) else property_string(value) if isinstance(
+                    value, dict) else ",".join(map(str, parts))
+                left.append((name, text.word(text.line(value, text.WHOLE))))
+        left = ["%s=%s" % pair for pair in left if not re.search(
+            r"\b%s(?:=|:? )(?:[^,]* -> )?%s(?!\w)" % tuple(map(re.escape, pair)), question)]
+        return " With %s." % ", ".join(left) if left else ""

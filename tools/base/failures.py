@@ -16,6 +16,12 @@ class Refused(Failure):
     """Not allowed here, by a tier or a setting. Shown with the forbidden sign in place of the word Error."""
 
 
+def refuse(refusal):
+    """Refused as a Refusal of tools.policy says, unless it is None."""
+    if refusal is not None:
+        raise Refused(refusal.reason, refusal.headline)
+
+
 class Declined(Failure):
     """The user was asked and did not say yes."""
 
