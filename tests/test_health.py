@@ -173,8 +173,6 @@ FAULTS = [
     (_growing(60), "problem storage nas 70 % full, 700 GiB of 1000 GiB used; at this rate it is full in 5 d"),
     (_WAITING, "look VM 100 (web) changes wait for its restart: memory, net0; it takes away net0"),
     (_OLD, "look container 101 (dns) 1 snapshot older than 60 days: old"),
-    (lambda world: [row.update(ctime=NOW - 28 * 3600) for row in world["/nodes/a/storage/nas/content"]],
-     "look job nightly its last run (21:00) left no backup: the newest of its guests on nas is 1 d 4 h old"),
     (_res({"storage": "nas", "node": "b"}, status="unknown"), "problem storage nas not reachable from b"),
     (_change("/cluster/backup", 0, storage="gone"), "problem job nightly saves to storage gone, which is disabled or "
                                                     "gone"),

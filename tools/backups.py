@@ -192,7 +192,7 @@ def backup_states(call):
         jobs, notes = call.get("/cluster/backup") or [], []
     except PveError as error:
         jobs, notes = None, ["Backup jobs could not be read: %s" % text.first_line(error)]
-    rows, missed, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
+    rows, unread = state(call, chosen(guests, args), everything, jobs, call.host.now())
     if not rows:
         notes.extend(none_chosen(guests, args))
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -204,7 +204,6 @@ def backup_states(call):
                  for job, vmids in switched_off(rows).items())
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")
-    notes.extend("Job %s: %s." % job for job in missed)
     notes.extend("Not read: %s." % line for line in unread)
     return result(call, rows, "%s%s" % (text.plural(len(rows), "guest"), ": " + ", ".join(
         "%d %s" % (counts[verdict], verdict) for verdict in VERDICTS if counts[verdict]) if rows else ""), notes)

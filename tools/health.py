@@ -97,7 +97,7 @@ _NO_CEPH = re.compile(r"not installed|not initialized|not fully configured")    
 class Seen:
     """What was read: resources (rows of /cluster/resources), guests, nodes (name -> row), online (names looked at),
     places (storages as of_cluster tells them), all ({name of READS or LATER: data, or None}), each ({name of one of a
-    node: {node: data}}), now; backups, missed (of backup_state), inside ({vmid: {"pending", "snapshot", ...: data}}),
+    node: {node: data}}), now; backups (of backup_state), inside ({vmid: {"pending", "snapshot", ...: data}}),
     filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid:
     line}); unread: sentences about what was not; blind: its areas; left: one about what was left out, or None.
     """
@@ -116,13 +116,13 @@ class Seen:
         self.places = [row for row in of_cluster([row for row in self.resources if row.get("type") == "storage"])
                        if call.args.node in (None, row.get("node")) or row.get("shared")]
         self.unread, self.blind, self.left = [], set(), None
-        self.all, self.each, self.backups, self.missed, self.inside = dict.fromkeys([*READS, *LATER]), {}, [], [], {}
+        self.all, self.each, self.backups, self.inside = dict.fromkeys([*READS, *LATER]), {}, [], {}
         self.filling, self.pools, self.reasons = {}, {}, {}
         self._read(READS)
         self._read(LATER)
         self.guests = guest.stated(self.guests, self.each.get("vms", {}).values())
         if self.wants("backups"):
-            self.backups, self.missed, unread = backup_state.state(
+            self.backups, unread = backup_state.state(
                 call, self.guests, self.resources, self.all["jobs"], self.now, brief=True)
             self._miss("backups", *unread)
         if self.wants("storage"):
@@ -399,9 +399,6 @@ def _backups(seen):
                           findings.guests([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
-    for job, says in seen.missed:
-        if not any(row.get("type") == "vzdump" and not row.get("endtime") for row in seen.all["tasks"] or ()):
-            yield Finding(LOOK, "backups", "job " + job, says, "proxmox_list_tasks type=vzdump")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
         off = backup_state.switched_off(seen.backups)

@@ -6,7 +6,7 @@ storage (one for each node that has a local one), one for each enabled job; howe
 import re
 
 from tools.base.failures import Failure
-from tools.base.lists import NAMES, enabled, taken_by
+from tools.base.lists import enabled, taken_by
 from tools.base.storage import contents, usable
 from tools.pve import text
 from tools.pve.client import PveError
@@ -23,15 +23,14 @@ VERDICTS = {"verification failed": "the newest backup failed its verification", 
             "could be looked, and not every storage could be read", "unknown": "this token sees no backups",
             "ok": "backed up"}
 GRAVE = ("verification failed", "none", "old")
-_LATE = 2 * 3600                # seconds that the first backup of a run may take, and the change of summer time
 
 
 class _Found:
-    """What was read of backups: newest ({vmid: entry}), latest ({(storage, vmid): when}), verifying (storages on which
-    any was verified), unread (sentences)."""
+    """What was read of backups: newest and checked ({vmid: the newest entry, the newest that was verified}), unread
+    (sentences)."""
 
     def __init__(self, call):
-        self.call, self.newest, self.latest, self.verifying, self.unread = call, {}, {}, set(), []
+        self.call, self.newest, self.checked, self.unread = call, {}, {}, []
 
     def read(self, places, requests=()):
         """Note the backups at these places; the answers to the other requests, which are sent with them."""
@@ -43,21 +42,21 @@ class _Found:
                 self.unread.append("Backups on %s (node %s): %s" % (storage, place["node"], text.first_line(entries)))
                 continue
             for entry in entries or ():
-                vmid, when = _note(self.newest, dict(entry, storage=storage))
-                self.latest[storage, vmid] = max(when, self.latest.get((storage, vmid), 0))
-                if isinstance(entry.get("verification"), dict):
-                    self.verifying.add(storage)
+                vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
+                entry = dict(entry, storage=storage, ctime=text.normal("number", entry.get("ctime")) or 0)
+                for best in [self.newest] + [self.checked] * isinstance(entry.get("verification"), dict):
+                    if vmid not in best or entry["ctime"] > best[vmid]["ctime"]:
+                        best[vmid] = entry
         return answers[len(places):]
 
 
 def state(call, guests, resources, jobs, now, brief=False):
-    """(rows, missed, unread): a dict for each guest that is no template; (id, sentence) of each enabled job whose last
-    run left no backup; sentences about what could not be read.
+    """(rows, sentences about what could not be read): a dict for each guest that is no template.
 
-    A row: vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age
-    of that, seconds; jobs (ids of the enabled jobs that take it, None when not known), off (of those that are switched
-    off); left_out (disks that a job
-    leaves out); unsure (a storage or job that may tell more could not be read); verdict, one of VERDICTS.
+    vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age of
+    that, seconds; jobs (ids of the enabled jobs that take it, None when not known), off (of those that are switched
+    off); left_out (disks that a job leaves out); unsure (a storage or job that may tell more could not be read);
+    verdict, one of VERDICTS.
 
     guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
     epoch seconds; brief: local storages that no job names are read only when the others hold no new backup of each.
@@ -94,11 +93,11 @@ def state(call, guests, resources, jobs, now, brief=False):
                    jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    off=[str(job["id"]) for job in off if taken_by(job, guest)],
                    left_out=sorted(left_out.get(vmid, ())), unsure=unsure or lost_too)
-        row["verdict"] = "unknown" if blind else _verdict(row, takers, found.verifying)
+        row["verdict"] = "unknown" if blind else _verdict(row, takers, found.checked)
         if row["verdict"] in ("none", "old") and (dark or lost_too):
             row["verdict"] = "not found"
         rows.append(row)
-    return rows, list(_missed(running, resources, found.latest, now)), found.unread
+    return rows, found.unread
 
 
 def switched_off(rows):
@@ -108,19 +107,6 @@ def switched_off(rows):
         for job in row["off"] if row["jobs"] == [] else ():
             jobs.setdefault(job, []).append(int(row["vmid"]))
     return jobs
-
-
-def _missed(jobs, resources, latest, now):
-    """(id, sentence) of each job whose guests have no backup of its last run, though they have one of the run before
-    (what is older than that is said of each guest)."""
-    for job in jobs:
-        storage, schedule = job.get("storage"), job.get("schedule")
-        whens = [latest[storage, str(row.get("vmid"))] for row in resources if row.get("type") in NAMES
-                 and (storage, str(row.get("vmid"))) in latest and taken_by(job, row)]
-        age = now - max(whens) if whens else 0
-        if _interval(schedule) + _LATE < age <= allowed_age(schedule):
-            yield str(job["id"]), "its last run (%s) left no backup: the newest of its guests on %s is %s old" % (
-                text.line(schedule), text.line(storage), text.duration(age))
 
 
 def _sees_backups(call):
@@ -141,21 +127,6 @@ def places(resources):
             place = {"node": str(row.get("node")), "storage": str(row.get("storage")), "shared": on(row.get("shared"))}
             found.setdefault(place["storage"] if place["shared"] else (place["storage"], place["node"]), place)
     return list(found.values())
-
-
-def _note(newest, entry):
-    """Keep an entry when it is the newest of its guest; "failed" in it: the newest that was verified at all failed. The
-    guest's vmid (str) and when the entry was made."""
-    vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
-    made = entry["ctime"] = text.normal("number", entry.get("ctime")) or 0
-    known = newest.get(vmid)
-    older, entry = (known, entry) if known is None or entry["ctime"] > known["ctime"] else (entry, known)
-    state = (older or {}).get("verification")
-    if older and not isinstance(entry.get("verification"), dict) and older["ctime"] > entry.get("looked", -1):
-        failed = isinstance(state, dict) and state.get("state") == "failed" or older.get("failed", False)
-        entry.update(failed=failed and entry["ctime"] - older["ctime"] < 8 * DAY, looked=older["ctime"])
-    newest[vmid] = entry
-    return vmid, made
 
 
 def _excluded(volume):
@@ -179,17 +150,7 @@ def allowed_age(schedule):
     return 2 * DAY + 3600
 
 
-def _interval(schedule):
-    """Seconds between two runs of a job that runs at one time of each day, or of one day of the week; else what no
-    backup is older than without being called old."""
-    schedule = str(schedule or "").strip().lower()
-    if re.fullmatch(r"daily|(?:\*-\*-\* )?\d{1,2}(?::\d{1,2}){1,2}", schedule):
-        return DAY
-    weekly = re.fullmatch(r"weekly|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?: \d{1,2}(?::\d{1,2}){1,2})?", schedule)
-    return 7 * DAY if weekly else allowed_age(schedule)
-
-
-def _verdict(row, takers, verifying):
+def _verdict(row, takers, checked):
     newest = row["newest"]
     if newest is None:
         return "none"
@@ -202,9 +163,10 @@ def _verdict(row, takers, verifying):
         return "in no job"
     if row["left_out"]:
         return "disk left out"
-    if verified is None and (newest.get("failed") or newest["storage"] in verifying and row["age"] > 8 * DAY):
-        return "unverified"
-    return "ok"
+    last = checked.get(str(row["vmid"]), newest)        # the one before it failed, or others beside it were verified
+    failed = (last.get("verification") or {}).get("state") == "failed" and newest["ctime"] - last["ctime"] < 8 * DAY
+    late = row["age"] > 8 * DAY and any(one["storage"] == newest["storage"] for one in checked.values())
+    return "unverified" if verified is None and (failed or late) else "ok"
 
 
 def backups_on(call, storage, vmid=None):
