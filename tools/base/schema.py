@@ -11,7 +11,6 @@ from tools.pve import text
 from tools.pve.formats import in_unit, misfit
 from tools.pve.scrub import is_secret
 
-
 #: The default of an argument that has none (so that a subclass may add required arguments after optional ones).
 REQUIRED = object()
 
@@ -51,17 +50,16 @@ class ArgumentProblems(ValueError):
 
 
 class Field:
-    """One argument: name, type (str, int, float, bool, list, dict; of a list `items`: str or dict), arg, whether
-    required, default, parameter (its name to Proxmox), aliases (the names that are accepted too)."""
+    """One argument: name, type (str, int, float, bool, list, dict; of a list `items`: str or dict), arg, required,
+    default, parameter (its name to Proxmox), aliases (the names that are accepted too)."""
 
     def __init__(self, name, hint, default):
         self.name, self.arg = name, Arg()
-        if typing.get_origin(hint) is typing.Union:                  # Optional[Annotated[...]]
-            hint = next(h for h in typing.get_args(hint) if h is not type(None))
-        if hasattr(hint, "__metadata__"):
-            self.arg, hint = hint.__metadata__[-1], hint.__origin__
-        if typing.get_origin(hint) is typing.Union:                  # Annotated[Optional[...], ...]
-            hint = next(h for h in typing.get_args(hint) if h is not type(None))
+        while typing.get_origin(hint) is typing.Union or hasattr(hint, "__metadata__"):
+            if hasattr(hint, "__metadata__"):
+                self.arg, hint = hint.__metadata__[-1], hint.__origin__
+            else:                                       # Optional[...], around Annotated or in it
+                hint = next(one for one in typing.get_args(hint) if one is not type(None))
         self.type, self.items = typing.get_origin(hint) or hint, (typing.get_args(hint) or (str,))[0]
         self.required = default is REQUIRED
         self.default = None if self.required else default
@@ -81,9 +79,8 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 
 def input_schema(cls):
-    """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert: type,
-    properties, required, items, enum, description (google-genai fails over additionalProperties: false, others over
-    default).
+    """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert (google-genai
+    fails over additionalProperties: false, others over default).
 
     Patterns and limits are checked and not published: a model pays for every byte of it, and learns of a limit in one
     sentence when it steps over it. A default is told where it is a word that is not among the enum."""
@@ -154,32 +151,33 @@ def _shown_secrets(args):
     """(name of a secret argument, name of another one that holds the same text): what is shown of the other would give
     the secret away, or be blanked with it."""
     for name, secret in secrets(args).items():
-        for other, part in _texts(vars(args)):
-            if other != name and len(secret) > 3 and secret in part:
-                yield name, other
+        for given, value in vars(args).items():
+            for other, part in _parts(given, value, keys=True):
+                if other != name and len(secret) > 3 and isinstance(part, str) and secret in part:
+                    yield name, other
 
 
-def _texts(values):
-    """(name, text) of all texts in a dict of arguments, those inside objects and lists too."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _texts(value)
-            yield from ((key, key) for key in value)
-        elif isinstance(value, list):
-            for part in value:
-                yield from _texts(part) if isinstance(part, dict) else [(name, str(part))]
-        elif isinstance(value, str):
-            yield name, value
+def _parts(name, value, keys=False):
+    """(name, value) of all that is in an object or a list, each under the key that it has there; keys: and of these."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if keys:
+                yield key, key
+            yield from _parts(key, part, keys)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _parts(name, part, keys)
+    else:
+        yield name, value
 
 
 def _filler(known, given):
     """A function (field, value) -> whether the value says nothing, as those of clients and proxies that fill in every
     argument: "", 0, false, [], {} or null. known: the Fields of the tool; given: {name: value} of the call.
 
-    An empty text, list or object for an optional argument says nothing, nor does a 0 that is below its minimum. Such a
-    text, or a call in which nothing is left out, shows that 0, false and null beside it may say nothing either: taken
-    at their word they would switch off what protects (a VLAN tag, a firewall, a CPU limit). So does one null for
-    another that clears something.
+    An empty text, list or object for an optional argument says nothing, nor does a 0 below its minimum. Such a text, or
+    a call in which nothing is left out, shows that 0, false and null beside it may say nothing either: taken at their
+    word they would switch off what protects (a VLAN tag, a firewall). So does one null for another that clears.
     """
     optional = [field for field in known if not field.required]
     said = [(field, given[field.name]) for field in optional if field.name in given]
@@ -208,10 +206,9 @@ def _null(field, value):
 
 
 def _unknown(name, known):
-    near = difflib.get_close_matches(name[:80], known, 3, 0.6)
-    if near:
-        return "%s: unknown argument (did you mean %s?)" % (name[:80], " or ".join(near))
-    return "%s: unknown argument (known: %s)" % (name[:80], ", ".join(known) or "none")
+    near = " or ".join(difflib.get_close_matches(name[:80], known, 3, 0.6))
+    return "%s: unknown argument (%s)" % (name[:80], "did you mean %s?" % near if near else "known: %s" % (
+        ", ".join(known) or "none"))
 
 
 _WHOLE = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,18}))(?:\.0{1,19})?", re.ASCII)
@@ -262,14 +259,12 @@ def check(field, value):
 def _within_limits(arg, value):
     """ValueError when a number is too small or large, a text or a list too short or long."""
     if isinstance(value, (int, float)):
-        measure, low, high, noun = value, arg.minimum, arg.maximum, None
-    elif isinstance(value, str):
-        measure, low, high, noun = len(value), arg.min_length, arg.max_length or MAX_LENGTH, "character"
+        limits, noun = (arg.minimum, arg.maximum), None
     else:
-        measure, low, high, noun = len(value), arg.min_length, arg.max_length or MAX_ITEMS, "entry"
-    for limit, wrong, which in ((low, low is not None and measure < low, "least"),
-                                (high, high is not None and measure > high, "most")):
-        if wrong:
+        most, noun = (MAX_LENGTH, "character") if isinstance(value, str) else (MAX_ITEMS, "entry")
+        limits, value = (arg.min_length, arg.max_length or most), len(value)
+    for limit, sign, which in zip(limits, (1, -1), ("least", "most")):
+        if limit is not None and value * sign < limit * sign:
             raise ValueError("must have at %s %s" % (which, text.plural(limit, noun)) if noun else
                              "must be at {0} {1}{2}".format(which, limit, arg.unit and (
                                  " {0} (a number alone is {0}; 4G has its unit)".format(arg.unit)) or ""))
@@ -335,10 +330,10 @@ def _objects(value, show):
 
 def _object(value, show):
     value = from_json(value, dict)
-    if isinstance(value, dict):
-        _within_bounds(value)
-        return _all_whole(value)
-    raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
+    if not isinstance(value, dict):
+        raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
+    _within_bounds(value)
+    return _all_whole(value)
 
 
 def from_json(value, kind):
@@ -391,17 +386,6 @@ def secrets(args):
         value = getattr(args, field.name)
         if field.arg.secret and value:
             found[field.name] = value
-        elif field.type is dict or field.items is dict:
-            found.update(_secrets_in(value))
+        elif isinstance(value, (dict, list)):
+            found.update((name, str(part)) for name, part in _parts("", value) if is_secret(name) and part is not None)
     return found
-
-
-def _secrets_in(value):
-    """(name, text) of what is called like a secret in an object, or in objects inside of it."""
-    for part in value if isinstance(value, list) else ():
-        yield from _secrets_in(part)
-    for name, part in value.items() if isinstance(value, dict) else ():
-        if isinstance(part, (dict, list)):
-            yield from _secrets_in(part)
-        elif is_secret(name) and isinstance(part, (str, int, float)):
-            yield name, str(part)
