@@ -6,8 +6,9 @@ from tools.base import guest, moves
 from tools.base.answers import Table, result
 from tools.base.failures import Failure, Refused
 from tools.base.forecast import Forecast
+from tools.base.lists import NAMES
 from tools.base.row import DESTRUCTIVE, OnNode, Tool
-from tools.base.schema import Arg, ArgumentProblems
+from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -25,21 +26,19 @@ class Drain(OnNode):
 
 
 class _Guest:
-    """A guest on the node.
+    """A guest on the node: its row, its config, Proxmox's own check of a migration ({} where there is none).
 
-    row, config, check   its row, its config, Proxmox's own check of a migration ({} where there is none)
-    live         whether it is a VM that runs; memory: bytes that it needs when it runs
-    volumes      {volid: bytes} of all of them, wherever they are
-    binds        mount points of a container that are no volumes and not the same on all nodes
-    in_snapshots whether its volumes, local ones of a VM, are in snapshots
+    live          whether it is a VM that runs; memory: bytes that it needs when it runs
+    volumes       {volid: bytes} of all of them, wherever they are
+    binds         mount points of a container that are no volumes and not the same on all nodes
+    in_snapshots  whether its volumes, local ones of a VM, are in snapshots
     """
 
     def __init__(self, row, config, check):
-        self.row, self.config, self.check, self.kind = row, config, check, str(row["type"])
-        self.vmid, self.memory = int(row["vmid"]), text.normal("bytes", row.get("maxmem")) or 0
+        self.row, self.config, self.check, self.kind, self.vmid = row, config, check, row["type"], int(row["vmid"])
         self.suffix, self.sid = ("vm", "vm:%d") if self.kind == "qemu" else ("lxc", "ct:%d")
         self.sid, self.running = self.sid % self.vmid, guest.is_on(row)
-        self.live = self.running and self.kind == "qemu"
+        self.live, self.memory = self.running and self.kind == "qemu", text.normal("bytes", row.get("maxmem")) or 0
         drives, local = guest.disks(self.kind, config), check.get("local_disks") or ()
         self.volumes = {drive.volid: drive.size or 0 for drive in drives if drive.storage}
         self.volumes.update((str(disk["volid"]), text.normal("bytes", disk.get("size")) or 0) for disk in local)
@@ -49,15 +48,7 @@ class _Guest:
             "parent" in config)
 
     def __str__(self):
-        return text.called("%s %d" % ("VM" if self.kind == "qemu" else "container", self.vmid), self.row.get("name"))
-
-    def move(self, target, storages):
-        """The step that moves it. storages: {storage of what is copied: the one that takes it}."""
-        pairs = ",".join("%s:%s" % pair for pair in sorted(storages.items()) if pair[0] != pair[1])
-        given = {"target": target, "with_local_disks": self.live and bool(moves.local_disks(self.check)),
-                 "restart": self.running and not self.live, "targetstorage": pairs}
-        return "proxmox_migrate_" + self.suffix, {
-            "vmid": self.vmid, **{key: value for key, value in given.items() if value}}
+        return text.called("%s %d" % (NAMES[self.kind], self.vmid), self.row.get("name"))
 
 
 class _Plan:
@@ -92,8 +83,14 @@ class _Plan:
         for needed in (nodes, version, storages):
             if isinstance(needed, Exception):
                 raise needed
-        self._nodes = {str(row["node"]): row for row in nodes}
-        self._targets(call.args.targets)
+        wanted, self._nodes = call.args.targets or [], {str(row["node"]): row for row in nodes}
+        problems = [call.node_problem(name, online=True) for name in [self._node] + wanted]
+        if any(problems) or self._node in wanted:
+            raise Failure(next(filter(None, problems), "Node %s is to be drained, so it is no target." % self._node))
+        self._online = [name for name, row in self._nodes.items() if row.get("status") == "online"]
+        self.targets = sorted(set(wanted or self._online) - {self._node})
+        self._free = {name: (text.normal("bytes", row.get("maxmem")) or 0) * call.args.max_memory // 100 - (
+            text.normal("bytes", row.get("mem")) or 0) for name, row in self._nodes.items()}
         recent = text.line(version.get("version"), 10)[:2] not in ("6.", "7.", "8.")
         self.guests = self._look(here, recent)
         self._storages = {(row.get("node"), row.get("storage")): row for row in storages
@@ -110,34 +107,21 @@ class _Plan:
     def _look(self, here, recent):
         """The _Guests of rows, and the bridges of the targets: _bridges {node: names}. Before 9 there is no check of
         containers."""
-        checked = [row["type"] == "qemu" or recent for row in here]
-        paths = ["/nodes/{node}/%s/%s/" % (row["type"], row["vmid"]) for row in here]
-        found = iter(self._call.together(
-            [("/nodes/{node}/network", {"node": node}, {"type": "any_bridge"}) for node in self.targets]
-            + [(path + "config",) for path in paths]
-            + [(path + "migrate",) for path, check in zip(paths, checked) if check]))
-        bridges = {node: next(found) for node in self.targets}
-        self._bridges = {node: {str(row.get("iface")) for row in rows} for node, rows in bridges.items()
+        bridges = self._call.together([("/nodes/{node}/network", {"node": node}, {"type": "any_bridge"})
+                                       for node in self.targets])
+        self._bridges = {node: {str(row.get("iface")) for row in rows} for node, rows in zip(self.targets, bridges)
                          if rows and not isinstance(rows, Exception)}
-        configs, guests = [next(found) for _ in here], []
-        for row, config, check in zip(here, configs, [next(found) if check else {} for check in checked]):
-            wrong = next((one for one in (config, check) if isinstance(one, Exception)), None)
-            guests.append(_Guest(row, {}, {}) if wrong else _Guest(row, config, check))
+        path, guests = "/nodes/{node}/%(type)s/%(vmid)s/", []
+        configs = self._call.together([((path + "config") % row,) for row in here])
+        checked = [row["vmid"] for row in here if row["type"] == "qemu" or recent]
+        checks = dict(zip(checked, self._call.together([
+            ((path + "migrate") % row,) for row in here if row["vmid"] in checked])))
+        for row, *found in zip(here, configs, (checks.get(row["vmid"], {}) for row in here)):
+            wrong = next((one for one in found if isinstance(one, Exception)), None)
+            guests.append(_Guest(row, *({}, {}) if wrong else found))
             if wrong:
                 self.stays[guests[-1]] = "cannot be read: %s" % text.first_line(wrong)
         return guests
-
-    def _targets(self, wanted):
-        """The nodes to move to, and the memory that each may still take: _free; _spread: less that of stopped guests.
-        """
-        problems = [self._call.node_problem(name, online=True) for name in [self._node] + (wanted or [])]
-        if any(problems) or self._node in (wanted or ()):
-            raise Failure(next(filter(None, problems), "Node %s is to be drained, so it is no target." % self._node))
-        self._online = [name for name, row in self._nodes.items() if row.get("status") == "online"]
-        self.targets = sorted(set(wanted or self._online) - {self._node})
-        self._free = {name: (text.normal("bytes", row.get("maxmem")) or 0) * self._call.args.max_memory // 100 - (
-            text.normal("bytes", row.get("mem")) or 0) for name, row in self._nodes.items()}
-        self._spread = dict(self._free)
 
     def _ha(self, resources, status, recent):
         """What HA wants: _prefers {sid: [(name, {node: priority}, strict, failback)]}, _apart [set of sids], _by_ha:
@@ -174,31 +158,30 @@ class _Plan:
                 return
         fits, reasons = {}, {}
         for target in self.targets:
-            why, storages, takes = None, {}, {}
+            why, takes = None, {}
             for one in group:
-                why = why or self._refused(one, target, group)
-                if why is None:
-                    storages[one], why = self._room_for(one, target, takes)
+                why = why or self._refused(one, target, group) or self._room_for(one, target, takes)
             if why is None:
-                fits[target] = storages, takes
+                fits[target] = takes
             else:
                 reasons.setdefault(why, []).append(target)
         if not fits:
             self.stays.update(dict.fromkeys(group, "; ".join(
                 "%s: %s" % (", ".join(nodes), why) for why, nodes in reasons.items()) or "no other node is online"))
             return
-        target = min(fits, key=lambda name: (-self._spread[name], name))
-        storages, takes = fits[target]
-        for one in group:
-            self._free[target] -= one.memory * one.running
-            self._spread[target] -= one.memory
+        target = min(fits, key=lambda name: (-self._free[name], name))
+        for one in group:                               # those that run come first: what is stopped takes no place
+            self._free[target] -= one.memory
             self._placed[one.sid] = target
-        for key, size in takes.items():
-            self._room[key] -= size
-        self.steps.append(group[0].move(target, storages[group[0]]))
-        self.moved += group
+        for name, size in fits[target].items():
+            self._room[target, name] -= size
+        first, self.moved = group[0], self.moved + group
+        given = {"target": target, "with_local_disks": first.live and bool(moves.local_disks(first.check)),
+                 "restart": first.running and not first.live}
+        self.steps.append(("proxmox_migrate_" + first.suffix, {
+            "vmid": first.vmid, **{key: value for key, value in given.items() if value}}))
         self.notes += ["%s goes along with %s to %s, as HA keeps them together." % (
-            text.capital(str(one)), group[0], target) for one in group[1:]]
+            text.capital(str(one)), first, target) for one in group[1:]]
 
     def _stuck(self, one):
         """Why a guest cannot go anywhere, or None."""
@@ -247,39 +230,30 @@ class _Plan:
         return "no bridge %s" % ", ".join(map(text.line, missing)) if missing else None
 
     def _room_for(self, one, target, takes):
-        """({storage: the one there that takes its volumes}, why not or None). takes: {(node, storage): bytes}, to which
-        what is found is added. A local storage of another type would not take every format."""
-        pairs, needs = {}, {}
+        """Why a node has no room for the volumes of a guest, or None. takes: {storage: bytes}, to which is added what
+        has to be copied: always to the storage of the same name."""
+        copied = False
         for volid, size in one.volumes.items():
             name = volid.partition(":")[0]
+            if (target, name) not in self._storages:
+                return "no storage %s" % text.line(name)
             if not self._shared(volid):
-                needs[name] = needs.get(name, 0) + size
-            elif (target, name) not in self._storages:
-                return pairs, "no storage %s" % text.line(name)
-        if needs and one.in_snapshots and (one.vmid, target) not in self._copied:
+                copied, takes[name] = True, takes.get(name, 0) + size
+        if copied and one.in_snapshots and (one.vmid, target) not in self._copied:
             if one.live:
-                return pairs, "its disks on local storage are in snapshots, so it cannot be moved while it runs"
-            if any(self._storages.get((self._node, name), {}).get("plugintype") != "zfspool" for name in needs):
-                return pairs, "its disks on local storage are in snapshots, which cannot be taken along"
-        for name, size in needs.items():
-            ours = self._storages.get((self._node, name))
-            content = "images" if one.kind == "qemu" else "rootdir"
-            fits = [other for (node, other), row in self._storages.items() if ours and node == target and not on(
-                row.get("shared")) and row.get("plugintype") == ours.get("plugintype") and content in split_list(
-                    row.get("content") or "") and self._room[node, other] - takes.get((node, other), 0) >= size
-                    and (other == name or other not in needs and other not in pairs.values())]
-            if not fits:
-                return pairs, "no local storage like %s with %s free" % (text.line(name), text.size(size))
-            pairs[name] = name if name in fits else max(sorted(fits), key=lambda other: self._room[target, other])
-            takes[target, pairs[name]] = takes.get((target, pairs[name]), 0) + size
-        return pairs, None
+                return "its disks on local storage are in snapshots, so it cannot be moved while it runs"
+            if any(self._storages[target, name].get("plugintype") != "zfspool" for name in takes):
+                return "its disks on local storage are in snapshots, which cannot be taken along"
+        return next(("no room on storage %s (%s, and %s are free)" % (
+            text.line(name), text.size(size), text.size(max(0, self._room[target, name])))
+            for name, size in sorted(takes.items()) if size > self._room[target, name]), None)
 
     def _shut_down(self, one):
         step = "proxmox_shutdown_" + one.suffix, {"vmid": one.vmid}
         answer = self._call.host.run(*step, self._call.request, None, Forecast())
         if one.config.get("lock"):
-            pass
-        elif answer.failed:
+            return
+        if answer.failed:
             self.stays[one] += "; nor can it be shut down: %s" % text.line(answer.text.partition("\n\n")[2], 200)
         else:
             self.down.append(one)
@@ -295,40 +269,37 @@ class _Plan:
         return "Drain node %s? %s." % (self._node, text.capital("; ".join("%s: %s" % (what, ", ".join(map(
             str, sorted(one.vmid for one in them)))) for what, them in parts if them)))
 
-    def stay_rows(self):
-        return [{"vmid": one.vmid, "name": one.row.get("name"), "why": why, "shut_down": one in self.down}
-                for one, why in sorted(self.stays.items(), key=lambda pair: pair[0].vmid)]
-
     def told(self):
-        """The sentences about what stays, and the others."""
+        """(the sentences about what stays, and the others; the rows of what stays)."""
+        stays = sorted(self.stays.items(), key=lambda pair: pair[0].vmid)
         lines = ["%s %s: %s." % (text.capital(str(one)), "is shut down" if one in self.down else "stays", why)
-                 for one, why in sorted(self.stays.items(), key=lambda pair: pair[0].vmid)]
-        if any("HA would bring" in why for why in self.stays.values()):
+                 for one, why in stays]
+        if any("HA would bring" in why for _, why in stays):
             lines.append("HA moves what it would bring back when the node is in maintenance mode: `ha-manager "
                          "crm-command node-maintenance enable %s` on a node." % self._node)
-        return lines + self.notes
+        return lines + self.notes, [{"vmid": one.vmid, "name": one.row.get("name"), "why": why,
+                                     "shut_down": one in self.down} for one, why in stays]
 
 
 def drain(call):
-    plan, seen = _Plan(call), []
-    where = "node %s" % call.args.node
-    if not plan.steps and plan.told():
-        raise Failure("\n".join(plan.told()), "Nothing can be moved off " + where)
+    plan, where, fresh = _Plan(call), "node %s" % call.args.node, True
     if not plan.steps:
+        why = plan.told()[0]
+        if why:
+            raise Failure("\n".join(why), "Nothing can be moved off " + where)
         return result(call, [], "There is no guest on " + where)
 
     def describe():                                     # what was just looked at will do for the first question
-        nonlocal plan
-        if seen:
+        nonlocal plan, fresh
+        if not fresh:
             call.forget()
             plan = _Plan(call)
-        seen.append(plan)
+        fresh = False
         return plan.question(), {key: sorted(one.vmid for one in getattr(plan, key)) for key in ("moved", "down")}
     if not (call.args.plan or call.dry):
         call.confirm(describe)
     made = call.host.runs.do(call, plan.steps, True, call.args.plan, "the drain of " + where)
-    made.parts[1:1] = plan.told()
-    made.data["stays"] = plan.stay_rows()
+    made.parts[1:1], made.data["stays"] = plan.told()
     return made
 
 
