@@ -16,6 +16,7 @@ from tools.pve.formats import GUEST_PATH
 from tools.pve.text import Column
 
 ROUNDS = 4                      # a way back of more requests than each of these may have is none
+_WAITS = "Not in effect yet: "
 
 
 @dataclass
@@ -37,7 +38,7 @@ def undo(call):
     if call.args.id is None:
         rows = [dict(record, why=_why(record)) for record in journal.all("u") if record.get("changes")]
         return result(call, rows, "%s noted, the latest first" % text.plural(len(rows), "change"))
-    records = _records(call, journal)
+    records = _records(call)
     made = [changes.change(one) for record in records for one in reversed(record["changes"])]
 
     def describe():
@@ -59,9 +60,6 @@ def undo(call):
     notes = [line for step in run.steps for line in step.text.split("\n") if line.startswith(_WAITS)]
     return result(call, [{"subject": line} for line in lines], "Taken back: %s" % call.args.id, notes + [
         text.Shown("undo: %s" % run.id)], undo=run.id)
-
-
-_WAITS = "Not in effect yet: "
 
 
 def _undone(call, records, made, lines):
@@ -95,12 +93,11 @@ def _why(record):
     return next((one["why"] for one in record["changes"] if "why" in one), None)
 
 
-def _records(call, journal):
+def _records(call):
     """The records that an id means, the latest first; Failure when there is none, or one has no way back."""
-    wanted, every = call.args.id, journal.all("u")
-    records = [record for record in every if wanted in (record["id"], record.get("run")) and record.get("changes")]
-    if wanted.startswith("r-"):
-        records = [record for record in records if not record.get("undone")]
+    wanted = call.args.id
+    records = [record for record in call.host.journal.all("u") if record.get("changes") and (
+        wanted == record["id"] or wanted == record.get("run") and not record.get("undone"))]
     if not records:
         here = call.host.settings.cluster
         raise Failure("Nothing is noted under %s%s that could be taken back. proxmox_undo without id lists what is." % (
@@ -118,9 +115,9 @@ def _planned(call, made):
     lines, problems, later = [], [], {}
     for one in made:
         way, path = changes.way_of(one), changes.place(call, one)
-        now = dict(changes.read(call, way, path), **later.get((way.facts, _thing(path)), {}))
-        now = {key: value for key, value in now.items() if value is not inverse.ABSENT}
-        whose = _whose(path)
+        whose, taken = _whose(path), later.setdefault((way.facts, GUEST_PATH.sub(r"\2/\3", path)), {})
+        now = {key: value for key, value in dict(changes.read(call, way, path), **taken).items()
+               if value is not inverse.ABSENT}
         moved = inverse.moved_on(one, now)
         if moved:
             problems.append("%s was changed since: %s." % (whose, "; ".join(
@@ -133,15 +130,9 @@ def _planned(call, made):
                 call.allow(params, "%s %s" % (verb, changes.here(call, place)))
         except inverse.NoWay as error:
             problems.append("%s: %s" % (whose, error))
-        later.setdefault((way.facts, _thing(path)), {}).update({
-            key: one.old.get(key, inverse.ABSENT) for key in {**one.old, **one.new}})
+        taken.update((key, one.old.get(key, inverse.ABSENT)) for key in {**one.old, **one.new})
         lines.append("%s: %s" % (whose, inverse.told(one)))
     return lines, problems
-
-
-def _thing(path):
-    """What a path is about, wherever it is."""
-    return GUEST_PATH.sub(r"\2/\3", path)
 
 
 def _whose(path):
@@ -156,8 +147,10 @@ def _take_back(call, one):
         path = changes.place(call, one)
         requests = way.back(one._replace(path=changes.here(call, one.path)), changes.read(call, way, path))
         for number, (verb, place, params) in enumerate(requests):
-            if way.digest and not number:
-                params = dict(params, digest=_digest(call, path))
+            if way.digest and not number:               # the one that was read with the state
+                data = call.recent(path)
+                rows = data if isinstance(data, list) else [data or {}]
+                params = dict(params, digest=rows[0].get("digest") if rows else None)
             try:
                 outcome = call.follow(call.send(params, "%s %s" % (verb, changes.here(call, place))))
             except PveError as error:                   # it is in the config all the same, and waits for a restart
@@ -177,13 +170,6 @@ def _take_back(call, one):
                           lambda state: "%s is not as it was yet" % _whose(path)) if way.slow else None
     if state is None or state != dict(state, **one.old):
         raise Failure("It could not be taken back as a whole: look at %s." % _whose(path))
-
-
-def _digest(call, path):
-    """The digest that was read with the state."""
-    data = call.recent(path)
-    rows = data if isinstance(data, list) else [data or {}]
-    return rows[0].get("digest") if rows else None
 
 
 TOOLS = {

@@ -92,8 +92,8 @@ def task_ended(call, upid):
 
 
 class Changes:
-    """The changes of one call. made: one dict each, {verb, path, params, old, new}, or `why` in the place of the last
-    two when there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
+    """The changes of one call. made: {verb, path, params, old, new} each, or `why` in the place of the last two when
+    there is no way back; without those that changed nothing. id: of their record in the journal, or None."""
 
     def __init__(self, call):
         self._call, self._open, self._unknown, self.made, self.id = call, None, False, [], None

@@ -41,7 +41,9 @@ def plain(command, forbidden):
     if bad is not None:
         raise not_run("The command has %s in it, which a shell would act upon; that is refused by default. Without "
                       "it, one program with arguments can be run; with the word unsafe in "
-                      "PROXMOX_ALLOWED_COMMANDS, in the server's environment, whole shell lines." % _spoken(bad))
+                      "PROXMOX_ALLOWED_COMMANDS, in the server's environment, whole shell lines." % (
+                          "a line break" if bad in "\r\n" else "a control character (U+%04X)" % ord(bad) if bad < " "
+                          else 'the character "%s"' % bad))
     if len(command) > LONGEST:
         raise not_run("The command has %d characters, more than %d." % (len(command), LONGEST))
 
@@ -49,11 +51,6 @@ def plain(command, forbidden):
 def not_run(reason):
     """The Failure to raise for a command that is not run."""
     return Failure(reason, "Command not run")
-
-
-def _spoken(character):
-    return {"\n": "a line break", "\r": "a line break"}.get(character) or (
-        "a control character (U+%04X)" % ord(character) if ord(character) < 32 else 'the character "%s"' % character)
 
 
 #: Of a command that still runs, as `running` tells it: it is waited for, and nothing is run.
@@ -128,10 +125,8 @@ def output(stdout, stderr, when=""):
 
 # ----------------------------------------------------------------------------------------------------- the guest agent
 
-#: What an error means of a command that was to be run; what it means of any request is in tools.pve.advice.
-EXEC = (
-    (r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),
-)
+#: What an error means of a command that was to be run.
+EXEC = ((r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),)
 
 
 def ask_agent(call, command):

@@ -18,12 +18,9 @@ def guests(vmids):
     return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
 
 
-def _says(row):
-    return "%s%s%s" % (row["says"], " (since %s)" % text.when(row["since"]) if row.get("since") else "",
-                       "; " + row["then"] if row.get("then") else "")
-
-
-FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "what", "long", _says),
+FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "what", "long", lambda row: "".join((
+                     row["says"], " (since %s)" % text.when(row["since"]) if row.get("since") else "",
+                     "; " + row["then"] if row.get("then") else ""))),
                  *data_only("text", "area", "then"), *data_only("time", "since"))
 
 

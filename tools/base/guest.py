@@ -1,7 +1,5 @@
 """One guest as Proxmox tells it: its name and state, its disks and network devices, what waits for its restart, and
-what of it may be shown.
-
-Each of these is read here and nowhere else, so that no two tools tell the same guest in two ways.
+what of it may be shown; each read here and nowhere else, so that no two tools tell the same guest in two ways.
 """
 import re
 from collections import Counter
@@ -42,8 +40,8 @@ def current(call, changed=False):
 def afterwards(call, outcome, started):
     """(status/current, the sentence about it) after a task that created the guest; ({}, None) when it is not known.
 
-    started: whether the guest was to be started with it: by a task of its own, begun by the one that has ended
-    (PVE::API2::Qemu, vm_start in a worker; nothing waits for it). Then it is looked at for some seconds until it runs.
+    started: whether it was to be started with it, by a task of its own that nothing waits for (PVE::API2::Qemu,
+    vm_start in a worker): it is looked at for some seconds until it runs.
     """
     state = {}
     if outcome.upid and outcome.ok:
@@ -58,7 +56,7 @@ def afterwards(call, outcome, started):
 
 
 def condition(state):
-    """What a status/current says the guest is: running, stopped, paused, hibernated, io-error ...; None if unknown."""
+    """"running", "paused", "hibernated", "io-error" ... of a status/current; None when it is not known."""
     if state.get("status") == "stopped" and state.get("lock") == "suspended":
         return "hibernated"
     status = state.get("status")
@@ -68,24 +66,19 @@ def condition(state):
 
 
 def told(state):
-    """A state, or a row of a list, in words: "running", "running (paused)", "stopped (hibernated)", "running
-    (template)"; "-" when nothing is known."""
+    """"running", "running (paused)", "stopped (template)" of a status/current or a row; "-" when nothing is known."""
     status, really = text.line(state.get("status") or "-"), condition(state)
     more = [really] * (really not in (status, None)) + ["template"] * on(state.get("template"))
     return "%s (%s)" % (status, ", ".join(more)) if more else status
 
 
-#: What a VM that is switched on and stands still is in: qmpstatus -> (whether it can be resumed, what it means, what
-#: helps) (QEMU, qapi/run-state.json).
+#: qmpstatus of a VM that is on and stands still (QEMU, qapi/run-state.json) -> (whether it can be resumed, what helps).
 STANDING = {
     "paused": (True, "paused; proxmox_resume_vm lets it go on"),
     "suspended": (True, "asleep; proxmox_resume_vm wakes it"),
     "io-error": (True, "stands still after an I/O error; look at its storage, then proxmox_resume_vm"),
     "internal-error": (False, "QEMU met an internal error; only a stop and a start help"),
     "guest-panicked": (False, "its operating system crashed; only a reset or a stop helps")}
-
-
-ASKED = 1000                    # VMs whose state is asked for in a list
 
 
 def in_backup(state):
@@ -106,11 +99,11 @@ def must_be_off(call, state, instead):
 def with_states(call, rows):
     """(rows of /cluster/resources, those of VMs that are on with their qmpstatus; sentences about what is not known).
 
-    In those rows a paused VM is running, and one that panicked too: only its node tells, in a list for which it asks
-    each QEMU. One request for each node that has such VMs; of more than ASKED none is asked.
+    In those rows a paused VM is running: only its node tells, in a list for which it asks each QEMU. One request for
+    each node that has such VMs; of more than 1,000 VMs none is asked.
     """
     vms = [row for row in rows if row.get("type") == "qemu" and is_on(row)]
-    if len(vms) > ASKED:
+    if len(vms) > 1000:
         return rows, ["{:,} VMs are on; which of them are paused or stand still was not asked. Of one node they are "
                       "(proxmox_get_vms node=NODE).".format(len(vms))]
     nodes = sorted({str(row.get("node")) for row in vms})
@@ -179,14 +172,12 @@ def counted(counts):
 class Disk:
     """A disk, mount point or drive as its option of a config tells it.
 
-    key        "scsi0"
-    volid      its volume, or a path, or "none"
-    size       bytes or None
-    options    its other keys, as text
-    storage    the storage's id, or None for a path, "none" or "cdrom"
-    cdrom      whether it is a CD drive; that of cloud-init is one too
-    cloudinit  whether it is the drive that Proxmox makes for cloud-init
-    owner      the vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"
+    key, volid  "scsi0"; its volume, or a path, or "none"
+    size        bytes or None
+    options     its other keys, as text
+    storage     the storage's id, or None for a path, "none" or "cdrom"
+    cdrom, cloudinit  whether it is a CD drive; whether it is the one that Proxmox makes for cloud-init
+    owner       the vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"
     """
 
     def __init__(self, key, value):
@@ -199,16 +190,15 @@ class Disk:
         self.owner = owner_of("x:" + re.split("[:/]", self.volid)[-1])
 
     def goes_with(self, vmid):
-        """Whether deleting the guest deletes it. CD images, bind mounts, devices and volumes of another guest stay
-        (PVE::QemuServer::destroy_vm, PVE::LXC::destroy)."""
+        """Whether deleting the guest deletes it (PVE::QemuServer::destroy_vm, PVE::LXC::destroy)."""
         return self.storage is not None and (self.cloudinit or not self.cdrom) and self.owner in (None, vmid)
 
     @property
     def use(self):
         """What it is there for, in a word or two."""
-        for series, use in (("unused", "unused"), ("efidisk", "EFI"), ("tpmstate", "TPM")):
-            if self.key.startswith(series):
-                return use
+        series = {"unused": "unused", "efidisk": "EFI", "tpmstate": "TPM"}.get(self.key.rstrip("0123456789"))
+        if series:
+            return series
         if self.cdrom:
             return "cloud-init" if self.cloudinit else "CD (empty)" if self.volid == "none" else "CD"
         container = self.key == "rootfs" or self.key.startswith("mp")
@@ -264,8 +254,7 @@ _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 
 
 def nic(value):
-    """The keys (dict, in their order) of a network device's property string; the model and the MAC address of a VM's,
-    which are `virtio=MAC` there, as "model" and "macaddr"."""
+    """The keys (dict, in order) of a network device's property string; a VM's virtio=MAC as "model" and "macaddr"."""
     found = {}
     for key, part in parse_property_string(str(value), "model").items():
         if key in MODELS or key not in ("macaddr", "hwaddr") and _MAC.fullmatch(part or ""):
@@ -319,39 +308,38 @@ def check_bridge(call, bridge):
                       "There are: %s." % (text.line(bridge), call.node, text.line(", ".join(names), 400)))
 
 
+def _version(address):
+    import ipaddress                                    # few calls need it
+    try:
+        return None if "%" in address else ipaddress.ip_address(address).version
+    except ValueError:
+        return None
+
+
 def check_cidr(key, value, words):
     """Failure when `value` is no address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
-    import ipaddress
-    version, example = (4, "192.168.1.100/24") if key == "ip" else (6, "fd00::10/64")
+    version, most, example = (4, 32, "192.168.1.100/24") if key == "ip" else (6, 128, "fd00::10/64")
     address, slash, bits = value.partition("/")
-    try:
-        known = ipaddress.ip_address(address).version == version and "%" not in address
-    except ValueError:
-        known = False
+    known = _version(address) == version
     if known and not slash:
         raise Failure("The address %s=%s has no prefix: write it as %s/%s." % (
             key, value, value, example.partition("/")[2]))
-    if not known or not bits.isdigit() or not bits.isascii() or not 8 <= int(bits) <= (32 if version == 4 else 128):
+    if not known or not re.fullmatch("[0-9]{1,3}", bits) or not 8 <= int(bits) <= most:
         raise Failure("The address %s=%r is neither an IPv%d address with prefix (%s) nor %s." % (
             key, value[:60], version, example, " or ".join(words)))
 
 
 def check_gateway(key, value, version):
     """Failure when `value` is not an IP address of that version; `key` is gw or gw6."""
-    import ipaddress
-    try:
-        if ipaddress.ip_address(value).version == version and "%" not in value:
-            return
-    except ValueError:
-        pass
-    raise Failure("The gateway %s=%r is not an IPv%d address." % (key, value[:60], version))
+    if _version(value) != version:
+        raise Failure("The gateway %s=%r is not an IPv%d address." % (key, value[:60], version))
 
 
 # ------------------------------------------------------------------------------ what waits for a restart, what is shown
 
 def pending(entries):
-    """(config, waiting) of the entries of ./pending: {key: value} with the changes that wait applied, and those
-    changes, {key: {"now": value, "then": value}}; `now` is missing when it is new, `then` when it is removed."""
+    """(config with the changes that wait, {key: {"now", "then"}} of those) of the entries of ./pending; `now` is missing
+    when it is new, `then` when it is removed."""
     config, waiting = {}, {}
     for entry in entries or ():
         key, now = entry.get("key"), entry.get("value")
@@ -374,21 +362,14 @@ def changes(waiting):
 
 
 def shown(key, value):
-    """The value of a config's option as it may be shown: no secret (a container's env often holds some), keys of ssh
-    shortened."""
+    """The value of a config's option as it may be shown: no secret (a container's env often holds some); the keys of ssh
+    (percent-encoded) each without its middle, "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
     if key == "sshkeys":
-        return ssh_keys(value)
+        keys = (" ".join(word if len(word) < 40 else "%s...%s" % (word[:8], word[-8:]) for word in line.split())
+                for line in unquote(str(value)).splitlines())
+        return [one for one in keys if one]
     if key == "env":
         return [entry.split("=", 1)[0] + "=***" for entry in re.split("[\0\n]", str(value)) if entry]
     if is_secret(key):
         return "(set, not shown)"
     return value.rstrip("\n") if isinstance(value, str) else value
-
-
-def ssh_keys(value):
-    """The keys of a config's sshkeys (percent-encoded), each without its middle: "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
-    keys = []
-    for entry in unquote(str(value)).splitlines():
-        words = entry.split()
-        keys.append(" ".join(word if len(word) < 40 else "%s...%s" % (word[:8], word[-8:]) for word in words))
-    return [key for key in keys if key]

@@ -32,16 +32,11 @@ def tags(row):
 
 def _fits(name, wanted):
     """A test for raw guests: whether one has what the argument `name` asks for."""
-    if name == "name":
-        fits = pattern(wanted)
-        return lambda row: fits(row.get("name"))
-    if name == "tag":
-        return lambda row: wanted.lower() in tags(row)
-    if name == "template":
-        return lambda row: on(row.get("template")) == wanted
-    if name == "status":
-        return lambda row: (row.get("status") or "unknown") == wanted
-    return lambda row: row.get(name) == wanted
+    fits = pattern(wanted) if name == "name" else None
+    return {"name": lambda row: fits(row.get("name")), "tag": lambda row: wanted.lower() in tags(row),
+            "template": lambda row: on(row.get("template")) == wanted,
+            "status": lambda row: (row.get("status") or "unknown") == wanted,
+            }.get(name, lambda row: row.get(name) == wanted)
 
 
 def chosen(rows, args):

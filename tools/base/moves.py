@@ -46,12 +46,9 @@ def refused(check, target, mapped=False):
     why = {re.sub("[_-]", " ", key): value for key, value in (found.get(target) or {}).items() if value}
     if mapped:
         why.pop("unavailable storages", None)
-    return "; ".join("%s: %s" % (key, ", ".join(text.line(_reason(one)) for one in value))
-                     for key, value in sorted(why.items())) or None
-
-
-def _reason(one):
-    return "%s (%s)" % (one.get("sid"), one.get("cause")) if isinstance(one, dict) else one
+    return "; ".join("%s: %s" % (key, ", ".join(text.line(
+        "%s (%s)" % (one.get("sid"), one.get("cause")) if isinstance(one, dict) else one) for one in value))
+        for key, value in sorted(why.items())) or None
 
 
 def along(check):

@@ -20,16 +20,10 @@ def space(used, total):
     return show
 
 
-def _place(row):
-    return row.get("node") or "shared by " + ", ".join(row.get("nodes", []))
-
-
-def _state(row):
-    return row["state"] + (", but not on " + ", ".join(row["not_on"]) if row.get("not_on") else "")
-
-
-STORAGES = Table("storage", Column("storage"), Column("node", text=_place), Column("type"),
-                 Column("state", text=_state), Column("used", "used", "bytes", space("used", "total")),
+STORAGES = Table("storage", Column("storage"), Column("node", text=lambda row: row.get("node") or "shared by " + (
+                     ", ".join(row.get("nodes", [])))), Column("type"),
+                 Column("state", text=lambda row: ", but not on ".join(filter(None, (
+                     row["state"], ", ".join(row.get("not_on", ())))))), Column("used", "used", "bytes", space("used", "total")),
                  Column("avail", "free", "bytes"), Column("content", kind="list"), *data_only("bytes", "total"),
                  *data_only("fraction", "used_fraction"),
                  *data_only("bool", "shared", "enabled", "active"), *data_only("list", "nodes", "not_on"))
@@ -60,7 +54,7 @@ def of_cluster(rows):
         if not one["nodes"]:
             one["nodes"], one["not_on"] = one["not_on"], None
         one["nodes"].sort()
-    return _sorted(STORAGES.data(single + list(shared.values())))
+    return _sorted(single + list(shared.values()))
 
 
 def missing_from(row, online):
@@ -71,35 +65,29 @@ def missing_from(row, online):
 
 def of_node(rows, node):
     """Normalised rows (STORAGES) of /nodes/{node}/storage."""
-    return _sorted(STORAGES.data([_of_node(row, node) for row in rows]))
-
-
-def _of_node(row, node):
-    row = dict(row, node=node)
-    row.update(shared=on(row.get("shared")), enabled=on(row.get("enabled", 1)), active=on(row.get("active")))
-    row["state"] = "disabled" if not row["enabled"] else "available" if row["active"] else "unreachable"
-    total = text.normal("bytes", row.get("total"))
-    if not total:
-        for key in ("total", "used", "avail", "used_fraction"):
-            row.pop(key, None)
-    elif row.get("used_fraction") is None:
-        row["used_fraction"] = (text.normal("bytes", row.get("used")) or 0) / total
-    return row
+    found = []
+    for row in rows:
+        enabled, active = on(row.get("enabled", 1)), on(row.get("active"))
+        state = "disabled" if not enabled else "available" if active else "unreachable"
+        row = dict(row, node=node, shared=on(row.get("shared")), enabled=enabled, active=active, state=state)
+        total = text.normal("bytes", row.get("total"))
+        if not total:
+            row = {key: value for key, value in row.items() if key not in ("total", "used", "avail", "used_fraction")}
+        elif row.get("used_fraction") is None:
+            row["used_fraction"] = (text.normal("bytes", row.get("used")) or 0) / total
+        found.append(row)
+    return _sorted(found)
 
 
 def _sorted(rows):
-    return sorted(rows, key=lambda row: (row.get("storage", ""), row.get("node", "")))
+    return sorted(STORAGES.data(rows), key=lambda row: (row.get("storage", ""), row.get("node", "")))
 
 
 def usable(call, content):
     """({name: entry} of the node's storages that take `content` and can be reached, names of those that cannot)."""
-    found, lost = {}, []
-    for entry in call.get("/nodes/{node}/storage", content=content, enabled=True) or []:
-        if on(entry.get("active", 1)):
-            found[entry["storage"]] = entry
-        else:
-            lost.append(entry["storage"])
-    return found, sorted(lost)
+    every = {entry["storage"]: entry for entry in call.get("/nodes/{node}/storage", content=content, enabled=True) or ()}
+    found = {name: entry for name, entry in every.items() if on(entry.get("active", 1))}
+    return found, sorted(every.keys() - found.keys())
 
 
 DAY = 86400
@@ -121,11 +109,6 @@ def until_full(history, used, total):
     """Seconds until a storage is full if it grows on as its rrddata says; None when it does not, or nobody knows."""
     rate, days = growth(history)
     return max(0, total - used) / rate * DAY if days and rate >= max(1, total * 0.0001) else None
-
-
-#: Types of storages on which a volume takes all its room at once. On others, those of plugins among them, more can be
-#: promised than there is, or Proxmox itself refuses it.
-_THICK = ("lvm",)
 
 
 def status(call, storage, node=None):
@@ -150,7 +133,7 @@ def room_for(call, needs, known=None, node=None):
             continue
         said = "%s more on storage %s%s, which has %s free" % (
             text.size(growth), storage, " of node %s" % node if node else "", text.size(free))
-        if entry.get("type") in _THICK or total and growth > MOST_PROMISED * total:
+        if entry.get("type") == "lvm" or total and growth > MOST_PROMISED * total:
             raise Failure("There is no room for %s. proxmox_get_storage_usage shows what fills it; choose a smaller "
                           "size (a number alone is GiB) or another storage, or make room first." % said)
         asked += [said] * (growth > 2 * free)
@@ -194,15 +177,10 @@ def contents(call, content, only=None, **params):
     return names, volumes, ["Not read: %s." % "; ".join(missed)] if missed else []
 
 
-#: Types of storages whose disks are files (PVE::Storage plugins): a raw one has no snapshots there, a qcow2 one has.
-_OF_FILES = ("dir", "nfs", "cifs", "glusterfs")
-
-
 def disk_format(entry):
-    """The format to make a VM's new disk in: qcow2 on a storage of files, as Proxmox's web interface does it, for the
-    API's own default there (raw) has no snapshots; None, the storage's default, on others and where it is not known.
-    `entry`: what `status` or a list of storages says of it."""
-    return "qcow2" if entry.get("type") in _OF_FILES else None
+    """The format to make a VM's new disk in: qcow2 on a storage of files, as the web interface does it, for the API's
+    own default there (raw) has no snapshots; None, the storage's default, on others. `entry`: as of `status`."""
+    return "qcow2" if entry.get("type") in ("dir", "nfs", "cifs", "glusterfs") else None
 
 
 def why_qcow2(storage):
