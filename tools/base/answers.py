@@ -39,8 +39,8 @@ class Result:
 def output_schema(shape):
     """The outputSchema of a tool whose data is `shape`: every answer has a summary, some have notes."""
     schema = shape.schema()
-    always = {"summary": {"type": "string"}, "notes": {"type": "array", "items": {"type": "string"}}}
-    return dict(schema, properties={**always, **schema["properties"]})
+    return dict(schema, properties={"summary": {"type": "string"}, "notes": {
+        "type": "array", "items": {"type": "string"}}, **schema["properties"]})
 
 
 # ----------------------------------------------------------------------------------------------- what a tool returns
@@ -48,11 +48,10 @@ def output_schema(shape):
 class Facts:
     """An object, shown as "heading: value" lines. Columns that it lacks are taken from the node and required arguments.
 
-    more     bool: whether keys beyond the columns stay in the data
-    under    the key of the data under which the columns are, where they are a part of it
-    beside   Columns that are in the data only, and not under that key
-    each     function of the reply's object -> the one whose columns are shown
-    notes    function(facts, call) -> sentences to say below them
+    more           bool: whether keys beyond the columns stay in the data
+    under, beside  the key of the data under which the columns are, where it is not all; Columns beside it, not shown
+    each           function of the reply's object -> the one whose columns are shown
+    notes          function(facts, call) -> sentences to say below them
     """
 
     def __init__(self, *columns, more=False, under=None, beside=(), each=None, notes=None):
@@ -60,16 +59,12 @@ class Facts:
         self.under, self.beside = under, beside
 
     def schema(self):
-        schema = {"type": "object", "properties": _column_schema(self.columns)}
-        if self.under:
-            schema = {"type": "object", "properties": {self.under: schema, **_column_schema(self.beside)}}
-        return schema
+        schema = _object(_column_schema(self.columns))
+        return _object({self.under: schema, **_column_schema(self.beside)}) if self.under else schema
 
     def data(self, source):
         """The normalised dict of a reply's object."""
-        data = {}
-        for column in self.columns:
-            column.normalise(source, data)
+        data = _normal(self.columns, source)
         if self.more:
             known = {column.key for column in self.columns}     # one that is missing now was not of its kind
             data.update((key, value) for key, value in source.items() if key not in known and value is not None)
@@ -108,20 +103,12 @@ class Table:
         self.filters = set(same) | ({"name"} if search else set())
 
     def schema(self):
-        items = {"type": "object", "properties": _column_schema(self.columns)}
-        return {"type": "object",
-                "properties": {"items": {"type": "array", "items": items}, "total": {"type": "integer"}},
-                "required": ["items", "total"]}
+        return dict(_object({"items": {"type": "array", "items": _object(_column_schema(self.columns))},
+                             "total": {"type": "integer"}}), required=["items", "total"])
 
     def data(self, source):
         """The normalised rows of raw ones."""
-        rows = []
-        for entry in source if self.each is None else map(self.each, source):
-            row = {}
-            for column in self.columns:
-                column.normalise(entry, row)
-            rows.append(row)
-        return rows
+        return [_normal(self.columns, self.each(entry) if self.each else entry) for entry in source]
 
     def chosen(self, found, args):
         """(raw rows that fit the arguments, in order; how many there were)."""
@@ -162,7 +149,7 @@ class Table:
         if not total:
             wanted = " " + text.line(call.args.name) if self.search and call.args.name else ""
             notes.append("None of %s matches%s." % (text.plural(seen, self.noun), wanted) if seen else
-                         _said(call, self.empty) if self.empty else None)
+                         self.empty and _said(call, self.empty))
         headline = (headline or _said(call, count=count) or count) + (self.summary(rows) if self.summary else "")
         return Result([headline, body if page else None, *notes, *note], data)
 
@@ -174,6 +161,17 @@ Page = namedtuple("Page", "rows total")
 def data_only(kind, *keys):
     """Columns of one kind that are in the data and not in the text."""
     return [Column(key, kind=kind, shown=False) for key in keys]
+
+
+def _normal(columns, source):
+    row = {}
+    for column in columns:
+        column.normalise(source, row)
+    return row
+
+
+def _object(properties):
+    return {"type": "object", "properties": properties}
 
 
 #: kind of a Column -> the unit of its numbers.
@@ -203,12 +201,9 @@ TASK = Facts(*data_only("text", "upid", "node", "type", "status", "exitstatus"),
 # -------------------------------------------------------------------------------------------- the ending of a handler
 
 def result(call, content, headline=None, note=None, shape=None, mark=None, **more):
-    """The Result of a call. content is one of
-
-    an Outcome  of a change; `headline` is the sentence without its full stop
-    an After    (tools.base.edit) of a change of a config: its Outcome, and what was changed from what to what
-    a list, or a Page  of raw rows, shown as the Table `shape` says (default: the row's `returns`)
-    a dict      of facts, shown as the Facts `shape` says
+    """The Result of a call. content: the Outcome of a change, or the After of a config's (tools.base.edit), where
+    `headline` is a sentence without its full stop; else what Proxmox sent, or a Page of it, shown as `shape` (default:
+    the row's `returns`) says.
 
     headline: default what the row `says`, one line; note: what else the reader should know (str, or a list of them,
     with None for none, and text.Shown for what the data says too); mark: the first character, if not the usual one;
@@ -232,13 +227,11 @@ def weight(answers, words, data):
 
 def _said(call, template=None, **found):
     """`template`, default the row's `says`, with what is known put in; None when there is none."""
-    template = template or call.tool.says
-    if template is None:
-        return None
+    template = template or call.tool.says or ""
     words = {**vars(call.args), "node": call.node, "token": call.host.settings.token_id,
              "subject": text.called(call.subject, found.get("name")), **found}
     return template.format(**{key: "" if value is None else text.line(value, 200)
-                              for key, value in words.items() if "{%s}" % key in template})
+                              for key, value in words.items() if "{%s}" % key in template}) or None
 
 
 def _left_out(call, offset, rest, count, total):

@@ -1,8 +1,5 @@
-"""Changing a guest's config: read it, work the change out, write it with its digest, read back what came of it.
-
-Why reading back: a write to the config of a running guest is accepted and
-then either hot-plugged or left pending until a restart (qemu-server and pve-container, vmconfig_hotplug_pending); only
-./pending tells which.
+"""Changing a guest's config: read it, work the change out, write it with its digest, read back what came of it: a write
+to a running guest's is hot-plugged or left pending (qemu-server and pve-container, vmconfig_hotplug_pending).
 """
 import re
 
@@ -20,9 +17,8 @@ _CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
 class After:
     """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
 
-    known: whether config and waiting could be read; they are empty when not (or when the task was not seen to end).
-    remark: what Proxmox said of something else, or None. before, asked: the config (dict) that `change` worked it out
-    from, and the options that it set, deleted or reverted; None and nothing without `change`.
+    known: whether config and waiting could be read; they are empty when not. remark: what Proxmox said of something
+    else, or None. before, asked: the config that `change` worked it out from, and the options that it changed.
     """
 
     def __init__(self, outcome, config=None, waiting=(), remark=None):
@@ -44,19 +40,17 @@ class After:
         """What to say of `keys` (default: all) that are not in effect; None when there is nothing to say."""
         if self.known:
             notes = [waits(call, self.waiting if keys is None else self.waiting.intersection(keys)), self.remark]
-            return "\n".join(note for note in notes if note) or None
-        if self.outcome.upid and not self.outcome.ok:
-            return None
-        return "Whether it is in effect or waits for a restart could not be read."
+            return "\n".join(filter(None, notes)) or None
+        return None if self.outcome.upid and not self.outcome.ok else (
+            "Whether it is in effect or waits for a restart could not be read.")
 
 
 def change(call, work_out, ask=None, strict=True, config=None):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
-    config: if it was read already.
 
-    work_out raises Failure when it refuses; then nothing is sent. When the config was changed in between,
-    Proxmox has refused before doing anything: it is read and worked out once more, unless the user was asked.
-    ask(config): the question to the user, for what may lose something; strict: as for call.confirm.
+    work_out raises Failure when it refuses; then nothing is sent. When the config (if it was read already: `config`)
+    was changed in between, it is worked out once more, unless the user was asked. ask(config): the question to the
+    user, for what may lose something; strict: as for call.confirm.
     """
     def describe():
         config = call.get("./config")
@@ -94,10 +88,8 @@ def sent(call, params):
 
 
 def _not_plugged(call, error, params):
-    """What a "hotplug problem" means: the change is in the config. Raises when what `params` change has the problem.
-
-    Proxmox tries everything that is pending at every change, so an older pending change that still cannot be plugged
-    makes each later change end in an error too, though that one was made (qemu-server, vmconfig_hotplug_pending).
+    """What a "hotplug problem" means: the change is in the config. Raises when what `params` change has the problem:
+    Proxmox tries all that is pending at every change, so the problem may be an older one's.
     """
     problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
     try:
@@ -135,8 +127,7 @@ def waits(call, keys):
 def free(config, key):
     """The first free key of the same series: scsi2 when scsi0 and scsi1 are taken; None when all are."""
     series = key.rstrip("0123456789")
-    keys = ["%s%d" % (series, number) for number in range(LAST_INDEX[series] + 1)]
-    return next((key for key in keys if key not in config), None)
+    return next((one for one in map((series + "%d").__mod__, range(LAST_INDEX[series] + 1)) if one not in config), None)
 
 
 def must_be_free(call, config, key):

@@ -1,7 +1,6 @@
-"""What earlier steps of a run will have made of the cluster, as far as a later step has to know it to be planned.
-
-Not a simulator: which guests there are, where, and whether they run, and the names of their snapshots. What else a step
-will have changed is not known before it ran, and a step that needs it is planned when its turn comes.
+"""What earlier steps of a run will have made of the cluster, as far as a later step has to know it to be planned: which
+guests there are, where, and whether they run, and the names of their snapshots. A step that needs more is planned when
+its turn comes.
 """
 from tools.base.failures import Failure
 from tools.policy.reach import Reach
@@ -15,9 +14,15 @@ class NotYet(Failure):
     """A step needs what an earlier one makes: what it sends is not known before that ran."""
 
 
+def _guest(path):
+    """(match, vmid, what follows) of a guest's path, or None."""
+    match = GUEST_PATH.match(path)
+    return (match, int(match.group(3)), path[match.end():]) if match else (None, None, None)
+
+
 class Forecast:
-    """Grows by `learn` with each step that was planned. touched: vmids (int) that a step before changes, or
-    makes; made_guests: those that one makes; names: {name: vmid} of the guests that were looked up by name."""
+    """Grows by `learn` with each step that was planned. touched: vmids (int) that a step before changes, or makes;
+    made_guests: those that one makes; names: {name: vmid} of the guests that were looked up by name."""
 
     def __init__(self):
         self.touched, self.made_guests, self.names = set(), set(), {}
@@ -33,10 +38,9 @@ class Forecast:
                 self.made_guests.add(int(vmid))
                 self._made[int(vmid)] = dict(row, status="stopped", type="lxc" if "/lxc" in path else "qemu",
                                              name=params.get("name") or params.get("hostname"))
-            match = GUEST_PATH.match(path)
+            match, vmid, end = _guest(path)
             if match is None:
                 continue
-            vmid, end = int(match.group(3)), path[match.end():]
             row, words = self._changed.setdefault(vmid, {}), end.split("/")
             if verb == "POST" and end.startswith("/status/") and words[-1] in _STATES:
                 row["status"] = _STATES[words[-1]]
@@ -60,8 +64,7 @@ class Forecast:
 
     def made(self, path):
         """What a GET of `path` will give of a guest that a step before makes; None of any other. NotYet."""
-        match = GUEST_PATH.match(path)
-        vmid, end = (int(match.group(3)), path[match.end():]) if match else (None, None)
+        match, vmid, end = _guest(path)
         if vmid in self._made:
             if end == "/status/current":
                 return dict(self._made[vmid], **self._changed.get(vmid, {}))
@@ -72,8 +75,7 @@ class Forecast:
 
     def changed(self, path, data):
         """`data`, which a GET of `path` gave, as it will be."""
-        match = GUEST_PATH.match(path)
-        vmid, end = (int(match.group(3)), path[match.end():]) if match else (None, None)
+        _, vmid, end = _guest(path)
         status = self._changed.get(vmid, {}).get("status")
         if status and end == "/status/current":
             return dict(data, status=status, qmpstatus=status)

@@ -338,8 +338,8 @@ def check_gateway(key, value, version):
 # ------------------------------------------------------------------------------ what waits for a restart, what is shown
 
 def pending(entries):
-    """(config with the changes that wait, {key: {"now", "then"}} of those) of the entries of ./pending; `now` is missing
-    when it is new, `then` when it is removed."""
+    """(config with the changes that wait, {key: {"now", "then"}} of those) of the entries of ./pending; `now` is
+    missing when it is new, `then` when it is removed."""
     config, waiting = {}, {}
     for entry in entries or ():
         key, now = entry.get("key"), entry.get("value")
@@ -362,8 +362,8 @@ def changes(waiting):
 
 
 def shown(key, value):
-    """The value of a config's option as it may be shown: no secret (a container's env often holds some); the keys of ssh
-    (percent-encoded) each without its middle, "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
+    """The value of a config's option as it may be shown: no secret (a container's env often holds some); the keys of
+    ssh (percent-encoded) each without its middle, "ssh-rsa AAAAB3Nz...k4Xw me@host"."""
     if key == "sshkeys":
         keys = (" ".join(word if len(word) < 40 else "%s...%s" % (word[:8], word[-8:]) for word in line.split())
                 for line in unquote(str(value)).splitlines())

@@ -1,8 +1,8 @@
 """The safety net: a snapshot or a backup, made and followed to its end before anything that a guest holds is destroyed.
 
-What asks for it is PROXMOX_SAFETY, or the argument `safety`, which may only ask for more. A snapshot goes with its
-guest, and keeps its disks from being destroyed: it serves a rollback alone, where an older one can still be gone back
-to; else it is a backup. What no net would hold is not destroyed.
+PROXMOX_SAFETY asks for it, or the argument `safety`, which may only ask for more. A snapshot goes with its guest, and
+keeps its disks from being destroyed: it serves a rollback alone, where an older one can still be gone back to; else it
+is a backup. What no net would hold is not destroyed.
 """
 from itertools import count
 

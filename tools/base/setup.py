@@ -1,7 +1,5 @@
-"""What people set at once when a guest is made from another one or from a backup: sent after its task has ended.
-
-Proxmox clones and restores a guest as it was; what is to be different is a change of the new one's config, and its
-start a task of its own.
+"""What people set at once when a guest is made from another one or from a backup: Proxmox makes it as that was, then the
+new one's config is changed, and it is started.
 """
 from dataclasses import dataclass
 from typing import Annotated, Optional

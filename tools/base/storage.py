@@ -23,7 +23,8 @@ def space(used, total):
 STORAGES = Table("storage", Column("storage"), Column("node", text=lambda row: row.get("node") or "shared by " + (
                      ", ".join(row.get("nodes", [])))), Column("type"),
                  Column("state", text=lambda row: ", but not on ".join(filter(None, (
-                     row["state"], ", ".join(row.get("not_on", ())))))), Column("used", "used", "bytes", space("used", "total")),
+                     row["state"], ", ".join(row.get("not_on", ())))))),
+                 Column("used", "used", "bytes", space("used", "total")),
                  Column("avail", "free", "bytes"), Column("content", kind="list"), *data_only("bytes", "total"),
                  *data_only("fraction", "used_fraction"),
                  *data_only("bool", "shared", "enabled", "active"), *data_only("list", "nodes", "not_on"))
@@ -85,7 +86,8 @@ def _sorted(rows):
 
 def usable(call, content):
     """({name: entry} of the node's storages that take `content` and can be reached, names of those that cannot)."""
-    every = {entry["storage"]: entry for entry in call.get("/nodes/{node}/storage", content=content, enabled=True) or ()}
+    entries = call.get("/nodes/{node}/storage", content=content, enabled=True) or ()
+    every = {entry["storage"]: entry for entry in entries}
     found = {name: entry for name, entry in every.items() if on(entry.get("active", 1))}
     return found, sorted(every.keys() - found.keys())
 
