@@ -13,14 +13,14 @@ from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
 
-# ------------------------------------------------------------------------------------------------------------ arguments
+_STORAGE = Arg("or old:new pairs", aliases=("target_storage",))
 
 
 @dataclass
 class _Migrate(Waiting):
     """(moving one guest)"""
     target: Annotated[str, Arg("node", format="node", aliases=("target_node",))] = REQUIRED
-    targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",))] = None
+    targetstorage: Annotated[Optional[str], _STORAGE] = None
     bwlimit: Annotated[Optional[int], Arg(unit="KiB/s", minimum=0)] = None
 
 
@@ -33,8 +33,7 @@ class MigrateVm(_Migrate):
 @dataclass
 class MigrateLxc(_Migrate):
     """Move a container to another node; a running one only with restart."""
-    targetstorage: Annotated[Optional[str], Arg("or old:new pairs", aliases=("target_storage",),
-                                                parameter="target-storage")] = None
+    targetstorage: Annotated[Optional[str], _STORAGE._replace(parameter="target-storage")] = None
     restart: Annotated[Optional[bool], Arg("shut down, move, start", does="shutdown_{kind} " + STARTS)] = None
 
 
@@ -76,9 +75,8 @@ def migrate_lxc(call):
 
 def _elsewhere(call):
     """Failure when the target is where the guest is, or no node that could take it: Proxmox's check tells neither."""
-    if call.node == call.args.target:
-        raise Failure("%s is on node %s already." % (call.subject, call.node))
-    problem = call.node_problem(call.args.target, online=True)
+    problem = "%s is on node %s already." % (call.subject, call.node) if call.node == call.args.target else (
+        call.node_problem(call.args.target, online=True))
     if problem:
         raise Failure(problem)
 
@@ -95,15 +93,14 @@ def _allowed(call, check, allowed):
 def _moved(call, params, how, check):
     """Send it; the Result, with the node that the guest is on afterwards (HA files a request and moves it later)."""
     outcome, target, source = call.follow(call.send(**params)), call.args.target, call.node
-    how += ", at most %s/s" % text.size(call.args.bwlimit * 1024) if call.args.bwlimit else ""
-    others = moves.along(check)
-    note = "HA rules move %s along." % ", ".join(others) if others else None
     if outcome.ok and outcome.type == "hamigrate" and not moves.arrives(call, call.args.vmid, target):
         return result(call, outcome, "%s: the move from %s to %s was handed to HA" % (call.subject, source, target),
                       "HA moves it; it is still on %s. proxmox_get_vms shows where it is." % source, target=target)
     told, found = _there(call) if outcome.ok and not call.planned else ([], {})
-    return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), [note, *told],
-                  target=target, **found)
+    how += ", at most %s/s" % text.size(call.args.bwlimit * 1024) if call.args.bwlimit else ""
+    others = ", ".join(moves.along(check))
+    return result(call, outcome, "%s moved from %s to %s%s" % (call.subject, source, target, how), [
+        "HA rules move %s along." % others if others else None, *told], target=target, **found)
 
 
 def _there(call):

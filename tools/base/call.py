@@ -108,8 +108,7 @@ class Call:
 
     def forget(self):
         """Forget what was read of the cluster, so that it is read again."""
-        self._guests = self._all_guests = None
-        self._along = {}
+        self._guests, self._all_guests, self._along = None, None, {}
 
     def number_of(self, word):
         """The vmid (int) of the guest that `word` names, its number or its name; ArgumentProblems when not
@@ -123,36 +122,34 @@ class Call:
         names = getattr(self.forecast or self.request, "names", {})     # of a step: what it meant when it was planned
         if self.forecast is None and word in names:
             return names[word]
-        rows = [row for row in self.guests() if row.get("name")]
+        rows = [dict(row, name=str(row["name"])) for row in self.guests() if row.get("name")]
         found = [row for row in rows if row["name"] == word]
         if len(found) == 1:
             names[word] = int(found[0]["vmid"])
             return names[word]
-        near = difflib.get_close_matches(word.lower(), {str(row["name"]).lower() for row in rows}, 5, 0.6)
-        found = found or sorted((row for row in rows if str(row["name"]).lower() in near),
-                                key=lambda row: near.index(str(row["name"]).lower()))[:5]
-        listed = ", ".join("%s on %s" % (who(row), text.line(row.get("node"))) for row in found)
-        if any(row.get("name") == word for row in found):
-            raise ArgumentProblems(["vmid: %d guests are called %s: %s. Say its number." % (
-                len(found), word, text.cut(listed, 600))])
+        near = difflib.get_close_matches(word.lower(), {row["name"].lower() for row in rows}, 5, 0.6)
+        listed = text.cut(", ".join("%s on %s" % (who(row), text.line(row.get("node"))) for row in found or [
+            row for row in rows if row["name"].lower() in near]), 600)
+        if found:
+            raise ArgumentProblems(["vmid: %d guests are called %s: %s. Say its number." % (len(found), word, listed)])
         raise ArgumentProblems(["vmid: no guest that can be seen here is called %s.%s" % (
             word, " Near: %s." % listed if listed else " proxmox_get_vms lists the guests.")])
 
     def find_named(self):
         """Put its number in the place of each name of a guest in the arguments; raises as `number_of`. Before anything
         is judged: what comes after knows the number alone, and the name of a single one is `called`."""
-        for field in fields(type(self.args)):
-            value, found = getattr(self.args, field.name), None
+        args = self.args
+        for field in fields(type(args)):
+            value = getattr(args, field.name)
             if field.name == "vmids":
-                found = list(dict.fromkeys(map(self.number_of, value)))
+                args.vmids = list(dict.fromkeys(map(self.number_of, value)))
             elif field.name == "vmid" and field.type is int and isinstance(value, str):
-                found, self.called = self.number_of(value), value
+                args.vmid, self.called = self.number_of(value), value
             elif field.arg.listed and field.name in ("vmid", "exclude", "vms") and isinstance(value, str):
                 words = re.split(r"[,;\s]+", value)
                 if any(map(is_name, words)):
-                    found = ",".join(str(self.number_of(word) if is_name(word) else word) for word in words)
-            if found is not None:
-                setattr(self.args, field.name, found)
+                    setattr(args, field.name, ",".join(
+                        str(self.number_of(word) if is_name(word) else word) for word in words))
 
     def entry(self, vmid):
         """The row of a guest in `guests`; None when there is none that may be seen."""
@@ -165,10 +162,11 @@ class Call:
         if row is None:
             raise PveError("There is no guest %s in this cluster, or the token may not see it (privilege VM.Audit on "
                            "/vms/%s). proxmox_get_vms lists the guests." % (vmid, vmid))
-        if self.kind and row.get("type") != self.kind:
+        kind = row.get("type")
+        if self.kind and kind != self.kind:
             raise PveError("Guest %s is a %s, not a %s; use the tool for a %s%s." % (
-                vmid, NAMES.get(row.get("type")), NAMES[self.kind], NAMES.get(row.get("type")),
-                " (or type=%s)" % row.get("type") if hasattr(self.args, "type") else ""))
+                vmid, NAMES.get(kind), NAMES[self.kind], NAMES.get(kind),
+                " (or type=%s)" % kind if hasattr(self.args, "type") else ""))
         return row
 
     def locate(self):
@@ -305,8 +303,13 @@ class Call:
         verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
         path, params = self.path(template, ids), {key: value for key, value in params.items() if value is not None}
         self.permit(verb, path, params)
-        if self.tool.verb == "ANY":
-            self._refuse_disabled(verb, unquote(path))
+        if self.tool.verb == "ANY":                     # another tool may be for it, and be switched off
+            wanted = endpoints.find(verb, unquote(path)).template
+            same = [entry for entry in self.host.entries.values() if entry["endpoint"].startswith(verb + " ")
+                    and endpoints.find(verb, entry["endpoint"].partition(" ")[2]).template == wanted]
+            if same and all(map(self.host.selection.taken, same)):
+                raise Refused("PROXMOX_TOOLS takes away %s, which sends the same." % ", ".join(
+                    entry["name"] for entry in same), "%s %s is not allowed" % (verb, unquote(path)))
         return verb, path, params
 
     def judge_arguments(self):
@@ -357,15 +360,6 @@ class Call:
             if self.host.selection.taken(entry):
                 raise Refused("PROXMOX_TOOLS takes away %s, which does that. Call again without it." % entry["name"],
                               "The argument %s is not allowed" % name)
-
-    def _refuse_disabled(self, verb, path):
-        """Refused when every tool for this request was taken away by PROXMOX_TOOLS, and there is one."""
-        wanted = endpoints.find(verb, path).template
-        same = [entry for entry in self.host.entries.values() if entry["endpoint"].startswith(verb + " ")
-                and endpoints.find(verb, entry["endpoint"].partition(" ")[2]).template == wanted]
-        if same and all(map(self.host.selection.taken, same)):
-            raise Refused("PROXMOX_TOOLS takes away %s, which sends the same." % ", ".join(
-                entry["name"] for entry in same), "%s %s is not allowed" % (verb, path))
 
     def refuse_frozen(self):
         """Refused while changes are frozen; for what is not sent by `send`, too."""
@@ -436,11 +430,11 @@ class Call:
     def explained(self, error):
         """str(error) of an error of Proxmox's, with what the row knows of its meaning; without the guests in it that
         are out of bounds, unless the arguments name them."""
-        said = explained(error, self.tool.explains, self.kind, self.host.settings.token_id)
+        said, given = explained(error, self.tool.explains, self.kind, self.host.settings.token_id), str(vars(self.args))
         try:
-            return self.host.guard.told(said, str(vars(self.args)), lru_cache(None)(self._rows_by_id))
+            return self.host.guard.told(said, given, lru_cache(None)(self._rows_by_id))
         except PveError:
-            return self.host.guard.told(said, str(vars(self.args)), dict)
+            return self.host.guard.told(said, given, dict)
 
     # -- waiting and asking
 
@@ -540,8 +534,8 @@ class Call:
             return question, dict(found, named={word: self.number_of(word) for word in sorted(self._named)})
         if self.dry:
             self.questions.append(shown())
-        answer = self.questions[-1][1] if self.dry else self.consent.ask(self, shown)
-        return {key: value for key, value in answer.items() if key != "named"}
+        found = self.questions[-1][1] if self.dry else self.consent.ask(self, shown)
+        return {key: value for key, value in found.items() if key != "named"}
 
     def _besides(self, question):
         """" With start=1." of the arguments given that a question does not tell; that of a raw request tells all."""

@@ -63,8 +63,7 @@ def others(call, verb, path):
     rows = [row for row in call.guests(hidden=True) if str(row.get("vmid")) == moved.group(1)] if moved else ()
     if not rows:
         return []
-    row, = rows
-    place = "/nodes/%s/%s/%s/migrate" % (row["node"], row["type"], moved.group(1))
+    place = "/nodes/%(node)s/%(type)s/%(vmid)s/migrate" % rows[0]
     if call.forecast is not None:
         call.forecast.made(place)                       # NotYet
     try:
@@ -73,7 +72,7 @@ def others(call, verb, path):
         if error.status != 501:                         # of containers, before 9
             raise
         check = {}
-    return ["/nodes/%s/%s/%s/migrate" % (row["node"], "qemu" if kind == "vm" else "lxc", vmid)
+    return ["/nodes/%s/%s/%s/migrate" % (rows[0]["node"], "qemu" if kind == "vm" else "lxc", vmid)
             for kind, _, vmid in (sid.partition(":") for sid in along(check))]
 
 

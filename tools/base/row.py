@@ -60,15 +60,14 @@ def both(name, endpoint, tier, args, *rest, **more):
     return rows
 
 
-_WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "vmid": "VMID", "dns": "DNS", "lvm": "LVM", "zfs": "ZFS",
-          "ip": "IP", "ips": "IPs", "smart": "SMART", "ha": "HA", "api": "API", "iso": "ISO", "ssl": "TLS",
-          "rrd": "RRD", "mountpoint": "mount point"}
+_WORDS = {"vm": "VM", "vms": "VMs", "lxc": "container", "ips": "IPs", "iso": "ISO", "ssl": "TLS",
+          "mountpoint": "mount point", **{word: word.upper() for word in (
+              "vmid", "dns", "lvm", "zfs", "ip", "smart", "ha", "api", "rrd")}}
 
 
 def title(name):
     """"Get VM config" of "proxmox_get_vm_config"."""
-    words = [_WORDS.get(word, word) for word in name.split("_")[1:]]
-    return (text.capital(words[0]) + " " + " ".join(words[1:])).strip()
+    return text.capital(" ".join(_WORDS.get(word, word) for word in name.split("_")[1:]))
 
 
 def description(name, tool):
@@ -77,21 +76,13 @@ def description(name, tool):
 
 
 def definition(name, tool):
-    """The MCP Tool (dict) of a row, without its outputSchema. It has no title, which would be its name once more."""
-    return {
-        "name": name, "description": description(name, tool), "inputSchema": input_schema(tool.args),
-        "annotations": _annotations(tool)}
-
-
-def _annotations(tool):
-    """The hints (2025-06-18 and later, schema: ToolAnnotations) that are not what a client takes for granted: a tool
-    that changes something, may lose something, does more when it is called again, and reaches a world without end. Of
-    one that only reads the second and third say nothing.
-    """
-    if not tool.changes:
-        return {"readOnlyHint": True, "openWorldHint": False}
+    """The MCP Tool (dict) of a row, without its outputSchema; it has no title, which would be its name once more. Its
+    hints (schema: ToolAnnotations) are those that a client does not take for granted: it would that a tool changes
+    something, may lose something, does more when it is called again, and reaches a world without end."""
     hints = {} if tool.destroys else {"destructiveHint": False}
-    return dict(hints, **({"idempotentHint": True} if tool.repeats else {}), openWorldHint=False)
+    hints.update({"idempotentHint": True} if tool.repeats else {})
+    return {"name": name, "description": description(name, tool), "inputSchema": input_schema(tool.args),
+            "annotations": dict(hints if tool.changes else {"readOnlyHint": True}, openWorldHint=False)}
 
 
 # ----------------------------------------------------------------------------------------------------- shared arguments

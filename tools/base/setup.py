@@ -1,5 +1,5 @@
-"""What people set at once when a guest is made from another one or from a backup: Proxmox makes it as that was, then the
-new one's config is changed, and it is started.
+"""What people set at once when a guest is made from another one or a backup: Proxmox makes it as that was, then the new
+one's config is changed, and it is started.
 """
 from dataclasses import dataclass
 from typing import Annotated, Optional
@@ -81,8 +81,8 @@ def set_up(call, outcome, vmid, node, more=None):
         return [], ["Not done, for that has not ended yet: %s. Do it when it has (proxmox_update_%s_config)." % (
             ", ".join(todo), "vm" if kind == "qemu" else "lxc")]
     # what is to be done, in the order in which it is done: `done` says how far it came
-    steps = ["set %s" % ", ".join(one for one in todo if one != "start")] if options or address else []
-    steps, done = steps + ["started"] * bool(args.start), []
+    steps, done = ["set %s" % ", ".join(one for one in todo if one != "start")] * bool(options or address), []
+    steps += ["started"] * bool(args.start)
     try:
         if address:
             # in a dry run there is no new guest that could be looked at: the one it is made from is
