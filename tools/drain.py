@@ -52,8 +52,7 @@ class _Guest:
 
 
 class _Plan:
-    """Where each guest goes. steps: [(tool, arguments)]; moved, down: the _Guests that move, that are shut down; stays:
-    {_Guest: why}; notes: sentences."""
+    """Where each guest goes: steps ([(tool, arguments)]), moved and down (_Guests), stays ({_Guest: why}), notes."""
 
     def __init__(self, call):
         self._call, self._node = call, call.args.node
@@ -105,8 +104,7 @@ class _Plan:
             self.notes.append("What HA wants could not be read: %s" % text.first_line(error))
 
     def _look(self, here, recent):
-        """The _Guests of rows, and the bridges of the targets: _bridges {node: names}. Before 9 there is no check of
-        containers."""
+        """The _Guests of rows (before 9 without a check of containers), and _bridges {target: names}."""
         bridges = self._call.together([("/nodes/{node}/network", {"node": node}, {"type": "any_bridge"})
                                        for node in self.targets])
         self._bridges = {node: {str(row.get("iface")) for row in rows} for node, rows in zip(self.targets, bridges)
@@ -125,7 +123,7 @@ class _Plan:
 
     def _ha(self, resources, status, recent):
         """What HA wants: _prefers {sid: [(name, {node: priority}, strict, failback)]}, _apart [set of sids], _by_ha:
-        sids of what it moves by itself. PveError."""
+        sids that it moves by itself. PveError."""
         for found in (resources, status):
             if isinstance(found, PveError):
                 raise found
@@ -230,8 +228,7 @@ class _Plan:
         return "no bridge %s" % ", ".join(map(text.line, missing)) if missing else None
 
     def _room_for(self, one, target, takes):
-        """Why a node has no room for the volumes of a guest, or None. takes: {storage: bytes}, to which is added what
-        has to be copied: always to the storage of the same name."""
+        """Why a node has no room for a guest, or None; takes: {storage: bytes}, added to by what is copied."""
         copied = False
         for volid, size in one.volumes.items():
             name = volid.partition(":")[0]

@@ -110,8 +110,7 @@ def _records(call):
 
 
 def _planned(call, made):
-    """(lines about what would be set back, problems): each change is looked at as it will be when those after it have
-    been taken back."""
+    """(lines, problems) of taking these changes back, each looked at as it will be when its turn comes."""
     lines, problems, later = [], [], {}
     for one in made:
         way, path = changes.way_of(one), changes.place(call, one)

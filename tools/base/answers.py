@@ -13,8 +13,8 @@ DEFAULT_LIMIT = 50              # rows of a page where the tool has a `limit`; w
 class Result:
     """What a handler returns.
 
-    parts  the text, as str or in pieces (list of str, None for none): its first line sums it up; a text.Shown is made
-           from the data; what is left are notes: warnings, hints, next steps
+    parts  the text, whole or in pieces (None for none): its first line sums it up, a text.Shown is made from the data,
+           the rest are notes: warnings, hints, next steps
     data   dict of what the tool found and did, for programs
     mark   the first character of the text
     """

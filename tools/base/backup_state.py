@@ -1,7 +1,6 @@
 """Whether guests are backed up: their newest backup anywhere, the jobs that take them, what is left out; one verdict.
 
-All tools that speak of backups across guests read it here, so that they say the same. Requests: one for each backup
-storage (one for each node that has a local one), one for each enabled job; however many guests there are.
+Requests: one for each backup storage (and node, of a local one), one for each enabled job; however many guests.
 """
 import re
 
@@ -26,8 +25,7 @@ GRAVE = ("verification failed", "none", "old")
 
 
 class _Found:
-    """What was read of backups: newest and checked ({vmid: the newest entry, the newest that was verified}), unread
-    (sentences)."""
+    """newest, checked: {vmid: the newest backup, the newest that was verified}; unread: sentences."""
 
     def __init__(self, call):
         self.call, self.newest, self.checked, self.unread = call, {}, {}, []
@@ -136,8 +134,7 @@ def _excluded(volume):
 
 
 def allowed_age(schedule):
-    """Seconds that the newest backup of a job with this schedule (systemd calendar event) may be old: two intervals and
-    an hour for a daily one, a week and a day for one of single weekdays, a month and two days for one of the month."""
+    """Seconds that the newest backup of a job may be old: two of its intervals or, of a long one, one and some days."""
     schedule = str(schedule or "").strip().lower()
     if re.match(r"(?:yearly|annually)", schedule):
         return 367 * DAY
@@ -192,18 +189,14 @@ def the_backup(call, storage, volid):
 
 
 def made_since(call, storage, started):
-    """(entry of the guest's newest backup on `storage`, if it was made since `started` (epoch seconds), else None; all
-    of them there)."""
+    """(the guest's newest backup on `storage` if it was made since `started`, epoch seconds, else None; all there)."""
     every = backups_on(call, storage, call.args.vmid)[1]
     new = [entry for entry in every if float(entry.get("ctime") or 0) >= started]
     return max(new, key=lambda entry: float(entry["ctime"]), default=None), every
 
 
 def backup_storage(call, named=None, do="Say on which storage"):
-    """The storage for a backup: `named`, else local if it takes backups (Proxmox's default), else the only one.
-
-    do: what is to be done where that is none, or several.
-    """
+    """The storage for a backup: `named`, else local (Proxmox's default), else the only one; do: what else."""
     found, _ = usable(call, "backup")
     if named in found or named is None and ("local" in found or len(found) == 1):
         return named or ("local" if "local" in found else next(iter(found)))

@@ -86,18 +86,14 @@ class Call:
 
     @property
     def subject(self):
-        """"VM 100", "container 101", "VM 100 (web01)" when it was named; "node pve1" of a call that is about no guest;
-        else "the cluster"."""
+        """""VM 100 (web01)" (as it was named), "node pve1" of a call that is about no guest, or "the cluster"."""
         vmid = getattr(self.args, "vmid", None)
         if vmid is None:
             return "node %s" % self.node if self.node else "the cluster"
         return who({"type": self.kind, "vmid": vmid, "name": self.called})
 
     def guests(self, hidden=False):
-        """The rows (list of dict) of /cluster/resources?type=vm: all guests that may be seen; one request a call.
-
-        hidden: with those that the guardrails hide: only to decide and to warn, never to show.
-        """
+        """The rows of /cluster/resources?type=vm; with those that the guardrails hide only to decide and to warn."""
         if self._all_guests is None:
             read = partial(self.host.client.request, "GET", "/cluster/resources", {"type": "vm"},
                            cancelled=self.request.cancelled, timeout=self._seconds())
@@ -111,8 +107,7 @@ class Call:
         self._guests, self._all_guests, self._along = None, None, {}
 
     def number_of(self, word):
-        """The vmid (int) of the guest that `word` names, its number or its name; ArgumentProblems when not
-        exactly one has it."""
+        """The vmid (int) of the guest whose number or name `word` is; ArgumentProblems when not exactly one has it."""
         if not is_name(word):
             problem = misfit("vmid", word)
             if problem:
@@ -136,8 +131,8 @@ class Call:
             word, " Near: %s." % listed if listed else " proxmox_get_vms lists the guests.")])
 
     def find_named(self):
-        """Put its number in the place of each name of a guest in the arguments; raises as `number_of`. Before anything
-        is judged: what comes after knows the number alone, and the name of a single one is `called`."""
+        """Put its number in the place of each guest's name in the arguments, before anything is judged; called: that of
+        a single one. Raises as `number_of`."""
         args = self.args
         for field in fields(type(args)):
             value = getattr(args, field.name)
@@ -239,10 +234,7 @@ class Call:
         return answers
 
     def send(self, params=None, endpoint=None, ids=None, /, **more):
-        """The data of a request that changes something, sent at most once. params (dict) and more are its parameters.
-
-        endpoint: "VERB /path", where it is not the row's; `ids` as in `path`.
-        """
+        """The data of a request that changes something, sent at most once. endpoint: "VERB /path", if not the row's."""
         verb, path, params = self.allow(dict(params or {}, **more), endpoint, ids)
         shown = self.host.audit.masked(params, self.secrets, True, endpoints.shown(verb, unquote(path)))
         reach = Reach(verb, unquote(path), params)
@@ -313,8 +305,7 @@ class Call:
         return verb, path, params
 
     def judge_arguments(self):
-        """Refused when the arguments name a guest, node, volume, task or command that is out of bounds, or do what a
-        tool does that is switched off."""
+        """Refused when the arguments name what is out of bounds, or do what a tool does that is switched off."""
         for field in fields(type(self.args)):
             value = getattr(self.args, field.name)
             if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
@@ -384,8 +375,7 @@ class Call:
         return data
 
     def _explain(self, error, verb, path, params):
-        """`error` itself, or the one that names the right node or type of the guest that was asked for, or what the
-        token needs where Proxmox does not say it (a rule with alternatives)."""
+        """`error` itself, or one that names the guest's right node, or what the token needs where Proxmox does not."""
         said, wanted, vmid = str(error), re.match(r"/nodes/([^/]+)", path), getattr(self.args, "vmid", None)
         wanted, lacks = wanted and unquote(wanted.group(1)), error.status == 403 and _LACKS.search(said)
         if vmid and wanted and _MISSING_GUEST.search(said):
@@ -419,8 +409,7 @@ class Call:
         return None
 
     def parameters(self):
-        """The arguments given, as Proxmox's parameters, and those that the row always sends; without those of the path,
-        of the page, and what the answer is filtered by."""
+        """The arguments given and what is fixed, as Proxmox's parameters: not those of the path, the page, a filter."""
         left_out = {*NOT_PARAMETERS, *re.findall(r"\{(\w+)\}", self.tool.path)}
         left_out.update(getattr(self.tool.returns, "filters", ()))
         given = {field.parameter: getattr(self.args, field.name) for field in fields(type(self.args))
@@ -428,8 +417,7 @@ class Call:
         return {**{name: value for name, value in given.items() if value is not None}, **self.tool.fixed}
 
     def explained(self, error):
-        """str(error) of an error of Proxmox's, with what the row knows of its meaning; without the guests in it that
-        are out of bounds, unless the arguments name them."""
+        """What an error of Proxmox's says and means, without guests out of bounds that the arguments do not name."""
         said, given = explained(error, self.tool.explains, self.kind, self.host.settings.token_id), str(vars(self.args))
         try:
             return self.host.guard.told(said, given, lru_cache(None)(self._rows_by_id))
@@ -445,8 +433,7 @@ class Call:
         return WAIT if wait is None else wait
 
     def follow(self, answer, check=True, limit=None):
-        """The Outcome of what `send` gave back: of a task (a UPID) followed for `limit` seconds at most (default:
-        `wait_limit`).
+        """The Outcome of what `send` gave: of a task (a UPID) followed for `limit` (default: `wait_limit`) seconds.
 
         Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
         """
@@ -475,9 +462,7 @@ class Call:
         return outcome
 
     def wait_for(self, look, done, limit, says, pauses=PAUSES):
-        """What `waiting.wait_for` gives within `limit` seconds, or fewer where the client gives up before. says(what
-        look gave) -> str, told to the client meanwhile.
-        """
+        """As `waiting.wait_for`, within the client's patience; says(what look gave) -> str is told to it meanwhile."""
         return wait_for(look, done, self.within(limit), self.sleep, self.host.clock,
                         lambda found: self.progress(None, says(found)), pauses)
 
@@ -494,9 +479,7 @@ class Call:
         return None if left >= TOTAL_SECONDS else max(LEAST_SECONDS, left)
 
     def sleep(self, seconds):
-        """Wait so many seconds. Raises Cancelled at once when the client cancels the call; true when there is no time
-        to wait, as the server ends.
-        """
+        """Wait; Cancelled at once when the client cancels. True when there is no time to wait, as the server ends."""
         try:
             self.host.sleep(self.request.woken, seconds)
         except Cancelled:

@@ -1,7 +1,7 @@
 """What the changes of a call did to the cluster, read before and after each: for the journal, and the way back.
 
-Reading it never keeps a change from being made: where it fails there is no way back, and the journal says why. What is
-about to be sent is noted before it is, so that the next server knows of it when this one is killed.
+Where that fails there is no way back, and the journal says why. What is about to be sent is noted first, so that the
+next server knows of it when this one is killed.
 """
 from urllib.parse import unquote
 

@@ -68,11 +68,8 @@ def confirm(call):
 # ------------------------------------------------------------------------------------------------------ how it is told
 
 def decoded(output):
-    """(text, whether some of it is no UTF-8) of what a command printed (bytes).
-
-    Such bytes are written as \\xNN, so that none is lost: a Windows console has an encoding of its own. The mark of
-    UTF-8 at the beginning goes, by that of UTF-16 it is read.
-    """
+    """(text, whether some of it is no UTF-8, which is written as \\xNN) of what a command printed (bytes): a Windows
+    console has an encoding of its own, and may say so by the mark of UTF-16."""
     if output[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return output.decode("utf-16", "backslashreplace"), False
     try:
@@ -82,9 +79,8 @@ def decoded(output):
 
 
 def ended(call, code, stdout, stderr, cut="", odd=False, **found):
-    """The Result of a command that has ended. An exit code other than 0 is the command's own word: the call went well,
-    a warning sign tells it. cut: the sentence about output that was lost; odd: of `decoded`; found: added to the data.
-    """
+    """The Result of a command that has ended; an exit code other than 0 is its own word, and no failure of the call.
+    cut: the sentence about output that was lost; odd: as `decoded` says; found: added to the data."""
     well, signal = code == 0, found.get("signal")
     if code is not None:
         how = "exit code %d%s" % (code, "" if well else ", so the command reports a failure")
@@ -103,9 +99,7 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
 
 
 def running(call, pid, seconds, known=True, stdout="", stderr=""):
-    """The Result of a command that was not seen to end in so many seconds. known: whether it is known to run still;
-    stdout and stderr: what it said so far.
-    """
+    """The Result of a command that was not seen to end in so many seconds; known: whether it is known to run still."""
     says = "The command still runs in %s" if known else "Not known whether the command has ended in %s"
     data = {"vmid": call.args.vmid, "pid": pid, "done": False, "stdout": text.cut(stdout, STDOUT),
             "stderr": text.cut(stderr, STDERR)}

@@ -88,9 +88,8 @@ def sent(call, params):
 
 
 def _not_plugged(call, error, params):
-    """What a "hotplug problem" means: the change is in the config. Raises when what `params` change has the problem:
-    Proxmox tries all that is pending at every change, so the problem may be an older one's.
-    """
+    """The After of a "hotplug problem" of an older change, for Proxmox tries all that is pending each time; Failure
+    when what `params` change has it, which then is in the config all the same."""
     problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
     try:
         config, waiting = pending(call.get("./pending"))

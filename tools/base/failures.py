@@ -52,11 +52,8 @@ class TaskFailure(Failure):
 
 
 def explained(error, table, kind, token_id):
-    """What an error of Proxmox's (PveError, TaskFailure) means and what can be done about it, as a text after its own
-    words: from the first row of `table`, (pattern, sentence), whose pattern is in them; {kind} in it is vm or lxc.
-
-    For the end of a task that is in no row: what tools.pve.advice knows of any request. A refused one says it already.
-    """
+    """The words of an error of Proxmox's (PveError, TaskFailure), and their meaning by the first row of `table` (pattern,
+    sentence with {kind}: vm or lxc) that fits; of a task's end else what tools.pve.advice knows of any request."""
     said = str(error)
     for pattern, sentence in table:
         if re.search(pattern, said):

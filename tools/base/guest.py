@@ -25,10 +25,7 @@ def named(call, told):
 
 
 def current(call, changed=False):
-    """The guest's status/current (dict); {} when the token may change the guest and not look at it (no VM.Audit).
-
-    changed: the change itself has been made, so it is {} too when anything else is in the way.
-    """
+    """The status/current; {} when the token may not look, or, once the change itself has been made, for any reason."""
     try:
         return call.get("./status/current")
     except PveError as error:
@@ -82,8 +79,7 @@ STANDING = {
 
 
 def in_backup(state):
-    """Whether a VM that was stopped is switched on for its backup alone: Proxmox starts it when it is asked to
-    (PVE::QemuServer, vm_start)."""
+    """Whether a VM is on for its backup alone: Proxmox starts it when asked to (PVE::QemuServer, vm_start)."""
     return condition(state) == "prelaunch" and state.get("lock") == "backup"
 
 
@@ -222,10 +218,7 @@ def unused(config, volid):
 
 
 def at_stake(call):
-    """(status/current, volumes [str], names of snapshots, digest of the config): what is lost when the guest is.
-
-    Failure when it is protected; whether it may run is for the caller to say.
-    """
+    """(status/current, volumes, names of snapshots, digest) that go with a guest; Failure when it is protected."""
     config, state = call.get("./config"), call.get("./status/current")
     snapshots = [entry["name"] for entry in call.get("./snapshot") if entry.get("name") != "current"]
     if on(config.get("protection")):
@@ -295,10 +288,8 @@ def nics(config):
 
 
 def check_bridge(call, bridge):
-    """Failure when the node has no such bridge or vnet: a guest takes it all the same, and then does not start.
-
-    The list has what the token may use; where it has none, or is not to be had, nothing is known and nothing refused.
-    """
+    """Failure when the node has no such bridge or vnet that this token may use: a guest takes it all the same, and then
+    does not start. Where no list is to be had nothing is refused."""
     try:
         names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network", type="any_bridge") or [])
     except PveError:

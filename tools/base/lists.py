@@ -77,8 +77,7 @@ NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "c
 
 
 def service_problem(row, alone):
-    """"failed", "not running", or None when a service (of /nodes/X/services) is as it should be. alone: whether the
-    node is in no cluster, where corosync does not run."""
+    """What is wrong with a service of a node, or None; alone: it is in no cluster, where corosync does not run."""
     name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
     if row.get("unit-state") in ("masked", "not-found", "disabled") or name == "corosync" and alone:
         return None
@@ -93,8 +92,7 @@ def task_subject(row):
 
 
 def taken_by(job, guest):
-    """Whether a job (of /cluster/backup) takes a guest (of /cluster/resources): PVE/VZDump.pm, get_included_guests. A
-    job with a node takes guests of that node only; whether it is enabled is for the caller to look at."""
+    """Whether a job (of /cluster/backup) takes a guest, were it enabled (PVE/VZDump.pm, get_included_guests)."""
     if job.get("node") and guest.get("node") != job["node"]:
         return False
     if job.get("pool"):

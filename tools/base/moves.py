@@ -31,17 +31,15 @@ def stuck(check, running):
 
 
 def _bound(check, running):
-    """The devices that keep a VM on its node: those of the node itself, and of those that are mapped what cannot be
-    moved live (QemuMigrate.pm, prepare). Up to 8.3 the mapped ones are among local_resources too, and none moves live.
-    """
+    """The devices that keep a VM on its node: the node's, and mapped ones that cannot be moved live (QemuMigrate.pm,
+    prepare; up to 8.3 these are among local_resources too)."""
     mapped = check.get("mapped-resource-info") or dict.fromkeys(check.get("mapped-resources") or (), {})
     fixed = [key for key in check.get("local_resources") or () if key not in mapped]
     return fixed + [key for key, info in mapped.items() if running and not on(info.get("live-migration"))]
 
 
 def refused(check, target, mapped=False):
-    """Why the check says that a guest cannot go to a node, in words, or None. mapped: its disks go to other storages,
-    so that its own may be missing there."""
+    """Why a guest cannot go to a node by the check, or None; mapped: its disks go to other storages than their own."""
     found = check.get("not_allowed_nodes") or check.get("not-allowed-nodes") or {}
     why = {re.sub("[_-]", " ", key): value for key, value in (found.get(target) or {}).items() if value}
     if mapped:
@@ -57,8 +55,7 @@ def along(check):
 
 
 def others(call, verb, path):
-    """The same request for each guest that HA moves along with the one that this one moves, as [path]; whether or not
-    they may be seen. PveError."""
+    """[path] of the same request for each guest, seen or not, that HA moves along with the one of this. PveError."""
     moved = verb == "POST" and _MOVES.fullmatch(path)
     rows = [row for row in call.guests(hidden=True) if str(row.get("vmid")) == moved.group(1)] if moved else ()
     if not rows:

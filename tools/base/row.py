@@ -48,10 +48,8 @@ class Tool:
 
 
 def both(name, endpoint, tier, args, *rest, **more):
-    """The rows of a tool and its twin: {"proxmox_NAME_vm": Tool, "proxmox_NAME_lxc": Tool}.
-
-    {guest} in the endpoint is the guest's path; a tuple among endpoint, args and handler has one for each of the two.
-    """
+    """The rows of a tool and its twin, {"proxmox_NAME_vm": Tool, "proxmox_NAME_lxc": Tool}: {guest} in the endpoint is
+    the guest's path, a tuple among endpoint, args and handler has one for each."""
     rows = {}
     for number, (suffix, kind) in enumerate((("vm", "qemu"), ("lxc", "lxc"))):
         own, *others = [one[number] if isinstance(one, tuple) else one for one in (endpoint, args) + rest]

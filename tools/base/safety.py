@@ -63,8 +63,7 @@ def _asked(call):
 
 
 def _doomed(call, volids):
-    """The Disks that are destroyed: those of `volids` (None: all) that are no CD image, bind mount or device; each as
-    it is now, which is what a backup holds: one that only waits to be attached is unused."""
+    """The Disks of `volids` (None: all) that go with the guest, each as it is now, which is what a backup holds."""
     found = disks(call.kind, call.get("./config", current=True))
     known = {disk.volid for disk in found}
     found += [Disk("unused", disk.volid) for disk in disks(call.kind, call.recent(call.path("./config")))
@@ -74,8 +73,7 @@ def _doomed(call, volids):
 
 
 def _held(call, doomed):
-    """Failure when a backup would not hold all of these Disks: what is unused, and what has backup=0, which is the
-    default of mount points."""
+    """Failure when a backup would not hold all of these Disks: what is unused, or has backup=0 (default of mp0...)."""
     bare = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in doomed if disk.use == "unused" or (
         disk.key != "rootfs" and not on(disk.options.get("backup", call.kind == "qemu")))]
     if getattr(call.args, "destroy_unreferenced_disks", None):

@@ -148,8 +148,7 @@ def parse(cls, arguments):
 
 
 def _shown_secrets(args):
-    """(name of a secret argument, name of another one that holds the same text): what is shown of the other would give
-    the secret away, or be blanked with it."""
+    """(name of a secret, name of another argument with its text in it, which would give it away or be blanked)."""
     for name, secret in secrets(args).items():
         for given, value in vars(args).items():
             for other, part in _parts(given, value, keys=True):
@@ -337,8 +336,7 @@ def _object(value, show):
 
 
 def from_json(value, kind):
-    """What the text `value` says as JSON when that is a `kind`, as which some clients hand on what is no text; else it.
-    """
+    """What a text says as JSON when that is a `kind`, for some clients hand on what is no text so; else `value`."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -379,8 +377,7 @@ _CONVERT = {str: _string, int: _integer, float: _number, bool: _boolean, list: _
 
 
 def secrets(args):
-    """{name: value} of the arguments of a call that are secret and were given: marked so, or called so inside an
-    object."""
+    """{name: value} of the arguments of a call that are secret, marked so or called so inside an object, and given."""
     found = {}
     for field in fields(type(args)):
         value = getattr(args, field.name)

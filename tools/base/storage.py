@@ -162,8 +162,7 @@ def needed(disks, storage=None):
 
 
 def contents(call, content, only=None, **params):
-    """(names of the storages, raw volumes of that content on them, what could not be read) of one storage of the node,
-    or of all that take it."""
+    """(names of the storages, raw volumes, what could not be read) of a storage of the node, or of all that take it."""
     found, lost = ((only,), ()) if only else usable(call, content)
     names, volumes, missed = [], [], ["%s (not reachable)" % name for name in lost]
     for name in sorted(found):
@@ -197,8 +196,7 @@ def volume_size(row):
 
 
 def new_size(given):
-    """Bytes, in whole MiB, of a new volume from "50" (GiB), "50G", "0.5T"; Failure when it has a +, Misfit when it is
-    none."""
+    """Bytes, in whole MiB, of a new volume from "50" (GiB), "50G", "0.5T"; Failure or Misfit when it is none."""
     grows, size = parse_size(given)
     if grows:
         raise Failure("A new volume is not grown: leave the + out of size=%s." % given)
