@@ -3,6 +3,7 @@ asks with `confirm`, and ends in `tools.base.answers.result`.
 """
 import difflib
 import re
+import threading
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
@@ -216,21 +217,32 @@ class Call:
         at a time as the client lets through; the model's client is told how far it is. Cancelled, and what nobody
         expects, is raised when those under way have ended.
         """
-        from concurrent.futures import ThreadPoolExecutor           # a start of the server does without
-        answers, most = [], self.host.client.in_flight
+        answers, raised, todo, lock = [None] * len(requests), [], iter(enumerate(requests)), threading.Lock()
+        most = self.host.client.in_flight
 
-        def one(request):
-            try:
-                if self.within(0) < -SPARE_SECONDS:
-                    raise Failure("There was no time left for it.")
-                return do(request)
-            except (PveError, Failure, Misfit) as error:
-                return error
-        with ThreadPoolExecutor(most) as pool:
-            for answer in pool.map(one, requests):
-                answers.append(answer)
-                if self.request.wants_progress and len(requests) > most:
-                    self.progress(100.0 * len(answers) / len(requests), "%d of %d" % (len(answers), len(requests)))
+        def work():
+            while not raised:
+                with lock:
+                    number, request = next(todo, (None, None))
+                    if number is not None and self.request.wants_progress and len(requests) > most:
+                        self.progress(100.0 * number / len(requests), "%d of %d" % (number, len(requests)))
+                if number is None:
+                    return
+                try:
+                    if self.within(0) < -SPARE_SECONDS:
+                        raise Failure("There was no time left for it.")
+                    answers[number] = do(request)
+                except (PveError, Failure, Misfit) as error:
+                    answers[number] = error
+                except BaseException as error:
+                    raised.append(error)
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(requests)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if raised:
+            raise raised[0]
         return answers
 
     def send(self, params=None, endpoint=None, ids=None, /, **more):

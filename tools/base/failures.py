@@ -52,7 +52,7 @@ class TaskFailure(Failure):
 
 
 def explained(error, table, kind, token_id):
-    """The words of an error of Proxmox's (PveError, TaskFailure), and their meaning by the first row of `table` (pattern,
+    """The words of an error of Proxmox's (PveError, TaskFailure), what they mean by the first row of `table` (pattern,
     sentence with {kind}: vm or lxc) that fits; of a task's end else what tools.pve.advice knows of any request."""
     said = str(error)
     for pattern, sentence in table:
