@@ -105,7 +105,7 @@ CASES = [
 
 @pytest.mark.parametrize("tool, arguments, words", [
     ("lxc", {"ip": "192.168.1.5"}, "no prefix: write it as 192.168.1.5/24"),
-    ("lxc", {"gw": "192.168.1.1"}, "ip is dhcp"),
+    ("lxc", {"gw": "192.168.1.1"}, "give ip with its prefix"),
     ("lxc", {"ip": "10.0.0.5/24", "gw": "10.0.0"}, "not an IPv4 address"),
     ("lxc", {"net0": "name=eth0", "bridge": "vmbr0"}, "bridge cannot be given beside it"),
     ("lxc", {"bridge": "vmbr0,ip=dhcp"}, "bridge: "),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 from urllib.parse import quote
 
+from tools.base import setup
 from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
-from tools.base.guest import afterwards, amount, check_bridge, check_cidr, check_gateway, is_on, nic
+from tools.base.guest import afterwards, amount, check_bridge, is_on, nic
 from tools.base.row import BASIC, ELEVATED, STARTS, Memory, Newid, NodeArgs, OnNode, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, disk_format, new_size, promise, status, usable, why_qcow2
@@ -163,15 +164,9 @@ def _ostemplate(call):
 def create_lxc(call):
     args, size = call.args, new_size(call.args.rootfs_size)
     _one_way(call, "bridge", "tag", "ip", "gw")
-    ip = args.ip or "dhcp"
-    if ip not in ("dhcp", "manual"):
-        check_cidr("ip", ip, ("dhcp", "manual"))
-    if args.gw:
-        check_gateway("gw", args.gw, 4)
-        if "/" not in ip:
-            raise Failure("A gateway (gw) goes with an address of its own: ip is %s. Give ip with its prefix." % ip)
-    net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": ip, "gw": args.gw,
-                                         "tag": args.tag or None, "firewall": True})
+    setup.check(args)
+    net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": args.ip or "dhcp",
+                                         "gw": args.gw, "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     mp0 = re.fullmatch(r"(?!.*,volume=)([^:,=/]+):([0-9][^,=:/]*)(,.*)", args.mp0 or "")

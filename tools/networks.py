@@ -203,10 +203,8 @@ def _check(call):
         if args.model is not None and args.model not in MODELS:
             raise Failure("The model %r is not one of %s." % (args.model[:40], ", ".join(MODELS)))
         return
-    for key, words in (("ip", ("dhcp", "manual")), ("ip6", ("auto", "dhcp", "manual"))):
-        value = getattr(args, key)
-        if value and value not in words:
-            check_cidr(key, value, words)
+    for key in ("ip", "ip6"):
+        check_cidr(key, getattr(args, key))
     for key, version in (("gw", 4), ("gw6", 6)):
         if getattr(args, key):
             check_gateway(key, getattr(args, key), version)

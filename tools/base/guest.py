@@ -307,9 +307,12 @@ def _version(address):
         return None
 
 
-def check_cidr(key, value, words):
-    """Failure when `value` is no address with prefix (of 8 bits or more); `key` is ip or ip6, `words` also fit."""
-    version, most, example = (4, 32, "192.168.1.100/24") if key == "ip" else (6, 128, "fd00::10/64")
+def check_cidr(key, value):
+    """Failure when `value` is neither an address with prefix (of 8 bits or more) nor a word for it; key: ip or ip6."""
+    version, most, example, words = (4, 32, "192.168.1.100/24", ("dhcp", "manual")) if key == "ip" else (
+        6, 128, "fd00::10/64", ("auto", "dhcp", "manual"))
+    if not value or value in words:
+        return
     address, slash, bits = value.partition("/")
     known = _version(address) == version
     if known and not slash:

@@ -58,8 +58,7 @@ def wanted(args):
 def check(args):
     """Failure when ip or gw of a container are none."""
     ip, gw = getattr(args, "ip", None), getattr(args, "gw", None)
-    if ip not in (None, "dhcp", "manual"):
-        check_cidr("ip", ip, ("dhcp", "manual"))
+    check_cidr("ip", ip)
     if gw:
         check_gateway("gw", gw, 4)
         if "/" not in (ip or ""):
