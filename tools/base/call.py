@@ -322,39 +322,37 @@ class Call:
             value = getattr(self.args, field.name)
             if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
                 self.refuse_option(field.name, field.arg.does)
-        guard, command = self.host.guard, getattr(self.args, "command", None)
-        refusal = guard.command(command) if command is not None else None
-        if refusal is None and guard.bounded and self.tool.verb != "ANY":       # a raw request is judged as it is
-            known, template = dict(vars(self.args)), self.tool.path
+        guard, args = self.host.guard, vars(self.args)
+        if args.get("command") is not None:
+            refuse(guard.command(args["command"]))
+        if guard.bounded and self.tool.verb != "ANY":   # a raw request is judged as it is
+            path = re.sub(r"\{(\w+)\}", lambda match: str(args.get(match.group(1)) or "-"),
+                          self.tool.path.replace("{kind}", "qemu").replace("{type}", "qemu"))
+            known = {name: value for name, value in args.items() if "{%s}" % name not in self.tool.path}
             if "prune" in known:
                 known["remove"] = bool(known.pop("prune"))      # as vzdump calls it, whose default is yes
-            path = re.sub(r"\{(\w+)\}", lambda match: str(known.get(match.group(1)) or "-"),
-                          template.replace("{kind}", "qemu").replace("{type}", "qemu"))
-            reach = Reach(self.tool.verb, path, {name: value for name, value in known.items()
-                                                 if "{%s}" % name not in template})
+            reach = Reach(self.tool.verb, path, known)
             reach.nodes.discard("-")
             reach.everyone = reach.elsewhere = False    # what the requests themselves say is looked at then
-            refusal = self._judged(reach)
-        refuse(refusal)
+            refuse(self._judged(reach))
 
     def permit(self, verb, path, params):
         """Refused when the guardrails do not let a request pass. Nothing is sent but, at most, a look at the guests."""
         guard = self.host.guard
         if "%" in path:                                 # as pveproxy does it: the whole path, before it is split
             path = unquote(path)
-        refusal = guard.change(verb, path)
-        if refusal is None and not hasattr(self.args, "command"):       # that was judged with the arguments
-            refusal = guard.runs(verb, path, params)
-        if refusal is None and self.net is None:
-            refusal = guard.unsafe(verb, path, params)
-        if refusal is None and guard.bounded:
-            refusal = self._judged(Reach(verb, path, params))
-            if refusal is None and (verb, path) not in self._along:
+        refuse(guard.change(verb, path))
+        if not hasattr(self.args, "command"):           # that was judged with the arguments
+            refuse(guard.runs(verb, path, params))
+        if self.net is None:
+            refuse(guard.unsafe(verb, path, params))
+        if guard.bounded:
+            refuse(self._judged(Reach(verb, path, params)))
+            if (verb, path) not in self._along:
                 self._along[verb, path] = moves.others(self, verb, path)
-            for other in self._along.get((verb, path), ()):
-                found = self._judged(Reach(verb, other, params))
-                refusal = refusal or found and found._replace(reason="HA moves it along. " + found.reason)
-        refuse(refusal)
+            for other in self._along[verb, path]:
+                refusal = self._judged(Reach(verb, other, params))
+                refuse(refusal and refusal._replace(reason="HA moves it along. " + refusal.reason))
 
     def refuse_option(self, name, does):
         """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""

@@ -32,9 +32,6 @@ class Tool:
     kind       "qemu" or "lxc" where the endpoint is of one of them, else None
     """
 
-    __slots__ = ("endpoint", "verb", "path", "kind", "tier", "args", "handler", "returns", "says", "repeats", "changes",
-                 "destroys", "needs", "first", "fixed", "explains")
-
     def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says=None, repeats=None, destroys=None,
                  needs=None, first=None, fixed=None, explains=()):
         self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
