@@ -133,18 +133,17 @@ def _excluded(volume):
     return data is not None and not on(volume.get("included")) and "cdrom" not in str(volume.get("reason"))
 
 
+_DAYS = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
+#: systemd calendar event -> days that the newest backup may be old.
+_AGES = [(re.compile(pattern), days) for pattern, days in (
+    (r"yearly|annually", 367), (r"quarterly|semiannually", 185), (r"monthly|.*-\d{1,2}(?:\.\.\d+)?(?:\s|\Z)", 33),
+    (r"{0}(?:,{0})*\.\.".format(_DAYS), 4), (r"weekly\Z|" + _DAYS, 8))]
+
+
 def allowed_age(schedule):
     """Seconds that the newest backup of a job may be old: two of its intervals or, of a long one, one and some days."""
     schedule = str(schedule or "").strip().lower()
-    if re.match(r"(?:yearly|annually)", schedule):
-        return 367 * DAY
-    if re.match(r"monthly|quarterly|semiannually|.*-\d{1,2}(?:\.\.\d+)?(?:\s|\Z)", schedule):
-        return (33 if "quarterly" not in schedule and "semi" not in schedule else 185) * DAY
-    days = re.match(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*(?:(?:\.\.|,)(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*)*",
-                    schedule)
-    if days or schedule == "weekly":
-        return (4 if days and ".." in days.group() else 8) * DAY
-    return 2 * DAY + 3600
+    return next((days * DAY for pattern, days in _AGES if pattern.match(schedule)), 2 * DAY + 3600)
 
 
 def _verdict(row, takers, checked):

@@ -157,10 +157,9 @@ def by_state(rows):
 
 
 def counted(counts):
-    """Counts by state as text, "9 running, 3 stopped"; of more than 30 the largest."""
-    pairs = list(counts.items()) if len(counts) <= 30 else Counter(counts).most_common(30)
-    words = ["{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "") for key, n in pairs]
-    return ", ".join(words + (["%d more" % (len(counts) - 30)] if len(counts) > 30 else []))
+    """Counts by state as text, "9 running, 3 stopped"."""
+    return text.line(", ".join("{:,} {}{}".format(n, text.line(key, 40), "s" if key == "template" and n != 1 else "")
+                               for key, n in counts.items()), 600)
 
 
 # ------------------------------------------------------------------------------------------------- disks, mount points

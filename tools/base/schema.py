@@ -242,10 +242,9 @@ def check(field, value):
     convert = _objects if field.items is dict and field.type is list else _CONVERT[field.type]
     value = convert(value, (lambda: "the value") if arg.secret else (lambda: _show(value)))
     if arg.enum and value not in arg.enum:
-        if isinstance(value, str) and value.lower() in arg.enum:
-            value = value.lower()
-        else:
+        if str(value).lower() not in arg.enum:
             raise ValueError("%s is not one of %s" % (_show(value), ", ".join(map(str, arg.enum))))
+        value = value.lower()
     _within_limits(arg, value)
     if arg.format:
         for part in value if isinstance(value, list) else [value]:
