@@ -8,6 +8,7 @@ from support import Bench, answering, big
 from tools.mcp import resources
 from tools.mcp.app import App
 from tools.mcp.completion import KEPT, MOST_KEPT, Completer
+from tools.mcp.message import RpcError
 
 
 def prompt(name):
@@ -68,7 +69,7 @@ def test_tasks_are_found_by_upid_type_and_guest():
                                        (template("pve://nope"), "x"),
                                        (template("pve://guest/100/status"), "vmid"), (TASK, "vmid")])
 def test_what_cannot_be_completed(ref, name):
-    with pytest.raises(ValueError):
+    with pytest.raises(RpcError):
         Completer(Bench().host).complete(ref, name, "", {})
 
 

@@ -1,7 +1,7 @@
 """Asking the user before something is lost: all modes of PROXMOX_CONFIRM, both eras, and whoever skips the question."""
-import base64
 import json
 import threading
+import time
 
 import pytest
 
@@ -12,7 +12,7 @@ from tools.mcp.app import App
 from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.run import UNASKED, NoConsent
-from tools.mcp.seals import LIFETIME, QUIET, Signer, Tokens, digest
+from tools.mcp.seals import LIFETIME, QUIET, Kept, digest
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}
@@ -23,8 +23,9 @@ BAD_STATE = {"code": -32602, "message": "Invalid or expired requestState"}
 class Desk:
     """A server on a demo cluster, a client in front of it: `talk`, `bench`, and what was changed in Proxmox."""
 
-    def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, signer=None, tokens=None, **more):
-        self.bench = Bench(confirm=mode, consent=Consent(mode, signer, tokens), answers="both", **more)
+    def __init__(self, mode="auto", version=LATEST_LEGACY, capabilities=ELICITATION, clock=time.monotonic, **more):
+        self.consent = Consent(mode, clock)
+        self.bench = Bench(confirm=mode, consent=self.consent, answers="both", **more)
         self.modern, self.clock = version is None, self.bench.clock
         self.app = App(self.bench.host.settings, lambda *_, **__: None, self.bench.host)
         self.talk = Talk(self.app, version, capabilities)
@@ -347,31 +348,14 @@ def test_the_end_of_the_input_is_a_no():
 
 # --------------------------------------------------------------------------------------------------------- requestState
 
-def forge(state, **changes):
-    """The state with other contents and its old signature."""
-    version, body, mac = state.split(".")
-    payload = dict(json.loads(base64.urlsafe_b64decode(body + "==")), **changes)
-    body = base64.urlsafe_b64encode(json.dumps(payload, sort_keys=True).encode()).decode().rstrip("=")
-    return ".".join((version, body, mac))
-
-
 TAMPERED = {
     "one character more": lambda state: state + "x",
     "one character less": lambda state: state[:-1],
-    "another signature": lambda state: state[:-64] + "0" * 64,
-    "no signature": lambda state: state.rpartition(".")[0],
-    "an empty signature": lambda state: state.rpartition(".")[0] + ".",
-    "another version": lambda state: "v2" + state[2:],
-    "a later end": lambda state: forge(state, exp=1e18),
-    "another nonce": lambda state: forge(state, nonce="0" * 24),
-    "another tool": lambda state: forge(state, tool="proxmox_delete_lxc"),
-    "other contents": lambda state: forge(state, found="0" * 64),
     "empty": lambda state: "",
-    "dots": lambda state: "v1..",
     "not ASCII": lambda state: state[:-1] + "\u00e9",
     "a lone surrogate": lambda state: state + "\ud800",
-    "long": lambda state: "v1." + "A" * 1000000 + "." + "0" * 64,
-    "of another process": lambda state: Signer().seal({"tool": "proxmox_delete_vm", "args": "", "found": ""}),
+    "long": lambda state: "a" * 1000000,
+    "of another process": lambda state: Kept(26).seal({"tool": "proxmox_delete_vm", "args": "", "found": ""}),
 }
 
 
@@ -411,7 +395,7 @@ def test_a_state_is_good_for_one_answer(first):
 
 def test_a_state_expires():
     now = [0.0]
-    desk = Desk(version=None, signer=Signer(lambda: now[0]))
+    desk = Desk(version=None, clock=lambda: now[0])
     desk.ask()
     before, now[0] = desk.requests(), LIFETIME + 1
     answer = desk.call(inputResponses={"confirm": yes()}, requestState=desk.state)
@@ -424,11 +408,9 @@ def test_a_state_expires():
 def test_of_two_answers_at_once_one_counts():
     gate = threading.Barrier(2)
 
-    class Both(Signer):
-        def use(self, payload):
-            gate.wait(PATIENCE)
-            return Signer.use(self, payload)
-    desk = Desk(version=None, signer=Both())
+    desk = Desk(version=None)
+    use = desk.consent.states.use
+    desk.consent.states.use = lambda payload: gate.wait(PATIENCE) is not None and use(payload)
     desk.ask()
     for _ in range(2):
         desk.talk.modern("tools/call", dict(DELETE, inputResponses={"confirm": yes()}, requestState=desk.state))
@@ -451,13 +433,6 @@ def test_an_answer_without_a_question_asks():
     desk = Desk(version=None)
     result = desk.call(inputResponses={"confirm": yes()})["result"]
     assert result["resultType"] == "input_required" and desk.changes() == []
-
-
-def test_a_state_says_nothing():
-    desk = Desk(version=None)
-    desk.ask()
-    body = json.loads(base64.urlsafe_b64decode(desk.state.split(".")[1] + "=="))
-    assert set(body) == {"args", "exp", "found", "nonce", "tool"} and "lab" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("mode", ["auto", "off", "token"])
@@ -502,7 +477,7 @@ def test_two_steps(two_steps):
 
 WRONG = [lambda token: token + "x", lambda token: token[:-1], lambda token: token.upper(), lambda token: "",
          lambda token: " " + token, lambda token: token[:-1] + "\u00e9", lambda token: token[:-1] + "\ud800",
-         lambda token: "a" * 1000000, lambda token: Tokens().seal({}), lambda token: Signer().seal({})]
+         lambda token: "a" * 1000000, lambda token: Kept(8).seal({})]
 
 
 @pytest.mark.parametrize("how", WRONG, ids=range(len(WRONG)))
@@ -516,7 +491,7 @@ def test_a_wrong_token(how):
 
 def test_whoever_guesses_has_five_tries_a_minute():
     now = [0.0]
-    desk = Desk("token", tokens=Tokens(lambda: now[0]))
+    desk = Desk("token", clock=lambda: now[0])
     token = token_of(desk)
     before = desk.requests()
     for _ in range(5):
@@ -530,7 +505,7 @@ def test_whoever_guesses_has_five_tries_a_minute():
 
 
 def test_no_more_than_a_hundred_tokens_are_kept():
-    tokens = Tokens()
+    tokens = Kept(8)
     made = [tokens.seal({"number": number}) for number in range(150)]
     assert [tokens.open(token)["number"] for token in made if tokens.open(token)] == list(range(50, 150))
 
@@ -553,7 +528,7 @@ def test_a_token_that_is_no_text(token):
 
 def test_a_token_is_good_once_and_for_five_minutes():
     now = [0.0]
-    desk = Desk("token", tokens=Tokens(lambda: now[0]))
+    desk = Desk("token", clock=lambda: now[0])
     token = token_of(desk)
     now[0] = LIFETIME + 1
     assert "older than 5 minutes" in said(desk.call(**with_token(token))["result"])
@@ -576,11 +551,9 @@ def test_a_token_for_a_target_that_changed():
 def test_of_two_tokens_at_once_one_counts():
     gate = threading.Barrier(2)
 
-    class Both(Tokens):
-        def use(self, payload):
-            gate.wait(PATIENCE)
-            return Tokens.use(self, payload)
-    desk = Desk("token", None, tokens=Both())
+    desk = Desk("token", None)
+    use = desk.consent.tokens.use
+    desk.consent.tokens.use = lambda payload: gate.wait(PATIENCE) is not None and use(payload)
     token = token_of(desk)
     for _ in range(2):
         desk.talk.modern("tools/call", dict(DELETE, **with_token(token)))
@@ -605,16 +578,16 @@ def test_the_argument_exists_where_it_has_a_use():
 
 def test_seals():
     now = [5.0]
-    signer = Signer(lambda: now[0])
-    sealed = signer.seal({"a": 1})
-    payload = signer.open(sealed)
-    assert payload["a"] == 1 and signer.open(sealed) == payload and sealed != signer.seal({"a": 1})
-    assert signer.use(payload) and not signer.use(payload) and signer.open(sealed) is None
-    late = signer.open(signer.seal({}))
+    kept = Kept(26, lambda: now[0])
+    sealed = kept.seal({"a": 1})
+    payload = kept.open(sealed)
+    assert payload["a"] == 1 and kept.open(sealed) == payload and sealed != kept.seal({"a": 1}) and len(sealed) == 26
+    assert kept.use(payload) and not kept.use(payload) and kept.open(sealed) is None
+    late = kept.open(kept.seal({}))
     now[0] += LIFETIME + 1
-    assert not signer.use(late)                                         # it was good when it was opened
-    other = signer.open(signer.seal({}))
-    assert signer.use(other) and len(signer._used) == 1                 # what has expired is not kept
+    assert not kept.use(late)                                           # it was good when it was opened
+    other = kept.open(kept.seal({}))
+    assert len(kept._kept) == 1 and kept.use(other)                     # what has expired is not kept
 
 
 def test_what_a_seal_compares_does_not_depend_on_the_order_of_keys():

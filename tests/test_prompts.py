@@ -9,6 +9,7 @@ from support import settings
 from tools import surface
 from tools.mcp import prompts
 from tools.mcp.app import App
+from tools.mcp.message import RpcError
 from tools.mcp.prompts import PROMPTS
 
 GIVEN = {"vmid": "100", "node": "pve1", "storage": "local", "snapname": "before", "symptom": "it hangs",
@@ -84,7 +85,7 @@ def test_arguments_that_do_not_fit(name, arguments, words):
     if words is None:
         assert "guest 100" in said(name, **arguments)
         return
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(RpcError, match=words):
         prompts.get(name, arguments)
 
 

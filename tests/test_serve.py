@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -567,3 +568,28 @@ def test_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tm
     assert outcomes(heard) == [("intent", None, None), ("outcome", "accepted", None)]
     assert outcomes(unanswered) == [("intent", None, None),
                                     ("outcome", "unknown", "the server ended before Proxmox answered")]
+
+
+# ------------------------------------------------------------------------------------------- an upgrade while it serves
+
+@POSIX
+@pytest.mark.parametrize("packed, asked", [
+    (False, call(1, "proxmox_get_node_dns", node="pve1")), (False, message("prompts/list", 1)),
+    (True, call(1, "proxmox_get_node_dns", node="pve1"))])
+def test_files_of_the_program_that_went_away_are_told(packed, asked, tmp_path):
+    program = tmp_path / "here" / "proxmox_mcp.pyz"
+    program.parent.mkdir()
+    if packed:
+        subprocess.run([sys.executable, PROGRAM, "pack", str(program), "--demo"], check=True, timeout=60,
+                       stdout=subprocess.DEVNULL)
+    else:
+        shutil.copytree(os.path.join(ROOT, "tools"), program.parent / "tools")
+        program = shutil.copy(PROGRAM, program.parent)
+    with Process("--demo", start=(sys.executable, "-B", str(program))) as process:
+        process.send(INITIALIZE, INITIALIZED, call(0, "proxmox_get_vms"))
+        process.read(), process.read()
+        shutil.rmtree(tmp_path / "here")
+        process.send(asked)
+        answer = process.read()
+    said = answer["error"]["message"] if "error" in answer else answer["result"]["content"][0]["text"]
+    assert "files have changed or are gone" in said and "Restart" in said and "sent an answer" not in said

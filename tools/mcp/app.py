@@ -31,8 +31,8 @@ class App:
     def __init__(self, settings, log, host=None):
         self.every = settings if isinstance(settings, list) else [settings]
         self.settings, self.log, self.several = self.every[0], log, len(self.every) > 1
-        self.host = Once(lambda: self._open(self.settings), host)
-        self.clusters = Once(self._several)
+        self.host, self.clusters = Once(lambda: self._open(self.settings), host), Once(self._several)
+        self.front = self.clusters if self.several else self.host
         self._tools, self._completers = None, {}
 
     def _open(self, settings):
@@ -50,11 +50,10 @@ class App:
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""
         try:
-            if self.several:
-                import requests  # noqa: F401
-                self.clusters()
-            else:
-                self.host().client.warm()
+            import requests  # noqa: F401
+            front = self.front()
+            if not self.several:
+                front.client.warm()
         except Exception as error:
             self.log("debug", "not ready yet", error=repr(error))
 
@@ -63,9 +62,8 @@ class App:
         its outcome is not known."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
-        for made in (self.host.made, self.clusters.made):
-            if made is not None:
-                made.close()
+        if self.front.made is not None:
+            self.front.made.close()
 
     def tools(self):
         """The definitions of the tools that are switched on, with an outputSchema where answers have data."""
@@ -86,25 +84,20 @@ class App:
         return self._tools
 
     def call_tool(self, request, name, arguments):
-        hosts = self.clusters() if self.several else self.host()
-        entry = hosts.entries.get(RENAMED.get(name, name))
-        if entry is None:
+        """The tools/call result, as PROXMOX_ANSWERS says; a failure is a text alone in any case.
+
+        `data`: structuredContent, and its JSON as the text (2025-06-18 and later, server/tools: SHOULD), so that a
+        client has the whole answer whichever of the two it shows.
+        """
+        front = self.front()
+        if RENAMED.get(name, name) not in front.entries:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
         added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
         if added:
             self.log("info", "arguments that the client added were dropped", tool=name, names=added)
             arguments = {key: value for key, value in arguments.items() if key not in added}
             request.params["arguments"] = arguments     # a question and its answer are bound to these
-        if self.several:
-            return self._result(hosts.call(entry, name, arguments, request))
-        return self._result(hosts.asked(entry, name, arguments, request))
-
-    def _result(self, answer):
-        """The tools/call result of an Answer, as PROXMOX_ANSWERS says. A failure is a text alone in any case.
-
-        `data`: structuredContent, and its JSON as the text (2025-06-18 and later, server/tools: SHOULD), so that a
-        client has the whole answer whichever of the two it shows.
-        """
+        answer = front.run(name, arguments, request, front.consent)
         answers, text = self.settings.answers, answer.text
         if answers == "data" and not answer.failed:
             text = json.dumps(answer.data, separators=(",", ":"), ensure_ascii=False)
@@ -115,9 +108,7 @@ class App:
 
     def resources(self, request):
         from tools.mcp import resources
-        if self.several:
-            return self._read(resources.listed_of, self.clusters(), request)
-        return self._read(resources.listed, self.host(), request)
+        return self._read(resources.listed_of if self.several else resources.listed, request)
 
     def resource_templates(self):
         from tools.mcp import resources
@@ -125,15 +116,13 @@ class App:
 
     def read_resource(self, request, uri):
         from tools.mcp import resources
-        if self.several:
-            return self._read(resources.read_of, self.clusters(), request, uri)
-        return self._read(resources.read, self.host(), request, uri)
+        return self._read(resources.read_of if self.several else resources.read, request, uri)
 
     def _read(self, function, *arguments):
         from tools.mcp.run import unreadable
         from tools.pve.client import Cancelled
         try:
-            return function(*arguments)
+            return function(self.front(), *arguments)
         except (Cancelled, RpcError, NotFound):
             raise
         except Exception as error:                      # as in a call of a tool
@@ -145,10 +134,7 @@ class App:
 
     def get_prompt(self, request, name, arguments):
         from tools.mcp import prompts
-        try:
-            return prompts.get(name, arguments, [one.cluster for one in self.every] if self.several else ())
-        except ValueError as error:
-            raise RpcError(INVALID_PARAMS, str(error)) from None
+        return prompts.get(name, arguments, [one.cluster for one in self.every] if self.several else ())
 
     def complete(self, request, ref, argument, context):
         from tools.mcp import resources
@@ -165,10 +151,7 @@ class App:
             ref = dict(ref, uri=resources.of_one(ref["uri"])) if "uri" in ref else ref
         if name not in self._completers:
             self._completers[name] = Completer(host())
-        try:
-            return self._completers[name].complete(ref, argument["name"], argument["value"], context)
-        except ValueError as error:
-            raise RpcError(INVALID_PARAMS, str(error)) from None
+        return self._completers[name].complete(ref, argument["name"], argument["value"], context)
 
 
 def _with_token(definition):

@@ -21,9 +21,9 @@ import time
 from unicodedata import east_asian_width
 
 from tools.base.answers import Result
-from tools.base.failures import Changed, Declined, EarlyResult, Failure
+from tools.base.failures import Changed, EarlyResult, Failure
 from tools.base.row import title
-from tools.mcp.seals import LIFETIME, digest
+from tools.mcp.seals import LIFETIME
 from tools.policy.audit import client_name
 from tools.pve import state, text
 from tools.pve.formats import label
@@ -119,18 +119,15 @@ def _answer(content, word):
 class Approvals:
     """The questions of this process that wait for an answer; they end with it."""
 
-    def __init__(self, declines):
-        self._declines = declines
+    def __init__(self):
         self._server, self._lock, self._waiting = os.urandom(16).hex(), threading.Lock(), {}
 
-    def ask(self, call, describe, key):
-        """What `describe()` found, once the user approved; EarlyResult while nobody answered, Failure when not.
+    def ask(self, call, asked, found, key):
+        """Whether the user approved; EarlyResult while nobody answered, Failure when nobody will.
 
-        key: what ties the question to the call, the same when the call is made again.
+        found: the digest of what was found; key: what ties the question to the call, the same when it is made again.
         """
-        asked, found = describe()
-        self._declines.check(call, asked)
-        question = self._question(call, key, asked, digest(found))
+        question = self._question(call, key, asked, found)
         where = "run `proxmox-mcp approve` where this server runs, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
 
@@ -156,13 +153,7 @@ class Approvals:
         if answer == LATE:
             raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
                           % (LIFETIME // 60))
-        if answer == NO:
-            self._declines.note(call, asked)
-            raise Declined("The user declined.", "%s was not confirmed" % title(call.name))
-        call.forget()
-        if digest(describe()[1]) != question.found:
-            raise Changed("the user was asked")
-        return found
+        return answer == YES
 
     def _question(self, call, key, asked, found):
         """The _Question that waits for this very call already, or a new one."""

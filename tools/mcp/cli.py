@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from contextlib import suppress
-from functools import partial
 
 from tools import surface
 from tools.mcp import terminal
@@ -217,12 +216,10 @@ def call(options):
     if len(settings) > 1:
         from tools.mcp.several import Clusters
         hosts = Clusters(settings, opened, log)
-        run = partial(hosts.call, entry)
     else:
         hosts = opened(settings[0])
-        run = hosts.run
     try:
-        answer = run(entry["name"], arguments, person)
+        answer = hosts.run(entry["name"], arguments, person)
     finally:
         hosts.close()
         log.close()

@@ -6,6 +6,7 @@ all who wait for it, nobody waits longer than PATIENCE, and whatever fails compl
 import threading
 
 from tools.mcp import prompts, resources
+from tools.mcp.message import INVALID_PARAMS, RpcError
 from tools.mcp.run import Nobody
 from tools.pve.formats import fits
 
@@ -30,24 +31,25 @@ class Completer:
     def complete(self, ref, name, value, context):
         """Values (list of str) for the argument `name` of `ref` (MCP) that fit what was typed, best ones first.
 
-        context: {name: value} of the arguments already given. ValueError when there is no such reference or argument.
+        context: {name: value} of the arguments already given. RpcError when there is no such reference or argument.
         """
-        if name not in _arguments(ref):
-            raise ValueError("%s has no argument %s" % (ref.get("name") or ref.get("uri"), name[:80]))
-        typed = value.strip().lower()
-        found = {}
-        for one, words in self._candidates(name, context):
+        if ref["type"] == "ref/prompt":
+            said, known = ref["name"], {prompt: [argument.name for argument in row.arguments]
+                                        for prompt, row in prompts.PROMPTS.items()}
+        else:
+            said, known = ref["uri"], {resource.template: resource.ids for resource in resources.TEMPLATES}
+        if name not in known.get(said, ()):
+            raise RpcError(INVALID_PARAMS, "There is no %s with an argument %s" % (said[:100], name[:80]))
+        try:
+            candidates = _FIND[name](self, context) if name in _FIND else []
+        except (KeyError, TypeError, ValueError) as error:          # what the cluster says is no list of them
+            self._host.log("debug", "completion failed", argument=name, error=repr(error))
+            candidates = []
+        typed, found = value.strip().lower(), {}
+        for one, words in candidates:
             if one not in found and typed in (one + "\n" + words).lower() and fits(name, one):
                 found[one] = not one.lower().startswith(typed)
         return sorted(found, key=lambda one: found[one])
-
-    def _candidates(self, name, context):
-        """[(value, words to find it by)]; none where the cluster says something that is no list of them."""
-        try:
-            return _FIND[name](self, context) if name in _FIND else []
-        except (KeyError, TypeError, ValueError) as error:
-            self._host.log("debug", "completion failed", argument=name, error=repr(error))
-            return []
 
     # -- what the cluster says
 
@@ -83,46 +85,34 @@ class Completer:
         vmid = context.get("vmid")
         return next((row for row in self.all("qemu", "lxc") if vmid and str(row.get("vmid")) == vmid), None)
 
-    def node(self, context):
-        """The node that is given, or that of the guest that is, or the first that is online; None without any."""
-        guest = self.guest(context)
-        nodes = {row.get("node"): row.get("status") for row in self.all("node")}
-        if context.get("node") in nodes:
-            return context["node"]
-        return guest["node"] if guest else min((name for name in nodes if nodes[name] == "online"), default=None)
-
 
 # ----------------------------------------------------------------------------- argument -> (value, words to find it by)
 
-def _nodes(completer, context):
-    return [(str(row["node"]), "") for row in sorted(completer.all("node"), key=lambda row: str(row.get("node")))]
-
-
-def _guests(completer, context):
-    """By number or by name: the value is the number, which is what the argument takes."""
-    rows = [row for row in completer.all("qemu", "lxc") if context.get("node") in (None, "", row.get("node"))]
-    return [(str(row["vmid"]), str(row.get("name", ""))) for row in sorted(rows, key=lambda row: int(row["vmid"]))]
-
-
-def _storages(completer, context):
-    rows = [row for row in completer.all("storage") if context.get("node") in (None, "", row.get("node"))]
-    return sorted((str(row["storage"]), "") for row in rows)
+def _named(key, types, order=str):
+    """What finds the nodes, guests or storages: guests by number or by name."""
+    def find(completer, context):
+        rows = [row for row in completer.all(*types) if key == "node" or context.get("node") in (
+            None, "", row.get("node"))]
+        return [(str(row[key]), str(row.get("name", ""))) for row in sorted(rows, key=lambda row: order(row[key]))]
+    return find
 
 
 def _bridges(completer, context):
-    node = completer.node(context)
+    """Of the node that is given, or that of the guest that is, or the first that is online."""
+    guest, nodes = completer.guest(context), {row.get("node"): row.get("status") for row in completer.all("node")}
+    node = context.get("node")
+    if node not in nodes:
+        node = guest["node"] if guest else min((name for name in nodes if nodes[name] == "online"), default=None)
     rows = completer.rows("/nodes/{node}/network", {"node": node}, type="any_bridge") if node else []
     return sorted((str(row.get("iface")), "") for row in rows)
 
 
 def _snapshots(completer, context):
     guest = completer.guest(context)
-    if guest is None:
-        return []
-    rows = completer.rows("/nodes/{node}/{kind}/{vmid}/snapshot",
-                          {"node": guest["node"], "kind": guest["type"], "vmid": guest["vmid"]})
-    rows = [row for row in rows if row.get("name") != "current"]
-    return [(str(row.get("name")), "") for row in sorted(rows, key=lambda row: -int(row.get("snaptime") or 0))]
+    rows = completer.rows("/nodes/{node}/{kind}/{vmid}/snapshot", {
+        "node": guest["node"], "kind": guest["type"], "vmid": guest["vmid"]}) if guest else []
+    return [(str(row.get("name")), "") for row in sorted(rows, key=lambda row: -int(row.get("snaptime") or 0))
+            if row.get("name") != "current"]
 
 
 def _tasks(completer, context):
@@ -131,17 +121,5 @@ def _tasks(completer, context):
     return [(str(row.get("upid")), "%s %s" % (row.get("type"), row.get("id"))) for row in rows]
 
 
-_FIND = {"node": _nodes, "vmid": _guests, "storage": _storages, "bridge": _bridges, "snapname": _snapshots,
-         "upid": _tasks}
-
-
-def _arguments(ref):
-    """Names of the arguments of a reference; ValueError when there is no such prompt or template."""
-    if ref["type"] == "ref/prompt":
-        if ref["name"] in prompts.PROMPTS:
-            return [argument.name for argument in prompts.PROMPTS[ref["name"]].arguments]
-        raise ValueError("Unknown prompt: %s" % ref["name"][:100])
-    for resource in resources.TEMPLATES:
-        if resource.template == ref["uri"]:
-            return resource.ids
-    raise ValueError("Unknown resource template: %s" % ref["uri"][:100])
+_FIND = {"node": _named("node", ("node",)), "vmid": _named("vmid", ("qemu", "lxc"), int),
+         "storage": _named("storage", ("storage",)), "bridge": _bridges, "snapname": _snapshots, "upid": _tasks}

@@ -1,17 +1,18 @@
 """Asking the user before something is lost: elicitation in both eras, a terminal, or a token for a second call.
 
-Handlers call `call.confirm(describe)` and know nothing of it. What the client holds between question and answer is
-bound to tool, arguments and what was found, expires, and is good for one answer: a requestState is signed with a key of
-this process (MCP 2026-07-28 basic/patterns/mrtr) and holds digests only, no text, no secret; a confirm_token is a short
-word, and this process keeps what it stands for. How a terminal asks is in tools.mcp.approval.
+Handlers call `call.confirm(describe)` and know nothing of it. However it is asked, a yes is bound to tool, arguments and
+what was found, expires, and is good once. A requestState (MCP 2026-07-28 basic/patterns/mrtr) and a confirm_token are
+words; what they stand for is kept here. How a terminal asks is in tools.mcp.approval.
 """
+import time
+
 from tools.base.answers import Result
 from tools.base.failures import Changed, Declined, EarlyResult, Failure, Refused
 from tools.base.row import title
 from tools.base.schema import fields
 from tools.mcp.approval import Approvals
 from tools.mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
-from tools.mcp.seals import LIFETIME, Declines, Signer, Tokens, digest
+from tools.mcp.seals import LIFETIME, Declines, Kept, digest, unconfirmed
 from tools.pve.text import plural
 
 TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIRM=token
@@ -20,10 +21,9 @@ TOKEN = "confirm_token"     # the argument of a second call where PROXMOX_CONFIR
 class Consent:
     """The user's yes, as PROXMOX_CONFIRM (`mode`) wants it."""
 
-    def __init__(self, mode, signer=None, tokens=None):
-        self.mode, self.signer, self.tokens = mode, signer or Signer(), tokens or Tokens()
-        self.declines = Declines()
-        self.approvals = Approvals(self.declines)
+    def __init__(self, mode, clock=time.monotonic):
+        self.mode, self.states, self.tokens = mode, Kept(26, clock), Kept(8, clock)
+        self.declines, self.approvals = Declines(), Approvals()
 
     def close(self):
         """The process ends: what waits for an answer is withdrawn."""
@@ -36,25 +36,25 @@ class Consent:
         """
         arguments = request.params.get("arguments") or {}
         token = arguments.get(TOKEN) if changes and self.mode == "token" else None
-        if token is not None and self.tokens.blocked():
-            raise Failure("Too many wrong confirm_tokens: none is accepted for the next %s."
-                          % plural(self.tokens.blocked(), "second"))
-        held, keeper = (request.state, self.signer) if token is None else (token, self.tokens)
+        held, kept = (request.state, self.states) if token is None else (token, self.tokens)
         if held is None:
             return _Asking(self, request, None)
-        sealed = keeper.open(held)
+        if token is not None and kept.blocked():
+            raise Failure("Too many wrong confirm_tokens: none is accepted for the next %s."
+                          % plural(kept.blocked(), "second"))
+        sealed = kept.open(held)
         if sealed is not None and all(sealed[key] == value for key, value in bound(request).items()):
             return _Asking(self, request, sealed)
         if token is None:
             raise _bad_state()
-        self.tokens.wrong()
+        kept.wrong()
         raise Failure("The confirm_token is not valid for this call: it belongs to another tool or to other "
                       "arguments, was already used, or is older than %d minutes. Call without it for a new one."
                       % (LIFETIME // 60))
 
 
 class _Asking:
-    """Asks for one tools/call; sealed: the payload of the requestState or token that it came with, or None."""
+    """Asks for one tools/call; sealed: what the requestState or token stands for that it came with, or None."""
 
     def __init__(self, consent, request, sealed):
         self.consent, self.request, self.sealed = consent, request, sealed
@@ -62,42 +62,60 @@ class _Asking:
     def ask(self, call, describe):
         """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
         mode = self.consent.mode
-        if mode == "token":
-            return self._token(call, describe)
-        if mode == "terminal":
-            return self.consent.approvals.ask(call, describe, tuple(bound(self.request).values()))
-        if mode != "off" and self.request.supports("elicitation"):
-            return (self._modern if self.request.modern else self._legacy)(call, describe)
-        if mode == "always":
+        if mode in ("token", "terminal"):
+            ask = getattr(self, "_" + mode)
+        elif mode != "off" and self.request.supports("elicitation"):
+            ask = self._modern if self.request.modern else self._legacy
+        elif mode == "always":
             raise _cannot_ask(call)
-        call.unasked = mode == "auto"
-        return describe()[1]
-
-    def _legacy(self, call, describe):
-        """A real request to the client while the call waits; the target is read again when the answer is there."""
+        else:
+            call.unasked = mode == "auto"
+            return describe()[1]
         question, found = describe()
-        self.consent.declines.check(call, question)
-        self._settle(call, self.request.ask(_form(call, question))["confirm"], question)
-        call.forget()
-        if digest(describe()[1]) != digest(found):
-            raise Changed("the user was asked")
+        seen = digest(found)
+        if self.sealed is None:
+            self.consent.declines.check(call, question)
+        elif self.sealed["found"] != seen:
+            raise Changed("the confirm_token was given" if mode == "token" else "the user was asked")
+        if ask(call, question, seen):
+            call.forget()
+            if digest(describe()[1]) != seen:
+                raise Changed("the user was asked")
         return found
 
-    def _modern(self, call, describe):
+    # -- the ways of asking: each ends with a yes, and returns whether the call waited for it
+
+    def _legacy(self, call, question, seen):
+        """A real request to the client while the call waits."""
+        self._settle(call, self.request.ask(_form(call, question))["confirm"], question)
+        return True
+
+    def _modern(self, call, question, seen):
         """The first call ends with the question; the retry with the answer is a call of its own and reads again."""
-        request, sealed = self.request, self.sealed
-        question, found = describe()
-        if sealed is None:
-            self.consent.declines.check(call, question)
+        request, form, states = self.request, _form(call, question), self.consent.states
+        if self.sealed is None:
             request.responses = {}                              # an answer to no question of ours
-            request.ask(_form(call, question), self.consent.signer.seal(dict(bound(request), found=digest(found))))
-        if sealed["found"] != digest(found):
-            raise Changed("the user was asked")
-        answer = request.ask(_form(call, question), request.state)["confirm"]
-        if not self.consent.signer.use(sealed):                 # it expired, or another retry was first
+            request.ask(form, states.seal(dict(bound(request), found=seen)))
+        answer = request.ask(form, request.state)["confirm"]
+        if not states.use(self.sealed):                         # it expired, or another retry was first
             raise _bad_state()
         self._settle(call, answer, question)
-        return found
+
+    def _token(self, call, question, seen):
+        """Two calls for any client: the first answers with the plan and a token, the second carries it."""
+        if self.sealed is None:
+            token = self.consent.tokens.seal(dict(bound(self.request), found=seen))
+            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (valid once, for %d "
+                    "minutes):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
+            raise EarlyResult(Result(plan, {"done": False, TOKEN: token, "question": question}, "\u2753"))
+        if not self.consent.tokens.use(self.sealed):
+            raise Failure("The confirm_token was already used. Call without it to get a new one.")
+
+    def _terminal(self, call, question, seen):
+        """A file that `proxmox-mcp approve` shows; a call that waits in vain is made again."""
+        if not self.consent.approvals.ask(call, question, seen, tuple(bound(self.request).values())):
+            self._settle(call, {"action": "decline"}, question)
+        return True
 
     def _settle(self, call, answer, question):
         """Failure unless the user agreed: accepted, and the box ticked (true, nothing that only looks like it)."""
@@ -107,26 +125,11 @@ class _Asking:
             return
         if action in ("accept", "decline"):             # a no, and not merely no answer
             self.consent.declines.note(call, question)
-        raise Declined("%s\nIf no dialog appeared, the client cannot show one; the operator can set "
-                       "PROXMOX_CONFIRM=token or terminal." % (
-                           isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."),
-                       "%s was not confirmed" % title(call.name))
-
-    def _token(self, call, describe):
-        """Two calls for any client: the first answers with the plan and a token, the second carries it."""
-        sealed = self.sealed
-        if sealed is None:
-            question, found = describe()
-            token = self.consent.tokens.seal(dict(bound(self.request), found=digest(found)))
-            plan = ("Not done yet. %s\nTo do it, call %s again with the same arguments and this %s (valid once, for %d "
-                    "minutes):\n%s" % (question, call.name, TOKEN, LIFETIME // 60, token))
-            raise EarlyResult(Result(plan, {"done": False, TOKEN: token, "question": question}, "\u2753"))
-        found = describe()[1]
-        if sealed["found"] != digest(found):
-            raise Changed("the confirm_token was given")
-        if not self.consent.tokens.use(sealed):
-            raise Failure("The confirm_token was already used. Call without it to get a new one.")
-        return found
+        why = isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."
+        if self.consent.mode != "terminal":
+            why += ("\nIf no dialog appeared, the client cannot show one; the operator can set PROXMOX_CONFIRM=token or "
+                    "terminal.")
+        raise Declined(why, unconfirmed(call))
 
 
 def bound(request):

@@ -13,9 +13,9 @@ import time
 from collections import namedtuple
 
 from tools.mcp.message import (
-    BATCHES, CAPABILITIES_KEY, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META, METHOD_NOT_FOUND,
+    BATCHES, CAPABILITIES_KEY, GONE, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META, METHOD_NOT_FOUND,
     MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SINCE, SUBSCRIPTION_KEY, VERSION_KEY, RpcError, check_retry,
-    envelope, error_for, invalid, invalid_params, key_of, kind_of)
+    envelope, error_for, gone, invalid, invalid_params, key_of, kind_of)
 from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
 
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
@@ -432,7 +432,7 @@ class Server:
             import traceback  # a mistake of ours, or a result that JSON cannot say
             self.log("error", "internal error", method=request.method, error=repr(error),
                      traceback=traceback.format_exc())
-            return error_for(request.id, INTERNAL, "Internal error")
+            return error_for(request.id, INTERNAL, GONE if gone(error) else "Internal error")
 
     def _server_info(self, version):
         return {key: self.info[key] for key in ("name", "title", "version") if version >= SINCE.get(key, "")}

@@ -4,6 +4,8 @@ Legacy is the handshake of 2024-11-05 to 2025-11-25 (its state belongs to the pr
 2026-07-28 that carry their protocol version in `_meta`. Each request is classified by itself (2026-07-28
 basic/versioning).
 """
+import os
+
 from tools.mcp.wire import encode
 
 LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -22,6 +24,19 @@ RESOURCE_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32002, -32021, -3
 #: What came when: capabilities, and fields of serverInfo, tools, resources, prompts and results -> first revision.
 SINCE = {"completions": "2025-03-26", "annotations": "2025-03-26", "title": "2025-06-18", "outputSchema": "2025-06-18",
          "structuredContent": "2025-06-18", "_meta": "2025-06-18", "icons": "2025-11-25"}
+
+
+#: What is said where a file of the program is not any more what it was when the program started.
+GONE = ("The program's files have changed or are gone since it was started, by an upgrade perhaps. Restart the server "
+        "(restart the client, or let it connect anew).")
+_TOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def gone(error):
+    """Whether an exception is that a file of this program changed or is gone: a module, the .pyz, tools.json."""
+    path = str(getattr(error, "filename", None) or getattr(error, "path", None) or "")
+    ours = path.startswith(_TOOLS) or path != "" and _TOOLS.startswith(path + os.sep)
+    return isinstance(error, (ImportError, OSError)) and (ours or str(getattr(error, "name", "")).startswith("tools."))
 
 
 class RpcError(Exception):

@@ -6,28 +6,16 @@ A prompt is a row: name, title, description, arguments and the text, in which {a
 import re
 from collections import namedtuple
 
+from tools.mcp.message import INVALID_PARAMS, RpcError
 from tools.pve.formats import misfit
 
 LONGEST = 500           # characters of a free text
 
-
-def _free(value):
-    return "is longer than %d characters" % LONGEST if len(value) > LONGEST else None
-
-
-def _format(name):
-    return lambda value: misfit(name, value)
-
-
-def _days(value):
-    return None if re.fullmatch(r"[1-9][0-9]{0,3}", value, re.ASCII) else "is not a number of days, such as 7"
-
-
-#: An argument of a prompt. problem(str): what is wrong with a value, or None; default: what stands for one not given.
-Argument = namedtuple("Argument", "name description required problem default", defaults=(False, _free, None))
+#: An argument of a prompt. format: of tools.pve.formats, "days", or None for free text; default: for one not given.
+Argument = namedtuple("Argument", "name description required format default", defaults=(False, None, None))
 CLUSTER = Argument("cluster", "which cluster")          # where there are several
 Prompt = namedtuple("Prompt", "title description arguments text")
-VMID = Argument("vmid", "the guest's vmid", True, _format("vmid"))
+VMID = Argument("vmid", "the guest's vmid", True, "vmid")
 
 #: Goes with every prompt: where the limits are.
 RULES = """\
@@ -59,8 +47,8 @@ smallest change that would help, with its risk."""),
 
     "missing_backups": Prompt(
         "Which guests have no recent backup?", "List guests without a recent backup, and why",
-        (Argument("days", "how many days old the latest backup may be (default 7)", False, _days, "7"),
-         Argument("storage", "only backups on this storage", False, _format("storage"))), """\
+        (Argument("days", "how many days old the latest backup may be (default 7)", False, "days", "7"),
+         Argument("storage", "only backups on this storage", False, "storage")), """\
 Which guests have no good backup from the last {days} days?[storage: Look at backups on storage {storage} only.]
 1. proxmox_list_backup_state with older_than={days}, and without it for failed verification and disks left out. \
 [storage:Then proxmox_list_backups with storage={storage}. ]
@@ -70,7 +58,7 @@ and arguments) that would back them up, for my approval."""),
 
     "plan_node_maintenance": Prompt(
         "Plan maintenance of a node", "What has to move or stop before a node is rebooted or repaired",
-        (Argument("node", "the node that will be down", True, _format("node")),
+        (Argument("node", "the node that will be down", True, "node"),
          Argument("reason", "what will be done to it")), """\
 Plan maintenance of node {node}.[reason: What will be done: {reason}]
 1. proxmox_get_cluster_status: will the cluster stay quorate without {node}? proxmox_get_ha_status: what HA moves.
@@ -84,7 +72,7 @@ first, how to bring everything back, what users will notice, and what would make
     "before_risky_change": Prompt(
         "Before a risky change", "Check what a change would affect, and how to undo it",
         (VMID, Argument("change", "what is going to be done", True),
-         Argument("snapname", "name for a snapshot taken first", False, _format("snapname"))), """\
+         Argument("snapname", "name for a snapshot taken first", False, "snapname")), """\
 I want to do this to guest {vmid}: {change}
 Before anything is changed:
 1. proxmox_get_vm_status, its config, and proxmox_get_pending. Tell me its name and vmid, so that I can see it is the \
@@ -117,33 +105,42 @@ def listed(several=False):
 
 
 def get(name, arguments, clusters=()):
-    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. ValueError says what is
-    wrong with them."""
-    where = arguments.get("cluster", "").strip() if clusters else ""
+    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. RpcError says what is wrong
+    with them."""
+    prompt, values = PROMPTS.get(name), {key: value.strip() for key, value in arguments.items() if value.strip()}
+    where = values.pop("cluster", None) if clusters else None
     if where and where not in clusters:
-        raise ValueError("There is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters)))
-    arguments = {key: value for key, value in arguments.items() if not clusters or key != "cluster"}
-    prompt = PROMPTS.get(name)
+        raise _wrong("There is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters)))
     if prompt is None:
-        raise ValueError("Unknown prompt: %s" % name[:100])
+        raise _wrong("Unknown prompt: %s" % name[:100])
     known = {argument.name: argument for argument in prompt.arguments}
-    unknown = [key[:80] for key in arguments if key not in known]
+    unknown = [key[:80] for key in arguments if key not in known and not (clusters and key == "cluster")]
     if unknown:
-        raise ValueError("Unknown arguments of the prompt %s: %s (known: %s)"
-                         % (name, ", ".join(unknown), ", ".join(known)))
-    values = {key: value.strip() for key, value in arguments.items() if value.strip()}
-    problems = ["%s: %r %s" % (key, value[:80], known[key].problem(value)) for key, value in values.items()
-                if known[key].problem(value)]
+        raise _wrong("Unknown arguments of the prompt %s: %s (known: %s)" % (
+            name, ", ".join(unknown), ", ".join(known)))
+    problems = ["%s: %r %s" % (key, value[:80], problem) for key, value in values.items()
+                for problem in [_problem(known[key].format, value)] if problem]
     problems += ["%s: missing (%s)" % (argument.name, argument.description) for argument in prompt.arguments
                  if argument.required and argument.name not in values]
     if problems:
-        raise ValueError("Arguments of the prompt %s: %s" % (name, "; ".join(problems)))
-    for argument in prompt.arguments:
-        if argument.default is not None:
-            values.setdefault(argument.name, argument.default)
+        raise _wrong("Arguments of the prompt %s: %s" % (name, "; ".join(problems)))
+    values = {**{key: one.default for key, one in known.items() if one.default}, **values}
     return {"description": prompt.description + ".", "messages": [
         {"role": "user", "content": {"type": "text", "text": filled(prompt.text, values) + "\n\n" + RULES + (
             "\nThis is about cluster %s: name it in each call." % where if where else "")}}]}
+
+
+def _wrong(problem):
+    return RpcError(INVALID_PARAMS, problem)
+
+
+def _problem(format, value):
+    """What is wrong with the value of an argument, or None."""
+    if format == "days":
+        return None if re.fullmatch(r"[1-9][0-9]{0,3}", value, re.ASCII) else "is not a number of days, such as 7"
+    if format is not None:
+        return misfit(format, value)
+    return "is longer than %d characters" % LONGEST if len(value) > LONGEST else None
 
 
 _OPTIONAL = re.compile(r"\[(\w+):([^\]]*)\]")

@@ -33,15 +33,14 @@ class Failed(RpcError):
 
 
 class Resource:
-    """A kind of resource: URI template, tool(s) that answer it, title, description, and ids -> that tool's arguments.
+    """A kind of resource: URI template, {tool: its arguments}, title, description, and of a list the key of its row.
 
-    tools: of several the first one that is allowed here; a function makes the name out of "qemu" or "lxc".
-    pick(data, ids): the part of the tool's data that it is, None when missing.
+    tools: the first one that is allowed here answers; %s in its name is vm or lxc. Its arguments: {name: id, or a value
+    for all}.
     """
 
-    def __init__(self, template, tools, title, description, arguments=lambda ids: {}, pick=lambda data, ids: data):
-        self.template, self.tools, self.title, self.description = template, tools, title, description
-        self.arguments, self.pick = arguments, pick
+    def __init__(self, template, tools, title, description, row=None):
+        self.template, self.tools, self.title, self.description, self.row = template, tools, title, description, row
         self.ids = re.findall(r"\{(\w+)\}", template)
         self.name = re.sub(r"[^a-z]+", "-", re.sub(r"\{\w+\}", "", template.split("://")[1])).strip("-")
         self._pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template)))
@@ -49,52 +48,43 @@ class Resource:
     def match(self, uri):
         """{id: value} of a URI of this kind, each in its format; None for another URI."""
         found = self._pattern.fullmatch(uri)
-        if not found:
-            return None
-        ids = {name: unquote(value) for name, value in found.groupdict().items()}
-        return ids if all(fits(name, value) for name, value in ids.items()) else None
+        ids = {name: unquote(value) for name, value in found.groupdict().items()} if found else {}
+        return ids if found and all(fits(name, value) for name, value in ids.items()) else None
 
     def uri(self, ids):
         """The URI of these ids, percent-encoded as RFC 6570 wants it."""
         return re.sub(r"\{(\w+)\}", lambda match: quote(str(ids[match.group(1)]), safe=""), self.template)
 
-
-def _node_row(data, ids):
-    """The node of proxmox_get_nodes' list; proxmox_get_node_status answers with the node itself."""
-    return _row(data, "node", ids) if "items" in data else data
-
-
-def _row(data, key, ids):
-    return next((row for row in data["items"] if row.get(key) == ids[key]), None)
-
-
-def _config(kind):
-    return {"qemu": "proxmox_get_vm_config", "lxc": "proxmox_get_lxc_config"}[kind]
+    def tool(self, host, kind):
+        """(the tool that answers for it: switched on, and its tier allowed; its arguments); None when there is none."""
+        for name, arguments in self.tools.items():
+            name = name.replace("%s", "lxc" if kind == "lxc" else "vm")
+            if host.selection.off(host.entries[name]) is None:
+                return name, arguments
+        return None
 
 
-CLUSTER = Resource("pve://cluster/status", ("proxmox_get_cluster_status",), "Cluster status",
-                   "Quorum, nodes, guests by state, storages that are nearly full")
-NODE = Resource("pve://node/{node}/status", ("proxmox_get_node_status", "proxmox_get_nodes"), "Node status",
-                "CPU, memory, root disk, uptime", lambda ids: {"node": ids["node"]}, _node_row)
-BRIDGE = Resource("pve://node/{node}/network/{bridge}", ("proxmox_get_network_iface",), "Network interface",
-                  "Configuration of a bridge or another interface of a node",
-                  lambda ids: {"node": ids["node"], "iface": ids["bridge"]})
-STORAGE = Resource("pve://storage/{node}/{storage}", ("proxmox_get_storage",), "Storage",
-                   "State and usage of a storage, as its node sees it", lambda ids: {"node": ids["node"]},
-                   lambda data, ids: _row(data, "storage", ids))
-STATUS = Resource("pve://guest/{vmid}/status", ("proxmox_get_vm_status",), "Guest status",
-                  "Current state of a VM or container: CPU, memory, uptime, HA, lock",
-                  lambda ids: {"vmid": ids["vmid"], "node": ids["node"], "type": ids["type"]})
-CONFIG = Resource("pve://guest/{vmid}/config", (_config,), "Guest configuration",
-                  "Disks, networks and options of a VM or container, pending changes",
-                  lambda ids: {"vmid": ids["vmid"], "node": ids["node"]})
-SNAPSHOT = Resource("pve://guest/{vmid}/snapshot/{snapname}", (_config,), "Guest configuration in a snapshot",
-                    "Configuration of a VM or container as it was when the snapshot was taken",
-                    lambda ids: {"vmid": ids["vmid"], "node": ids["node"], "snapshot": ids["snapname"]})
-TASK = Resource("pve://task/{upid}/log", ("proxmox_get_task",), "Task log",
-                "State of a task and the last 500 lines of its log", lambda ids: {"upid": ids["upid"], "lines": 500})
-
-RESOURCES = (CLUSTER, NODE, BRIDGE, STORAGE, STATUS, CONFIG, SNAPSHOT, TASK)
+_GUEST = {"vmid": "vmid", "node": "node"}
+RESOURCES = (
+    Resource("pve://cluster/status", {"proxmox_get_cluster_status": {}}, "Cluster status",
+             "Quorum, nodes, guests by state, storages that are nearly full"),
+    Resource("pve://node/{node}/status", {"proxmox_get_node_status": {"node": "node"}, "proxmox_get_nodes": {}},
+             "Node status", "CPU, memory, root disk, uptime", "node"),
+    Resource("pve://node/{node}/network/{bridge}", {"proxmox_get_network_iface": {"node": "node", "iface": "bridge"}},
+             "Network interface", "Configuration of a bridge or another interface of a node"),
+    Resource("pve://storage/{node}/{storage}", {"proxmox_get_storage": {"node": "node"}}, "Storage",
+             "State and usage of a storage, as its node sees it", "storage"),
+    Resource("pve://guest/{vmid}/status", {"proxmox_get_vm_status": dict(_GUEST, type="type")}, "Guest status",
+             "Current state of a VM or container: CPU, memory, uptime, HA, lock"),
+    Resource("pve://guest/{vmid}/config", {"proxmox_get_%s_config": _GUEST}, "Guest configuration",
+             "Disks, networks and options of a VM or container, pending changes"),
+    Resource("pve://guest/{vmid}/snapshot/{snapname}", {"proxmox_get_%s_config": dict(_GUEST, snapshot="snapname")},
+             "Guest configuration in a snapshot",
+             "Configuration of a VM or container as it was when the snapshot was taken"),
+    Resource("pve://task/{upid}/log", {"proxmox_get_task": {"upid": "upid", "lines": 500}}, "Task log",
+             "State of a task and the last 500 lines of its log"),
+)
+CLUSTER, NODE, _, STORAGE, STATUS, CONFIG, _, TASK = RESOURCES
 TEMPLATES = tuple(resource for resource in RESOURCES if resource.ids)
 
 #: What is said of a task, a snapshot or an interface that does not exist.
@@ -108,18 +98,19 @@ class _Nothing:
     """(no argument)"""
 
 
-_EVERYTHING = Tool("GET /cluster/resources", BASIC, _Nothing)
-
-
 def opened(host, request):
     """A Call to look around with: its guardrails are those of every call."""
-    return Call(host, "resources", _EVERYTHING, _Nothing(), request)
+    return Call(host, "resources", Tool("GET /cluster/resources", BASIC, _Nothing), _Nothing(), request)
 
 
-def inventory(call):
+def _look(host, request):
     """Raw rows of /cluster/resources by type: {"node": [...], "storage": [...], "guest": [...]}; one request."""
     found = {"node": [], "storage": [], "guest": []}
-    for row in call.get("/cluster/resources") or []:
+    try:
+        rows = opened(host, request).get("/cluster/resources") or []
+    except (PveError, Refused) as error:
+        raise Failed(str(error)) from None
+    for row in rows:
         kind = "guest" if row.get("type") in ("qemu", "lxc") else row.get("type")
         if kind in found:
             found[kind].append(row)
@@ -129,22 +120,6 @@ def inventory(call):
     return found
 
 
-def _look(host, request):
-    try:
-        return inventory(opened(host, request))
-    except (PveError, Refused) as error:
-        raise Failed(str(error)) from None
-
-
-def _tool(host, resource, kind):
-    """The name of the tool that answers for a resource: switched on, and its tier allowed; None when there is none."""
-    for name in resource.tools:
-        name = name(kind) if callable(name) else name
-        if host.selection.off(host.entries[name]) is None:
-            return name
-    return None
-
-
 # ------------------------------------------------------------------------------------------------------ what MCP serves
 
 def listed(host, request):
@@ -152,15 +127,13 @@ def listed(host, request):
     found = _look(host, request)
     found["storage"] = _shared_once(found["storage"])
     rows = [_entry(host, CLUSTER, {}, CLUSTER.title, _left_out(found))]
-    for row in found["node"][:MOST]:
-        rows.append(_entry(host, NODE, row, "Node %s: status" % row.get("node")))
-    for row in found["storage"][:MOST]:
-        rows.append(_entry(host, STORAGE, row, "Storage %s on node %s" % (row.get("storage"), row.get("node"))))
+    rows += [_entry(host, NODE, row, "Node %s: status" % row.get("node")) for row in found["node"][:MOST]]
+    rows += [_entry(host, STORAGE, row, "Storage %s on node %s" % (row.get("storage"), row.get("node")))
+             for row in found["storage"][:MOST]]
     for row in found["guest"][:MOST]:
-        kind = "VM" if row["type"] == "qemu" else "Container"
-        words = "%s %s %s" % (kind, row["vmid"], text.line(row.get("name", "")))
-        rows.append(_entry(host, STATUS, row, words + ": status"))
-        rows.append(_entry(host, CONFIG, row, words + ": configuration"))
+        words = "%s %s %s" % ("VM" if row["type"] == "qemu" else "Container", row["vmid"],
+                              text.line(row.get("name", "")))
+        rows += [_entry(host, STATUS, row, words + ": status"), _entry(host, CONFIG, row, words + ": configuration")]
     return text.clean(scrub([row for row in rows if row]))
 
 
@@ -181,9 +154,8 @@ def _left_out(found):
 
 def _entry(host, resource, row, title, note=""):
     """The MCP Resource for a row; None when its tool is not allowed, or an id is of a form that cannot be read back."""
-    if _tool(host, resource, row.get("type")) is None:
-        return None
-    if not all(fits(name, str(row.get(name))) for name in resource.ids):
+    if resource.tool(host, row.get("type")) is None or not all(
+            fits(name, str(row.get(name))) for name in resource.ids):
         return None
     return {"uri": resource.uri(row), "name": "-".join([resource.name] + [str(row[name]) for name in resource.ids]),
             "title": title, "description": resource.description + "." + note, "mimeType": JSON}
@@ -233,17 +205,18 @@ def read(host, request, uri):
         raise NotFound()
     if resource not in (CLUSTER, TASK):
         ids = _placed(_look(host, request), ids)
-    name = _tool(host, resource, ids.get("type"))
-    if name is None:
+    found = resource.tool(host, ids.get("type"))
+    if found is None:
         raise Failed("The tools that read this (%s) are switched off here, or elevated and not allowed "
-                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(name(ids["type"]) if callable(name) else name
-                                                             for name in resource.tools))
-    answer = host.run(name, {} if name == "proxmox_get_nodes" else resource.arguments(ids), request)
+                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(resource.tools).replace("%s", "lxc" if ids.get("type") == "lxc" else "vm"))
+    answer = host.run(found[0], {name: ids.get(value, value) for name, value in found[1].items()}, request)
     if answer.failed:
         if _NOT_THERE.search(answer.text):
             raise NotFound()
         raise Failed(" ".join(answer.text.split()))
-    data = resource.pick(answer.data, ids)
+    data = answer.data
+    if resource.row and "items" in data:
+        data = next((row for row in data["items"] if row.get(resource.row) == ids[resource.row]), None)
     if data is None:
         raise NotFound()
     return [{"uri": uri, "mimeType": JSON, "text": json.dumps(data, ensure_ascii=False)}]
@@ -251,14 +224,8 @@ def read(host, request, uri):
 
 def _placed(found, ids):
     """`ids` with node and type of the guest; NotFound unless the cluster has the node, storage or guest of them."""
-    if "vmid" in ids:
-        row = next((row for row in found["guest"] if str(row["vmid"]) == ids["vmid"]), None)
-        ids = dict(ids, node=row["node"], type=row["type"]) if row else None
-    elif "storage" in ids:
-        ids = ids if any(row.get("storage") == ids["storage"] and row.get("node") == ids["node"]
-                         for row in found["storage"]) else None
-    elif not any(row.get("node") == ids["node"] for row in found["node"]):
-        ids = None
-    if ids is None:
-        raise NotFound()
-    return ids
+    kind = "guest" if "vmid" in ids else "storage" if "storage" in ids else "node"
+    for row in found[kind]:
+        if all(str(row.get(name)) == ids[name] for name in ("vmid", "storage", "node") if name in ids):
+            return dict(ids, node=row["node"], type=row.get("type"))
+    raise NotFound()

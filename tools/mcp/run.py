@@ -11,6 +11,7 @@ from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFai
 from tools.base.forecast import NotYet
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, fields, parse
+from tools.mcp.message import GONE, gone
 from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
@@ -33,7 +34,8 @@ def unreadable(log, error, **fields):
     """What is said of an exception that is nobody's failure, which is logged: called where it was caught."""
     import traceback
     log("error", "unreadable answer or mistake", error=repr(error), traceback=traceback.format_exc(), **fields)
-    return "%s (%s; the server's log on stderr has details)." % (UNREADABLE, type(error).__name__)
+    return GONE if gone(error) else "%s (%s; the server's log on stderr has details)." % (
+        UNREADABLE, type(error).__name__)
 
 
 def demo_adapter(settings):
@@ -64,10 +66,6 @@ def without_handler(call):
     if not hasattr(call.args, "wait") and answer not in (None, "") and parse_upid(answer) is None:
         note, answer = "Proxmox answered: %s" % text.line(answer, 1000), None
     return result(call, call.follow(answer), note=note, **found)
-
-
-class UnknownTool(LookupError):
-    """There is no tool of that name (in the toolsets that are switched on)."""
 
 
 #: What a call came to: text (str), data (dict, or None when it failed), failed (bool), outcome: done, failed, usage
@@ -102,11 +100,41 @@ class Nobody:
 class NoConsent:
     """Asks nobody: the target is read, named, and what was asked is done (PROXMOX_CONFIRM=off)."""
 
+    def of(self, request, changes=True):
+        return self
+
     def ask(self, call, describe):
         return describe()[1]
 
     def close(self):
         """The process ends."""
+
+
+def _failed(headline, reason, fate="", outcome="failed", call=None):
+    """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
+    undo = _undo(call)
+    if call is not None and call.net:
+        fate = "%s\n%s" % (fate, _made_before(call.net))
+    if undo:
+        fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
+    kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
+    body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
+    return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome, undo=undo)
+
+
+def misused(name, error):
+    """The Answer for ArgumentProblems."""
+    count = len(error.problems)
+    return _failed("%s was not called: %s" % (
+        name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
+
+
+def _undo(call):
+    """The id by which what a call changed can be taken back, or None."""
+    if call is None or call.changes is None:
+        return None
+    call.changes.settle()
+    return call.changes.undo
 
 
 class Host:
@@ -148,44 +176,35 @@ class Host:
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
 
-    def asked(self, entry, name, arguments, request):
-        """The Answer to a tools/call, whose question, token or state is looked at first."""
-        asked = dict(arguments)
-        if self.settings.confirm == "token" and entry["changes"]:
-            asked.pop("confirm_token", None)
-        try:
-            return self.run(name, asked, request, self.consent.of(request, entry["changes"]))
-        except Failure as error:                        # of `of`
-            return self.failed(entry, error)
-
     def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=()):
-        """The Answer of the tool `name`; UnknownTool when there is none. Cancelled when the client cancelled it.
+        """The Answer of the tool `name`; LookupError when there is none, Cancelled when the client cancelled it.
 
-        request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
-        it would send, after what the Forecast holds; check: not even what it would read; begun: as of a Call.
+        request: who asks (default: nobody); consent: whose of(request, changes) has ask(call, describe), and looks at a
+        token or state first; forecast: only what it would send, after what the Forecast holds; check: not even what it
+        would read; begun: as of a Call.
         """
-        entry = self.entries.get(RENAMED.get(name, name))
-        if entry is None:
-            raise UnknownTool(name)
+        entry = self.entries[RENAMED.get(name, name)]
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:
-            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check,
-                               begun)
+            answer = self._run(entry, name, arguments, request or Nobody(), consent, forecast, check, begun)
             outcome = answer.outcome
             return answer
         finally:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
-    def _run(self, entry, name, arguments, request, consent, forecast=None, check=False, begun=()):
-        """As `run`; name: as the caller wrote it."""
+    def _run(self, entry, name, arguments, request, consent, forecast, check, begun):
         call = None
         try:
+            if consent is not None:
+                consent = consent.of(request, entry["changes"])
+                if self.settings.confirm == "token" and entry["changes"]:
+                    arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
             refusal = self.selection.refusal(entry)
             if refusal is not None:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            call = Call(self, entry["name"], tool, args, request, consent, forecast, begun)
+            call = Call(self, entry["name"], tool, args, request, consent or self.consent, forecast, begun)
             hide_here(call.secrets.values())
             call.find_named()
             call.judge_arguments()
@@ -207,46 +226,26 @@ class Host:
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
                                    call and call.args)
             if isinstance(error, Refused):
-                return self._failed(error.headline, error, _fate(entry, call, True), "refused", call)
+                return _failed(error.headline, error, _fate(entry, call, True), "refused", call)
             fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
             headline = getattr(error, "headline", None) or _what_failed(entry, call)
             unknown = getattr(error, "outcome", None) == "unknown" or call is not None and "unknown" in call.outcomes
-            return self._failed(headline, said, fate, "declined" if isinstance(error, Declined) else
+            return _failed(headline, said, fate, "declined" if isinstance(error, Declined) else
                                 "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
-            return self.misused(name, error)
+            return misused(name, error)
         except KeyboardInterrupt:
-            return self._failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted",
+            return _failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted",
                                 call=call)
         except (Cancelled, *request.asks):
             raise
         except Exception as error:
-            return self._failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
+            return _failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
                                 _fate(entry, call, broken=True), call=call)
         finally:
-            self._undo(call)                            # what was cancelled, too
+            _undo(call)                            # what was cancelled, too
             hide_here(())
-
-    @staticmethod
-    def _undo(call):
-        """The id by which what a call changed can be taken back, or None."""
-        if call is None or call.changes is None:
-            return None
-        call.changes.settle()
-        return call.changes.undo
-
-    @classmethod
-    def failed(cls, entry, error):
-        """The Answer for a Failure before anything was looked at."""
-        return cls._failed(_what_failed(entry, None), error, _fate(entry, None, refused=True))
-
-    @classmethod
-    def misused(cls, name, error):
-        """The Answer for ArgumentProblems."""
-        count = len(error.problems)
-        return cls._failed("%s was not called: %s" % (
-            name, "an argument is wrong" if count == 1 else "%d arguments are wrong" % count), error, outcome="usage")
 
     def _plan(self, call):
         requests = [{"method": verb, "path": "/api2/json" + path,
@@ -260,24 +259,12 @@ class Host:
         return self._answered(Result(["%s: nothing was sent. %s would send:" % (says, call.name), text.Shown(
             "\n".join(lines))], {"done": False, "requests": requests}), call)
 
-    @classmethod
-    def _failed(cls, headline, reason, fate="", outcome="failed", call=None):
-        """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
-        undo = cls._undo(call)
-        if call is not None and call.net:
-            fate = "%s\n%s" % (fate, _made_before(call.net))
-        if undo:
-            fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
-        kind = "\U0001f6ab Permission Denied" if outcome == "refused" else "\u274c Error"
-        body = text.visible(scrub("%s: %s\n\n%s%s" % (kind, headline, reason, "\n" + fate if fate else "")))
-        return Answer(text.fit(body, text.CAP // 4), failed=True, outcome=outcome, undo=undo)
-
     def _answered(self, result, call=None):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
         if call is not None and call.unasked and self.clock() >= self._unasked_until:
             self._unasked_until = self.clock() + UNASKED_AGAIN
             result.parts.append(UNASKED)
-        undo = self._undo(call)
+        undo = _undo(call)
         if call is not None and call.net:
             result.parts.append(text.Shown(_made_before(call.net)))
             result.data["safety"] = call.net

@@ -9,12 +9,12 @@ import queue
 import threading
 import time
 
-from tools import surface
+from tools import RENAMED, surface
 from tools.base.schema import ArgumentProblems
 from tools.mcp.clusters import ALL, ARGUMENT, TOGETHER, default_of
 from tools.mcp.engine import Once
 from tools.mcp.message import RpcError
-from tools.mcp.run import Answer, Host, Nobody, unreadable
+from tools.mcp.run import Answer, Nobody, misused, unreadable
 from tools.pve import text
 from tools.pve.waiting import Cancelled
 
@@ -26,6 +26,8 @@ LOOK = 0.2                              # seconds between two looks at whether t
 
 class Clusters:
     """The Hosts of several clusters. open(settings) makes one. log(level, event, **fields)."""
+
+    consent = None                          # each has its own
 
     def __init__(self, settings, open, log):
         self.log, self.settings, self.entries = log, settings, {entry["name"]: entry for entry in surface()}
@@ -39,40 +41,37 @@ class Clusters:
 
     def named(self, entry, arguments):
         """(the names that a call is for, its arguments without them); ArgumentProblems when they are not clear."""
-        given, changes, known = arguments.get(ARGUMENT), entry["changes"], ", ".join(self.hosts)
+        given, known, together = arguments.get(ARGUMENT), ", ".join(self.hosts), entry["name"] in TOGETHER
         rest = {key: value for key, value in arguments.items() if key != ARGUMENT}
-        if given is None or given == "" or given == []:
-            name = default_of(self.settings, changes)
+        if given in (None, "", []):
+            name = default_of(self.settings, entry["changes"])
             if name is None:
-                raise ArgumentProblems(["%s: which cluster? %s." % (ARGUMENT, "One of " + known if (
-                    entry["name"] not in TOGETHER) else "One or more of %s, or all" % known)])
+                raise ArgumentProblems(["%s: which cluster? %s." % (
+                    ARGUMENT, "One or more of %s, or all" % known if together else "One of " + known)])
             return [name], rest
         words = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
         words = [word.strip() if isinstance(word, str) else json.dumps(word) for word in words]
-        together = entry["name"] in TOGETHER
         for word in words:
             if word not in self.hosts and not (together and word == ALL):
-                raise ArgumentProblems([self._unknown(word, together)])
+                near = difflib.get_close_matches(word.lower(), self.hosts, 1)
+                raise ArgumentProblems(["%s: there is no cluster %s here.%s There are %s%s." % (
+                    ARGUMENT, text.line(word), " Did you mean %s?" % near[0] if near else "", known,
+                    "; all means all of them" if together else "")])
         if len(words) > 1 and not together:
             raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (
                 ARGUMENT, entry["name"])])
         return list(self.hosts) if ALL in words else list(dict.fromkeys(words)), rest
 
-    def _unknown(self, word, together=False):
-        near = difflib.get_close_matches(word.lower(), self.hosts, 1)
-        return "%s: there is no cluster %s here.%s There are %s%s." % (
-            ARGUMENT, text.line(word), " Did you mean %s?" % near[0] if near else "", ", ".join(self.hosts),
-            "; all means all of them" if together else "")
-
-    def call(self, entry, name, arguments, request):
+    def run(self, name, arguments, request, consent=None):
         """The Answer of a tool at the cluster, or at each of those, that the arguments name."""
         try:
-            names, arguments = self.named(entry, arguments)
+            names, arguments = self.named(self.entries[RENAMED.get(name, name)], arguments)
         except ArgumentProblems as error:
-            return Host.misused(name, error)
+            return misused(name, error)
         if len(names) > 1:
             return self._together(names, name, arguments, request)
-        return _signed(self.hosts[names[0]]().asked(entry, name, arguments, request), names[0])
+        host = self.hosts[names[0]]()
+        return _signed(host.run(name, arguments, request, host.consent), names[0])
 
     # -- several at once
 
