@@ -1,5 +1,4 @@
 """`check`: every step that can fail and what is said of it, which tools a token can use, and what to grant."""
-import json
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from cases import OF
 from front import Front
 from support import Bench, settings
 from tools.demo import DemoCluster
-from tools.mcp.check import check, exists, grants, holds, needs, privileges_for
+from tools.mcp.check import check, exists, grants, holds, needs, privileges_for, told
 from tools.policy.selection import MISSION
 from tools.pve.advice import ROLES
 
@@ -22,11 +21,10 @@ FINGERPRINT = ":".join(["AB"] * 32)
 def run(as_json=False, acl=None, adapter=True, inspect=None, version="9.1", **chosen):
     """(exit status, text or report) of a check on a demo cluster whose token has the rights `acl` {path:
     [privileges]}."""
-    told = []
     tokens = None if acl is None else {"root@pam!demo": {"value": None, "acl": acl}}
     cluster = DemoCluster(tokens=tokens, version=version) if adapter is True else adapter
-    status = check(settings(**chosen), told.append, as_json, cluster, inspect)
-    return status, json.loads(told[0]) if as_json else "\n".join(told)
+    report = check(settings(**chosen), cluster, inspect)
+    return 0 if report["ok"] else 1, report if as_json else "\n".join(told(report))
 
 
 def facts(stage="done", mode="strict", accepts=True, why="a CA of this system vouches for it"):
@@ -129,14 +127,14 @@ def test_an_audit_log_that_cannot_be_written_is_found(tmp_path):
 def test_over_real_tls():
     with Front(DemoCluster()) as front:
         pinned = settings(host=[("127.0.0.1", front.port)], certificate=front.fingerprint)
-        told = []
-        assert check(pinned, told.append) == 0
-        text = "\n".join(told)
+        report = check(pinned)
+        text = "\n".join(told(report))
+        assert report["ok"]
         assert "SHA-256 " + front.fingerprint in text and "PROXMOX_CERTIFICATE accepts it" in text
-        told, seen = [], len(front.cluster.requests)
-        assert check(settings(host=[("127.0.0.1", front.port)]), told.append) == 1
-        assert "would accept: PROXMOX_CERTIFICATE=" + front.fingerprint in "\n".join(told)
-        assert "compare it" in "\n".join(told)          # who shows it is not yet known to be Proxmox
+        seen, report = len(front.cluster.requests), check(settings(host=[("127.0.0.1", front.port)]))
+        text = "\n".join(told(report))
+        assert not report["ok"] and "would accept: PROXMOX_CERTIFICATE=" + front.fingerprint in text
+        assert "compare it" in text                     # who shows it is not yet known to be Proxmox
         assert len(front.cluster.requests) == seen      # the token went nowhere
 
 

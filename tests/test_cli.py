@@ -132,7 +132,7 @@ def test_the_archive_is_the_same_every_time_and_holds_only_sources(demo, tmp_pat
     first, second = pack.packed(PROGRAM, demo=demo), pack.packed(PROGRAM, demo=demo)
     assert first == second
     path = tmp_path / "x.pyz"
-    assert pack.write(PROGRAM, str(path), demo=demo) == hashlib.sha256(first).hexdigest()
+    assert pack.save(first, str(path)) == hashlib.sha256(first).hexdigest()
     with zipfile.ZipFile(str(path)) as archive:
         names = archive.namelist()
         assert names == sorted(names) and names[0] == "__main__.py"
@@ -152,7 +152,7 @@ def _started(path, *arguments, **more):
 def test_the_archive_runs_and_packs_itself_again(tmp_path):
     """With the demo and without it; one with it makes one without it too."""
     plain, whole, again = (str(tmp_path / name) for name in ("x.pyz", "y.pyz", "z.pyz"))
-    digests = {path: pack.write(PROGRAM, path, demo=path == whole) for path in (plain, whole)}
+    digests = {path: pack.save(pack.packed(PROGRAM, path == whole), path) for path in (plain, whole)}
     assert _started(plain, "--version").stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digests[plain]]
     for path, demo, same in ((plain, [], plain), (whole, ["--demo"], whole), (whole, [], plain)):
         assert _started(path, "pack", again, *demo).stdout.decode().split() == [digests[same], again]
@@ -167,7 +167,7 @@ INITIALIZE = (b'{"jsonrpc":"2.0","id":1,"method":"initialize",'
 
 def test_an_archive_without_the_demo_does_not_offer_it_and_says_how_to_get_one(tmp_path):
     path = str(tmp_path / "x.pyz")
-    pack.write(PROGRAM, path)
+    pack.save(pack.packed(PROGRAM), path)
     for arguments, given in ((("--demo",), b""), (("--demo",), INITIALIZE), (("call", "get_nodes", "--demo"), b"")):
         done = _started(path, *arguments, input=given)
         assert done.returncode == 2 and done.stderr.decode() == NO_DEMO + "\n"

@@ -145,11 +145,13 @@ def test_a_record_that_is_made_while_the_reader_goes_is_not_waited_for():
 
     def gone():
         os.close(pipe.reader)
-        pipe.log._thread.join(60)
+        with pipe.log._waiting.all_tasks_done:
+            assert pipe.log._waiting.all_tasks_done.wait_for(lambda: not pipe.log._waiting.unfinished_tasks, 60)
         return 0.0
     pipe.log._now = gone
     pipe.log("info", "event")
-    assert not pipe.log._waiting
+    pipe.log.close(60)
+    assert not pipe.log._waiting.unfinished_tasks
     os.close(pipe.writer)
 
 

@@ -1,6 +1,5 @@
 """The protocol engine, without a process: lines in, messages out. Contract: MCP 2024-11-05 to 2026-07-28, stdio."""
 import json
-import queue
 import threading
 import time
 
@@ -749,16 +748,3 @@ def test_the_call_knows_what_the_client_calls_itself(era):
         params["_meta"] = {VERSION_KEY: "2026-07-28", "io.modelcontextprotocol/clientInfo": info, **CAPS}
     assert "result" in talk.call("tools/call", params)
     assert seen == [info]
-
-
-def test_threads_are_used_again_and_none_waits_for_another():
-    workers, done, gate = engine.Workers(), queue.Queue(), threading.Event()
-    workers.run(lambda: done.put(threading.get_ident()))
-    first = done.get(timeout=PATIENCE)
-    while not workers._idle:                            # it says so after its job
-        pass
-    workers.run(lambda: (gate.wait(PATIENCE), done.put(("waited", threading.get_ident()))))
-    workers.run(lambda: done.put(("did not", threading.get_ident())))
-    what, second = done.get(timeout=PATIENCE)
-    gate.set()
-    assert what == "did not" and done.get(timeout=PATIENCE) in (("waited", first), ("waited", second))

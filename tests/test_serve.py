@@ -164,14 +164,14 @@ sys.path.insert(0, %r)
 import proxmox_mcp
 from tools.mcp.run import Host
 real = Host.run
-def run(*arguments):
+def run(*arguments, **more):
     print("stray print")
     sys.stdout.write("stray write\\n")
     sys.__stdout__.flush()
     os.write(1, b"stray bytes\\n")
     subprocess.run([sys.executable, "-c", "import sys; print('stray child', repr(sys.stdin.read()))"],
                    timeout=60)
-    return real(*arguments)
+    return real(*arguments, **more)
 Host.run = run
 sys.exit(proxmox_mcp.main(["--demo"]))
 """ % ROOT

@@ -38,8 +38,10 @@ def test_tools_json_is_what_the_rows_say():
             assert stream.read() == content, "run: python3 proxmox_mcp.py tools --write"
 
 
-def test_golden_list_of_tools(capsys):
-    cli.run(["tools", "--all"], "1.0.0", "proxmox_mcp.py")
+def test_golden_list_of_tools(capsys, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROXMOX_")]:
+        monkeypatch.delenv(name)
+    cli.run(["tools"], "1.0.0", "proxmox_mcp.py")
     with open(os.path.join(HERE, "tools.txt"), encoding="utf-8") as stream:
         assert capsys.readouterr().out == stream.read(), "run: python3 proxmox_mcp.py tools > tests/tools.txt"
 

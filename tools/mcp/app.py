@@ -97,7 +97,7 @@ class App:
             self.log("info", "arguments that the client added were dropped", tool=name, names=added)
             arguments = {key: value for key, value in arguments.items() if key not in added}
             request.params["arguments"] = arguments     # a question and its answer are bound to these
-        answer = front.run(name, arguments, request, front.consent)
+        answer = front.run(name, arguments, request, asked=True)
         answers, text = self.settings.answers, answer.text
         if answers == "data" and not answer.failed:
             text = json.dumps(answer.data, separators=(",", ":"), ensure_ascii=False)

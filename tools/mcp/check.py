@@ -4,7 +4,6 @@ and what to grant.
 Nothing is changed. A host is looked at (DNS, TCP, TLS) before anything is sent to it.
 """
 import collections
-import json
 import re
 import time
 
@@ -108,10 +107,10 @@ def _step(report, name, good, detail, **more):
     report["ok"] = report["ok"] and good is not False
 
 
-def check(settings, emit, as_json=False, adapter=None, inspect=None):
-    """Try each step and report it with emit(line of text); returns the exit status: 0 all is well, 1 something is not.
+def check(settings, adapter=None, inspect=None):
+    """Try each step; what came of it, a dict (`told` has its words): ok, whether all is well.
 
-    as_json: one JSON object instead. adapter, inspect(host, port, settings): in place of the network (demo, tests).
+    adapter, inspect(host, port, settings): in place of the network (demo, tests).
     """
     report = {"ok": True, "steps": [], "token": settings.token_id, "hosts": ["%s:%d" % host for host in settings.host]}
     if adapter is None or inspect is not None:
@@ -138,13 +137,7 @@ def check(settings, emit, as_json=False, adapter=None, inspect=None):
         from tools.policy.audit import Audit
         problem = Audit(settings.audit_log).problem()
         _step(report, "audit", not problem, problem or "The audit log %s can be written." % settings.audit_log)
-    report = scrub(report)
-    if as_json:
-        emit(json.dumps(report, indent=2))
-    else:
-        for line in _told(report):
-            emit(text.visible(line))
-    return 0 if report["ok"] else 1
+    return scrub(report)
 
 
 def _look(report, settings, host, port, inspect):
@@ -231,15 +224,18 @@ def _limits(settings):
 _MARKS = {True: "[ok]  ", False: "[FAIL]", None: "      "}
 
 
-def _told(report):
+def told(report):
     """The report as lines of text."""
+    return map(text.visible, _lines(report))
+
+
+def _lines(report):
     yield "Token %s, hosts %s" % (report["token"], ", ".join(report["hosts"]))
     for step in report["steps"]:
         yield "%s %-11s %s" % (_MARKS[step["ok"]], step["step"], step["detail"].replace("\n", "\n" + " " * 19))
-        if step["step"] == "trust":
-            for mode in step.get("modes", ()):
-                yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
-                                                mode["setting"], mode["why"])
+        for mode in step.get("modes", ()):
+            yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
+                                            mode["setting"], mode["why"])
     if "tools" not in report:
         return
     on = [tool for tool in report["tools"] if "off" not in tool]

@@ -6,11 +6,10 @@ import re
 import sys
 from contextlib import suppress
 
-from tools import surface
+from tools import surface, write_surface
 from tools.mcp import terminal
 from tools.mcp.config import CLIENTS
-from tools.mcp.pack import SHEBANG, content_hash, save, write
-
+from tools.mcp.pack import bundled, content_hash, packed, save
 
 #: outcome of a call (tools.mcp.run.Answer) -> exit status; the README has them too.
 EXIT = {"done": 0, "failed": 1, "usage": 2, "refused": 3, "declined": 4, "running": 5, "unknown": 5, "command": 6,
@@ -52,7 +51,7 @@ def run(arguments, version, program):
     sys.stderr.write("%s\n" % stop)
     if "--json" in arguments:
         with suppress(Stop):
-            say(json.dumps(_told(next(name for name in EXIT if EXIT[name] == stop.status), str(stop)), indent=2))
+            _say_json(_told(next(name for name in EXIT if EXIT[name] == stop.status), str(stop)))
     return stop.status
 
 
@@ -65,7 +64,7 @@ def _parsed(arguments):
     """The options of a command line (argparse.Namespace)."""
     parser = _Parser(prog="proxmox-mcp", description="An MCP server for Proxmox VE. Without a command it serves MCP on "
                      "stdin and stdout.")
-    parser.add_argument("--version", action="store_const", dest="function", const=show_version,
+    parser.add_argument("--version", action="store_const", dest="function", const=_version,
                         help="print the version and the SHA-256 of this copy")
     parser.add_argument("--demo", action="store_true", help="use the built-in demo cluster")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -88,8 +87,7 @@ def _parsed(arguments):
     return options
 
 
-def show_version(options):
-    """`--version`; the hash is not computed for anything else."""
+def _version(options):                                  # the hash is not computed for anything else
     say("proxmox-mcp %s\nsha256 %s" % (options.version, content_hash(options.program)))
 
 
@@ -115,6 +113,10 @@ def say(line):
             raise Stop("The answer cannot be written: %s." % error.strerror, 1) from None
 
 
+def _say_json(value):
+    say(json.dumps(value, indent=2))
+
+
 def typed(word):
     """A word of the command line as it was typed: it is UTF-8 where the locale knows ASCII only."""
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
@@ -136,34 +138,27 @@ def settings_of(options, asks=True):
 def list_tools(options):
     """`tools`: the tools that the settings leave, one a line, or all about those that are named."""
     if options.write:
-        import tools
-        tools.write_surface()
+        write_surface()
     from tools.mcp.usage import arguments
-    entries = list(surface())
     if options.names:
-        return say("\n\n".join(_help_of(_entry(name)) for name in options.names))
-    if not options.write and not options.all:
+        return say("\n\n".join(map(_help_of, options.names)))
+    entries, width = list(surface()), terminal.columns()
+    if not options.write:
         from tools.policy.selection import Selection
-        selections = [Selection(one) for one in settings_of(options, asks=False)]
-        least = {None: 0, "PROXMOX_ALLOW_ELEVATED=false": 1}     # of several clusters the one that leaves most
-        off = {entry["name"]: min((selection.off(entry) for selection in selections), key=lambda why: least.get(why, 2))
-               for entry in entries}
-        entries = [entry for entry in entries if off[entry["name"]] in (None, "PROXMOX_ALLOW_ELEVATED=false")]
-        refused = sum(off[entry["name"]] is not None for entry in entries)
-        hidden = sorted({variable for variable in off.values() if variable} - {"PROXMOX_ALLOW_ELEVATED=false"})
+        locked, selections = "PROXMOX_ALLOW_ELEVATED=false", [Selection(one) for one in settings_of(options, asks=False)]
+        why = [(entry, {selection.off(entry) for selection in selections}) for entry in entries]
+        entries = [entry for entry, reasons in why if reasons & {None, locked}]
+        hidden = sorted({reason for _, reasons in why if not reasons & {None, locked} for reason in reasons})
         if hidden:
-            sys.stderr.write("%d of %d tools; the others are hidden by %s (--all shows them).\n" % (
-                len(entries), len(off), " and ".join(hidden)))
+            sys.stderr.write("%d of %d tools; the others are hidden by %s.\n" % (
+                len(entries), len(why), " and ".join(hidden)))
+        refused = sum(locked in reasons and None not in reasons for _, reasons in why)
         if refused:
             sys.stderr.write("%d of these are refused without PROXMOX_ALLOW_ELEVATED=true.\n" % refused)
-    width = terminal.columns()
     for entry in entries:
         line = "%-36s %-12s " % (entry["name"], entry["tier"])
-        if width is None:
-            say((line + entry["endpoint"] + "  " + arguments(entry)).rstrip())
-        else:
-            say((line + arguments(entry))[:width - 1])
-    return 0
+        say((line + entry["endpoint"] + "  " + arguments(entry)).rstrip() if width is None else
+            (line + arguments(entry))[:width - 1])
 
 
 def _entry(name):
@@ -178,9 +173,9 @@ def _entry(name):
     return known[full]
 
 
-def _help_of(entry):
+def _help_of(name):
     from tools.mcp.usage import tool_help
-    return tool_help(entry, min(100, (terminal.columns() or 101) - 1))
+    return tool_help(_entry(name), min(100, (terminal.columns() or 101) - 1))
 
 
 # -- call
@@ -188,7 +183,7 @@ def _help_of(entry):
 def call(options):
     """`call`: run one tool, print its text or data; the exit status says what it came to."""
     if options.help:
-        return say(_help_of(_entry(options.tool)) if options.tool else options.parser.format_help().rstrip())
+        return say(_help_of(options.tool) if options.tool else options.parser.format_help().rstrip())
     if options.tool is None:
         raise Stop("Which tool? `proxmox-mcp tools` lists them, `proxmox-mcp call TOOL --help` tells all about one.")
     wrong = [pair for pair in options.arguments if "=" not in pair]
@@ -211,8 +206,8 @@ def call(options):
 
     def opened(one):
         one.answers = "data" if options.json else "text"
-        journal = Journal.of(one, log) if one.state_dir else None
-        return Host(one, log, adapter=demo_adapter(one), consent=person, journal=journal)
+        return Host(one, log, adapter=demo_adapter(one), consent=person,
+                    journal=Journal.of(one, log) if one.state_dir else None)
     if len(settings) > 1:
         from tools.mcp.several import Clusters
         hosts = Clusters(settings, opened, log)
@@ -224,7 +219,7 @@ def call(options):
         hosts.close()
         log.close()
     if options.json:
-        say(json.dumps(_told(answer.outcome, answer.text) if answer.failed else answer.data, indent=2))
+        _say_json(_told(answer.outcome, answer.text) if answer.failed else answer.data)
     else:
         say(terminal.shown(answer.text))
     return EXIT[answer.outcome]
@@ -243,18 +238,16 @@ def check(options):
         settings = [one for one in settings if one.cluster == options.cluster]
     from tools.mcp import check as steps
     from tools.mcp.run import demo_adapter
-    status, reports = 0, {}
+    reports = {}
     for one in settings:
-        lines = []
-        emit = lines.append if options.json else lambda line: say(terminal.shown(line))
         if one.cluster and not options.json:
             say("%sCluster %s" % ("\n" if reports else "", one.cluster))
-        status = max(status, steps.check(one, emit, options.json, adapter=demo_adapter(one)))
-        reports[one.cluster] = "".join(lines)
+        reports[one.cluster] = report = steps.check(one, demo_adapter(one))
+        for line in () if options.json else steps.told(report):
+            say(terminal.shown(line))
     if options.json:
-        say(reports[None] if None in reports else json.dumps(
-            {name: json.loads(report) for name, report in reports.items()}, indent=2))
-    return status
+        _say_json(reports[None] if None in reports else reports)
+    return 0 if all(report["ok"] for report in reports.values()) else 1
 
 
 def audit(options):
@@ -265,8 +258,7 @@ def audit(options):
         report = verify(options.file)
     except OSError as error:
         raise Stop("%s cannot be read: %s" % (options.file, error.strerror)) from None
-    for line in [json.dumps(report.as_dict(), indent=2)] if options.json else report.text(options.file):
-        say(line)
+    say("\n".join(report.text(options.file)))
     return 0 if report.ok else 1
 
 
@@ -331,19 +323,17 @@ def thaw(options):
 
 def pack(options):
     """`pack`: write the program as one file and print its SHA-256 as sha256sum does."""
-    bundle = options.out.endswith(".mcpb")
-    if options.with_requests and not bundle or options.shebang != SHEBANG and bundle:
-        raise Stop("Nothing was written: --with-requests is for a file called .mcpb, --shebang for a .pyz.")
-    if bundle:
-        from tools.mcp.bundle import bundled
+    if not options.out.endswith(".mcpb"):
+        if options.with_requests:
+            raise Stop("Nothing was written: --with-requests is for a file called .mcpb.")
+        data = packed(options.program, options.demo)
+    else:
         try:
-            digest = save(bundled(options.program, options.version, options.demo, options.with_requests), options.out)
+            data = bundled(options.program, options.version, options.demo, options.with_requests)
         except ImportError as error:
             raise Stop("Nothing was written: requests cannot be put into the bundle (%s). Run pack in a virtual "
                        "environment with requests from pip." % error, 1) from None
-    else:
-        digest = write(options.program, options.out, options.shebang, options.demo)
-    say("%s  %s" % (digest, options.out))
+    say("%s  %s" % (save(data, options.out), options.out))
 
 
 def _entry_name(value):
@@ -398,12 +388,10 @@ def _option(*names, **how):
     return names, how
 
 
-_JSON = _option("--json", action="store_true", help="print one JSON object")
 #: name -> (function, help, its options)
 COMMANDS = {
     "tools": (list_tools, "list the tools that the settings leave, or tell all about some",
               _option("names", nargs="*", metavar="TOOL", help="tell all about this tool"),
-              _option("--all", action="store_true", help="whatever the settings say"),
               _option("--write", action="store_true", help="rewrite what is generated from the rows, and list all")),
     "call": (call, "run one tool and print its answer",
              _option("tool", nargs="?", metavar="TOOL",
@@ -414,19 +402,19 @@ COMMANDS = {
              _option("--cluster", metavar="NAME", help="of several clusters the one to call (reads: several, all)"),
              _option("-h", "--help", action="store_true", help="with a TOOL: its arguments, types and defaults")),
     "check": (check, "test the connection to Proxmox step by step and show what the token may do",
-              _option("cluster", nargs="?", metavar="CLUSTER", help="of several clusters only this one"), _JSON),
+              _option("cluster", nargs="?", metavar="CLUSTER", help="of several clusters only this one"),
+              _option("--json", action="store_true", help="print one JSON object")),
     "approve": (approve, "answer what PROXMOX_CONFIRM=terminal asks",
                 _option("--watch", action="store_true", help="stay, and ring the bell for each new question")),
     "freeze": (freeze, "refuse every change from now on, in every running server of this PROXMOX_STATE_DIR",
                _option("reason", nargs="*", metavar="REASON", help="why; what is refused says it")),
     "thaw": (thaw, "allow changes again"),
     "audit": (audit, "check that no line of an audit log is missing or was changed",
-              _option("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names"), _JSON),
+              _option("file", metavar="FILE", help="the audit log: the file that PROXMOX_AUDIT_LOG names")),
     "pack": (pack, "write the program into one file (with the demo cluster only if --demo is given)",
              _option("out", metavar="OUT", help="the file to write: OUT.mcpb is a bundle that Claude Desktop installs, "
                                                 "any other a .pyz that Python runs"),
-             _option("--with-requests", action="store_true", help="put requests and what it needs into the .mcpb"),
-             _option("--shebang", default=SHEBANG, help="interpreter in the first line (default: %(default)s)")),
+             _option("--with-requests", action="store_true", help="put requests and what it needs into the .mcpb")),
     "config": (config, "print the configuration for an MCP client, or (file) a file for several clusters",
                _option("client", choices=sorted(CLIENTS) + ["file"], metavar="CLIENT",
                        help="one of: " + ", ".join(sorted(CLIENTS)) + "; or file"),

@@ -49,23 +49,20 @@ class Withdrawn(Exception):
 class Request:
     """One request of the client: what it asks, what its client can do, and the ways to talk to it while it runs.
 
-    cancelled is a threading.Event; hurried says that the server ends, so that it is answered with what is known; woken
-    is an Event for both. writing is true while a change is on its way to Proxmox (the call says so). patience: seconds
-    from its beginning that it may wait for anything, or None.
+    cancelled is an Event; hurried says that the server ends, so that it is answered with what is known; woken is an
+    Event for both. writing: whether a change is on its way to Proxmox (the call says so). patience: seconds from its
+    beginning that it may wait for anything, or None. asks: exceptions by which `ask` ends, but for an answer.
     """
 
-    #: Exceptions by which `ask` ends, but for an answer: a call lets them pass.
     asks = (RpcError, InputRequired, Withdrawn)
     ends = False                        # the process goes on after the call
     wait = None                         # seconds for which tasks are followed, where the call does not say
 
     def __init__(self, server, message, params, version, capabilities, reply):
         self.server, self.id, self.method, self.params = server, message["id"], message["method"], params
-        self.key = key_of(self.id)
+        self.key, self.reply, self.began = key_of(self.id), reply, server.clock()       # reply: see Server._message
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
-        self.reply = reply                  # see Server._message
         self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
-        self.began = server.clock()
         self.question = None                # the _Question to the user that this request waits for
         meta = params.get("_meta") or {}
         self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
@@ -81,9 +78,8 @@ class Request:
         """Stop: whatever waits for this request ends at once."""
         self.cancelled.set()
         self.woken.set()
-        question = self.question
-        if question is not None:
-            question.answered.set()
+        if self.question is not None:
+            self.question.answered.set()
 
     def hurry(self):
         """Answer with what is known: whatever waits for this request ends at once."""
@@ -164,40 +160,13 @@ class Once:
         return self.made
 
 
-class Workers:
-    """Threads that work on one job each and then wait for the next: starting one takes longer than a short request."""
-
-    def __init__(self):
-        self._lock, self._idle, self._jobs = threading.Lock(), 0, None
-
-    def run(self, job, *args):
-        """Do job(*args) in an idle thread, or in a new one; RuntimeError when this host has no more threads."""
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                return self._jobs.put((job, args))
-            if self._jobs is None:
-                from queue import SimpleQueue  # only now: the first answer needs none
-                self._jobs = SimpleQueue()
-        threading.Thread(target=self._work, args=(job, args), daemon=True).start()
-
-    def _work(self, job, args):
-        while True:
-            job(*args)
-            with self._lock:
-                self._idle += 1
-            job = args = None                               # nothing of the last request is kept while it waits
-            job, args = self._jobs.get()
-
-
 #: A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it.
 Method = namedtuple("Method", "handler capability legacy modern threaded ttl scope",
                     defaults=(None, True, True, False, None, "private"))
 
 
 def _listing(key, entries):
-    """What serves a list, on one page: many hosts read no second one. Entries have the fields that the revision knows.
-    """
+    """What serves a list, on one page (many hosts read no second one), with the fields that the revision knows."""
     def serve(server, request):
         if request.params.get("cursor") is not None:
             raise invalid_params("unknown cursor (everything is on one page)")
@@ -227,7 +196,6 @@ class Server:
         self._closed = False                        # no more input
         self._done = threading.Condition(self._lock)
         self._asks = 0
-        self._workers = Workers()
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
         self._capabilities = {version: {key: what for key, what in info["capabilities"].items()
                                         if not version or version >= SINCE.get(key, "")}
@@ -289,10 +257,8 @@ class Server:
             return self._put(error_for(None, PARSE_ERROR, "Parse error: the line is too long"))
         try:
             message = decode(line)
-        except BadLine as error:
-            message = glance(line)                          # who asked waits for an answer by its id
-            known_id = message["id"] if kind_of(message) == "request" else None
-            return self._put(error_for(known_id, PARSE_ERROR, "Parse error: %s" % error))
+        except BadLine as error:                            # who asked waits for an answer by its id
+            return self._put(error_for(glance(line), PARSE_ERROR, "Parse error: %s" % error))
         if isinstance(message, list):
             return self._batch(message)
         self._message(message, self._put)
@@ -339,7 +305,7 @@ class Server:
         if not row.threaded:
             return self._serve(row, request)
         try:
-            self._workers.run(self._serve, row, request)
+            threading.Thread(target=self._serve, args=(row, request), daemon=True).start()
         except RuntimeError:                                # no more threads on this host
             self._serve(Method(_too_busy), request)
 
@@ -513,9 +479,8 @@ class Server:
         "tools/call": Method(call_tool, "tools", threaded=True),
         "resources/list": Method(_listing("resources", lambda app, request: app.resources(request)), "resources",
                                  threaded=True, ttl=10000),
-        "resources/templates/list": Method(
-            _listing("resourceTemplates", lambda app, request: app.resource_templates()), "resources", ttl=3600000,
-            scope="public"),
+        "resources/templates/list": Method(_listing("resourceTemplates", lambda app, _: app.resource_templates()),
+                                           "resources", ttl=3600000, scope="public"),
         "resources/read": Method(read_resource, "resources", threaded=True, ttl=0),
         "prompts/list": Method(_listing("prompts", lambda app, request: app.prompts()), "prompts", ttl=3600000,
                                scope="public"),

@@ -3,9 +3,9 @@
 A record is made in the caller's thread and written by a daemon thread out of a bounded queue. When nobody reads stderr
 the queue fills up and further records are dropped and counted; when stderr is closed all are.
 """
-import collections
 import json
 import os
+import queue
 import threading
 import time
 
@@ -26,8 +26,8 @@ class Log:
 
     def __init__(self, level, format="text", stream_fd=2, now=time.time):
         self._least, self._json, self._now = LEVELS[level], format == "json", now
-        self._waiting, self._dropped = collections.deque(), 0
-        self._change, self._thread, self._closing, self._busy = threading.Condition(), None, False, False
+        self._waiting, self._dropped, self._lock = queue.Queue(MOST_WAITING), 0, threading.Lock()
+        self._thread = None
         try:
             self._handle = os.dup(stream_fd)
         except OSError:
@@ -41,72 +41,46 @@ class Log:
             line = self._line(level, event, fields)
         except Exception as error:      # a field whose str() fails must not end the call it was about
             line = self._line("error", "log", {"message": "a record could not be written: %s" % type(error).__name__})
-        with self._change:
-            if self._closing or self._handle is None:
-                return
-            if len(self._waiting) >= MOST_WAITING:
-                self._dropped += 1
-                return
-            if self._dropped:
-                self._waiting.append(self._line("warning", "log", {"dropped": self._dropped}))
-                self._dropped = 0
-            self._waiting.append(line)
+        with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
                 self._thread.start()
-            self._change.notify_all()
+            try:
+                if self._dropped:
+                    self._waiting.put_nowait(self._line("warning", "log", {"dropped": self._dropped}))
+                    self._dropped = 0
+                self._waiting.put_nowait(line)
+            except queue.Full:
+                self._dropped += 1
 
     def close(self, seconds=0.5):
-        """Write what waits, for at most so many seconds; nothing is taken any more."""
-        with self._change:
-            self._closing = True
-            self._change.notify_all()
-            deadline = time.monotonic() + seconds
-            while self._thread is not None and (self._waiting or self._busy):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._change.wait(left)
-            if self._handle is not None and not self._waiting and not self._busy:
+        """Write what waits, for at most so many seconds; nothing is written any more."""
+        written = self._waiting.all_tasks_done
+        with written:
+            if written.wait_for(lambda: not self._waiting.unfinished_tasks, seconds) and self._handle is not None:
                 os.close(self._handle)
-                self._handle = None
+            self._handle = None
 
     def _line(self, level, event, fields):
         now = stamp(self._now())
-        fields = {str(key): _plain(value) for key, value in fields.items() if value is not None}
+        fields = {key: _plain(value) for key, value in fields.items() if value is not None}
         event = cut(scrub(str(event)), LONGEST_VALUE)
         if self._json:
-            head = {"time": now, "level": level, "event": event}
-            return json.dumps({**head, **fields, **head}, separators=(",", ":")) + "\n"
-        words = ["%s=%s" % (_bare(key), _shown(value)) for key, value in fields.items()]
+            return json.dumps({"time": now, "level": level, "event": event, **fields}, separators=(",", ":")) + "\n"
+        words = ["%s=%s" % (key, _shown(value)) for key, value in fields.items()]
         return " ".join([now, level.upper(), _one_line(event)] + words) + "\n"
 
     def _write_all(self):
         while True:
-            with self._change:
-                self._busy = False
-                self._change.notify_all()
-                while not self._waiting:
-                    if self._closing:
-                        return
-                    self._change.wait()
-                lines = "".join(self._waiting)
-                self._waiting.clear()
-                self._busy = True
-            data = lines.encode("utf-8", "backslashreplace")
+            data = self._waiting.get().encode("utf-8", "backslashreplace")
             try:
-                while data:
+                while data and self._handle is not None:
                     data = data[os.write(self._handle, data):]
             except BlockingIOError:     # a stderr that somebody made non-blocking, and full
-                with self._change:
-                    self._dropped += data.count(b"\n")
+                self._dropped += 1
             except OSError:             # closed, or nobody reads it any more
-                with self._change:
-                    self._waiting.clear()
-                    self._handle = None
-                    self._busy = False
-                    self._change.notify_all()
-                    return
+                self._handle = None
+            self._waiting.task_done()
 
 
 def _plain(value):
@@ -122,10 +96,6 @@ def _plain(value):
 
 def _one_line(text):
     return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
-
-
-def _bare(key):
-    return "".join(c if c.isalnum() or c in "_-." else "_" for c in key)
 
 
 def _shown(value):

@@ -100,9 +100,6 @@ class Nobody:
 class NoConsent:
     """Asks nobody: the target is read, named, and what was asked is done (PROXMOX_CONFIRM=off)."""
 
-    def of(self, request, changes=True):
-        return self
-
     def ask(self, call, describe):
         return describe()[1]
 
@@ -176,27 +173,29 @@ class Host:
             self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=()):
+    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(),
+            asked=False):
         """The Answer of the tool `name`; LookupError when there is none, Cancelled when the client cancelled it.
 
-        request: who asks (default: nobody); consent: whose of(request, changes) has ask(call, describe), and looks at a
-        token or state first; forecast: only what it would send, after what the Forecast holds; check: not even what it
-        would read; begun: as of a Call.
+        request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
+        it would send, after what the Forecast holds; check: not even what it would read; begun: as of a Call; asked:
+        whether it is the client's own call, whose token or state is looked at first.
         """
         entry = self.entries[RENAMED.get(name, name)]
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:
-            answer = self._run(entry, name, arguments, request or Nobody(), consent, forecast, check, begun)
+            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check,
+                               begun, asked)
             outcome = answer.outcome
             return answer
         finally:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
-    def _run(self, entry, name, arguments, request, consent, forecast, check, begun):
+    def _run(self, entry, name, arguments, request, consent, forecast, check, begun, asked):
         call = None
         try:
-            if consent is not None:
-                consent = consent.of(request, entry["changes"])
+            if asked:
+                consent = self.consent.of(request, entry["changes"])
                 if self.settings.confirm == "token" and entry["changes"]:
                     arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
             refusal = self.selection.refusal(entry)
@@ -204,7 +203,7 @@ class Host:
                 raise Refused(refusal.reason, refusal.headline)
             tool = find(entry)
             args = parse(tool.args, arguments)
-            call = Call(self, entry["name"], tool, args, request, consent or self.consent, forecast, begun)
+            call = Call(self, entry["name"], tool, args, request, consent, forecast, begun)
             hide_here(call.secrets.values())
             call.find_named()
             call.judge_arguments()

@@ -87,9 +87,6 @@ class _Agreed:
     def __init__(self, run, step):
         self._run, self._step, self._left = run, step, list(step.questions)
 
-    def of(self, request, changes=True):
-        return self
-
     def ask(self, call, describe):
         question, found = describe()
         vmid = getattr(call.args, "vmid", None)

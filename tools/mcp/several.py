@@ -27,8 +27,6 @@ LOOK = 0.2                              # seconds between two looks at whether t
 class Clusters:
     """The Hosts of several clusters. open(settings) makes one. log(level, event, **fields)."""
 
-    consent = None                          # each has its own
-
     def __init__(self, settings, open, log):
         self.log, self.settings, self.entries = log, settings, {entry["name"]: entry for entry in surface()}
         self.hosts = {one.cluster: Once(lambda one=one: open(one)) for one in settings}
@@ -62,7 +60,7 @@ class Clusters:
                 ARGUMENT, entry["name"])])
         return list(self.hosts) if ALL in words else list(dict.fromkeys(words)), rest
 
-    def run(self, name, arguments, request, consent=None):
+    def run(self, name, arguments, request, asked=True):
         """The Answer of a tool at the cluster, or at each of those, that the arguments name."""
         try:
             names, arguments = self.named(self.entries[RENAMED.get(name, name)], arguments)
@@ -70,8 +68,7 @@ class Clusters:
             return misused(name, error)
         if len(names) > 1:
             return self._together(names, name, arguments, request)
-        host = self.hosts[names[0]]()
-        return _signed(host.run(name, arguments, request, host.consent), names[0])
+        return _signed(self.hosts[names[0]]().run(name, arguments, request, asked=asked), names[0])
 
     # -- several at once
 

@@ -138,7 +138,7 @@ def decode(line):
     BadLine: it is not UTF-8 or not JSON, has a key twice, nests too deeply, holds too much, NaN, infinity or an endless
     number.
     """
-    if _crowded(line):
+    if line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_PARTS:
         raise BadLine("the line holds more than %d values" % MOST_PARTS)
     if line.count(b"[") + line.count(b"{") > DEEPEST:
         depth = 0
@@ -156,38 +156,17 @@ def decode(line):
         raise BadLine("the line is not JSON") from None
 
 
-def _crowded(line):
-    return line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_PARTS
-
-
 #: An id where clients write it: at the beginning, or at the end, of the message itself.
-_FIRST_ID = re.compile(rb'\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,')
-_LAST_ID = re.compile(rb'"id"\s*:\s*([0-9]{1,18})\s*\}\s*\Z')
-
-
-def _first(pairs):
-    """An object of which only what is said once is sure: an id that stands twice is none."""
-    result = {}
-    for key, value in pairs:
-        result[key] = None if key in result and key == "id" else result.get(key, value)
-    return result
-
-
-_lenient = json.JSONDecoder(object_pairs_hook=_first, parse_constant=lambda name: None,
-                            parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else None,
-                            parse_float=lambda digits: None)
+_ID = rb'"id"\s*:\s*([0-9]{1,18}|"[^"\\]{1,200}")\s*'
+_FIRST_ID = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID + rb',(?!\s*"id")')
+_LAST_ID = re.compile(_ID + rb'\}\s*\Z')
 
 
 def glance(line):
-    """What can be read of a line that `decode` refused: numbers that it does not take are None, or all of it is. Of one
-    that holds too much no more than its id."""
-    if _crowded(line):
-        found = _FIRST_ID.match(line) or _LAST_ID.search(line, len(line) - 100)
-        return {"jsonrpc": "2.0", "id": int(found.group(1)), "method": ""} if found else None
-    try:
-        return _lenient.decode(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
+    """The id of the request that `decode` refused, as far as it stands where clients write it; else None."""
+    found = _FIRST_ID.match(line) or _LAST_ID.search(line, len(line) - 300)
+    whole = b'"method"' in line and line.rstrip().endswith(b"}")
+    return json.loads(found.group(1)) if found and whole else None
 
 
 def encode(message):
@@ -197,9 +176,9 @@ def encode(message):
     """
     try:
         text = json.dumps(message, separators=(",", ":"), allow_nan=False)
-        if "\\ud" in text:                                          # a surrogate, alone or in a pair
-            text = json.dumps(_mended(message), separators=(",", ":"), allow_nan=False)
     except ValueError:
+        text = "\\ud"
+    if "\\ud" in text:                                              # a surrogate, alone or in a pair
         text = json.dumps(_mended(message), separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
