@@ -166,7 +166,7 @@ def test_what_is_read_late_is_given_less_time_and_at_last_none():
     desk.bench.host.client.request = watch
     answer = said(desk.call("proxmox_get_overview"))
     assert limits == [None, None, 37, 28, 19, 10, 2][:len(limits)] and len(limits) == 7
-    assert "There was no time left for it." in answer
+    assert "There was no time left for it; call again, for fewer nodes or guests at a time." in answer
 
 
 # -------------------------------------------------------------------------------------------------------------- the end

@@ -230,7 +230,7 @@ class Call:
                     return
                 try:
                     if self.within(0) < -SPARE_SECONDS:
-                        raise Failure("There was no time left for it.")
+                        raise Failure("There was no time left for it; call again, for fewer nodes or guests at a time.")
                     answers[number] = do(request)
                 except (PveError, Failure, Misfit) as error:
                     answers[number] = error

@@ -36,30 +36,31 @@ STOPPED, INTERRUPTED = "stopped", "interrupted"
 
 
 class Step:
-    """One step of a run.
-
-    tool, arguments     as the caller wrote them; digest: of both
-    questions           [(question, found)]: what the user is asked for it, and what it is bound to
-    known, later        whether it could be planned; why not
-    names, makes        {name: vmid} that names in it meant; the vmids of the guests that it makes
-    planned             the (verb, path, params) that it will send
-    state, said, undo   how far it came, in words too; its undo id, or None
-    text, data          of its answer
-    """
+    """One step of a run: tool and arguments as the caller wrote them, and what is known of it."""
 
     def __init__(self, tool, arguments):
         self.tool, self.arguments, self._bound = tool, arguments, digest([tool, arguments])
         # of one with a secret the journal has not even a digest, from which the secret might be guessed
         self.digest = self._bound if Audit.masked(arguments, (), True) == arguments else None
-        self.questions, self.known, self.reads, self.later, self.names, self.makes = [], True, False, None, {}, set()
-        self.agreed = False                             # whether whatever it asks was agreed to
-        self.begun = []                                 # what a server that was interrupted has sent of it already
-        self.planned, self.state, self.said, self.undo, self.text, self.data = [], WAITING, None, None, None, None
+        self.questions = []         # [(what the user is asked for it, what that is bound to)]
+        self.agreed = False         # whether whatever it asks was agreed to
+        self.reads = False          # whether it only reads
+        self.later = None           # why it could not be planned
+        self.names, self.makes = {}, set()      # {name: vmid} that names in it meant; vmids of the guests it makes
+        self.planned = []           # the (verb, path, params) that it will send
+        self.begun = []             # what a server that was interrupted has sent of it already
+        self.state, self.said, self.undo = WAITING, None, None      # how far it came, in words too; its undo id
+        self.text, self.data = None, None                           # of its answer
 
     def asked(self):
         """What the run's question is bound to."""
-        return [self._bound, self.known, [[question, digest(found)] for question, found in self.questions],
+        return [self._bound, self.later is None, [[question, digest(found)] for question, found in self.questions],
                 [digest(list(one)) for one in self.planned], self.state]
+
+    def arguments_shown(self):
+        """"vmid=100 timeout=60": all of its arguments, without secrets."""
+        return " ".join("%s=%s" % (key, json.dumps(value) if isinstance(value, (dict, list)) else text.word(
+            text.line(value, text.WHOLE))) for key, value in Audit.masked(self.arguments, (), True).items())
 
 
 class _Request:
@@ -135,8 +136,8 @@ class Runs:
         """That of the Host, or one for this process alone."""
         return self._host.journal or self._own
 
-    def start(self, steps, go_on, forecast, client):
-        """Begin a Run of Steps. go_on: whether it does after one that failed; client: who asked. Failure when too many
+    def start(self, call, steps, go_on, forecast):
+        """Begin a Run of Steps that were agreed to. go_on: whether it does after one that failed. Failure when too many
         go on already."""
         with self._lock:
             if sum(run.ended is None for run in self._live.values()) >= MOST:
@@ -144,13 +145,12 @@ class Runs:
             ident = self.journal.add(
                 "r", at=int(self._host.now()), pid=os.getpid(), ended=None,
                 steps=[{"tool": step.tool, "digest": step.digest, "sends": len(step.begun) + len(step.planned) if (
-                    step.known) else None}
-                       for step in steps])
-            ended = [ident for ident, run in self._live.items() if run.ended is not None]
-            for old in ended[:-KEPT]:
+                    step.later is None) else None} for step in steps])
+            for old in [ident for ident, run in self._live.items() if run.ended is not None][:-KEPT]:
                 del self._live[old]
             run = self._live[ident] = Run(ident, steps, go_on, forecast)
-        self.begin(lambda: self._go(run, client))
+        call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
+        self.begin(lambda: self._go(run, getattr(call.request, "client", None)))
         return run
 
     @staticmethod
@@ -178,7 +178,7 @@ class Runs:
             if step.state == SKIPPED:
                 self._note(run, number)
                 continue
-            if run.stopping or ended == FAILED and not run.go_on:
+            if ended == FAILED and not run.go_on:
                 break
             run.request = _Request(run, number, client)
             self._rest(run, step)
@@ -226,8 +226,7 @@ class Runs:
         planned = [Step(tool, arguments) for tool, arguments in steps]
         for step in planned:
             step.agreed = True
-        call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
-        return self.start(planned, False, Forecast(), getattr(call.request, "client", None))
+        return self.start(call, planned, False, Forecast())
 
     # -- one call
 
@@ -252,8 +251,7 @@ class Runs:
         agreed, = forecast
         if any(step.questions for step in planned):
             call.confirm(describe)
-        call.outcomes.append("accepted")                # of some of them, for all that is known when this ends early
-        run = self.start(planned, go_on, agreed, getattr(call.request, "client", None))
+        run = self.start(call, planned, go_on, agreed)
         try:
             return self.follow(call, run)
         except BaseException:                           # who began it has cancelled it
@@ -290,20 +288,19 @@ class Runs:
         """Work out what a step would send and ask; Failure, or Refused, when it cannot be done."""
         entry = self._host.entries.get(RENAMED.get(step.tool, step.tool))
         if entry is None:
-            raise Failure("There is no such tool.")
+            raise Failure("There is no such tool. Use the name of a tool that is listed.")
         if entry["name"] in ALONE:
-            raise Failure("It cannot be a step.")
+            raise Failure("It cannot be a step. Call it by itself, outside of a run.")
         seconds = self._host.client.limiter.seconds_until(False, 10)
         if seconds > 0:
             call.sleep(seconds)
         step.reads = not entry["changes"]
         forecast.names, made = step.names, set(forecast.made_guests)
         answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, step.reads, step.begun)
-        step.planned, step.questions = list(answer.planned), list(answer.questions)
-        said = _said(answer)
+        step.planned, step.questions, said = list(answer.planned), list(answer.questions), _said(answer)
         if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
                 _guest_of(call, step) in forecast.touched):
-            step.known, step.later = False, said
+            step.later = said
         elif answer.failed:
             raise (Refused if answer.outcome == "refused" else Failure)(said)
         elif not step.planned:
@@ -324,14 +321,12 @@ class Runs:
         record = self.journal.find(ident)
         if not record or not record.get("steps"):
             raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
-        steps = []
-        for number, one in enumerate(record["steps"]):
-            steps.append(Step(one["tool"], {}))
-            steps[-1].state, steps[-1].said, steps[-1].undo = self._step(record, number)
-            if steps[-1].state == RUNNING and self._state(record) != RUNNING:
-                steps[-1].said = ("Its server ended before its end was seen; running the same steps again looks at it "
-                                  "and does what is left.")
-        ended = self._state(record)
+        steps, ended = [Step(one["tool"], {}) for one in record["steps"]], self._state(record)
+        for number, step in enumerate(steps):
+            step.state, step.said, step.undo = self._step(record, number)
+            if step.state == RUNNING and ended != RUNNING:
+                step.said = ("Its server ended before its end was seen; running the same steps again looks at it and "
+                             "does what is left.")
         return _told(call, ident, None if ended == RUNNING else ended, steps)
 
     def _state(self, record):
@@ -358,24 +353,19 @@ class Runs:
             found.append(record)
         return found
 
-    def _done_before(self, call, step, before, number):
-        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
-        None, with what was sent of it in step.begun where its server ended amid it. Failure when that is not known."""
-        for record in before:
-            state = self._step(record, number)[0]
-            if state not in (WAITING, SKIPPED):
-                return self._still_so(call, step, record, number, state)
-        return None
-
     def _goes_on(self, record):
         """Whether a run that has no end yet goes on, here or in another server."""
         if record.get("ended") is not None:
             return False
         return record["id"] in self._live or record.get("pid") != os.getpid() and state.lives(record.get("pid"))
 
-    def _still_so(self, call, step, record, number, state):
-        """As `_done_before`, of one step of one run."""
-        run = record["id"]
+    def _done_before(self, call, step, before, number):
+        """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;
+        None, with what was sent of it in step.begun where its server ended amid it. Failure when that is not known."""
+        record = next((one for one in before if self._step(one, number)[0] not in (WAITING, SKIPPED)), None)
+        if record is None:
+            return None
+        run, state = record["id"], self._step(record, number)[0]
         made = next((made for made in self.journal.all("u") if (made.get("run"), made.get("step")) == (
             run, number)), {})
         if made.get("undone"):
@@ -447,7 +437,7 @@ def _task(call, noted):
 
 
 def _ended(call, run, noted):
-    """As `_still_so`, of a change whose end was not seen."""
+    """As `Runs._done_before`, of a change whose end was not seen."""
     status = _task(call, noted)
     if status is not None:
         if status.get("status") == "running":
@@ -479,13 +469,6 @@ STEPS = Table("step", Column("step", kind="int"), Column("state"), Column("tool"
               Column("undo"))
 
 
-def _arguments(call, step):
-    """"vmid=100 timeout=60": all of a step's arguments, without secrets."""
-    shown = call.host.audit.masked(step.arguments, (), True)
-    return " ".join("%s=%s" % (key, json.dumps(value) if isinstance(value, (dict, list)) else text.word(
-        text.line(value, text.WHOLE))) for key, value in shown.items())
-
-
 def _question(call, steps):
     """What the user is asked: every step in its order, and of those that may lose something what that is; what is said
     of several of them alike is said once, after them."""
@@ -494,10 +477,10 @@ def _question(call, steps):
         if step.state == SKIPPED:
             continue
         asked = " / ".join(question for question, _ in step.questions)
-        later = "" if step.known else " (what it finds is not known before the steps ahead of it: %s)" % step.later
+        later = step.later and " (what it finds is not known before the steps ahead of it: %s)" % step.later or ""
         asks, _, more = asked.partition("? ") if not later else (asked, "", "")
         alike.setdefault(more, []).append(number)
-        parts.append((number, asks or "%s %s" % (step.tool, _arguments(call, step)), more, later))
+        parts.append((number, asks or "%s %s" % (step.tool, step.arguments_shown()), more, later))
     shared = {more: numbers for more, numbers in alike.items() if more and len(numbers) > 1}
     listed = "; ".join("%d) %s%s%s" % (number, asks, "? " + more if more and more not in shared else "", later)
                        for number, asks, more, later in parts)
@@ -509,13 +492,13 @@ def _plan(call, steps, says):
     """The Result of a plan: what each step would send, and what it would lose."""
     rows, lines = [], []
     for number, step in enumerate(steps, 1):
-        requests = [{"method": verb, "path": path, "parameters": call.host.audit.masked(params, call.secrets, True)}
+        requests = [{"method": verb, "path": path, "parameters": Audit.masked(params, call.secrets, True)}
                     for verb, path, params in step.planned]
-        rows.append({"step": number, "state": step.state if step.state == SKIPPED else "planned" if step.known else
-                     "not known yet", "tool": step.tool, "requests": requests,
-                     "arguments": call.host.audit.masked(step.arguments, (), True),
+        rows.append({"step": number, "state": SKIPPED if step.state == SKIPPED else
+                     "not known yet" if step.later else "planned", "tool": step.tool, "requests": requests,
+                     "arguments": Audit.masked(step.arguments, (), True),
                      "said": step.said or step.later or "", "asks": [question for question, _ in step.questions]})
-        lines.append("%d. %s %s%s" % (number, step.tool, _arguments(call, step), ": " + rows[-1]["said"]
+        lines.append("%d. %s %s%s" % (number, step.tool, step.arguments_shown(), ": " + rows[-1]["said"]
                                       if rows[-1]["said"] else ""))
         for verb, path, params in step.planned:
             lines.append("    %s %s%s" % (verb, path, _change(call, verb, path, params)))
@@ -526,7 +509,7 @@ def _plan(call, steps, says):
 
 def _change(call, verb, path, params):
     """" memory=4096 (2048 now)": the parameters of a request, beside what they change where that can be read."""
-    shown, now = call.host.audit.masked(params, call.secrets, True), {}
+    shown, now = Audit.masked(params, call.secrets, True), {}
     way = inverse.find(verb, path)
     if way is not None and (verb == "PUT" or path.endswith("/config")):
         try:
@@ -547,7 +530,7 @@ def _told(call, ident, ended, steps):
     read = [(number, step) for number, step in enumerate(steps, 1) if step.reads and step.state == DONE]
     room = text.BUDGET // max(1, len(read))
     for number, step in read:
-        notes.append(text.Shown("Step %d, %s %s:\n%s" % (number, step.tool, _arguments(call, step), text.fit(
+        notes.append(text.Shown("Step %d, %s %s:\n%s" % (number, step.tool, step.arguments_shown(), text.fit(
             step.text, room))))
     if read:
         data["answers"] = [dict(text.smaller(step.data, room), step=number) for number, step in read]
