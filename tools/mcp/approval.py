@@ -16,9 +16,10 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import threading
 import time
-from unicodedata import east_asian_width
+from contextlib import suppress
 
 from tools.base.answers import Result
 from tools.base.failures import Changed, EarlyResult, Failure
@@ -193,7 +194,8 @@ class Approvals:
 # ---------------------------------------------------------------------------------------------------- who answers
 
 class Shown:
-    """A question as `approve` reads it: content (bytes), what is in it (dict), path (without ending)."""
+    """A question as `approve` reads it: content (bytes), what is in it (dict), path (without ending), since (epoch
+    seconds)."""
 
     def __init__(self, path):
         self.path, self.content = path, state.read(path + QUESTION)
@@ -242,22 +244,11 @@ def _who():
         return name
 
 
-def width(words):
-    """Columns of a terminal that a text takes, or a few less: what some show in one column and some in two has two."""
-    return sum(2 if east_asian_width(character) in "WFA" else 1 for character in words)
-
-
 def _folded(words, columns):
-    """The lines of so many columns that a text makes, with all its characters; broken at blanks where it has some."""
-    line, used = "", 0
-    for character in words:
-        if used + width(character) > columns:
-            cut = line.rfind(" ", len(line) // 2) + 1 or len(line)
-            yield line[:cut]
-            line = line[cut:]
-            used = width(line)
-        line, used = line + character, used + width(character)
-    yield line
+    """The lines of so many columns that a text makes, with all its characters: of letters that are not ASCII each may
+    take two."""
+    return textwrap.wrap(words, columns if words.isascii() else columns // 2, expand_tabs=False,
+                         replace_whitespace=False, drop_whitespace=False, break_on_hyphens=False)
 
 
 def waiting(state_dir):
@@ -286,27 +277,26 @@ def approve(state_dir, watch=False, sleep=time.sleep):
     if not sys.stdin.isatty():
         sys.stderr.write("proxmox-mcp approve asks a person, so it needs a terminal; nothing was approved.\n")
         return 2
-    count = 0
+    said = "No question is waiting in %s." % state_dir
     if watch:
         _say("Waiting for questions in %s (Ctrl-C ends it)." % state_dir)
     try:
         while True:
             shown = next(iter(waiting(state_dir)), None)        # what waits now: one may have been withdrawn meanwhile
-            if shown is None and not watch:
-                if not count:
-                    _say("No question is waiting in %s." % state_dir)
-                return 0
-            if shown is None:
+            if shown is not None:
+                _show(shown, watch)
+                line = sys.stdin.readline()
+                if not line:
+                    _say("\nNot answered.")
+                    return 1
+                _say(shown.answer(line.strip().lower() in ("y", "yes")) + "\n")
+                said = None
+            elif watch:
                 sleep(0.5)
-                continue
-            count += 1
-            _forget_typed()
-            _say("%s%s\nApprove? [y/N] " % ("\a" if watch else "", _fitting(shown)), end="")
-            line = sys.stdin.readline()
-            if not line:
-                _say("\nNot answered.")
-                return 1
-            _say(shown.answer(line.strip().lower() in ("y", "yes")) + "\n")
+            else:
+                if said:
+                    _say(said)
+                return 0
     except (OSError, state.NotOurs) as error:
         sys.stderr.write("%s\n" % error)
         return 2
@@ -315,25 +305,20 @@ def approve(state_dir, watch=False, sleep=time.sleep):
         return 130
 
 
-def _fitting(shown):
-    """The text of a question, for this terminal; what does not fit says so at its end."""
+def _show(shown, ring):
+    """Show a question and ask; what was typed before it was to be seen is forgotten."""
+    with suppress(Exception):                           # no POSIX
+        import termios
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
     columns, rows = shutil.get_terminal_size()
     words = shown.text(columns)
     count = words.count("\n")
-    return words if count + 3 <= rows else (
-        "%s\nThis question has %d lines, more than fit on the screen: scroll up and read it from the start." % (
-            words, count))
+    if count + 3 > rows:
+        words += ("\nThis question has %d lines, more than fit on the screen: scroll up and read it from the start."
+                  % count)
+    _say("%s%s\nApprove? [y/N] " % ("\a" if ring else "", words), end="")
 
 
 def _say(words, end="\n"):
     sys.stdout.write(words + end)
     sys.stdout.flush()
-
-
-def _forget_typed():
-    """Forget what was typed before the question was to be seen."""
-    try:
-        import termios
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    except Exception:                                   # no POSIX
-        pass
