@@ -188,7 +188,6 @@ def test_what_settings_switch_off_is_said():
     assert tool(report, "proxmox_start_vm")["off"] == "PROXMOX_ALLOW_ELEVATED=false"
     assert tool(report, "proxmox_get_nodes")["off"] == "PROXMOX_TOOLS" and "off" not in tool(report, "proxmox_get_vms")
     _, text = run(allow_elevated=False, allowed_guests=("100-199",), tools=("get_vms",))
-    assert "- PROXMOX_ALLOWED_GUESTS=100-199" in text and "- PROXMOX_TOOLS=get_vms" in text
     assert "1 of %d tools work" % len(ENTRIES) in text
 
 

@@ -3,7 +3,6 @@ import io
 import json
 import os
 import re
-import shlex
 import sys
 
 import pytest
@@ -12,7 +11,6 @@ import tools
 from support import Bench
 from terminal import Terminal
 from test_cli import run
-from tools.base.schema import parse
 from tools.mcp import cli, config, terminal, usage
 from tools.pve import text
 
@@ -52,7 +50,7 @@ def test_a_tool_tells_its_arguments_without_any_setting(words, capsys):
     said = capsys.readouterr().out
     for line in ("  vmid         required; whole number; a guest's number", "  snapname     required; text;",
                  "  wait         whole number from 0 to 3600; seconds to follow", "  vmstate      true or false",
-                 "Example: proxmox-mcp call create_snapshot_vm vmid=100 snapname=before-upgrade", "ELEVATED=true"):
+                 "Sends: POST /nodes/{node}/qemu/{vmid}/snapshot", "ELEVATED=true"):
         assert line in said
 
 
@@ -63,14 +61,11 @@ def test_help_of_call_itself_and_of_no_such_tool(capsys):
 
 
 @pytest.mark.parametrize("entry", tools.surface(), ids=lambda entry: entry["name"])
-def test_the_help_names_every_argument_and_its_example_is_accepted(entry):
+def test_the_help_names_every_argument(entry):
     said, tool = usage.tool_help(entry, 79), tools.find(entry)
     for name in tool.args.__dataclass_fields__:
         assert "\n  %s " % name in said
-    assert max(map(len, said.split("\nExample")[0].split("\n"))) < 80
-    words = shlex.split(usage.example(entry))
-    assert words[:3] == ["proxmox-mcp", "call", entry["name"][8:]]
-    parse(tool.args, dict(word.split("=", 1) for word in words[3:]))
+    assert max(map(len, said.split("\nSends")[0].split("\n"))) < 80
 
 
 @pytest.mark.parametrize("environ, names, says", [

@@ -10,7 +10,6 @@ import time
 from tools import TOOLSETS, surface
 from tools.policy import endpoints, freeze
 from tools.policy.selection import Selection
-from tools.policy.settings import VARIABLES
 from tools.pve import text
 from tools.pve.client import Client, PveError
 from tools.pve.formats import label
@@ -200,25 +199,12 @@ def _ask(report, settings, client):
               "separation (the default) starts with none, whatever its user may do.")
     entries, selection = surface(), Selection(settings)
     report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
-    report["settings"] = _limits(settings)
     try:
         acl = client.request("GET", "/access/acl").data or []
     except PveError:
         acl = []
     report["grants"] = grants([entry for entry in entries if selection.off(entry) is None], release, settings.user,
                               settings.token_id, acl)
-
-
-def _limits(settings):
-    """{variable: value} of the guardrails that are set."""
-    names = ("read_only", "dry_run", "allow_elevated", "allowed_guests", "protected_guests", "allowed_nodes",
-             "allowed_commands", "tools", "rate_limit", "audit_log", "confirm")
-    shown = {}
-    for name, meta in VARIABLES.items():
-        value = getattr(settings, name)
-        if name in names and value != meta["default"]:
-            shown[meta["variable"]] = ",".join(value) if isinstance(value, tuple) else value
-    return shown
 
 
 _MARKS = {True: "[ok]  ", False: "[FAIL]", None: "      "}
@@ -252,8 +238,6 @@ def _lines(report):
             yield "- %-11s %s" % (toolset, said)
     if len(able) < len(report["tools"]) and whole:
         yield "- all of      " + ", ".join(whole)
-    for variable, value in report["settings"].items():
-        yield "- %s=%s" % (variable, str(value).lower() if isinstance(value, bool) else value)
     yield "Each tool with what it lacks: check --json. What a tool does: tools TOOL."
     if len(able) < len(on):
         yield ""

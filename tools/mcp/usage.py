@@ -1,8 +1,7 @@
-"""What the command line says of a tool: its arguments, types, limits and defaults, and one example that works as it is.
+"""What the command line says of a tool: its arguments, types, limits and defaults.
 
 Made from the tool's row, so arguments that models are not told of are there too.
 """
-import shlex
 import textwrap
 
 from tools import find
@@ -14,12 +13,6 @@ _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or fals
 #: Arguments that many tools share and whose rows say no more than a model needs.
 _SHARED = {"node": "looked up when it is left out", "wait": "seconds to follow the task; 30 if left out",
            "limit": "rows of a page", "offset": "rows to leave out at the beginning"}
-#: name -> an example of a required argument whose format has none, or another one.
-_EXAMPLES = {"newid": "120", "size": "50G", "command": "uptime", "url": "https://example.org/image.iso", "verb": "GET",
-             "template": "debian-13-standard_13.1-2_amd64.tar.zst", "words": "list the firewall rules of a VM",
-             "endpoint": "GET /nodes", "path": "/nodes/pve1/dns", "target": "pve2",
-             "steps": '[{"tool": "proxmox_get_vms"}]',
-             "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"}
 TIERS = {"basic": "", "elevated": " Needs PROXMOX_ALLOW_ELEVATED=true.",
          "destructive": " Needs PROXMOX_ALLOW_ELEVATED=true, and asks before something is lost."}
 
@@ -42,7 +35,7 @@ def tool_help(entry, width=100):
                                subsequent_indent=" " * (longest + 4), break_on_hyphens=False)
     if not known:
         lines.append("  It takes no arguments.")
-    return "\n".join(lines + ["", "Example: " + example(entry), "Sends:   " + entry["endpoint"]])
+    return "\n".join(lines + ["", "Sends: " + entry["endpoint"]])
 
 
 def _about(field, guests):
@@ -62,13 +55,3 @@ def _about(field, guests):
     if arg.secret:
         said.append("secret: other users of this machine see what is typed here")
     return "; ".join(said)
-
-
-def example(entry):
-    """A call of a tool with its required arguments."""
-    words = []
-    for field in filter(lambda field: field.required, fields(find(entry).args)):
-        arg, some = field.arg, "0" if field.type is int else field.name
-        known = FORMATS[arg.format].example if arg.format else (*arg.enum, some)[0]
-        words.append("%s=%s" % (field.name, _EXAMPLES.get(field.name) or known))
-    return " ".join(["proxmox-mcp call", entry["name"][len("proxmox_"):], *map(shlex.quote, words)])
