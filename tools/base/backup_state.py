@@ -81,6 +81,7 @@ def state(call, guests, resources, jobs, now, brief=False):
             left_out.setdefault(str(guest.get("id")), set()).update(out)
     lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - {
         place["storage"] for place in read}
+    verifying = {entry["storage"] for entry in found.checked.values()}
     unsure, off, rows = bool(found.unread), [job for job in jobs or () if job not in running], []
     for guest in guests:
         vmid = str(guest.get("vmid"))
@@ -91,7 +92,7 @@ def state(call, guests, resources, jobs, now, brief=False):
                    jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    off=[str(job["id"]) for job in off if taken_by(job, guest)],
                    left_out=sorted(left_out.get(vmid, ())), unsure=unsure or lost_too)
-        row["verdict"] = "unknown" if blind else _verdict(row, takers, found.checked)
+        row["verdict"] = "unknown" if blind else _verdict(row, takers, found.checked.get(vmid), verifying)
         if row["verdict"] in ("none", "old") and (dark or lost_too):
             row["verdict"] = "not found"
         rows.append(row)
@@ -146,7 +147,7 @@ def allowed_age(schedule):
     return next((days * DAY for pattern, days in _AGES if pattern.match(schedule)), 2 * DAY + 3600)
 
 
-def _verdict(row, takers, checked):
+def _verdict(row, takers, checked, verifying):
     newest = row["newest"]
     if newest is None:
         return "none"
@@ -159,9 +160,9 @@ def _verdict(row, takers, checked):
         return "in no job"
     if row["left_out"]:
         return "disk left out"
-    last = checked.get(str(row["vmid"]), newest)        # the one before it failed, or others beside it were verified
+    last = checked or newest                            # the one before it failed, or others beside it were verified
     failed = (last.get("verification") or {}).get("state") == "failed" and newest["ctime"] - last["ctime"] < 8 * DAY
-    late = row["age"] > 8 * DAY and any(one["storage"] == newest["storage"] for one in checked.values())
+    late = newest["storage"] in verifying and row["age"] > 8 * DAY
     return "unverified" if verified is None and (failed or late) else "ok"
 
 
