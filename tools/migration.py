@@ -37,8 +37,6 @@ class MigrateLxc(_Migrate):
     restart: Annotated[Optional[bool], Arg("shut down, move, start", does="shutdown_{kind} " + STARTS)] = None
 
 
-# ------------------------------------------------------------------------------------------------------------- the move
-
 def migrate_vm(call):
     args = call.args
     _elsewhere(call)

@@ -43,8 +43,6 @@ def output_schema(shape):
         "type": "array", "items": {"type": "string"}}, **schema["properties"]})
 
 
-# ----------------------------------------------------------------------------------------------- what a tool returns
-
 class Facts:
     """An object, shown as "heading: value" lines. Columns that it lacks are taken from the node and required arguments.
 
@@ -197,8 +195,6 @@ TASK = Facts(*data_only("text", "upid", "node", "type", "status", "exitstatus"),
              *data_only("list", "warnings"), under="task",
              beside=[*data_only("bool", "done"), *data_only("int", "vmid"), *data_only("list", "waiting")])
 
-
-# -------------------------------------------------------------------------------------------- the ending of a handler
 
 def result(call, content, headline=None, note=None, shape=None, mark=None, **more):
     """The Result of a call. content: the Outcome of a change, or the After of a config's (tools.base.edit), where

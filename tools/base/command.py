@@ -19,8 +19,6 @@ EXECUTED = Facts(Column("vmid", kind="int"), Column("pid", kind="int"), Column("
                  Column("truncated", kind="bool"))
 
 
-# ---------------------------------------------------------------------------------------------------- what may be run
-
 def split(command, forbidden=FORBIDDEN_UNIX):
     """The words of a plain command (list of str); Failure names the first character that makes it more than that."""
     plain(command, forbidden)
@@ -64,8 +62,6 @@ def confirm(call):
     call.confirm(lambda: ("Run in %s on node %s this command of %s: %s" % (
         call.subject, call.node, text.plural(len(command), "character"), whole), {}), strict=True)
 
-
-# ------------------------------------------------------------------------------------------------------ how it is told
 
 def decoded(output):
     """(text, whether some of it is no UTF-8, which is written as \\xNN) of what a command printed (bytes): a Windows
@@ -116,8 +112,6 @@ def output(stdout, stderr, when=""):
         if said:
             yield text.Shown("%s%s (the guest's words):\n%s" % (name, when, text.quoted(said, most)))
 
-
-# ----------------------------------------------------------------------------------------------------- the guest agent
 
 #: What an error means of a command that was to be run.
 EXEC = ((r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),)
