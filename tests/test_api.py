@@ -15,26 +15,26 @@ RULES = "/nodes/pve1/qemu/100/firewall/rules"
 
 CASES = [
     (CALL, {"verb": "DELETE", "path": RULES + "/1", "wait": 10},
-     ["GET /version", "GET /cluster/resources type=vm", "GET " + RULES + "/1", "DELETE " + RULES + "/1"]),
+     ["GET /cluster/resources type=vm", "GET " + RULES + "/1", "DELETE " + RULES + "/1"]),
     (CALL, {"verb": "GET", "path": "/cluster/resources", "parameters": {"type": "vm"}, "fields": ["vmid", "name"],
-            "limit": 3, "offset": 2}, ["GET /version", "GET /cluster/resources type=vm"]),
+            "limit": 3, "offset": 2}, ["GET /cluster/resources type=vm"]),
     (CALL, {"verb": "create", "path": "/pools", "parameters": '{"poolid": "web", "comment": "a & b"}'},
-     ["GET /version", "POST /pools comment=a & b poolid=web", "GET /pools/web"]),
+     ["POST /pools comment=a & b poolid=web", "GET /pools/web"]),
     (CALL, {"method": "set", "endpoint": "/api2/json/nodes/{node}/dns",
             "params": {"node": "pve1", "search": "x.org", "dns1": "9.9.9.9"}},
-     ["GET /version", "GET /nodes/pve1/dns", "PUT /nodes/pve1/dns dns1=9.9.9.9 search=x.org",
+     ["GET /nodes/pve1/dns", "PUT /nodes/pve1/dns dns1=9.9.9.9 search=x.org",
       "GET /nodes/pve1/dns"]),
     (CALL, {"verb": "POST", "path": "POST /nodes/pve3/qemu/107/status/start"},
-     ["GET /version", "POST /nodes/pve3/qemu/107/status/start"]),
+     ["POST /nodes/pve3/qemu/107/status/start"]),
     (CALL, {"verb": "POST", "path": "/nodes/pve3/vzdump",
             "parameters": {"vmid": 103, "storage": "pbs", "remove": False, "prune-backups": {"keep-last": 2}}},
-     ["GET /version", "POST /nodes/pve3/vzdump prune-backups=keep-last=2 remove=0 storage=pbs vmid=103"]),
+     ["POST /nodes/pve3/vzdump prune-backups=keep-last=2 remove=0 storage=pbs vmid=103"]),
     (CALL, {"verb": "GET", "path": "/nodes/pve1/storage/nas/content",
             "parameters": {"content": "backup", "vmid": 100.0}},
-     ["GET /version", "GET /nodes/pve1/storage/nas/content content=backup vmid=100"]),
+     ["GET /nodes/pve1/storage/nas/content content=backup vmid=100"]),
     (SEARCH, {"words": "add a firewall rule to a VM", "verb": "POST", "prefix": "/nodes", "limit": 3},
-     ["GET /version"]),
-    (DESCRIBE, {"endpoint": "/cluster/backup", "verb": "create", "parameters": ["schedule", "vmid"]}, ["GET /version"]),
+     []),
+    (DESCRIBE, {"endpoint": "/cluster/backup", "verb": "create", "parameters": ["schedule", "vmid"]}, []),
 ]
 
 
@@ -50,7 +50,8 @@ def test_a_firewall_rule(bench):
     assert found.data["items"][0]["endpoint"] == "POST /nodes/{node}/qemu/{vmid}/firewall/rules"
     assert found.data["items"][0]["required"] == ["action", "type"]
     told = ok(bench.run(DESCRIBE, endpoint=found.data["items"][0]["endpoint"]))
-    assert "action*: " in told.text and "type*: in|out|forward|group" in told.text and "dport: " in told.text
+    for part in ("action: required, ", "type: required, in|out|forward|group", "dport: "):
+        assert part in told.text
     assert told.data["privilege"] == "VM.Config.Network on /vms/{vmid}" and bench.sent() == []
     rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "443", "enable": 1, "comment": "https"}
     done = ok(bench.run(CALL, verb="POST", path=RULES, parameters=rule))
@@ -122,7 +123,7 @@ def test_what_does_not_fit_is_refused_with_all_problems_and_nothing_is_sent(benc
     answer = bench.run(CALL, verb=verb, path=path, **({"parameters": parameters} if parameters else {}))
     assert answer.failed and "Nothing was sent." in answer.text
     assert all(word in answer.text for word in words), answer.text
-    assert set(bench.sent()) <= {"GET /version"}
+    assert bench.sent() == []
 
 
 @pytest.mark.parametrize("path", ["/nodes/../access/users", "/nodes/./pve1", "/nodes/%2e%2e/x", "/nodes/pve1%2f..%2f",
@@ -133,7 +134,7 @@ def test_what_does_not_fit_is_refused_with_all_problems_and_nothing_is_sent(benc
 def test_no_path_leads_elsewhere(path, page):
     bench = Bench(cluster=None if page else Bare())
     answer = bench.run(CALL, verb="GET", path=path)
-    assert answer.failed and set(bench.sent()) <= {"GET /version"}, (bench.sent(), answer.text)
+    assert answer.failed and bench.sent() == [], (bench.sent(), answer.text)
 
 
 # --------------------------------------------------------------------------------------- without the page of the schema
@@ -160,7 +161,7 @@ def test_without_the_page_search_says_what_to_do():
 def test_without_the_page_calls_go_unchecked_and_say_so():
     bench = Bench(cluster=Bare())
     answer = ok(bench.run(CALL, verb="GET", path="/pools"))
-    assert bench.sent() == ["GET /version", "GET /pools"] and answer.data["total"] == 2
+    assert bench.sent() == ["GET /pools"] and answer.data["total"] == 2
     assert "Sent without a check against the host's API schema, which cannot be read" in answer.text
     answer = ok(bench.run(CALL, verb="POST", path="/pools", parameters={"poolid": "web"}))
     assert bench.sent() == ["POST /pools poolid=web"] and "Sent without a check" in answer.text
@@ -185,12 +186,12 @@ def _backup(bench):
 def test_without_the_page_only_plain_names_are_sent(path, parameters):
     bench = Bench(cluster=Bare())
     answer = bench.run(CALL, verb="GET", path=path, parameters=parameters)
-    assert answer.failed and "Nothing was sent." in answer.text and bench.sent() == ["GET /version"]
+    assert answer.failed and "Nothing was sent." in answer.text and bench.sent() == []
 
 
 # --------------------------------------------------------------------------------------------------- keeping the schema
 
-def test_the_schema_is_kept_in_the_state_directory(tmp_path):
+def test_an_upgraded_host_is_noticed_within_the_hour():
     cluster = Cluster()
     seen, handle = [], cluster.handle
 
@@ -200,29 +201,20 @@ def test_the_schema_is_kept_in_the_state_directory(tmp_path):
             seen.append(answer[0])
         return answer
     cluster.handle = watch
-    for _ in range(2):
-        bench = Bench(cluster=cluster, state_dir=str(tmp_path))
-        ok(bench.run(SEARCH, words="pool"))
-        ok(bench.run(SEARCH, words="pool"))
-    assert seen == [200, 304]
-    [copy] = os.listdir(str(tmp_path))
-    assert copy.startswith("apidoc-") and os.stat(str(tmp_path / copy)).st_mode & 0o077 == 0
-
-
-def test_an_upgraded_host_is_noticed_within_the_hour(bench):
-    ok(bench.run(SEARCH, words="pool"))
+    bench = Bench(cluster=cluster)
     first = bench.host.apidoc()
+    assert bench.host.apidoc() is first and seen == [200]
     bench.clock.seconds += 3601
-    assert bench.host.apidoc() is first and bench.cluster.requests[-1][1] == "/version"
-    bench.clock.seconds += 3601
-    bench.cluster.world.version = "9.2"
+    assert bench.host.apidoc() is first and seen == [200, 304]
+    cluster.world.version = "9.2"
     ApiDoc.parse.cache_clear()
-    assert bench.host.apidoc() is not first
+    cluster.handle = lambda verb, target, headers, body=b"": handle(verb, target, {}, body)
     bench.clock.seconds += 3601
     latest = bench.host.apidoc()
+    assert latest is not first
+    cluster.handle = lambda *request: (500, "no", {}, b"")
     bench.clock.seconds += 3601
-    bench.cluster.tokens.clear()                        # it cannot be asked now: what is known serves
-    assert bench.host.apidoc() is latest
+    assert bench.host.apidoc() is latest                # it cannot be asked now: what is known serves
 
 
 # ----------------------------------------------------------------------------------------------------------- guardrails
@@ -246,7 +238,7 @@ def test_what_changes_something_needs_elevation(verb, path, parameters):
     bench = Bench(allow_elevated=False)
     answer = bench.run(CALL, verb=verb, path=path, parameters=parameters)
     assert answer.failed and "PROXMOX_ALLOW_ELEVATED=true" in answer.text and "Permission Denied" in answer.text
-    assert set(bench.sent()) <= {"GET /version"}
+    assert bench.sent() == []
     assert not Bench(allow_elevated=False).run(CALL, verb="GET", path="/pools").failed
 
 
@@ -392,9 +384,9 @@ def test_an_answer_that_is_no_task_is_shown(bench):
 
 
 def test_lists_are_pages(bench):
-    answer = ok(bench.run(CALL, verb="GET", path="/cluster/resources", fields="id,nope,status", limit=2))
+    answer = ok(bench.run(CALL, verb="GET", path="/cluster/resources", fields="id,xyz,status", limit=2))
     assert answer.data["items"] == [{"id": "qemu/100", "status": "running"}, {"id": "qemu/101", "status": "running"}]
-    assert "Next page: offset=2." in answer.text and "No row has nope. Keys: id, vmid" in answer.text
+    assert "Next page: offset=2." in answer.text and "No row has xyz. Keys: id, vmid" in answer.text
     answer = ok(bench.run(CALL, verb="GET", path="/cluster/resources"))
     assert "Also in the rows: " in answer.text
     answer = ok(bench.run(CALL, verb="GET", path="/nodes/pve1/syslog", parameters={"limit": 3}))
@@ -421,8 +413,8 @@ def test_times_and_sizes_are_shown_as_people_read_them(bench):
     answer = ok(bench.run(CALL, verb="GET", path="/pools"))
     for part in ("4 GiB", "1 d 2 h", "2026-01-01 00:00:00 UTC", '{"free":"1 GiB"}', " 1767225600", " 1e+300"):
         assert part in answer.text, answer.text
-    assert answer.text.count("f00") == 1 and "The digest of all of them: f00." in answer.text
-    assert answer.data["digest"] == "f00" and answer.data["items"][0]["mem"] == 4294967296
+    assert "f00" not in answer.text and answer.data["items"][0] == {
+        **answer.data["items"][0], "digest": "f00", "mem": 4294967296}
     assert "DIGEST" in ok(bench.run(CALL, verb="GET", path="/pools", fields="poolid,digest")).text
     answering(bench, "/pools/x", {"cpu": 0.125, "avail": 1 << 40, "ctime": 1767225600, "expire": "never"})
     answer = ok(bench.run(CALL, verb="GET", path="/pools/x"))
@@ -473,10 +465,10 @@ def test_objects_can_be_narrowed(bench):
 
 @pytest.mark.parametrize("path, fields, says", [
     ("/cluster/resources", '["vmidd", "nam"]',
-     "No row has vmidd (did you mean vmid?), nam (did you mean name?). Keys: id"),
+     "No row has vmidd, nam. Keys: id"),
     ("/cluster/resources", "nothing", "No row has nothing. Keys: id"),
-    ("/nodes/pve1/status", ["up_time"], "It has no up_time (did you mean uptime?). Keys: ")])
-def test_fields_that_match_nothing_fail_with_the_near_names(bench, path, fields, says):
+    ("/nodes/pve1/status", ["up_time"], "It has no up_time. Keys: ")])
+def test_fields_that_match_nothing_fail_with_the_names_there_are(bench, path, fields, says):
     answer = bench.run(CALL, verb="GET", path=path, fields=fields)
     assert answer.failed and says in answer.text
 

@@ -5,14 +5,12 @@ https://HOST:8006/pve-docs/api-viewer/apidoc.js serves it) in PROXMOX_APIDOC_FIL
 """
 import json
 import os
-import stat
-import zlib
 
 import pytest
 
 from tools.demo import DemoCluster
-from tools.pve import apisearch, apiwords, jsonschema
-from tools.pve.apidoc import PAGE, ApiDoc, UnknownEndpoint, load
+from tools.pve import apidoc, apisearch, jsonschema
+from tools.pve.apidoc import PAGE, ApiDoc, UnknownEndpoint
 
 NODE = {"type": "string", "format": "pve-node", "description": "The cluster node name."}
 VMID = {"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999999999}
@@ -158,12 +156,6 @@ def test_parse_reads_what_the_demo_cluster_serves():
     assert page.find("GET", "/cluster/resources")[0].text
 
 
-def test_dump_makes_the_same_again(doc):
-    again = ApiDoc(doc.lines)
-    assert list(map(str, again.endpoints)) == list(map(str, doc.endpoints))
-    assert again.search("create pool")[0].path == "/pools"
-
-
 # ------------------------------------------------------------------------------------------------------------- finding
 
 @pytest.mark.parametrize("verb, path, name, ids", [
@@ -197,7 +189,7 @@ def test_find(doc, verb, path, name, ids):
 def test_find_names_what_is_near(doc, verb, path, words):
     with pytest.raises(UnknownEndpoint) as caught:
         doc.find(verb, path)
-    assert all(word in str(caught.value) for word in words) and caught.value.near
+    assert all(word in str(caught.value) for word in words)
 
 
 @pytest.mark.parametrize("path", [
@@ -219,12 +211,6 @@ def test_fill_makes_the_path_again_and_nothing_else(doc):
             endpoint.fill(wrong)
 
 
-def test_below_takes_concrete_prefixes_and_templates(doc):
-    for prefix in ("/nodes/pve1/qemu/100/firewall", "nodes/{node}/qemu/{vmid}/firewall/"):
-        assert [e.path.rsplit("/", 1)[1] for e in doc.below(prefix)] == ["firewall", "rules", "rules"]
-    assert doc.below("/nodes/pve1/foo") == []
-
-
 # ----------------------------------------------------------------------------------------------------------- searching
 
 @pytest.mark.parametrize("words, best", [
@@ -241,8 +227,9 @@ def test_search_narrows_by_verb_and_prefix(doc):
     assert {e.verb for e in doc.search("vm config", verb="GET")} == {"GET"}
     assert {e.path for e in doc.search("config", prefix="/nodes/pve1/lxc")} <= {
         "/nodes/{node}/lxc", "/nodes/{node}/lxc/{vmid}", "/nodes/{node}/lxc/{vmid}/config"}
-    assert [str(e) for e in doc.search("", prefix="/pools")] == ["GET /pools", "POST /pools"]
-    assert len(doc.search(None, limit=3)) == 3
+    for prefix in ("/nodes/pve1/qemu/100/firewall", "nodes/{node}/qemu/{vmid}/firewall/"):
+        assert {e.path.rsplit("/", 1)[1] for e in doc.search("firewall rules", prefix=prefix)} == {"firewall", "rules"}
+    assert doc.search("config", prefix="/nodes/pve1/foo") == []
     assert doc.search("xyzzy") == [] and doc.search("?!") == [] and doc.search("the of")
 
 
@@ -261,30 +248,29 @@ def test_describe_says_what_a_caller_needs(doc):
     assert doc.describe(endpoint) == {
         "endpoint": "POST /nodes/{node}/qemu/{vmid}/firewall/rules", "description": "Create new rule.",
         "privilege": "VM.Config.Network on /vms/{vmid}",
-        "path": {"node": "pve-node", "vmid": "integer, range 100 to 999999999, pve-vmid"},
+        "path": {"node": "pve-node", "vmid": "integer, range from 100 to 999999999, pve-vmid"},
         "returns": {"type": "null"},
         "parameters": {
-            "action": {"required": True, "length": "2 to 20", "pattern": r"[A-Za-z][A-Za-z0-9\-\_]+"},
-            "type": {"required": True, "enum": ["in", "out", "group"], "description": "Rule type."},
-            "dport": {"format": "pve-fw-dport-spec", "description": "Restrict TCP/UDP destination port."}}}
+            "action": r"required, length from 2 to 20, pattern [A-Za-z][A-Za-z0-9\-\_]+",
+            "type": "required, in|out|group: Rule type.",
+            "dport": "pve-fw-dport-spec: Restrict TCP/UDP destination port."}}
 
 
-def test_describe_tells_property_strings_numbers_and_tasks(doc):
+def test_describe_tells_property_strings_and_numbers(doc):
     endpoint, _ = doc.find("POST", "/nodes/{node}/qemu")
     facts = doc.describe(endpoint)
-    assert facts["returns"]["task"] and endpoint.starts_task
-    assert list(facts["parameters"])[0] == "vmid" and facts["parameters"]["vmid"]["required"] is True
-    net = facts["parameters"]["net[n]"]
-    assert net["n"] == "0 to 31" and net["short form"] == "MODEL=MACADDR for model=MODEL,macaddr=MACADDR"
-    assert net["keys"]["model"] == "required, e1000|virtio, may stand without its name"
-    assert "virtio" not in net["keys"] and net["keys"]["tag"] == "integer, range 1 to 4094"
-    assert facts["parameters"]["boot"]["keys"] == {"legacy": "may stand without its name, <[acdn]{1,4}>",
-                                                   "order": "<device[;device...]>"}
-    assert facts["parameters"]["cores"] == {"type": "integer", "range": "from 1", "default": 1}
-    assert facts["parameters"]["force"]["needs"] == "delete"
+    told, keys = facts["parameters"], facts["keys"]
+    assert list(told)[0] == "vmid" and told["vmid"].startswith("required, integer")
+    assert told["net[n]"] == ("n from 0 to 31, key=value,... of model macaddr bridge tag firewall trunks: "
+                              "Specify network devices.")
+    assert keys["net[n]"]["model"] == "required, e1000|virtio, may stand without its name"
+    assert "virtio" not in keys["net[n]"] and keys["net[n]"]["tag"] == "integer, range from 1 to 4094"
+    assert told["boot"] == "[[legacy=]<[acdn]{1,4}>] [,order=<device[;device...]>]"
+    assert told["cores"] == "integer, range from 1, default 1"
+    assert told["force"] == "boolean, only with delete"
     full = doc.describe(endpoint, ["net3", "bios", "biso"])
     assert sorted(full["parameters"]) == ["bios", "net[n]"] and "did you mean bios?" in full["unknown"][0]
-    assert full["parameters"]["net[n]"]["keys"]["bridge"] == "pve-bridge-id: Bridge to attach to."
+    assert full["keys"]["net[n]"]["bridge"] == "pve-bridge-id: Bridge to attach to."
 
 
 def test_describe_keeps_to_its_limit(doc):
@@ -295,7 +281,7 @@ def test_describe_keeps_to_its_limit(doc):
     while "optional" not in facts:
         facts = doc.describe(endpoint, limit=sizes[-1] - 1)
         sizes.append(len(json.dumps(facts)))
-        assert sizes[-1] < sizes[-2] and facts["shortened"] and facts["parameters"]["vmid"]["required"] is True
+        assert sizes[-1] < sizes[-2] and facts["shortened"] and facts["parameters"]["vmid"].startswith("required")
     assert len(sizes) > 2 and list(facts["parameters"]) == ["vmid"] and "net[n]" in facts["optional"].split()
 
 
@@ -307,9 +293,8 @@ def test_describe_says_the_privilege(doc, name, words):
     assert doc.describe(doc.find(*name.split())[0])["privilege"] == words
 
 
-def test_describe_lists_columns_and_knows_what_starts_no_task(doc):
+def test_describe_lists_columns(doc):
     assert doc.describe(doc.find("GET", "/nodes")[0])["returns"] == {"type": "array", "columns": "node status uptime"}
-    assert not doc.find("POST", "/nodes/a/wakeonlan")[0].starts_task
 
 
 # ------------------------------------------------------------------------------------------------------------ checking
@@ -342,10 +327,10 @@ def test_check_lets_pass_what_proxmox_accepts_or_might(doc, name, parameters):
 @pytest.mark.parametrize("name, parameters, sentences", [
     (RULES_PATH, {"acton": "DROP", "type": "inn"}, [
         "acton is not a parameter of POST /nodes/{node}/qemu/{vmid}/firewall/rules; did you mean action?",
-        r"action is missing (length 2 to 20, pattern [A-Za-z][A-Za-z0-9\-\_]+).",
-        "type must be one of in, out, group, not 'inn' (did you mean in?)."]),
+        r"action is missing (length from 2 to 20, pattern [A-Za-z][A-Za-z0-9\-\_]+).",
+        "type must be one of in, out, group, not 'inn'; did you mean in?"]),
     (RULES_PATH, {"type": "", "action": "1"}, [
-        "type is missing (in|out|group): Rule type.", r"action must match [A-Za-z][A-Za-z0-9\-\_]+, not '1'."]),
+        "type is missing (in|out|group: Rule type.).", r"action must match [A-Za-z][A-Za-z0-9\-\_]+, not '1'."]),
     (CONFIG_PATH, {"net32": "virtio", "net": "virtio", "net01": "virtio"}, [
         "net32 is not a parameter: there are net0 to net31.", "net needs its number, such as net0.",
         "net01 is not a parameter: there are net0 to net31."]),
@@ -353,28 +338,28 @@ def test_check_lets_pass_what_proxmox_accepts_or_might(doc, name, parameters):
         "net0: unknown key brigde; did you mean bridge?", "net0: tag may be at most 4094, not '5000'.",
         "net0: firewall must be 1 or 0, not 'maybe'."]),
     (CONFIG_PATH, {"net0": "bridge=vmbr0"}, [
-        "net0: model= is missing (e1000|virtio, may stand without its name)."]),
+        "net0: model is missing (e1000|virtio, may stand without its name: Network card model.)."]),
     (CONFIG_PATH, {"net0": "virtio=BC:24:11:00:00:01,model=virtio"}, ["net0: model is given twice."]),
     (CONFIG_PATH, {"net0": "model=virtio,virtio=BC:24:11:00:00:01"}, [
         "net0: virtio= says the model, which is there already."]),
     (CONFIG_PATH, {"net0": "virtio=BD:24:11:00:00:01"}, [
         "net0: macaddr must be a unicast MAC address, not 'BD:24:11:00:00:01'."]),
     (CONFIG_PATH, {"net0": "virtio,bridge=,=x,e1000"}, [
-        "net0: bridge= has no value.", "net0: a = has no key before it.", "net0: model is given twice."]),
+        "net0: bridge= needs a key before it and a value behind.",
+        "net0: = needs a key before it and a value behind.", "net0: model is given twice."]),
     (CONFIG_PATH, {"net0": "virtio,trunks=1;2"}, ["net0: trunks works only together with tag."]),
     (CONFIG_PATH, {"net0": {"model": "virtio"}}, [
-        "net0 must be a string of key=value pairs joined by commas, not an object."]),
+        "net0 takes key=value,..., not an object."]),
     (CONFIG_PATH, {"scsi31": "local:1", "scsi0": "32"}, [
         "scsi31 is not a parameter: there are scsi0 to scsi30.",
-        "scsi0 must be a volume id (storage:name), storage:SIZE_IN_GIB, a path, none or cdrom, not '32'."]),
+        "scsi0: file must be a volume id (storage:name), storage:SIZE_IN_GIB, a path, none or cdrom, not '32'."]),
     (CONFIG_PATH, {"memory": "lots", "cores": 0, "onboot": "yes", "digest": "a" * 41, "force": 1}, [
-        "force works only together with delete.", "memory must be a whole number, not 'lots'.",
+        "force works only together with delete.", "memory: current must be a whole number, not 'lots'.",
         "cores must be at least 1, not '0'.", "onboot must be 1 or 0, not 'yes'.",
         "digest may have at most 40 characters, not 41."]),
     (CONFIG_PATH, {"delete": "net1,n!", "bios": ["seabios", "ovmf"], "nameserver": "10.0.0.1/8"}, [
-        "delete must be a list, each an id: a letter, then letters, digits, _ and -, at least 2 characters, not 'n!'.",
+        "delete must be an id: a letter, then letters, digits, _ and -, at least 2 characters, not 'n!'.",
         "bios takes one value, not a list.", "nameserver must be a host name or an IP address, not '10.0.0.1/8'."]),
-    (CONFIG_PATH, {"boot": "ordr=scsi0"}, ["boot: unknown key ordr; did you mean order?"]),
     (CONFIG_PATH, {"vmid": 101}, ["vmid is '100' in the path and something else in the parameters."]),
     ("PUT /nodes/{node}/qemu/99/config", {}, [
         "node is part of the path and has no value.",
@@ -383,13 +368,12 @@ def test_check_lets_pass_what_proxmox_accepts_or_might(doc, name, parameters):
     ("POST /pools", {"poolid": "a/b/c/d", "id": 1}, [
         "id is not a parameter of POST /pools; it takes poolid.", "poolid must be a pool id, not 'a/b/c/d'."]),
     ("PUT /nodes/a/dns", {"search": "x", "dns1": "010.0.0.1"}, ["dns1 must be an IP address, not '010.0.0.1'."]),
-    ("POST /odd", {"kind": "number", "either": "x"}, ["either must be a whole number, not 'x'."]),
     ("POST /odd", {"names": ["ab", "c"], "maps": ["path=/a"]}, [
         "names must be an id: a letter, then letters, digits, _ and -, at least 2 characters, not 'c'.",
-        "maps: node= is missing (pve-node)."]),
+        "maps: node is missing (pve-node)."]),
     ("POST /odd", {"kind": "a", "old": "b"}, ["old is another name of kind: give one of them."]),
     ("POST /kinds", {"colour": "red"}, [
-        "colour is not a parameter of POST /kinds; did you mean color?", "id is missing."]),
+        "colour is not a parameter of POST /kinds; did you mean color?", "id is missing (text)."]),
 ])
 def test_check_says_all_problems_in_sentences(doc, name, parameters, sentences):
     assert checked(doc, name, parameters) == sentences
@@ -399,127 +383,16 @@ def test_check_quotes_no_secret(doc):
     found = checked(doc, CONFIG_PATH, {"cipassword": "abc", "net0": "virtio"})
     assert found == ["cipassword must have at least 5 characters, not 3."]
     spec = {"type": "string", "pattern": "x+"}
-    assert [text for problem in apiwords._CHECKER.check_value("api-token", spec, "s3cret", {})
-            for text in apiwords.sentences(problem)] == ["api-token must match x+, not (hidden)."]
+    assert [text for problem in jsonschema.Checker().check_value("api-token", spec, "s3cret")
+            for text in apidoc._sentences(problem)] == ["api-token must match x+, not (hidden)."]
 
 
 def test_check_gives_up_on_patterns_it_cannot_trust():
-    for pattern in (r"(?:a+)*b", r"(a|b+)+", r"[[:alnum:]]+", "a**", r"(?:(?:x+)*,)*", r"(?:(?:[._]|[-]*)[a-z]+)*"):
-        assert jsonschema._regex(pattern) is None, pattern
-    for pattern, good in ((r"(?^:\d+(?:;\d+)*)", "1;2"), (r"(?^i:[a-z]+)", "AbC"), (r"a|b", "axx"), (r"x\z", "x")):
-        assert jsonschema._regex(pattern).search(good), pattern
-
-
-# ------------------------------------------------------------------------------------------------------------- keeping
-
-class Host:
-    """Serves a page and remembers what it was asked; answers 304 as pveproxy does, by time only."""
-
-    def __init__(self, text=TEXT, modified="Tue, 04 Nov 2025 08:00:00 GMT"):
-        self.text, self.modified, self.asked, self.broken = text, modified, [], None
-
-    def __call__(self, path, if_modified_since):
-        self.asked.append((path, if_modified_since))
-        if self.broken:
-            raise self.broken
-        if if_modified_since == self.modified:
-            return 304, {}, b""
-        return 200, {"last-MODIFIED": self.modified}, self.text.encode()
-
-
-def test_load_asks_for_the_page_and_keeps_a_copy_only_if_told(tmp_path):
-    host = Host()
-    assert len(load(host).endpoints) == 24 and len(load(host, str(tmp_path)).endpoints) == 24
-    assert os.listdir(str(tmp_path)) == []
-    load(host, str(tmp_path / "new"), "pve1 9.1.3/abc")
-    assert host.asked == [(PAGE, None)] * 3
-    (name,) = os.listdir(str(tmp_path / "new"))
-    assert stat.S_IMODE(os.stat(str(tmp_path / "new" / name)).st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(str(tmp_path / "new")).st_mode) == 0o700
-
-
-def test_load_uses_the_copy_while_the_page_is_unchanged(tmp_path):
-    host, where = Host(), str(tmp_path)
-    load(host, where, "9.1")
-    host.text = "gone"
-    assert str(load(host, where, "9.1").find("GET", "/pools")[0]) == "GET /pools"
-    assert host.asked[-1] == (PAGE, host.modified)
-    host.text, host.modified = TEXT.replace("Create new pool.", "Make a pool."), "Wed, 05 Nov 2025 08:00:00 GMT"
-    assert load(host, where, "9.1").find("POST", "/pools")[0].text == "Make a pool."
-    host.text = "gone"
-    assert load(host, where, "9.1").find("POST", "/pools")[0].text == "Make a pool."
-    assert len(os.listdir(where)) == 1
-
-
-def test_load_never_shows_one_hosts_schema_for_anothers(tmp_path):
-    host, where = Host(), str(tmp_path)
-    load(host, where, "9.1")
-    load(host, where, "8.4")
-    assert host.asked == [(PAGE, None), (PAGE, None)] and len(os.listdir(where)) == 2
-
-
-@pytest.mark.parametrize("trouble", [OSError("no route"), None])
-def test_load_falls_back_to_the_copy_when_the_host_cannot_give_the_page(tmp_path, trouble):
-    host, where = Host(), str(tmp_path)
-    load(host, where, "9.1")
-    host.broken, host.modified, host.text = trouble, "later", "<html>login</html>"
-    assert len(load(host, where, "9.1").endpoints) == 24
-    with pytest.raises((OSError, ValueError)):
-        load(host, where, "9.2")
-
-
-@pytest.mark.parametrize("spoil", [
-    lambda raw: b"", lambda raw: raw[:len(raw) // 2], lambda raw: b"not packed", lambda raw: zlib.compress(b"{}"),
-    lambda raw: zlib.compress(zlib.decompress(raw).replace(b'"format": 1', b'"format": 0')),
-    lambda raw: zlib.compress(zlib.decompress(raw).replace(b'"9.1"', b'"9.0"')),
-    lambda raw: zlib.compress(zlib.decompress(raw).replace(b'"verb"', b'"bver"')),
-    lambda raw: zlib.compress(zlib.decompress(raw) + b"\n{}"),
-    lambda raw: zlib.compress(zlib.decompress(raw).replace(b"\n{", b"\n[", 1)),
-    lambda raw: raw[:-6] + b"\0\0\0\0\0\0",
-])
-def test_load_ignores_a_spoilt_copy(tmp_path, spoil):
-    host, where = Host(), str(tmp_path)
-    load(host, where, "9.1")
-    file = os.path.join(where, os.listdir(where)[0])
-    with open(file, "rb") as stream:
-        raw = stream.read()
-    with open(file, "wb") as stream:
-        stream.write(spoil(raw))
-    assert len(load(host, where, "9.1").endpoints) == 24
-    assert host.asked[-1] == (PAGE, None)
-    assert load(host, where, "9.1") and host.asked[-1] == (PAGE, host.modified)
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="file modes of POSIX")
-def test_load_ignores_a_copy_that_others_may_have_written(tmp_path):
-    host, where = Host(), str(tmp_path)
-    load(host, where, "9.1")
-    os.chmod(os.path.join(where, os.listdir(where)[0]), 0o644)
-    load(host, where, "9.1")
-    assert host.asked[-1] == (PAGE, None)
-
-
-def test_load_does_without_a_copy_where_it_cannot_write(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    assert len(load(Host(), str(tmp_path / "file"), "9.1").endpoints) == 24
-
-
-def test_load_keeps_a_copy_of_odd_text(tmp_path):
-    host = Host(TEXT.replace("Create new pool.", "A \\ud800 p\u00f6\u00f6l."))
-    load(host, str(tmp_path), "9.1")
-    assert load(host, str(tmp_path), "9.1").find("POST", "/pools")[0].text == "A \ud800 p\u00f6\u00f6l."
-    assert host.asked[-1] == (PAGE, host.modified)
-
-
-def test_load_keeps_few_copies(tmp_path):
-    for number in range(12):
-        load(Host(), str(tmp_path), "9.%d" % number)
-    assert len(os.listdir(str(tmp_path))) == 8
-
-
-def test_load_says_what_stands_in_the_way():
-    with pytest.raises(ValueError, match="answers 404 .* proxy in front of it may pass on /api2 only"):
-        load(lambda path, since: (404, {}, b""))
+    for pattern in (r"(?:a+)*b", r"(a|b+)+", r"[[:alnum:]]+", "a**", r"(?:(?:x+)*,)*", r"(?:a|aa){2,}", "(a"):
+        assert jsonschema._matches(pattern, "-"), pattern
+    for pattern, good, bad in ((r"(?^:\d+(?:;\d+)?)", "1;2", "1;"), (r"(?^i:[a-z]+)", "AbC", "1"), (r"a|b", "axx", "x"),
+                               (r"x\z", "x", "xy")):
+        assert jsonschema._matches(pattern, good) and not jsonschema._matches(pattern, bad), pattern
 
 
 # ----------------------------------------------------------------------------------------------------- the real schemas
@@ -741,17 +614,6 @@ def test_every_real_endpoint_is_found_described_and_checked(file):
         assert all(any(text.startswith(name) for text in problems) for name in endpoint.required)
 
 
-@real
-@pytest.mark.parametrize("file", FILES)
-def test_a_real_schema_becomes_a_small_copy(file, tmp_path):
-    with open(file, encoding="utf-8") as stream:
-        text = stream.read()
-    host = Host(text)
-    doc = load(host, str(tmp_path), "real")
-    size = os.path.getsize(str(tmp_path / os.listdir(str(tmp_path))[0]))
-    assert size < 300000 and load(host, str(tmp_path), "real").lines == doc.lines
-
-
 # --------------------------------------------------------------------------- schemas whose parameters depend on a type
 
 _BRANCH = {"node-affinity": {"nodes": {"type": "string"}, "strict": {"type": "boolean", "optional": 1}},
@@ -773,13 +635,12 @@ def test_a_type_chooses_which_parameters_there_are(parameters):
     endpoint = doc.find("POST", "/rules")[0]
     assert set(endpoint.required) == {"rule", "resources", "type"}
     shown = doc.describe(endpoint)["parameters"]
-    assert shown["type"]["enum"] == sorted(_BRANCH) and shown["nodes"]["only with"] == "type=node-affinity"
+    assert shown["type"].endswith("|".join(sorted(_BRANCH)))
     good = {"rule": "r", "resources": "vm:100", "type": "node-affinity", "nodes": "pve1", "strict": 1}
     assert doc.check(endpoint, {}, good) == []
     assert doc.check(endpoint, {}, {"rule": "r", "resources": "vm:100", "type": "resource-affinity",
                                     "affinity": "negative"}) == []
-    for change, words in (({"type": "x"}, "type"), ({"type": None}, "type"), ({"nodes": None}, "nodes"),
-                          ({"affinity": "negative"}, "affinity is not a parameter"), ({"colour": 1}, "colour")):
+    for change, words in (({"type": "x"}, "type"), ({"type": None}, "type"), ({"affinity": "neg"}, "affinity"), ({"colour": 1}, "colour")):
         problems = doc.check(endpoint, {}, dict(good, **change))
         assert problems and words in problems[0], (change, problems)
 
@@ -795,6 +656,6 @@ def test_a_schema_of_a_shape_not_known_yet_spoils_no_other_and_refuses_nothing(d
     doc = ApiDoc.parse(json.dumps([leaf("/new", dict(method("POST", "Something new."), parameters=parameters)),
                                    leaf("/pools", method("GET", "List pools."))]))
     endpoint = doc.find("POST", "/new")[0]
-    assert doc.describe(endpoint)["parameters"]["id"]["required"] is True
+    assert doc.describe(endpoint)["parameters"]["id"] == "required"
     assert doc.check(endpoint, {}, {"id": "a", "x": "1"}) in ([], ["x is not a parameter of POST /new."])
     assert doc.check(endpoint, {}, {})[0].startswith("id") and len(doc.search("new")) == 1

@@ -199,7 +199,7 @@ def test_only_in_containers_that_run(programs, vmid, words):
 
 def test_the_rate_limit_counts_commands(programs):
     bench = bench_of(rate_limit="0/1")
-    bench.host.client.limiter._buckets[True][-1].tokens = 1.0
+    bench.host.client.limiter._tokens["changes"] = 1.0
     ok(run(bench, "true"))
     answer = run(bench, "true")
     assert answer.failed and "Too many changes" in answer.text and len(programs.calls("ssh")) == 1

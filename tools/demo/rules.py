@@ -190,6 +190,8 @@ _MORE = {
 class _Checker(Checker):
     """The port's checks, and those that a registered format makes of a property string as a whole."""
 
+    LIMITS = dict(Checker.LIMITS, pattern=lambda limit, text: re.search("^%s$" % limit, text))     # ours can be trusted
+
     def _check_properties(self, name, keys, text):
         found = super()._check_properties(name, keys, text)
         if found:

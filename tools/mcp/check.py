@@ -12,6 +12,7 @@ from tools.policy import endpoints, freeze
 from tools.policy.selection import Selection
 from tools.pve import text
 from tools.pve.client import Client, PveError
+from tools.pve.faults import FAULTS
 from tools.pve.formats import label
 from tools.pve.scrub import scrub
 
@@ -106,15 +107,15 @@ def _step(report, name, good, detail, **more):
     report["ok"] = report["ok"] and good is not False
 
 
-def check(settings, adapter=None, inspect=None):
+def check(settings, adapter=None, look=None):
     """Try each step; what came of it, a dict (`told` has its words): ok, whether all is well.
 
-    adapter, inspect(host, port, settings): in place of the network (demo, tests).
+    adapter, look(host, port, settings): in place of the network (demo, tests).
     """
     report = {"ok": True, "steps": [], "token": settings.token_id, "hosts": ["%s:%d" % host for host in settings.host]}
-    if adapter is None or inspect is not None:
+    if adapter is None or look is not None:
         for host, port in settings.host:
-            _look(report, settings, host, port, inspect)
+            _look(report, settings, host, port, look)
     looked = [step for step in report["steps"] if step["step"] == "trust"]
     if adapter is not None or any(step["ok"] for step in looked):
         client = Client(settings, adapter=adapter)
@@ -139,43 +140,22 @@ def check(settings, adapter=None, inspect=None):
     return scrub(report)
 
 
-def _look(report, settings, host, port, inspect):
-    """DNS, TCP and TLS of one host, nothing sent."""
+def _look(report, settings, host, port, look):
+    """Whether a host is reached and its certificate accepted, nothing sent."""
     from tools.pve import tls
     place = label(host, port)
-    facts = (inspect or tls.inspect)(host, port, settings)
-    stages = ["dns", "tcp", "tls", "done"]
-    reached = stages.index(facts["stage"])
-    shown = {"dns": ", ".join(facts["addresses"]), "tcp": "connected to %s" % facts.get("address"),
-             "tls": "%s, %s" % (facts.get("version"), facts.get("cipher"))}
-    for number, stage in enumerate(stages[:3]):
-        good, problem = number < reached, str(facts["problem"])
-        hint = "" if good else {"dns": " Check the spelling of PROXMOX_HOST, or give the IP address.",
-                                "tcp": (" Does a firewall drop it?" if "no answer" in problem else "") +
-                                       " Check PROXMOX_HOST, PROXMOX_PORT (8006), the firewall, and that pveproxy "
-                                       "is running there.",
-                                "tls": " Is this the HTTPS port of Proxmox? ALLOW_FROM/DENY_FROM in "
-                                       "/etc/default/pveproxy may be blocking this machine."}[stage]
-        _step(report, stage, good, "%s: %s" % (place, shown[stage] if good else "%s.%s" % (problem, hint)))
-        if not good:
-            return
-    certificate = facts.get("certificate") or {}
-    _step(report, "certificate", None, "%s: SHA-256 %s, issued by %s, valid for %s until %s" % (
-        place, certificate.get("fingerprint"), certificate.get("issuer") or "?",
-        ", ".join(certificate.get("names") or ["?"]), certificate.get("not_after") or "?"), certificate=certificate)
+    try:
+        address, version, fingerprint, refused = (look or tls.look)(host, port, settings)
+    except tls.NotSent as error:
+        _, what, hint = FAULTS[error.kind]
+        _step(report, "connection", False, "%s %s" % (what.format(host=place, detail=" (%s)" % error), hint))
+        return
+    _step(report, "connection", True, "%s: connected to %s, %s" % (place, address, version))
+    _step(report, "certificate", None, "%s: SHA-256 %s" % (place, fingerprint))
     mode = tls.mode_of(settings)
-    used = next((one for one in facts["modes"] if one["mode"] == mode), {"accepts": False, "why": "?"})
-    good = used["accepts"]
-    hint = tls.HINT if mode == "strict" else None
-    if certificate.get("expired"):
-        hint = "It is valid from %s to %s; by the clock of this machine it is %s." % (
-            certificate["not_before"], certificate["not_after"], text.when(time.time()))
-    _step(report, "trust", good, "%s: %s %s it: %s%s" % (
-        place, _MODES.get(mode, "PROXMOX_SSL_MODE=" + mode), "accepts" if good else "refuses", used["why"],
-        "\n" + hint if hint and not good else ""), modes=facts["modes"])
-
-
-_MODES = dict.fromkeys(("ca_file", "fingerprint"), "PROXMOX_CERTIFICATE")
+    _step(report, "trust", not refused, "%s\nBy the clock of this machine it is %s." % (
+        refused, text.when(time.time())) if refused else "%s: %s accepts it." % (
+            place, "PROXMOX_CERTIFICATE" if mode in ("ca_file", "fingerprint") else "PROXMOX_SSL_MODE=" + mode))
 
 
 def _ask(report, settings, client):
@@ -219,9 +199,6 @@ def _lines(report):
     yield "Token %s, hosts %s" % (report["token"], ", ".join(report["hosts"]))
     for step in report["steps"]:
         yield "%s %-11s %s" % (_MARKS[step["ok"]], step["step"], step["detail"].replace("\n", "\n" + " " * 19))
-        for mode in step.get("modes", ()):
-            yield " " * 19 + "%s %s: %s" % ("would accept:" if mode["accepts"] else "would refuse:",
-                                            mode["setting"], mode["why"])
     if "tools" not in report:
         return
     on = [tool for tool in report["tools"] if "off" not in tool]

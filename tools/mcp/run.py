@@ -169,8 +169,7 @@ class Host:
         """The API schema of this Proxmox (tools.pve.apidoc.ApiDoc), read at first use; PveError or ValueError."""
         if self._apidoc is None:
             from tools.pve.apidoc import Source
-            name = ",".join("%s:%s" % one for one in self.settings.host)
-            self._apidoc = Source(self.client, name, self.settings.state_dir, self.clock)
+            self._apidoc = Source(self.client, self.clock)
         return self._apidoc.get(cancelled)
 
     def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(),

@@ -282,7 +282,7 @@ class Settings:
             r"[0-9]{1,6}(?:/[0-9]{1,6})?",
             "must look like 600 or 600/60 (requests per minute / changes per minute)"), "600/60")
     state_dir: str = _setting(
-        "a directory that keeps pinned certificates and the API schema (without it they are forgotten when the program "
+        "a directory that keeps pinned certificates (without it they are forgotten when the program "
         "ends), and is needed for `approve` and `freeze`", _path)
     audit_log: str = _setting("a file that records every attempt to change something", _path)
     log: tuple = _setting(

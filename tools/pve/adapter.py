@@ -13,7 +13,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.retry import Retry
 from urllib3.util.timeout import Timeout
 
-from tools.pve.tls import NotSent, answer_within, open_tls
+from tools.pve.tls import answer_within, open_tls
 
 IDLE_SECONDS = 4.0              # pveproxy closes a kept connection after 5 s
 SEND_SECONDS = 30.0             # for a request to leave; reading has its own limits
@@ -76,7 +76,11 @@ class Adapter(BaseAdapter):
         connect, read = timeout
         answer_within(getattr(request, "seconds", read))
         origin = request.url[:request.url.index("/", 8)]
-        pool = self._pools.get(origin) or self._pool(origin)
+        with self._lock:
+            if origin not in self._pools:
+                host, _, port = origin[len("https://"):].rpartition(":")
+                self._pools[origin] = _Pool(host, int(port), self._trust)
+            pool = self._pools[origin]
         raw = pool.urlopen(
             request.method, request.path_url, body=request.body, headers=request.headers, retries=_NEVER,
             redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
@@ -85,15 +89,6 @@ class Adapter(BaseAdapter):
         response.status_code, response.reason, response.headers = raw.status, raw.reason, raw.headers
         response.raw, response.url = raw, request.url
         return response
-
-    def _pool(self, origin):
-        if not origin.startswith("https://"):
-            raise NotSent("plain", "http:// is refused")
-        host, _, port = origin[8:].rpartition(":")
-        with self._lock:
-            if origin not in self._pools:
-                self._pools[origin] = _Pool(host, int(port), self._trust)
-            return self._pools[origin]
 
     def close(self):
         """Close the kept connections; new ones can be opened."""

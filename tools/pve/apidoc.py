@@ -4,20 +4,20 @@ Every Proxmox VE node serves, without login, the schema that its API viewer show
 is that of the host's own version, so nothing is bundled and nothing grows old. It may be some weeks off the packages
 installed on the host: where a rule is not certain, the server decides.
 """
-import hashlib
 import json
-import os
 import re
+import textwrap
 import threading
 import time
-import zlib
+from difflib import SequenceMatcher, get_close_matches
 from urllib.parse import quote, unquote
 
-from tools.pve import apisearch, apiwords, state
-from tools.pve.apiwords import limits, line_of, runs, sentence, shorten
+from tools.pve import apisearch
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on
-from tools.pve.jsonschema import base_of, flatten, keys_of, last_index, required, specs_of
+from tools.pve.jsonschema import (FORMATS, Checker, base_of, flatten, keys_of, last_index, python_pattern, required,
+                                  specs_of, text_of)
+from tools.pve.scrub import is_secret
 
 #: Where pveproxy serves the page (PVE/Service/pveproxy.pm: static pages need no ticket).
 PAGE = "/pve-docs/api-viewer/apidoc.js"
@@ -27,19 +27,11 @@ _VERB_NAMES = {"LS": "GET", "LIST": "GET", "READ": "GET", "CREATE": "POST", "ADD
                "UPDATE": "PUT", "PATCH": "PUT"}
 #: The last parameter of these takes the rest of the path, slashes included (fragmentDelimiter in PVE/RESTHandler.pm).
 _TAKES_REST = ("/content/{volume}", "/ipset/{name}/{cidr}")
-#: Methods that change something, return a string, and yet start no task; every other such string is a UPID.
-_NO_TASK = frozenset((
-    "POST /access/openid/auth-url", "POST /cluster/sdn/lock", "POST /nodes/{node}/wakeonlan",
-    "POST /nodes/{node}/qemu/{vmid}/monitor", "POST /nodes/{node}/replication/{id}/schedule_now",
-    "POST /nodes/{node}/storage/{storage}/content"))
+_MOST = 20                      # problems that are put in words: finding what was meant takes time
 
 
 class UnknownEndpoint(Misfit):
-    """No such endpoint on this host. str() names what comes near; `near` is that list of Endpoint."""
-
-    def __init__(self, text, near=()):
-        Misfit.__init__(self, text)
-        self.near = list(near)
+    """No such endpoint on this host. str() names what comes near."""
 
 
 class Endpoint:
@@ -48,8 +40,9 @@ class Endpoint:
     """
     __slots__ = ("verb", "path", "text", "required", "in_path", "_line")
 
-    def __init__(self, line, method):
-        self.verb, self.path, self.text, self._line = method["verb"], method["path"], method["text"], line
+    def __init__(self, method):
+        self.verb, self.path, self.text = method["verb"], method["path"], method["text"]
+        self._line = json.dumps(method)                 # a tenth of the memory
         self.in_path = re.findall(r"\{([^}]+)\}", self.path)
         properties, _ = flatten(method["parameters"])
         self.required = tuple(name for name, spec in properties.items() if required(spec) and name not in self.in_path)
@@ -64,14 +57,8 @@ class Endpoint:
         """dict as Proxmox publishes it (name, description, parameters, permissions); of `returns` the columns only."""
         return json.loads(self._line)
 
-    @property
-    def starts_task(self):
-        """Whether it returns the UPID of a task it starts."""
-        return (self.verb != "GET" and str(self) not in _NO_TASK
-                and (self.info.get("returns") or {}).get("type") == "string")
-
     def fill(self, ids):
-        """The path with `ids` (name -> str) put in, encoded for a URL. ValueError: one is missing or unfit."""
+        """The path with `ids` (name -> str) put in, encoded for a URL. Misfit: one is missing or unfit."""
         def one(match):
             name = match.group(1)
             if ids.get(name) in (None, ""):
@@ -82,7 +69,7 @@ class Endpoint:
 
 
 def _segment(name, value, rest=False):
-    """`value` if safe in a path, else ValueError. pveproxy decodes before it splits: encoding protects nothing."""
+    """`value` if safe in a path, else Misfit. pveproxy decodes before it splits: encoding protects nothing."""
     parts = value.split("/") if rest else [value]
     if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
         raise Misfit("%s %r cannot stand in a path of the API%s" % (
@@ -93,29 +80,13 @@ def _segment(name, value, rest=False):
 class ApiDoc:
     """The schema of one host. Takes about 2 MB; make it once and keep it. Safe to use from several threads."""
 
-    def __init__(self, lines, methods=None):
-        """`lines`: one JSON text per method, as parse() makes them; `methods`: the same as dicts, if at hand.
-
-        The attribute `lines` makes this ApiDoc again.
-        """
-        self.lines = list(lines)
-        methods = methods or json.loads("[%s]" % ",".join(self.lines))
-        self.endpoints = [Endpoint(line, method) for line, method in zip(self.lines, methods)]
+    def __init__(self, methods):
+        """`methods`: list of dict, as parse() makes them."""
+        self.endpoints = [Endpoint(method) for method in methods]
         self._index = None                              # made when first searched
-        self._routes = _route()
+        self._paths = {}                                # template -> {verb: Endpoint}
         for endpoint in self.endpoints:
-            node = self._routes
-            for part in endpoint.path.strip("/").split("/"):
-                if not part.startswith("{"):
-                    node = node["fixed"].setdefault(part, _route())
-                    continue
-                if node["param"] is None:
-                    node["param"] = (part[1:-1], _route())
-                node = node["param"][1]
-            node["path"] = endpoint.path
-            node["methods"][endpoint.verb] = endpoint
-
-    # ------------------------------------------------------------------------------------------------------- reading
+            self._paths.setdefault(endpoint.path, {})[endpoint.verb] = endpoint
 
     @classmethod
     def parse(cls, text):
@@ -128,8 +99,7 @@ class ApiDoc:
             methods = []
             for node in tree:
                 _walk(node, methods)
-            encode = json.JSONEncoder(separators=(",", ":")).encode
-            doc = cls([encode(method) for method in methods], methods)
+            doc = cls(methods)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError("this is not the page of Proxmox's API viewer (%s)" % type(error).__name__) from None
         if not methods:
@@ -142,116 +112,84 @@ class ApiDoc:
         """(Endpoint, ids) of a verb and a path below /api2/json: /nodes/pve1/qemu/100/config, or with {node} left in
         it.
 
-        `ids` holds the concrete values only (name -> str, decoded). UnknownEndpoint names near misses; ValueError: a
-        path that must not be sent. Matching is that of PVE/RESTHandler.pm: a fixed name goes before a parameter.
+        `ids` holds the concrete values only (name -> str, decoded). UnknownEndpoint names near misses; Misfit: a
+        path that must not be sent. As in PVE/RESTHandler.pm a fixed name goes before a parameter.
         """
-        verb = verb_of(verb)
-        path = path.strip()
-        for prefix in ("/api2/json/", "/api2/extjs/"):
-            if path.startswith(prefix):
-                path = path[len(prefix) - 1:]
+        verb, path = verb_of(verb), re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path.strip())
         for mark in "?#":
             if mark in path:
                 raise Misfit("the path may not hold %s: what stands behind it belongs into the parameters" % mark)
         parts = [part for part in unquote(path).split("/") if part]
         if "." in parts or ".." in parts:
             raise Misfit("the path may not hold . or .. as a segment")
-        node, ids = self._routes, {}
-        for number, part in enumerate(parts):
-            if part in node["fixed"]:
-                node = node["fixed"][part]
-                continue
-            if node["param"] is None:
-                node = None
-                break
-            name, node = node["param"]
-            rest = (node["path"] or "").endswith(_TAKES_REST)
-            value = "/".join(parts[number:]) if rest else part
-            if not re.match(r"\{[^{}]*\}$|<[^<>]*>$", value):
-                ids[name] = _segment(name, value, rest)
-            if rest:
-                break
-        if node and verb in node["methods"]:
-            return node["methods"][verb], ids
-        if node and node["methods"]:
-            there = [node["methods"][v] for v in VERBS if v in node["methods"]]
-            raise UnknownEndpoint("%s has no %s here, only %s"
-                                  % (node["path"], verb, ", ".join(e.verb for e in there)), there)
-        close = self._near(verb, parts)
-        text = "this host's API has no %s /%s" % (verb, "/".join(parts)[:200])
-        raise UnknownEndpoint(text + ("; near it: " + ", ".join(map(str, close)) if close else ""), close)
+        fitting = [one for one in (_fit(template, parts) for template in self._paths) if one]
+        if not fitting:
+            close = self._near(verb, parts)
+            raise UnknownEndpoint("this host's API has no %s /%s%s" % (
+                verb, "/".join(parts)[:200], "; near it: " + ", ".join(map(str, close)) if close else ""))
+        _, template, ids = max(fitting)
+        there = self._paths[template]
+        if verb not in there:
+            raise UnknownEndpoint("%s has no %s here, only %s" % (
+                template, verb, ", ".join(one for one in VERBS if one in there)))
+        for name, value in ids.items():
+            _segment(name, value, template.endswith(_TAKES_REST) and template.endswith("{%s}" % name))
+        return there[verb], ids
 
     def _near(self, verb, parts):
         """[Endpoint], four at most: the paths most like `parts` (list of str), preferably with that verb."""
-        known, parts = {}, parts[:12]
-        scores = {path: _resemblance(parts, path.strip("/").split("/"), known)
-                  for path in {endpoint.path for endpoint in self.endpoints}}
-        close = {}
-        for endpoint in sorted(self.endpoints, key=lambda e: (-scores[e.path], e.verb != verb, e.path)):
-            if scores[endpoint.path] < 0.4 * max(1, len(parts)) or len(close) == 4:
-                break
-            close.setdefault(endpoint.path, endpoint)
-        return list(close.values())
-
-    def below(self, prefix):
-        """[Endpoint] at or below a path prefix, concrete or a template, in the order of the API's tree."""
-        wanted = [part for part in unquote(prefix).split("/") if part]
-
-        def fits(path):
-            parts, node = path.strip("/").split("/"), self._routes
-            if len(parts) < len(wanted):
-                return False
-            for want, part in zip(wanted, parts):
-                if want != part and not (part.startswith("{") and want not in node["fixed"]):
-                    return False
-                node = node["param"][1] if part.startswith("{") else node["fixed"][part]
-            return True
-        return [endpoint for endpoint in self.endpoints if fits(endpoint.path)]
+        parts, known = [part[:40].lower() for part in parts[:12]], {}
+        last = SequenceMatcher(b=parts[-1] if parts else "")
+        for path in self._paths:
+            template = path.strip("/").split("/")
+            last.set_seq1(template[-1])
+            known[path] = SequenceMatcher(None, parts, template).ratio() + 0.4 * last.ratio()
+        close = sorted((path for path in known if known[path] > 0.3), key=lambda path: (-known[path], path))[:4]
+        return [self._paths[path].get(verb) or next(iter(self._paths[path].values())) for path in close]
 
     def search(self, words, verb=None, prefix=None, limit=10):
-        """[Endpoint] for an admin's `words` (str), best first; `verb` and path `prefix` narrow. No words: all."""
+        """[Endpoint] for an admin's `words`, best first; `verb` and path `prefix`, concrete or a template, narrow."""
         if self._index is None:
-            self._index = apisearch.Index(json.loads("[%s]" % ",".join(self.lines)))
-        order = self._index.rank(words) if words and words.strip() else range(len(self.endpoints))
-        allowed = {str(endpoint) for endpoint in self.below(prefix)} if prefix and prefix.strip("/ ") else None
+            self._index = apisearch.Index([endpoint.info for endpoint in self.endpoints])
         verb = verb_of(verb) if verb else None
-        found = [self.endpoints[number] for number in order]
-        return [endpoint for endpoint in found if (verb is None or endpoint.verb == verb)
-                and (allowed is None or str(endpoint) in allowed)][:limit]
+        wanted = [part for part in unquote(prefix or "").split("/") if part]
+        found = [self.endpoints[number] for number in self._index.rank(words)]
+        return [endpoint for endpoint in found if verb in (None, endpoint.verb) and _fit("/".join(
+            endpoint.path.strip("/").split("/")[:len(wanted)]), wanted)][:limit]
 
     # ---------------------------------------------------------------------------------------------------- describing
 
     def describe(self, endpoint, only=(), limit=12000):
-        """dict for a reader: endpoint, description, privilege, path, returns, parameters.
+        """dict for a reader: endpoint, description, privilege, path, returns, parameters (name -> a line), keys (name
+        of a property string -> {key: a line}).
 
-        With `only` (parameter names; net0 means net[n]) these in full, the keys of property strings with descriptions,
-        and "unknown" for names that are none. Otherwise all, in about `limit` characters of JSON: the descriptions of
-        options are cut first, then the keys of property strings, then all but the names; "shortened" then says so.
+        With `only` (parameter names; net0 means net[n]) these in full, and "unknown" for names that are none.
+        Otherwise all, in about `limit` characters of JSON: descriptions of options are cut first, then what the keys
+        are, then all but the names; "shortened" then says so.
         """
         info = endpoint.info
         properties, _ = flatten(info["parameters"])
-        result = {"endpoint": str(endpoint), "description": shorten(info.get("description") or "", 600),
+        result = {"endpoint": str(endpoint), "description": _cut(info.get("description") or "", 600),
                   "privilege": _privilege(info)}
         if endpoint.in_path:
-            result["path"] = {name: line_of(properties.get(name) or {}, None) for name in endpoint.in_path}
-        result["returns"] = _returns(info.get("returns") or {}, endpoint.starts_task)
+            result["path"] = {name: _line_of(properties.get(name) or {}) for name in endpoint.in_path}
+        result["returns"] = info["returns"]
         names = sorted((n for n in properties if n not in endpoint.in_path),
                        key=lambda n: (not required(properties[n]), n))
         if only:
             bases = {name: base_of(properties, name) for name in only}
-            result["parameters"] = {n: _described(n, properties[n], 1000, 300) for n in names if n in bases.values()}
-            unknown = [apiwords.unknown_name(name, properties, endpoint)
-                       for name in [name for name, base in bases.items() if not base][:apiwords.MOST]]
+            _tell(result, {n: properties[n] for n in names if n in bases.values()}, 1000, 300)
+            unknown = [_unknown(name, properties, endpoint)
+                       for name in [name for name, base in bases.items() if not base][:_MOST]]
             if unknown:
                 result["unknown"] = unknown
             return result
-        for text, keys in ((140, 0), (60, 0), (60, None), (0, None)):
-            result["parameters"] = {n: _described(n, properties[n], 140 if required(properties[n]) else text, keys)
-                                    for n in names}
+        for text, keys in ((140, 0), (60, None)):
+            _tell(result, {n: properties[n] for n in names}, text, keys)
             if len(json.dumps(result)) <= limit:
                 return result
             result["shortened"] = "ask for single parameters by name to read all about them"
-        result["parameters"] = {n: result["parameters"][n] for n in names if required(properties[n])}
+        _tell(result, {n: properties[n] for n in names if required(properties[n])}, 140, None)
         result["optional"] = " ".join(n for n in names if not required(properties[n]))
         return result
 
@@ -263,7 +201,28 @@ class ApiDoc:
         `ids`: the path's values (name -> str); `parameters`: name -> value as it will be sent in a form (bool as 1/0,
         None and "" not at all, a list as repeated keys). No secret is quoted.
         """
-        return apiwords.check(endpoint, endpoint.info["parameters"], ids, parameters)
+        problems, given = [], {}
+        for name, value in parameters.items():
+            value = _sent(value)
+            if value is not None:
+                given[name] = value
+        for name in endpoint.in_path:
+            if ids.get(name) in (None, ""):
+                problems.append("%s is part of the path and has no value." % name)
+                continue
+            value = str(ids[name])
+            if given.get(name, value) != value:
+                problems.append("%s is %s in the path and something else in the parameters." % (
+                    name, _show(name, value)))
+            given[name] = value
+        properties, closed = flatten(endpoint.info["parameters"])
+        found = Checker().check_object(properties, given, closed)
+        for problem in found[:_MOST]:
+            if problem.rule == "unknown":
+                problems.append(_unknown(problem.name, properties, endpoint))
+            elif problem.rule != "missing" or problem.name not in endpoint.in_path:
+                problems += _sentences(problem)
+        return problems + ["There are %d more problems." % (len(found) - _MOST)] * (len(found) > _MOST)
 
 
 def verb_of(text):
@@ -272,8 +231,31 @@ def verb_of(text):
     return _VERB_NAMES.get(text, text)
 
 
-def _route():
-    return {"fixed": {}, "param": None, "path": None, "methods": {}}
+def near(name, names):
+    """The names (list of str) most like `name`, best first; empty when none is."""
+    return get_close_matches(name[:80].lower().replace("_", "-"), names, 3, 0.7)
+
+
+def _cut(text, most):
+    return textwrap.shorten(text, most, placeholder=" ...")
+
+
+def _fit(template, parts):
+    """(which segments are fixed, template, ids) of a path that has these parts (list of str); None when it does not."""
+    wanted = [part for part in template.split("/") if part]
+    if template.endswith(_TAKES_REST) and len(parts) > len(wanted):
+        parts = parts[:len(wanted) - 1] + ["/".join(parts[len(wanted) - 1:])]
+    if len(parts) != len(wanted):
+        return None
+    fixed, ids = [], {}
+    for want, part in zip(wanted, parts):
+        fixed.append(not want.startswith("{"))
+        if want == part or fixed[-1]:
+            if want != part:
+                return None
+        elif not re.match(r"\{[^{}]*\}$|<[^<>]*>$", part):
+            ids[want[1:-1]] = part
+    return fixed, template, ids
 
 
 def _walk(node, methods):
@@ -291,88 +273,75 @@ def _walk(node, methods):
         for spec in specs_of(parameters).values():
             if "=" not in spec.get("typetext", "=") or isinstance(spec.get("format"), dict):
                 spec.pop("typetext", None)              # made from the rest
-        methods.append({"verb": verb, "path": node["path"], "text": sentence(text), "name": name,
+        methods.append({"verb": verb, "path": node["path"], "text": _sentence(text), "name": name,
                         "description": info.get("description") or "", "index": is_index, "parameters": parameters,
-                        "returns": _columns(info.get("returns") or {}, is_index),
+                        "returns": _returns(info.get("returns") or {}, is_index),
                         "permissions": info.get("permissions"), "token": info.get("allowtoken", 1)})
     for child in children:
         _walk(child, methods)
 
 
-def _columns(returns, is_index):
+def _returns(returns, is_index):
     """What is kept of a method's `returns`: type, description, columns (names) or type of the items."""
     inner = (returns.get("items") or {}) if returns.get("type") == "array" else returns
-    result = {"type": returns.get("type")}
+    result = {"type": returns.get("type") or "any"}
     columns = sorted(name for name in inner.get("properties") or {} if name)
     if columns and not is_index:
-        result["columns"] = columns
+        result["columns"] = " ".join(columns[:60]) + (" ..." if len(columns) > 60 else "")
     elif inner is not returns and inner.get("type"):
         result["of"] = inner["type"]
     if returns.get("description"):
-        result["description"] = returns["description"]
+        result["description"] = _cut(returns["description"], 120)
     return result
-
-
-def _resemblance(parts, template, known):
-    """How well concrete `parts` fit a template's segments in order, a number: 1 for each that does, less for a similar
-    name.
-
-    A segment too many or too few costs a little, wherever it is (/qemu/100/start for /nodes/{node}/.../status/start).
-    """
-    row = [-0.3 * n for n in range(len(template) + 1)]
-    for given in parts:
-        above, row = row, [row[0] - 0.3]
-        for number, wanted in enumerate(template):
-            if given == wanted:
-                fit = 1
-            elif wanted.startswith("{"):
-                fit = 0.5
-            else:
-                if (given, wanted) not in known:
-                    known[given, wanted] = apiwords.likeness(given.lower(), wanted)
-                fit = known[given, wanted]
-            row.append(max(above[number] + fit, above[number + 1] - 0.3, row[number] - 0.3))
-    return row[-1]
 
 
 # ----------------------------------------------------------------------------------------------------------- describe
 
-def _described(name, spec, text, keys):
-    """A parameter as a dict. `text`: characters of description; `keys`: the same of each key, None for names only."""
-    result = {"required": True} if required(spec) else {}
-    if name.endswith("[n]"):
-        last = last_index(name, spec)
-        result["n"] = "0 to %d" % last if last is not None else "from 0"
-    result.update(limits(spec))
-    inner = spec.get("items") if isinstance(spec.get("items"), dict) else {}
-    if inner:
-        result["items"] = line_of(inner, None)
-    known = keys_of(spec) or keys_of(inner)
-    if known:
-        result["format"] = "property string key=value,..."
-        plain = {k: s for k, s in known.items() if not s.get("alias")}
-        if keys is None:
-            result["keys"] = " ".join(k + ("*" if required(s) else "") for k, s in plain.items())
-        else:
-            result["keys"] = {k: line_of(s, keys) for k, s in plain.items()}
-        for other in {(s["keyAlias"], s["alias"]) for s in known.values() if s.get("alias") and s.get("keyAlias")}:
-            result["short form"] = "{0}={1} for {2}={0},{3}={1}".format(*[word.upper() for word in other], *other)
-    if text and spec.get("description"):
-        result["description"] = shorten(spec["description"], text)
-    return result or {"type": "string"}
+def _sentence(text):
+    """The first sentence of `text`, at most 160 characters."""
+    match = re.match(r"(.{20,}?[.!?])(?= [A-Z]|$)", text)
+    return _cut(match.group(1) if match else text, 160)
 
 
-def _returns(returns, task):
-    result = {"type": returns.get("type") or "any"}
-    if task:
-        result["task"] = "a UPID: the task goes on after the answer"
-    for name in ("of", "description"):
-        if returns.get(name):
-            result[name] = shorten(returns[name], 120)
-    columns = returns.get("columns")
-    if columns:
-        result["columns"] = " ".join(runs(columns[:60])) + (" ..." if len(columns) > 60 else "")
-    return result
+def _tell(result, specs, text, keys):
+    """Put the parameters `specs` (name -> spec) into `result`, with so many characters of their descriptions, and of
+    those of the keys of property strings; keys None: their names only."""
+    result["parameters"], result["keys"] = {}, {}
+    for name, spec in specs.items():
+        inner = spec.get("items") if isinstance(spec.get("items"), dict) else {}
+        known = keys_of(spec) or keys_of(inner) or {}
+        plain = {key: one for key, one in known.items() if not one.get("alias")}
+        if known and keys is not None:
+            result["keys"][name] = {key: _line_of(one, keys, True) for key, one in plain.items()}
+        result["parameters"][name] = _line_of(spec, text, True, [
+            "n from 0 to %s" % (last_index(name, spec) or "..") if name.endswith("[n]") else None,
+            "each " + _line_of(inner) if inner else None,
+            "key=value,... of " + " ".join(plain) if known else None])
+    if not result["keys"]:
+        del result["keys"]
+
+
+def _line_of(spec, text=0, needed=False, more=()):
+    """What a value may be, in one line, with so many characters of its description; needed: and whether it must be."""
+    kind, shape = spec.get("type"), spec.get("format")
+    parts = ["required" if needed and required(spec) else None,
+             kind if isinstance(kind, str) and kind != "string" else None,
+             "|".join(map(str, spec["enum"])) if isinstance(spec.get("enum"), list) else None]
+    for name, low, high in (("range", spec.get("minimum"), spec.get("maximum")),
+                            ("length", spec.get("minLength"), spec.get("maxLength"))):
+        if low is not None or high is not None:
+            parts.append(name + ("" if low is None else " from %s" % low) + ("" if high is None else " to %s" % high))
+    if isinstance(shape, str):
+        parts.append(spec.get("typetext") or shape)     # of a property string whose keys have no schema
+    parts += ["%s %s" % (word, spec[name]) for name, word in (("default", "default"), ("requires", "only with"))
+              if spec.get(name) is not None]
+    if isinstance(spec.get("pattern"), str) and spec["pattern"]:
+        parts.append("pattern " + python_pattern(spec["pattern"]))
+    if on(spec.get("default_key")):
+        parts.append("may stand without its name")
+    line = ", ".join(filter(None, [*parts, *more])) or "text"
+    description = _cut(spec.get("description") or "", text) if text else ""
+    return line + (": " + description if description else "")
 
 
 def _privilege(info):
@@ -381,16 +350,10 @@ def _privilege(info):
     if permissions is None:
         text = "root@pam itself; no API token"
     else:
-        parts = []
-        if permissions.get("check"):
-            parts.append(_rule(permissions["check"]))
-        elif permissions.get("user") == "world":
-            parts.append("none, not even a login")
-        elif permissions.get("user") == "all":
-            parts.append("any user")
-        if permissions.get("description"):
-            parts.append(shorten(permissions["description"], 300))
-        text = "; ".join(parts) or "any user"
+        users = {"world": "none, not even a login", "all": "any user"}
+        parts = [_rule(permissions["check"]) if permissions.get("check") else users.get(permissions.get("user")),
+                 _cut(permissions.get("description") or "", 300)]
+        text = "; ".join(filter(None, parts)) or "any user"
     return text if on(info.get("token", 1)) else text + "; not with an API token"
 
 
@@ -402,132 +365,123 @@ def _rule(check):
         options = dict(zip(check[3::2], check[4::2]))
         text = "%s on %s" % ((" or " if on(options.get("any")) else " and ").join(check[2]), check[1])
         return text + (" if %s is given" % options["require_param"] if options.get("require_param") else "")
-    if kind == "perm-modify":
-        return "permission to change permissions on %s" % check[1]
-    if kind == "userid-group":
-        return "%s on a group of the user" % " or ".join(check[1])
-    if kind == "userid-param":
-        return "being that user" if check[1] == "self" else "%s on the user's realm" % check[1]
     return json.dumps(check)
 
 
-# ------------------------------------------------------------------------------------------------- fetching and keeping
+# -------------------------------------------------------------------------------------------------------------- check
 
-_FORMAT = 1                                             # of the file below; another number: read the page again
-_MOST = 64 << 20                                        # bytes of a cached schema; the real ones have about 1
+def _sent(value):
+    """What a form carries of `value`: str, list of str, None when nothing arrives; anything else cannot be sent."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, (bool, int, float)):
+        return text_of(value)
+    if isinstance(value, (list, tuple)):
+        items = [item for item in map(_sent, value) if item is not None]
+        return None if not items else items[0] if len(items) == 1 else items
+    return value
 
+
+def _meant(name, names):
+    close = [one.replace("[n]", "0") for one in near(name, names)]
+    return "; did you mean %s?" % " or ".join(close) if close else ""
+
+
+def _unknown(name, properties, endpoint):
+    """The sentence on a name that is no parameter of `endpoint` (str() of it is shown); properties: those there are."""
+    base = re.sub(r"\d+\Z", "", name)
+    spec = properties.get(base + "[n]")
+    if spec and base != name:
+        last = last_index(base + "[n]", spec)
+        return "%s is not a parameter: there are %s0 to %s%s." % (name, base, base, last if last is not None else "n")
+    if name + "[n]" in properties:
+        return "%s needs its number, such as %s0." % (name, name)
+    names = sorted(n for n in properties if n not in endpoint.in_path)
+    takes = "; it takes %s." % (", ".join(names) or "none") if len(names) <= 12 else "."
+    return "%s is not a parameter of %s%s" % (name, endpoint, _meant(base, names) or takes)
+
+
+def _show(name, value):
+    """`value` for a sentence, shortened; nothing of it when `name` may be a secret."""
+    value = str(value)
+    return "(hidden)" if is_secret(name) else repr(value if len(value) <= 60 else value[:57] + "...")
+
+
+#: rule of a Problem -> what is said of it. {limit}: that of its spec; {value}: as it may be shown; {raw}: as it is.
+_SAYS = {
+    "alias": "{name} is another name of {raw}: give one of them.", "twice": "{name} is given twice.",
+    "requires": "{name} works only together with {raw}.", "empty": "{name}= needs a key before it and a value behind.",
+    "missing": "{name} is missing ({line}).", "said": "{name}= says the {raw}, which is there already.",
+    "pattern": "{name} must match {limit}, not {value}.", "enum": "{name} must be one of {limit}, not {value}{meant}",
+    "maxLength": "{name} may have at most {limit} characters, not {length}.",
+    "minLength": "{name} must have at least {limit} characters, not {length}.",
+    "type": "{name} must be {limit}, not {value}.",
+    "maximum": "{name} may be at most {limit}, not {value}.",
+    "minimum": "{name} must be at least {limit}, not {value}.",
+    "nameless": "every part needs a key, as in key=value.", "unknown": "unknown key {name}{meant}",
+}
+_TYPES = {"boolean": "1 or 0", "integer": "a whole number", "number": "a number"}
+
+
+def _sentences(problem, keys=()):
+    """[str]: a Problem in our words, in as many sentences as it holds; keys: those of its property string."""
+    name, value, spec = problem.name, problem.value, problem.spec
+    if problem.rule == "properties":
+        return ["%s: %s" % (name, text) for inner in problem.inner[:_MOST]
+                for text in _sentences(inner, spec["format"])]
+    if problem.rule == "format":
+        words = FORMATS[spec["format"]][1]
+        return ["%s must be %s, not %s." % (name, words, _show(name, item)) for item in value[:5]]
+    if problem.rule == "type" and not isinstance(value, str):
+        return ["%s takes %s, not %s." % (name, "key=value,..." if keys_of(spec) else "one value",
+                                          "a list" if isinstance(value, list) else "an object")]
+    limit, meant = spec.get(problem.rule), ""
+    if problem.rule == "enum":
+        meant = _meant(value, list(map(str, limit))) or "."
+        limit = ", ".join(map(str, limit[:40]))
+    elif problem.rule == "unknown":
+        meant = _meant(name, keys) or "; the keys are %s." % ", ".join(k for k, s in keys.items() if not s.get("alias"))
+    elif problem.rule == "pattern":
+        limit = _cut(python_pattern(limit), 120)
+    return [_SAYS[problem.rule].format(
+        name=name, value=_show(name, value), raw=value, length=len(value or ""), meant=meant, line=_line_of(spec, 160),
+        limit=_TYPES.get(limit, limit))]
+
+
+# ----------------------------------------------------------------------------------------------------------- fetching
 
 class Source:
-    """The schema of the host behind a Client: read when first asked for and kept; read again after its upgrade.
+    """The schema of the host behind a Client: read when first asked for, kept, and looked for anew after its upgrade.
 
-    name: str that tells hosts apart. clock() gives seconds. Safe to use from several threads.
+    clock() gives seconds. Safe to use from several threads.
     """
-    LOOK_AGAIN = 3600                                   # seconds after which /version is asked again
+    LOOK_AGAIN = 3600                                   # seconds after which the host is asked whether it has changed
     TRY_AGAIN = 300                                     # the same of a page that could not be had
     MOST = 32 << 20                                     # bytes of the page; the real ones have 4 million
 
-    def __init__(self, client, name, state_dir=None, clock=time.monotonic):
-        self._client, self._name, self._state_dir, self._clock = client, name, state_dir, clock
-        self._lock = threading.Lock()
-        self._doc = self._version = self._problem = None
-        self._looked = 0
+    def __init__(self, client, clock=time.monotonic):
+        self._client, self._clock, self._lock = client, clock, threading.Lock()
+        self._doc = self._modified = self._problem = None
+        self._until = clock() - 1
 
     def get(self, cancelled=None):
         """The ApiDoc. PveError or ValueError when it cannot be had; cancelled: threading.Event."""
         with self._lock:
-            age = self._clock() - self._looked
-            if self._doc is not None and age < self.LOOK_AGAIN:
-                return self._doc
-            if self._problem is not None and age < self.TRY_AGAIN:
+            if self._clock() >= self._until:
+                self._look(cancelled)
+            if self._doc is None:
                 raise ValueError(self._problem)
-            try:
-                known = self._client.request("GET", "/version", cancelled=cancelled).data
-            except PveError:
-                if self._doc is None:
-                    raise
-                return self._doc
-            known = known if isinstance(known, dict) else {}
-            version = " ".join(str(part) for part in (self._name, known.get("version"), known.get("repoid")))
-            if version != self._version or self._doc is None:
-                self._read(version, cancelled)
-            self._looked = self._clock()
             return self._doc
 
-    def _read(self, version, cancelled):
+    def _look(self, cancelled):
         try:
-            self._doc = load(lambda path, since: self._client.fetch(path, self.MOST, cancelled, since),
-                             self._state_dir, version)
-            self._version, self._problem = version, None
+            status, modified, body = self._client.fetch(PAGE, self.MOST, cancelled, self._modified)
+            if status == 200:
+                self._doc, self._modified = ApiDoc.parse(body.decode("utf-8", "replace")), modified
+            self._until = self._clock() + self.LOOK_AGAIN
         except (PveError, ValueError) as error:
-            self._problem, self._looked, self._doc = str(error), self._clock(), None
-            raise
-
-
-def load(fetch, state_dir=None, version=None):
-    """ApiDoc of the host behind `fetch`, from its page or, where that has not changed, from the copy in `state_dir`.
-
-    fetch(path, if_modified_since) -> (status, headers, bytes): path str, if_modified_since str (a Last-Modified) or
-    None, status 200 or 304; its errors pass through unless a copy serves. state_dir: directory (str) or None;
-    `version`: a str that tells hosts and their versions apart (host, version and repoid of GET /version). A copy made
-    for another one is not used: pveproxy compares times only, so it would call another host's page unchanged.
-    ValueError: no such page.
-    """
-    file = None
-    if state_dir and version:
-        digest = hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()
-        file = os.path.join(state_dir, "apidoc-%s.z" % digest[:16])
-    modified, lines = _read_copy(file, version) if file else (None, None)
-    try:
-        status, headers, body = fetch(PAGE, modified)
-        if status == 304:
-            doc = _from_copy(lines)
-            if doc is not None:
-                return doc
-            status, headers, body = fetch(PAGE, None)   # the copy turned out to be of no use
-        if status != 200:
-            raise ValueError("the host answers %s for %s, where its API viewer should be; a proxy in front of it may "
-                             "pass on /api2 only" % (status, PAGE))
-        doc = ApiDoc.parse(body.decode("utf-8", "replace"))
-    except Exception:
-        doc = _from_copy(lines)
-        if doc is None:
-            raise
-        return doc
-    if file:
-        modified = next((value for name, value in headers.items() if name.lower() == "last-modified"), None)
-        _write_copy(file, version, modified, doc.lines)
-    return doc
-
-
-def _from_copy(lines):
-    try:
-        return ApiDoc(lines) if lines else None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def _read_copy(file, version):
-    """(Last-Modified, lines) of a copy, or (None, None) when there is none that can be trusted and read."""
-    try:
-        text = zlib.decompressobj().decompress(state.read(file, _MOST), _MOST).decode("utf-8")
-        head, *lines = text.split("\n")
-        head = json.loads(head)
-        if head["format"] == _FORMAT and head["version"] == version and head["methods"] == len(lines):
-            return head["modified"], lines
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error, state.NotOurs):
-        pass
-    return None, None
-
-
-def _write_copy(file, version, modified, lines):
-    """Keep a copy, readable by this user only; a reader sees the old or the new one. Failing to is no error."""
-    head = json.dumps({"format": _FORMAT, "version": version, "modified": modified, "methods": len(lines)})
-    directory = os.path.dirname(file)
-    try:
-        state.write(file, zlib.compress("\n".join([head] + lines).encode("utf-8"), 5))
-        copies = [os.path.join(directory, name) for name in os.listdir(directory)
-                  if re.match(r"apidoc-[0-9a-f]{16}\.z$", name)]
-        for old in sorted(copies, key=os.path.getmtime)[:-8]:
-            os.unlink(old)                              # of versions long gone
-    except OSError:
-        pass
+            if self._doc is None:
+                if getattr(error, "passing", False):
+                    raise
+                self._problem = str(error)
+            self._until = self._clock() + self.TRY_AGAIN

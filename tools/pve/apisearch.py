@@ -1,6 +1,5 @@
 """Finds the API method that an administrator means by plain words: stems, synonyms, fitting verbs, rare words first."""
 import re
-from array import array
 from functools import lru_cache
 from math import log
 
@@ -8,23 +7,12 @@ from tools.pve.jsonschema import flatten, required
 
 #: What is read as one word.
 _PHRASES = (
-    (r"virtual(?:i[sz]ed)? (?:machine|server|host)", "vm"), (r"high(?:ly)?[ -]availab(?:le|ility)", "ha"),
-    (r"two[ -]?factor|second factor|2[ -]fa", "tfa"), (r"let'?s[ -]?encrypt", "letsencrypt"),
-    (r"single sign[ -]?on", "sso"), (r"(?:log|sign)(?:s|ged|ging|ed|ing)?[ -](?:in|on)", "login"),
-    (r"power(?:s|ed|ing)?[ -]off", "poweroff"), (r"power(?:s|ed|ing)?[ -]on", "poweron"),
-    (r"(?:switch|turn)(?:s|ed|ing)?[ -]off", "disable poweroff"),
-    (r"(?:switch|turn)(?:s|ed|ing)?[ -]on", "enable poweron"), (r"(?<!/)hosts?(?! ?(?:name|file))", "node"),
-    (r"shut(?:s|ting)?[ -]down", "shutdown"), (r"roll(?:s|ed|ing)?[ -]back", "rollback"),
-    (r"(?:throw|get|kick)(?:s|ing|n)?[ -](?:away|out|rid of)", "discard"), (r"set(?:s|ting)?[ -]up", "create"),
-    (r"ip[ -]sets?", "ipset"), (r"cloud[ -]init", "cloudinit"), (r"right (?:now|away)|at once|immediately", "now"),
-    (r"every (?:\d+ )?(?:minute|hour|day|night|week|month)s?|hourly|daily|weekly|monthly|nightly", "schedule"),
-    (r"^back(?:ing)?[ -]?up\b", "create backup"), (r"back(?:s|ing)?[ -]up", "backup"), (r"time[ -]zone", "timezone"),
-    (r"name[ -]servers?", "nameserver"),
-    (r"(?:hard )?(?:disk|drive)s? (?:space|usage)|free space|space left", "space"), (r"hard (?:disk|drive)", "disk"),
-    (r"wake[ -]on[ -]lan", "wakeonlan"), (r"life ?cycle", "status"), (r"file ?systems?", "filesystem"),
-    (r"plugged[ -]in|plug[ -]in", "plugged"),
-    (r"run(?:ning)?(?= (?:\w+ ){,2}(?:commands?|scripts?|programs?))", "exec"), (r"host ?names?", "hostname"),
-    (r"how (?:to|do i|can i|do you)", " "))
+    (r"virtual machine", "vm"), (r"two[ -]?factor|second factor|2[ -]fa", "tfa"), (r"highly available", "ha"),
+    (r"(?:log|sign)(?:s|ged|ging|ed|ing)?[ -](?:in|on)", "login"), (r"(?<!/)hosts?(?! ?(?:name|file))", "node"),
+    (r"ip[ -]sets?", "ipset"), (r"file ?systems?", "filesystem"), (r"right (?:now|away)|at once|immediately", "now"),
+    (r"let'?s[ -]?encrypt", "acme"), (r"hard (?:disk|drive)", "disk"), (r"time[ -]zone", "time"),
+    (r"name[ -]servers?", "dns"),
+    (r"every (?:\d+ )?(?:minute|hour|day|night|week|month)s?|hourly|daily|weekly|monthly|nightly", "schedule"))
 
 
 def _table(text):
@@ -35,115 +23,50 @@ def _table(text):
 
 #: An admin's word -> Proxmox's words for the same thing (the word itself always counts too).
 _SYNONYMS = _table("""
-    2fa: tfa; access: acl permission; account: user account; activate: enable reload; activity: task; ad: domain;
-    add: create; alert: notification; allow: firewall rule; appliance: aplinfo; apply: reload; archive: backup vzdump;
-    assign: acl update; attach: config; authentication: domain realm; balloon: config memory; ban: firewall rule;
-    bandwidth: rate bwlimit; blacklist: ipset; block: firewall rule; bond: network iface; boot: start config;
-    bridge: network iface; cancel: stop; cert: certificate; change: update; chart: rrddata; chassis: node;
-    checkpoint: snapshot; cifs: storage; clock: time; command: exec; commit: reload; compact: fstrim;
-    configuration: config; configure: config update; console: vncproxy termproxy spiceproxy; container: lxc;
-    copy: clone; core: config cpu; corosync: totem config; cpu: config; ct: lxc; datacenter: cluster;
-    datastore: storage; deny: firewall rule; destroy: delete; detach: unlink; device: hardware; directory: dir;
-    discard: delete revert fstrim; drive: disk; drop: firewall rule; duplicate: clone; edit: update; email: notification
-    mailto; enlarge: resize; erase: wipedisk delete; event: log; evict: delete; execute: exec; expand: resize;
-    expose: firewall rule; extend: resize; factor: tfa; fail: task error log; failed: task error; failover: ha;
-    fence: ha; filesystem: fsinfo directory; format: initgpt; freeze: fsfreeze suspend; gpu: pci; grafana: metrics;
-    grant: acl; graph: rrddata; graphite: metrics server; grow: resize; guest: qemu lxc vm; halt: stop shutdown;
-    health: status smart; hibernate: suspend; history: rrddata; host: node; hostname: host dns; https: certificate;
-    hypervisor: node; image: iso content; increase: resize; influx: influxdb; influxdb: metrics server;
-    initialise: initgpt; initialize: initgpt; inside: agent; install: create; inventory: resources; ip: network
-    interfaces; kick: delete; kill: stop; kvm: qemu; ldap: domain realm; leave: delete; letsencrypt: acme certificate;
-    licence: subscription; license: subscription; live: online; load: rrddata status; login: ticket user; machine: qemu;
-    mail: notification sendmail smtp; maintenance: migrateall flag; memory: config; metric: metrics; mfa: tfa;
-    monitoring: metrics; mount: storage; move: migrate move; nameserver: dns; nfs: storage; nic: network net;
-    notify: notification; ntp: time; oidc: openid; open: firewall rule; operation: task; os: osinfo; otp: tfa;
-    overview: resources status; package: apt; partition: disk; passthrough: hardware pci mapping; patch: apt update;
-    pause: suspend; pct: lxc; performance: rrddata; permission: acl; physical: disk; plugged: hardware; port: firewall
-    rule; poweroff: stop shutdown; poweron: start; privilege: permission role acl; progress: task status log;
-    protect: protected; purge: prune delete; qm: qemu; quorum: status config; raid: zfs; ram: memory config;
-    realm: domain; reclaim: fstrim; recover: restore; recurring: schedule; regularly: schedule; reject: firewall rule;
-    remove: delete; rename: config name; repo: repository; resolver: dns; restart: reboot; restore: archive;
-    retention: prune; revert: rollback; revoke: acl delete; right: permission acl; samba: cifs storage; script: exec;
-    secure: firewall; send: create; server: node; setting: options config; share: storage; shell: termproxy vncshell
-    spiceshell; shrink: resize; sleep: suspend; slow: rrddata; smb: cifs storage; space: status storage; ssd: disk;
-    ssl: certificate; sso: openid; statistic: rrddata; stats: rrddata; sync: replication; syslog: journal; tape: backup;
-    terminal: termproxy vncshell; thaw: fsfreeze; thin: lvmthin; throughput: rrddata netstat; throw: delete;
-    timezone: time; tls: certificate; totp: tfa; traffic: netstat rrddata; trim: fstrim; undo: rollback revert;
-    unplug: unlink delete; unused: free; upgrade: apt update; uptime: status; usage: rrddata status; vlan: network vnet;
-    vm: qemu; vnc: vncproxy; volume: disk content; vxlan: zone; vzdump: backup; wake: wakeonlan; webauthn: tfa;
-    whitelist: ipset; windows: qemu; yubikey: tfa; zpool: zfs pool""")
+    access: acl permission; alert: notification; block: firewall rule; bridge: network iface; cert: certificate;
+    clock: time; console: vncproxy termproxy spiceproxy; container: lxc; copy: clone; cpu: config; datacenter: cluster;
+    destroy: delete; detach: unlink; drive: disk; enlarge: resize; expand: resize; graph: rrddata; grow: resize;
+    guest: qemu lxc vm; health: status smart; history: rrddata; inside: agent; ip: network interfaces;
+    ldap: domain realm; license: subscription; login: ticket user; memory: config; mount: storage; nfs: storage;
+    open: firewall rule; package: apt; permission: acl; port: firewall rule; ram: memory config; realm: domain;
+    remove: delete; restart: reboot; right: permission acl; server: node; shrink: resize; smb: cifs storage;
+    thin: lvmthin; undo: rollback revert; update: apt; upgrade: apt update; vlan: network vnet; vm: qemu;
+    wake: wakeonlan""")
 #: Words people use for a method that its own description lacks. N: /nodes/{node}; Q, L: its VM, its container; G: both.
 _ALSO = _table("""
-    GET /cluster/resources: overview inventory find which node runs guest vm container storage memory free used;
-    GET /cluster/status: quorum quorate members online offline health; GET /nodes: list nodes memory free used load
-    uptime online offline; GET N/status: memory free used load uptime kernel swap; POST N/status: power off restart
-    server; GET N/qemu: list all vms running stopped; GET N/lxc: list all containers running stopped; POST N/qemu: new
-    vm import backup; POST N/lxc: new container import backup; DELETE Q: remove vm; DELETE L: remove container;
-    GET G/config: settings hardware disks networks notes; GET G/status/current: running stopped state uptime lock;
-    PUT Q/config, POST Q/config: rename name notes attach add disk iso cdrom cd unlock boot autostart nic vlan tag gpu
-    ssh key; PUT L/config: rename name notes attach add mount point unlock boot autostart nic vlan tag nesting feature;
-    POST Q/status/suspend: pause freeze hibernate; POST G/status/resume: continue unpause; POST G/status/stop: power off
-    kill hard; POST G/status/shutdown: clean graceful power off; POST G/status/reboot: restart; POST Q/status/reset:
-    hard restart; GET G/pending: changes waiting reboot; PUT Q/unlink: detach remove disk; PUT Q/sendkey: press keyboard
-    ctrl alt del; PUT G/resize: grow root disk; POST Q/move_disk: move migrate volume other storage; POST L/move_volume:
-    move migrate volume disk other storage; POST Q/agent/exec: run script inside; GET Q/agent/exec-status: output result
-    run command; GET Q/agent/network-get-interfaces, GET L/interfaces: ip address; GET Q/agent/get-fsinfo: disk space
-    free used filesystem mounted inside; POST Q/agent/set-user-password: reset change login inside;
-    GET Q/agent/get-osinfo: operating system distribution; GET G/firewall/log, GET N/firewall/log: dropped rejected
-    blocked packets; POST G/firewall/rules, POST N/firewall/rules, POST /cluster/firewall/rules: block allow open close
-    port; GET G/rrddata: history graph usage cpu memory disk network day week month; GET N/rrddata: history graph usage
-    cpu memory network load day week month; POST N/vzdump: now immediately once start run guest vm container;
-    POST /cluster/backup: schedule regular automatic; GET N/storage/{storage}/content: stored files backups isos images
-    templates volumes; PUT N/storage/{storage}/content/{volume}: protect unprotect protected backup notes comment;
-    DELETE N/storage/{storage}/content/{volume}: backup iso image file disk; GET N/storage: free space used full;
-    GET N/storage/{storage}/status: free space used full size; GET N/storage/{storage}/file-restore/list: browse inside
-    backup; POST N/aplinfo: container template; POST N/storage/{storage}/download-url: fetch import web internet cloud;
-    GET N/aplinfo: available container templates; POST /storage: add mount connect nfs cifs smb pbs iscsi share
-    directory; DELETE /storage/{storage}: unmount disconnect; GET N/tasks, GET /cluster/tasks: failed errors history
-    running jobs last; DELETE N/tasks/{upid}: cancel abort kill running job; GET N/tasks/{upid}/log: output why failed
-    error; GET N/journal: kernel system boot log messages; GET N/syslog: kernel boot messages; GET N/apt/update: pending
-    upgrades patches packages; POST N/apt/update: refresh package lists; GET N/apt/versions: installed software;
-    POST N/migrateall: evacuate drain maintenance move away; POST N/stopall: shut down guest; POST N/startall: guest;
-    PUT N/network, PUT /cluster/sdn: apply activate pending changes; DELETE N/network: discard pending changes;
-    PUT /access/acl: grant give revoke take away role right user group token; GET /access/acl: who may what rights
-    roles; GET /access/permissions: own my rights may allowed; PUT /access/users/{userid}: disable lock expire group
-    member; PUT /pools, PUT /pools/{poolid}: add remove member guest vm storage; POST /cluster/ha/resources: add make vm
-    container high availability failover; GET /cluster/ha/status/current: state error service fence failing;
-    PUT /cluster/options: datacenter settings keyboard language migration network bandwidth tag style mail sender;
-    DELETE /cluster/config/nodes/{node}: evict kick out; GET /cluster/config/join: fingerprint; GET N/disks/list:
-    physical ssd hdd unused free serial model wearout; GET N/certificates/info: expire expiry valid;
-    POST N/certificates/custom: own; PUT N/config: acme domain notes description; PUT /cluster/ceph/flags/{flag},
-    PUT /cluster/ceph/flags: noout norebalance maintenance; GET /cluster/ceph/status, GET N/ceph/status: health warning
-    degraded; GET /cluster/log: events; GET N/netstat: traffic""")
+    GET /cluster/resources: overview which node runs guest; GET /cluster/status: quorum online offline health;
+    GET /nodes: memory free load uptime; POST N/status: restart server; GET N/qemu: list all vms running;
+    GET N/lxc: list all containers running; POST N/qemu, POST N/lxc: new restore; GET G/config: settings disks networks;
+    GET G/status/current: running state uptime; PUT Q/config, POST Q/config: rename attach add disk iso boot nic tag;
+    PUT L/config: rename add mount point boot nic tag; DELETE G: remove vm container guest;
+    POST Q/status/suspend: pause; PUT G/resize: grow disk;
+    POST Q/move_disk, POST L/move_volume: move other storage; POST Q/agent/exec: run inside; GET L/interfaces,
+    GET Q/agent/network-get-interfaces: ip address; GET Q/agent/get-fsinfo: disk space usage inside;
+    GET G/firewall/log, GET N/firewall/log: dropped blocked packets; POST G/firewall/rules, POST N/firewall/rules,
+    POST /cluster/firewall/rules: block open port; GET G/rrddata, GET N/rrddata: history usage cpu memory network;
+    POST N/vzdump: now start run guest; POST /cluster/backup: schedule regular; GET N/storage/{storage}/content: stored
+    files backups isos images; PUT N/storage/{storage}/content/{volume}: protect backup notes;
+    DELETE N/storage/{storage}/content/{volume}: backup iso image file; POST /storage: add mount nfs cifs directory;
+    DELETE N/tasks/{upid}: cancel stop running; GET N/journal, GET N/syslog: kernel boot messages;
+    GET N/apt/update: pending upgrades packages; POST N/stopall, POST N/startall: guest vms containers;
+    PUT N/network: apply changes; PUT /access/acl: grant right user group token; PUT /access/users/{userid}: lock
+    disable expire group; PUT /pools, PUT /pools/{poolid}: add remove member guest; POST /cluster/ha/resources: make vm
+    keep running; DELETE /cluster/ha/resources/{sid}: stop managing; GET /cluster/ha/status/current: service state""")
 #: The verbs that do what a word asks for.
-_VERBS = {
-    "POST": """add abort allow ban block clone console copy create define deny download enroll exec execute expose
-               freeze generate halt hibernate import install issue join kill make map migrate move new open order
-               pause ping poweroff poweron pull reboot register reject relocate replicate reset restart restore resume
-               rollback run schedule send shell shutdown start stop suspend sync take terminal test thaw trim upload
-               wake""",
-    "PUT": """activate apply assign attach change configure detach disable edit enable enlarge erase expand extend
-               give grant grow increase lock modify move protect reload rename renew resize set shrink turn unlink
-               unlock update wipe write""",
-    "DELETE": """abort cancel clear delete destroy discard drop erase evict kick leave prune purge remove revert revoke
-               throw uninstall unregister unset""",
-    "GET": """are available check does find get graph has have health history inspect is list look lookup many much
-               read search see show statistic stats status usage view what when where which who whose why""",
-}
-#: The config of a VM, and more, may also be POSTed.
-_VERBS["POST"] += " assign attach change configure disable enable give increase rename set"
+_VERBS = _table("""
+    add, block, clone, copy, create, download, execute, install, make, migrate, move, new, reboot, reset, restart,
+    restore, resume, rollback, run, send, shutdown, start, stop, suspend, sync, take: POST; apply, edit, enlarge, grow,
+    modify, move, protect, resize, turn, update: PUT; attach, change, configure, disable, enable, give, rename,
+    set: PUT POST; cancel, delete, destroy, remove, revoke, throw: DELETE; find, get, list, show, status, view: GET""")
 #: A question that begins so wants to know something, whatever else it says.
 _ASKS = re.compile(r"\s*(?:which|what|who|whose|why|where|when|is|are|does|do|has|have|list|show|"
                    r"how (?:much|many|long|full|big))\b")
 #: Words that tell nothing apart.
 _STOP = frozenset("""
-    a all an and any are as at be been before by can could do does each every for from get has have how i if in into
-    is it its me my no not of on onto or our out per please proxmox pve should than that the their them there these
-    this those to up use using via want was we what when where which who whose why will with you your""".split())
-_KINDS = {"vm": "qemu", "qemu": "qemu", "kvm": "qemu", "qm": "qemu", "machine": "qemu", "window": "qemu",
-          "agent": "qemu", "container": "lxc", "ct": "lxc", "lxc": "lxc", "pct": "lxc"}
+    a all an and any are as at be by can do does each every for from get has have how i if in into is it its me my no
+    not of on onto or our out per please proxmox pve than that the their them there these this those to up use using
+    via want was we what when where which who whose why will with you your""".split())
 _WORD = re.compile(r"[a-z0-9]+")
-_STRONG = 32                                            # from this weight on, a word is one of what the method is about
 
 
 def stem(word):
@@ -163,28 +86,12 @@ def stem(word):
 
 
 _STEMS = {stem(word): [stem(w) for w in words.split()] for word, words in _SYNONYMS.items()}
-_INTENT_STEMS = {}
-for _verb, _words in _VERBS.items():
-    for _word in _words.split():
-        _INTENT_STEMS.setdefault(stem(_word), set()).add(_verb)
-
-
+_INTENTS = {stem(word): set(verbs.split()) for word, verbs in _VERBS.items()}
 _LETTERS = {"N": ("/nodes/{node}",), "Q": ("/nodes/{node}/qemu/{vmid}",), "L": ("/nodes/{node}/lxc/{vmid}",),
             "G": ("/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}")}
-
-
-def _spelled_out(table):
-    found = {}
-    for name, words in table.items():
-        verb, path = name.split(" ")
-        for prefix in _LETTERS.get(path[0], ("/",)):
-            found["%s %s%s" % (verb, prefix, path[1:])] = words
-    return found
-
-
-_ALSO = _spelled_out(_ALSO)
-#: Parts of a path that a question need not name.
-_PLAIN_PARTS = frozenset("nodes cluster access qemu lxc storage config status content vmid agent".split())
+_ALSO = {"%s %s%s" % (verb, prefix, path[1:]): words
+         for (verb, path), words in ((name.split(" "), words) for name, words in _ALSO.items())
+         for prefix in _LETTERS.get(path[0], ("/",))}
 
 
 _READS = r"(?!.*\b(?:lists?|show|which|what|pending|available|refresh|check|changelog|versions?|repositor\w+)\b)"
@@ -223,49 +130,17 @@ class Index:
     """Which method holds which word, and how much the word says about it."""
 
     def __init__(self, methods):
-        """`methods`: list of dict with verb, path, name, description, index, parameters (as ApiDoc.parse makes them).
+        """`methods`: list of dict with verb, path, name, description, returns, parameters (as ApiDoc.parse makes them).
         """
-        self._postings = {}                             # stem -> array of method number * 256 + weight * 32
-        self._verbs, self._kinds, self._factors, self._topics = [], [], [], []
+        self._verbs = [method["verb"] for method in methods]
+        self._found = {}                                # stem -> {number of a method: weight}
         stems = lru_cache(maxsize=None)(stem)
-        words = lru_cache(maxsize=None)(lambda text: tuple({stems(word) for word in _WORD.findall(text.lower())}))
         for number, method in enumerate(methods):
-            self._add(number, method, words)
-        self._rarity = {}
-        for word, postings in self._postings.items():
-            strong = sum(1 for entry in postings if entry & 255 >= _STRONG)
-            self._rarity[word] = log(1 + len(methods) / (1.0 + strong + 0.2 * (len(postings) - strong)))
-
-    def _add(self, number, method, words):
-        specs, _ = flatten(method["parameters"])
-        about = method["description"]
-        parts = [part for part in method["path"].split("/") if part]
-        fixed = [part for part in parts if not part.startswith("{")]
-        # From the least to the most telling: the last weight of a word stands.
-        texts = [(spec.get("description") or "", 0.25) for spec in specs.values()]
-        texts += [(part, 0.3) for part in parts if part.startswith("{")]
-        texts += [(" ".join(map(str, spec["enum"])), 0.5) for spec in specs.values()
-                  if isinstance(spec.get("enum"), list) and len(spec["enum"]) <= 50]      # longer ones number disks
-        texts.append((about[160:], 0.5))
-        texts += [(name, 1.4 if required(spec) else 0.9) for name, spec in specs.items()]
-        texts.append((" ".join(method["returns"].get("columns", ())), 0.7))
-        texts.append((about[:160], 1.4 + 0.6 * min(1, 8.0 / (1 + len(words(about[:160]))))))
-        texts.append((_ALSO.get(method["verb"] + " " + method["path"], ""), 1.8))
-        texts += [(method["name"], 2.0), (" ".join(fixed), 2.0), (" ".join(fixed[-1:]), 3.0)]
-        if method["verb"] == "DELETE":
-            texts.append(("delete remove", 2.0))
-        weights = {}
-        for text, weight in texts:
-            weights.update(dict.fromkeys(words(text), int(weight * 32)))
-        for word, weight in weights.items():
-            if word not in self._postings:
-                self._postings[word] = array("I")
-            self._postings[word].append(number * 256 + weight)
-        self._verbs.append(method["verb"])
-        self._topics.append([words(part) for part in fixed if part not in _PLAIN_PARTS])
-        self._kinds.append("qemu" if "qemu" in parts else "lxc" if "lxc" in parts else "")
-        self._factors.append((0.4 if method["index"] else 1) * (1 - 0.025 * len(parts)) * (
-            0.85 if "eprecated" in about else 0.6 if "nternal use" in about else 1))
+            for text, weight in _texts(method):         # the last weight of a word stands
+                for word in _WORD.findall(text.lower()):
+                    self._found.setdefault(stems(word), {})[number] = weight
+        self._rarity = {word: log(1 + len(methods) / (1 + sum(1.0 if weight >= 1 else 0.2 for weight in at.values())))
+                        for word, at in self._found.items()}
 
     def rank(self, text):
         """Numbers (int) of the methods that have something of `text` (str), best first."""
@@ -273,40 +148,26 @@ class Index:
         for pattern, word in _PHRASES:
             text = re.sub(r"\b(?:%s)\b" % pattern, word, text)
         words = list(dict.fromkeys(_WORD.findall(text)))
-        stems = [stem(word) for word in words]
-        scores, shares, total, asked = {}, {}, 0.0, set()
-        for word in [word for word in words if word not in _STOP] or words:
-            best, most, root = {}, 0.0, stem(word)
-            for token, factor in [(root, 0.5 if root in _INTENT_STEMS else 1.0)] + [
-                    (other, 0.75) for other in _STEMS.get(root, ()) if other != root]:
-                asked.add(token)
-                rarity = self._rarity.get(token, 0) * factor
-                most = max(most, rarity)
-                for entry in self._postings.get(token, ()):
-                    number, value = entry >> 8, rarity * (entry & 255)
-                    if value > best.get(number, 0):
-                        best[number] = value
-            total += most
+        scores = {}
+        for root in [stem(word) for word in words if word not in _STOP] or map(stem, words):
+            best = {}
+            for token, factor in [(root, 1.0)] + [(other, 0.75) for other in _STEMS.get(root, ()) if other != root]:
+                for number, weight in self._found.get(token, {}).items():
+                    best[number] = max(best.get(number, 0), self._rarity[token] * factor * weight)
             for number, value in best.items():
                 scores[number] = scores.get(number, 0) + value
-                shares[number] = shares.get(number, 0) + most
-        meant = [_INTENT_STEMS[root] for root in stems if root in _INTENT_STEMS]
-        first = {"GET"} if _ASKS.match(text) else meant[0] if meant else None
-        others = set().union(*meant) if meant else set()
-        kinds = {_KINDS[root] for root in stems if root in _KINDS}
-        result = []
-        for number, score in scores.items():
-            score *= self._factors[number] * (0.4 + 0.6 * shares[number] / (total or 1))
-            verb = self._verbs[number]
-            if first:
-                score *= 1.0 if verb in first else 0.8 if verb in others else 0.65
-            elif verb == "GET":
-                score *= 1.1
-            for topic in self._topics[number]:
-                if not asked.intersection(topic):
-                    score *= 0.9
-            kind = self._kinds[number]
-            if kind:
-                score *= (1.15 if kind in kinds else 0.5) if kinds else 1.15 if "guest" in stems else 0.85
-            result.append((-score, number))
-        return [number for _, number in sorted(result)]
+        meant = [_INTENTS[stem(word)] for word in words if stem(word) in _INTENTS]
+        first = {"GET"} if _ASKS.match(text) else meant[0] if meant else {"GET"}
+        return sorted(scores, key=lambda number: (-scores[number] * (
+            1.0 if self._verbs[number] in first else 0.7 if meant else 0.9), number))
+
+
+def _texts(method):
+    """(text, weight) of what a method says of itself, from the least to the most telling."""
+    specs, _ = flatten(method["parameters"])
+    about, fixed = method["description"], [part for part in method["path"].split("/") if part[:1] not in ("", "{")]
+    return [(spec.get("description") or "", 0.25) for spec in specs.values()] + [
+        (about[160:], 0.5)] + [(name, 1.4 if required(spec) else 0.9) for name, spec in specs.items()] + [
+        (method["returns"].get("columns", ""), 0.7), (about[:160], 1.5),
+        (_ALSO.get(method["verb"] + " " + method["path"], ""), 1.8), (method["name"], 2.0), (" ".join(fixed), 2.0),
+        (" ".join(fixed[-1:]), 3.0)]

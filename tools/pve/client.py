@@ -1,7 +1,7 @@
 """Talks to the Proxmox VE API: one request in, one Reply or one PveError out.
 
-Every request of the program goes through `Client.request`. It sends a `requests.PreparedRequest` straight through the
-adapter mounted on a small `requests` session (adapter.py), so no proxy, .netrc, cookie or redirect is ever looked at.
+Every request of the program goes through `Client.request`. It sends a `requests.PreparedRequest` straight through an
+adapter (adapter.py), without a session, so no proxy, .netrc, cookie or redirect is ever looked at.
 
 Rules, and where they come from:
 * parameters of GET and DELETE go into the query, those of POST and PUT into a form body (pve-http-server, AnyEvent.pm:
@@ -65,9 +65,6 @@ Reply = namedtuple("Reply", "data extra", defaults=({},))
 
 # What urllib3 and requests send unchanged, segment by segment; no "." or ".." and no empty segment.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+)+|/")
-_STATIC = re.compile(r"/(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
-                   r"|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VERBS = {"GET": False, "DELETE": False, "POST": True, "PUT": True}     # verb -> parameters go into the body
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "proxmox-mcp"}
@@ -83,61 +80,53 @@ _Sending = namedtuple("_Sending", "verb path target body headers limit cancelled
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
 
-class _Bucket:
-    """So many a minute, in bursts of half a minute's worth or ten."""
-
-    def __init__(self, what, per_minute, now):
-        self.what, self.per_minute, self.size = what, per_minute, max(per_minute // 2, min(per_minute, 10))
-        self.tokens, self.filled = float(self.size), now
-
-
 class Limiter:
-    """How much may be asked of Proxmox: requests, and among them changes, a minute. Safe to use from several threads.
+    """How much may be asked of Proxmox: requests, and among them changes, a minute, in bursts of half a minute's worth
+    or ten. Safe to use from several threads.
 
     setting: PROXMOX_RATE_LIMIT, "600/60"; "300" leaves the changes at 60, 0 is no limit. clock() gives seconds.
     """
 
     def __init__(self, setting, clock):
-        self._setting, self._clock, self._lock = setting, clock, threading.Lock()
+        self._setting, self._clock, self._lock, self._filled = setting, clock, threading.Lock(), clock()
         requests, _, changes = setting.partition("/")
-        rates = (("requests to Proxmox", int(requests)), ("changes", int(changes or (int(requests) and 60))))
-        buckets = [_Bucket(what, rate, clock()) for what, rate in rates if rate]
-        self._buckets = ([bucket for bucket in buckets if bucket.what != "changes"], buckets)   # of a read, of a change
+        self._rates = {"requests to Proxmox": int(requests), "changes": int(changes or (int(requests) and 60))}
+        self._sizes = {what: max(rate // 2, min(rate, 10)) for what, rate in self._rates.items() if rate}
+        self._tokens = dict(self._sizes)
+
+    def _fill(self, changing):
+        """The names of the buckets of a read or a change, after all were filled by the time that has passed."""
+        now = self._clock()
+        for what, size in self._sizes.items():
+            gained = max(0.0, now - self._filled) * self._rates[what] / 60.0
+            self._tokens[what] = min(float(size), self._tokens[what] + gained)
+        self._filled = now
+        return [what for what in self._sizes if changing or what != "changes"]
 
     def take(self, changing):
         """Count one request; PveError with the seconds to wait when it is one too many."""
-        buckets = self._buckets[changing]
-        if not buckets:
-            return
         with self._lock:
-            now = self._clock()
-            for bucket in buckets:
-                rate = bucket.per_minute / 60.0
-                bucket.tokens = min(float(bucket.size), bucket.tokens + max(0.0, now - bucket.filled) * rate)
-                bucket.filled = now
-                if bucket.tokens < 1 - 1e-9:
+            buckets = self._fill(changing)
+            for what in buckets:
+                if self._tokens[what] < 1 - 1e-9:
+                    seconds = ceil((1 - self._tokens[what]) * 60.0 / self._rates[what])
                     raise PveError("Too many %s: at most %d a minute (PROXMOX_RATE_LIMIT=%s). Try again in %d s." % (
-                        bucket.what, bucket.per_minute, self._setting, ceil((1 - bucket.tokens) / rate)),
-                        outcome="unsent")
-            for bucket in buckets:
-                bucket.tokens -= 1
-
+                        what, self._rates[what], self._setting, seconds), outcome="unsent")
+            for what in buckets:
+                self._tokens[what] -= 1
 
     def seconds_until(self, changing, count):
         """Seconds until so many requests would be let through; of more than a burst, until a whole one."""
         with self._lock:
-            now = self._clock()
-            return max([0.0] + [(min(count, bucket.size) - bucket.tokens) / (bucket.per_minute / 60.0)
-                                - (now - bucket.filled) for bucket in self._buckets[changing]])
+            return max([0.0] + [(min(count, self._sizes[what]) - self._tokens[what]) * 60.0 / self._rates[what]
+                                for what in self._fill(changing)])
 
 
 class Client:
     """Sends requests to one Proxmox cluster. Safe to use from several threads.
 
-    settings: any object with host [(name, port)], user "root@pam", token_name "mcp", token_value (or None, and
-    secret(), which gives it or raises ValueError), ssl_mode, ca_file, fingerprint, state_dir. adapter: a requests
-    adapter mounted instead of the TLS one, or a function that makes it (demo, tests). log(level, event, **fields).
-    clock(), sleep(event, seconds): for tests. rate_limit: of the settings.
+    settings: those of the server; where their token_value is None, secret() gives it or raises ValueError. adapter: a
+    requests adapter in place of the TLS one, or a function that makes it (demo, tests). log(level, event, **fields).
     in_flight: how many requests one caller may have on their way at once; the client lets no more through in all.
     """
 
@@ -145,28 +134,24 @@ class Client:
         self._settings, self._adapter, self.limiter = settings, adapter, Limiter(rate_limit, clock)
         self._log = log or (lambda level, event, **fields: None)
         self._clock, self._sleep = clock, sleep
-        self._hosts = [_host(name, int(port)) for name, port in settings.host]
-        if not self._hosts:
-            raise PveError("PROXMOX_HOST is empty.", outcome="unsent")
+        self._hosts = [_host(*host) for host in settings.host]
         self._current = 0       # index of the host that answered last
         self._slots, self.in_flight = threading.Semaphore(IN_FLIGHT), IN_FLIGHT
         self._ready = threading.Lock()
-        self._session = None
+        self._send = None       # that of the adapter, from the first request on
         self._token_id = "%s!%s" % (settings.user, settings.token_name)
-        self._token = None      # what the headers say; where a command prints it, from the first request on
-        if settings.token_value is not None:
-            self._take_token(settings.token_value)
+        hide(settings.token_value, for_good=True)
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""
         with suppress(PveError):
-            if self._token is not None:
+            if self._settings.token_value is not None:
                 self._start()
 
     def close(self):
         """Close the kept connections. The client can still be used; it opens new ones."""
-        if self._session is not None:
-            self._session.close()
+        if self._send is not None:
+            self._adapter.close()
 
     def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False, last=None):
         """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop.
@@ -195,40 +180,22 @@ class Client:
         return Reply(data, tree)
 
     def fetch(self, path, limit, cancelled=None, since=None):
-        """A static page outside /api2 (apidoc.js), without the token: (status, headers, bytes), at most limit bytes.
+        """A static page outside /api2 (apidoc.js), without the token: (status, its Last-Modified, at most limit bytes).
 
         since: a Last-Modified that the host gave; the status is 304, without a page, when it is still that one."""
-        if not _STATIC.fullmatch(path) or path.startswith("/api2"):
-            raise PveError("%r is not the path of a static page." % path, outcome="unsent")
         headers = dict(_HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"})
-        if since and re.fullmatch("[ -~]+", since):
+        if since:
             headers["If-Modified-Since"] = since
         sending = _Sending("GET", path, path, None, headers, limit, cancelled, None, True)
         answer = self._exchange(sending)
-        if answer.status >= 300 and not (answer.status == 304 and "If-Modified-Since" in headers):
+        if answer.status >= 300 and not (answer.status == 304 and since):
             raise self._refusal(sending, answer)
-        return answer.status, dict(answer.headers.items()), answer.body
-
-    # ---- before sending
-
-    def _take_token(self, value):
-        # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
-        self._token = "PVEAPIToken=%s!%s=%s" % (quote(self._settings.user, safe="@"),
-                                                quote(self._settings.token_name, safe=""), quote(value, safe=""))
-        hide(value, for_good=True)
-
-    def _fetch_token(self):
-        with self._ready:
-            try:
-                if self._token is None:
-                    self._take_token(self._settings.secret())
-            except ValueError as error:
-                raise PveError("%s. Nothing was sent." % error, outcome="unsent") from None
+        return answer.status, answer.headers.get("Last-Modified"), answer.body
 
     def _start(self):
-        """Make the session, once. requests is imported here."""
+        """Make the adapter and the headers, once: requests is imported, and a command that prints the token run."""
         with self._ready:
-            if self._session is not None:
+            if self._send is not None:
                 return
             try:
                 import requests
@@ -238,17 +205,20 @@ class Client:
                                % (type(error).__name__, error), outcome="unsent") from None
             adapter = self._adapter() if callable(self._adapter) else (
                 self._adapter or _trusting(self._settings, self._log))
-            from http.cookiejar import DefaultCookiePolicy
-            session = requests.Session()
-            session.trust_env = False
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            session.mount("https://", adapter)
-            self._send = session.get_adapter(self._hosts[0].url).send
+            value = self._settings.token_value
+            try:
+                value = self._settings.secret() if value is None else value
+            except ValueError as error:
+                raise PveError("%s. Nothing was sent." % error, outcome="unsent") from None
+            hide(value, for_good=True)
+            # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
+            token = "PVEAPIToken=%s!%s=%s" % (quote(self._settings.user, safe="@"),
+                                              quote(self._settings.token_name, safe=""), quote(value, safe=""))
             self._prepared = requests.PreparedRequest
-            self._read_headers = requests.structures.CaseInsensitiveDict(_HEADERS, Authorization=self._token)
+            self._read_headers = requests.structures.CaseInsensitiveDict(_HEADERS, Authorization=token)
             self._write_headers = self._read_headers.copy()
             self._write_headers["Content-Type"] = "application/x-www-form-urlencoded"
-            self._session = session
+            self._adapter, self._send = adapter, adapter.send
 
     # ---- sending
 
@@ -256,9 +226,7 @@ class Client:
         """The _Answer to one request, whatever its status; PveError when there is none, Cancelled.
 
         A host that cannot be connected to is stepped over, and the one that answers is kept; a read is repeated."""
-        if self._token is None:
-            self._fetch_token()
-        if self._session is None:
+        if self._send is None:
             self._start()
         deadline = self._clock() + (sending.timeout or TOTAL_SECONDS)
         repeats = 0
@@ -305,15 +273,8 @@ class Client:
             sending.last()
         request = self._prepared()
         request.method, request.url, request.body = sending.verb, host.url + sending.target, sending.body
-        request.hooks = {"response": []}
+        request.headers = sending.headers or (self._read_headers if sending.body is None else self._write_headers)
         request.seconds = left
-        if sending.headers is not None:
-            request.headers = sending.headers
-        elif sending.body is None:
-            request.headers = self._read_headers
-        else:
-            request.headers = self._write_headers.copy()
-            request.headers["Content-Length"] = str(len(sending.body))
         response, began = None, self._clock()
         try:
             response = self._send(request, stream=True, verify=True, cert=None, proxies={}, timeout=(
@@ -440,10 +401,6 @@ def _unusable(sending, message, hint, status=None):
 
 
 def _host(name, port):
-    name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-    if not _HOST.fullmatch(name) or not 0 < port < 65536:
-        raise PveError("PROXMOX_HOST: %r is not a host name or address. Give names like pve1 or pve1:8006; http:// is "
-                       "refused: Proxmox is contacted through TLS only." % name, outcome="unsent")
     bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
     return _Host(label(name, port), "https://%s:%d" % (bracketed, port))
 

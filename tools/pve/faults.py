@@ -43,9 +43,6 @@ FAULTS = {
     "garbage": (1, "{host} does not answer like an HTTP server{detail}.", _WHERE + "and what listens there."),
 }
 
-# Classes that mean: the connection was never made. By name, for they moved between versions of urllib3 and requests.
-_NEVER_CONNECTED = {"NewConnectionError": "refused", "NameResolutionError": "dns", "ConnectTimeout": "connect"}
-
 # Classes that mean: this is not HTTP (http.client, urllib3; "error" is zlib's).
 _NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLength", "HeaderParsingError",
              "UnknownProtocol", "error"}
@@ -57,19 +54,15 @@ def fault_of(error, host):
     if isinstance(error, tls.NotSent):
         return Broken(error.kind, host, str(error), sent=False)
     chain = _wrapped(error)
-    names = [type(one).__name__ for one in chain]
-    for name in names:
-        if name in _NEVER_CONNECTED:
-            return Broken(_NEVER_CONNECTED[name], host, sent=False)
-    if any(isinstance(one, TimeoutError) for one in chain) or not {
-            "timeout", "ReadTimeoutError", "ReadTimeout"}.isdisjoint(names):
+    names = {type(one).__name__ for one in chain}
+    if any(isinstance(one, TimeoutError) for one in chain) or names & {"timeout", "ReadTimeoutError", "ReadTimeout"}:
         return Broken("timeout", host)
     if "IncompleteRead" in names:
         return Broken("short", host)
-    if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or not {
-            "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}.isdisjoint(names):
+    if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or names & {
+            "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}:
         return Broken("closed", host)
-    return Broken("closed", host, type(error).__name__) if _NOT_HTTP.isdisjoint(names) else Broken("garbage", host)
+    return Broken("garbage", host) if names & _NOT_HTTP else Broken("closed", host, type(error).__name__)
 
 
 def _wrapped(error):

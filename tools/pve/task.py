@@ -13,19 +13,12 @@ _LATER = 10.0                   # seconds between looks at a task that runs for 
 _PAGE, _PAGES = 5000, 4         # lines of a log read at once, and how often
 _TELLING, _TAIL, _WIDTH = 20, 8, 500
 
-# Percent in a line of a task's log, the first that matches (VZDump/QemuServer.pm, QemuServer/BlockJob.pm, PBS restore,
-# qemu-img, wget). A line such as "backup is sparse: 12 GiB (38%) total zero data" must not match.
-_PERCENT = [re.compile(pattern) for pattern in (
-    r"^(?:INFO: )?\s*(\d{1,3})% \(",
-    r"\bstatus: (\d{1,3})% \(",
-    r"\bprogress (\d{1,3})% ",
-    r"\btransferred:? .*\((\d{1,3}(?:\.\d+)?)%\)",
-    r"\bprogression: (\d{1,3}(?:\.\d+)?) ?%",
-    r"\((\d{1,3}(?:\.\d+)?)/100%\)",
-    r"^\s*\d+[KMG]?[ .]+ (\d{1,3})% ",
-)]
-_SHARE = re.compile(r"\btransferred ([\d.]+) ([KMGT]?i?B) of ([\d.]+) ([KMGT]?i?B)")
-_SCALE = {"": 1.0, "K": 1024.0, "M": 1024.0 ** 2, "G": 1024.0 ** 3, "T": 1024.0 ** 4}
+# Percent in a line of a task's log (VZDump/QemuServer.pm, QemuServer/BlockJob.pm, PBS restore, qemu-img, wget). A line
+# such as "backup is sparse: 12 GiB (38%) total zero data" must not match.
+_NUMBER = r"(\d{1,3}(?:\.\d+)?)"
+_PERCENT = re.compile("|".join(pattern.replace("NUMBER", _NUMBER) for pattern in (
+    r"^(?:INFO: )?\s*NUMBER% \(", r"\bstatus: NUMBER% \(", r"\bprogress NUMBER% ", r"\btransferred:? .*\(NUMBER%\)",
+    r"\bprogression: NUMBER ?%", r"\(NUMBER/100%\)", r"^\s*\d+[KMG]?[ .]+ NUMBER% ")))
 
 
 def succeeded(exitstatus):
@@ -49,9 +42,6 @@ class Outcome:
         self.warnings, self.log = list(warnings), list(log)
         self.ok = status == "stopped" and succeeded(exitstatus)
         self.failed = status == "stopped" and not self.ok
-
-    def __repr__(self):
-        return "Outcome(%s, %s, %r)" % (self.upid, self.status, self.exitstatus)
 
 
 def follow(request, task, limit, sleep, clock, report=None):
@@ -121,15 +111,12 @@ class _Log:
         if total > self._next:                  # far behind: on with the end of it
             lines, total = self._read(max(self._next, total - 100), 100)
             self._next = max(self._next, total)
-        for line in reversed(lines):
-            if line.strip():
-                self._last = line.strip()
-                break
-        for line in reversed(lines):
-            percent = percent_of(line)
-            if percent is not None:
-                self._percent, self._last = percent, line.strip()
-                break
+        told = [line.strip() for line in lines if line.strip()]
+        figures = [(percent_of(line), line) for line in told if percent_of(line) is not None]
+        if figures:
+            self._percent, self._last = figures[-1]
+        elif told:
+            self._last = told[-1]
         return self._percent, re.sub(r"^INFO:\s+", "", self._last)[:_WIDTH] or otherwise
 
     def all(self):
@@ -156,17 +143,6 @@ class _Log:
 
 def percent_of(line):
     """The percentage (0 to 100) a line of a task's log tells, or None."""
-    for pattern in _PERCENT:
-        match = pattern.search(line)
-        if match and float(match.group(1)) <= 100:
-            return float(match.group(1))
-    match = _SHARE.search(line)
-    if match:
-        try:
-            whole = float(match.group(3)) * _SCALE[match.group(4).rstrip("iB")]
-            part = float(match.group(1)) * _SCALE[match.group(2).rstrip("iB")]
-        except ValueError:
-            return None
-        if whole > 0 and part <= whole:
-            return round(100.0 * part / whole, 1)
-    return None
+    match = _PERCENT.search(line)
+    percent = float(next(filter(None, match.groups()))) if match else 101
+    return percent if percent <= 100 else None

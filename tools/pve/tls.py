@@ -36,14 +36,12 @@ class Unusable(Exception):
 class NotSent(Exception):
     """The connection was not made or the peer not accepted: provably nothing of the request was sent.
 
-    kind: a key of faults.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate). reason: short."""
+    kind: a key of faults.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate)."""
 
-    def __init__(self, kind, text, reason=None):
+    def __init__(self, kind, text):
         Exception.__init__(self, text)
-        self.kind, self.reason = kind, reason or text
+        self.kind = kind
 
-
-# ---- fingerprints ----------------------------------------------------------------------------------------------------
 
 def fingerprint(der):
     """SHA-256 of a certificate (DER bytes) as Proxmox prints it: AA:BB:... (`pvenode cert info`)."""
@@ -138,8 +136,8 @@ class _Chain:
             return self._context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raise NotSent("certificate", "The certificate of %s is refused: %s. The token was not sent.%s" % (
-                label(host, port), why_refused(error, host), "" if error.verify_code in _TIMES else " " + self._hint),
-                why_refused(error, host)) from None
+                label(host, port), _why(error, host), "" if error.verify_code in _TIMES else " " + self._hint
+            )) from None
 
 
 class _Pinned:
@@ -155,7 +153,7 @@ class _Pinned:
             raise NotSent("certificate", "The certificate of %s is not the pinned one: it is %s, PROXMOX_CERTIFICATE "
                           "says %s. The token was not sent. If the certificate was renewed, compare it with `pvenode "
                           "cert info` on the node and change PROXMOX_CERTIFICATE; if not, somebody may be in "
-                          "between." % (label(host, port), seen, " or ".join(self._pins)), "it is %s" % seen)
+                          "between." % (label(host, port), seen, " or ".join(self._pins)))
         return sock
 
 
@@ -182,7 +180,7 @@ class _FirstUse:
             self._checked = self._checked or _system_context()
             sock = self._checked.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
-            reason = why_refused(error, host)
+            reason = _why(error, host)
         else:
             if pin != _SYSTEM:
                 self._pins[place] = _SYSTEM
@@ -274,8 +272,8 @@ def mode_of(settings):
     return mode
 
 
-HINT = ("Set PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca.pem, or to the SHA-256 fingerprint that `pvenode "
-        "cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
+_HINT = ("Set PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca.pem, or to the SHA-256 fingerprint that `pvenode "
+         "cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
 _CA_HINT = ("Is PROXMOX_CERTIFICATE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address "
             "that is in the certificate? A certificate from another CA (ACME, pveproxy-ssl.pem) needs that CA.")
 
@@ -288,7 +286,7 @@ def trust_of(settings, log):
     if mode == "ca_file":
         return _Chain(_ca_context(settings.ca_file), _CA_HINT)
     if mode == "strict":
-        return _Chain(_system_context(), HINT)
+        return _Chain(_system_context(), _HINT)
     if mode == "verify":
         return _FirstUse(getattr(settings, "state_dir", None), log)
     log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked; anyone on the way "
@@ -362,7 +360,7 @@ _VERIFY = {
 }
 
 
-def why_refused(error, host):
+def _why(error, host):
     """An ssl.SSLCertVerificationError in words."""
     text = _VERIFY.get(error.verify_code)
     return text.format(host=host) if text else (error.verify_message or "it cannot be verified")
@@ -370,96 +368,21 @@ def why_refused(error, host):
 
 # ---- a look at a host ------------------------------------------------------------------------------------------------
 
-_NO_CHECK_TIME = 0x200000       # X509_V_FLAG_NO_CHECK_TIME
+def look(host, port, settings, seconds=5.0):
+    """(address, TLS version, fingerprint of its certificate, why the settings refuse it or None) of a host; NotSent
+    when it cannot be reached. Nothing is sent to it, and nothing is pinned."""
+    with open_tls(_Chain(_context(False)), host, port, seconds) as sock:
+        shown = sock.getpeername()[0], sock.version(), fingerprint(sock.getpeercert(True))
 
-
-def inspect(host, port, settings=None, seconds=5.0):
-    """What a host shows before anything is sent to it: for finding out why it is not accepted. Never raises.
-
-    Returns {"host": label, "stage": where it ended ("dns", "tcp", "tls" or "done"), "problem": text or None,
-    "addresses": [str], "address": the one connected to, "version": "TLSv1.3", "cipher": str,
-    "certificate": {fingerprint, subject, issuer, names [str], not_before, not_after, self_signed, expired},
-    "modes": [{mode, accepts bool, why, setting "PROXMOX_...=..."}]}; what was not reached is missing.
-    """
-    facts = {"host": label(host, port), "stage": "dns", "problem": None, "addresses": [], "modes": []}
+    def quiet(*args, **fields):
+        pass
+    first, pin = mode_of(settings) == "verify", None
     try:
-        for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            if entry[4][0] not in facts["addresses"]:
-                facts["addresses"].append(entry[4][0])
-        facts["stage"] = "tcp"
-        plain = dial(host, port, seconds)
-        facts["address"] = plain.getpeername()[0]
-        plain.close()
-        facts["stage"] = "tls"
-        sock = open_tls(_Chain(_context(False)), host, port, seconds)
-        facts["version"], facts["cipher"] = sock.version(), sock.cipher()[0]
-        der = sock.getpeercert(True)
-        sock.close()
-        facts["certificate"] = _certificate(der, host, port, seconds)
-        facts["modes"] = _modes(facts["certificate"], host, port, settings, seconds)
-        facts["stage"] = "done"
-    except socket.gaierror as error:
-        facts["problem"] = error.strerror or "unknown name"
-    except (NotSent, OSError, ValueError) as error:
-        facts["problem"] = str(error)
-    return facts
-
-
-def _certificate(der, host, port, seconds):
-    """The facts of a certificate. ssl tells them only of one it has verified, so it is made its own anchor."""
-    facts = {"fingerprint": fingerprint(der)}
-    context = _context(True)
-    context.check_hostname = False
-    context.verify_flags |= _PARTIAL_CHAIN | _NO_CHECK_TIME
-    try:
-        context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(der))
-        sock = open_tls(_Chain(context), host, port, seconds)
-    except (NotSent, OSError, ValueError) as error:
-        facts["problem"] = str(error)
-        return facts
-    known = sock.getpeercert() or {}
-    sock.close()
-    for key in ("subject", "issuer"):
-        facts[key] = ", ".join("%s=%s" % pair for part in known.get(key, ()) for pair in part)
-    facts["names"] = [name for _, name in known.get("subjectAltName", ())]
-    facts["not_before"], facts["not_after"] = known.get("notBefore"), known.get("notAfter")
-    facts["self_signed"] = known.get("subject") == known.get("issuer")
-    now = time.time()
-    facts["expired"] = not (ssl.cert_time_to_seconds(known["notBefore"]) <= now
-                            <= ssl.cert_time_to_seconds(known["notAfter"]))
-    return facts
-
-
-def _modes(certificate, host, port, settings, seconds):
-    """Which mode would accept this certificate, and why or why not."""
-    seen, modes = certificate["fingerprint"], []
-
-    def attempt(make):
-        try:
-            open_tls(make(), host, port, seconds).close()
-        except NotSent as error:
-            return error.reason
-        except Unusable as error:
-            return str(error)
-        return None
-
-    def note(mode, refused, why, setting=None):
-        modes.append({"mode": mode, "accepts": refused is None, "why": why if refused is None else refused,
-                      "setting": setting or "PROXMOX_SSL_MODE=%s" % mode})
-    refused = attempt(lambda: _Chain(_system_context()))
-    note("strict", refused, "a CA of this system vouches for it and the name is right")
-    ca_file = getattr(settings, "ca_file", None)
-    if ca_file:
-        note("ca_file", attempt(lambda: _Chain(_ca_context(ca_file))),
-             "%s vouches for it and the name is right" % ca_file, "PROXMOX_CERTIFICATE=%s" % ca_file)
-    pins = getattr(settings, "fingerprint", None)
-    note("fingerprint", attempt(lambda: _Pinned(pins.split(","))) if pins else None, "it is the pinned one" if pins else
-         "only this certificate would be accepted; compare it with `pvenode cert info` on the node first",
-         "PROXMOX_CERTIFICATE=%s" % (pins or seen))
-    pin = _read_pins(getattr(settings, "state_dir", None), lambda *args, **fields: None).get(label(host, port))
-    changed = None if refused is None or pin in (None, seen) else "it has changed: at the first contact it was %s" % (
-        "vouched for by a CA of this system" if pin == _SYSTEM else pin)
-    note("verify", changed, "a CA of this system vouches for it" if refused is None else
-         "it is the one seen at the first contact" if pin else "trusted on first use, without proof of who it is")
-    note("insecure", None, "nothing is checked")
-    return modes
+        if first:
+            pin = _read_pins(settings.state_dir, quiet).get(label(host, port))
+        if not first or pin not in (None, shown[2]):
+            open_tls(_Chain(_system_context()) if first else trust_of(settings, quiet), host, port, seconds).close()
+    except (NotSent, Unusable) as error:
+        return (*shown, "The certificate has changed: at the first contact it was %s." % (
+            "vouched for by a CA of this system" if pin == _SYSTEM else pin) if first else str(error))
+    return (*shown, None)
