@@ -31,7 +31,7 @@ class Endpoint(NamedTuple):
     template: str                           # its path with {names}; for an unknown one the path that was asked for
     effect: str
     reach: str
-    privileges: Optional[Tuple[str, ...]]   # "ACLPATH PRIVILEGE|OTHER", ...: all of them, of | any; None: not known
+    privileges: Optional[Tuple[str, ...]]   # of a tool's: "ACLPATH PRIVILEGE|OTHER", ...: all of them, of | any
     never: Optional[str] = None             # why it is never sent
     command: bool = False                   # runs any command, or is a way round a list of allowed commands
 
@@ -43,264 +43,214 @@ _CONSOLE = "it opens a console, whose ticket is a secret; use the web interface"
 _UPLOAD = "it uploads a file, which cannot be done here; proxmox_download_url lets the node fetch one"
 _COMMAND = "COMMAND"                                    # in the place of these: it runs any command
 
-_ROOT = "/ root@pam"                                    # the schema names no privilege: no token may send it
-_SPACE, _STORAGE = "/storage Datastore.AllocateSpace", "/storage Datastore.Audit|Datastore.AllocateSpace"
-_BACKUP = "/vms VM.Backup, " + _SPACE
-_DISK = "/vms VM.Config.Disk, " + _SPACE
-_FETCH = "/storage Datastore.AllocateTemplate, /nodes Sys.AccessNetwork"
-_CEPH = "/ Sys.Audit|Datastore.Audit"
-_SDN = "/sdn SDN.Audit|SDN.Allocate"
-_MAPPING = "/mapping Mapping.Audit|Mapping.Use|Mapping.Modify"
-_ALERTS = "/mapping Mapping.Modify, / Sys.AccessNetwork|Sys.Modify"
-_USERS = "/access Realm.AllocateUser, /access User.Modify"
-_AGENT = "VM.GuestAgent.Unrestricted|VM.Monitor"        # VM.Monitor: up to 8.4
-_FREEZE = "VM.GuestAgent.FileSystemMgmt|" + _AGENT
-_CONFIG = "/vms VM.Config.Options|VM.Config.CPU|VM.Config.Memory|VM.Config.Network|VM.Config.Disk"
-_NEW = ("/vms VM.Allocate, /vms VM.Config.Disk, /vms VM.Config.CPU, /vms VM.Config.Memory, /vms VM.Config.Network, "
-        "/vms VM.Config.Options, ")
-_PLACED = "/storage Datastore.AllocateSpace, /storage Datastore.Audit, /sdn SDN.Use"
-
 #: What a path may begin with in the table.
 _SHORT = {"node": ("/nodes/{node}",), "vm": ("/nodes/{node}/qemu/{vmid}",), "ct": ("/nodes/{node}/lxc/{vmid}",),
           "guest": ("/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}"),
           "store": ("/nodes/{node}/storage/{storage}",), "ceph": ("/nodes/{node}/ceph",), "ha": ("/cluster/ha",),
           "sdn": ("/cluster/sdn",), "alerts": ("/cluster/notifications",)}
 
-#: Rows of effect, reach, privileges ("A B, C D|E": A B, and one of C D and C E), methods, and perhaps why it is never
-#: sent, or _COMMAND. Methods: verbs and the paths they are for, more verbs and theirs. A path begins with / or with a
-#: word of _SHORT; (a|b) in it stands for a and for b, (|/b) for nothing and for /b.
+#: Rows of effect, reach, methods, and perhaps why it is never sent, or _COMMAND. Methods: verbs and the paths they are
+#: for, more verbs and theirs. A path begins with / or with a word of _SHORT; (a|b) in it stands for a and for b, (|/b)
+#: for nothing and for /b.
 _TABLE = (
-    # ================================================================================================= guests: reading
-    (READS, GUEST, "", "GET guest guest/(status|firewall|snapshot/{snapname}) vm/agent"),
-    (READS, GUEST, "/vms VM.Audit", """GET guest/(config|pending|feature|rrd|rrddata|snapshot|status/current)
+    # ================================================================================================== guests: reading
+    (READS, GUEST, """GET guest guest/(status|firewall|snapshot/{snapname}) vm/agent
+        guest/(config|pending|feature|rrd|rrddata|snapshot|status/current)
         guest/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|ipset|ipset/{name}|ipset/{name}/{cidr})
-        ct/interfaces vm/cloudinit"""),
-    (READS, GUEST, "/vms VM.Audit|VM.Snapshot|VM.Snapshot.Rollback", "GET guest/snapshot/{snapname}/config"),
-    (READS, GUEST, "/vms VM.Migrate", "GET guest/migrate"),
-    (READS, GUEST, "/vms VM.Console", "GET guest/firewall/log"),
-    (CHANGES, GUEST, "/vms VM.Audit", "GET vm/cloudinit/dump"),
-    # ============================================================== guests: made, copied, removed, started and stopped
-    (ADDS, GUEST, _NEW + _PLACED, "POST node/lxc"),
-    (ADDS, GUEST, _NEW + "/vms VM.Config.HWType, /vms VM.Config.Cloudinit, " + _PLACED, "POST node/qemu"),
-    (ADDS, GUEST, "/vms VM.Clone, /vms VM.Allocate, %s, /sdn SDN.Use" % _SPACE, "POST guest/clone"),
-    (LOSES, GUEST, "/vms VM.Allocate", "POST guest/template DELETE guest"),
-    (ADDS, GUEST, "/vms VM.Snapshot", "POST guest/snapshot"),
-    (CHANGES, GUEST, "/vms VM.Snapshot", "PUT guest/snapshot/{snapname}/config"),
-    (LOSES, GUEST, "/vms VM.Snapshot", "DELETE guest/snapshot/{snapname}"),
-    (LOSES, GUEST, "/vms VM.Snapshot|VM.Snapshot.Rollback", "POST guest/snapshot/{snapname}/rollback"),
+        ct/interfaces vm/cloudinit guest/snapshot/{snapname}/config guest/migrate guest/firewall/log"""),
+    (CHANGES, GUEST, "GET vm/cloudinit/dump"),
+    # =============================================================== guests: made, copied, removed, started and stopped
+    (ADDS, GUEST, "POST node/lxc node/qemu guest/clone guest/snapshot"),
     # a container that is rebooted is killed when it takes too long; one that is suspended stops, its state is a file
-    (CHANGES, GUEST, "/vms VM.PowerMgmt", "POST guest/status/(start|shutdown) vm/status/(reboot|suspend|resume)"),
-    (LOSES, GUEST, "/vms VM.PowerMgmt", "POST guest/status/stop vm/status/reset ct/status/(reboot|suspend|resume)"),
-    (CHANGES, GUEST, "/vms VM.Migrate", "POST guest/migrate"),
-    (LOSES, GUEST, "/vms VM.Migrate", "POST guest/remote_migrate vm/dbus-vmstate"),
-    (LOSES, GUEST, "/vms VM.Allocate, / Sys.Incoming", "POST guest/mtunnel", _CONSOLE),
-    (CHANGES, GUEST, "", "GET guest/mtunnelwebsocket", _CONSOLE),
-    # ========================================================================== guests: configuration, disks, firewall
-    (CHANGES, GUEST, _CONFIG, "PUT ct/config"),
-    (CHANGES, GUEST, _CONFIG + "|VM.Config.HWType|VM.Config.Cloudinit|VM.Config.CDROM", "POST|PUT vm/config"),
-    (CHANGES, GUEST, "/vms VM.Config.Cloudinit", "PUT vm/cloudinit"),
-    (CHANGES, GUEST, _DISK, "PUT guest/resize POST vm/move_disk ct/move_volume"),
-    (LOSES, GUEST, "/vms VM.Config.Disk", "PUT vm/unlink"),
-    (LOSES, GUEST, "/vms VM.Config.Network", """POST guest/firewall/(rules|aliases|ipset|ipset/{name})
-        PUT guest/firewall/options DELETE guest/firewall/ipset/{name}
+    (LOSES, GUEST, """POST guest/template guest/snapshot/{snapname}/rollback guest/status/stop vm/status/reset
+        ct/status/(reboot|suspend|resume) guest/remote_migrate vm/dbus-vmstate DELETE guest
+        guest/snapshot/{snapname}"""),
+    (CHANGES, GUEST, """PUT guest/snapshot/{snapname}/config POST guest/status/(start|shutdown)
+        vm/status/(reboot|suspend|resume) guest/migrate"""),
+    (LOSES, GUEST, "POST guest/mtunnel", _CONSOLE),
+    (CHANGES, GUEST, "GET guest/mtunnelwebsocket", _CONSOLE),
+    # =========================================================================== guests: configuration, disks, firewall
+    (CHANGES, GUEST, "PUT ct/config vm/cloudinit guest/resize POST|PUT vm/config POST vm/move_disk ct/move_volume"),
+    (LOSES, GUEST, """PUT vm/unlink guest/firewall/options POST guest/firewall/(rules|aliases|ipset|ipset/{name})
+        DELETE guest/firewall/ipset/{name}
         PUT|DELETE guest/firewall/(rules/{pos}|aliases/{name}|ipset/{name}/{cidr})"""),
-    # ============================================================================ guests: agent and consoles, commands
-    (READS, GUEST, "/vms VM.GuestAgent.Audit|" + _AGENT, """GET vm/agent/(info|network-get-interfaces)
+    # ============================================================================= guests: agent and consoles, commands
+    (READS, GUEST, """GET vm/agent/(info|network-get-interfaces)
         vm/agent/get-(fsinfo|host-name|memory-blocks|memory-block-info|osinfo|time|timezone|users|vcpus)"""),
-    (CHANGES, GUEST, "/vms VM.GuestAgent.Audit|" + _AGENT, "POST vm/agent/ping"),
-    (CHANGES, GUEST, "/vms VM.GuestAgent.Audit|" + _FREEZE, "POST vm/agent/fsfreeze-status"),
-    (CHANGES, GUEST, "/vms " + _FREEZE, "POST vm/agent/fstrim"),
-    (LOSES, GUEST, "/vms " + _FREEZE, "POST vm/agent/fsfreeze-(freeze|thaw)"),
-    (CHANGES, GUEST, "/vms VM.GuestAgent.FileRead|" + _AGENT, "GET vm/agent/file-read"),
-    (CHANGES, GUEST, "/vms " + _AGENT, "GET vm/agent/exec-status"),
-    (LOSES, GUEST, "/vms " + _AGENT, "POST vm/agent"),
-    (LOSES, GUEST, "/vms VM.PowerMgmt|" + _AGENT, "POST vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram)"),
-    (LOSES, GUEST, "/vms " + _AGENT, "POST vm/agent/(exec|set-user-password)", _COMMAND),
-    (LOSES, GUEST, "/vms VM.GuestAgent.FileWrite|" + _AGENT, "POST vm/agent/file-write", _COMMAND),
-    (LOSES, EVERYBODY, "/vms VM.Monitor|Sys.Modify|Sys.Audit", "POST vm/monitor", _COMMAND),    # it acts on the node
-    (LOSES, GUEST, "/vms VM.Console", "PUT vm/sendkey", _COMMAND),
-    (LOSES, GUEST, "/vms VM.Console", "POST guest/(vnc|term|spice)proxy", _CONSOLE),
-    (CHANGES, GUEST, "/vms VM.Console", "GET guest/vncwebsocket", _CONSOLE),
-    # ===================================================================================== many guests, backups, tasks
-    (READS, EVERYBODY, "/vms VM.Audit", "GET /cluster/(resources|replication)"),
-    (READS, NODE, "/vms VM.Audit", "GET node/(qemu|lxc|replication)"),
-    (CHANGES, LISTED, "/vms VM.PowerMgmt", "POST node/startall /cluster/bulk-action/guest/start"),
-    (LOSES, LISTED, "/vms VM.PowerMgmt", "POST node/stopall /cluster/bulk-action/guest/shutdown"),
-    (LOSES, LISTED, "/vms VM.PowerMgmt, " + _DISK, "POST node/suspendall /cluster/bulk-action/guest/suspend"),
-    (LOSES, LISTED, "/vms VM.Migrate", "POST node/migrateall /cluster/bulk-action/guest/migrate"),
-    (ADDS, LISTED, _BACKUP, "POST node/vzdump"),                        # its parameters decide: see `effect`
-    (READS, NODE, _STORAGE, "GET node/vzdump/defaults"),
-    (READS, VOLUME, _BACKUP, "GET node/vzdump/extractconfig"),
-    (CHANGES, VOLUME, _BACKUP, "GET store/file-restore/(list|download)"),
-    (READS, NOBODY, _ROOT, "GET /cluster/backup-info"),
-    (READS, EVERYBODY, "/ Sys.Audit", "GET /cluster/backup(|/{id}|/{id}/included_volumes|-info/not-backed-up)"),
-    (LOSES, LISTED, "/ Sys.Modify", "POST /cluster/backup"),            # a job prunes what is there
-    (LOSES, EVERYBODY, "/ Sys.Modify", "PUT|DELETE /cluster/backup/{id}"),
-    (READS, NOBODY, "", "GET node/replication/{id}"),
-    (READS, GUEST, "/vms VM.Audit", "GET /cluster/replication/{id} node/replication/{id}/(status|log)"),
-    (ADDS, LISTED, "/vms VM.Replicate", "POST /cluster/replication"),   # up to 8.4 Datastore.Allocate on /storage
-    (CHANGES, GUEST, "/vms VM.Replicate", "PUT /cluster/replication/{id} POST node/replication/{id}/schedule_now"),
-    (LOSES, GUEST, "/vms VM.Replicate", "DELETE /cluster/replication/{id}"),
-    (READS, EVERYBODY, "", "GET /cluster/(tasks|log)"),
-    (READS, NODE, "", "GET node/tasks"),
-    (READS, NOBODY, "", "GET node/tasks/{upid}(|/status|/log)"),
-    (LOSES, LISTED, "", "DELETE node/tasks/{upid}"),
-    # ========================================================================================================= storage
-    (READS, NODE, _STORAGE, "GET node/storage store store/(content|status|rrd|rrddata|prunebackups)"),
-    (READS, VOLUME, _STORAGE, "GET store/(content/{volume}|import-metadata)"),
-    (ADDS, NOBODY, _SPACE, "POST store/content"),
-    (ADDS, NOBODY, _FETCH + "|Sys.Modify", "POST store/download-url"),
-    (ADDS, NOBODY, _FETCH, "POST store/oci-registry-pull"),
-    (ADDS, NOBODY, "/storage Datastore.AllocateTemplate", "POST node/aplinfo"),
-    (ADDS, NOBODY, "/storage Datastore.AllocateTemplate", "POST store/upload", _UPLOAD),
-    # AllocateSpace does for backups, with VM.Backup on their guests
-    (CHANGES, VOLUME, "/storage Datastore.Allocate|Datastore.AllocateSpace", "PUT store/content/{volume}"),
-    (LOSES, VOLUME, "/storage Datastore.Allocate|Datastore.AllocateSpace", "DELETE store/content/{volume}"),
-    (LOSES, LISTED, "/storage Datastore.Allocate|Datastore.AllocateSpace", "DELETE store/prunebackups"),
-    (LOSES, VOLUME, _ROOT, "POST store/content/{volume}"),
-    (READS, EVERYBODY, _STORAGE, "GET /storage"),
-    (READS, EVERYBODY, "/storage Datastore.Allocate", "GET /storage/{storage}"),
-    (ADDS, NODES, "/storage Datastore.Allocate", "POST /storage"),
-    (LOSES, EVERYBODY, "/storage Datastore.Allocate", "PUT|DELETE /storage/{storage}"),
-    # =========================================================================================================== nodes
-    (READS, EVERYBODY, "", "GET /nodes"),
-    (READS, NOBODY, "", """GET node node/(aplinfo|apt|disks|firewall|hardware|scan|sdn|version|certificates(|/acme))
+    (CHANGES, GUEST, """POST vm/agent/ping vm/agent/fsfreeze-status vm/agent/fstrim GET vm/agent/file-read
+        vm/agent/exec-status"""),
+    (LOSES, GUEST, """POST vm/agent/fsfreeze-(freeze|thaw) vm/agent
+        vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram)"""),
+    (LOSES, GUEST, "POST vm/agent/(exec|set-user-password) vm/agent/file-write PUT vm/sendkey", _COMMAND),
+    (LOSES, EVERYBODY, "POST vm/monitor", _COMMAND),                       # it acts on the node
+    (LOSES, GUEST, "POST guest/(vnc|term|spice)proxy", _CONSOLE),
+    (CHANGES, GUEST, "GET guest/vncwebsocket", _CONSOLE),
+    # ====================================================================================== many guests, backups, tasks
+    (READS, EVERYBODY, """GET /cluster/(resources|replication)
+        /cluster/backup(|/{id}|/{id}/included_volumes|-info/not-backed-up) /cluster/(tasks|log)"""),
+    (READS, NODE, "GET node/(qemu|lxc|replication) node/vzdump/defaults node/tasks"),
+    (CHANGES, LISTED, "POST node/startall /cluster/bulk-action/guest/start"),
+    # a job prunes what is there
+    (LOSES, LISTED, """POST node/stopall /cluster/bulk-action/guest/shutdown node/suspendall
+        /cluster/bulk-action/guest/suspend node/migrateall /cluster/bulk-action/guest/migrate /cluster/backup
+        DELETE node/tasks/{upid}"""),
+    (ADDS, LISTED, "POST node/vzdump /cluster/replication"),       # of the first its parameters decide: see `effect`
+    (READS, VOLUME, "GET node/vzdump/extractconfig"),
+    (CHANGES, VOLUME, "GET store/file-restore/(list|download)"),
+    (READS, NOBODY, "GET /cluster/backup-info node/replication/{id} node/tasks/{upid}(|/status|/log)"),
+    (LOSES, EVERYBODY, "PUT|DELETE /cluster/backup/{id}"),
+    (READS, GUEST, "GET /cluster/replication/{id} node/replication/{id}/(status|log)"),
+    (CHANGES, GUEST, "PUT /cluster/replication/{id} POST node/replication/{id}/schedule_now"),
+    (LOSES, GUEST, "DELETE /cluster/replication/{id}"),
+    # ========================================================================================================== storage
+    (READS, NODE, "GET node/storage store store/(content|status|rrd|rrddata|prunebackups)"),
+    (READS, VOLUME, "GET store/(content/{volume}|import-metadata)"),
+    (ADDS, NOBODY, "POST store/content store/download-url store/oci-registry-pull node/aplinfo"),
+    (ADDS, NOBODY, "POST store/upload", _UPLOAD),
+    (CHANGES, VOLUME, "PUT store/content/{volume}"),
+    (LOSES, VOLUME, "DELETE store/content/{volume} POST store/content/{volume}"),
+    (LOSES, LISTED, "DELETE store/prunebackups"),
+    (READS, EVERYBODY, "GET /storage /storage/{storage}"),
+    (ADDS, NODES, "POST /storage"),
+    (LOSES, EVERYBODY, "PUT|DELETE /storage/{storage}"),
+    # ============================================================================================================ nodes
+    (READS, EVERYBODY, "GET /nodes"),
+    (READS, NOBODY, """GET node node/(aplinfo|apt|disks|firewall|hardware|scan|sdn|version|certificates(|/acme))
         node/hardware/pci/{id} node/capabilities(|/qemu|/qemu/cpu|/qemu/cpu-flags|/qemu/machines)"""),
-    (READS, NODE, "", "GET node/(certificates/info|network|subscription)"),
-    (READS, NODE, "/nodes Sys.Audit", """GET node/(status|dns|time|netstat|report|rrd|rrddata|network/{iface})
-        node/services(|/{service}|/{service}/state) node/apt/(repositories|versions) node/disks/list
-        node/capabilities/qemu/migration node/firewall/(options|rules|rules/{pos})"""),
-    (READS, NODE, "/nodes Sys.Modify", "GET node/apt/(update|changelog)"),
-    (READS, NODE, "/nodes Sys.Syslog", "GET node/(journal|syslog|firewall/log|ceph/log)"),
-    (READS, NODE, "/ Sys.Audit", "GET node/(config|hosts) node/disks/(smart|directory|lvm|lvmthin|zfs|zfs/{name})"),
-    (READS, NODE, "/ Sys.Audit|Sys.Modify", "GET node/hardware/pci(|/{id}/mdev)"),
-    (READS, NODE, "/ Sys.Modify", "GET node/hardware/usb"),
-    (CHANGES, NOBODY, "/nodes Sys.AccessNetwork|Sys.Modify", "GET node/query-url-metadata"),
-    (CHANGES, NOBODY, "/nodes Sys.AccessNetwork", "GET node/query-oci-repo-tags"),
-    (CHANGES, NOBODY, "/storage Datastore.Allocate", "GET node/scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs)"),
-    (CHANGES, NODE, "/nodes Sys.Modify", """PUT node/time POST|PUT node/apt/repositories
-        POST node/(apt/update|subscription)"""),
-    (CHANGES, NODE, "/ Sys.Modify", "PUT node/config"),
-    (CHANGES, NODE, "/nodes Sys.PowerMgmt", "POST node/wakeonlan"),
-    (LOSES, NODE, "/nodes Sys.PowerMgmt", "POST node/status"),
-    (LOSES, NODE, "/nodes Sys.Modify", """
-        POST node/services/{service}/(start|stop|restart|reload) node/(hosts|network|firewall/rules)
-        PUT node/(dns|firewall/options) PUT|DELETE node/(network|network/{iface}|subscription|firewall/rules/{pos})
-        POST|DELETE node/certificates/custom POST|PUT|DELETE node/certificates/acme/certificate"""),
-    (LOSES, NODE, "/ Sys.Modify, /storage Datastore.Allocate", """
-        POST node/disks/(directory|lvm|lvmthin|zfs) DELETE node/disks/(directory|lvm|lvmthin|zfs)/{name}"""),
-    (LOSES, NODE, "/ Sys.Modify", "POST node/disks/initgpt"),
-    (LOSES, NODE, _ROOT, "PUT node/disks/wipedisk"),
-    (LOSES, EVERYBODY, _ROOT, "POST node/execute", _COMMAND),
-    (LOSES, NODE, "/nodes Sys.Console", "POST node/(vncshell|termproxy|spiceshell)", _CONSOLE),
-    (CHANGES, NODE, "/nodes Sys.Console", "GET node/vncwebsocket", _CONSOLE),
-    # ============================================================================================================ ceph
-    (READS, NOBODY, "", "GET /cluster/ceph ceph/(cfg|osd/{id})"),
-    (READS, EVERYBODY, _CEPH, """GET /cluster/ceph/(metadata|status) ceph(|/cfg/db|/cfg/raw|/config|/configdb|/crush)
-        ceph/(fs|mds|mgr|mon|osd|rules|status|pool|pool/{name}|pool/{name}/status|pools|pools/{name})"""),
-    (READS, EVERYBODY, "/ Sys.Audit", """GET /cluster/ceph/flags(|/{flag})
-        ceph/(cfg/value|cmd-safety|osd/{id}/lv-info|osd/{id}/metadata)"""),
-    (ADDS, NOBODY, "/ Sys.Modify", "POST ceph/(mds|mgr)/{id}"),
-    (CHANGES, EVERYBODY, "/ Sys.Modify", "POST ceph/(start|osd/{id}/in|osd/{id}/scrub)"),
-    (LOSES, EVERYBODY, "/ Sys.Modify", """POST ceph/(init|stop|restart|mon/{id}|osd/{id}/out|fs/{name}|pool|pools)
-        PUT /cluster/ceph/flags(|/{flag}) PUT|DELETE ceph/(pool|pools)/{id} DELETE ceph/(mds|mgr|mon)/{id}"""),
-    (LOSES, EVERYBODY, _ROOT, "POST ceph/osd DELETE ceph/osd/{id}"),
-    # =============================================================================================== cluster, firewall
-    (READS, NOBODY, "", """GET /version /cluster /cluster/(nextid|jobs|jobs/schedule-analyze|metrics)
+    (READS, NODE, """GET node/(certificates/info|network|subscription)
+        node/(status|dns|time|netstat|report|rrd|rrddata|network/{iface}) node/services(|/{service}|/{service}/state)
+        node/apt/(repositories|versions) node/disks/list node/capabilities/qemu/migration
+        node/firewall/(options|rules|rules/{pos}) node/apt/(update|changelog)
+        node/(journal|syslog|firewall/log|ceph/log) node/(config|hosts)
+        node/disks/(smart|directory|lvm|lvmthin|zfs|zfs/{name}) node/hardware/pci(|/{id}/mdev) node/hardware/usb"""),
+    (CHANGES, NOBODY, """GET node/query-url-metadata node/query-oci-repo-tags
+        node/scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs)"""),
+    (CHANGES, NODE, """PUT node/time node/config POST|PUT node/apt/repositories POST node/(apt/update|subscription)
+        node/wakeonlan"""),
+    (LOSES, NODE, """POST node/status node/services/{service}/(start|stop|restart|reload)
+        node/(hosts|network|firewall/rules) node/disks/(directory|lvm|lvmthin|zfs) node/disks/initgpt
+        PUT node/(dns|firewall/options) node/disks/wipedisk
+        PUT|DELETE node/(network|network/{iface}|subscription|firewall/rules/{pos})
+        POST|DELETE node/certificates/custom POST|PUT|DELETE node/certificates/acme/certificate
+        DELETE node/disks/(directory|lvm|lvmthin|zfs)/{name}"""),
+    (LOSES, EVERYBODY, "POST node/execute", _COMMAND),
+    (LOSES, NODE, "POST node/(vncshell|termproxy|spiceshell)", _CONSOLE),
+    (CHANGES, NODE, "GET node/vncwebsocket", _CONSOLE),
+    # ============================================================================================================= ceph
+    (READS, NOBODY, "GET /cluster/ceph ceph/(cfg|osd/{id})"),
+    (READS, EVERYBODY, """GET /cluster/ceph/(metadata|status) ceph(|/cfg/db|/cfg/raw|/config|/configdb|/crush)
+        ceph/(fs|mds|mgr|mon|osd|rules|status|pool|pool/{name}|pool/{name}/status|pools|pools/{name})
+        /cluster/ceph/flags(|/{flag}) ceph/(cfg/value|cmd-safety|osd/{id}/lv-info|osd/{id}/metadata)"""),
+    (ADDS, NOBODY, "POST ceph/(mds|mgr)/{id}"),
+    (CHANGES, EVERYBODY, "POST ceph/(start|osd/{id}/in|osd/{id}/scrub)"),
+    (LOSES, EVERYBODY, """POST ceph/(init|stop|restart|mon/{id}|osd/{id}/out|fs/{name}|pool|pools) ceph/osd
+        PUT /cluster/ceph/flags(|/{flag}) PUT|DELETE ceph/(pool|pools)/{id} DELETE ceph/(mds|mgr|mon)/{id}
+        ceph/osd/{id}"""),
+    # ================================================================================================ cluster, firewall
+    (READS, NOBODY, """GET /version /cluster /cluster/(nextid|jobs|jobs/schedule-analyze|metrics)
         /cluster/(bulk-action|bulk-action/guest|firewall|firewall/groups|firewall/macros)"""),
-    (READS, EVERYBODY, "/ Sys.Audit", """GET /cluster/(status|options|config(|/apiversion|/join|/nodes|/qdevice|/totem))
+    (READS, EVERYBODY, """GET /cluster/(status|options|config(|/apiversion|/join|/nodes|/qdevice|/totem))
         /cluster/(jobs/realm-sync(|/{id})|metrics/(export|server|server/{id}))
         /cluster/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|groups/{group}|groups/{group}/{pos})
         /cluster/firewall/ipset(|/{name}|/{name}/{cidr})"""),
-    (LOSES, EVERYBODY, "/ Sys.Modify", """PUT /cluster/options
+    (LOSES, EVERYBODY, """PUT /cluster/options /cluster/firewall/options
         POST /cluster/firewall/(rules|aliases|groups|groups/{group}|ipset|ipset/{name})
-        PUT /cluster/firewall/options DELETE /cluster/firewall/(groups/{group}|ipset/{name})
+        /cluster/config(|/join|/nodes/{node}) DELETE /cluster/firewall/(groups/{group}|ipset/{name})
+        /cluster/config/nodes/{node}
         PUT|DELETE /cluster/firewall/(rules/{pos}|aliases/{name}|groups/{group}/{pos}|ipset/{name}/{cidr})"""),
-    (LOSES, EVERYBODY, _ROOT, "POST /cluster/config(|/join|/nodes/{node}) DELETE /cluster/config/nodes/{node}"),
-    # =============================================================================================== high availability
-    (READS, NOBODY, "", "GET ha/status"),
-    (READS, GUEST, "/ Sys.Audit", "GET ha/resources/{sid}"),
-    (READS, EVERYBODY, "/ Sys.Audit", """GET ha(|/resources|/groups|/groups/{id}|/rules|/rules/{id})
+    # ================================================================================================ high availability
+    (READS, NOBODY, "GET ha/status"),
+    (READS, GUEST, "GET ha/resources/{sid}"),
+    (READS, EVERYBODY, """GET ha(|/resources|/groups|/groups/{id}|/rules|/rules/{id})
         ha/status/(current|manager_status)"""),
-    (ADDS, NOBODY, "/ Sys.Console", "POST ha/groups"),
-    (CHANGES, GUEST, "/ Sys.Console", "POST ha/resources/{sid}/migrate"),
-    (LOSES, GUEST, "/ Sys.Console", "POST ha/resources/{sid}/relocate PUT|DELETE ha/resources/{sid}"),
-    (LOSES, LISTED, "/ Sys.Console", "POST ha/(resources|rules)"),      # it may stop or move them at once
-    (LOSES, EVERYBODY, "/ Sys.Console", "POST ha/status/(arm|disarm)-ha PUT|DELETE ha/(groups|rules)/{id}"),
+    (ADDS, NOBODY, "POST ha/groups"),
+    (CHANGES, GUEST, "POST ha/resources/{sid}/migrate"),
+    (LOSES, GUEST, "POST ha/resources/{sid}/relocate PUT|DELETE ha/resources/{sid}"),
+    (LOSES, LISTED, "POST ha/(resources|rules)"),                       # it may stop or move them at once
+    (LOSES, EVERYBODY, "POST ha/status/(arm|disarm)-ha PUT|DELETE ha/(groups|rules)/{id}"),
     # ================================================================== software-defined network: new ones wait for PUT
-    (READS, NOBODY, _ROOT, "GET sdn/vnets/{vnet}/firewall"),
-    (READS, EVERYBODY, "/nodes Sys.Audit", "GET sdn/dry-run"),
-    (READS, EVERYBODY, "/sdn SDN.Audit", """GET sdn(|/fabrics|/fabrics/node/{fabric})
+    (READS, NOBODY, "GET sdn/vnets/{vnet}/firewall"),
+    (READS, EVERYBODY, """GET sdn/dry-run sdn(|/fabrics|/fabrics/node/{fabric})
         node/sdn/zones(|/{zone}|/{zone}/bridges|/{zone}/content|/{zone}/ip-vrf) node/sdn/vnets/{vnet}(|/mac-vrf)
-        node/sdn/fabrics/{fabric}(|/interfaces|/neighbors|/routes)"""),
-    (READS, EVERYBODY, _SDN, """GET sdn/(controllers|dns|ipams|ipams/{ipam}/status|zones|vnets)
+        node/sdn/fabrics/{fabric}(|/interfaces|/neighbors|/routes)
+        sdn/(controllers|dns|ipams|ipams/{ipam}/status|zones|vnets)
         sdn/vnets/{vnet}(|/subnets|/subnets/{subnet}|/firewall/options|/firewall/rules|/firewall/rules/{pos})
-        sdn/fabrics/(all|node|fabric|fabric/{id})"""),
-    (READS, EVERYBODY, _SDN + ", /nodes Sys.Audit|Sys.Modify", "GET sdn/fabrics/node/{fabric}/{id}"),
-    (READS, EVERYBODY, "/sdn SDN.Allocate", "GET sdn/(controllers|dns|ipams|zones)/{id}"),
-    (ADDS, EVERYBODY, "/sdn SDN.Allocate", """
-        POST sdn/(controllers|dns|ipams|zones|vnets|vnets/{vnet}/subnets|vnets/{vnet}/ips|fabrics/fabric)"""),
-    (ADDS, EVERYBODY, "/sdn SDN.Allocate, /nodes Sys.Modify", "POST sdn/fabrics/node/{fabric}"),
-    (CHANGES, EVERYBODY, "/sdn SDN.Allocate", "POST sdn/lock"),
-    (LOSES, EVERYBODY, "/sdn SDN.Allocate", """PUT sdn sdn/vnets/{vnet}/firewall/options DELETE sdn/lock
-        PUT|DELETE sdn/vnets/{vnet}(|/ips|/subnets/{subnet}|/firewall/rules/{pos}) POST sdn/vnets/{vnet}/firewall/rules
-        POST sdn/rollback PUT|DELETE sdn/(controllers|dns|ipams|zones|fabrics/fabric)/{id}"""),
-    (LOSES, EVERYBODY, "/sdn SDN.Allocate, /nodes Sys.Modify", "PUT|DELETE sdn/fabrics/node/{fabric}/{id}"),
-    # ================================================================ certificates, devices, metrics and notifications
-    (READS, NOBODY, "", "GET /cluster/acme(|/account|/challenge-schema) /cluster/mapping alerts(|/endpoints)"),
-    (READS, NOBODY, "/ Sys.Modify", "GET /cluster/acme/plugins(|/{id})"),
-    (READS, NOBODY, _ROOT, "GET /cluster/acme/account/{name}"),
-    (CHANGES, NOBODY, "", "GET /cluster/acme/(directories|tos)"),
-    (CHANGES, NOBODY, "/nodes Sys.Audit", "GET /cluster/acme/meta"),
-    (ADDS, NOBODY, _ROOT, "POST /cluster/acme/account"),
-    (LOSES, NOBODY, _ROOT, "PUT|DELETE /cluster/acme/account/{name}"),
-    (ADDS, NOBODY, "/ Sys.Modify", "POST /cluster/acme/plugins /cluster/metrics/server/{id}"),
+        sdn/fabrics/(all|node|fabric|fabric/{id}) sdn/fabrics/node/{fabric}/{id}
+        sdn/(controllers|dns|ipams|zones)/{id}"""),
+    (ADDS, EVERYBODY, """
+        POST sdn/(controllers|dns|ipams|zones|vnets|vnets/{vnet}/subnets|vnets/{vnet}/ips|fabrics/fabric)
+        sdn/fabrics/node/{fabric}"""),
+    (CHANGES, EVERYBODY, "POST sdn/lock"),
+    (LOSES, EVERYBODY, """PUT sdn sdn/vnets/{vnet}/firewall/options DELETE sdn/lock
+        PUT|DELETE sdn/vnets/{vnet}(|/ips|/subnets/{subnet}|/firewall/rules/{pos})
+        sdn/(controllers|dns|ipams|zones|fabrics/fabric)/{id} sdn/fabrics/node/{fabric}/{id}
+        POST sdn/vnets/{vnet}/firewall/rules sdn/rollback"""),
+    # ================================================================= certificates, devices, metrics and notifications
+    (READS, NOBODY, """GET /cluster/acme(|/account|/challenge-schema) /cluster/mapping alerts(|/endpoints)
+        /cluster/acme/plugins(|/{id}) /cluster/acme/account/{name} alerts/endpoints/(gotify|webhook)
+        alerts/(matchers/{name}|matcher-fields) alerts/matcher-field-values
+        alerts/endpoints/(sendmail|smtp|(gotify|sendmail|smtp|webhook)/{name}) alerts/(matchers|targets)"""),
+    (CHANGES, NOBODY, "GET /cluster/acme/(directories|tos) /cluster/acme/meta POST alerts/targets/{name}/test"),
+    (ADDS, NOBODY, """POST /cluster/acme/account /cluster/acme/plugins /cluster/metrics/server/{id}
+        /cluster/mapping/(dir|pci|usb) alerts/endpoints/(gotify|sendmail|smtp|webhook) alerts/matchers"""),
     # a PUT writes over the secrets they hold, and may silence an alarm
-    (LOSES, NOBODY, "/ Sys.Modify", "PUT|DELETE /cluster/(acme/plugins|metrics/server)/{id}"),
-    (READS, EVERYBODY, _MAPPING, "GET /cluster/mapping/(dir|pci|usb)(|/{id})"),
-    (ADDS, NOBODY, "/mapping Mapping.Modify", "POST /cluster/mapping/(dir|pci|usb)"),
-    (LOSES, EVERYBODY, "/mapping Mapping.Modify", "PUT|DELETE /cluster/mapping/(dir|pci|usb)/{id}"),
-    (READS, NOBODY, "/mapping Mapping.Audit", "GET alerts/endpoints/(gotify|webhook)"),
-    (READS, NOBODY, "/mapping Mapping.Audit|Mapping.Modify", """GET alerts/(matchers/{name}|matcher-fields)
-        alerts/matcher-field-values alerts/endpoints/(sendmail|smtp|(gotify|sendmail|smtp|webhook)/{name})"""),
-    (READS, NOBODY, _MAPPING, "GET alerts/(matchers|targets)"),
-    (CHANGES, NOBODY, _MAPPING, "POST alerts/targets/{name}/test"),
-    (ADDS, NOBODY, _ALERTS, "POST alerts/endpoints/(gotify|sendmail|smtp|webhook)"),
-    (ADDS, NOBODY, "/mapping Mapping.Modify", "POST alerts/matchers"),
-    (LOSES, NOBODY, _ALERTS, "PUT alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}"),
-    (LOSES, NOBODY, "/mapping Mapping.Modify", """PUT|DELETE alerts/matchers/{name}
+    (LOSES, NOBODY, """PUT|DELETE /cluster/acme/account/{name} /cluster/(acme/plugins|metrics/server)/{id}
+        alerts/matchers/{name} PUT alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}
         DELETE alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}"""),
-    # ================================================================== pools, users, groups, roles, realms, passwords
-    (READS, EVERYBODY, "/pool Pool.Audit", "GET /pools(|/{poolid})"),
-    (ADDS, NOBODY, "/pool Pool.Allocate", "POST /pools"),
-    (CHANGES, LISTED, "/pool Pool.Allocate", "PUT /pools(|/{poolid})"),
-    (LOSES, EVERYBODY, "/pool Pool.Allocate", "DELETE /pools(|/{poolid})"),
-    (READS, NOBODY, "", "GET /access(|/domains|/openid|/permissions|/roles|/roles/{roleid}|/ticket)"),
-    (READS, EVERYBODY, "/access Sys.Audit|Permissions.Modify", "GET /access/acl"),
-    (READS, NOBODY, "/access Sys.Audit|User.Modify|Group.Allocate", "GET /access/groups"),
-    (READS, NOBODY, "/access Sys.Audit|Group.Allocate", "GET /access/groups/{groupid}"),
-    (READS, NOBODY, "/access Sys.Audit|Realm.Allocate", "GET /access/domains/{realm}"),
-    (READS, NOBODY, "/access Sys.Audit|User.Modify", """GET /access/users(|/{userid}|/{userid}/tfa)
-        /access/tfa(|/{userid}|/{userid}/{id})"""),
-    (READS, NOBODY, "/access User.Modify", "GET /access/users/{userid}/token(|/{tokenid})"),
-    (ADDS, EVERYBODY, _USERS, "POST /access/users"),                    # its groups may have rights
-    (ADDS, NOBODY, "/access Group.Allocate", "POST /access/groups"),
-    (ADDS, NOBODY, "/access Sys.Modify", "POST /access/roles"),
-    (ADDS, NOBODY, "/access Realm.Allocate", "POST /access/domains"),
-    (CHANGES, NOBODY, "/access Group.Allocate", "PUT /access/groups/{groupid}"),            # nothing but its comment
-    (LOSES, EVERYBODY, "/access Group.Allocate", "DELETE /access/groups/{groupid}"),
-    (LOSES, EVERYBODY, "/access Sys.Modify", "PUT|DELETE /access/roles/{roleid}"),
-    (LOSES, EVERYBODY, "/access Realm.Allocate", "PUT|DELETE /access/domains/{realm}"),
-    (LOSES, EVERYBODY, "/ Permissions.Modify", "PUT /access/acl"),
-    (LOSES, EVERYBODY, _USERS, """POST /access/domains/{realm}/sync DELETE /access/users/{userid}
-        POST|PUT /cluster/jobs/realm-sync/{id}"""),
-    (LOSES, EVERYBODY, "/ Sys.Modify", "DELETE /cluster/jobs/realm-sync/{id}"),
-    (LOSES, EVERYBODY, "/access User.Modify", """PUT /access/users/{userid} /access/users/{userid}/unlock-tfa
-        DELETE /access/users/{userid}/token/{tokenid} /access/tfa/{userid}/{id}"""),
-    (LOSES, EVERYBODY, "/access User.Modify", """POST|PUT /access/users/{userid}/token/{tokenid}
-        POST /access/tfa/{userid} PUT /access/tfa/{userid}/{id}""", _SECRET),
-    (LOSES, EVERYBODY, _USERS, "PUT /access/password", _SECRET),
-    (CHANGES, NOBODY, "", "POST /access/(ticket|vncticket|tfa|openid/auth-url|openid/login)", _SECRET),
+    (READS, EVERYBODY, "GET /cluster/mapping/(dir|pci|usb)(|/{id})"),
+    (LOSES, EVERYBODY, "PUT|DELETE /cluster/mapping/(dir|pci|usb)/{id}"),
+    # =================================================================== pools, users, groups, roles, realms, passwords
+    (READS, EVERYBODY, "GET /pools(|/{poolid}) /access/acl"),
+    (ADDS, NOBODY, "POST /pools /access/groups /access/roles /access/domains"),
+    (CHANGES, LISTED, "PUT /pools(|/{poolid})"),
+    (LOSES, EVERYBODY, """DELETE /pools(|/{poolid}) /access/groups/{groupid} /access/users/{userid}
+        /cluster/jobs/realm-sync/{id} /access/users/{userid}/token/{tokenid} /access/tfa/{userid}/{id}
+        PUT|DELETE /access/roles/{roleid} /access/domains/{realm} PUT /access/acl /access/users/{userid}
+        /access/users/{userid}/unlock-tfa POST /access/domains/{realm}/sync POST|PUT /cluster/jobs/realm-sync/{id}"""),
+    (READS, NOBODY, """GET /access(|/domains|/openid|/permissions|/roles|/roles/{roleid}|/ticket) /access/groups
+        /access/groups/{groupid} /access/domains/{realm} /access/users(|/{userid}|/{userid}/tfa)
+        /access/tfa(|/{userid}|/{userid}/{id}) /access/users/{userid}/token(|/{tokenid})"""),
+    (ADDS, EVERYBODY, "POST /access/users"),                            # its groups may have rights
+    (CHANGES, NOBODY, "PUT /access/groups/{groupid}"),                   # nothing but its comment
+    (LOSES, EVERYBODY, """POST|PUT /access/users/{userid}/token/{tokenid} POST /access/tfa/{userid}
+        PUT /access/tfa/{userid}/{id} /access/password""", _SECRET),
+    (CHANGES, NOBODY, "POST /access/(ticket|vncticket|tfa|openid/auth-url|openid/login)", _SECRET),
+)
+
+_SPACE = "/storage Datastore.AllocateSpace"
+_AGENT = "VM.GuestAgent.Unrestricted|VM.Monitor"        # VM.Monitor: up to 8.4
+_CONFIG = "/vms VM.Config.Options|VM.Config.CPU|VM.Config.Memory|VM.Config.Network|VM.Config.Disk"
+_NEW = ("/vms VM.Allocate, /vms VM.Config.Disk, /vms VM.Config.CPU, /vms VM.Config.Memory, /vms VM.Config.Network, "
+        "/vms VM.Config.Options, %s, /storage Datastore.Audit, /sdn SDN.Use" % _SPACE)
+#: What the tools' endpoints need ("A B, C D|E": A B, and one of C D and C E); of others their row says it.
+_PRIVILEGES = (
+    ("", """GET /nodes /cluster/(nextid|tasks|log) node/(network|aplinfo) node/tasks/{upid}/status /access/permissions
+        DELETE node/tasks/{upid}"""),
+    ("/vms VM.Audit", """GET /cluster/(resources|replication) vm/(status/current|rrddata|pending)
+        guest/(config|snapshot) ct/interfaces"""),
+    ("/vms VM.PowerMgmt", "POST guest/status/(start|stop|shutdown|reboot) vm/status/(suspend|resume|reset)"),
+    ("/vms VM.Snapshot", "POST guest/snapshot DELETE guest/snapshot/{snapname}"),
+    ("/vms VM.Snapshot|VM.Snapshot.Rollback", "POST guest/snapshot/{snapname}/rollback"),
+    ("/vms VM.Migrate", "POST guest/migrate"),
+    ("/vms VM.Allocate", "POST guest/template DELETE guest"),
+    ("/vms VM.Clone, /vms VM.Allocate, %s, /sdn SDN.Use" % _SPACE, "POST guest/clone"),
+    (_NEW, "POST node/lxc"), (_NEW + ", /vms VM.Config.HWType, /vms VM.Config.Cloudinit", "POST node/qemu"),
+    (_CONFIG, "PUT ct/config"),
+    (_CONFIG + "|VM.Config.HWType|VM.Config.Cloudinit|VM.Config.CDROM", "POST|PUT vm/config"),
+    ("/vms VM.Config.Cloudinit", "PUT vm/cloudinit"),
+    ("/vms VM.Config.Disk, " + _SPACE, "PUT guest/resize POST vm/move_disk ct/move_volume"),
+    ("/vms " + _AGENT, "POST vm/agent/exec"), ("/vms VM.GuestAgent.Audit|" + _AGENT, "GET vm/agent/get-osinfo"),
+    ("/vms VM.Backup, " + _SPACE, "POST node/vzdump"), ("/vms VM.Replicate", "POST node/replication/{id}/schedule_now"),
+    ("/storage Datastore.Audit|Datastore.AllocateSpace", "GET node/storage store/content"),
+    ("/storage Datastore.AllocateTemplate", "POST node/aplinfo"),
+    ("/storage Datastore.AllocateTemplate, /nodes Sys.AccessNetwork|Sys.Modify", "POST store/download-url"),
+    ("/nodes Sys.Audit", "GET node/(status|dns|services|disks/list|network/{iface})"),
+    ("/nodes Sys.Modify", "GET node/apt/update"),
+    ("/ Sys.Audit", "GET /cluster/(status|backup|ha/status/current|firewall/rules) node/disks/(smart|lvm|zfs)"),
+    ("/ Sys.Modify", """POST /cluster/(backup|firewall/rules) PUT /cluster/(backup/{id}|firewall/options)
+        DELETE /cluster/(backup/{id}|firewall/rules/{pos})"""),
+    ("/pool Pool.Audit", "GET /pools"), ("/pool Pool.Allocate", "POST /pools PUT|DELETE /pools/{poolid}"),
+    ("/access Sys.Audit|User.Modify", "GET /access/users"), ("/access Sys.Audit|Permissions.Modify", "GET /access/acl"),
 )
 
 #: Parameters whose value is run, on the node or in the guest. With them any change loses something; and what is run on
@@ -419,15 +369,16 @@ def methods(listed):
 def _plant():
     """(all Endpoints in the table's order, {word: {word: ... {None: {verb: Endpoint}}}})."""
     every, tree = [], {}
-    for effect_, reach, privileges, listed, *note in _TABLE:
-        needs = tuple(privileges.split(", ")) if privileges else ()
+    needs = {method: tuple(filter(None, privileges.split(", "))) for privileges, listed in _PRIVILEGES
+             for method in methods(listed)}
+    for effect_, reach, listed, *note in _TABLE:
         last = (None, True) if note == [_COMMAND] else (note[0] if note else None, False)
         for verb, path in methods(listed):
             branch = tree
             for part in path.split("/")[1:]:
                 branch = branch.setdefault(_PLACES.get(part, _ANY) if part[0] == "{" else part, {})
             branch = branch.setdefault(_METHODS, {})
-            branch[verb] = Endpoint(verb, path, effect_, reach, needs, *last)
+            branch[verb] = Endpoint(verb, path, effect_, reach, needs.get((verb, path)), *last)
             every.append(branch[verb])
     return tuple(every), tree
 
