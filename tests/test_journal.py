@@ -191,24 +191,6 @@ def test_an_answer_of_another_shape_keeps_no_change_from_being_made_and_told(whe
     assert "undo" not in answer.data and "could not be read" in bench.run("proxmox_undo").text
 
 
-@pytest.mark.parametrize("line", [
-    {"id": 5}, {"id": ""}, {"id": None}, {"id": "u-aaaa", "changes": 5}, {"id": "u-aaaa", "changes": [5]},
-    {"id": "u-aaaa", "changes": [{}], "undone": "x"}, {"id": "r-aaaa", "steps": 5}, {"id": "r-aaaa", "steps": [{}]},
-    {"id": "u-aaaa", "changes": [{"verb": "GET", "path": 5, "params": []}]}, {"id": "u-aaaa", "open": "x"},
-    {"id": "r-aaaa", "steps": [{"tool": "x", "digest": "x"}], "step0": 5, "pid": "x", "ended": []},
-    {"id": "r-aaaa", "steps": [{"tool": "x", "digest": "x"}], "step0": [1]}])
-def test_a_line_that_was_written_by_hand_is_in_nobodys_way(tmp_path, line):
-    bench = Bench(consent=Asked())
-    journaling(bench, Journal(str(tmp_path)))
-    undo = change(bench, memory=8192)
-    with open(str(tmp_path / journals.FILE), "a") as stream:
-        stream.write(json.dumps(line) + "\n")
-    ok(bench.run("proxmox_get_run"))
-    ok(bench.run("proxmox_run", steps=[{"tool": "get_next_vmid"}]))
-    assert undo in ok(bench.run("proxmox_undo")).text
-    ok(bench.run("proxmox_undo", id=undo))
-
-
 def test_what_the_file_could_not_take_is_known_all_the_same(tmp_path):
     kept = Journal(str(tmp_path))
     ident = kept.add("r", at=1, ended=None)

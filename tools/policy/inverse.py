@@ -153,20 +153,19 @@ def _itself(path, params):
     return path
 
 
-def _keys(always=(), unset=None):
-    """The `back` of an object that PUT changes key by key. always: keys that every PUT has to carry; unset: {key:
-    value} that stands for one that is not there, where Proxmox has no `delete`."""
-    def back(change, now):
-        set_back = {key: value for key, value in change.old.items() if not _same(value, now.get(key, ABSENT))}
-        away = sorted(key for key in change.new if key not in change.old and key in now)
-        if unset is not None:
-            set_back.update({key: unset.get(key, "") for key in away})
-            away = []
-        _keepable(change)
-        if not set_back and not away:
-            return []
-        return [("PUT", change.path, _sent({**{key: now[key] for key in always if key in now}, **set_back}, away))]
-    return back
+def _set_back(change, now):
+    """Requests for an object that PUT changes key by key."""
+    values = {key: value for key, value in change.old.items() if not _same(value, now.get(key, ABSENT))}
+    away = sorted(key for key in change.new if key not in change.old and key in now)
+    if "/content/" in change.path:                          # which has no `delete`
+        values.update((key, 0 if key == "protected" else "") for key in away)
+        away = []
+    _keepable(change)
+    if not values and not away:
+        return []
+    if "/ha/rules/" in change.path:                         # every PUT has to carry it
+        values = {"type": now["type"], **values} if "type" in now else values
+    return [("PUT", change.path, _sent(values, away))]
 
 
 def _sent(values, away=()):
@@ -250,42 +249,39 @@ def _config(path, params):
     return path.rpartition("/")[0] + "/config"
 
 
-def _described(change, now):
-    """The description of a snapshot."""
-    if not change.old.get("description"):
-        raise NoWay(_NOT_EMPTY)
-    return _keys()(change, now)
-
-
 # ------------------------------------------------------------------------------------------------------ lists of things
 
-def _by(key):
-    """The `facts` of a list: {id: its settings}."""
-    def facts(data, path):
-        return {str(row[key]): _facts({name: value for name, value in row.items() if name != "status"}, path)
-                for row in data or () if row.get(key) not in (None, "current")}
-    return facts
+_JOB = """schedule dow starttime storage vmid exclude all pool mode compress enabled comment mailto mailnotification
+    notes-template prune-backups node protected bwlimit ionice pigz zstd repeat-missed notification-mode fleecing
+    pbs-change-detection-mode performance exclude-path tmpdir dumpdir script stdexcludes stopwait lockwait remove
+    maxfiles quiet"""
+#: Path of a list that POST adds to and DELETE takes from -> the key of its ids, and those that POST takes.
+_LISTS = {"/pools": ("poolid", "comment"), "/cluster/backup": ("id", _JOB),
+          "/cluster/ha/resources": ("sid", "state group max_restart max_relocate comment failback"),
+          "/cluster/ha/rules": ("rule", "type resources nodes strict affinity comment disable")}
 
 
-def _things(key, keeps=None):
-    """The `back` of a list that POST adds to and DELETE takes from, by the id `key`. keeps: the keys that POST takes;
-    None where what is deleted cannot be made again."""
-    def back(change, now):
-        base = change.path if change.verb == "POST" or change.path == "/pools" else change.path.rpartition("/")[0]
-        requests = [("DELETE", "%s/%s" % (base, quote(name, safe="")), {}) for name in change.new
-                    if name not in change.old and name in now]
-        for name, values in change.old.items():
-            if name not in change.new and name not in now:
-                if keeps is None:
-                    raise NoWay("What was deleted cannot be made again.")
-                kept = {one: values[one] for one in keeps if one in values}
-                requests.append(("POST", base, _sent({key: name, **kept})))
-        return requests
-    return back
+def _list(path, params):
+    return next((base for base in _LISTS if path == base or path.startswith(base + "/")), path)
 
 
-def _list_of_item(path, params):
-    return path.rpartition("/")[0]
+def _rows_by_id(data, path):
+    """{id: its settings}; of any other list than those above: snapshots, by name."""
+    key = _LISTS.get(path, ("name",))[0]
+    return {str(row[key]): _facts({name: value for name, value in row.items() if name != "status"}, path)
+            for row in data or () if row.get(key) not in (None, "current")}
+
+
+def _rows_back(change, now):
+    base = _list(change.path, None)
+    requests = [("DELETE", "%s/%s" % (base, quote(name, safe="")), {}) for name in change.new
+                if name not in change.old and name in now]
+    for name, values in change.old.items():
+        if name not in change.new and name not in now:
+            key, keeps = _LISTS[base]
+            kept = {one: values[one] for one in keeps.split() if one in values}
+            requests.append(("POST", base, _sent({key: name, **kept})))
+    return requests
 
 
 # ------------------------------------------------------------------------------------------------------- firewall rules
@@ -324,10 +320,6 @@ def _rules_back(change, now):
 
 # ---------------------------------------------------------------------------------------------------------------- pools
 
-#: An empty value in a form is none to Proxmox (PVE::APIServer::AnyEvent), and these have no `delete`.
-_NOT_EMPTY = "Proxmox cannot make it empty again."
-
-
 def _pool(data, path):
     members = (data or {}).get("members") or []
     return {"comment": (data or {}).get("comment") or "",
@@ -343,8 +335,8 @@ def _pool_back(change, now):
     if on(change.params.get("allow-move")):
         raise NoWay("Which pools the guests were in before is not known.")
     path, requests = _pool_path(change.path, change.params), []
-    if change.old.get("comment") == "":
-        raise NoWay(_NOT_EMPTY)
+    if change.old.get("comment") == "":                     # which is none to Proxmox (PVE::APIServer::AnyEvent)
+        raise NoWay("Proxmox cannot make it empty again.")
     if "comment" in change.old and change.old["comment"] != now.get("comment"):
         requests.append(("PUT", path, {"comment": change.old["comment"]}))
     for key in ("vms", "storage"):
@@ -437,38 +429,20 @@ def _bring_back(change, now):
 
 # ------------------------------------------------------------------------------------------------------------ the table
 
-_JOB = """schedule dow starttime storage vmid exclude all pool mode compress enabled comment mailto mailnotification
-    notes-template prune-backups node protected bwlimit ionice pigz zstd repeat-missed notification-mode fleecing
-    pbs-change-detection-mode performance exclude-path tmpdir dumpdir script stdexcludes stopwait lockwait remove
-    maxfiles quiet""".split()
-_RESOURCE = "state group max_restart max_relocate comment failback".split()
-_RULES_OF_HA = "type resources nodes strict affinity comment disable".split()
-
 _TABLE = (
     (Way(_config, _facts, _config_back, True, lost=_volumes_go), "POST|PUT vm/config PUT ct/config vm/unlink"),
     (Way(_config, _facts, _moved_disk), "POST vm/move_disk ct/move_volume"),
-    (Way(_itself, _facts, _keys(), True), """PUT guest/firewall/options node/firewall/options
-        /cluster/firewall/options /storage/{storage} node/config ha/resources/{sid} ha/groups/{id}"""),
-    (Way(_itself, _facts, _keys()), "PUT /cluster/backup/{id}"),
-    (Way(_itself, _facts, _keys(always=("type",)), True), "PUT ha/rules/{id}"),
-    (Way(_itself, _facts, _keys(always=("search",))), "PUT node/dns"),
+    (Way(_itself, _facts, _set_back, True), """PUT guest/firewall/options node/firewall/options /storage/{storage}
+        /cluster/firewall/options node/config ha/resources/{sid} ha/groups/{id} ha/rules/{id}"""),
+    (Way(_itself, _facts, _set_back), "PUT /cluster/backup/{id}"),
     (Way(_itself, lambda data, path: {
-        key: value for key, value in (data or {}).items() if key in ("notes", "protected")},
-        _keys(unset={"protected": 0})), "PUT store/content/{volume}"),
-    (Way(_itself, lambda data, path: {"description": (data or {}).get("description", "")}, _described),
-     "PUT guest/snapshot/{snapname}/config"),
-    (Way(_itself, _by("name"), _things("name"), lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)),
+        key: value for key, value in (data or {}).items() if key in ("notes", "protected")}, _set_back),
+     "PUT store/content/{volume}"),
+    (Way(_itself, _rows_by_id, _rows_back, lost=lambda change: "deleted: snapshot %s" % ", ".join(change.new)),
      "POST guest/snapshot"),
-    (Way(_itself, _by("poolid"), _things("poolid", ["comment"])), "POST /pools"),
-    (Way(lambda path, params: "/pools", _by("poolid"), _things("poolid", ["comment"])),
-     "DELETE /pools(|/{poolid})"),
+    (Way(_list, _rows_by_id, _rows_back), """POST /pools /cluster/backup ha/resources ha/rules
+        DELETE /pools(|/{poolid}) /cluster/backup/{id} ha/resources/{sid} ha/rules/{id}"""),
     (Way(_pool_path, _pool, _pool_back), "PUT /pools(|/{poolid})"),
-    (Way(_itself, _by("id"), _things("id", _JOB)), "POST /cluster/backup"),
-    (Way(_list_of_item, _by("id"), _things("id", _JOB)), "DELETE /cluster/backup/{id}"),
-    (Way(_itself, _by("sid"), _things("sid", _RESOURCE)), "POST ha/resources"),
-    (Way(_list_of_item, _by("sid"), _things("sid", _RESOURCE)), "DELETE ha/resources/{sid}"),
-    (Way(_itself, _by("rule"), _things("rule", _RULES_OF_HA)), "POST ha/rules"),
-    (Way(_list_of_item, _by("rule"), _things("rule", _RULES_OF_HA)), "DELETE ha/rules/{id}"),
     (Way(_rules_path, _rules_of, _rules_back, True), """
         POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),

@@ -6,7 +6,6 @@ it. No secret is in it: what is noted was masked before.
 """
 import json
 import os
-import re
 import secrets
 import threading
 
@@ -91,9 +90,8 @@ class Journal:
         for line in lines:
             try:
                 fields = json.loads(line)
-                if _sound(fields):
-                    known.setdefault(fields.pop("id"), {}).update(fields)
-            except (ValueError, RecursionError):
+                known.setdefault(fields.pop("id"), {}).update(fields)
+            except (ValueError, TypeError, LookupError, AttributeError):        # it was cut short
                 continue
         return {ident: record for ident, record in known.items()
                 if not self._hosts or set(self._hosts) & set(record.get("hosts", ()))}
@@ -123,25 +121,3 @@ class Journal:
                             break
                     state.write(self._path, "".join(reversed(latest[:-1] if len(latest) > 1 and room < 0 else latest)))
                 return
-
-
-#: Field of a record -> its type, and that of what is in it; of others anything will do.
-_SHAPES = {"id": (str, ()), "at": (int, ()), "undone": (int, ()), "pid": (int, ()), "run": ((str, type(None)), ()),
-           "open": ((dict, type(None)), ("verb", "path", "params")), "ended": ((str, type(None)), ()),
-           "changes": (list, ("verb", "path", "params")), "steps": (list, ("tool", "digest"))}
-
-
-def _sound(fields):
-    """Whether a line of the file is one that a Journal could have written, as far as its readers rely on it."""
-    if not isinstance(fields, dict) or not re.fullmatch("[ru]-[a-z0-9]{1,18}", str(fields.get("id"))):
-        return False
-    for key, (kind, wanted) in _SHAPES.items():
-        value = fields.get(key)
-        if key in fields and not isinstance(value, kind):
-            return False
-        for one in (value if isinstance(value, list) else [value] if wanted and value else ()):
-            if not isinstance(one, dict) or not all(
-                    isinstance(one.get(name), dict if name == "params" else str) for name in wanted):
-                return False
-    return all(len(value) == 3 and isinstance(value[0], str) for key, value in fields.items()
-               if re.fullmatch(r"step\d+", key) and (isinstance(value, list) or not value))
