@@ -1,5 +1,6 @@
 """What an intruder would try: each input is refused, asked whole, or recorded whole, on the demo cluster."""
 import json
+import re
 import time
 from urllib.parse import unquote
 
@@ -430,6 +431,31 @@ def test_a_tool_that_is_switched_off_is_not_to_be_had_by_the_raw_call():
     assert answer.failed and "PROXMOX_TOOLS" in answer.text and not changed and not questions
 
 
+@pytest.mark.parametrize("path, parameters, off", [
+    ("/nodes/pve1/qemu/100/status/shutdown", {"forceStop": 1}, "stop_vm"),
+    ("/nodes/pve3/qemu", {"vmid": 107, "archive": "nas:backup/vzdump-qemu-107-x.vma.zst", "force": 1}, "delete_vm"),
+    ("/nodes/pve3/qemu/107/clone", {"newid": 300, "pool": "lab"}, "update_pool")])
+def test_nor_is_what_it_does_by_a_parameter_of_the_raw_call(path, parameters, off):
+    answer, changed, _ = api("POST", path, parameters, tools=("-" + off,))
+    assert answer.outcome == "refused" and "takes away proxmox_" + off in answer.text and not changed
+
+
+@pytest.mark.parametrize("tool, arguments, off", [
+    ("update_vm_config", {"vmid": 100, "delete": ["scsi1"]}, "remove_disk_vm"),
+    ("update_vm_config", {"vmid": 100, "delete": ["unused0"]}, "remove_disk_vm"),
+    ("update_lxc_config", {"vmid": 200, "delete": ["mp0"]}, "remove_mountpoint_lxc"),
+    ("update_lxc_config", {"vmid": 200, "delete": ["net0"]}, "remove_network_lxc"),
+    ("update_vm_config", {"vmid": 100, "options": {"net1": "virtio,bridge=vmbr0"}}, "add_network_vm"),
+    ("update_vm_config", {"vmid": 100, "options": {"onboot": 1, "memory": 4096}}, "resize_vm"),
+    ("update_lxc_config", {"vmid": 200, "options": {"mp1": "local-lvm:8,mp=/x"}}, "add_mountpoint_lxc")])
+def test_nor_is_what_it_does_by_any_option_of_a_guest(tool, arguments, off):
+    bench = Bench(tools=("-" + off,))
+    answer = bench.run("proxmox_" + tool, **arguments)
+    assert answer.outcome == "refused" and "takes away proxmox_" + off in answer.text and bench.sent(reads=False) == []
+    kept = bench.run("proxmox_" + tool, vmid=arguments["vmid"], options={"description": "net1"}, delete=["tags"])
+    assert kept.outcome != "refused"
+
+
 def test_the_other_verb_of_a_tool_that_is_switched_off_is_not_to_be_had_either():
     answer, changed, _ = api("PUT", "/nodes/pve1/qemu/100/config", {"delete": "scsi0"}, tools=("-update_vm_*",))
     assert answer.failed and "PROXMOX_TOOLS" in answer.text and not changed
@@ -567,7 +593,9 @@ def test_an_option_that_does_what_a_tool_does_that_is_switched_off_is_refused(to
 def test_options_do_what_tools_do_that_there_are():
     """And one that is given as false does it only where it sets something all the same."""
     words = {word for name, tool in ROWS.items() for field in fields(tool.args)
-             for word in field.arg.does.format(kind=name.rpartition("_")[2]).split()}
+             for word in re.sub(r"\S+=", "", field.arg.does).format(**(
+                 {"kind": "lxc", "volume": "mountpoint_lxc"} if "_lxc" in name else
+                 {"kind": "vm", "volume": "disk_vm"})).split()}
     assert words and {"proxmox_" + word for word in words} <= set(ROWS)
     assert not Bench(tools=("-start_*",)).run("proxmox_clone_vm", vmid=107, newid=300, start=False).failed
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from tools.base.answers import Facts, Table, data_only, result, weight
 from tools.base.failures import Failure, Refused
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
-from tools.base.schema import REQUIRED, Arg, from_json
+from tools.base.schema import REQUIRED, Arg, fields, from_json
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
@@ -182,7 +182,7 @@ def api_call(call):
     if doc is not None:
         endpoint, path = _checked(doc, verb, path, parameters)
     plain = unquote(path)
-    _refuse(call, verb, plain)
+    _refuse(call, verb, plain, parameters)
     if endpoints.changes(verb, plain):
         return _change(call, doc, verb, path, parameters, note)
     return _read(call, doc, endpoint, path, parameters, note)
@@ -243,9 +243,9 @@ def _unchecked(path, parameters):
     return quote(path, safe="/:@!+,=~")
 
 
-def _refuse(call, verb, plain):
+def _refuse(call, verb, plain, parameters=()):
     """Refused for a request that changes something where this server may not, that is never sent, that stands for a
-    tool which is switched off, or that runs any command where that is not allowed."""
+    tool which is taken away, as a whole or by a parameter, or that runs any command where that is not allowed."""
     settings, request, found = call.host.settings, "%s %s" % (verb, plain), endpoints.find(verb, plain)
     refusal = call.host.guard.change(verb, plain)
     if refusal is not None:
@@ -258,6 +258,9 @@ def _refuse(call, verb, plain):
             same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
             if same and call.host.selection.taken(entry):
                 raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % name, request)
+            for field in fields(call.host.row(name).args) if same and parameters else ():
+                if field.arg.does and parameters.get(field.parameter) not in (None, False, 0, "0", ""):
+                    call.refuse_option(field.parameter, field.arg.does, parameters[field.parameter], name)
     if found.command and not settings.allowed_commands:
         raise Refused("The word unsafe in PROXMOX_ALLOWED_COMMANDS, in the server's environment, allows it. "
                       "proxmox_execute_vm_command runs a plain command in a VM without.",

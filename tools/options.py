@@ -21,12 +21,16 @@ from tools.pve.scrub import is_secret
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
+#: What else options of a guest are set and deleted by: see Arg.does.
+_SETS = (r"net\d+=add_network_{kind} net\d+=update_network_{kind} (?:ide|sata|scsi|virtio|mp)\d+=add_{volume} "
+         "memory|cores|sockets|balloon|swap|cpulimit=resize_{kind}")
+_REMOVES = r"net\d+=remove_network_{kind} (?:ide|sata|scsi|virtio|mp|unused)\d+=remove_{volume}"
 
 @dataclass
 class UpdateConfig(Waiting):
     """Set, delete or revert any options of a {guest}'s configuration."""
-    options: Annotated[Optional[dict], Arg("option: value")] = None
-    delete: Annotated[Optional[List[str]], Arg(format="option")] = None
+    options: Annotated[Optional[dict], Arg("option: value", does=_SETS)] = None
+    delete: Annotated[Optional[List[str]], Arg(format="option", does=_REMOVES)] = None
     revert: Annotated[Optional[List[str]], Arg("pending changes", format="option")] = None
     safety: Safety = None
 

@@ -321,7 +321,7 @@ class Call:
         for field in fields(type(self.args)):
             value = getattr(self.args, field.name)
             if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
-                self.refuse_option(field.name, field.arg.does)
+                self.refuse_option(field.name, field.arg.does, value)
         guard, args = self.host.guard, vars(self.args)
         if args.get("command") is not None:
             refuse(guard.command(args["command"]))
@@ -354,11 +354,14 @@ class Call:
                 refusal = self._judged(Reach(verb, other, params))
                 refuse(refusal and refusal._replace(reason="HA moves it along. " + refusal.reason))
 
-    def refuse_option(self, name, does):
-        """Refused when an argument does what one of the tools in `does` (see Arg) does, and that is switched off."""
-        for word in does.format(kind=self.name.rpartition("_")[2]).split():
+    def refuse_option(self, name, does, value=None, tool=None):
+        """Refused when an argument (of `tool`) does what one of the tools in `does` (see Arg) does, and that is taken
+        away. value: the argument's, of which the keys count where `does` has patterns."""
+        keys, lxc = re.split(r"[,;\s]+", value) if isinstance(value, str) else value, "_lxc" in (tool or self.name)
+        for word in does.format(kind="lxc" if lxc else "vm", volume="mountpoint_lxc" if lxc else "disk_vm").split():
+            pattern, _, word = word.rpartition("=")
             entry = self.host.entries["proxmox_" + word]
-            if self.host.selection.taken(entry):
+            if self.host.selection.taken(entry) and (not pattern or any(re.fullmatch(pattern, key) for key in keys)):
                 raise Refused("PROXMOX_TOOLS takes away %s, which does that. Call again without it." % entry["name"],
                               "The argument %s is not allowed" % name)
 

@@ -38,7 +38,9 @@ class Arg(typing.NamedTuple):
     listed: bool = False                # a text that names several, divided by commas: it may be given as a list
     unit: typing.Optional[str] = None       # of a size, memory or rate: it may be given as 4G too
     published: bool = True              # False: accepted and in the README, but not told to models, which would pay
-    does: str = ""                      # names of the tools (without proxmox_) that do the same: {kind} is vm or lxc
+    # names of the tools (without proxmox_) that do the same: {kind} is vm or lxc, {volume} disk_vm or mountpoint_lxc;
+    # with PATTERN= before it, where a key in the value fits
+    does: str = ""
 
 
 class ArgumentProblems(ValueError):

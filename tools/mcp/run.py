@@ -158,6 +158,10 @@ class Host:
             self._runs = Runs(self)
         return self._runs
 
+    def row(self, name):
+        """The Tool of a name."""
+        return find(self.entries[name])
+
     def close(self):
         """The process ends: a run is not gone on with, and what is on its way has no outcome that is known."""
         if self._runs is not None:
