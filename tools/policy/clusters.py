@@ -7,7 +7,7 @@ import configparser
 import os
 import re
 
-from tools.policy.settings import VARIABLES, SettingsError, explain, load, made, near, offline, read
+from tools.policy.settings import VARIABLES, Settings, SettingsError, explain, load, near, offline, read
 
 LONGEST = 1 << 18                       # bytes of the file
 #: What a section says of its cluster beside the settings.
@@ -50,7 +50,7 @@ def load_all(environ, warn=lambda message: None, asks=True):
             problems.append(problem if variable in base and variable not in own else "[%s] %s" % (
                 place, _in_small_letters(problem)))
         if not wrong:
-            found.append(made(values))
+            found.append(Settings(**values))
             found[-1].cluster, found[-1].about = name, " ".join(given.get(ABOUT, "").split())[:80]
             found[-1].default = given.get(DEFAULT)
     if problems:
@@ -64,19 +64,19 @@ def load_all(environ, warn=lambda message: None, asks=True):
 
 def names(environ):
     """The names of the clusters that are configured (list), as far as the file can be read."""
-    try:
-        return [name for name in _sections(VARIABLES["config"]["read"](environ["PROXMOX_CONFIG"]))[0] if name != _TOP]
-    except (KeyError, OSError, ValueError):
-        return []
+    return [name for name in _readable(environ) if name != _TOP]
 
 
 def shared(environ, name):
     """The text of a setting that is the server's, or None: out of the file, else of the environment."""
+    return _readable(environ).get(_TOP, {}).get(name) or environ.get(VARIABLES[name]["variable"], "").strip() or None
+
+
+def _readable(environ):
     try:
-        top = _sections(VARIABLES["config"]["read"](environ["PROXMOX_CONFIG"]))[0].get(_TOP, {})
+        return _sections(VARIABLES["config"]["read"](environ["PROXMOX_CONFIG"]))[0]
     except (KeyError, OSError, ValueError):
-        top = {}
-    return top.get(name) or environ.get(VARIABLES[name]["variable"], "").strip() or None
+        return {}
 
 
 def _key(variable):

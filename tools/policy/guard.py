@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from tools.policy import endpoints, freeze
 from tools.policy.reach import (CHANGED, GUEST_LISTS, READ, guests_of_key, guests_of_row, guests_of_words, node_of_row,
                                 vmid_of)
-from tools.policy.selection import Refusal
+from tools.policy.selection import ELEVATED, READ_ONLY, Refusal
 from tools.policy.settings import UNSAFE, guest_list
 from tools.pve.formats import on
 
@@ -81,16 +81,13 @@ class Guard:
     def change(self, verb, path):
         """The Refusal of a request because it changes something and this server may not, or None."""
         settings = self.settings
-        if settings.allow_elevated and not settings.read_only and not settings.state_dir or (
-                not endpoints.changes(verb, path)):
+        if not endpoints.changes(verb, path):
             return None
         what = "%s %s changes something" % (verb, path[:200])
         if settings.read_only:
-            return Refusal(what + ", but this server is read-only",
-                           "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
+            return Refusal(what + ", but this server is read-only", READ_ONLY)
         if not settings.allow_elevated:
-            return Refusal(what + ", but elevated tools are switched off",
-                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it.")
+            return Refusal(what + ", but elevated tools are switched off", ELEVATED)
         if verb == "GET" and path.endswith("/agent/exec-status"):       # of a command that was begun before
             return None
         return freeze.refusal(settings.state_dir, what)

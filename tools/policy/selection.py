@@ -41,6 +41,10 @@ PRESETS = {"all": lambda entry: True,
 _FORMER = {new: old for old, new in RENAMED.items()}
 
 
+READ_ONLY = "PROXMOX_READ_ONLY=true is set; it overrides every other setting."
+ELEVATED = "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it."
+
+
 class Refusal(NamedTuple):
     """Why something is not allowed here: headline (str, what is refused), reason (str, by which setting)."""
 
@@ -91,12 +95,10 @@ class Selection:
         if variable is None:
             return None
         if variable == "PROXMOX_READ_ONLY":
-            return Refusal("%s changes something, but this server is read-only" % entry["name"],
-                           "PROXMOX_READ_ONLY=true is set; it overrides every other setting.")
+            return Refusal("%s changes something, but this server is read-only" % entry["name"], READ_ONLY)
         if variable == "PROXMOX_ALLOW_ELEVATED=false":
-            return Refusal("%s is an elevated tool, and those are switched off" % entry["name"],
-                           "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it%s." % (
-                               "" if entry["changes"] else
-                               ". It only reads, so PROXMOX_READ_ONLY=true (nothing but reading) allows it too"))
+            return Refusal("%s is an elevated tool, and those are switched off" % entry["name"], ELEVATED + (
+                "" if entry["changes"] else
+                " It only reads, so PROXMOX_READ_ONLY=true (nothing but reading) allows it too."))
         return Refusal("%s is switched off on this server" % entry["name"],
                        "%s in the server's environment leaves it out." % variable)

@@ -2,8 +2,12 @@
 import os
 import re
 import shlex
+import signal
 import sys
 from collections import namedtuple
+
+
+TOKEN_SECONDS = 30                      # that a command has to print the token
 
 
 class SettingsError(Exception):
@@ -134,24 +138,18 @@ def _path(value):
 
 
 def _guests(value):
-    words = _words(value)
-    guest_list(words)
-    return words
-
-
-def _safety(value):
-    from tools.pve.formats import misfit
-    if misfit("safety", value):
-        raise ValueError(misfit("safety", value))
-    return value
-
-
-def _nodes(value):
-    from tools.pve.formats import misfit
-    for name in _words(value):
-        if misfit("node", name):
-            raise ValueError("%r %s" % (name[:80], misfit("node", name)))
+    guest_list(_words(value))
     return _words(value)
+
+
+def _fitting(kind, read):
+    def checked(value):
+        from tools.pve.formats import misfit
+        for word in _words(value):
+            if misfit(kind, word):
+                raise ValueError("%r %s" % (word[:80], misfit(kind, word)))
+        return read(value)
+    return checked
 
 
 def _command_line(value):
@@ -264,7 +262,7 @@ class Settings:
     safety: str = _setting(
         "what is made before a guest or its disk is destroyed, overwritten or rolled back, which is not done without: "
         "none, snapshot (a backup where it cannot help), backup; with :STORAGE behind it the backup goes there",
-        _safety, "none")
+        _fitting("safety", str), "none")
     answers: str = _setting(
         "what a client gets of a tool's answer: text (for models), data (structured content, for programs), both",
         _choice("text", "data", "both"), "text")
@@ -273,7 +271,7 @@ class Settings:
         "tools that change something show the requests they would send, and send none", _boolean, False)
     allowed_guests: tuple = _setting("only these guests: vmids, ranges (100-199), pool:NAME, tag:NAME", _guests, ())
     protected_guests: tuple = _setting("guests that are never changed; written the same way", _guests, ())
-    allowed_nodes: tuple = _setting("only these nodes", _nodes, ())
+    allowed_nodes: tuple = _setting("only these nodes", _fitting("node", _words), ())
     tools: tuple = _setting(
         "the tools there are: presets (mission, all, daily, readonly, minimal), toolsets, names and patterns with *; "
         "with a leading - never these, in no other way either (`all,-ssh,-delete_*`)", _tools, ("all",))
@@ -299,6 +297,7 @@ class Settings:
             setattr(self, name, values.pop(name, meta["default"]))
         if values:
             raise TypeError("no settings: %s" % ", ".join(values))
+        self.host = [(name, port or self.port) for name, port in self.host or ()]
         if "!" in (self.token_name or ""):
             self.user, self.token_name = self.token_name.split("!", 1)
         is_file = os.path.isabs(self.certificate or "")
@@ -306,13 +305,29 @@ class Settings:
         self.token_id = "%s!%s" % (self.user, self.token_name)      # what names the token, no secret
 
     def secret(self):
-        """The token's value as token_command prints it; ValueError says why there is none."""
-        from tools.policy.secret import printed
-        said = printed(self.token_command)
+        """The token's value as token_command prints it, which is never logged; ValueError says why there is none."""
+        import subprocess
+        words, group, name = self.token_command, os.name == "posix", "PROXMOX_TOKEN_COMMAND: "
         try:
-            return _token_value(said)
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL, start_new_session=group)
+        except (OSError, ValueError) as error:
+            raise ValueError("%s%s cannot be run: %s" % (
+                name, words[0], getattr(error, "strerror", None) or "it has a character that no command has")) from None
+        try:
+            said, _ = process.communicate(timeout=TOKEN_SECONDS)
+        except subprocess.TimeoutExpired:
+            if group:                                   # and what it has started
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+            raise ValueError("%s%s did not end within %d seconds" % (name, words[0], TOKEN_SECONDS)) from None
+        if process.returncode:
+            raise ValueError("%s%s ended with exit status %d" % (name, words[0], process.returncode))
+        try:
+            return _token_value(said.decode("utf-8", "replace").strip())
         except ValueError as error:
-            raise ValueError("PROXMOX_TOKEN_COMMAND: what it printed %s" % error) from None
+            raise ValueError("%swhat it printed %s" % (name, error)) from None
 
 
 #: {attribute: {"variable", "text", "read", "default", "example"}} of the settings that are variables.
@@ -388,14 +403,7 @@ def load(environ, warn=lambda message: None):
     values, problems = read(environ, warn)
     if problems:
         raise SettingsError(explain(problems))
-    return made(values)
-
-
-def made(values):
-    """The Settings of values that have no problem."""
-    settings = Settings(**values)
-    settings.host = [(name, port or settings.port) for name, port in settings.host]
-    return settings
+    return Settings(**values)
 
 
 def read(environ, warn=lambda message: None):
@@ -423,7 +431,11 @@ def read(environ, warn=lambda message: None):
         problems.append("%s are both set; set only one" % " and ".join(sources))
     elif "token_file" in values:
         try:
-            values["token_value"] = _token_value(_filled_in(_read_secret(values["token_file"], warn)))
+            with open(values["token_file"], "rb") as stream:
+                others = os.name == "posix" and os.fstat(stream.fileno()).st_mode & 0o077
+                values["token_value"] = _token_value(_filled_in(stream.read(4096).decode("utf-8", "replace").strip()))
+            if others:
+                warn("%s can be read by other users of this host; run: chmod 600 %s" % ((values["token_file"],) * 2))
         except OSError as error:
             problems.append("PROXMOX_TOKEN_FILE: %s cannot be read: %s" % (
                 values["token_file"], error.strerror or error))
@@ -450,15 +462,6 @@ def near(name, known):
     import difflib
     found = difflib.get_close_matches(name, known, 1, 0.8)
     return " (did you mean %s?)" % found[0] if found else ""
-
-
-def _read_secret(path, warn):
-    with open(path, "rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        text = stream.read(4096).decode("utf-8", "replace").strip()
-    if os.name == "posix" and mode & 0o077:
-        warn("%s can be read by other users of this host; run: chmod 600 %s" % (path, path))
-    return text
 
 
 def explain(problems, where="the environment, or in \"env\" in the client's configuration"):
