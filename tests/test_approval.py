@@ -19,7 +19,7 @@ from tools.mcp.consent import Consent
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.seals import LIFETIME, QUIET
 from tools.policy import freeze
-from tools.policy.audit import verify
+from tools.policy.audit import Report
 from tools.pve import state, text
 from tools.pve.client import Cancelled
 
@@ -352,7 +352,7 @@ def test_the_log_says_what_was_asked_who_answered_and_when(home, tmp_path, monke
     answered = lines(log)[1]
     assert (answered["event"], answered["answer"], answered["intent"]) == ("answered", "yes", asked["seq"])
     assert answered["by"] == "me on /dev/pts/3" and answered["at"].startswith("20") and answered["vmid"] == 107
-    assert [line["event"] for line in lines(log)[2:]] == ["intent", "outcome", "task"] and verify(log).ok
+    assert [line["event"] for line in lines(log)[2:]] == ["intent", "outcome", "task"] and Report(log).ok
 
 
 @pytest.mark.parametrize("what, answer, by", [
@@ -369,7 +369,7 @@ def test_the_log_says_what_became_of_each_question(home, tmp_path, what, answer,
         room.bench.clock.sleep(threading.Event(), LIFETIME + 1)
     room.result()
     [line] = [line for line in lines(log) if line["event"] == "answered"]
-    assert line["answer"] == answer and ("by" in line) == by and verify(log).ok
+    assert line["answer"] == answer and ("by" in line) == by and Report(log).ok
 
 
 def test_what_cannot_be_noted_is_not_asked(home, tmp_path):
@@ -661,7 +661,7 @@ def test_a_change_that_waits_for_its_turn_is_frozen_too(home, tmp_path, tool, ar
     bench.host.client._enter = meanwhile
     answer = bench.run(tool, **arguments)
     assert answer.failed and "frozen since" in answer.text and "Nothing was sent." in answer.text
-    assert bench.sent(reads=False) == [] and verify(log).ok and not verify(log).open
+    assert bench.sent(reads=False) == [] and Report(log).ok and not Report(log).open
     assert [line.get("outcome") for line in lines(log)] == [None, "unsent", "refused"]
     assert freeze.since(home) and not bench.run("proxmox_get_vms").failed
 

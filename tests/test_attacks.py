@@ -13,7 +13,7 @@ from tools import all_rows
 from tools.base.schema import fields
 from tools.mcp.wire import BadLine, decode, glance
 from tools.policy import endpoints
-from tools.policy.audit import verify
+from tools.policy.audit import Report
 from tools.policy.reach import Reach
 from tools.pve import text
 from tools.pve.scrub import is_secret
@@ -71,7 +71,7 @@ def test_a_secret_that_is_a_word_of_the_audit_log_leaves_it_whole(word, tmp_path
     bench = Bench(audit_log=log)
     bench.run("proxmox_create_vm", node="pve1", vmid=999, cipassword=word)
     bench.run("proxmox_start_vm", vmid=102)
-    report = verify(log)
+    report = Report(log)
     assert report.ok and report.lines >= 4 and not report.open
     with open(log, encoding="ascii") as stream:
         assert all('"***"' not in line.split('"cipassword"')[0] for line in stream)
@@ -114,7 +114,7 @@ def test_what_is_run_is_recorded_and_an_environment_is_not(tmp_path):
     api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": ["sh"], "input-data": "rm -rf /srv"},
         allowed_commands=("unsafe",), audit_log=str(log))
     api("PUT", "/nodes/pve1/lxc/204/config", {"env": "A=CANARY"}, audit_log=str(log))
-    assert "rm -rf /srv" in log.read_text() and "CANARY" not in log.read_text() and verify(str(log)).ok
+    assert "rm -rf /srv" in log.read_text() and "CANARY" not in log.read_text() and Report(str(log)).ok
 
 
 def test_a_text_does_not_pass_for_more_of_the_question():
@@ -151,7 +151,7 @@ def test_the_log_keeps_length_and_hash_of_what_it_cuts(tmp_path):
     bench.run("proxmox_execute_vm_command", vmid=100, command="echo " + "y" * 500)
     with open(log, encoding="ascii") as stream:
         intent = json.loads(stream.readline())
-    assert "(205 more, SHA-256 of all " in intent["arguments"]["command"] and verify(log).ok
+    assert "(205 more, SHA-256 of all " in intent["arguments"]["command"] and Report(log).ok
 
 
 # ------------------------------------------------------------------------------------- what may lose something asks
@@ -467,7 +467,7 @@ def test_refused_attempts_have_a_line(path, tmp_path):
     answer, changed, _ = api("POST", path, audit_log=log)
     with open(log, encoding="ascii") as stream:
         [line] = [json.loads(line) for line in stream]
-    assert answer.failed and not changed and line["event"] == "refused" and verify(log).ok
+    assert answer.failed and not changed and line["event"] == "refused" and Report(log).ok
 
 
 #: What sends a request that may lose something, and asks only where PROXMOX_CONFIRM is always, terminal or token; and

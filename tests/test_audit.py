@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from support import Bench
-from tools.policy.audit import LONGEST_LINE, NOTHING, Audit, Unwritable, verify
+from tools.policy.audit import LONGEST_LINE, NOTHING, Audit, Report, Unwritable
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Unix files")
 
@@ -51,7 +51,7 @@ def test_a_change_is_noted_before_and_after_and_when_its_task_has_ended(path):
     assert (outcome["event"], outcome["outcome"]) == ("outcome", "accepted")
     assert (outcome["upid"], outcome["intent"]) == (upid, 1)
     assert (task["event"], task["outcome"], task["upid"], task["intent"]) == ("task", "OK", upid, 1)
-    assert verify(path).ok
+    assert Report(path).ok
 
 
 def test_the_intent_is_on_disk_before_the_request_leaves(path, monkeypatch):
@@ -164,14 +164,14 @@ def test_long_values_are_cut_and_a_line_has_its_limit(path):
         assert len(shown) == 101 and "(50 more, SHA-256 of all %s)" % hashlib.sha256(
             json.dumps(many, sort_keys=True).encode()).hexdigest() in (shown if isinstance(many, list) else
                                                                        shown.values())
-    assert os.path.getsize(path) < LONGEST_LINE and lines(path)[0]["arguments"] == "(too long)" and verify(path).ok
+    assert os.path.getsize(path) < LONGEST_LINE and lines(path)[0]["arguments"] == "(too long)" and Report(path).ok
 
 
 def test_nothing_an_argument_holds_makes_another_line(path):
     bench = Bench(audit_log=path)
     bench.run("proxmox_create_snapshot_vm", vmid=107, snapname="a1", description='x\n{"seq":9}\r\u2028\x1b[2J"')
     bench.run("proxmox_start_vm", vmid=107, node="pve3\n{}")
-    assert len(lines(path)) == 3 and verify(path).ok and lines(path)[0]["parameters"]["description"].startswith("x\n")
+    assert len(lines(path)) == 3 and Report(path).ok and lines(path)[0]["parameters"]["description"].startswith("x\n")
     with open(path, "rb") as stream:
         content = stream.read()
     assert content.isascii() and b"\r" not in content and b"\x1b" not in content
@@ -230,7 +230,7 @@ def test_a_full_disk_refuses_the_next_change_and_leaves_no_half_line(path, monke
         write(path, 1)
     monkeypatch.undo()
     write(path, 1)
-    assert [line["seq"] for line in lines(path)] == [1, 2] and verify(path).ok
+    assert [line["seq"] for line in lines(path)] == [1, 2] and Report(path).ok
 
 
 def test_an_outcome_that_cannot_be_noted_is_logged_and_the_answer_stands(path):
@@ -272,11 +272,11 @@ def test_each_line_carries_the_hash_of_the_one_before(path):
 def test_a_restart_goes_on_with_the_chain_and_rotation_begins_a_new_one(path):
     write(path, 2)
     write(path, 2)
-    assert [line["seq"] for line in lines(path)] == [1, 2, 3, 4] and verify(path).ok
+    assert [line["seq"] for line in lines(path)] == [1, 2, 3, 4] and Report(path).ok
     audit = write(path, 1)
     os.rename(path, path + ".1")
     audit._append({"event": "intent"})
-    assert [line["seq"] for line in lines(path)] == [1] and verify(path).ok and verify(path + ".1").ok
+    assert [line["seq"] for line in lines(path)] == [1] and Report(path).ok and Report(path + ".1").ok
 
 
 def test_threads_write_whole_lines_in_one_chain(path):
@@ -287,7 +287,7 @@ def test_threads_write_whole_lines_in_one_chain(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert verify(path).ok and verify(path).lines == 90
+    assert Report(path).ok and Report(path).lines == 90
 
 
 def _many(path):
@@ -302,7 +302,7 @@ def test_a_gap_shows_though_each_line_carries_the_hash_of_the_one_before(path):
     encode = second._encode
     second._encode = lambda line, seq, prev: encode(line, seq + 1, prev)
     second._append({"event": "task"})
-    report = verify(path)
+    report = Report(path)
     assert [line["seq"] for line in lines(path)] == [1, 3] and report.problems[0][0] == 2
     assert "has seq 3 after seq 1" in report.problems[0][1]
 
@@ -324,7 +324,7 @@ def test_processes_share_one_file(path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    report = verify(path)
+    report = Report(path)
     assert report.ok and report.lines == 45 and report.last_seq == 45
 
 
@@ -350,7 +350,7 @@ def damaged(path, change, count=8):
     change(raw)
     with open(path, "wb") as stream:
         stream.write(b"".join(raw))
-    return verify(path)
+    return Report(path)
 
 
 def edit(raw):
@@ -391,7 +391,7 @@ def test_after_a_torn_line_the_log_goes_on_and_the_tear_is_reported(path):
     with open(path, "r+b") as stream:
         stream.truncate(os.path.getsize(path) - 25)
     write(path, 2)
-    report = verify(path)
+    report = Report(path)
     assert [number for number, _ in report.problems] == [3] and report.lines == 5 and report.last_seq == 5
 
 
@@ -400,12 +400,12 @@ def test_a_log_torn_in_its_first_line_goes_on(path):
     with open(path, "r+b") as stream:
         stream.truncate(30)
     write(path, 1)
-    assert [number for number, _ in verify(path).problems] == [1] and verify(path).last_seq == 2
+    assert [number for number, _ in Report(path).problems] == [1] and Report(path).last_seq == 2
 
 
 def test_an_empty_log_is_whole(path):
     open(path, "w").close()
-    assert verify(path).ok and verify(path).lines == 0
+    assert Report(path).ok and Report(path).lines == 0
 
 
 def test_any_bytes_can_be_checked(path):
@@ -413,5 +413,5 @@ def test_any_bytes_can_be_checked(path):
                     b'{"seq":true,"prev":"x","event":"intent"}\n', b"{}"):
         with open(path, "wb") as stream:
             stream.write(content)
-        report = verify(path)
+        report = Report(path)
         assert not report.ok and report.text(path) and json.dumps(report.as_dict())

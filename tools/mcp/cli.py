@@ -253,9 +253,9 @@ def check(options):
 def audit(options):
     """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not.
     """
-    from tools.policy.audit import verify
+    from tools.policy.audit import Report
     try:
-        report = verify(options.file)
+        report = Report(options.file)
     except OSError as error:
         raise Stop("%s cannot be read: %s" % (options.file, error.strerror)) from None
     say("\n".join(report.text(options.file)))

@@ -2,7 +2,7 @@
 before.
 
 A line is written with one write, after which the file is synced; its `prev` is the SHA-256 of the line before it, so an
-edit, a gap or a line put in shows (`verify`). The chain is not keyed: whoever may write the file can make a new one
+edit, a gap or a line put in shows (`Report`). The chain is not keyed: whoever may write the file can make a new one
 from any line on, so keep the last hash, or the file, elsewhere too. The file is opened for each line (log rotation may
 move it away) and locked meanwhile, so that several servers can share it.
 """
@@ -14,6 +14,7 @@ import stat
 import threading
 import time
 from collections import namedtuple
+from contextlib import contextmanager
 from urllib.parse import unquote
 
 from tools.policy import endpoints
@@ -148,12 +149,8 @@ class Audit:
         """Why the log cannot be written, in a sentence; None when it can, or there is none. Makes the file."""
         try:
             if self.path is not None:
-                with self._lock:
-                    handle = self._open()
-                    try:
-                        self._tail(handle)
-                    finally:
-                        os.close(handle)
+                with self._held() as handle:
+                    self._tail(handle)
         except Unwritable as error:
             return "%s." % error
         return None
@@ -177,17 +174,13 @@ class Audit:
     def _append(self, line):
         """Write one line; its seq. Unwritable when that is not possible."""
         line = {key: value for key, value in dict(line, cluster=self._cluster).items() if value is not None}
-        with self._lock:
-            handle = self._open()
+        with self._held() as handle:
             try:
                 size, seq, prev, torn = self._tail(handle)
-                text = self._encode(line, seq + 1, prev)
-                self._write(handle, size, (b"\n" if torn else b"") + text + b"\n")
+                self._write(handle, size, b"\n" * torn + self._encode(line, seq + 1, prev) + b"\n")
                 return seq + 1
             except OSError as error:
                 raise self._unwritable(error.strerror or error) from None
-            finally:
-                os.close(handle)                # and the lock with it
 
     def _encode(self, line, seq, prev):
         line = dict({"seq": seq, "time": stamp(self._now())}, **scrub_ours(line))
@@ -202,29 +195,30 @@ class Audit:
     def _unwritable(self, why):
         return Unwritable("The audit log %s cannot be written (%s)" % (self.path, why))
 
-    def _open(self):
+    @contextmanager
+    def _held(self):
         """A handle of the file, locked."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
             flags |= getattr(os, name, 0)
-        try:
-            handle = os.open(self.path, flags, 0o600)
-        except (OSError, ValueError) as error:
-            raise self._unwritable("it is a symbolic link" if os.path.islink(self.path) else
-                                   getattr(error, "strerror", None) or error) from None
-        try:
-            facts = os.fstat(handle)
-            if not stat.S_ISREG(facts.st_mode):
-                raise self._unwritable("it is not a regular file")
-            if os.name == "posix" and facts.st_mode & 0o022:
-                raise self._unwritable("other users may write to it; run: chmod 600 %s" % self.path)
-            self._hold(handle)
-            return handle
-        except BaseException:
-            os.close(handle)
-            raise
+        with self._lock:
+            try:
+                handle = os.open(self.path, flags, 0o600)
+            except (OSError, ValueError) as error:
+                raise self._unwritable("it is a symbolic link" if os.path.islink(self.path) else
+                                       getattr(error, "strerror", None) or error) from None
+            try:
+                facts = os.fstat(handle)
+                if not stat.S_ISREG(facts.st_mode):
+                    raise self._unwritable("it is not a regular file")
+                if os.name == "posix" and facts.st_mode & 0o022:
+                    raise self._unwritable("other users may write to it; run: chmod 600 %s" % self.path)
+                self._wait_for_lock(handle)
+                yield handle
+            finally:
+                os.close(handle)                    # and the lock with it
 
-    def _hold(self, handle):
+    def _wait_for_lock(self, handle):
         if fcntl is None:
             return
         for attempt in range(LOCK_TRIES):
@@ -242,13 +236,7 @@ class Audit:
         if not size:
             return 0, 0, NOTHING, False
         os.lseek(handle, max(0, size - _TAIL), os.SEEK_SET)
-        data = b""
-        while len(data) < min(size, _TAIL):
-            part = os.read(handle, _TAIL)
-            if not part:
-                break
-            data += part
-        lines = data.split(b"\n")
+        lines = os.read(handle, _TAIL).split(b"\n")
         torn = lines.pop()
         last = _parse(lines[-1]) if lines else None
         if last is None and (lines or size > _TAIL or not b'{"seq":'.startswith(torn[:7])):
@@ -347,72 +335,57 @@ def _parse(line):
 
 
 class Report:
-    """What `verify` found. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents
-    (dicts) whose outcome was never noted; ok: no problem."""
+    """What the check of an audit log found: is each line whole, does each carry the hash of the one before. OSError when
+    unreadable. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents (dicts) whose
+    outcome was never noted; ok: no problem."""
 
-    def __init__(self):
-        self.lines, self.last_seq, self.last_hash, self.problems, self.open = 0, 0, NOTHING, [], []
+    def __init__(self, path):
+        self.lines, self.last_seq, self.last_hash, self.problems, waiting = 0, 0, NOTHING, [], {}
+        with open(path, "rb") as stream:
+            for raw in iter(lambda: stream.readline(1 << 20), b""):
+                self.lines += 1
+                line, ended = raw.rstrip(b"\n"), raw.endswith(b"\n")
+                found = _parse(line) if ended else None
+                if found is None:
+                    self._bad("is not a line of this log, or was cut short" if ended else "is cut short")
+                else:
+                    self._follow(found)
+                    if found["event"] == "intent":
+                        waiting[found["seq"]] = found
+                    elif found["event"] == "outcome":
+                        waiting.pop(found.get("intent"), None)
+                self.last_seq, self.last_hash = found["seq"] if found else self.last_seq + 1, _hash(line)
+        self.ok, self.open = not self.problems, list(waiting.values())
 
-    @property
-    def ok(self):
-        return not self.problems
+    def _bad(self, text):
+        if len(self.problems) < 20:
+            self.problems.append((self.lines, text))
+
+    def _follow(self, found):
+        """Note what is wrong with a line (dict) as the next one."""
+        seq = self.last_seq
+        if found["prev"] != self.last_hash:
+            self._bad("is the first line now but was not when it was written: lines before it are missing"
+                      if self.lines == 1 else "does not carry the hash of the line before it: that line was changed, "
+                      "or lines were removed or inserted")
+        if found["seq"] > seq + 1 and self.lines > 1:
+            self._bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
+        elif found["seq"] <= seq:
+            self._bad("has seq %d after seq %d: lines were inserted or moved" % (found["seq"], seq))
 
     def as_dict(self):
         """The report as JSON."""
         return {"ok": self.ok, "lines": self.lines, "last_seq": self.last_seq, "last_hash": self.last_hash,
                 "problems": [{"line": number, "problem": text} for number, text in self.problems],
-                "without_outcome": [line.get("seq") for line in self.open]}
+                "without_outcome": [line["seq"] for line in self.open]}
 
     def text(self, path):
         """The report for people: lines of text."""
-        if self.ok:
-            lines = ["%s: ok, %d lines, the chain of hashes is unbroken." % (path, self.lines)]
-        else:
-            lines = ["%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
-            lines += ["  line %d: %s" % problem for problem in self.problems]
-        for entry in self.open[:20]:
-            lines.append("  No outcome was recorded for seq %d (%s, %s %s): the server was stopped before it, or lines "
-                         "at the end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"),
-                                                   entry.get("path")))
-        lines.append("Last line: seq %d, SHA-256 %s. Keep this hash elsewhere: it shows later whether lines at the end "
-                     "were removed." % (self.last_seq, self.last_hash))
-        return lines
-
-
-def verify(path):
-    """The Report on an audit log: is each line whole, does each carry the hash of the one before. OSError when
-    unreadable."""
-    report, prev, seq, waiting = Report(), NOTHING, 0, {}
-
-    def bad(text):
-        if len(report.problems) < 20:
-            report.problems.append((report.lines, text))
-    with open(path, "rb") as stream:
-        while True:
-            raw = stream.readline(1 << 20)
-            if not raw:
-                break
-            report.lines += 1
-            line, ended = raw.rstrip(b"\n"), raw.endswith(b"\n")
-            found = _parse(line)
-            if found is None or not ended:
-                bad("is cut short" if not ended else "is not a line of this log, or was cut short")
-                prev, seq, report.last_hash = _hash(line), seq + 1, _hash(line)
-                continue
-            if found["prev"] != prev and report.lines == 1:
-                bad("is the first line now but was not when it was written: lines before it are missing")
-            elif found["prev"] != prev:
-                bad("does not carry the hash of the line before it: that line was changed, or lines were removed or "
-                    "inserted")
-            if found["seq"] > seq + 1 and report.lines > 1:
-                bad("has seq %d after seq %d: %d lines are missing" % (found["seq"], seq, found["seq"] - seq - 1))
-            elif found["seq"] <= seq:
-                bad("has seq %d after seq %d: lines were inserted or moved" % (found["seq"], seq))
-            if found["event"] == "intent":
-                waiting[found["seq"]] = found
-            elif found["event"] == "outcome":
-                waiting.pop(found.get("intent"), None)
-            prev, seq = _hash(line), found["seq"]
-            report.last_seq, report.last_hash = seq, prev
-    report.open = list(waiting.values())
-    return report
+        lines = ["%s: ok, %d lines, the chain of hashes is unbroken." % (path, self.lines) if self.ok else
+                 "%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
+        lines += ["  line %d: %s" % problem for problem in self.problems]
+        lines += ["  No outcome was recorded for seq %d (%s, %s %s): the server was stopped before it, or lines at the "
+                  "end are missing." % (entry["seq"], entry.get("tool"), entry.get("method"), entry.get("path"))
+                  for entry in self.open[:20]]
+        return lines + ["Last line: seq %d, SHA-256 %s. Keep this hash elsewhere: it shows later whether lines at the "
+                        "end were removed." % (self.last_seq, self.last_hash)]
