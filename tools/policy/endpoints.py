@@ -51,170 +51,120 @@ _SHORT = {"node": ("/nodes/{node}",), "vm": ("/nodes/{node}/qemu/{vmid}",), "ct"
 
 #: Rows of effect, reach, methods, and perhaps why it is never sent, or _COMMAND. Methods: verbs and the paths they are
 #: for, more verbs and theirs. A path begins with / or with a word of _SHORT; (a|b) in it stands for a and for b, (|/b)
-#: for nothing and for /b.
+#: for nothing and for /b. What may surprise: a container that is rebooted is killed when it takes too long, one that is
+#: suspended stops; a backup job prunes what is there, of POST vzdump the parameters decide (`effect`); HA may stop or
+#: move at once what is put under it; the groups of a new user may have rights, while PUT of a group has but a comment;
+#: a PUT of a plugin or metrics server writes over the secrets it holds; a monitor command acts on the node.
 _TABLE = (
-    # ================================================================================================== guests: reading
+    (READS, NOBODY, """GET /cluster/backup-info node/replication/{id} node/tasks/{upid}(|/status|/log) node
+        node/(aplinfo|apt|disks|firewall|hardware|scan|sdn|version|certificates(|/acme)) node/hardware/pci/{id}
+        node/capabilities(|/qemu|/qemu/cpu|/qemu/cpu-flags|/qemu/machines) /cluster/ceph ceph/(cfg|osd/{id}) /version
+        /cluster /cluster/(nextid|jobs|jobs/schedule-analyze|metrics)
+        /cluster/(bulk-action|bulk-action/guest|firewall|firewall/groups|firewall/macros) ha/status
+        sdn/vnets/{vnet}/firewall /cluster/acme(|/account|/challenge-schema) /cluster/mapping alerts(|/endpoints)
+        /cluster/acme/plugins(|/{id}) /cluster/acme/account/{name} alerts/endpoints/(gotify|webhook)
+        alerts/(matchers/{name}|matcher-fields) alerts/matcher-field-values
+        alerts/endpoints/(sendmail|smtp|(gotify|sendmail|smtp|webhook)/{name}) alerts/(matchers|targets)
+        /access(|/domains|/openid|/permissions|/roles|/roles/{roleid}|/ticket) /access/groups /access/groups/{groupid}
+        /access/domains/{realm} /access/users(|/{userid}|/{userid}/tfa) /access/tfa(|/{userid}|/{userid}/{id})
+        /access/users/{userid}/token(|/{tokenid})"""),
     (READS, GUEST, """GET guest guest/(status|firewall|snapshot/{snapname}) vm/agent
         guest/(config|pending|feature|rrd|rrddata|snapshot|status/current)
         guest/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|ipset|ipset/{name}|ipset/{name}/{cidr})
-        ct/interfaces vm/cloudinit guest/snapshot/{snapname}/config guest/migrate guest/firewall/log"""),
-    (CHANGES, GUEST, "GET vm/cloudinit/dump"),
-    # =============================================================== guests: made, copied, removed, started and stopped
-    (ADDS, GUEST, "POST node/lxc node/qemu guest/clone guest/snapshot"),
-    # a container that is rebooted is killed when it takes too long; one that is suspended stops, its state is a file
-    (LOSES, GUEST, """POST guest/template guest/snapshot/{snapname}/rollback guest/status/stop vm/status/reset
-        ct/status/(reboot|suspend|resume) guest/remote_migrate vm/dbus-vmstate DELETE guest
-        guest/snapshot/{snapname}"""),
-    (CHANGES, GUEST, """PUT guest/snapshot/{snapname}/config POST guest/status/(start|shutdown)
-        vm/status/(reboot|suspend|resume) guest/migrate"""),
-    (LOSES, GUEST, "POST guest/mtunnel", _CONSOLE),
-    (CHANGES, GUEST, "GET guest/mtunnelwebsocket", _CONSOLE),
-    # =========================================================================== guests: configuration, disks, firewall
-    (CHANGES, GUEST, "PUT ct/config vm/cloudinit guest/resize POST|PUT vm/config POST vm/move_disk ct/move_volume"),
-    (LOSES, GUEST, """PUT vm/unlink guest/firewall/options POST guest/firewall/(rules|aliases|ipset|ipset/{name})
-        DELETE guest/firewall/ipset/{name}
-        PUT|DELETE guest/firewall/(rules/{pos}|aliases/{name}|ipset/{name}/{cidr})"""),
-    # ============================================================================= guests: agent and consoles, commands
-    (READS, GUEST, """GET vm/agent/(info|network-get-interfaces)
-        vm/agent/get-(fsinfo|host-name|memory-blocks|memory-block-info|osinfo|time|timezone|users|vcpus)"""),
-    (CHANGES, GUEST, """POST vm/agent/ping vm/agent/fsfreeze-status vm/agent/fstrim GET vm/agent/file-read
-        vm/agent/exec-status"""),
-    (LOSES, GUEST, """POST vm/agent/fsfreeze-(freeze|thaw) vm/agent
-        vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram)"""),
-    (LOSES, GUEST, "POST vm/agent/(exec|set-user-password) vm/agent/file-write PUT vm/sendkey", _COMMAND),
-    (LOSES, EVERYBODY, "POST vm/monitor", _COMMAND),                       # it acts on the node
-    (LOSES, GUEST, "POST guest/(vnc|term|spice)proxy", _CONSOLE),
-    (CHANGES, GUEST, "GET guest/vncwebsocket", _CONSOLE),
-    # ====================================================================================== many guests, backups, tasks
-    (READS, EVERYBODY, """GET /cluster/(resources|replication)
-        /cluster/backup(|/{id}|/{id}/included_volumes|-info/not-backed-up) /cluster/(tasks|log)"""),
-    (READS, NODE, "GET node/(qemu|lxc|replication) node/vzdump/defaults node/tasks"),
-    (CHANGES, LISTED, "POST node/startall /cluster/bulk-action/guest/start"),
-    # a job prunes what is there
-    (LOSES, LISTED, """POST node/stopall /cluster/bulk-action/guest/shutdown node/suspendall
-        /cluster/bulk-action/guest/suspend node/migrateall /cluster/bulk-action/guest/migrate /cluster/backup
-        DELETE node/tasks/{upid}"""),
-    (ADDS, LISTED, "POST node/vzdump /cluster/replication"),       # of the first its parameters decide: see `effect`
-    (READS, VOLUME, "GET node/vzdump/extractconfig"),
-    (CHANGES, VOLUME, "GET store/file-restore/(list|download)"),
-    (READS, NOBODY, "GET /cluster/backup-info node/replication/{id} node/tasks/{upid}(|/status|/log)"),
-    (LOSES, EVERYBODY, "PUT|DELETE /cluster/backup/{id}"),
-    (READS, GUEST, "GET /cluster/replication/{id} node/replication/{id}/(status|log)"),
-    (CHANGES, GUEST, "PUT /cluster/replication/{id} POST node/replication/{id}/schedule_now"),
-    (LOSES, GUEST, "DELETE /cluster/replication/{id}"),
-    # ========================================================================================================== storage
-    (READS, NODE, "GET node/storage store store/(content|status|rrd|rrddata|prunebackups)"),
-    (READS, VOLUME, "GET store/(content/{volume}|import-metadata)"),
-    (ADDS, NOBODY, "POST store/content store/download-url store/oci-registry-pull node/aplinfo"),
-    (ADDS, NOBODY, "POST store/upload", _UPLOAD),
-    (CHANGES, VOLUME, "PUT store/content/{volume}"),
-    (LOSES, VOLUME, "DELETE store/content/{volume} POST store/content/{volume}"),
-    (LOSES, LISTED, "DELETE store/prunebackups"),
-    (READS, EVERYBODY, "GET /storage /storage/{storage}"),
-    (ADDS, NODES, "POST /storage"),
-    (LOSES, EVERYBODY, "PUT|DELETE /storage/{storage}"),
-    # ============================================================================================================ nodes
-    (READS, EVERYBODY, "GET /nodes"),
-    (READS, NOBODY, """GET node node/(aplinfo|apt|disks|firewall|hardware|scan|sdn|version|certificates(|/acme))
-        node/hardware/pci/{id} node/capabilities(|/qemu|/qemu/cpu|/qemu/cpu-flags|/qemu/machines)"""),
-    (READS, NODE, """GET node/(certificates/info|network|subscription)
+        ct/interfaces vm/cloudinit guest/snapshot/{snapname}/config guest/migrate guest/firewall/log
+        vm/agent/(info|network-get-interfaces)
+        vm/agent/get-(fsinfo|host-name|memory-blocks|memory-block-info|osinfo|time|timezone|users|vcpus)
+        /cluster/replication/{id} node/replication/{id}/(status|log) ha/resources/{sid}"""),
+    (READS, VOLUME, "GET node/vzdump/extractconfig store/(content/{volume}|import-metadata)"),
+    (READS, NODE, """GET node/(qemu|lxc|replication) node/vzdump/defaults node/tasks node/storage store
+        store/(content|status|rrd|rrddata|prunebackups) node/(certificates/info|network|subscription)
         node/(status|dns|time|netstat|report|rrd|rrddata|network/{iface}) node/services(|/{service}|/{service}/state)
         node/apt/(repositories|versions) node/disks/list node/capabilities/qemu/migration
         node/firewall/(options|rules|rules/{pos}) node/apt/(update|changelog)
         node/(journal|syslog|firewall/log|ceph/log) node/(config|hosts)
         node/disks/(smart|directory|lvm|lvmthin|zfs|zfs/{name}) node/hardware/pci(|/{id}/mdev) node/hardware/usb"""),
+    (READS, EVERYBODY, """GET /cluster/(resources|replication)
+        /cluster/backup(|/{id}|/{id}/included_volumes|-info/not-backed-up) /cluster/(tasks|log) /storage
+        /storage/{storage} /nodes /cluster/ceph/(metadata|status) ceph(|/cfg/db|/cfg/raw|/config|/configdb|/crush)
+        ceph/(fs|mds|mgr|mon|osd|rules|status|pool|pool/{name}|pool/{name}/status|pools|pools/{name})
+        /cluster/ceph/flags(|/{flag}) ceph/(cfg/value|cmd-safety|osd/{id}/lv-info|osd/{id}/metadata)
+        /cluster/(status|options|config(|/apiversion|/join|/nodes|/qdevice|/totem))
+        /cluster/(jobs/realm-sync(|/{id})|metrics/(export|server|server/{id}))
+        /cluster/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|groups/{group}|groups/{group}/{pos})
+        /cluster/firewall/ipset(|/{name}|/{name}/{cidr}) ha(|/resources|/groups|/groups/{id}|/rules|/rules/{id})
+        ha/status/(current|manager_status) sdn/dry-run sdn(|/fabrics|/fabrics/node/{fabric})
+        node/sdn/zones(|/{zone}|/{zone}/bridges|/{zone}/content|/{zone}/ip-vrf) node/sdn/vnets/{vnet}(|/mac-vrf)
+        node/sdn/fabrics/{fabric}(|/interfaces|/neighbors|/routes)
+        sdn/(controllers|dns|ipams|ipams/{ipam}/status|zones|vnets)
+        sdn/vnets/{vnet}(|/subnets|/subnets/{subnet}|/firewall/options|/firewall/rules|/firewall/rules/{pos})
+        sdn/fabrics/(all|node|fabric|fabric/{id}) sdn/fabrics/node/{fabric}/{id} sdn/(controllers|dns|ipams|zones)/{id}
+        /cluster/mapping/(dir|pci|usb)(|/{id}) /pools(|/{poolid}) /access/acl"""),
+    (ADDS, NOBODY, """POST store/content store/download-url store/oci-registry-pull node/aplinfo ceph/(mds|mgr)/{id}
+        ha/groups /cluster/acme/account /cluster/acme/plugins /cluster/metrics/server/{id}
+        /cluster/mapping/(dir|pci|usb) alerts/endpoints/(gotify|sendmail|smtp|webhook) alerts/matchers /pools
+        /access/groups /access/roles /access/domains"""),
+    (ADDS, GUEST, "POST node/lxc node/qemu guest/clone guest/snapshot"),
+    (ADDS, LISTED, "POST node/vzdump /cluster/replication"),
+    (ADDS, NODES, "POST /storage"),
+    (ADDS, EVERYBODY, """
+        POST sdn/(controllers|dns|ipams|zones|vnets|vnets/{vnet}/subnets|vnets/{vnet}/ips|fabrics/fabric)
+        sdn/fabrics/node/{fabric} /access/users"""),
     (CHANGES, NOBODY, """GET node/query-url-metadata node/query-oci-repo-tags
-        node/scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs)"""),
-    (CHANGES, NODE, """PUT node/time node/config POST|PUT node/apt/repositories POST node/(apt/update|subscription)
-        node/wakeonlan"""),
+        node/scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs) /cluster/acme/(directories|tos) /cluster/acme/meta
+        POST alerts/targets/{name}/test PUT /access/groups/{groupid}"""),
+    (CHANGES, GUEST, """GET vm/cloudinit/dump vm/agent/file-read vm/agent/exec-status
+        POST guest/status/(start|shutdown) vm/status/(reboot|suspend|resume) guest/migrate vm/move_disk ct/move_volume
+        vm/agent/ping vm/agent/fsfreeze-status vm/agent/fstrim node/replication/{id}/schedule_now
+        ha/resources/{sid}/migrate POST|PUT vm/config PUT guest/snapshot/{snapname}/config ct/config vm/cloudinit
+        guest/resize /cluster/replication/{id}"""),
+    (CHANGES, VOLUME, "GET store/file-restore/(list|download) PUT store/content/{volume}"),
+    (CHANGES, LISTED, "POST node/startall /cluster/bulk-action/guest/start PUT /pools(|/{poolid})"),
+    (CHANGES, NODE, """POST node/(apt/update|subscription) node/wakeonlan POST|PUT node/apt/repositories PUT node/time
+        node/config"""),
+    (CHANGES, EVERYBODY, "POST ceph/(start|osd/{id}/in|osd/{id}/scrub) sdn/lock"),
+    (LOSES, NOBODY, """PUT alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}
+        PUT|DELETE /cluster/acme/account/{name} /cluster/(acme/plugins|metrics/server)/{id} alerts/matchers/{name}
+        DELETE alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}"""),
+    (LOSES, GUEST, """POST guest/template guest/snapshot/{snapname}/rollback guest/status/stop vm/status/reset
+        ct/status/(reboot|suspend|resume) guest/remote_migrate vm/dbus-vmstate
+        guest/firewall/(rules|aliases|ipset|ipset/{name}) vm/agent/fsfreeze-(freeze|thaw) vm/agent
+        vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram) ha/resources/{sid}/relocate PUT vm/unlink
+        guest/firewall/options PUT|DELETE guest/firewall/(rules/{pos}|aliases/{name}|ipset/{name}/{cidr})
+        ha/resources/{sid} DELETE guest guest/snapshot/{snapname} guest/firewall/ipset/{name}
+        /cluster/replication/{id}"""),
+    (LOSES, VOLUME, "POST store/content/{volume} DELETE store/content/{volume}"),
+    (LOSES, LISTED, """POST node/stopall /cluster/bulk-action/guest/shutdown node/suspendall
+        /cluster/bulk-action/guest/suspend node/migrateall /cluster/bulk-action/guest/migrate /cluster/backup
+        ha/(resources|rules) DELETE node/tasks/{upid} store/prunebackups"""),
     (LOSES, NODE, """POST node/status node/services/{service}/(start|stop|restart|reload)
         node/(hosts|network|firewall/rules) node/disks/(directory|lvm|lvmthin|zfs) node/disks/initgpt
         PUT node/(dns|firewall/options) node/disks/wipedisk
         PUT|DELETE node/(network|network/{iface}|subscription|firewall/rules/{pos})
         POST|DELETE node/certificates/custom POST|PUT|DELETE node/certificates/acme/certificate
         DELETE node/disks/(directory|lvm|lvmthin|zfs)/{name}"""),
-    (LOSES, EVERYBODY, "POST node/execute", _COMMAND),
-    (LOSES, NODE, "POST node/(vncshell|termproxy|spiceshell)", _CONSOLE),
-    (CHANGES, NODE, "GET node/vncwebsocket", _CONSOLE),
-    # ============================================================================================================= ceph
-    (READS, NOBODY, "GET /cluster/ceph ceph/(cfg|osd/{id})"),
-    (READS, EVERYBODY, """GET /cluster/ceph/(metadata|status) ceph(|/cfg/db|/cfg/raw|/config|/configdb|/crush)
-        ceph/(fs|mds|mgr|mon|osd|rules|status|pool|pool/{name}|pool/{name}/status|pools|pools/{name})
-        /cluster/ceph/flags(|/{flag}) ceph/(cfg/value|cmd-safety|osd/{id}/lv-info|osd/{id}/metadata)"""),
-    (ADDS, NOBODY, "POST ceph/(mds|mgr)/{id}"),
-    (CHANGES, EVERYBODY, "POST ceph/(start|osd/{id}/in|osd/{id}/scrub)"),
     (LOSES, EVERYBODY, """POST ceph/(init|stop|restart|mon/{id}|osd/{id}/out|fs/{name}|pool|pools) ceph/osd
-        PUT /cluster/ceph/flags(|/{flag}) PUT|DELETE ceph/(pool|pools)/{id} DELETE ceph/(mds|mgr|mon)/{id}
-        ceph/osd/{id}"""),
-    # ================================================================================================ cluster, firewall
-    (READS, NOBODY, """GET /version /cluster /cluster/(nextid|jobs|jobs/schedule-analyze|metrics)
-        /cluster/(bulk-action|bulk-action/guest|firewall|firewall/groups|firewall/macros)"""),
-    (READS, EVERYBODY, """GET /cluster/(status|options|config(|/apiversion|/join|/nodes|/qdevice|/totem))
-        /cluster/(jobs/realm-sync(|/{id})|metrics/(export|server|server/{id}))
-        /cluster/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|groups/{group}|groups/{group}/{pos})
-        /cluster/firewall/ipset(|/{name}|/{name}/{cidr})"""),
-    (LOSES, EVERYBODY, """PUT /cluster/options /cluster/firewall/options
-        POST /cluster/firewall/(rules|aliases|groups|groups/{group}|ipset|ipset/{name})
-        /cluster/config(|/join|/nodes/{node}) DELETE /cluster/firewall/(groups/{group}|ipset/{name})
-        /cluster/config/nodes/{node}
-        PUT|DELETE /cluster/firewall/(rules/{pos}|aliases/{name}|groups/{group}/{pos}|ipset/{name}/{cidr})"""),
-    # ================================================================================================ high availability
-    (READS, NOBODY, "GET ha/status"),
-    (READS, GUEST, "GET ha/resources/{sid}"),
-    (READS, EVERYBODY, """GET ha(|/resources|/groups|/groups/{id}|/rules|/rules/{id})
-        ha/status/(current|manager_status)"""),
-    (ADDS, NOBODY, "POST ha/groups"),
-    (CHANGES, GUEST, "POST ha/resources/{sid}/migrate"),
-    (LOSES, GUEST, "POST ha/resources/{sid}/relocate PUT|DELETE ha/resources/{sid}"),
-    (LOSES, LISTED, "POST ha/(resources|rules)"),                       # it may stop or move them at once
-    (LOSES, EVERYBODY, "POST ha/status/(arm|disarm)-ha PUT|DELETE ha/(groups|rules)/{id}"),
-    # ================================================================== software-defined network: new ones wait for PUT
-    (READS, NOBODY, "GET sdn/vnets/{vnet}/firewall"),
-    (READS, EVERYBODY, """GET sdn/dry-run sdn(|/fabrics|/fabrics/node/{fabric})
-        node/sdn/zones(|/{zone}|/{zone}/bridges|/{zone}/content|/{zone}/ip-vrf) node/sdn/vnets/{vnet}(|/mac-vrf)
-        node/sdn/fabrics/{fabric}(|/interfaces|/neighbors|/routes)
-        sdn/(controllers|dns|ipams|ipams/{ipam}/status|zones|vnets)
-        sdn/vnets/{vnet}(|/subnets|/subnets/{subnet}|/firewall/options|/firewall/rules|/firewall/rules/{pos})
-        sdn/fabrics/(all|node|fabric|fabric/{id}) sdn/fabrics/node/{fabric}/{id}
-        sdn/(controllers|dns|ipams|zones)/{id}"""),
-    (ADDS, EVERYBODY, """
-        POST sdn/(controllers|dns|ipams|zones|vnets|vnets/{vnet}/subnets|vnets/{vnet}/ips|fabrics/fabric)
-        sdn/fabrics/node/{fabric}"""),
-    (CHANGES, EVERYBODY, "POST sdn/lock"),
-    (LOSES, EVERYBODY, """PUT sdn sdn/vnets/{vnet}/firewall/options DELETE sdn/lock
-        PUT|DELETE sdn/vnets/{vnet}(|/ips|/subnets/{subnet}|/firewall/rules/{pos})
+        /cluster/firewall/(rules|aliases|groups|groups/{group}|ipset|ipset/{name})
+        /cluster/config(|/join|/nodes/{node}) ha/status/(arm|disarm)-ha sdn/vnets/{vnet}/firewall/rules sdn/rollback
+        /access/domains/{realm}/sync POST|PUT /cluster/jobs/realm-sync/{id} PUT /cluster/ceph/flags(|/{flag})
+        /cluster/options /cluster/firewall/options sdn sdn/vnets/{vnet}/firewall/options /access/acl
+        /access/users/{userid} /access/users/{userid}/unlock-tfa PUT|DELETE /cluster/backup/{id} /storage/{storage}
+        ceph/(pool|pools)/{id} /cluster/firewall/(rules/{pos}|aliases/{name}|groups/{group}/{pos}|ipset/{name}/{cidr})
+        ha/(groups|rules)/{id} sdn/vnets/{vnet}(|/ips|/subnets/{subnet}|/firewall/rules/{pos})
         sdn/(controllers|dns|ipams|zones|fabrics/fabric)/{id} sdn/fabrics/node/{fabric}/{id}
-        POST sdn/vnets/{vnet}/firewall/rules sdn/rollback"""),
-    # ================================================================= certificates, devices, metrics and notifications
-    (READS, NOBODY, """GET /cluster/acme(|/account|/challenge-schema) /cluster/mapping alerts(|/endpoints)
-        /cluster/acme/plugins(|/{id}) /cluster/acme/account/{name} alerts/endpoints/(gotify|webhook)
-        alerts/(matchers/{name}|matcher-fields) alerts/matcher-field-values
-        alerts/endpoints/(sendmail|smtp|(gotify|sendmail|smtp|webhook)/{name}) alerts/(matchers|targets)"""),
-    (CHANGES, NOBODY, "GET /cluster/acme/(directories|tos) /cluster/acme/meta POST alerts/targets/{name}/test"),
-    (ADDS, NOBODY, """POST /cluster/acme/account /cluster/acme/plugins /cluster/metrics/server/{id}
-        /cluster/mapping/(dir|pci|usb) alerts/endpoints/(gotify|sendmail|smtp|webhook) alerts/matchers"""),
-    # a PUT writes over the secrets they hold, and may silence an alarm
-    (LOSES, NOBODY, """PUT|DELETE /cluster/acme/account/{name} /cluster/(acme/plugins|metrics/server)/{id}
-        alerts/matchers/{name} PUT alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}
-        DELETE alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}"""),
-    (READS, EVERYBODY, "GET /cluster/mapping/(dir|pci|usb)(|/{id})"),
-    (LOSES, EVERYBODY, "PUT|DELETE /cluster/mapping/(dir|pci|usb)/{id}"),
-    # =================================================================== pools, users, groups, roles, realms, passwords
-    (READS, EVERYBODY, "GET /pools(|/{poolid}) /access/acl"),
-    (ADDS, NOBODY, "POST /pools /access/groups /access/roles /access/domains"),
-    (CHANGES, LISTED, "PUT /pools(|/{poolid})"),
-    (LOSES, EVERYBODY, """DELETE /pools(|/{poolid}) /access/groups/{groupid} /access/users/{userid}
-        /cluster/jobs/realm-sync/{id} /access/users/{userid}/token/{tokenid} /access/tfa/{userid}/{id}
-        PUT|DELETE /access/roles/{roleid} /access/domains/{realm} PUT /access/acl /access/users/{userid}
-        /access/users/{userid}/unlock-tfa POST /access/domains/{realm}/sync POST|PUT /cluster/jobs/realm-sync/{id}"""),
-    (READS, NOBODY, """GET /access(|/domains|/openid|/permissions|/roles|/roles/{roleid}|/ticket) /access/groups
-        /access/groups/{groupid} /access/domains/{realm} /access/users(|/{userid}|/{userid}/tfa)
-        /access/tfa(|/{userid}|/{userid}/{id}) /access/users/{userid}/token(|/{tokenid})"""),
-    (ADDS, EVERYBODY, "POST /access/users"),                            # its groups may have rights
-    (CHANGES, NOBODY, "PUT /access/groups/{groupid}"),                   # nothing but its comment
-    (LOSES, EVERYBODY, """POST|PUT /access/users/{userid}/token/{tokenid} POST /access/tfa/{userid}
-        PUT /access/tfa/{userid}/{id} /access/password""", _SECRET),
+        /cluster/mapping/(dir|pci|usb)/{id} /access/roles/{roleid} /access/domains/{realm}
+        DELETE ceph/(mds|mgr|mon)/{id} ceph/osd/{id} /cluster/firewall/(groups/{group}|ipset/{name})
+        /cluster/config/nodes/{node} sdn/lock /pools(|/{poolid}) /access/groups/{groupid} /access/users/{userid}
+        /cluster/jobs/realm-sync/{id} /access/users/{userid}/token/{tokenid} /access/tfa/{userid}/{id}"""),
+    (ADDS, NOBODY, "POST store/upload", _UPLOAD),
+    (CHANGES, GUEST, "GET guest/mtunnelwebsocket guest/vncwebsocket", _CONSOLE),
+    (CHANGES, NODE, "GET node/vncwebsocket", _CONSOLE),
     (CHANGES, NOBODY, "POST /access/(ticket|vncticket|tfa|openid/auth-url|openid/login)", _SECRET),
+    (LOSES, GUEST, "POST vm/agent/(exec|set-user-password) vm/agent/file-write PUT vm/sendkey", _COMMAND),
+    (LOSES, EVERYBODY, "POST vm/monitor node/execute", _COMMAND),
+    (LOSES, GUEST, "POST guest/mtunnel guest/(vnc|term|spice)proxy", _CONSOLE),
+    (LOSES, NODE, "POST node/(vncshell|termproxy|spiceshell)", _CONSOLE),
+    (LOSES, EVERYBODY, """POST /access/tfa/{userid} POST|PUT /access/users/{userid}/token/{tokenid}
+        PUT /access/tfa/{userid}/{id} /access/password""", _SECRET),
 )
 
 _SPACE = "/storage Datastore.AllocateSpace"
