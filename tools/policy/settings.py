@@ -6,7 +6,6 @@ import signal
 import sys
 from collections import namedtuple
 
-
 TOKEN_SECONDS = 30                      # that a command has to print the token
 
 
@@ -33,12 +32,10 @@ def _boolean(value):
     return value.lower() in ("true", "1", "yes", "on")
 
 
-def _number(least, most):
-    def read(value):
-        if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) or not least <= int(value) <= most:
-            raise ValueError("must be a whole number from %d to %d" % (least, most))
-        return int(value)
-    return read
+def _port(value):
+    if not re.fullmatch(r"[0-9]{1,5}", value, re.ASCII) or not 0 < int(value) < 65536:
+        raise ValueError("must be a whole number from 1 to 65535")
+    return int(value)
 
 
 def _choice(*names):
@@ -248,7 +245,7 @@ class Settings:
     certificate: str = _setting(
         "what is trusted, and nothing else: a file with a CA or certificate (PEM), e.g. a copy of pve-root-ca.pem, or "
         "the SHA-256 fingerprint of a certificate (several: separated by commas)", _certificate)
-    port: int = _setting("API port", _number(1, 65535), 8006)
+    port: int = _setting("API port", _port, 8006)
     config: str = _setting("a file with a section for each of several clusters", _path)
     allow_elevated: bool = _setting("allow tools that create, change or delete", _boolean, False)
     allowed_commands: tuple = _setting(
@@ -483,17 +480,15 @@ def has_demo():
     return PathFinder.find_spec("tools.demo", sys.modules["tools"].__path__) is not None
 
 
-#: What says where Proxmox is and who we are; a demo has its own.
-CONNECTION = ("host", "port", "user", "token_name", "token_value", "token_file", "token_command", "ssl_mode",
-              "certificate", "ca_file", "fingerprint", "config")
+#: Variables that say where Proxmox is and who we are; a demo has its own.
+_CONNECTION = {"PROXMOX_" + name for name in """HOST PORT USER TOKEN_NAME TOKEN_VALUE TOKEN_FILE TOKEN_COMMAND SSL_MODE
+    CERTIFICATE CA_FILE FINGERPRINT CONFIG""".split()}
 
 
 def offline(environ, **own):
     """`environ` for what asks no Proxmox: with stand-ins for the connection; own: defaults."""
-    skipped = {"PROXMOX_" + name.upper() for name in CONNECTION}
-    values = {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value", **own}
-    values.update({name: value for name, value in environ.items() if name not in skipped})
-    return values
+    return {"PROXMOX_HOST": "demo", "PROXMOX_TOKEN_NAME": "demo", "PROXMOX_TOKEN_VALUE": "demo-token-value", **own,
+            **{name: value for name, value in environ.items() if name not in _CONNECTION}}
 
 
 def demo_settings(environ, warn=lambda message: None):
