@@ -335,8 +335,8 @@ def _parse(line):
 
 
 class Report:
-    """What the check of an audit log found: is each line whole, does each carry the hash of the one before. OSError when
-    unreadable. lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents (dicts) whose
+    """What the check of an audit log found: is each line whole, does each carry the hash of the one before? OSError.
+    lines, last_seq (int), last_hash (str), problems [(line number, text)], open: intents (dicts) whose
     outcome was never noted; ok: no problem."""
 
     def __init__(self, path):

@@ -4,6 +4,7 @@ State is a dict {key: value} that `facts` makes of what a GET says; the differen
 it, is all that is kept of it. What this table does not know has no way back, and that is said.
 """
 import re
+from collections import namedtuple
 from typing import Callable, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -21,37 +22,22 @@ class NoWay(Exception):
     """There is no way back: str(error) says why, as a sentence."""
 
 
-class Change(NamedTuple):
-    """A change that was made: the request (params: dict as sent), and the part of the state that it changed, as it was
-    and as it came to be; what was not there is not in them."""
-    verb: str
-    path: str
-    params: dict
-    old: dict
-    new: dict
+#: A change that was made: the request (params: dict as sent), and the part of the state (dict) that it changed, as it
+#: was and as it came to be; what was not there is not in them.
+Change = namedtuple("Change", "verb path params old new")
 
 
 class Way(NamedTuple):
-    """How the changes by some endpoints are put back.
-
-    state   function(path, params) -> path of the GET that tells the state
-    facts   function(data of the GET, path) -> {key: value}
-    back    function(Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back.
-            It is asked again with the state that they made. NoWay
-    digest  whether the first of the requests takes the digest that the GET told
-    slow    whether it may come about some time after the requests, as what HA does
-    whole   whether nothing else of the state may have changed either, as all of it goes
-    before  as `state`, where it is another path before the change; the function gives None where nothing can be there
-    lost    function(Change) -> what is lost when it is put back, in a few words, or None
-    """
-    state: Callable
-    facts: Callable
-    back: Callable
-    digest: bool = False
-    slow: bool = False
-    whole: bool = False
-    before: Callable = None
-    lost: Callable = lambda change: None
+    """How the changes by some endpoints are put back."""
+    state: Callable             # (path, params) -> path of the GET that tells the state
+    facts: Callable             # (data of the GET, path) -> {key: value}
+    #: (Change, the state now) -> [(verb, path, params)] to be sent in this order; [] when all is back. NoWay
+    back: Callable              # asked again with the state that they made
+    digest: bool = False        # whether the first of the requests takes the digest that the GET told
+    slow: bool = False          # whether it may come about some time after the requests, as what HA does
+    whole: bool = False         # whether nothing else of the state may have changed either, as all of it goes
+    before: Callable = None     # as `state`, where it is another path before the change; it gives None for nothing
+    lost: Callable = lambda change: None        # Change -> what is lost when it is put back, in a few words, or None
 
 
 def find(verb, path):
@@ -118,8 +104,8 @@ def _same(one, other):
 def why_not(verb, path, params):
     """Why a request without a Way cannot be taken back, as a sentence."""
     said = next((words for pattern, words in _NO_WAY if re.fullmatch(pattern, "%s %s" % (verb, path))), None)
-    lost = endpoints.effect(verb, path, params) == endpoints.LOSES
-    return said or ("What it removed or interrupted cannot be brought back." if lost else
+    return said or ("What it removed or interrupted cannot be brought back."
+                    if endpoints.effect(verb, path, params) == endpoints.LOSES else
                     "No request is known that takes it back.")
 
 
@@ -191,8 +177,8 @@ def _config_back(change, now):
     """A detached volume is attached again; one that the change attached goes: to unusedN, from which it is deleted in a
     second request where it was not there before."""
     given = {key.replace("_", "-"): value for key, value in change.params.items()}
-    gone = [key for key, value in change.old.items() if _DRIVE.fullmatch(key) and _volume(value) not in map(
-        _volume, now.values()) and not _CLOUDINIT.match(str(value)) and _of_storage(value)]
+    gone = [key for key, volume in _stored(change.old).items() if volume not in map(_volume, now.values())
+            and not _CLOUDINIT.match(volume)]
     if gone or on(given.get("force")):
         raise NoWay("The volume of %s was destroyed." % ", ".join(sorted(gone) or [str(given.get("delete"))]))
     bound = [key for key, value in change.old.items() if key.startswith("mp") and _volume(value).startswith("/")]
@@ -215,8 +201,7 @@ def _config_back(change, now):
 
 def _volumes_go(change):
     """What a change attached that was not there before."""
-    made = [_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key) and _of_storage(value)]
-    made = [volume for volume in made if volume not in map(_volume, change.old.values())]
+    made = [volume for volume in _stored(change.new).values() if volume not in map(_volume, change.old.values())]
     return "deleted with all data: %s" % ", ".join(made) if made else None
 
 
@@ -226,19 +211,20 @@ def _volume(value):
     return parts.get("file") or parts.get("volume") or ""
 
 
-def _of_storage(value):
-    volume = _volume(value)
-    return ":" in volume and not volume.startswith("/") and "media=cdrom" not in str(value)
+def _stored(state):
+    """{key: volume} of the drives whose volume is on a storage."""
+    volumes = {key: _volume(value) for key, value in state.items()
+               if _DRIVE.fullmatch(key) and "media=cdrom" not in str(value)}
+    return {key: volume for key, volume in volumes.items() if ":" in volume and not volume.startswith("/")}
 
 
 def _moved_disk(change, now):
     """A disk goes back to the storage that it was on; what it was moved to is deleted there."""
     keys = [key for key in change.old if _DRIVE.fullmatch(key) and key in change.new and key in now]
-    if on(change.params.get("target-vmid")) or len(keys) != 1 or not _of_storage(change.old[keys[0]]):
+    before = _stored(change.old).get(keys[0]) if len(keys) == 1 and not on(change.params.get("target-vmid")) else None
+    if before is None or before in map(_volume, now.values()):          # the source was kept, as unusedN
         return _config_back(change, now)
-    key, before = keys[0], _volume(change.old[keys[0]])
-    if before in map(_volume, now.values()):                # the source was kept, as unusedN
-        return _config_back(change, now)
+    key = keys[0]
     if before.split(":")[0] == _volume(now[key]).split(":")[0]:
         return []
     name = "volume" if change.path.endswith("/move_volume") else "disk"
@@ -368,8 +354,7 @@ def _delete_guest(change, now):
 
 
 def _guest_goes(change):
-    volumes = [_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key) and _of_storage(value)]
-    return "deleted with its disks (%s)" % ", ".join(volumes)
+    return "deleted with its disks (%s)" % ", ".join(_stored(change.new).values())
 
 
 def _status(path, params):
@@ -406,9 +391,8 @@ def _migrated(path, params):
 
 def _place(data, path):
     """On which node a guest is, and on which storages its volumes are."""
-    drives = {key: _volume(value).split(":")[0] for key, value in (data or {}).items()
-              if _DRIVE.fullmatch(key) and _of_storage(value)}
-    return {"node": GUEST_PATH.match(path).group(1), **drives} if data else {}
+    storages = {key: volume.split(":")[0] for key, volume in _stored(data or {}).items()}
+    return {"node": GUEST_PATH.match(path).group(1), **storages} if data else {}
 
 
 def _bring_back(change, now):
