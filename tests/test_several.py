@@ -64,6 +64,17 @@ def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
     assert "did you mean port?" in found[5] and "[DEFAULT]" in found[2] and "section of that cluster" in found[0]
 
 
+def test_a_key_of_version_1_is_told_what_to_write_now_where_it_stands(tmp_path):
+    found = problems(tmp_path, "[DEFAULT]\ndisabled_tools = start_*\nlog_format = json\n" + WORK + "toolsets = daily\n" + HOME +
+                     "ca_file = /x/ca.pem\n", PROXMOX_SSH_ENABLED="true")
+    assert sorted(found) == sorted([
+        "PROXMOX_SSH_ENABLED became PROXMOX_SSH: write PROXMOX_SSH=root@ instead",
+        "[DEFAULT] log_format became log: write log=json instead",
+        "[work] toolsets and disabled_tools became tools: write tools=daily,-start_* instead",
+        "[DEFAULT] disabled_tools became tools: write tools=all,-start_* instead",
+        "[home] ca_file became certificate: write certificate=/x/ca.pem instead"])
+
+
 @pytest.mark.parametrize("text, says", [
     ("", "names no cluster"), ("host = a", "line 1 cannot be read: a [SECTION] must come first"),
     (WORK + WORK, "line 5 cannot be read: a section stands there twice"),

@@ -7,7 +7,7 @@ import configparser
 import os
 import re
 
-from tools.policy.settings import VARIABLES, Settings, SettingsError, explain, load, near, offline, read
+from tools.policy.settings import FORMER, VARIABLES, Settings, SettingsError, explain, load, near, offline, read
 
 LONGEST = 1 << 18                       # bytes of the file
 #: What a section says of its cluster beside the settings.
@@ -20,6 +20,7 @@ OWN = ("host", "token_value", "token_file", "token_command", "certificate", ABOU
 SHARED = ("answers", "log", "state_dir")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}"
 _TOP = "DEFAULT"
+_KNOWN = {key for key in VARIABLES if key != "config"} | {name[len("PROXMOX_"):].lower() for name in FORMER}
 
 
 def load_all(environ, warn=lambda message: None, asks=True):
@@ -42,7 +43,7 @@ def load_all(environ, warn=lambda message: None, asks=True):
     said, found = set(), []
     for name, mine in sections.items():
         given = {**top, **{key: value for key, value in mine.items() if value}}
-        own = {"PROXMOX_" + key.upper(): value for key, value in given.items() if key in VARIABLES}
+        own = {"PROXMOX_" + key.upper(): value for key, value in given.items() if key in _KNOWN}
         values, wrong = read({**base, **own} if asks else offline({**base, **own}), lambda words: said.add(words))
         for problem in wrong:
             variable = re.match("[A-Z_]+", problem).group()
@@ -137,10 +138,10 @@ def _misplaced(environ, top, sections):
         elif keys.get(DEFAULT) and default:
             problems.append("[%s] %s: that is [%s] already" % (name, DEFAULT, default))
         default = default or keys.get(DEFAULT) and name
+    known = [*(key for key in VARIABLES if key != "config"), *EXTRA]
     for name, keys in {_TOP: top, **sections}.items():
-        known = {key for key in VARIABLES if key != "config"} | set(EXTRA)
         problems += ["[%s] %s is not a setting%s" % (name, key[:60], near(_key(key.upper()) or key, known))
-                     for key in keys if key not in known]
+                     for key in keys if key not in {*known, *_KNOWN}]
     return problems
 
 
