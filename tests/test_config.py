@@ -62,6 +62,14 @@ def test_files_are_absolute():
     assert (env["PROXMOX_AUDIT_LOG"], env["PROXMOX_HOST"]) == ("/var/log/audit", "pve9")
 
 
+def test_a_variable_of_version_1_is_not_left_out_without_a_word(monkeypatch, capsys):
+    monkeypatch.setenv("PROXMOX_DISABLED_TOOLS", "start_*")
+    assert run("config", "cursor") == 2
+    said = capsys.readouterr()
+    assert "PROXMOX_DISABLED_TOOLS became PROXMOX_TOOLS: write PROXMOX_TOOLS=all,-start_* instead" in said.err
+    assert said.out == ""
+
+
 def test_variables_of_other_programs_are_left_out():
     said = text("cursor", dict(SET, PROXMOX_PASSWORD="canary-value", PROXMOX_VE_API_TOKEN="canary-value"))
     assert "PROXMOX_PASSWORD" not in said and "canary" not in said

@@ -349,7 +349,10 @@ def config(options):
     if client == "file":
         from tools.policy.clusters import example
         return say(example())
-    made, missing = clients.entry(client, options.program, os.environ, options.demo, options.with_secret)
+    try:
+        made, missing = clients.entry(client, options.program, os.environ, options.demo, options.with_secret)
+    except ValueError as error:
+        raise Stop(error) from None
     note = clients.CLIENTS[client].note
     if options.link:
         found = clients.link(client, made, name)

@@ -12,7 +12,7 @@ from collections import namedtuple
 from contextlib import suppress
 
 from tools.mcp.pack import archive_of
-from tools.policy.settings import VARIABLES
+from tools.policy.settings import VARIABLES, explain, former
 
 #: Where its own file is ({apps}: where programs keep their settings; ~ or a project's directory), the key in it that
 #: holds the servers (None: TOML), what an entry has beside command, args and env, what to say of the place, and the
@@ -69,9 +69,12 @@ def place(client):
 
 def environment(environ, demo, with_secret):
     """(the variables of the entry: those set here, examples for required ones, the secret only when asked for; what is
-    to be filled in, as list of str)."""
+    to be filled in, as list of str). ValueError: a variable of version 1 is set, which would be left out."""
     if demo:
         return {}, []
+    gone = list(former(environ))
+    if gone:
+        raise ValueError(explain(gone))
     wanted = () if environ.get("PROXMOX_CONFIG") else PLACEHOLDERS
     found = {name: environ.get(name) or example for name, example in wanted}
     for name in sorted(meta["variable"] for meta in VARIABLES.values()):

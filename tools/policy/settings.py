@@ -374,7 +374,7 @@ FORMER = {"PROXMOX_" + name for names, _ in _FORMER.values() for name in names} 
     meta["variable"] for meta in VARIABLES.values()}
 
 
-def _former(environ):
+def former(environ):
     """Problems with variables of version 1, each with what to write: without them a limit might be lost."""
     for setting, (names, value) in _FORMER.items():
         texts = [environ.get("PROXMOX_" + name, "").strip() for name in names]
@@ -409,7 +409,7 @@ def read(environ, warn=lambda message: None):
     warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
     so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
     """
-    values, problems = {}, list(_former(environ))
+    values, problems = {}, list(former(environ))
     for name, meta in VARIABLES.items():
         given = environ.get(meta["variable"], "").strip()
         if not given or name in _OPTIONAL and given == "${user_config.%s}" % name:
