@@ -77,6 +77,7 @@ def test_the_last_at_sign_of_a_user_separates_the_realm():
     ("ALLOWED_GUESTS", "100,tag:", "'tag:' is not"), ("ALLOWED_GUESTS", "pool:a b", "'b' is not"),
     ("ALLOWED_GUESTS", ";", "nothing"),
     ("ALLOWED_GUESTS", "\u0661\u0660\u0660", "is not a vmid"), ("PROTECTED_GUESTS", "web01", "'web01' is not"),
+    ("SAFETY", "none snapshot", "none, snapshot or backup"),
     ("ALLOWED_NODES", "pve1.lan", "not a node name"), ("ALLOWED_NODES", "..", "not a node name"),
     ("TOOLS", ",", "lists nothing"),
     ("TOOLS", "gests", "did you mean guests?"), ("TOOLS", "get_vms,-proxmox_get_vm", "did you mean proxmox_get_vms?"),

@@ -142,10 +142,11 @@ def _guests(value):
 def _fitting(kind, read):
     def checked(value):
         from tools.pve.formats import misfit
-        for word in _words(value):
+        found = read(value)
+        for word in (found,) if isinstance(found, str) else found:
             if misfit(kind, word):
                 raise ValueError("%r %s" % (word[:80], misfit(kind, word)))
-        return read(value)
+        return found
     return checked
 
 
