@@ -28,6 +28,7 @@ def test_values_get_the_type_of_their_kind(kind, value, normal):
 def test_a_table_is_aligned_for_people_and_leaves_out_what_is_empty(monkeypatch):
     columns = [Column("a"), Column("b", "big", "bytes"), Column("c"), Column("d", shown=False)]
     rows = [{"a": "x", "b": 1 << 30, "d": 1}, {"a": "longer   one", "b": 5}]
+    monkeypatch.setattr(text, "SCREEN", None)           # of a command that another test ran
     assert text.table(columns, rows) == "A  BIG\nx  1 GiB\nlonger one  5 B"       # two blanks are between cells alone
     monkeypatch.setattr(text, "SCREEN", 0)
     assert text.table(columns, rows) == "A             BIG\nx             1 GiB\nlonger   one  5 B"
