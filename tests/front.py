@@ -48,7 +48,7 @@ def fingerprint_of(cert):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
-    wbufsize = -1               # headers and body in one packet
+    wbufsize, disable_nagle_algorithm = -1, True        # headers and body in one packet, and at once
 
     def setup(self):
         if self.server.tls is not None:
@@ -110,7 +110,7 @@ class Front:
             self._server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._server.tls.load_cert_chain(cert, key)
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
 
     @property
     def connections(self):

@@ -12,6 +12,7 @@ from tools.mcp import approval
 from tools.mcp.app import App
 from tools.mcp.message import LATEST_LEGACY
 from tools.policy.clusters import load_all
+from tools.pve.waiting import wait
 
 NAMES = ("work", "home", "lab")
 FAST = 2000                                 # how much faster than ours the clock of a demo cluster goes
@@ -39,6 +40,15 @@ class Gate:
         return [one for one in self.asked if one[0] != "GET"]
 
 
+class Hasty(App):
+    """An App whose hosts wait for tasks, and before they try again, by the clock of the demo clusters."""
+
+    def _open(self, settings):
+        host = super()._open(settings)
+        host.sleep = host.client._sleep = lambda event, seconds: wait(event, seconds / FAST)
+        return host
+
+
 class Fleet:
     """Several clusters and a server of them, a context manager. folder: for its file; top: lines of [DEFAULT]; more:
     {name: lines of its section}. gates {name: Gate}."""
@@ -54,7 +64,7 @@ class Fleet:
         with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write("\n".join(lines))
         self.logged = []
-        self.app = App(load_all({"PROXMOX_CONFIG": self.path}),
+        self.app = Hasty(load_all({"PROXMOX_CONFIG": self.path}),
                        lambda level, event, **fields: self.logged.append((level, event, fields)))
 
     def __enter__(self):

@@ -12,7 +12,7 @@ from tools.base.answers import weight as answers_weight  # noqa: E402
 from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
-from tools.mcp.run import Host, NoConsent  # noqa: E402
+from tools.mcp.run import Host, Nobody, NoConsent  # noqa: E402
 from tools.policy.journal import Journal  # noqa: E402
 from tools.policy.settings import VARIABLES, Settings  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
@@ -142,6 +142,11 @@ class Asked:
         if not self.answer:
             raise Declined("The user said no.", "declined")
         return found
+
+
+class Staying(Nobody):
+    """Who asks, where the process does not end with the call: a run that takes longer goes on behind it."""
+    ends = False
 
 
 def weight(answer, answers="text"):

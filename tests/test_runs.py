@@ -6,8 +6,7 @@ import threading
 import pytest
 import requests
 
-from support import Asked, Bench, answering, journaling, ok
-from tools.mcp.run import Nobody
+from support import Asked, Bench, Staying, answering, journaling, ok
 from tools.policy.journal import Journal
 from tools.pve.apidoc import ApiDoc
 from tools.pve.client import Cancelled
@@ -352,9 +351,12 @@ class Held:
             return handle(verb, target, headers, body)
         self.bench.cluster.handle = holding
 
+    def run(self, tool, **arguments):
+        return self.bench.run(tool, Staying(), **arguments)
+
     def begin(self, steps):
         """Call proxmox_run; the answer, while its step is held."""
-        answer = self.bench.run("proxmox_run", steps=steps, wait=0)
+        answer = self.run("proxmox_run", steps=steps, wait=0)
         assert self.reached.wait(60)
         return answer
 
@@ -373,25 +375,25 @@ def test_a_long_run_is_answered_and_goes_on():
     held = Held()
     answer = held.begin(LONG)
     assert answer.outcome == "running" and "proxmox_get_run id=%s" % answer.data["run"] in answer.text
-    assert "still running" in held.bench.run("proxmox_get_run", id=answer.data["run"]).text
-    assert "running" in held.bench.run("proxmox_get_run").text
+    assert "still running" in held.run("proxmox_get_run", id=answer.data["run"]).text
+    assert "running" in held.run("proxmox_get_run").text
     held.end(answer)
-    assert states(held.bench.run("proxmox_get_run", id=answer.data["run"])) == ["done", "done"]
+    assert states(held.run("proxmox_get_run", id=answer.data["run"])) == ["done", "done"]
 
 
 def test_a_run_is_stopped_after_its_present_step():
     held = Held()
     answer = held.begin(LONG)
-    held.bench.run("proxmox_get_run", id=answer.data["run"], stop=True)
+    held.run("proxmox_get_run", id=answer.data["run"], stop=True)
     assert held.end(answer).ended == "stopped"
-    told = held.bench.run("proxmox_get_run", id=answer.data["run"])
+    told = held.run("proxmox_get_run", id=answer.data["run"])
     assert states(told) == ["done", "not begun"] and "it was stopped" in told.text
 
 
 def test_a_run_that_goes_on_is_not_begun_twice():
     held = Held()
     answer = held.begin(LONG)
-    second = held.bench.run("proxmox_run", steps=LONG)
+    second = held.run("proxmox_run", steps=LONG)
     assert "Run %s of the same steps still goes on" % answer.data["run"] in second.text
     assert held.bench.sent(reads=False) == []
     held.end(answer)
@@ -459,8 +461,8 @@ def test_no_more_than_five_runs_go_on_at_a_time():
     made = bench()
     made.host.runs.begin = lambda target: None          # none comes to its end
     for number in range(5):
-        ok(made.run("proxmox_run", steps=[step("create_pool", poolid="p%d" % number)], wait=0))
-    assert "runs go on already" in made.run("proxmox_run", steps=[step("create_pool", poolid="x")], wait=0).text
+        ok(made.run("proxmox_run", Staying(), steps=[step("create_pool", poolid="p%d" % number)], wait=0))
+    assert "runs go on already" in made.run("proxmox_run", steps=[step("create_pool", poolid="x")]).text
 
 
 def test_there_is_no_such_run():
@@ -494,9 +496,7 @@ def test_who_follows_a_run_and_goes_does_not_stop_it():
     held = Held()
     answer = held.begin(LONG)
 
-    class Leaving(Nobody):
-        ends = False
-    leaving = Leaving()
+    leaving = Staying()
     leaving.cancelled.set()
     with pytest.raises(Cancelled):
         held.bench.run("proxmox_get_run", leaving, id=answer.data["run"], wait=5)

@@ -1,7 +1,7 @@
 """The way back: what is noted of each change, what undo sends, and when it refuses."""
 import pytest
 
-from support import Asked, Bench, answering, journaling, ok
+from support import Asked, Bench, Staying, answering, journaling, ok
 from tools.policy import inverse
 
 WEB, FIND = "/nodes/pve1/qemu/100", "GET /cluster/resources type=vm"
@@ -174,7 +174,7 @@ def test_what_takes_longer_than_the_client_waits_goes_on_behind_the_call():
         {"tool": "update_vm_config", "arguments": {"vmid": 107, "options": {"tags": "x"}}}]))
     todo = []
     made.host.runs.begin = todo.append
-    back = made.run("proxmox_undo", id=answer.data["run"], wait=0)
+    back = made.run("proxmox_undo", Staying(), id=answer.data["run"], wait=0)
     assert back.outcome == "running" and made.sent(reads=False) == []
     todo[0]()
     told = ok(made.run("proxmox_get_run", id=back.data["run"]))
