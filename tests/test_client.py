@@ -556,8 +556,9 @@ def test_parameters_on_the_wire(pki, server):
         seen = server.requests[-1]
         assert seen[1] == "/api2/json/nodes/pve1/qemu" and seen[3] == encoded.encode()
         assert seen[2]["content-type"] == "application/x-www-form-urlencoded"
-        client.request(verb, START)
+        client.request(verb, START)                     # nor is a request without parameters JSON, which is refused
         assert server.requests[-1][2]["content-length"] == "0"
+        assert server.requests[-1][2]["content-type"] == "application/x-www-form-urlencoded"
 
 
 def test_headers_on_the_wire(pki, server):

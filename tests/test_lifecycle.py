@@ -501,3 +501,20 @@ def test_a_replicated_guest_says_what_to_do():
     guest_of(bench, 202).running = False
     answer = bench.run("proxmox_delete_lxc", vmid=202)
     assert answer.failed and "purge=true" in answer.text and 202 in bench.cluster.world.guests
+
+
+# ------------------------------------------------------------------------------------------------------------- failures
+
+VM, CT = {"node": "pve1", "vmid": 100}, {"node": "pve3", "vmid": 203}
+
+
+@pytest.mark.parametrize("tool, arguments", [
+    ("start_vm", {"vmid": 9000}), ("create_snapshot_vm", dict(VM, snapname="before-upgrade")),
+    ("delete_snapshot_vm", dict(VM, snapname="nope")), ("rollback_snapshot_vm", dict(VM, snapname="nope")),
+    ("resize_disk_vm", dict(VM, disk="scsi0", size="1G")), ("create_backup_vm", dict(VM, compress="lzo")),
+    ("create_backup_vm", {"node": "pve2", "vmid": 100}), ("delete_vm", VM), ("pause_vm", {"vmid": 102}),
+    ("move_disk_lxc", dict(CT, disk="rootfs", storage="nope")), ("reboot_lxc", {"vmid": 9999}),
+    ("create_vm", {"node": "pve1", "vmid": 100}), ("clone_lxc", {"vmid": 203, "newid": 100})])
+def test_what_proxmox_accepts_and_then_fails_at_is_told_as_a_failure(tool, arguments):
+    answer = Bench().run("proxmox_" + tool, **arguments)
+    assert answer.failed and answer.text.startswith("\u274c Error: "), answer.text

@@ -93,10 +93,13 @@ class Process:
         return self._came + self.process.stdout.read(), self.process.stderr.read(), status
 
 
-def run(data, *arguments, **more):
-    """All of a short run: (messages, stderr, exit status)."""
+def run(data, *arguments, answers=0, **more):
+    """All of a short run: (messages, stderr, exit status). answers: how many are waited for before the input ends."""
     with Process(*arguments, **more) as process:
-        return process.end(data)
+        process.send(data)
+        came = [process.read() for _ in range(answers)]
+        messages, err, status = process.end()
+        return came + messages, err, status
 
 
 def run_all(starts):
@@ -113,7 +116,7 @@ def by_id(messages):
 # ------------------------------------------------------------------------------------------------------------ a session
 
 def test_two_lines_in_two_lines_out():
-    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_vms"), "--demo")
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_vms"), "--demo", answers=2)
     assert [message["id"] for message in messages] == [0, 1] and err == "" and status == 0
     assert "web01" in messages[1]["result"]["content"][0]["text"]
 
@@ -178,7 +181,8 @@ sys.exit(proxmox_mcp.main(["--demo"]))
 
 
 def test_nothing_but_messages_on_stdout():
-    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + PING, start=(sys.executable, "-c", STRAY))
+    messages, err, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + PING, answers=3,
+                                start=(sys.executable, "-c", STRAY))
     assert set(by_id(messages)) == {0, 1, "ping"} and status == 0
     for words in ("stray print", "stray write", "stray bytes", "stray child ''"):
         assert words in err
@@ -193,7 +197,7 @@ def shell(redirections):
 def test_with_stderr_closed():
     environ = dict(ENVIRON, PROXMOX_LOG="debug", PROXMOX_NONSENSE="1")
     messages, _, status = run(INITIALIZE + call(1, "proxmox_get_nodes") + call(2, "nope"), "--demo",
-                              start=shell("2>&-"), environ=environ)
+                              start=shell("2>&-"), environ=environ, answers=3)
     assert by_id(messages)[1]["result"]["isError"] is False and by_id(messages)[2]["error"]["code"] == -32602
     assert status == 0
     assert run(INITIALIZE, start=shell("2>&-"))[2] == 2                     # a problem nobody can read
