@@ -7,7 +7,7 @@ import pytest
 import tools
 from cases import CASES, ran
 from engine import Talk
-from support import Bench, settings
+from support import Bench, each, settings
 from tools.base.answers import Result
 from tools.mcp.app import App
 from tools.mcp.consent import Consent
@@ -137,7 +137,7 @@ def epochs(value, key=""):
     return [key] if late and not re.search("mem|disk|size|used|avail|total|free|swap", key) else []
 
 
-@pytest.mark.parametrize("case", CASES)
+@each("case", CASES)
 def test_the_data_says_all_that_the_text_says(case):
     """The first line is the summary; every other one is among the notes, word for word, or made from the data. The
     notes say nothing that the data says: no table, no log. No `status` is at the top but a guest's."""

@@ -8,7 +8,7 @@ import pytest
 from test_api import Bare
 
 from cases import CASES, OF, ran, ran_of
-from support import Asked, Bench, Cluster, answering
+from support import Asked, Bench, Cluster, answering, each
 from tools import all_rows
 from tools.base.schema import fields
 from tools.mcp.wire import BadLine, decode, glance
@@ -483,7 +483,7 @@ UNASKED = {
 
 
 @pytest.mark.parametrize("confirm", ["auto", "always"])
-@pytest.mark.parametrize("name", sorted(OF))
+@each("name", sorted(OF))
 def test_what_may_lose_something_asks_or_has_a_reason_not_to(name, confirm):
     unasked = [request for ran in ran_of(name, confirm) for request in ran.requests
                if not ran.questions and endpoints.effect(*request) == endpoints.LOSES]
@@ -608,7 +608,7 @@ SWITCHES = {"restore": ("Restore ", "by the backup "), "force": ("Destroy ",), "
             "target": ("Moved to other nodes: ",)}          # a drain chooses among them by what is free when it is done
 
 
-@pytest.mark.parametrize("ident", CASES)
+@each("ident", CASES)
 def test_all_that_a_request_sends_stands_in_its_question(ident):
     """By its value or, what is a switch, by its name; of a secret its name. An unusedN is what a mount point became,
     and of a new net0 the address is told that is asked for."""

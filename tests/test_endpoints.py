@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
     sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from support import each  # noqa: E402
 from tools.policy import endpoints  # noqa: E402
 from tools.policy.endpoints import (ADDS, CHANGES, EVERYBODY, GUEST, LISTED, LOSES, NOBODY, NODE,  # noqa: E402
                                     NODES, READS, VOLUME)
@@ -147,7 +148,7 @@ def test_the_golden_file_says_the_same():
 
 # -------------------------------------------------------------------------------------------------------------- unknown
 
-@pytest.mark.parametrize("verb, path", [
+@each("verb, path", [
     ("GET", "/nodes/pve1/qemu/100/newthing"), ("GET", "/cluster/newthing"), ("POST", "/nodes/pve1/qemu/100/config/x"),
     ("GET", ""), ("GET", "/"), ("GET", "nodes"), ("GET", "/nodes/"), ("GET", "//nodes"), ("GET", "/nodes//qemu"),
     ("GET", "/nodes/pve1/qemu/100/config/"), ("GET", "/nodes/./qemu"), ("GET", "/nodes/pve1/../pve2/qemu"),
@@ -172,7 +173,7 @@ def test_what_is_unknown_is_the_worst(verb, path):
     assert endpoints.find(verb, path).never is None
 
 
-@pytest.mark.parametrize("verb, path, template", [
+@each("verb, path, template", [
     ("GET", "/nodes/{node}/{type}/{vmid}/status/current", "/nodes/{node}/qemu/{vmid}/status/current"),
     ("GET", "/nodes/{node}/{kind}/{vmid}/pending", "/nodes/{node}/qemu/{vmid}/pending"),
     ("GET", "/nodes/{node}/{kind}/{vmid}/interfaces", "/nodes/{node}/lxc/{vmid}/interfaces"),
@@ -194,7 +195,7 @@ def test_paths_with_ids_and_names_are_found(verb, path, template):
 VM, CT, NEW, NODE1 = "/nodes/a/qemu/100", "/nodes/a/lxc/100", "/nodes/a/qemu", "/nodes/a"
 
 
-@pytest.mark.parametrize("verb, path, params", [        # findings A3, A6, A7, A9, A11: sent without a question in 1.0.0
+@each("verb, path, params", [        # sent without a question in 1.0.0
     ("PUT", VM + "/unlink", {"idlist": "unused0"}), ("POST", VM + "/agent", {"command": "shutdown"}),
     ("PUT", VM + "/sendkey", {"key": "ctrl-alt-delete"}), ("POST", NODE1 + "/services/corosync/stop", {}),
     ("POST", NODE1 + "/services/pveproxy/stop", {}), ("POST", NODE1 + "/ceph/restart", {}),
@@ -219,7 +220,7 @@ def test_what_was_found_by_attack_loses(verb, path, params):
     assert known(verb, path) and endpoints.effect(verb, path, params) == LOSES
 
 
-@pytest.mark.parametrize("verb, path, params, effect", [
+@each("verb, path, params, effect", [
     ("POST", VM + "/status/suspend", {"todisk": 1}, CHANGES), ("POST", "/access/users", {"enable": 0}, ADDS),
     ("POST", "/storage", {"storage": "x", "type": "dir", "disable": 1}, ADDS),
     ("POST", "/storage", {"base": "i:0.0.0"}, LOSES), ("PUT", "/storage/x", {"nodes": "a"}, LOSES),
@@ -268,19 +269,19 @@ def test_effect(verb, path, params, effect):
     assert known(verb, path) and endpoints.effect(verb, path, params) == effect
 
 
-@pytest.mark.parametrize("name", sorted(endpoints._LOSING | endpoints._LOSING_OF_OLD))
-@pytest.mark.parametrize("spelt", [lambda name: name, lambda name: name.replace("-", "_")], ids=["-", "_"])
-def test_parameters_that_lose_something(name, spelt):
-    for value in (1, "1", True, "yes", "scsi0", ["scsi0"]):
-        assert endpoints.effect("PUT", VM + "/config", {spelt(name): value}) == LOSES
-        assert endpoints.effect("GET", VM + "/config", {spelt(name): value}) == READS
-    for value in (0, "0", False, None, "", "no", "off", "False", []):
-        assert endpoints.effect("PUT", VM + "/config", {spelt(name): value}) == CHANGES
+@each("name", sorted(endpoints._LOSING | endpoints._LOSING_OF_OLD))
+def test_parameters_that_lose_something(name):
+    for spelt in (name, name.replace("-", "_")):
+        for value in (1, "1", True, "yes", "scsi0", ["scsi0"]):
+            assert endpoints.effect("PUT", VM + "/config", {spelt: value}) == LOSES
+            assert endpoints.effect("GET", VM + "/config", {spelt: value}) == READS
+        for value in (0, "0", False, None, "", "no", "off", "False", []):
+            assert endpoints.effect("PUT", VM + "/config", {spelt: value}) == CHANGES
 
 
 # ------------------------------------------------------------------------------------------------------ never, commands
 
-@pytest.mark.parametrize("verb, path, word", [
+@each("verb, path, word", [
     ("POST", "/access/ticket", "hands out a secret"), ("POST", "/access/vncticket", "hands out a secret"),
     ("POST", "/access/openid/login", "hands out a secret"), ("POST", "/access/openid/auth-url", "hands out a secret"),
     ("POST", "/access/tfa", "hands out a secret"), ("POST", "/access/tfa/x@pve", "hands out a secret"),
@@ -302,7 +303,7 @@ def test_what_is_never_sent(verb, path, word):
     assert known(verb, path) and (why is None if word is None else word in why)
 
 
-@pytest.mark.parametrize("verb, path, params, runs", [
+@each("verb, path, params, runs", [
     ("POST", VM + "/agent/exec", {}, True), ("POST", VM + "/monitor", {}, True), ("POST", NODE1 + "/execute", {}, True),
     ("POST", VM + "/agent/file-write", {}, True), ("POST", VM + "/agent/set-user-password", {}, True),
     ("PUT", VM + "/sendkey", {}, True), ("PUT", VM + "/config", {"args": "-S"}, True),

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from cases import OF
-from support import Bench, Cluster, weight
+from support import Bench, Cluster, each, weight
 from tools.mcp.app import App
 from tools.mcp.engine import NotFound
 from tools.mcp.message import RpcError
@@ -120,11 +120,11 @@ class Misshapen(Cluster):
         return status, reason, found, content
 
 
-def each(value, change):
+def made(value, change):
     """`value` with `change` made to whatever is no list or object in it."""
     if isinstance(value, dict):
-        return {key: each(part, change) for key, part in value.items()}
-    return [each(part, change) for part in value] if isinstance(value, list) else change(value)
+        return {key: made(part, change) for key, part in value.items()}
+    return [made(part, change) for part in value] if isinstance(value, list) else change(value)
 
 
 class Calls:
@@ -145,7 +145,7 @@ class Calls:
     def _prepare(self):
         self.bench = Bench(cluster=Misshapen())
         self.arguments, _ = OF[self.name][0].on(self.bench)
-        self.bench.clock.pace = 20
+        self.bench.clock.pace = 2000
 
 
 def fine(call, answer):
@@ -166,21 +166,21 @@ def half(name, values):
     return list(values)[NAMES.index(name) % 2::2]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_answers_of_another_shape_end_in_one_sentence(name):
     call = Calls(name)
     for data in half(name, INSTEAD):
         fine(call, call(lambda _: data))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_values_of_another_kind_end_in_one_sentence(name):
     call = Calls(name)
     for change in half(name, VALUES.values()):
-        fine(call, call(lambda data: each(data, change)))
+        fine(call, call(lambda data: made(data, change)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_what_is_missing_ends_in_one_sentence(name):
     """Each key that a reply has is missing once, some at a time."""
     call, keys = Calls(name), set()

@@ -11,7 +11,7 @@ import pytest
 import support
 import tools
 from cases import OF, ran_of
-from support import Bench, Cluster, big, settings
+from support import Bench, Cluster, big, each, settings
 from tools.base import call as calls
 from tools.base.answers import Result
 from tools.base.failures import Failure, Refused
@@ -77,7 +77,7 @@ CHECKED = sorted({(name, field.name) for name in TOOLS for field in fields(ROWS[
                   if field.arg.format and field.arg.format not in ("vmid", "newid")})
 
 
-@pytest.mark.parametrize("name, argument", CHECKED)
+@each("name, argument", CHECKED)
 def test_ids_are_matched_whole_and_ascii_before_anything_is_sent(name, argument):
     """What becomes part of a path or names a thing is refused unless it fits Proxmox's own format, all of it."""
     field = next(f for f in fields(ROWS[name].args) if f.name == argument)
@@ -110,7 +110,7 @@ def _any(generator, field):
             list: lambda: [generator.choice(RAW) for _ in range(generator.randrange(3))], dict: dict}[field.type]()
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@each("name", TOOLS)
 def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
     """For any arguments a request's path has as many segments as its template, and no dots or encoded slashes in
     them."""
@@ -120,17 +120,18 @@ def test_the_path_is_the_template_whatever_the_arguments(name, monkeypatch):
         path = fill(template, ids)
         filled.append((template, path))
         return path
-    monkeypatch.setattr(calls, "fill", watch)
     generator, bench = random.Random(name), Bench()
     base = dict(arguments_of(name, bench))
-    for _ in range(12):
-        arguments = dict(base)
-        for field in fields(ROWS[name].args):
-            if generator.random() < 0.4:
-                for other in (field.name,) + field.aliases:
-                    arguments.pop(other, None)
-                arguments[field.name] = _any(generator, field)
-        assert isinstance(bench.run(name, **arguments), Answer)
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "fill", watch)
+        for _ in range(12):
+            arguments = dict(base)
+            for field in fields(ROWS[name].args):
+                if generator.random() < 0.4:
+                    for other in (field.name,) + field.aliases:
+                        arguments.pop(other, None)
+                    arguments[field.name] = _any(generator, field)
+            assert isinstance(bench.run(name, **arguments), Answer)
     for template, path in filled:
         shape = re.escape(template).replace(r"\{volume\}", r"[^/]+(?:/[^/]+)*")
         assert re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", shape), path), (template, path)
@@ -145,7 +146,7 @@ BAD_VMIDS = [True, False, 100.5, 1e20, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc",
              "\uff11\uff10\uff10", "100\n101", [100], {"vmid": 100}, "..", "100/../101"]
 
 
-@pytest.mark.parametrize("name, argument", sorted({(name, field.name) for name in TOOLS
+@each("name, argument", sorted({(name, field.name) for name in TOOLS
                                                    for field in fields(ROWS[name].args)
                                                    if field.arg.format in ("vmid", "newid")}))
 def test_vmid_is_strict(name, argument):
@@ -168,7 +169,7 @@ PROPERTY = re.compile(
     r"(?:net|ide|sata|scsi|virtio|efidisk|tpmstate|mp|ipconfig|rootfs|unused|hostpci|usb|agent|features|startup)\d*")
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if ROWS[name].changes and any(
+@each("name", [name for name in TOOLS if ROWS[name].changes and any(
     field.type is str for field in fields(ROWS[name].args))])
 def test_no_argument_adds_a_key_to_a_property_string(name):
     """An argument with a comma is one value or refused; it never becomes another option of a disk or a network
@@ -201,7 +202,7 @@ BAD_SETTINGS = ["CANARY\0aaaa", "CANARY\raaaa", "CANARY\naaaa", "CANARY aaaa", "
 
 
 #: A semicolon may stand in a user's name, not in a token.
-@pytest.mark.parametrize("variable, bad", [(variable, bad) for variable in ("PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE")
+@each("variable, bad", [(variable, bad) for variable in ("PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE")
                                            for bad in BAD_SETTINGS + ["CANARY;aaaa"]]
                          + [("PROXMOX_USER", bad) for bad in BAD_SETTINGS])
 def test_token_and_user_are_checked_at_start_and_not_repeated(variable, bad):
@@ -287,7 +288,7 @@ def test_secret_arguments_are_stars_where_they_are_repeated(name, tmp_path):
     assert '"***"' in content and "CANARY" not in content
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if any(field.arg.secret for field in fields(ROWS[name].args))])
+@each("name", [name for name in TOOLS if any(field.arg.secret for field in fields(ROWS[name].args))])
 def test_a_secret_that_is_refused_is_not_repeated(name):
     for field in fields(ROWS[name].args):
         if field.arg.secret:
@@ -376,8 +377,8 @@ def all_inject(key, value):
     return value if key in STRUCTURE or value.isdigit() else value + INJECTED
 
 
-@pytest.mark.parametrize("name", TOOLS)
 @pytest.mark.parametrize("change", [guests_inject, all_inject])
+@each("name", TOOLS)
 def test_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
     """Control and invisible characters are written out, and no line of a guest stands as a line of ours."""
     answer = hostile(name, change)
@@ -386,7 +387,7 @@ def test_text_of_guests_is_data_and_nothing_in_it_is_invisible(name, change):
     assert not any(line.lstrip().startswith("IGNORE") for line in answer.text.split("\n")), answer.text
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
+@each("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
 def test_the_user_is_asked_in_one_line_with_nothing_invisible(name):
     asked = Asked()
     for number in range(len(OF[name])):
@@ -419,7 +420,7 @@ def test_progress_is_one_line_with_nothing_invisible_and_no_secret(name):
         assert "\n" not in message and "CANARY" not in message and not UNSEEN.search(message), ascii(message)
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@each("name", TOOLS)
 def test_an_answer_has_a_cap(name):
     """Whatever Proxmox sends, an answer stays below its cap, and says that it was cut."""
     answer = hostile(name, lambda key, value: value + "A" * 30000 if key in GUEST_WORDS else value)
@@ -451,7 +452,7 @@ LISTS = [(name, {field: WHOSE[field] for field in _needed(name)}) for name in TO
          if not ENTRIES[name]["changes"] and _needed(name) <= set(WHOSE)]
 
 
-@pytest.mark.parametrize("name, arguments", LISTS)
+@each("name, arguments", LISTS)
 def test_lists_of_a_big_cluster_are_pages(name, arguments):
     """Five hundred guests come as a page, with the way to the next one."""
     answer = Bench(big(500)).run(name, **arguments)
@@ -476,7 +477,7 @@ def test_read_only_lists_nothing_that_changes_and_decides_by_method():
                       and not ENTRIES[name]["changes"]}
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@each("name", TOOLS)
 def test_read_only_refuses_changes_and_lets_reading_work(name):
     bench = Bench()
     arguments = arguments_of(name, bench)
@@ -488,7 +489,7 @@ def test_read_only_refuses_changes_and_lets_reading_work(name):
         assert not answer.failed and all(line.startswith("GET ") for line in bench.sent())
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@each("name", TOOLS)
 def test_annotations_say_what_the_requests_do(name):
     """The hints, said or taken for granted, agree with the methods that are really sent."""
     said = ENTRIES[name]["tool"]["annotations"]
@@ -518,7 +519,7 @@ class Asked:
         raise Failure("Nothing was done: the user said no.", "not confirmed")
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
+@each("name", [name for name in TOOLS if ENTRIES[name]["tier"] == DESTRUCTIVE])
 def test_what_destroys_asks_first_and_names_its_target(name):
     """Before the first write the user is asked, by vmid (or volume) and name; a no sends nothing."""
     questions, unasked = 0, []
@@ -551,7 +552,7 @@ MAY_KEEP = ("proxmox_remove_disk", "proxmox_remove_mountpoint", "proxmox_restore
             "proxmox_update_lxc_config", "proxmox_api_call", "proxmox_run", "proxmox_undo", "proxmox_drain_node")
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if any(
+@each("name", [name for name in TOOLS if any(
     field.arg.format in ("vmid", "newid", "node") and field.type is not list for field in fields(ROWS[name].args))])
 def test_guests_and_nodes_out_of_bounds_are_refused_before_anything_is_sent(name):
     """Each argument that names a guest or a node is held against the lists; only the guest is looked for."""
@@ -572,7 +573,7 @@ def test_guests_and_nodes_out_of_bounds_are_refused_before_anything_is_sent(name
         assert set(bench.sent()) <= {"GET /cluster/resources type=vm"}
 
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["changes"]])
+@each("name", [name for name in TOOLS if ENTRIES[name]["changes"]])
 def test_protected_guests_are_never_written_to(name):
     """With all guests protected no tool changes one (a clone, a backup or a restore may read one, into a new
     guest, which may then be changed)."""
@@ -639,7 +640,7 @@ def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_
 
 # -------------------------------------------------------------------------------------------------- what cannot be sent
 
-@pytest.mark.parametrize("name", [name for name in TOOLS if any(field.type in (str, list)
+@each("name", [name for name in TOOLS if any(field.type in (str, list)
                                                                 for field in fields(ROWS[name].args))])
 def test_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
     """It cannot be sent; said as such, nothing sent, and the answer is plain JSON."""

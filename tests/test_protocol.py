@@ -6,6 +6,7 @@ import time
 import pytest
 
 from engine import INFO, PATIENCE, Clock, TableApp, Talk, error, said, tool
+from support import each
 from tools.mcp import engine
 from tools.mcp.engine import Withdrawn
 from tools.mcp.message import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
@@ -78,8 +79,8 @@ ID_LESS = [
 ]
 
 
-@pytest.mark.parametrize("line, code", ID_LESS, ids=[repr(line)[:40] for line, _ in ID_LESS])
 @pytest.mark.parametrize("version", [None, "2025-11-25"])
+@each("line, code", ID_LESS)
 def test_what_cannot_be_answered_by_id_gets_an_error_without_one(line, code, version):
     talk = Talk(version=version)
     talk.line(line)
@@ -113,7 +114,8 @@ def test_an_invalid_request_with_an_id_gets_it_back(message, id):
     assert (answer["id"], error(answer)) == (id, -32600)
 
 
-@pytest.mark.parametrize("message", [
+@pytest.mark.parametrize("version", [None, "2025-11-25"])
+@each("message", [
     {"jsonrpc": "2.0", "method": "notifications/initialized"},
     {"jsonrpc": "2.0", "method": "notifications/unknown", "params": 7},
     {"jsonrpc": "2.0", "method": "nonsense"}, {"jsonrpc": "2.0", "method": "tools/list"},
@@ -125,7 +127,6 @@ def test_an_invalid_request_with_an_id_gets_it_back(message, id):
     {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}},
     {"jsonrpc": "2.0", "id": "srv-1", "result": {}}, {"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "x"}},
     {"jsonrpc": "2.0", "id": None, "result": {}}, {"jsonrpc": "2.0", "id": [1], "result": {}}])
-@pytest.mark.parametrize("version", [None, "2025-11-25"])
 def test_notifications_and_responses_are_never_answered(message, version):
     talk = Talk(version=version)
     talk.send(message)
@@ -137,14 +138,6 @@ def test_ids_come_back_as_they_were(id):
     talk = Talk()
     talk.call("ping", id=id)
     talk.call_modern("server/discover", id=id)
-
-
-def test_after_each_bad_line_the_next_request_is_served(app):
-    talk = Talk(app)
-    for line in (b"x" * 10, b"[" * 100000, b'"\xff"', b"9" * 1000000, b'{"a":1,"a":1}', TooLong):
-        talk.line(line)
-        assert error(talk.read()) == -32700
-        assert talk.call("tools/call", {"name": "echo"})["result"]["isError"] is False
 
 
 # ----------------------------------------------------------------------------------------------------------- legacy era
@@ -282,8 +275,8 @@ ENVELOPES = [
     ({VERSION_KEY: "2026-07-28", "io.modelcontextprotocol/clientInfo": 7, **CAPS}, None)]
 
 
-@pytest.mark.parametrize("meta, code", ENVELOPES, ids=range(len(ENVELOPES)))
 @pytest.mark.parametrize("method", ["tools/list", "server/discover", "nonsense"])
+@each("meta, code", ENVELOPES)
 def test_envelopes(app, meta, code, method):
     answer = Talk(app, None).call(method, {"_meta": meta})
     expected = -32601 if code is None and method == "nonsense" else code
@@ -346,8 +339,8 @@ WRONG = [
                              "context": {"arguments": {"node": ["x"]}}})]
 
 
-@pytest.mark.parametrize("method, params", WRONG)
 @pytest.mark.parametrize("era", ["call", "call_modern"])
+@each("method, params", WRONG)
 def test_params_that_do_not_fit(app, method, params, era):
     talk = Talk(app)
     answer = getattr(talk, era)(method, params)

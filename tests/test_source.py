@@ -10,9 +10,8 @@ import functools
 import os
 import sys
 
-import pytest
-
 import tools
+from support import each
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tools.__file__)))
 
@@ -51,7 +50,7 @@ def _called(function):
     return function.id if isinstance(function, ast.Name) else "()"
 
 
-@pytest.mark.parametrize("name", modules())
+@each("name", modules())
 def test_nothing_runs_code_starts_programs_or_listens(name):
     """No eval, pickle or listening socket; no program but ssh and what prints a token (both off by default), each in a
     file of its own and never through a shell; beside the standard library only requests (and its urllib3)."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tools
-from support import Bench
+from support import Bench, each
 from terminal import Terminal
 from test_cli import run
 from tools.mcp import cli, config, terminal, usage
@@ -60,7 +60,7 @@ def test_help_of_call_itself_and_of_no_such_tool(capsys):
     assert run("call") == 2 and "call TOOL --help" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("entry", tools.surface(), ids=lambda entry: entry["name"])
+@each("entry", tools.surface())
 def test_the_help_names_every_argument(entry):
     said, tool = usage.tool_help(entry, 79), tools.find(entry)
     for name in tool.args.__dataclass_fields__:

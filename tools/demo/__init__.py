@@ -44,12 +44,18 @@ class DemoCluster(BaseAdapter):
 
     def __init__(self, clock=time.monotonic, now=time.time, guests=None, offline=(), tokens=None, version="9.1"):
         super().__init__()
-        self.world = World(clock, now, version)
-        world.build(self.world, guests)
+        self.world = self.begin(clock, now, guests, version)
         self.world.offline = set(offline)
         self.tokens = tokens or {"root@pam!demo": {"value": None, "acl": {"/": access.ALL_PRIVILEGES + ["VM.Monitor"]}}}
         self.requests = []
         self._lock = threading.RLock()
+
+    @staticmethod
+    def begin(clock, now, guests, version):
+        """The World of a new cluster."""
+        made = World(clock, now, version)
+        world.build(made, guests)
+        return made
 
     #: Names of the nodes that are down.
     offline = property(lambda self: self.world.offline, lambda self, names: setattr(self.world, "offline", set(names)))
