@@ -6,7 +6,7 @@ import pytest
 import tools
 from cases import OF
 from front import Front
-from support import Bench, settings
+from support import Bench, each, settings
 from tools.demo import DemoCluster
 from tools.mcp.check import check, exists, grants, holds, needs, privileges_for, told
 from tools.policy.selection import MISSION
@@ -237,7 +237,7 @@ def test_the_role_is_enough_for_the_table():
     assert [one["name"] for one in report["tools"] if one["name"] in MISSION and one["status"] != "works"] == []
 
 
-@pytest.mark.parametrize("name", MISSION)
+@each("name", MISSION)
 def test_the_role_is_enough_for_every_tool_of_the_mission(name):
     for case in OF[name]:
         if case.arguments.get("unprivileged") is not False:                 # that takes Sys.Modify on /

@@ -415,13 +415,6 @@ def test_before_data_is_lost_the_user_is_asked_with_its_name_and_size(tool, argu
     assert words in consent.questions[0] and consent.found[0]["digest"] and bench.sent(reads=False) == []
 
 
-@pytest.mark.parametrize("tool, arguments", [
-    ("remove_disk_vm", {"vmid": 107, "disk": "scsi0"}), ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp0"})])
-def test_detaching_asks_nobody(tool, arguments):
-    consent = _Asked()
-    assert not Bench(consent=consent).run("proxmox_" + tool, **arguments).failed and consent.questions == []
-
-
 def test_the_volume_of_a_linked_clone_is_the_clones_own():
     bench = Bench()
     bench.cluster.world.guests[107].conf["unused0"] = "local-lvm:base-9000-disk-0/vm-107-disk-7"

@@ -5,13 +5,12 @@ import threading
 import pytest
 
 import tools
-from support import Asked, Bench, Clock, journaling, ok, settings
+from support import Asked, Bench, Clock, each, journaling, ok, settings
 from tools.base.call import MAX_QUESTION, Call
 from tools.base.failures import Refused
 from tools.base.row import BASIC, ELEVATED, Guest, NodeArgs, Tool
 from tools.mcp import run
 from tools.mcp.run import Nobody
-from tools.policy.endpoints import changes
 from tools.policy.guard import Guard, Guests
 from tools.policy.reach import Reach, guests_of_row
 from tools.policy.selection import DAILY, MINIMAL, MISSION, Selection
@@ -108,23 +107,12 @@ def test_read_only_beats_everything():
     assert refused(bench.run("proxmox_start_vm", vmid=106), "PROXMOX_READ_ONLY") and bench.sent() == []
 
 
-@pytest.mark.parametrize("verb, path, acts", [
-    ("GET", "/nodes", False), ("POST", "/nodes/pve1/qemu", True), ("PUT", "/x", True), ("DELETE", "/x", True),
-    ("GET", "/nodes/pve1/qemu/100/config", False), ("GET", "/nodes/pve1/qemu/100/vncwebsocket", True),
-    ("GET", "/nodes/pve1/lxc/100/mtunnelwebsocket", True), ("GET", "/nodes/pve1/vncwebsocket", True),
-    ("GET", "/nodes/pve1/qemu/100/agent/exec-status", True), ("GET", "/nodes/pve1/query-url-metadata", True),
-    ("GET", "/nodes/pve1/scan/cifs", True), ("GET", "/nodes/pve1/storage/pbs/file-restore/list", True),
-    ("GET", "/cluster/acme/tos", True), ("GET", "/nodes/pve1/qemu/100/agent/get-osinfo", False)])
-def test_what_changes_something(verb, path, acts):
-    assert changes(verb, path) is acts
-
-
 # ------------------------------------------------------------------------------------------------- what a request names
 
 TASK = "UPID:pve2:00001234:0000ABCD:65000000:%s:%s:root@pam!mcp:"
 
 
-@pytest.mark.parametrize("verb, path, params, nodes, guests", [
+@each("verb, path, params, nodes, guests", [
     ("GET", "/nodes", {}, "", []),
     ("GET", "/nodes/pve1/qemu/100/config", {}, "pve1", [100]),
     ("POST", "/nodes/pve1/qemu/100/clone", {"newid": 120, "target": "pve2"}, "pve1 pve2", [100, 120]),
@@ -407,7 +395,7 @@ ROWS = [({"vmid": 100}, True), ({"vmid": "101"}, False), ({"vmid": 0}, True), ({
         ({"sid": "vm:100"}, True), ({"vmid": "100,101"}, True), ({"guest": 101}, False), ({"name": "x"}, True)]
 
 
-@pytest.mark.parametrize("row, shown", ROWS)
+@each("row, shown", ROWS)
 def test_rows_of_any_reply(row, shown):
     guard = Guard(settings(allowed_guests=("100",), allowed_nodes=("pve1",)))
     kept = [row] if shown else []

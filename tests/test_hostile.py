@@ -14,7 +14,7 @@ from cases import OF, ran_of
 from support import Bench, Cluster, big, each, settings
 from tools.base import call as calls
 from tools.base.answers import Result
-from tools.base.failures import Failure, Refused
+from tools.base.failures import Failure
 from tools.base.row import DESTRUCTIVE
 from tools.base.schema import ArgumentProblems, fields, is_name, parse
 from tools.mcp.run import Answer, Nobody
@@ -28,7 +28,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = {name: tool for _, name, tool in tools.all_rows()}
 ENTRIES = {entry["name"]: entry for entry in tools.surface()}
 TOOLS = sorted(ROWS)
-LOOKUPS = {"GET /cluster/resources type=vm", "GET /cluster/resources"}
 
 
 def arguments_of(name, bench, number=0):
@@ -60,10 +59,6 @@ def run(name, changed=None, **options):
     if bench.sent(reads=False):
         _PREPARED.pop(name, None)
     return bench, answer
-
-
-def only_lookups(bench):
-    return set(bench.sent()) <= LOOKUPS
 
 
 # --------------------------------------------------------------------------------------------------------- what is sent
@@ -184,11 +179,6 @@ def test_no_argument_adds_a_key_to_a_property_string(name):
                     # net0 itself is such a string
                     if verb != "GET" and PROPERTY.fullmatch(key) and key != field.name:
                         assert "evil" not in parse_property_string(str(sent)), (field.name, value, key, sent)
-
-
-def test_a_bridge_cannot_smuggle_another_key_into_a_network_card():
-    bench, answer = run("proxmox_add_network_vm", {"bridge": "vmbr0,firewall=0"})
-    assert answer.failed and bench.sent() == []
 
 
 # -------------------------------------------------------------------------------------------------------------- secrets
@@ -603,20 +593,6 @@ def test_commands_in_guests_are_off_by_default():
     assert answer.failed and "PROXMOX_ALLOW_ELEVATED=true" in answer.text and bench.sent() == []
 
 
-@pytest.mark.parametrize("command", ["id; reboot", "a && b", "a | b", "`id`", "$(id)", "a > b", "a < b", "a\nb",
-                                     "{a,b}", "a\\b", "[a]"])
-def test_shell_characters_are_refused_by_default(command):
-    bench, answer = run("proxmox_execute_vm_command", {"command": command})
-    assert answer.failed and "unsafe in PROXMOX_ALLOWED_COMMANDS" in answer.text and bench.sent(reads=False) == []
-
-
-def test_a_plain_command_is_sent_as_words():
-    bench = Bench()
-    bench.run("proxmox_execute_vm_command", vmid=100, command="ls -l '/a b'")
-    [sent] = [params for verb, path, params in bench.cluster.requests if verb == "POST"]
-    assert sent["command"][-3:] == ["ls", "-l", "/a b"]
-
-
 @pytest.mark.parametrize("name", [name for name in TOOLS if ENTRIES[name]["changes"] and name not in BY_SSH])
 def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_path, in_memory):
     """As many intents as writes, each with its outcome; and where the log cannot be written nothing is."""
@@ -657,7 +633,3 @@ def test_surrogates_in_a_reply_are_written_out():
     answer = hostile("proxmox_get_vms", lambda key, value: value + "\ud800" if key == "name" else value)
     assert "\\ud800" in answer.text and json.dumps(answer.data).encode("utf-8")
     answer.text.encode("utf-8")
-
-
-def test_a_refusal_is_no_error_of_the_program():
-    assert issubclass(Refused, Failure)

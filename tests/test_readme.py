@@ -160,7 +160,7 @@ PROVED = {
                          "attacks.test_characters_that_cannot_be_seen_are_written_out"),
     "The audit log": ("audit.test_what_cannot_be_noted_is_not_done", "attacks.test_refused_attempts_have_a_line",
                       "attacks.test_the_log_keeps_length_and_hash_of_what_it_cuts"),
-    "Commands": ("hostile.test_shell_characters_are_refused_by_default",
+    "Commands": ("agent.test_each_character_of_the_rule_is_refused_and_named",
                  "attacks.test_options_cannot_lead_past_a_list_of_commands"),
 }
 
