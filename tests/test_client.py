@@ -598,6 +598,14 @@ def test_the_token_is_encoded_as_proxmox_decodes_it(pki, server):
     assert server.requests[0][2]["authorization"] == "PVEAPIToken=a%20b@pve!x%2Fy=1%252%21%3D3"
 
 
+def test_a_token_that_a_command_prints_is_shown_nowhere_either(pki, server):
+    made = settings(pki, server.port, token_value=None, secret=lambda: "printed-by-a-command")
+    server.answer = _http("500 no printed-by-a-command here")
+    error = failure(Client(made, sleep=lambda *_: None))
+    assert server.requests[0][2]["authorization"].endswith("=printed-by-a-command")
+    assert "printed" not in str(error) and "no *** here" in str(error)
+
+
 def test_environment_and_netrc_and_cookies_are_not_looked_at(pki, server, tmp_path, monkeypatch):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("HOME", str(tmp_path))

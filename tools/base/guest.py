@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from tools.base.failures import Failure
 from tools.pve import text
 from tools.pve.client import PveError
-from tools.pve.formats import DISK_KEYS, FORMATS, natural, on, owner_of, parse_property_string, size_of
+from tools.pve.formats import DISK_KEYS, fits, natural, on, owner_of, parse_property_string, size_of
 from tools.pve.scrub import is_secret
 
 # ------------------------------------------------------------------------------------------------------- name and state
@@ -283,7 +283,7 @@ def holds(kind, config):
 
 def nics(config):
     """{"net0": property string} of a config."""
-    return {key: str(config[key]) for key in sorted(filter(FORMATS["net"].pattern.fullmatch, config), key=natural)}
+    return {key: str(config[key]) for key in sorted((key for key in config if fits("net", key)), key=natural)}
 
 
 def check_bridge(call, bridge):

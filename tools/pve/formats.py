@@ -6,7 +6,7 @@ a path.
 """
 import re
 from collections import namedtuple
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"        # of a DNS name; the name of a node is one
 _STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
@@ -30,19 +30,8 @@ class Misfit(ValueError):
     """A value that has not the format it must have; str(error) says so in a sentence."""
 
 
-class Format:
-    """A format: its rule in words, an example, and `pattern`, which the whole value must match (compiled at first use).
-    """
-
-    def __init__(self, source, words, example):
-        self.source, self.words, self.example = source, words, example
-
-    @cached_property
-    def pattern(self):
-        return re.compile(self.source, re.ASCII)
-
-
-#: name -> (pattern that the whole value must match, the rule in words, an example).
+Format = namedtuple("Format", "source words example")
+#: name -> (pattern that the whole value must match, the rule in words, an example)
 FORMATS = {
     "node": Format(_LABEL, "a node name: letters, digits and inner hyphens, no dots", "pve1"),
     "vmid": Format(r"[1-9][0-9]{2,8}", "a guest's number from 100 to 999999999", "100"),
@@ -94,18 +83,17 @@ _PARAMETER = r"\{(\w+)\}"
 
 def fits(name, value):
     """Whether the str `value` has the format called `name` (a key of FORMATS), all of it."""
-    return FORMATS[name].pattern.fullmatch(value) is not None
+    return re.fullmatch(FORMATS[name].source, value, re.ASCII) is not None
 
 
 @lru_cache(maxsize=500)
 def misfit(name, value):
     """What is wrong with the str `value` as a `name`, in words, or None when it fits."""
-    known = FORMATS[name]
     # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
-    if known.pattern.fullmatch(value) and (name not in ("volid", "volume") or {"", ".", ".."}.isdisjoint(
+    if fits(name, value) and (name not in ("volid", "volume") or {"", ".", ".."}.isdisjoint(
             value.split(":", 1)[1].split("/"))):
         return None
-    return "is not %s, such as %s" % (known.words, known.example)
+    return "is not %s, such as %s" % FORMATS[name][1:]
 
 
 def fill(template, ids):
@@ -231,7 +219,7 @@ Upid = namedtuple("Upid", "text node pid pstart starttime type id user")
 
 def parse_upid(text):
     """Upid of a task id (PVE/UPID.pm), `text`, numbers as int, starttime in epoch seconds; None when it is not one."""
-    match = FORMATS["upid"].pattern.fullmatch(text) if isinstance(text, str) else None
+    match = re.fullmatch(_UPID, text, re.ASCII) if isinstance(text, str) else None
     if not match:
         return None
     fields = match.groupdict()
