@@ -19,7 +19,7 @@ from tools.base.schema import REQUIRED, Arg, fields, from_json
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.apidoc import VERBS, UnknownEndpoint, verb_of
+from tools.pve.apidoc import VERBS, verb_of
 from tools.pve.apisearch import nothing_for
 from tools.pve.client import PveError
 from tools.pve.formats import Misfit, on, parse_upid, property_string
@@ -128,11 +128,10 @@ def _find(doc, verb, path, maybe=False):
     """ApiDoc.find, whose errors are Failures; `maybe`: None in their place."""
     try:
         return doc.find(verb, path)
-    except ValueError as error:                         # UnknownEndpoint, or a path that must not be sent
+    except Misfit as error:
         if maybe:
             return None
-        hint = " proxmox_api_search finds endpoints by words." if isinstance(error, UnknownEndpoint) else ""
-        raise Failure("%s.%s" % (str(error).rstrip("."), hint)) from None
+        raise Failure("%s. proxmox_api_search finds endpoints by words." % str(error).rstrip(".")) from None
 
 
 def _told(described):

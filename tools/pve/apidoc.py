@@ -30,10 +30,6 @@ _TAKES_REST = ("/content/{volume}", "/ipset/{name}/{cidr}")
 _MOST = 20                      # problems that are put in words: finding what was meant takes time
 
 
-class UnknownEndpoint(Misfit):
-    """No such endpoint on this host. str() names what comes near."""
-
-
 class Endpoint:
     """One method of the API: `verb`, `path` (template), `text` (one sentence), `required` (names not in the path),
     `in_path` (names of the path's parameters, in order).
@@ -49,8 +45,6 @@ class Endpoint:
 
     def __str__(self):
         return self.verb + " " + self.path
-
-    __repr__ = __str__
 
     @property
     def info(self):
@@ -112,8 +106,8 @@ class ApiDoc:
         """(Endpoint, ids) of a verb and a path below /api2/json: /nodes/pve1/qemu/100/config, or with {node} left in
         it.
 
-        `ids` holds the concrete values only (name -> str, decoded). UnknownEndpoint names near misses; Misfit: a
-        path that must not be sent. As in PVE/RESTHandler.pm a fixed name goes before a parameter.
+        `ids` holds the concrete values only (name -> str, decoded). Misfit names near misses, or says why the path must
+        not be sent. As in PVE/RESTHandler.pm a fixed name goes before a parameter.
         """
         verb, path = verb_of(verb), re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path.strip())
         for mark in "?#":
@@ -125,12 +119,12 @@ class ApiDoc:
         fitting = [one for one in (_fit(template, parts) for template in self._paths) if one]
         if not fitting:
             close = self._near(verb, parts)
-            raise UnknownEndpoint("this host's API has no %s /%s%s" % (
+            raise Misfit("this host's API has no %s /%s%s" % (
                 verb, "/".join(parts)[:200], "; near it: " + ", ".join(map(str, close)) if close else ""))
         _, template, ids = max(fitting)
         there = self._paths[template]
         if verb not in there:
-            raise UnknownEndpoint("%s has no %s here, only %s" % (
+            raise Misfit("%s has no %s here, only %s" % (
                 template, verb, ", ".join(one for one in VERBS if one in there)))
         for name, value in ids.items():
             _segment(name, value, template.endswith(_TAKES_REST) and template.endswith("{%s}" % name))
@@ -229,11 +223,6 @@ def verb_of(text):
     """The verb of a name for it: "GET" of "get", "PUT" of "set" or "update"; what is none comes back in capitals."""
     text = text.strip().upper()
     return _VERB_NAMES.get(text, text)
-
-
-def near(name, names):
-    """The names (list of str) most like `name`, best first; empty when none is."""
-    return get_close_matches(name[:80].lower().replace("_", "-"), names, 3, 0.7)
 
 
 def _cut(text, most):
@@ -383,7 +372,7 @@ def _sent(value):
 
 
 def _meant(name, names):
-    close = [one.replace("[n]", "0") for one in near(name, names)]
+    close = [one.replace("[n]", "0") for one in get_close_matches(name[:80].lower().replace("_", "-"), names, 3, 0.7)]
     return "; did you mean %s?" % " or ".join(close) if close else ""
 
 
