@@ -8,6 +8,7 @@ hides it.
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote, unquote
@@ -116,21 +117,22 @@ _ROOM = 9000                    # characters of JSON; the text takes about as mu
 def api_describe(call):
     args, doc = call.args, _schema(call)
     verb, path = _named(args.endpoint, args.verb)
-    found = [one for one in (_find(doc, one, path, verb is None) for one in ([verb] if verb else VERBS)) if one]
+    found = []
+    for one in [verb] if verb else VERBS:
+        with suppress(Misfit):
+            found.append(doc.find(one, path)[0])
     if not found:
-        _find(doc, "GET", path)                         # says what is near
-    found = [doc.describe(endpoint, args.parameters or (), _ROOM // len(found)) for endpoint, _ in found]
+        _find(doc, verb or "GET", path)                 # says what is near
+    found = [doc.describe(endpoint, args.parameters or (), _ROOM // len(found)) for endpoint in found]
     return result(call, found[0] if len(found) == 1 else {"endpoints": found}, None,
                   [part for one in found for part in _told(one)])
 
 
-def _find(doc, verb, path, maybe=False):
-    """ApiDoc.find, whose errors are Failures; `maybe`: None in their place."""
+def _find(doc, verb, path):
+    """ApiDoc.find, whose errors are Failures."""
     try:
         return doc.find(verb, path)
     except Misfit as error:
-        if maybe:
-            return None
         raise Failure("%s. proxmox_api_search finds endpoints by words." % str(error).rstrip(".")) from None
 
 
