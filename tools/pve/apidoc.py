@@ -178,7 +178,7 @@ class ApiDoc:
             if unknown:
                 result["unknown"] = unknown
             return result
-        for text, keys in ((140, 0), (60, None)):
+        for text, keys in ((140, 0), (60, None), (0, None)):
             _tell(result, {n: properties[n] for n in names}, text, keys)
             if len(json.dumps(result)) <= limit:
                 return result
