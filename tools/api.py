@@ -253,7 +253,7 @@ def _refuse(call, verb, plain, parameters=()):
         raise Refused(refusal.reason, refusal.headline)
     if found.never:
         raise Refused("It is never sent: %s." % found.never, request)
-    if found.effect != endpoints.READS:
+    if found.effect != endpoints.READS and call.host.selection.without:
         for name, entry in call.host.entries.items():
             other = endpoints.find(*entry["endpoint"].split(" ", 1))
             same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})

@@ -61,16 +61,16 @@ def takes(word, entry):
 
 
 class Selection:
-    """The tools of one Settings."""
+    """The tools of one Settings. without: words of PROXMOX_TOOLS that take some away."""
 
     def __init__(self, settings):
         self._settings = settings
-        self._taken = [word[1:] for word in settings.tools if word.startswith("-")]
+        self.without = [word[1:] for word in settings.tools if word.startswith("-")]
         self._given = [word for word in settings.tools if not word.startswith("-")] or ["all"]
 
     def taken(self, entry):
         """Whether PROXMOX_TOOLS takes a tool away, so that nothing else may do what it does either."""
-        return any(takes(word, entry) for word in self._taken)
+        return any(takes(word, entry) for word in self.without)
 
     def hidden_by(self, entry):
         """The variable that hides a tool altogether, or None."""
