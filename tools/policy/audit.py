@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections import namedtuple
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import unquote
 
 from tools.policy import endpoints
@@ -177,7 +177,12 @@ class Audit:
         with self._held() as handle:
             try:
                 size, seq, prev, torn = self._tail(handle)
-                self._write(handle, size, b"\n" * torn + self._encode(line, seq + 1, prev) + b"\n")
+                data = b"\n" * torn + self._encode(line, seq + 1, prev) + b"\n"
+                if os.write(handle, data) != len(data):
+                    with suppress(OSError):             # append-only: the torn line stays, the next one says so
+                        os.ftruncate(handle, size)
+                    raise OSError(28, "no space left on device")
+                os.fsync(handle)
                 return seq + 1
             except OSError as error:
                 raise self._unwritable(error.strerror or error) from None
@@ -244,16 +249,6 @@ class Audit:
         if torn:
             return size, (last or {"seq": 0})["seq"] + 1, _hash(torn), True
         return size, last["seq"], _hash(lines[-1]), False
-
-    def _write(self, handle, size, data):
-        written = os.write(handle, data)
-        if written != len(data):
-            try:
-                os.ftruncate(handle, size)
-            except OSError:                     # append-only: the torn line stays, the next one says so
-                pass
-            raise OSError(28, "no space left on device")
-        os.fsync(handle)
 
 
 def _given(value, field, checked):

@@ -341,24 +341,12 @@ def _new_guest(path, params):
                                        params.get("newid") or params.get("vmid"))
 
 
-def _overwritten(path, params):
-    return _new_guest(path, params) if on(params.get("force")) else None
-
-
 def _delete_guest(change, now):
     if change.old:
         raise NoWay("What the guest was before is gone.")
     path = _new_guest(change.path, change.params)[:-len("/config")]
     off = [("POST", path + "/status/stop", {})] if on(change.params.get("start")) else []       # it was started with it
     return off + [("DELETE", path, {"purge": 1})] if now else []
-
-
-def _guest_goes(change):
-    return "deleted with its disks (%s)" % ", ".join(_stored(change.new).values())
-
-
-def _status(path, params):
-    return path.rpartition("/")[0] + "/current"
 
 
 def _power(data, path):
@@ -383,10 +371,6 @@ def _switch(change, now):
         raise NoWay("It was %s, which no single request brings back." % before)
     verb, params = _SWITCHES[before, after]
     return [("POST", "%s/%s" % (change.path.rpartition("/")[0], verb), params)]
-
-
-def _migrated(path, params):
-    return "/nodes/%s/%s/%s/config" % ((params.get("target"),) + GUEST_PATH.match(path).groups()[1:])
 
 
 def _place(data, path):
@@ -430,10 +414,14 @@ _TABLE = (
     (Way(_rules_path, _rules_of, _rules_back, True), """
         POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
-    (Way(_new_guest, _facts, _delete_guest, whole=True, before=_overwritten, lost=_guest_goes),
+    (Way(_new_guest, _facts, _delete_guest, whole=True,
+         before=lambda path, params: _new_guest(path, params) if on(params.get("force")) else None,
+         lost=lambda change: "deleted with its disks (%s)" % ", ".join(_stored(change.new).values())),
      "POST node/qemu node/lxc guest/clone"),
-    (Way(_status, _power, _switch, slow=True), "POST guest/status/(start|stop|shutdown|suspend|resume)"),
-    (Way(_migrated, _place, _bring_back, slow=True, before=_config), "POST guest/migrate"),
+    (Way(lambda path, params: path.rpartition("/")[0] + "/current", _power, _switch, slow=True),
+     "POST guest/status/(start|stop|shutdown|suspend|resume)"),
+    (Way(lambda path, params: "/nodes/%s/%s" % (params.get("target"), _config(path, params).split("/", 3)[3]),
+         _place, _bring_back, slow=True, before=_config), "POST guest/migrate"),
 )
 
 #: (verb, template) -> Way.
