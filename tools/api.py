@@ -14,7 +14,7 @@ from typing import Annotated, List, Optional
 from urllib.parse import quote, unquote
 
 from tools.base.answers import Facts, Table, data_only, result, weight
-from tools.base.failures import Failure, Refused
+from tools.base.failures import Failure, Refused, refuse
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg, fields, from_json
 from tools.policy import endpoints
@@ -248,9 +248,7 @@ def _refuse(call, verb, plain, parameters=()):
     """Refused for a request that changes something where this server may not, that is never sent, that stands for a
     tool which is taken away, as a whole or by a parameter, or that runs any command where that is not allowed."""
     settings, request, found = call.host.settings, "%s %s" % (verb, plain), endpoints.find(verb, plain)
-    refusal = call.host.guard.change(verb, plain)
-    if refusal is not None:
-        raise Refused(refusal.reason, refusal.headline)
+    refuse(call.host.guard.change(verb, plain))
     if found.never:
         raise Refused("It is never sent: %s." % found.never, request)
     if found.effect != endpoints.READS and call.host.selection.without:

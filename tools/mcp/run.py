@@ -7,7 +7,7 @@ from collections import namedtuple
 from tools import RENAMED, find, surface
 from tools.base.answers import Result, result
 from tools.base.call import Call
-from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure
+from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure, refuse
 from tools.base.forecast import NotYet
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, fields, parse
@@ -201,9 +201,7 @@ class Host:
                 consent = self.consent.of(request, entry["changes"])
                 if self.settings.confirm == "token" and entry["changes"]:
                     arguments = {key: value for key, value in arguments.items() if key != "confirm_token"}
-            refusal = self.selection.refusal(entry)
-            if refusal is not None:
-                raise Refused(refusal.reason, refusal.headline)
+            refuse(self.selection.refusal(entry))
             tool = find(entry)
             args = parse(tool.args, arguments)
             call = Call(self, entry["name"], tool, args, request, consent, forecast, begun)
