@@ -142,8 +142,8 @@ BAD_VMIDS = [True, False, 100.5, 1e20, 99, 0, -100, 10 ** 9, 10 ** 30, "100abc",
 
 
 @each("name, argument", sorted({(name, field.name) for name in TOOLS
-                                                   for field in fields(ROWS[name].args)
-                                                   if field.arg.format in ("vmid", "newid")}))
+                                for field in fields(ROWS[name].args)
+                                if field.arg.format in ("vmid", "newid")}))
 def test_vmid_is_strict(name, argument):
     """A vmid is a whole number from 100 to 999999999; no booleans, fractions, other digits or trailing text, which is
     taken for the name of a guest, that has to be found."""
@@ -193,8 +193,8 @@ BAD_SETTINGS = ["CANARY\0aaaa", "CANARY\raaaa", "CANARY\naaaa", "CANARY aaaa", "
 
 #: A semicolon may stand in a user's name, not in a token.
 @each("variable, bad", [(variable, bad) for variable in ("PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE")
-                                           for bad in BAD_SETTINGS + ["CANARY;aaaa"]]
-                         + [("PROXMOX_USER", bad) for bad in BAD_SETTINGS])
+                        for bad in BAD_SETTINGS + ["CANARY;aaaa"]]
+      + [("PROXMOX_USER", bad) for bad in BAD_SETTINGS])
 def test_token_and_user_are_checked_at_start_and_not_repeated(variable, bad):
     """NUL, line breaks, blanks and anything not ASCII end the start, with a message that does not hold the value."""
     value = bad + "@pam" if variable == "PROXMOX_USER" else bad
@@ -617,7 +617,7 @@ def test_every_write_is_in_the_audit_log_and_without_it_there_is_none(name, tmp_
 # -------------------------------------------------------------------------------------------------- what cannot be sent
 
 @each("name", [name for name in TOOLS if any(field.type in (str, list)
-                                                                for field in fields(ROWS[name].args))])
+                                             for field in fields(ROWS[name].args))])
 def test_half_a_surrogate_pair_is_an_argument_that_is_wrong(name):
     """It cannot be sent; said as such, nothing sent, and the answer is plain JSON."""
     bench, arguments = prepared(name)

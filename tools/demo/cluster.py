@@ -156,19 +156,6 @@ def add_ha(call):
     call.world.tasks.later(8.0, lambda: fulfil(call.world, guest, row))
 
 
-def change_ha(call):
-    row = _resource(call)
-    for key in ("comment", "max_restart", "max_relocate", "state", "failback"):
-        if key in call.p:
-            row[key] = int(call.p[key]) if isinstance(call.p[key], bool) else call.p[key]
-    for key in split_list(call.p.get("delete", "")):
-        row.pop(key, None)
-    row.setdefault("state", "started")
-    guest = call.world.guests.get(int(row["sid"].partition(":")[2]))
-    if guest:
-        call.world.tasks.later(8.0, lambda: fulfil(call.world, guest, row))
-
-
 def remove_ha(call):
     sid = _sid(call, call.p["sid"])
     call.world.ha["resources"].pop(sid, None) or die("cannot delete service '%s', not HA managed!" % sid)
@@ -239,9 +226,6 @@ ROUTES = [
         "sid*": string("The guest.", format="pve-ha-resource-or-vm-id"), "type": enum("Kind.", "ct vm")})),
     Route("GET /cluster/ha/resources/{sid}", lambda call: dict(_resource(call), digest="5b" * 20),
           _AUDIT, "An HA resource."),
-    Route("PUT /cluster/ha/resources/{sid}", change_ha, _CONSOLE, "Change an HA resource.", dict(_VALUES, **{
-        "delete": string("Options to remove.", format="pve-configid-list", maxLength=4096),
-        "digest": string("Expected digest.", maxLength=64)})),
     Route("DELETE /cluster/ha/resources/{sid}", remove_ha, _CONSOLE, "Leave a guest to itself.", {
         "purge": boolean("Out of rules too.", default=1)}),
     Route("GET /cluster/ha/status/current", ha_status, _AUDIT, "State of HA."),

@@ -24,14 +24,6 @@ def snapshots(call):
     return rows + [here]
 
 
-def describe(call):
-    guest = call.guest()
-    guest.check_lock()
-    snapshot = guest.snapshot(call.p["snapname"])
-    if "description" in call.p:
-        snapshot["description"] = call.p["description"]
-
-
 def create(call):
     kind, world = call.kind, call.world
     guest, name = call.guest(), call.p["snapname"]
@@ -157,6 +149,4 @@ ROUTES = (
     + both("POST %s/{snapname}/rollback" % _PATH, rollback, perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback"),
            "Bring a {guest} back to a snapshot.", {"start": boolean("Start it afterwards.", default=0)})
     + both("GET %s/{snapname}/config" % _PATH, lambda call: snapshot_conf(call.guest().snapshot(call.p["snapname"])),
-           perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot.")
-    + both("PUT %s/{snapname}/config" % _PATH, describe, _SNAPSHOT, "Change a snapshot's description.", {
-        "description": string("The description.")}))
+           perm_any(VM, "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), "Configuration of a snapshot."))
