@@ -409,20 +409,33 @@ def test_protection_set_in_between_is_explained():
 def test_each_guest_has_a_verdict():
     bench = Bench()
     answer = ok(bench.run("proxmox_list_backup_state"))
-    assert answer.text.startswith("\u2705 15 guests: 1 verification failed, 8 none, 2 old, 1 disk left out, 3 ok\n")
+    assert answer.text.startswith("\u2705 15 guests: 1 verification failed, 1 disk left out, 10 not found, 3 ok\n")
     rows = {row["vmid"]: row for row in answer.data["items"]}
-    assert {vmid for vmid, row in rows.items() if row["verdict"] == "none"} == {102, 103, 105, 106, 108, 202, 204, 205}
+    assert {vmid for vmid, row in rows.items() if row["verdict"] == "not found"} == {
+        102, 103, 105, 106, 107, 108, 202, 203, 204, 205}
     assert rows[104]["verdict"] == "verification failed" and rows[104]["storage"] == "pbs"
     assert rows[101]["left_out"] == ["scsi1"] and rows[101]["encrypted"] is True
     assert rows[100]["jobs"] == ["backup-nightly"] and rows[100]["verdict"] == "ok"
     assert 9000 not in rows and rows[102]["off"] == ["backup-old"]
     assert "Job backup-old is switched off, and would take 102-103, 105-108, 202-205." in answer.text
     assert [row["vmid"] for row in ok(bench.run("proxmox_list_backup_state", missing=True)).data["items"]] == [
-        102, 103, 105, 106, 108, 202, 204, 205, 107, 203]
+        102, 103, 105, 106, 107, 108, 202, 203, 204, 205]
     assert {row["vmid"] for row in ok(bench.run("proxmox_list_backup_state", unverified=True)).data["items"]} == {
         100, 107, 201, 203}
     older = ok(bench.run("proxmox_list_backup_state", older_than=30)).data["items"]
     assert {row["vmid"] for row in older} == {102, 103, 105, 106, 107, 108, 202, 204, 205}
+
+
+def test_nobody_is_said_to_have_no_backup_while_the_storage_of_a_job_of_theirs_is_out_of_reach():
+    bench = Bench()
+    for tool, arguments in (("list_backup_state", {}), ("get_overview", {"area": "backups"})):
+        answer = ok(bench.run("proxmox_" + tool, **arguments))
+        assert "never backed up" not in answer.text and "Not read: Backups on old-nas: no node reaches it." in answer.text
+    assert "Not read: old-nas (no node reaches it)." in ok(bench.run("proxmox_list_backups")).text
+    assert "Not read" not in ok(bench.run("proxmox_list_backups", storage="nas")).text
+    del bench.cluster.world.backup_jobs["backup-old"]   # it is switched off, but may have saved there
+    answer = ok(bench.run("proxmox_list_backup_state"))
+    assert ": 1 verification failed, 8 none, 2 old, 1 disk left out, 3 ok\n" in answer.text
 
 
 def test_the_verdict_says_what_could_not_be_read():
@@ -452,7 +465,7 @@ def test_a_token_that_sees_no_backups_is_not_told_that_there_are_none():
         "\u2705 15 guests: 15 unknown\n") and "Not read: Backups: none is visible." in answer.text
     assert "Datastore.AllocateSpace" in answer.text
     answer = ok(bench.run("proxmox_get_overview", area="backups"))
-    assert "never backed up" not in answer.text and "1 thing could not be read" in answer.text
+    assert "never backed up" not in answer.text and "2 things could not be read" in answer.text
 
 
 def test_what_a_backup_is_worth_does_not_cost_more_requests_with_more_guests():

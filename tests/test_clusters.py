@@ -16,13 +16,12 @@ DISABLED = {"result": {"error": {"class": "CommandDisabled", "desc":
             "The command guest-network-get-interfaces has been disabled for this instance"}}}
 
 
-def test_an_error_that_the_agent_sends_with_status_200_is_a_failure_in_its_own_words():
+def test_an_error_that_the_agent_sends_with_status_200_is_told_in_its_own_words():
     bench = Bench()
     answering(bench, AGENT + "network-get-interfaces", DISABLED)
-    answer = bench.run("proxmox_get_guest_ips", vmid=100)
-    assert answer.failed and "Agent error: %s (HTTP 200)" % DISABLED["result"]["error"]["desc"] in answer.text
+    answer = ok(bench.run("proxmox_get_inside", vmids=[100]))
+    assert "Agent error: %s (HTTP 200)" % DISABLED["result"]["error"]["desc"] in answer.text
     assert "/etc/sysconfig/qemu-ga" in answer.text and "bug" not in answer.text
-    assert bench.sent() == [FIND, "GET %snetwork-get-interfaces" % AGENT]
 
 
 @pytest.mark.parametrize("verb, command, said, words", [
@@ -40,51 +39,36 @@ def test_so_it_is_with_every_command_of_the_agent(verb, command, said, words):
 
 def test_what_the_agent_does_tell_is_shown_beside_what_it_refuses():
     bench = Bench()
-    for command in ("get-osinfo", "get-timezone"):
-        answering(bench, AGENT + command, DISABLED)
-    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100, node="pve1"))
-    assert answer.data["hostname"] == "web01" and answer.data["total"] > 0 and "os" not in answer.data
-    assert "OS: Proxmox refused GET" in answer.text and "/ (ext4, /dev/sda1): " in answer.text
-    assert bench.sent() == ["GET " + AGENT + command for command in (
-        "get-osinfo", "get-host-name", "get-timezone", "get-fsinfo")]
-    for command in ("get-host-name", "get-fsinfo"):
-        answering(bench, AGENT + command, DISABLED)
-    assert bench.run("proxmox_get_vm_guest_info", vmid=100, node="pve1").failed
+    answering(bench, AGENT + "get-osinfo", DISABLED)
+    answer = ok(bench.run("proxmox_get_inside", vmids=[100]))
+    found = answer.data["guests"][0]
+    assert found["hostname"] == "web01" and found["filesystems"] and "os" not in found
+    assert "Proxmox refused GET" in found["notes"][0] and "/ (ext4, /dev/sda1): " in answer.text
 
 
 def test_one_bad_entry_spoils_no_list():
     bench = Bench()
     answering(bench, AGENT + "network-get-interfaces", {"result": [
         None, "x", {"name": "eth0", "ip-addresses": [None, {"ip-address": "10.0.0.9", "prefix": 24}, "y"]}, {}]})
-    assert ok(bench.run("proxmox_get_guest_ips", vmid=100)).data["items"][0]["addresses"] == ["10.0.0.9/24"]
     answering(bench, AGENT + "get-fsinfo", {"result": [{"error": "x"}, None, {
         "mountpoint": "/", "type": "ext4", "total-bytes": 100, "used-bytes": 90}]})
-    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100, node="pve1"))
-    assert answer.data["filesystems"][0] == {"mountpoint": "/", "type": "ext4", "total": 100, "used": 90}
+    found = ok(bench.run("proxmox_get_inside", vmids=[100])).data["guests"][0]
+    assert found["addresses"] == ["10.0.0.9/24"]
+    assert found["filesystems"][0] == {"mountpoint": "/", "type": "ext4", "total": 100, "used": 90}
 
 
-def test_addresses_beyond_the_guest_come_first_and_the_rest_is_in_pages():
+def test_only_addresses_beyond_the_guest_are_told_and_file_systems_that_can_fill_up_the_fullest_first():
     bench = Bench()
     rows = [{"name": "veth%d" % n, "ip-addresses": [{"ip-address": "fe80::%x" % n, "prefix": 64}]} for n in range(300)]
     rows.append({"name": "eth0", "ip-addresses": [{"ip-address": "10.0.0.9", "prefix": 24}]})
     answering(bench, AGENT + "network-get-interfaces", {"result": rows})
-    answer = ok(bench.run("proxmox_get_guest_ips", vmid=100))
-    assert answer.data["items"][0]["name"] == "eth0" and "10.0.0.9" in answer.text and "offset=50" in answer.text
-    answer = ok(bench.run("proxmox_get_guest_ips", vmid=100, offset=300))
-    assert [row["name"] for row in answer.data["items"]] == ["veth299"]
-
-
-def test_the_fullest_file_systems_come_first_and_images_last():
-    bench = Bench()
     disk = {"type": "ext4", "total-bytes": 100}
     answering(bench, AGENT + "get-fsinfo", {"result": [
         {"mountpoint": "/snap/%d" % n, "type": "squashfs", "total-bytes": 5, "used-bytes": 5} for n in range(81)] + [
         dict(disk, mountpoint="/", **{"used-bytes": 40}), dict(disk, mountpoint="/var", **{"used-bytes": 97})]})
-    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100))
-    assert [row["mountpoint"] for row in answer.data["filesystems"][:3]] == ["/var", "/", "/snap/0"]
-    assert "... and 33 more: offset=50" in answer.text and answer.data["total"] == 83
-    answer = ok(bench.run("proxmox_get_vm_guest_info", vmid=100, offset=80, limit=2))
-    assert [row["mountpoint"] for row in answer.data["filesystems"]] == ["/snap/8", "/snap/80"]
+    found = ok(bench.run("proxmox_get_inside", vmids=[100])).data["guests"][0]
+    assert found["addresses"] == ["10.0.0.9/24"]
+    assert [row["mountpoint"] for row in found["filesystems"]] == ["/var", "/"]
 
 
 # ------------------------------------------------------------------------------------------------------ names of things
@@ -257,7 +241,7 @@ def test_a_change_that_cannot_be_plugged_in_is_in_the_configuration_all_the_same
     answer = bench.run("proxmox_api_call", verb="PUT", path=V100 + "/config", parameters={
         "net0": "virtio=BC:24:11:00:00:01,bridge=nix9"})
     assert answer.failed and "it is in the configuration all the same" in answer.text and "may be gone" in answer.text
-    assert "othing was" not in answer.text and "proxmox_get_pending" in answer.text
+    assert "othing was" not in answer.text and "config shows what waits" in answer.text
 
 
 def test_what_cannot_be_plugged_in_waits_whichever_way_it_was_sent():
@@ -448,9 +432,9 @@ def test_without_quorum_it_is_said_what_works_and_what_does_not():
 def test_the_health_report_and_the_list_agree_about_a_job_that_is_switched_off():
     bench = Bench()
     answering(bench, "/cluster/backup", [{"id": "j", "all": 1, "enabled": 0, "schedule": "21:00", "storage": "nas"}])
-    listed = [row["vmid"] for row in ok(bench.run("proxmox_list_guests_without_backup")).data["items"]]
     states = ok(bench.run("proxmox_list_backup_state")).data["items"]
-    assert listed == sorted(row["vmid"] for row in states) and not any(row.get("jobs") for row in states)
+    assert len(states) == 15 and not any(row.get("jobs") for row in states)
+    assert "no enabled backup job takes these 15" in ok(bench.run("proxmox_get_overview", area="backups")).text
 
 
 # ---------------------------------------------------------------------------------------------------- what is in effect
@@ -506,7 +490,7 @@ def test_a_backup_that_is_not_there_is_not_said_to_be_protected():
 
 # ------------------------------------------------------------------------------------------------------------ surprises
 
-@pytest.mark.parametrize("tool", ["proxmox_get_vm_config", "proxmox_start_vm", "proxmox_get_guest_ips",
+@pytest.mark.parametrize("tool", ["proxmox_get_vm_config", "proxmox_start_vm", "proxmox_get_history",
                                   "proxmox_get_vm_status", "proxmox_create_snapshot_vm"])
 def test_a_guest_out_of_bounds_is_not_said_to_be_in_no_cluster(tool):
     more = {"snapname": "s1"} if "snapshot" in tool else {}

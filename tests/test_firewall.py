@@ -8,8 +8,9 @@ GIT, WEB = "/nodes/pve1/lxc/204", "/nodes/pve1/qemu/100"
 
 
 def _looks(path):
-    """What is read after a guest's firewall was changed."""
-    return ["GET %s/firewall/options" % path, "GET /cluster/firewall/options", "GET %s/config" % path]
+    """What is read after a firewall was changed."""
+    own = ["GET %s/firewall/options" % path, "GET %s/firewall/rules" % path]
+    return own + ["GET /cluster/firewall/options"] * (path != "/cluster") + ["GET %s/config" % path] * (path.count("/") > 2)
 
 
 def digest(path):
@@ -25,30 +26,26 @@ CASES = [
      [FIND, "GET %s/firewall/options" % GIT, "GET %s/firewall/rules" % GIT, "GET /cluster/firewall/options",
       "GET %s/config" % GIT]),
     ("proxmox_add_firewall_rule", {"action": "ACCEPT", "macro": "SSH", "source": "10.0.0.0/24", "comment": "office"},
-     ["POST /cluster/firewall/rules action=ACCEPT comment=office enable=1 macro=SSH source=10.0.0.0/24 type=in",
-      "GET /cluster/firewall/options"]),
+     ["POST /cluster/firewall/rules action=ACCEPT comment=office enable=1 macro=SSH source=10.0.0.0/24 type=in"]
+     + _looks("/cluster")),
     ("proxmox_add_firewall_rule", {"vmid": 204, "action": "DROP", "type": "out", "dest": "10.1.0.1", "proto": "tcp",
-                                   "dport": "80,443", "sport": "1024:65535", "iface": "net0", "log": "info", "pos": 3,
-                                   "enable": False},
-     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 iface=net0 log=info "
-            "proto=tcp sport=1024:65535 type=out" % GIT, "PUT %s/firewall/rules/0 moveto=4" % GIT] + _looks(GIT)),
+                                   "dport": "80,443", "pos": 3, "enable": False},
+     [FIND, "POST %s/firewall/rules action=DROP dest=10.1.0.1 dport=80,443 enable=0 proto=tcp "
+            "type=out" % GIT, "PUT %s/firewall/rules/0 moveto=4" % GIT] + _looks(GIT)),
     ("proxmox_add_firewall_rule", {"node": "pve1", "action": "ACCEPT"},
-     ["POST /nodes/pve1/firewall/rules action=ACCEPT enable=1 type=in", "GET /nodes/pve1/firewall/options",
-      "GET /cluster/firewall/options"]),
+     ["POST /nodes/pve1/firewall/rules action=ACCEPT enable=1 type=in"] + _looks("/nodes/pve1")),
     ("proxmox_delete_firewall_rule", {"vmid": 100, "pos": 0},
      [FIND, "GET %s/firewall/rules/0" % WEB, "DELETE %s/firewall/rules/0 digest={digest}" % WEB] + _looks(WEB),
      digest(WEB + "/firewall/rules/0")),
     ("proxmox_delete_firewall_rule", {"node": "pve1", "pos": 0},
-     ["GET /nodes/pve1/firewall/rules/0", "DELETE /nodes/pve1/firewall/rules/0 digest={digest}",
-      "GET /nodes/pve1/firewall/options", "GET /cluster/firewall/options"], digest("/nodes/pve1/firewall/rules/0")),
-    ("proxmox_update_firewall_options", {"vmid": 204, "enable": True, "policy_in": "DROP", "policy_out": "ACCEPT",
-                                         "dhcp": True, "macfilter": False, "ipfilter": True, "log_level_in": "info"},
-     [FIND, "GET %s/firewall/options" % GIT, "PUT %s/firewall/options dhcp=1 digest={digest} enable=1 ipfilter=1 "
-      "log_level_in=info macfilter=0 policy_in=DROP policy_out=ACCEPT" % GIT] + _looks(GIT),
+     ["GET /nodes/pve1/firewall/rules/0", "DELETE /nodes/pve1/firewall/rules/0 digest={digest}"]
+     + _looks("/nodes/pve1"), digest("/nodes/pve1/firewall/rules/0")),
+    ("proxmox_update_firewall_options", {"vmid": 204, "enable": True, "policy_in": "DROP", "policy_out": "ACCEPT"},
+     [FIND, "GET %s/firewall/options" % GIT, "PUT %s/firewall/options digest={digest} enable=1 "
+      "policy_in=DROP policy_out=ACCEPT" % GIT] + _looks(GIT),
      digest(GIT + "/firewall/options")),
     ("proxmox_update_firewall_options", {"node": "pve1", "enable": False},
-     ["GET /nodes/pve1/firewall/options", "PUT /nodes/pve1/firewall/options digest={digest} enable=0",
-      "GET /nodes/pve1/firewall/options", "GET /cluster/firewall/options"], digest("/nodes/pve1/firewall/options")),
+     ["GET /nodes/pve1/firewall/options", "PUT /nodes/pve1/firewall/options digest={digest} enable=0"] + _looks("/nodes/pve1"), digest("/nodes/pve1/firewall/options")),
 ]
 
 
@@ -86,13 +83,20 @@ def test_what_keeps_rules_from_having_an_effect_is_said():
     assert "net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)" in answer.text
 
 
-@pytest.mark.parametrize("where, option",
-                         [({}, "dhcp"), ({"node": "pve1"}, "policy_in"), ({"node": "pve1"}, "macfilter")])
-def test_options_that_such_a_firewall_does_not_have_are_refused(where, option):
+def test_a_node_has_no_policy_of_its_own():
     bench = Bench()
-    answer = bench.run("proxmox_update_firewall_options", **{option: "DROP" if option == "policy_in" else True},
-                       **where)
-    assert "has no option %s." % option in answer.text and not bench.sent()
+    answer = bench.run("proxmox_update_firewall_options", node="pve1", policy_in="DROP")
+    assert answer.failed and "that of the cluster counts" in answer.text and not bench.sent()
+
+
+def test_a_change_shows_the_rules_as_they_are_then():
+    bench = Bench()
+    ok(bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", macro="SSH"))
+    answer = ok(bench.run("proxmox_add_firewall_rule", vmid=204, action="DROP"))
+    assert "Rules now:\n0 in DROP\n1 in ACCEPT SSH\n" in answer.text and len(answer.data["rules"]) == 2
+    answer = ok(bench.run("proxmox_delete_firewall_rule", vmid=204, pos=0))
+    assert "Rules now:\n0 in ACCEPT SSH\n" in answer.text
+    assert "It has no rules now." in ok(bench.run("proxmox_delete_firewall_rule", vmid=204, pos=0)).text
 
 
 def test_options_without_a_change_are_refused():
@@ -113,10 +117,10 @@ def test_the_clusters_firewall_is_out_of_bounds_where_guests_are_listed(tool, ar
 def test_a_rule_is_shown_whole_with_its_place():
     asked, source = Asked(False), ",".join("10.0.0.%d" % n for n in range(1, 30)) + ",0.0.0.0/0"
     bench = Bench(consent=asked)
-    bench.run("proxmox_add_firewall_rule", vmid=100, action="ACCEPT", pos=2, log="info", comment="two words", source=source)
+    bench.run("proxmox_add_firewall_rule", vmid=100, action="ACCEPT", pos=2, comment="two words", source=source)
     [question] = asked.questions
     assert question.startswith("Add this firewall rule to VM 100") and question.endswith(
-        ', at position 2: in ACCEPT from %s log info comment "two words"?' % source)
+        ', at position 2: in ACCEPT from %s comment "two words"?' % source)
 
 
 def test_a_rule_with_a_position_gets_it_though_proxmox_puts_new_ones_first():

@@ -68,7 +68,6 @@ class _AnsweringChanges(Cluster):
     ("proxmox_shutdown_lxc", {"vmid": 200}, "/status/current", "status"),
     ("proxmox_template_lxc", {"vmid": 205, "wait": 0}, "/status/current", "status"),
     ("proxmox_get_node_disks", {"node": "pve2"}, "/disks/list", "devpath"),
-    ("proxmox_get_next_vmid", {}, "/cluster/nextid", None),
     ("proxmox_create_backup_vm", {"vmid": 100}, "/content", "volid"),
 ])
 def test_no_text_of_proxmox_begins_a_line_of_ours(name, arguments, path, key):

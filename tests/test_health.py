@@ -10,7 +10,7 @@ from tools import health
 from tools.pve import text
 
 READS = ["/cluster/resources", "/cluster/tasks", "/cluster/backup", "/cluster/ha/status/current",
-         "/cluster/replication", "/access/users full=1"]
+         "/access/users full=1"]
 CASES = [
     ("proxmox_get_overview", {"area": "certificates"},
      ["GET /cluster/resources"] + ["GET /nodes/pve%d/certificates/info" % n for n in (1, 2, 3)]),
@@ -63,7 +63,7 @@ def healthy():
             {"type": "master", "node": "a", "status": "a (active, now)"},
             *({"type": "lrm", "node": node, "status": "%s (idle, now)" % node, "timestamp": NOW - 4} for node in NODES),
             {"type": "service", "sid": "vm:100", "node": "a", "state": "started"}],
-        "/cluster/replication": [{"id": "100-0", "guest": 100, "target": "b"}],
+        "/nodes/b/replication": [],
         "/access/users": [{"userid": "root@pam", "enable": 1, "expire": 0, "tokens": [{"tokenid": "t", "expire": 0}]},
                           {"userid": "left@pve", "enable": 0, "expire": NOW - DAY}],
         "/nodes/a/replication": [{"id": "100-0", "guest": 100, "target": "b", "fail_count": 0, "last_sync": NOW - 600,
@@ -247,7 +247,7 @@ def test_a_healthy_cluster_has_no_findings():
     assert answer.text.startswith("\u2705 Nothing found\nLooked at 3 nodes, 4 guests (2 running, 1 stopped, 1 "
                                   "template)")
     assert answer.data["items"] == []
-    assert sorted(served.requests[:6]) == sorted(path.split()[0] for path in READS)
+    assert sorted(served.requests[:5]) == sorted(path.split()[0] for path in READS)
     # VMs, replication and ZFS; the backups and the job, the history of the storage; each guest
     assert len(served.requests) == 6 + 6 * 3 + 2 + 3 + 3 + 3 - 1, served.requests
 

@@ -94,8 +94,7 @@ def test_so_does_a_pool_and_either_may_be_a_list():
 
 def test_what_is_to_be_new_has_a_number():
     new = {"proxmox_clone_vm": "newid", "proxmox_clone_lxc": "newid", "proxmox_create_vm": "vmid",
-           "proxmox_create_lxc": "vmid", "proxmox_restore_backup_vm": "vmid", "proxmox_restore_backup_lxc": "vmid",
-           "proxmox_get_next_vmid": "vmid"}
+           "proxmox_create_lxc": "vmid", "proxmox_restore_backup_vm": "vmid", "proxmox_restore_backup_lxc": "vmid"}
     assert new == {name: field.name for _, name, tool in tools.all_rows() for field in fields(tool.args)
                    if field.arg.format == "newid"}
     bench = Bench()
@@ -106,8 +105,7 @@ def test_what_is_to_be_new_has_a_number():
 def test_the_schema_lets_a_client_send_a_name_and_for_a_new_guest_a_number_alone():
     kinds = {entry["name"]: entry["tool"]["inputSchema"]["properties"].get("vmid", {}).get("type")
              for entry in tools.surface() if "backup_job" not in entry["name"]}
-    numbers = {"proxmox_%s" % name for name in ("create_vm", "create_lxc", "restore_backup_vm", "restore_backup_lxc",
-                                                "get_next_vmid")}
+    numbers = {"proxmox_%s" % name for name in ("create_vm", "create_lxc", "restore_backup_vm", "restore_backup_lxc")}
     assert {name for name, kind in kinds.items() if kind == "integer"} == numbers
     assert set(kinds.values()) == {"string", "integer", None}
 

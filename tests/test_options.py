@@ -107,7 +107,7 @@ def test_what_is_set_is_there_and_what_waits_is_said():
     assert answer.data["changes"]["tags"] == {"old": "prod;web"}
     assert answer.data["changes"]["cores"] == {"old": 4, "new": 8}
     assert "Not in effect yet: cores, scsihw wait" in answer.text and answer.data["waiting"] == ["cores", "scsihw"]
-    assert "8" == ok(bench.run("proxmox_get_pending", vmid=100)).data["items"][0]["then"]
+    assert 8 == ok(bench.run("proxmox_get_vm_config", vmid=100)).data["pending"][0]["then"]
     answer = ok(bench.run("proxmox_update_vm_config", vmid=100, revert="cores,scsihw"))
     assert "cores reverted (8 waited), scsihw reverted (pvscsi waited)" in answer.text
     assert not bench.cluster.world.guests[100].pending

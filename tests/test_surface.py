@@ -7,10 +7,12 @@ import pytest
 
 import readme
 import tools
-from support import HINTS, settings
+from support import HINTS, Bench, settings
 from tools.base.schema import fields
 from tools.mcp import cli
 from tools.mcp.app import App
+from tools.mcp.message import RpcError
+from tools.policy.settings import _tools
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -19,6 +21,20 @@ def test_tools_json_is_what_the_rows_say():
     for name, content in tools.generate().items():
         with open(os.path.join(os.path.dirname(tools.__file__), name), encoding="ascii") as stream:
             assert stream.read() == content, "run: python3 proxmox_mcp.py tools --write"
+
+
+@pytest.mark.parametrize("name", tools.REMOVED)
+def test_a_tool_that_is_gone_is_answered_with_what_does_it_now(name):
+    known = {entry["name"] for entry in tools.surface()}
+    assert name not in known and set(re.findall("proxmox_[a-z_]+", tools.REMOVED[name])) & known
+    bench, says = Bench(), "Use %s." % tools.REMOVED[name]
+    with pytest.raises(RpcError, match="Unknown tool: %s. %s" % (name, re.escape(says))):
+        App(bench.host.settings, None, bench.host).call_tool(None, name, {})
+    assert says in bench.run("proxmox_run", steps=[{"tool": name}]).text
+    with pytest.raises(cli.Stop, match=re.escape(says)):
+        cli._entry(name)
+    with pytest.raises(ValueError, match=re.escape("; u" + says[1:-1])):
+        _tools(name[8:])
 
 
 def test_golden_list_of_tools(capsys, monkeypatch):
@@ -55,7 +71,7 @@ def _bytes(value):
 
 
 #: Word of PROXMOX_TOOLS -> most bytes of all its names, descriptions and input schemas; None: 320 a tool.
-MOST = {"all": None, "readonly": None, "daily": 13000, "minimal": 2400}
+MOST = {"all": 38050, "readonly": None, "daily": 13000, "minimal": 2400}
 
 
 @pytest.mark.parametrize("words", MOST)

@@ -109,7 +109,8 @@ def test_who_waits_the_most():
     answer = ok(bench.run("proxmox_get_top", by="pressure"))
     assert [row["vmid"] for row in answer.data["items"]][:2] == [202, 201] and len(bench.sent()) == 4
     assert "cpu 1.5 %, io 47 %, memory 0 %" in answer.text
-    assert "It was asked of pve2, pve3, the busiest; node=NODE asks another." in answer.text
+    assert "The most by pressure of 5 running guests on pve2, pve3\n" in answer.text
+    assert "Of 5 more nothing is known: only the busiest nodes are asked; node=NODE asks another." in answer.text
     assert ok(bench.run("proxmox_get_top", by="pressure", nodes=True)).data["total"] == 3
 
 

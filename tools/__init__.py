@@ -58,6 +58,15 @@ TOOLSETS = ("cluster", "health", "security", "usage", "guests", "lifecycle", "ch
 
 #: Names that tools had before: old -> new. Accepted, not listed.
 RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
+#: Names of tools that are gone: what does the same now.
+REMOVED = {
+    "proxmox_list_guests_without_backup": "proxmox_list_backup_state missing=true",
+    "proxmox_get_guest_ips": "proxmox_get_inside", "proxmox_get_vm_guest_info": "proxmox_get_inside",
+    "proxmox_get_pending": "proxmox_get_vm_config or proxmox_get_lxc_config",
+    "proxmox_list_services": "proxmox_get_overview area=services",
+    "proxmox_delete_pool": "proxmox_api_call DELETE /pools/POOL",
+    "proxmox_delete_backup_job": "proxmox_update_backup_job enabled=false, or proxmox_api_call DELETE /cluster/backup/ID",
+    "proxmox_get_cluster_log": "proxmox_list_tasks, or proxmox_api_call of GET /cluster/log"}
 
 SURFACE, OUTPUTS = "tools.json", "outputs.json"
 
@@ -116,6 +125,12 @@ def write_surface():
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
         with open(path, "w", encoding="ascii", newline="\n") as stream:
             stream.write(content)
+
+
+def instead(name):
+    """The sentence about a name that no tool has any more, after a blank; "" about one that none had."""
+    found = REMOVED.get(name) or REMOVED.get("proxmox_" + name)
+    return " Use %s." % found if found else ""
 
 
 def find(entry):

@@ -1,4 +1,4 @@
-"""Toolset: an admin's daily round - backup jobs and gaps, services, updates, the log, HA, pools, permissions, tasks."""
+"""Toolset: an admin's daily round - backup jobs, updates, HA, pools, permissions, and a task to be stopped."""
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -6,22 +6,14 @@ from typing import Annotated, Optional
 
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.guest import told
-from tools.base.lists import enabled, service_problem, without_backup
+from tools.base.lists import enabled
 from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import on, parse_upid
 from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
-
-
-@dataclass
-class NotBackedUp(Paged):
-    """Guests that no backup job covers."""
-    node: AnyNode = None
 
 
 @dataclass
@@ -30,22 +22,9 @@ class BackupJobs(Paged):
 
 
 @dataclass
-class Services(NodeArgs):
-    """System services of a node that are not as they should be."""
-    all: Annotated[Optional[bool], Arg("and the others")] = None
-
-
-@dataclass
 class Updates(NodeArgs, Paged):
     """Pending package updates of a node (as last fetched)."""
     name: Annotated[Optional[str], Arg("part of it")] = None
-
-
-@dataclass
-class ClusterLog(Paged):
-    """The cluster's log, newest first: logins, tasks, membership."""
-    node: AnyNode = None
-    user: Optional[str] = None
 
 
 @dataclass
@@ -74,24 +53,6 @@ class CancelTask:
 
 # -------------------------------------------------------------------------------------------------------------- backups
 
-GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"), Column("node"),
-               Column("status", text=told))
-
-
-def list_not_backed_up(call):
-    """Worked out from the enabled jobs, as the health report and the state of backups are: Proxmox's own list
-    (backup-info/not-backed-up) counts jobs that are switched off, and is for root@pam alone on some versions."""
-    guests = call.guests()
-    rows = [row for row in without_backup(guests, call.get("/cluster/backup") or [])
-            if call.args.node in (None, row.get("node"))]
-    where = " on node " + call.args.node if call.args.node else ""
-    headline = "%s%s in no enabled backup job" % (text.plural(len(rows), "guest"), where) if rows else (
-        "Every guest%s is in an enabled backup job" % where)
-    if not guests:
-        return result(call, [], "No guest is listed", "The token may not see any (VM.Audit on /vms).")
-    return result(call, rows, headline, "Templates are not counted.")
-
-
 def _job(job):
     """A raw job with its guests and its retention in words; before 7.2 the schedule is dow and starttime."""
     excluded = " but " + str(job["exclude"]) if job.get("exclude") else ""
@@ -116,24 +77,6 @@ JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), C
 
 # ---------------------------------------------------------------------------------------------------------------- nodes
 
-SERVICES = Table("service", Column("service"), Column("state"), Column("unit-state", "unit"),
-                 Column("desc", "description"), *data_only("text", "active-state"), sort=("service",))
-
-
-def list_services(call):
-    """Those that are not as they should be, or all."""
-    rows = call.get("/nodes/{node}/services") or []
-    idle = any(row.get("service") == "corosync" and service_problem(row, False) == "not running" for row in rows)
-    alone = idle and len(call.get("/nodes") or []) == 1
-    wrong = [row for row in rows if service_problem(row, alone)]
-    count = "%s on node %s" % (text.plural(len(rows), "service"), call.node)
-    headline = "%d of %s are not as they should be" % (len(wrong), count) if wrong else (
-        count + ", none failed and none missing that a node needs")
-    shown = rows if call.args.all else wrong
-    return result(call, shown, headline, None if call.args.all or not rows else "all=true lists the others too.",
-                  services=len(rows))
-
-
 UPDATES = Table("update", Column("package"), Column("old", "installed"), Column("new", "available"), Column("origin"),
                 Column("title"), sort=("Package",), search=lambda row: [row.get("Package")],
                 each=lambda row: {"package": row.get("Package"), "old": row.get("OldVersion"),
@@ -143,18 +86,6 @@ UPDATES = Table("update", Column("package"), Column("old", "installed"), Column(
 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
-
-LOG = Table("entry", Column("time", kind="time"), Column("node"), Column("user"), Column("tag"),
-            Column("msg", "message", "long"), same=("node", "user"),
-            sort=lambda row: -(text.normal("number", row.get("time")) or 0),
-            empty="Without Sys.Syslog on / only the token's own entries are listed.")
-_LOG_LINES = 1000                                       # more than the log of a cluster holds (pmxcfs, logger.c)
-
-
-def _ha_entries(entries):
-    """The entries of HA's status; that of the quorum is of no node, though Proxmox names the one that answers."""
-    return [dict(row, node=None) if row.get("type") == "quorum" else row for row in entries or []]
-
 
 def _ha_status(row):
     """"active" of "pve1 (active, Thu Jan  1 00:16:40 2026)": the node is beside it, and the time is that of asking."""
@@ -169,14 +100,11 @@ def _ha_states(rows):
         ", %d %s" % (count, text.line(state)) for state, count in sorted(states.items())) + ", NO QUORUM" * lost
 
 
-def _of_ha(rows, call):
-    if not any(row.get("type") == "service" for row in rows):
-        yield "No guest is managed by HA."
-
-
+#: The entry of the quorum is of no node, though Proxmox names the one that answers.
 HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"),
            Column("node"), Column("status", kind="long", text=_ha_status), Column("quorate", kind="bool", shown=False),
-           rows=_ha_entries, same=("node",), summary=_ha_states, notes=_of_ha)
+           rows=lambda entries: [dict(row, node=None) if row.get("type") == "quorum" else row for row in entries or ()],
+           same=("node",), summary=_ha_states)
 POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"), sort=("poolid",),
               search=lambda row: [row.get("poolid")], empty="There are none, or the token lacks Pool.Audit on /pool.")
 
@@ -195,6 +123,11 @@ def _rights(found):
     return [{"paths": paths[:100], "total": len(paths), "privileges": list(held)} for held, paths in groups.items()]
 
 
+def _paths(row, most):
+    more = row["total"] - most
+    return text.line(", ".join(row["paths"][:most]), 400) + (" and %d more" % more if more > 0 else "")
+
+
 def _of_rights(rows, call):
     for row in rows[:5]:
         yield text.Shown("On %s: %s" % (_paths(row, 5), text.line(", ".join(row["privileges"]), 1500)))
@@ -202,11 +135,6 @@ def _of_rights(rows, call):
         yield ("No rights%s: a token with privilege separation needs ACL entries of its own, for example: pveum acl "
                "modify / --tokens '%s' --roles PVEAuditor" % (
                    " on " + text.line(call.args.path) if call.args.path else "", call.host.settings.token_id))
-
-
-def _paths(row, most):
-    more = row["total"] - most
-    return text.line(", ".join(row["paths"][:most]), 400) + (" and %d more" % more if more > 0 else "")
 
 
 PERMISSIONS = Table("set", Column("paths", kind="list", text=lambda row: _paths(row, 3)),
@@ -233,25 +161,19 @@ def cancel_task(call):
     call.send(None, "DELETE /nodes/{node}/tasks/{upid}", ids)
     if call.planned:
         return None
-    try:
-        task = call.get(path, ids)
-        how = "was told to stop and still runs" if task.get("status") == "running" else "was stopped"
-    except PveError:
-        task, how = {}, "was told to stop; whether it has ended could not be read"
-    says = "The task %s %s" % (subject, how)
-    note = "A stopped clone, backup or migration may leave the guest locked; the next change to it will say so."
-    known = {key: task[key] for key in ("status", "exitstatus") if task.get(key)}
-    return result(call, call.follow(None), says, note, task=dict(known, upid=call.args.upid))
+    task, = call.together([(path, ids, {})])
+    task = {} if isinstance(task, Exception) else task
+    how = {"running": "was told to stop and still runs",
+           None: "was told to stop; whether it has ended could not be read"}.get(task.get("status"), "was stopped")
+    return result(call, call.follow(None), "The task %s %s" % (subject, how), "A stopped clone, backup or migration may "
+                  "leave the guest locked; the next change to it will say so.", task=dict(
+                      {key: task[key] for key in ("status", "exitstatus") if task.get(key)}, upid=call.args.upid))
 
 
 TOOLS = {
-    "proxmox_list_guests_without_backup": Tool("GET /cluster/backup", BASIC, NotBackedUp, list_not_backed_up, GUESTS),
     "proxmox_list_backup_jobs": Tool("GET /cluster/backup", BASIC, BackupJobs, returns=JOBS),
-    "proxmox_list_services": Tool("GET /nodes/{node}/services", BASIC, Services, list_services, SERVICES),
     "proxmox_list_updates": Tool("GET /nodes/{node}/apt/update", BASIC, Updates, returns=UPDATES,
                                  says="{count} on node {node}"),
-    "proxmox_get_cluster_log": Tool("GET /cluster/log", BASIC, ClusterLog, returns=LOG, fixed={"max": _LOG_LINES},
-                                    says="{count} of the cluster's log"),
     "proxmox_get_ha_status": Tool("GET /cluster/ha/status/current", BASIC, HaStatus, returns=HA, says="HA: "),
     "proxmox_list_pools": Tool("GET /pools", BASIC, Pools, list_pools, POOLS),
     "proxmox_get_permissions": Tool("GET /access/permissions", BASIC, Permissions, returns=PERMISSIONS,

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 from tools.base import safety, setup
 from tools.base.answers import Table, data_only, result
 from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_on, made_since, places, state,
-                                     switched_off, the_backup)
+                                     switched_off, the_backup, unreachable)
 from tools.base.failures import Failure
 from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, holds, loss,
                               must_be_off, name, named, nics)
@@ -158,9 +158,11 @@ def list_backups(call):
 
 def _everywhere(call):
     """What `backups_on` says, of all storages of the cluster: a shared one is read once."""
-    found = [place for place in places(call.get("/cluster/resources") or []) if call.args.storage in (
-        None, place["storage"])]
-    query, names, entries, notes = {"content": "backup", "vmid": call.args.vmid}, [], [], []
+    resources = call.get("/cluster/resources") or []
+    found = [place for place in places(resources) if call.args.storage in (None, place["storage"])]
+    query, names, entries = {"content": "backup", "vmid": call.args.vmid}, [], []
+    notes = ["Not read: %s (no node reaches it)." % name for name in unreachable(resources) if call.args.storage in (
+        None, name)]
     answers = call.together([("/nodes/{node}/storage/{storage}/content", place, query) for place in found])
     for place, answer in zip(found, answers):
         if isinstance(answer, Exception):
@@ -198,7 +200,7 @@ def backup_states(call):
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))
     counts = Counter(row["verdict"] for row in rows)
-    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in ("unverified", "unknown")
+    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in ("unverified", "not found", "unknown")
                  if counts[verdict])
     notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.line(text.ranges(vmids), 200))
                  for job, vmids in switched_off(rows).items())

@@ -1,12 +1,10 @@
 """Toolset: the cluster as a whole - its nodes, its state, the next free vmid."""
 from dataclasses import dataclass
-from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Table, data_only, result
 from tools.base.guest import by_state, counted, locked, with_states
 from tools.base.lists import without_figures
 from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
-from tools.base.schema import Arg
 from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, space
 from tools.pve import text
 from tools.pve.client import PveError
@@ -26,8 +24,7 @@ class ClusterStatus:
 
 @dataclass
 class NextVmid:
-    """Next free vmid, or whether a given one is free. Nothing is reserved."""
-    vmid: Annotated[Optional[int], Arg("check this one", format="newid")] = None
+    """Next free vmid. It is not reserved."""
 
 
 @dataclass
@@ -120,15 +117,11 @@ NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", 
 
 # -------------------------------------------------------------------------------------------------------------- cluster
 
-_MOST = 40                      # nodes and storages shown as text
-
 STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
                *data_only("any", "nodes", "guests", "storages_nearly_full", "storages_lost"))
 _MEMBERS = Table("node", Column("node"), Column("status"), *data_only("bool", "online"), Column("ip", "address"),
                  *_LOAD,
                  Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
-_FULL = [Column("storage"), Column("node", text=lambda r: r.get("node") or "shared"), Column("type"),
-         Column("used", text=space("used", "total"))]
 
 
 def get_cluster_status(call):
@@ -155,7 +148,7 @@ def get_cluster_status(call):
     facts = {"nodes": members, "guests": count, "storages_nearly_full": full, "storages_lost": lost}
     if cluster:
         facts.update(cluster=cluster.get("name"), quorate=on(cluster.get("quorate")))
-    notes = [*_rows(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note]
+    notes = [text.table(_MEMBERS.columns, members), *_guests(count), *_storages(places, full, lost), *unread, note]
     return result(call, facts, _headline(cluster, members, note), notes)
 
 
@@ -164,12 +157,10 @@ def _members(status, resources):
     figures = {row.get("node"): row for row in resources if row.get("type") == "node"}
     members = []
     for row in sorted((row for row in status if row.get("type") == "node"), key=lambda row: str(row.get("name"))):
-        member = dict(row, node=row.get("name"), online=on(row.get("online")), local=on(row.get("local")),
-                      status=row.get("status") or ("online" if on(row.get("online")) else "offline"))
-        if member["online"]:
-            known = figures.get(row.get("name"), {})
-            member.update({key: known.get(key) for key in ("cpu", "maxcpu", "mem", "maxmem", "uptime")})
-        members.append(member)
+        there, known = on(row.get("online")), figures.get(row.get("name"), {})
+        members.append(dict(row, node=row.get("name"), online=there, local=on(row.get("local")), status=row.get(
+            "status") or ("online" if there else "offline"), **{key: known.get(key) if there else None for key in (
+                "cpu", "maxcpu", "mem", "maxmem", "uptime")}))
     return _MEMBERS.data(members)
 
 
@@ -196,38 +187,17 @@ def _guests(count):
 def _storages(places, full, lost):
     if not places:
         yield "No storages: there are none, or the token lacks Datastore.Audit on /storage."
-    elif not full:
-        yield "%s, none nearly full" % text.plural(len(places), "storage")
     else:
-        yield "%s, %d nearly full (from %s):" % (text.plural(len(places), "storage"), len(full),
-                                                 text.percent(NEARLY_FULL))
-        yield from _rows(_FULL, full)
+        yield "%s, %s nearly full (from %s)%s" % (text.plural(len(places), "storage"), len(full) or "none", text.percent(
+            NEARLY_FULL), ": " * bool(full) + text.line(", ".join("%s%s %s" % (
+                row["storage"], " on " + row["node"] if "node" in row else "", text.used_of(row["used"], row["total"]))
+                for row in full), 1000))
     if lost:
         yield "Storages not available on a node that is online: " + text.line(", ".join(
             "%s (%s)" % (row["storage"], ", ".join(row["not_on"])) for row in lost), 400)
 
 
-def _rows(columns, rows):
-    yield text.table(columns, rows[:_MOST])
-    if len(rows) > _MOST:
-        yield "... and %d more" % (len(rows) - _MOST)
-
-
-# ------------------------------------------------------------------------------------------------------------ next vmid
-
-NEXT = Facts(*data_only("int", "vmid"), *data_only("bool", "free"))
-
-
-def get_next_vmid(call):
-    vmid = call.args.vmid
-    try:
-        free = call.get("/cluster/nextid", vmid=vmid)
-    except PveError as error:
-        if "already exists" not in error.errors.get("vmid", ""):
-            raise
-        return result(call, {"vmid": vmid, "free": False}, "vmid %d is taken." % vmid)
-    return result(call, {"vmid": free, "free": True},
-                       "vmid %s is free; it is not reserved and may be taken by the time it is used." % text.line(free))
+NEXT = Facts(Column("vmid", kind="int"), each=lambda free: {"vmid": free})
 
 
 TOOLS = {
@@ -235,5 +205,6 @@ TOOLS = {
     "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeStatus, returns=NODE_STATUS,
                                     says="Node {node}"),
     "proxmox_get_cluster_status": Tool("GET /cluster/status", BASIC, ClusterStatus, get_cluster_status, STATUS),
-    "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NextVmid, get_next_vmid, NEXT),
+    "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NextVmid, returns=NEXT,
+                                  says="Free now, not reserved:"),
 }

@@ -12,7 +12,6 @@ from tools.pve.client import PveError
 from tools.pve.formats import on
 from tools.pve.text import Column
 
-Flag = Optional[bool]
 Policy = Annotated[Optional[str], Arg(enum=("ACCEPT", "DROP", "REJECT"))]
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -40,9 +39,6 @@ class AddRule(Where):
     dest: Annotated[Optional[str], Arg(max_length=512, published=False)] = None
     proto: Annotated[Optional[str], Arg(max_length=40)] = None
     dport: Annotated[Optional[str], Arg("22 or 80,443", max_length=200)] = None
-    sport: Annotated[Optional[str], Arg(max_length=200, published=False)] = None
-    iface: Annotated[Optional[str], Arg(max_length=20, published=False)] = None
-    log: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
     comment: Annotated[Optional[str], Arg(max_length=1000)] = None
     enable: bool = True
     pos: Annotated[Optional[int], Arg(minimum=0, maximum=10000)] = None
@@ -57,13 +53,9 @@ class DeleteRule(Where):
 @dataclass
 class UpdateOptions(Where):
     """Switch a firewall on or off, and what happens to what no rule names."""
-    enable: Flag = None
+    enable: Optional[bool] = None
     policy_in: Policy = None
     policy_out: Policy = None
-    dhcp: Annotated[Flag, Arg(published=False)] = None
-    macfilter: Annotated[Flag, Arg(published=False)] = None
-    ipfilter: Annotated[Flag, Arg(published=False)] = None
-    log_level_in: Annotated[Optional[str], Arg(max_length=10, published=False)] = None
 
 
 # ---------------------------------------------------------------------------------------------------------------- where
@@ -129,6 +121,7 @@ def list_rules(call):
         options={key: value for key, value in options.items() if key != "digest"})
 
 
+_MOST = 30                      # rules that a change shows
 _LOCKED_OUT = " If it keeps you or this server from port 8006 of the nodes, only a console on the node puts that right."
 
 
@@ -165,21 +158,13 @@ def delete_rule(call):
         call.args.pos, _whose(call), text.line(_words(found), 400)))
 
 
-#: (of a guest, of a node) -> the options that such a firewall has (PVE::API2::Firewall); a guest is on a node, too.
-_OF_GUESTS = {"enable", "policy_in", "policy_out", "dhcp", "macfilter", "ipfilter", "log_level_in"}
-_OPTIONS = {(True, True): _OF_GUESTS, (False, True): {"enable", "log_level_in"},
-            (False, False): {"enable", "policy_in", "policy_out"}}
-
-
 def update_options(call):
     base = _base(call)
     wanted = {key: value for key, value in call.parameters().items() if key != "vmid"}
     if not wanted:
         raise Failure("Say what to change: enable, policy_in, policy_out.")
-    foreign = sorted(set(wanted) - _OPTIONS[bool(call.args.vmid), bool(call.node)])
-    if foreign:
-        raise Failure("The firewall of %s has no option %s. It has: %s." % (_whose(call), ", ".join(foreign), ", ".join(
-            sorted(_OPTIONS[bool(call.args.vmid), bool(call.node)]))))
+    if call.node and not call.args.vmid and set(wanted) - {"enable"}:
+        raise Failure("The firewall of a node has no policy of its own: that of the cluster counts (leave node out).")
     before = {}
     call.allow(wanted, "PUT %s/options" % base)
 
@@ -194,13 +179,17 @@ def update_options(call):
 
 
 def _done(call, base, headline, **found):
-    """The Result of a change, with what keeps the rules from having an effect."""
+    """The Result of a change, with the rules as they are now and what keeps them from having an effect."""
     if call.planned:
         return None
-    try:
-        notes = list(_without_effect(call, call.get(base + "/options") or {}))
-    except PveError:
-        notes = []
+    options, rules = call.together([(base + "/options", None, {}), (base + "/rules", None, {})])
+    notes = []
+    if isinstance(rules, list):
+        found["rules"] = ["%s %s" % (rule.get("pos"), text.line(_words(rule), 200)) for rule in rules[:_MOST]]
+        more = ["and %d more" % (len(rules) - _MOST)] * (len(rules) > _MOST)
+        notes.append(text.Shown("\n".join(["Rules now:", *found["rules"], *more])) if rules else "It has no rules now.")
+    if isinstance(options, dict):
+        notes += _without_effect(call, options)
     return result(call, call.follow(None), headline, notes, **found)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import backup_state, findings, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
-from tools.base.lists import NEEDED, enabled, service_problem, task_subject, who
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, guests_of, nodes_of, report
+from tools.base.lists import enabled, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
-from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, until_full
+from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, until_full, zfs_faults
 from tools.pve import text
 from tools.pve.formats import on, parse_property_string
 from tools.pve.task import succeeded
@@ -44,20 +44,16 @@ MOST_LOGS = 3                                           # of failed backups, for
 
 def _has(*kinds):
     """A condition: a storage of one of these types, on the node where it is asked of one."""
-    return lambda seen, node: any(kind in kinds and node in (None, where) for where, kind in seen.kinds)
+    return lambda seen, node: any(row.get("plugintype") in kinds and node in (None, row.get("node"))
+                                  for row in seen.resources)
+
+
+def _disks_of(seen, node=None):
+    return [disk for where, disks in seen.each["disks"].items() if node in (None, where) for disk in disks]
 
 
 def _runs_vms(seen, node):
     return any(row["type"] == "qemu" and row.get("status") != "stopped" for row in seen.on(node))
-
-
-def _replicates(seen, node):
-    return {str(job.get("guest")) for job in seen.all["replication jobs"] or ()} & {
-        str(row["vmid"]) for row in seen.on(node)}
-
-
-def _disks_of(seen, *nodes):
-    return [disk for node, disks in seen.each.get("disks", {}).items() if not nodes or node in nodes for disk in disks]
 
 
 def _has_zfs(seen, node):
@@ -68,128 +64,80 @@ def _has_ceph(seen, _):
     return any(str(disk.get("osdid")).isdigit() for disk in _disks_of(seen)) or _has("rbd", "cephfs")(seen, None)
 
 
-#: name -> (path, of each node that is online if it has {node}; parameters; areas that need it; the condition on which
-#: it is read: function of Seen and the node). Those of LATER look at what the others found.
+#: As Seen.read takes it. Those of LATER look at what the others found.
 READS = {
     "tasks": ("/cluster/tasks", {}, ("tasks", "backups", "guests"), None),
-    "jobs": ("/cluster/backup", {}, ("backups", "storage"), None),
-    "ha": ("/cluster/ha/status/current", {}, ("ha", "cluster"), None),
-    "replication jobs": ("/cluster/replication", {}, ("replication",), _has("zfspool")),
+    "jobs": ("/cluster/backup", {}, ("backups", "storage"), None, "backup jobs"),
+    "ha": ("/cluster/ha/status/current", {}, ("ha", "cluster"), None, "HA"),
     "users": ("/access/users", {"full": 1}, ("access",), None),
     "version": ("/nodes/{node}/version", {}, ("cluster",), None),
     "disks": ("/nodes/{node}/disks/list", {}, ("disks",), None),
     "services": ("/nodes/{node}/services", {}, ("services",), None),
     "certificates": ("/nodes/{node}/certificates/info", {}, ("certificates",), None),
     "updates": ("/nodes/{node}/apt/update", {}, ("updates",), None),
-    "vms": ("/nodes/{node}/qemu", {"full": 1}, ("guests",), _runs_vms),
-    "thin": ("/nodes/{node}/disks/lvmthin", {}, ("storage",), _has("lvmthin")),
+    "vms": ("/nodes/{node}/qemu", {"full": 1}, ("guests",), _runs_vms, "states of VMs"),
+    "thin": ("/nodes/{node}/disks/lvmthin", {}, ("storage",), _has("lvmthin"), "thin pools"),
+    "replication": ("/nodes/{node}/replication", {}, ("replication",), _has("zfspool")),
 }
 LATER = {
-    "replication": ("/nodes/{node}/replication", {}, ("replication",), _replicates),
-    "zfs": ("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs),
-    "ceph": ("/cluster/ceph/status", {}, ("storage",), _has_ceph),
+    "zfs": ("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs, "ZFS pools"),
+    "ceph": ("/cluster/ceph/status", {}, ("storage",), _has_ceph, "Ceph",
+             "not installed|not initialized|not fully configured"),      # it is elsewhere
 }
-_WORDS = {"jobs": "backup jobs", "ha": "HA", "zfs": "ZFS pools", "thin": "thin pools", "vms": "states of VMs",
-          "ceph": "Ceph"}
-_NO_CEPH = re.compile(r"not installed|not initialized|not fully configured")    # a Ceph that is elsewhere
 
 
-class Seen:
-    """What was read: resources (rows of /cluster/resources), guests, nodes (name -> row), online (names looked at),
-    places (storages as of_cluster tells them), all ({name of READS or LATER: data, or None}), each ({name of one of a
-    node: {node: data}}), now; backups (of backup_state), inside ({vmid: {"pending", "snapshot", ...: data}}),
-    filling ({(storage, node): seconds until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid:
-    line}); unread: sentences about what was not; blind: its areas; left: one about what was left out, or None.
+class Seen(findings.Seen):
+    """And: places (storages as of_cluster tells them), backups (of backup_state), filling ({(storage, node): seconds
+    until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid: line}); left: a sentence about what
+    was left out, or None.
     """
 
     def __init__(self, call):
-        self.call, self.area, self.now = call, call.args.area, call.host.now()
-        self.resources = call.get("/cluster/resources") or []
-        self.guests = [row for row in self.resources if row.get("type") in ("qemu", "lxc")
-                       and call.args.node in (None, row.get("node"))]
-        self._by_node, self.kinds = {}, {(row.get("node"), row.get("plugintype")) for row in self.resources}
+        super().__init__(call)
+        self._by_node = {}
         for row in self.guests:
             self._by_node.setdefault(row.get("node"), []).append(row)
-        self.nodes = {str(row.get("node")): row for row in self.resources if row.get("type") == "node"}
-        self.online = [name for name in sorted(self.nodes) if self.nodes[name].get("status") == "online"
-                       and call.args.node in (None, name)]
         self.places = [row for row in of_cluster([row for row in self.resources if row.get("type") == "storage"])
                        if call.args.node in (None, row.get("node")) or row.get("shared")]
-        self.unread, self.blind, self.left = [], set(), None
-        self.all, self.each, self.backups, self.inside = dict.fromkeys([*READS, *LATER]), {}, [], {}
-        self.filling, self.pools, self.reasons = {}, {}, {}
-        self._read(READS)
-        self._read(LATER)
-        self.guests = guest.stated(self.guests, self.each.get("vms", {}).values())
+        self.backups, self.filling, self.pools, self.reasons, self.left = [], {}, {}, {}, None
+        self.read(READS)
+        self.read(LATER)
+        self.guests = guest.stated(self.guests, self.each["vms"].values())
         if self.wants("backups"):
             self.backups, unread = backup_state.state(
                 call, self.guests, self.resources, self.all["jobs"], self.now, brief=True)
-            self._miss("backups", *unread)
+            self.miss("backups", *unread)
+            self._look_at_logs()
         if self.wants("storage"):
             self._look_back()
         self._look_at_pools()
         if self.wants("guests"):
             self._look_inside()
-        if self.wants("backups"):
-            self._look_at_logs()
-
-    def wants(self, *areas):
-        return self.area is None or self.area in areas
 
     def on(self, node):
         """The rows of the guests on a node."""
         return self._by_node.get(node, [])
-
-    def _miss(self, area, *sentences):
-        """Note what could not be read of an area."""
-        self.unread.extend(sentences)
-        self.blind.update([area] if sentences else ())
-
-    def _read(self, table):
-        wanted = [(name, node) for name, (path, _, areas, where) in table.items() if self.wants(*areas)
-                  for node in (self.online if "{node}" in path else [None]) if where is None or where(self, node)]
-        failed = {}
-        for (name, node), answer in zip(wanted, self.call.together([
-                (table[name][0], {"node": node}, table[name][1]) for name, node in wanted])):
-            if isinstance(answer, Exception):
-                if name == "ceph" and _NO_CEPH.search(str(answer)):
-                    continue
-                self.blind.update(table[name][2])
-                why = text.first_line(answer)
-                if node:
-                    why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", why)
-                failed.setdefault(why, {}).setdefault(_WORDS.get(name, name), []).append(node)
-            elif node:
-                self.each.setdefault(name, {})[node] = answer or []
-            else:
-                self.all[name] = answer or []
-        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.line(
-            ", ".join(nodes), 120) if nodes[0] else "") for what, nodes in missed.items())), why)
-            for why, missed in failed.items())
 
     def _look_back(self):
         """How long it takes until the fullest storages are full, from their history: one for each node looked at."""
         found = sorted((row for row in self.places if FILLING <= row.get("used_fraction", 0) < 1 and row["active"]),
                        key=lambda row: -row["used_fraction"])
         found = found[:len(self.online) if self.area is None else None]
-        asked = [dict(row, node=row.get("node") or row["nodes"][0]) for row in found]
         for row, history in zip(found, self.call.together([(
-                "/nodes/{node}/storage/{storage}/rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})
-                for ids in asked])):
+                "/nodes/{node}/storage/{storage}/rrddata", dict(row, node=row.get("node") or row["nodes"][0]),
+                {"timeframe": "month", "cf": "AVERAGE"}) for row in found])):
             if not isinstance(history, Exception):
-                left = until_full(history, row["used"], row["total"])
-                self.filling[row["storage"], row.get("node")] = left
+                self.filling[row["storage"], row.get("node")] = until_full(history, row["used"], row["total"])
 
     def _look_at_pools(self):
         """Which disks of the ZFS pools that are not well fail."""
-        sick = [(node, str(pool.get("name"))) for node, pools in self.each.get("zfs", {}).items() for pool in pools
+        sick = [(node, str(pool.get("name"))) for node, pools in self.each["zfs"].items() for pool in pools
                 if pool.get("health") != "ONLINE"]
         for key, answer in zip(sick, self.call.together([
                 ("/nodes/{node}/disks/zfs/{name}", {"node": node, "name": name}, {}) for node, name in sick])):
             if isinstance(answer, dict):
-                found = ["%s %s" % (text.line(leaf.get("name")), leaf["state"]) for leaf in _leaves(answer)
-                         if leaf.get("state") not in (None, "ONLINE", "AVAIL")]
-                self.pools[key] = "; ".join(found[:4] + [str(answer["errors"])] * bool(answer.get("errors")))
+                faults = zfs_faults(answer)[:4] + [str(answer["errors"])] * bool(answer.get("errors"))
+                self.pools[key] = "; ".join(faults)
 
     def _look_inside(self):
         """What waits for a restart, old snapshots, what is to start at boot: of all guests that can be looked at with
@@ -198,32 +146,20 @@ class Seen:
         guests = [row for row in self.guests if row.get("node") in self.online and not on(row.get("template"))]
         many = len(guests) > MOST_LOOKED and self.area is None
         if self.area and len(guests) > MOST_GUESTS:
-            self._miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
+            self.miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
             return
         if many:
             guests = [row for row in guests if row.get("status") == "stopped"][:MOST_LOOKED]
         if self.area is None:
             self.left = ("With area=guests also: " + "changes that wait, old snapshots, " * many + "silent agents.")
-        self._ask("pending", guests)
+        self.ask("pending", guests)
         configs = {row["vmid"]: guest.pending(self.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
         if not many:
-            self._ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
+            self.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
         if self.area:
-            self._ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
-                parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))])
-
-    def _ask(self, what, guests):
-        """Note what each of the guests answers; once for all that fail alike."""
-        failed = {}
-        for row, answer in zip(guests, self.call.together([
-                ("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in guests])):
-            if isinstance(answer, Exception) and not re.search("agent is not running|Agent error", str(answer)):
-                why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
-                failed.setdefault(why, []).append(row["vmid"])
-            else:
-                self.inside.setdefault(row["vmid"], {})[what] = answer
-        self._miss("guests", *("%s of %s: %s" % (text.capital(what), findings.guests(vmids), why)
-                               for why, vmids in failed.items()))
+            self.ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
+                parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))],
+                "agent is not running|Agent error")
 
     def _look_at_logs(self):
         """Why the newest backups failed: the first error in their logs, else how those end."""
@@ -234,12 +170,6 @@ class Seen:
                 str(line["t"]) for line in log or () if line.get("t") not in (None, "", "no content")]
             last = ["%s; its log ends with: %s" % (status, lines[-1])] if lines else [None]
             self.reasons[row["upid"]] = ([line[7:] for line in lines if line.startswith("ERROR: ")] + last)[0]
-
-
-def _leaves(vdev):
-    """The disks (dicts) of a ZFS pool, or of a part of one."""
-    parts = [part for part in vdev.get("children") or () if isinstance(part, dict)]
-    return [leaf for part in parts for leaf in _leaves(part)] if parts else [vdev]
 
 
 def failures(seen):
@@ -272,7 +202,7 @@ def _cluster(seen):
                       "last known state" % ("offline" if lost else "has not reported lately, so its state is unknown",
                                             text.plural(guests, "guest")), "proxmox_get_cluster_status")
     versions = {}
-    for node, version in seen.each.get("version", {}).items():
+    for node, version in seen.each["version"].items():
         versions.setdefault(str(version.get("version")), []).append(node)
     if len(versions) > 1:
         yield Finding(LOOK, "cluster", "nodes", "versions differ: %s" % "; ".join(
@@ -312,7 +242,7 @@ def _storage(seen):
         if job.get("storage") and job["storage"] not in known and seen.online:
             yield Finding(PROBLEM, "storage", "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
                           % job["storage"], "proxmox_list_backup_jobs")
-    for node, pools in seen.each.get("thin", {}).items():
+    for node, pools in seen.each["thin"].items():
         for pool in pools:
             total, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("metadata_size", "metadata_used"))
             if total and used / total >= NEARLY_FULL:
@@ -331,7 +261,7 @@ def _ceph(health):
 
 
 def _disks(seen):
-    for node, disks in seen.each.get("disks", {}).items():
+    for node, disks in seen.each["disks"].items():
         for disk in disks:
             name = "disk %s on %s" % (disk.get("devpath"), node)
             left = text.normal("number", disk.get("wearout"))
@@ -341,7 +271,7 @@ def _disks(seen):
             elif left is not None and left <= WORN and disk.get("type") in ("ssd", "nvme"):
                 yield Finding(PROBLEM if left <= WORN / 4 else LOOK, "disks", name, "%d %% of its life is left" % left,
                               "proxmox_get_node_disk_smart")
-    for node, pools in seen.each.get("zfs", {}).items():
+    for node, pools in seen.each["zfs"].items():
         for pool in pools:
             name = "ZFS pool %s on %s" % (pool.get("name"), node)
             if pool.get("health") != "ONLINE":
@@ -354,18 +284,26 @@ def _disks(seen):
                               "80 %%" % text.percent(used / size), "proxmox_get_node_zfs")
 
 
+#: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
+#: chrony) and count only when systemd calls them failed.
+_NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "corosync", "pve-ha-crm", "pve-ha-lrm",
+           "qmeventd", "pve-firewall", "cron"}
+
+
 def _services(seen):
-    alone = len(seen.nodes) == 1
-    for node, services in seen.each.get("services", {}).items():
+    for node, services in seen.each["services"].items():
         for row in services:
-            problem = service_problem(row, alone)
-            if problem:
-                yield Finding(PROBLEM if row.get("service") in NEEDED else LOOK, "services", "service %s on %s" % (
-                    row.get("service"), node), problem, "proxmox_list_services")
+            name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
+            idle = name not in _NEEDED or "running" in states or "active" in states
+            if row.get("unit-state") in ("masked", "not-found", "disabled") or idle and "failed" not in states or (
+                    name == "corosync" and len(seen.nodes) == 1):       # in no cluster it does not run
+                continue
+            yield Finding(PROBLEM if name in _NEEDED else LOOK, "services", "service %s on %s" % (name, node),
+                          "failed" if "failed" in states else "not running")
 
 
 def _certificates(seen):
-    for node, certificates in seen.each.get("certificates", {}).items():
+    for node, certificates in seen.each["certificates"].items():
         for row in certificates:
             left = (text.normal("number", row.get("notafter")) or seen.now + 2 * SOON) - seen.now
             if left < SOON:
@@ -374,7 +312,7 @@ def _certificates(seen):
 
 
 def _replication(seen):
-    for node, jobs in seen.each.get("replication", {}).items():
+    for node, jobs in seen.each["replication"].items():
         for job in jobs:
             name = "replication %s, %s to %s" % (job.get("id"), node, job.get("target"))
             last, following = (text.normal("number", job.get(key)) for key in ("last_sync", "next_sync"))
@@ -396,13 +334,13 @@ def _backups(seen):
         if rows and verdict not in ("unknown", "in no job", "ok"):
             ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
             yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
-                          findings.guests([row["vmid"] for row in rows]), "%s%s" % (
+                          guests_of([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
         off = backup_state.switched_off(seen.backups)
-        yield Finding(LOOK, "backups", findings.guests(left), "no enabled backup job takes %s%s" % (
+        yield Finding(LOOK, "backups", guests_of(left), "no enabled backup job takes %s%s" % (
             "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
                 ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
 
@@ -430,7 +368,7 @@ def _guests(seen):
                           "`%s unlock %s` on its node takes a left-over lock away" % (
                               lock, "qm" if row["type"] == "qemu" else "pct", row["vmid"]), "proxmox_list_tasks")
     rows = {row["vmid"]: row for row in seen.guests}
-    for vms in seen.each.get("vms", {}).values():
+    for vms in seen.each["vms"].values():
         for vm in vms:
             state = vm.get("qmpstatus")
             if state in guest.STANDING and not vm.get("lock"):
@@ -452,7 +390,8 @@ def _inside(seen, row, entries, snapshots):
         gone = [key for key in sorted(waiting) if "then" not in waiting[key]]
         yield Finding(LOOK, "guests", who(row), "changes wait for its restart: %s%s" % (
             text.line(", ".join(sorted(waiting)), 80),
-            "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_pending")
+            "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_%s_config" % (
+                "vm" if row["type"] == "qemu" else "lxc"))
     old = [one for one in snapshots if one.get("name") != "current" and seen.now - (
         text.normal("number", one.get("snaptime")) or seen.now) > OLD_SNAPSHOT]
     if old:
@@ -474,13 +413,13 @@ def _tasks(seen):
 def _updates(seen):
     """Only those that Debian released for its stable release: fixes of security holes and of grave mistakes."""
     groups = {}
-    for node, updates in seen.each.get("updates", {}).items():
+    for node, updates in seen.each["updates"].items():
         fixes = sorted({str(row.get("Package")) for row in updates if row.get("Origin") == "Debian" and
                         re.search(r"[+~]deb\d+u\d+", str(row.get("Version")))})
         if fixes:
             groups.setdefault(tuple(fixes), []).append(node)
     for fixes, nodes in groups.items():
-        yield Finding(LOOK, "updates", "node%s %s" % ("" if len(nodes) == 1 else "s", ", ".join(nodes)),
+        yield Finding(LOOK, "updates", nodes_of(nodes),
                       "security and stable updates wait: %s" % text.line(", ".join(fixes), 120), "proxmox_list_updates")
 
 
@@ -505,7 +444,7 @@ CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services":
 
 def get_overview(call):
     seen, notes = Seen(call), []
-    found = [finding for check in CHECKS.values() for finding in check(seen) if seen.area in (None, finding.area)]
+    found = [finding for check in CHECKS.values() for finding in check(seen) if seen.wants(finding.area)]
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
     notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full in %d days, %d %% of a "
@@ -516,12 +455,12 @@ def get_overview(call):
     fine = [area for area in CHECKS if seen.wants(area) and area not in seen.blind | {one.area for one in found}]
     if fine and found:
         notes.insert(0, "Nothing found in: %s." % ", ".join(fine))
-    unknown = ["%s on %s" % (disk.get("devpath"), node) for node, disks in seen.each.get("disks", {}).items()
+    unknown = ["%s on %s" % (disk.get("devpath"), node) for node, disks in seen.each["disks"].items()
                for disk in disks if disk.get("health") == "UNKNOWN"]
     if unknown:
         notes.append("SMART is unknown of %s." % text.line(", ".join(unknown), 120))
     notes.append(seen.left)
-    return report(call, found, seen.unread, notes)
+    return report(seen, found, notes)
 
 
 TOOLS = {

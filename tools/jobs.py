@@ -24,7 +24,7 @@ Guests = Annotated[Optional[str], Arg("vmids, as 100,101", listed=True, max_leng
 class CreatePool:
     """Make a pool."""
     poolid: Poolid = REQUIRED
-    comment: Annotated[Optional[str], Arg(max_length=4096, published=False)] = None
+    vms: Guests = None
 
 
 @dataclass
@@ -35,13 +35,6 @@ class UpdatePool:
     storage: Annotated[Optional[str], Arg("storages", listed=True, max_length=2000)] = None
     delete: Annotated[Flag, Arg("take them out")] = None
     allow_move: Annotated[Flag, Arg("out of another pool", parameter="allow-move")] = None
-    comment: Annotated[Optional[str], Arg(max_length=4096, published=False)] = None
-
-
-@dataclass
-class DeletePool:
-    """Delete an empty pool."""
-    poolid: Poolid = REQUIRED
 
 
 @dataclass
@@ -55,9 +48,7 @@ class _Job:
     exclude: Annotated[Optional[str], Arg(listed=True, max_length=20000, published=False)] = None
     keep: Annotated[Optional[str], Arg("keep-daily=7,keep-weekly=4", parameter="prune-backups", max_length=200)] = None
     mode: Annotated[Optional[str], Arg(enum=("snapshot", "suspend", "stop"))] = None
-    compress: Annotated[Optional[str], Arg(enum=("zstd", "gzip", "lzo", "0"), published=False)] = None
     node: AnyNode = None
-    comment: Annotated[Optional[str], Arg(max_length=512, published=False)] = None
     enabled: Flag = None
 
 
@@ -78,12 +69,6 @@ class RunJob:
     """Run a backup job now."""
     id: JobId = REQUIRED
     wait: Wait = None
-
-
-@dataclass
-class DeleteJob:
-    """Delete a backup job; its backups stay."""
-    id: JobId = REQUIRED
 
 
 @dataclass
@@ -110,16 +95,29 @@ class Acl(Paged):
 
 # ---------------------------------------------------------------------------------------------------------------- pools
 
+def create_pool(call):
+    args = call.args
+    call.send({"poolid": args.poolid})
+    if args.vms:
+        try:
+            call.send({"vms": args.vms}, "PUT /pools/{poolid}")
+        except PveError as error:
+            raise Failure("The pool %s was made, but no guest was put into it: %s" % (
+                args.poolid, call.explained(error))) from None
+    return None if call.planned else result(call, call.follow(None), "pool %s made%s" % (
+        args.poolid, ", with guests " + args.vms if args.vms else ""))
+
+
 def _members(call):
     """Before a pool is changed: who is taken out of one may lose the rights and the backup jobs that come with it."""
     args = call.args
-    if args.vms is None and args.storage is None and args.comment is None:
-        raise Failure("Say what to change: vms, storage or comment.")
+    if args.vms is None and args.storage is None:
+        raise Failure("Say what to change: vms or storage.")
     what = " and ".join("%s %s" % pair for pair in (("guests", args.vms), ("storages", args.storage)) if pair[1])
-    if what and args.delete:
+    if args.delete:
         call.confirm(lambda: ("Take %s out of pool %s? Permissions and backup jobs of the pool then leave them out." % (
             what, args.poolid), {}))
-    elif what and args.allow_move:
+    elif args.allow_move:
         call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup "
                               "jobs of that one then leave them out." % (what, args.poolid), {}))
     return {}
@@ -128,13 +126,8 @@ def _members(call):
 _POOL_HINTS = (
     (r"allow-move.*not defined", "This Proxmox VE cannot move a guest from one pool to another in one step: take it "
      "out of the other one first (delete=true)."),
-    (r"already a member of pool", "Take it out of that pool first (delete=true), or give allow_move=true."))
-
-
-def _pool(call):
-    call.confirm(lambda: ("Delete pool %s? Backup jobs and permissions that name it have no effect then."
-                          % call.args.poolid, {}))
-    return {}
+    (r"already a member of pool", "proxmox_update_pool takes it out of that pool (delete=true), or moves it "
+     "(allow_move=true)."))
 
 
 # ---------------------------------------------------------------------------------------------------------- backup jobs
@@ -167,26 +160,24 @@ def _check_storage(call):
 
 def create_job(call):
     params, chosen = _params(call)
-    missing = [name for name in ("schedule", "storage") if name not in params]
-    missing += [] if chosen else ["vmid, pool or all"]
+    missing = [name for name in ("schedule", "storage") if name not in params] + ["vmid, pool or all"] * (not chosen)
     if missing:
         raise Failure("A backup job also needs: %s." % ", ".join(missing))
     _check_storage(call)
     params = dict({"mode": "snapshot", "enabled": True}, **params)
     known = {str(job.get("id")) for job in call.get("/cluster/backup") or []}
-    if call.args.id in known:
-        raise Failure("There is a backup job %s already; proxmox_update_backup_job changes it." % call.args.id)
-    told = dict(params, id=call.args.id) if call.args.id else params
-    call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(told), (
+    told = {"id": call.args.id} if call.args.id else {}
+    call.confirm(lambda: ("Make a backup job: %s?%s" % (_described(dict(params, **told)), (
         " It deletes older backups of these guests on that storage as the retention says." if call.args.keep else "")),
         {key: str(value) for key, value in params.items()}), whole=True)
-    call.send(dict(params, id=call.args.id))
+    call.send(dict(params, **told))
     if call.planned:
         return None
-    made = [job for job in call.get("/cluster/backup") or [] if str(job.get("id")) not in known]
-    name = text.line(made[0].get("id") if made else call.args.id or "")
-    return result(call, call.follow(None), "backup job %s made: %s" % (name, text.line(_described(params), 400)),
-                  id=name, next_run=text.normal("time", made[0].get("next-run")) if made else None)
+    made = next((job for job in call.get("/cluster/backup") or [] if str(job.get("id")) not in known), told)
+    name, when = text.line(made.get("id") or ""), text.normal("time", made.get("next-run"))
+    return result(call, call.follow(None), "backup job %s made: %s%s" % (
+        name, text.line(_described(params), 400), "; next run %s" % text.when(when) if when else ""),
+        id=name, next_run=when)
 
 
 def update_job(call):
@@ -217,16 +208,6 @@ def _job(call):
     return jobs[call.args.id]
 
 
-def _deleting(call):
-    def describe():
-        told = {key: value for key, value in _job(call).items() if key in (
-            "schedule", "storage", "vmid", "pool", "all", "exclude")}
-        return ("Delete backup job %s (%s)? What it took is not backed up by it any more." % (
-            call.args.id, _described(told))), {key: str(value) for key, value in told.items()}
-    call.confirm(describe)
-    return {}
-
-
 #: Of a job's keys those that vzdump does not know.
 _NOT_VZDUMP = {"id", "type", "enabled", "schedule", "starttime", "dow", "node", "comment", "next-run", "repeat-missed",
                "digest"}
@@ -252,67 +233,62 @@ def run_job(call):
             call.args.id, text.ranges(vmids), ", ".join(nodes), _described(params))), {
                 "job": _described(params), "guests": vmids}
     call.confirm(describe)
-    started, failed = [], []
+    started, states = [], []
     for node in nodes:
         try:
             started.append(call.send(params, "POST /nodes/{node}/vzdump", {"node": node}))
         except PveError as error:
-            failed.append("%s: %s" % (node, text.line(error, 600)))
+            states.append("%s: not started, %s" % (node, text.line(error, 600)))
     if call.planned:
         return None
     outcomes = [call.follow(answer, check=False) for answer in started]
+    failed = states or any(one.failed for one in outcomes)
+    states += ["%s: %s" % (one.node, text.line(one.exitstatus or one.status, 100)) for one in outcomes]
     if failed:
-        raise Failure("Backup job %s was not started everywhere (%s). Started, do not start it there again: %s." % (
-            call.args.id, "; ".join(failed), ", ".join("%s (%s)" % (one.node, one.upid) for one in outcomes)
-            or "nowhere"))
-    worst = next((one for one in outcomes if not one.ok), outcomes[0])
-    states = ", ".join("%s: %s" % (one.node, text.line(one.exitstatus or one.status, 100)) for one in outcomes)
-    if worst.failed:
-        raise Failure("Backup job %s did not end well on every node (%s). proxmox_get_task upid=%s tells why." % (
-            call.args.id, states, worst.upid))
-    return result(call, worst, "backup job %s run (%s)" % (call.args.id, states), tasks=[one.upid for one in outcomes])
+        raise Failure("Backup job %s did not run well on every node (%s). Do not start it again where it ran: %s. "
+                      "proxmox_get_task tells more." % (call.args.id, "; ".join(states), ", ".join(
+                          str(one.upid) for one in outcomes) or "nowhere"))
+    return result(call, next((one for one in outcomes if not one.ok), outcomes[0]), "backup job %s run (%s)" % (
+        call.args.id, ", ".join(states)), tasks=[one.upid for one in outcomes])
 
 
 # ---------------------------------------------------------------------------------------------------------- replication
 
+def _failing(jobs):
+    count = sum(bool(job.get("fail_count")) for job in jobs)
+    return ", %d failing" % count if count else ""
+
+
 REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"),
                     Column("target"), Column("schedule"), Column("last_sync", "last", "time"),
                     Column("next_sync", "next", "time"), Column("fail_count", "failures", "int"),
-                    Column("error", kind="long"), Column("disable", "off", "bool"))
+                    Column("error", kind="long"), Column("disable", "off", "bool"), summary=_failing,
+                    sort=lambda job: (-int(job.get("fail_count") or 0), str(job.get("id"))))
 
 
 def list_replication(call):
-    jobs = {str(job.get("id")): dict(job) for job in call.get("/cluster/replication") or []}
     where = {str(row["vmid"]): str(row["node"]) for row in call.guests()}
-    nodes = sorted({where[str(job.get("guest"))] for job in jobs.values() if str(job.get("guest")) in where})
-    nodes = [node for node in nodes if call.args.node in (None, node)]
-    notes = []
+    jobs = {str(job.get("id")): dict(job, source=where.get(str(job.get("guest"))))
+            for job in call.get("/cluster/replication") or []}
+    nodes, notes = sorted({job["source"] for job in jobs.values() if job["source"] and call.args.node in (
+        None, job["source"])}), []
     for node, rows in zip(nodes, call.together([("/nodes/{node}/replication", {"node": node}, {}) for node in nodes])):
         if isinstance(rows, Exception):
             notes.append("State of the jobs on %s: %s" % (node, text.first_line(rows)))
             continue
         for row in rows or ():
             jobs.setdefault(str(row.get("id")), {}).update(row, source=node)
-    rows = [dict(job, source=job.get("source") or where.get(str(job.get("guest")))) for job in jobs.values()]
-    rows = [job for job in rows if call.args.node in (None, job["source"])]
-    rows.sort(key=lambda job: (-int(job.get("fail_count") or 0), str(job.get("id"))))
-    failing = sum(bool(job.get("fail_count")) for job in rows)
-    return result(call, rows,
-                  "%s%s" % (text.plural(len(rows), "replication job"), ", %d failing" % failing if failing else ""),
-                  notes)
+    return result(call, [job for job in jobs.values() if call.args.node in (None, job["source"])], note=notes)
 
 
-def run_replication(call):
+def _find_node(call):
     vmid = call.args.id.partition("-")[0]
     row = call.entry(vmid)
     if row is None:
         raise Failure("There is no guest %s, so no replication job %s. "
                       "proxmox_list_replication lists them." % (text.line(vmid), text.line(call.args.id)))
     call.node = str(row["node"])
-    call.send()
-    return result(call, call.follow(None),
-                  "replication %s was told to run at once; proxmox_list_replication shows how it ends"
-                  % call.args.id, id=call.args.id)
+    return {"id": call.args.id}
 
 
 # --------------------------------------------------------------------------------------------------------------- access
@@ -334,19 +310,16 @@ ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Colu
 
 
 TOOLS = {
-    "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, says="pool {poolid} made"),
+    "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, create_pool, explains=_POOL_HINTS),
     "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members,
                                 says="pool {poolid} changed", explains=_POOL_HINTS),
-    "proxmox_delete_pool": Tool("DELETE /pools/{poolid}", DESTRUCTIVE, DeletePool, first=_pool,
-                                says="pool {poolid} deleted"),
     "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),
     "proxmox_update_backup_job": Tool("PUT /cluster/backup/{id}", DESTRUCTIVE, UpdateJob, update_job),
     "proxmox_run_backup_job": Tool("POST /nodes/{node}/vzdump", DESTRUCTIVE, RunJob, run_job),
-    "proxmox_delete_backup_job": Tool("DELETE /cluster/backup/{id}", DESTRUCTIVE, DeleteJob, first=_deleting,
-                                      says="backup job {id} deleted"),
     "proxmox_list_replication": Tool("GET /cluster/replication", BASIC, Replication, list_replication, REPLICATION),
     "proxmox_run_replication": Tool("POST /nodes/{node}/replication/{id}/schedule_now", ELEVATED, RunReplication,
-                                    run_replication),
+                                    first=_find_node, says="replication {id} was told to run at once; "
+                                    "proxmox_list_replication shows how it ends"),
     "proxmox_list_users": Tool("GET /access/users", BASIC, Users, returns=USERS, fixed={"full": 1}),
     "proxmox_list_acl": Tool("GET /access/acl", BASIC, Acl, returns=ACL),
 }

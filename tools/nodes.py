@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.failures import Failure
 from tools.base.row import BASIC, NodeArgs, Tool
 from tools.base.schema import REQUIRED, Arg
+from tools.base.storage import zfs_faults
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
@@ -19,21 +19,17 @@ from tools.pve.text import Column
 class Disks(NodeArgs):
     """Physical disks of a node: size, model, use, health, wear."""
     type: Annotated[Optional[str], Arg(enum=("unused", "journal_disks"))] = None
-    include_partitions: Annotated[Optional[bool], Arg(parameter="include-partitions")] = None
-    skip_smart: Annotated[Optional[bool], Arg("faster, without health", parameter="skipsmart")] = None
 
 
 @dataclass
 class Smart(NodeArgs):
     """SMART health of one disk of a node."""
     disk: Annotated[str, Arg("such as /dev/sda", format="device")] = REQUIRED
-    health_only: Annotated[Optional[bool], Arg(parameter="healthonly")] = None
 
 
 @dataclass
 class Lvm(NodeArgs):
     """LVM of a node: volume groups, physical volumes, thin pools."""
-    thin: Annotated[bool, Arg("with thin pools")] = True
 
 
 @dataclass
@@ -82,9 +78,7 @@ def _of_disks(rows, call):
         if row.get("wearout", 100) <= _WORN:
             yield "%s is worn: %g %% of its life is left." % (device, row["wearout"])
     unknown = sum(row.get("health") == "UNKNOWN" for row in disks)
-    if call.args.skip_smart:
-        yield "Health was not asked for (skip_smart)."
-    elif unknown:
+    if unknown:
         yield ("UNKNOWN (%s): SMART could not be read, as with RAID controllers, USB and virtual disks; it does not "
                "mean healthy." % text.plural(unknown, "disk"))
 
@@ -183,7 +177,7 @@ def get_node_lvm(call):
             notes.append("Volume group %s has no size: its disks are missing or cannot be read." % row.get("name"))
     if not groups:
         notes.append("There is no volume group on this node.")
-    elif call.args.thin:
+    else:
         try:
             pools = more["thinpools"] = THIN.data(call.get("/nodes/{node}/disks/lvmthin") or [])
             notes.extend(_thin(pools))
@@ -219,6 +213,7 @@ ZFS = Table("ZFS pool", Column("name"), Column("health", "state"), Column("size"
             Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number", _dedup),
             *data_only("any", "details"), summary=_not_online)
 _LOOK_AT = 5                    # pools whose details are fetched
+_SAID = ("status", "action", "scan", "errors")
 
 
 def get_node_zfs(call):
@@ -231,14 +226,19 @@ def get_node_zfs(call):
         return result(call, [], "No ZFS on node %s (zfsutils-linux is not installed)" % node)
     pools, notes = ZFS.data(sorted(rows, key=lambda row: str(row.get("name")))), []
     sick = [row for row in pools if row.get("health") != "ONLINE"]
-    for row in sick[:_LOOK_AT]:
-        try:
-            reply = call.get("/nodes/{node}/disks/zfs/{name}", {"name": row.get("name")}) or {}
-        except (PveError, ValueError) as error:     # the list of pools is worth telling all the same
-            notes.append("Details of pool %s could not be read: %s" % (text.line(row.get("name")), error))
+    answers = call.together([("/nodes/{node}/disks/zfs/{name}", {"node": node, "name": row.get("name")}, {})
+                             for row in sick[:_LOOK_AT]])
+    for row, reply in zip(sick, answers):
+        name = text.line(row.get("name"))
+        if isinstance(reply, Exception):                # the list of pools is worth telling all the same
+            notes.append("Details of pool %s could not be read: %s" % (name, reply))
             continue
-        row["details"] = _details(reply)
-        notes.append(text.Shown("\n".join(_explained(row))))
+        row["details"] = {key: " ".join(str(reply[key]).split()) for key in ("state", *_SAID) if reply.get(key)}
+        row["details"]["devices"] = zfs_faults(reply)
+        notes.append(text.Shown("\n  ".join(
+            ["Pool %s is %s:" % (name, row["details"].get("state", row.get("health")))] + [
+                "%s: %s" % (key, text.line(row["details"][key], 600)) for key in _SAID if key in row["details"]]
+            + row["details"]["devices"])))
     if len(sick) > _LOOK_AT:
         notes.append("Details of %d more pools that are not ONLINE were not read." % (len(sick) - _LOOK_AT))
     for row in pools:
@@ -247,40 +247,6 @@ def get_node_zfs(call):
     if not pools:
         notes.append("There is no ZFS pool on this node.")
     return result(call, pools, note=notes)
-
-
-_SAID = ("status", "action", "scan", "errors")
-_ERRORS = ("read", "write", "cksum")
-
-
-def _details(reply):
-    """What tells why a pool is not well: its texts, and its devices with their errors (flat, `depth` from 0)."""
-    found = {key: " ".join(str(reply[key]).split()) for key in ("state",) + _SAID if reply.get(key)}
-    devices = found["devices"] = []
-
-    def walk(rows, depth):
-        for row in rows or []:
-            device = {"name": str(row.get("name")), "depth": depth}
-            device.update({key: str(row[key]) for key in ("state", "msg") if row.get(key)})
-            counts = {key: text.normal("int", row.get(key)) for key in _ERRORS}
-            device.update({key: count for key, count in counts.items() if count is not None})
-            devices.append(device)
-            walk(row.get("children"), depth + 1)
-    walk(reply.get("children"), 0)
-    return found
-
-
-def _explained(pool):
-    details = pool["details"]
-    yield "Pool %s is %s:" % (text.line(pool.get("name")), details.get("state", pool.get("health")))
-    for key in _SAID:
-        if key in details:
-            yield "  %s: %s" % (key, text.line(details[key], 600))
-    for device in details["devices"][:60]:
-        words = ["  " * (1 + min(device["depth"], 8)) + text.line(device["name"]), device.get("state", "")]
-        words += ["%d %s errors" % (device[key], key) for key in _ERRORS if device.get(key)]
-        words += ["(%s)" % text.line(device["msg"])] if "msg" in device else []
-        yield " ".join(words)
 
 
 # -------------------------------------------------------------------------------------------------------------- network
@@ -331,9 +297,8 @@ IFACE = Facts(*_INTERFACE, more=True, each=_iface, notes=_of_iface)
 
 def get_node_network(call):
     args = call.args
-    local = args.type == "any_local_bridge"             # unknown to Proxmox VE 7, so it is picked here
-    reply = call.reply("/nodes/{node}/network", type=None if local else args.type)
-    bridges = [row for row in reply.data or [] if row.get("type") in ("bridge", "OVSBridge")]
+    reply = call.reply("/nodes/{node}/network", type=args.type)
+    bridges = any(row.get("type") in ("bridge", "OVSBridge") for row in reply.data or ())
     notes, more = [], {}
     if reply.extra.get("changes"):
         more["changes"] = str(reply.extra["changes"])
@@ -342,20 +307,10 @@ def get_node_network(call):
         notes.append(text.quoted(more["changes"], 4000))
     if args.type in (None, "bridge", "any_bridge", "any_local_bridge") and not bridges:
         notes.append("Bridges are listed only with SDN.Audit or SDN.Use on /sdn/zones/localnetwork.")
-    return result(call, bridges if local else reply.data, note=notes, **more)
+    return result(call, reply.data, note=notes, **more)
 
 
-def get_network_iface(call):
-    args = call.args
-    try:
-        reply = call.get("/nodes/{node}/network/{iface}")
-    except PveError as error:
-        if "does not exist" not in error.errors.get("iface", ""):
-            raise
-        names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network") or [])
-        raise Failure("There is no interface %s on node %s. It has: %s." % (
-            args.iface, args.node, text.line(", ".join(names), 1000) or "none")) from None
-    return result(call, reply)
+_NO_IFACE = ((r"interface does not exist", "There is no interface of that name: proxmox_get_node_network lists them."),)
 
 
 def _of_dns(found, call):
@@ -379,6 +334,6 @@ TOOLS = {
     "proxmox_get_node_network": Tool("GET /nodes/{node}/network", BASIC, Network, get_node_network, NETWORK,
                                      "{count} on node {node}"),
     "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, Dns, returns=DNS, says="DNS of node {node}"),
-    "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, get_network_iface, IFACE,
-                                      "Interface {iface} of node {node}"),
+    "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, returns=IFACE,
+                                      says="Interface {iface} of node {node}", explains=_NO_IFACE),
 }

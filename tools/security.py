@@ -4,9 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import findings, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, report
-from tools.base.lists import chosen
+from tools.base import guest
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Seen, guests_of, nodes_of, report
 from tools.base.row import BASIC, Filtered, Tool
 from tools.base.schema import Arg
 from tools.pve import text
@@ -26,57 +25,18 @@ MOST_GUESTS = 300               # whose configuration and firewall are read, two
 _SUPPORTED = {"6": "2022-07-31", "7": "2024-07-31", "8": "2026-08-31"}
 _ALL_POWERFUL = {"Administrator", "PVEAdmin"}
 
-#: name -> (path, parameters, area)
-_CLUSTER = {"firewall": ("/cluster/firewall/options", {}, "firewall"),
-            "users": ("/access/users", {"full": 1}, "access"),
-            "second factors": ("/access/tfa", {}, "access"), "permissions": ("/access/acl", {}, "access")}
-_NODE = {"firewall": ("/nodes/{node}/firewall/options", {}, "firewall"),
-         "version": ("/nodes/{node}/version", {}, "versions"), "network": ("/nodes/{node}/network", {}, "guests")}
-
-
-class Seen:
-    """What was read: guests (rows), all ({name of _CLUSTER: data or None}), nodes ({node: {name of _NODE: data}}),
-    inside ({vmid: (config, firewall options)}), unread (sentences)."""
-
-    def __init__(self, call):
-        self.call, self.area, self.unread, self.all, self.nodes, self.inside = call, call.args.area, [], {}, {}, {}
-        resources = call.get("/cluster/resources") or []
-        self.guests = chosen([row for row in resources if row.get("type") in ("qemu", "lxc")
-                              and not on(row.get("template"))], call.args)
-        online = sorted(str(row["node"]) for row in resources if row.get("type") == "node"
-                        and row.get("status") == "online" and call.args.node in (None, row.get("node")))
-        names = [name for name, row in _CLUSTER.items() if self.area in (None, row[2])]
-        places = [(node, name) for name, row in _NODE.items() if self.area in (None, row[2]) for node in online]
-        answers = call.together([(_CLUSTER[name][0], None, _CLUSTER[name][1]) for name in names] + [
-            (_NODE[name][0], {"node": node}, _NODE[name][1]) for node, name in places])
-        for name, answer in zip(names, answers):
-            self.all[name] = self._read(answer, "The cluster's %s" % name)
-        for (node, name), answer in zip(places, answers[len(names):]):
-            self.nodes.setdefault(node, {})[name] = self._read(answer, "%s of %s" % (name, node))
-        if self.area in (None, "firewall", "guests"):
-            self._look_inside([row for row in self.guests if row.get("node") in online])
-
-    def _read(self, answer, what):
-        if not isinstance(answer, Exception):
-            return answer or []
-        self.unread.append("%s: %s" % (text.capital(what), text.first_line(answer)))
-        return None
-
-    def _look_inside(self, guests):
-        if len(guests) > MOST_GUESTS:
-            self.unread.append("%d guests are too many to look into each; narrow it with node, pool, tag or name"
-                               % len(guests))
-            return
-        base = "/nodes/{node}/{type}/{vmid}/"
-        answers = iter(self.call.together([(base + what, row, {}) for row in guests
-                                           for what in ("config", "firewall/options")]))
-        for row, config, options in zip(guests, answers, answers):
-            self.inside[row["vmid"]] = (self._read(config, "configuration of %s" % row["vmid"]) or {},
-                                        self._read(options, "firewall of %s" % row["vmid"]) or {})
+#: As Seen.read takes it.
+READS = {"cluster firewall": ("/cluster/firewall/options", {}, ("firewall",), None, "the cluster's firewall"),
+         "users": ("/access/users", {"full": 1}, ("access",), None),
+         "second factors": ("/access/tfa", {}, ("access",), None),
+         "permissions": ("/access/acl", {}, ("access",), None),
+         "firewall": ("/nodes/{node}/firewall/options", {}, ("firewall",), None),
+         "version": ("/nodes/{node}/version", {}, ("versions",), None),
+         "network": ("/nodes/{node}/network", {}, ("guests",), None)}
 
 
 def _firewall(seen):
-    options = seen.all.get("firewall")
+    options = seen.all["cluster firewall"]
     if options is None or options == []:
         return
     if not on(options.get("enable")):
@@ -86,19 +46,20 @@ def _firewall(seen):
         return
     if options.get("policy_in", "DROP") == "ACCEPT":
         yield Finding(LOOK, "firewall", "cluster", "what no rule names is let in (policy_in=ACCEPT)")
-    for node, found in sorted(seen.nodes.items()):
-        if isinstance(found.get("firewall"), dict) and not on(found["firewall"].get("enable", 1)):
+    for node, found in sorted(seen.each["firewall"].items()):
+        if found and not on(found.get("enable", 1)):
             yield Finding(LOOK, "firewall", "node " + node, "its firewall is off")
     off, bare = [], []
-    for vmid, (config, options) in seen.inside.items():
-        if config and not on(options.get("enable")):
+    for vmid, found in seen.inside.items():
+        if found.get("config") and not on((found.get("firewall/options") or {}).get("enable")):
             off.append(vmid)
-        elif config:
-            open_ones = [key for key, value in guest.nics(config).items() if not on(guest.nic(value).get("firewall"))]
+        elif found.get("config"):
+            open_ones = [key for key, value in guest.nics(found["config"]).items()
+                         if not on(guest.nic(value).get("firewall"))]
             if open_ones:
                 bare.append("%s (%s)" % (vmid, ", ".join(open_ones)))
     if off:
-        yield Finding(LOOK, "firewall", findings.guests(off),
+        yield Finding(LOOK, "firewall", guests_of(off),
                       "the firewall of %s is off" % ("it" if len(off) == 1 else "each"), "proxmox_list_firewall_rules")
     if bare:
         yield Finding(PROBLEM, "firewall", "guests", "their firewall is on, but network devices without firewall=1 go "
@@ -106,9 +67,8 @@ def _firewall(seen):
 
 
 def _access(seen):
-    users, now = seen.all.get("users") or (), seen.call.host.now()
-    enabled = [user for user in users if on(user.get("enable", 1)) and not (
-        0 < (text.normal("number", user.get("expire")) or 0) < now)]
+    enabled = [user for user in seen.all["users"] or () if on(user.get("enable", 1)) and not (
+        0 < (text.normal("number", user.get("expire")) or 0) < seen.now)]
     tokens = [("%s!%s" % (user.get("userid"), token.get("tokenid")), token) for user in enabled
               for token in user.get("tokens") or ()]
     groups = (
@@ -121,14 +81,14 @@ def _access(seen):
     for names, level, says in groups:
         if names:
             yield Finding(level, "access", text.line(", ".join(names), 200), says)
-    secured = seen.all.get("second factors")
+    secured = seen.all["second factors"]
     if secured is not None:
         safe = {str(row.get("userid")) for row in secured if any(
             on(entry.get("enable", 1)) and entry.get("type") != "recovery" for entry in row.get("entries") or ())}
         bare = [str(user["userid"]) for user in enabled if str(user.get("userid")) not in safe]
         if bare:
             yield Finding(LOOK, "access", text.line(", ".join(bare), 200), "users without a second factor")
-    for row in seen.all.get("permissions") or ():
+    for row in seen.all["permissions"] or ():
         if row.get("path") == "/" and row.get("roleid") in _ALL_POWERFUL and row.get("ugid") != "root@pam":
             yield Finding(LOOK, "access", "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in "
                           "the cluster" % row["roleid"], "proxmox_list_acl")
@@ -137,19 +97,20 @@ def _access(seen):
 def _guests(seen):
     privileged, exposed = [], []
     rows = {row["vmid"]: row for row in seen.guests}
-    for vmid, (config, _) in seen.inside.items():
+    for vmid, found in seen.inside.items():
+        config = found.get("config") or {}
         if config and rows[vmid]["type"] == "lxc" and not on(config.get("unprivileged")):
             privileged.append(vmid)
-        network = seen.nodes.get(str(rows[vmid].get("node")), {}).get("network") or ()
-        management = {row.get("iface") for row in network if row.get("gateway")}
+        management = {row.get("iface") for row in seen.each["network"].get(rows[vmid].get("node"), ())
+                      if row.get("gateway")}
         if any(nic.get("bridge") in management and not nic.get("tag")
                for nic in map(guest.nic, guest.nics(config).values())):
             exposed.append(vmid)
     if privileged:
-        yield Finding(LOOK, "guests", findings.guests(privileged),
+        yield Finding(LOOK, "guests", guests_of(privileged),
                       "privileged containers: root inside is root of the node")
     if exposed:
-        yield Finding(LOOK, "guests", findings.guests(exposed),
+        yield Finding(LOOK, "guests", guests_of(exposed),
                       "in the same network, without VLAN, as the nodes' own addresses")
 
 
@@ -161,25 +122,32 @@ def _tls(seen):
 
 def _versions(seen):
     old = {}
-    for node, found in seen.nodes.items():
-        version = str(dict(found.get("version") or {}).get("version", ""))
+    for node, found in seen.each["version"].items():
+        version = str(dict(found or {}).get("version", ""))
         ended = _SUPPORTED.get(re.split(r"\D", version)[0])
-        if ended and time.strftime("%Y-%m-%d", time.gmtime(seen.call.host.now())) > ended:
+        if ended and time.strftime("%Y-%m-%d", time.gmtime(seen.now)) > ended:
             old.setdefault((version, ended), []).append(node)
     for (version, ended), nodes in sorted(old.items()):
-        yield Finding(PROBLEM, "versions", "node%s %s" % ("" if len(nodes) == 1 else "s", ", ".join(nodes)),
-                      "Proxmox VE %s: no security updates since %s" % (version, ended))
-
-
-_CHECKS = (_firewall, _access, _guests, _tls, _versions)
+        yield Finding(PROBLEM, "versions", nodes_of(nodes), "Proxmox VE %s: no security updates since %s" % (
+            version, ended))
 
 
 def get_security_report(call):
     seen = Seen(call)
-    found = [finding for check in _CHECKS for finding in check(seen) if seen.area in (None, finding.area)]
-    return report(call, found, seen.unread, [
+    seen.guests = [row for row in seen.guests if not on(row.get("template"))]
+    seen.read(READS)
+    guests = [row for row in seen.guests if row.get("node") in seen.online] if seen.wants("firewall", "guests") else []
+    if len(guests) > MOST_GUESTS:
+        seen.miss("guests", "%d guests are too many to look into each; narrow it with node, pool, tag or name"
+                  % len(guests))
+    else:
+        seen.ask("config", guests)
+        seen.ask("firewall/options", guests)
+    found = [finding for check in (_firewall, _access, _guests, _tls, _versions) for finding in check(seen)
+             if seen.wants(finding.area)]
+    return report(seen, found, [
         "Looked at %s on %s. Passwords, the guests' own systems and physical access are beyond it." % (
-            text.plural(len(seen.guests), "guest"), text.plural(len(seen.nodes), "node"))])
+            text.plural(len(seen.guests), "guest"), text.plural(len(seen.online), "node"))])
 
 
 TOOLS = {

@@ -1,8 +1,8 @@
 """Toolset: what Proxmox is doing and did - one task with its log, and lists of tasks. Reads only."""
-import calendar
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Page, Table, data_only, result
@@ -12,7 +12,6 @@ from tools.base.lists import task_subject
 from tools.base.row import BASIC, AnyNode, Paged, Tool, Wait
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 from tools.pve.text import Column
@@ -94,13 +93,6 @@ def _log_end(call, ids):
 
 # -------------------------------------------------------------------------------------------------------- list of tasks
 
-TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
-              Column("type"), Column("id"),
-              Column("exitstatus", "result", text=lambda r: r.get("exitstatus", r["status"])), Column("user", "by"),
-              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"),
-              each=lambda row: _task(row))
-
-
 def _task(row):
     """A raw entry of a task list as TASKS has it; one without an end is running."""
     row = dict(row, user=_user(row), exitstatus=row.get("status"), status="stopped")
@@ -114,27 +106,27 @@ def _task(row):
     return row
 
 
+TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
+              Column("type"), Column("id"),
+              Column("exitstatus", "result", text=lambda r: r.get("exitstatus", r["status"])), Column("user", "by"),
+              Column("upid", "UPID", "long"), *data_only("text", "status"), *data_only("bool", "ok"),
+              each=_task)
 _UNITS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def epoch(words):
     """Epoch seconds of "2h" (so long ago), "2026-01-31", "2026-01-31 14:30" (UTC) or a number; Failure for others."""
-    words = words.strip()
-    ago = re.fullmatch(r"([0-9]{1,6})\s*(min|m|h|d|w)(?:\s+ago)?", words, re.ASCII)
+    ago = re.fullmatch(r"([0-9]{1,6})\s*(min|m|h|d|w)(?:\s+ago)?", words.strip(), re.ASCII)
     if ago:
         return int(time.time()) - int(ago.group(1)) * _UNITS[ago.group(2)]
-    if re.fullmatch(r"[0-9]{9,11}", words, re.ASCII):
+    if re.fullmatch(r"[0-9]{9,11}", words.strip(), re.ASCII):
         return int(words)
-    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"):
-        try:
-            return int(calendar.timegm(time.strptime(re.sub(r"Z$|\s*UTC$", "", words.replace("T", " ")), form)))
-        except (ValueError, OverflowError):
-            continue
-    raise Failure("The time since=%r is none of 2h, 7d, 2026-01-31, 2026-01-31 14:30 (UTC) or epoch seconds."
-                  % words[:40])
-
-
-_SILENT = (595, 596, 597, 599)  # another node did not answer
+    try:
+        found = datetime.fromisoformat(re.sub(r"Z$|\s*UTC$", "", words.strip()))
+        return int((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp())
+    except (ValueError, OverflowError):
+        raise Failure("The time since=%r is none of 2h, 7d, 2026-01-31, 2026-01-31 14:30 (UTC) or epoch seconds."
+                      % words[:40]) from None
 
 
 def list_tasks(call):
@@ -142,13 +134,7 @@ def list_tasks(call):
     since = epoch(args.since) if args.since else None
     if node is None and args.vmid:                  # its history is on its node; a deleted guest's may be anywhere
         node = (call.entry(args.vmid) or {}).get("node")
-    try:
-        listed, note = _of_node(call, node, since) if node else _of_cluster(call, since)
-    except PveError as error:
-        if args.node or not node or error.status not in _SILENT:
-            raise
-        listed, note = _of_cluster(call, since)
-        note, node = "Node %s, where guest %d is, does not answer.\n%s" % (node, args.vmid, note), None
+    listed, note = _of_node(call, node, since) if node else _of_cluster(call, since)
     rows, total = (listed.rows, listed.total) if node else (listed, len(listed))
     headline = "%s of %s" % (text.plural(total, "task"), "node " + node if node else "all nodes")
     if rows and len(rows) == total:
@@ -174,21 +160,16 @@ def _of_node(call, node, since):
 
 
 def _of_cluster(call, since):
-    """(rows of /cluster/tasks that fit the arguments, what to say of them)."""
+    """(rows of /cluster/tasks that fit the arguments, as a node would filter them; what to say of them)."""
     args = call.args
-    rows = [row for row in call.get("/cluster/tasks") or [] if _fits(row, args, since)]
+    rows = [row for row in call.get("/cluster/tasks") or []
+            if (args.vmid is None or str(row.get("id")) == str(args.vmid)) and args.type in (None, row.get("type"))
+            and (not args.errors or row.get("endtime") and row.get("status") != "OK")
+            and (since is None or int(row.get("starttime") or 0) >= since)]
     rows.sort(key=lambda row: (bool(row.get("endtime")), -int(row.get("starttime") or 0)))
     note = ("Searched: the latest tasks of each node, which is all that Proxmox lists for the cluster. With node= the "
             "whole history of that node is searched.")
     return rows, note if args.vmid or args.type or args.errors or since else None
-
-
-def _fits(row, args, since):
-    """Whether a raw entry of /cluster/tasks passes the filters, as /nodes/{node}/tasks would filter."""
-    return ((args.vmid is None or str(row.get("id")) == str(args.vmid))
-            and (args.type is None or row.get("type") == args.type)
-            and (not args.errors or bool(row.get("endtime")) and row.get("status") != "OK")
-            and (since is None or int(row.get("starttime") or 0) >= since))
 
 
 TOOLS = {

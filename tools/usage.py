@@ -55,6 +55,7 @@ def _resources(call):
 #: content -> what its volumes are called
 _CONTENTS = {"backup": "backups", "iso": "ISO images", "vztmpl": "container templates", "snippets": "snippets",
              "import": "images to import"}
+_NOBODY = "volumes of nobody"
 _LOOKED_INTO = 60               # guests whose configurations are read for discard and unreferenced volumes
 USAGE = Table("row", Column("what"), Column("vmid", "VMID", "int"), Column("volumes", kind="int"),
               Column("size", kind="bytes"), Column("used", kind="bytes"), Column("note", kind="long"))
@@ -63,44 +64,39 @@ USAGE = Table("row", Column("what"), Column("vmid", "VMID", "int"), Column("volu
 def get_storage_usage(call):
     name, resources = call.args.storage, _resources(call)
     row = _place(call, name, resources)
-    ids = {"node": row["node"], "storage": name}
-    base = "/nodes/{node}/storage/{storage}/"
+    ids, base = {"node": row["node"], "storage": name}, "/nodes/{node}/storage/{storage}/"
     content, status, history = call.together([(base + "content", ids, {}), (base + "status", ids, {}), (
         base + "rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})])
     for answer in (content, status):
         if isinstance(answer, Exception):
             raise answer
-    guests = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}
-    volumes = [dict(entry, size=volume_size(entry) or 0,
-                    vmid=int(entry.get("vmid") or owner_of(str(entry["volid"])) or 0))
-               for entry in content or ()]
-    found, notes = _looked_into(call, name, volumes, guests)
-    groups = {}
-    for volume in volumes:
+    guests, groups = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}, {}
+    for entry in content or ():
+        volume = dict(entry, size=volume_size(entry) or 0,
+                      vmid=int(entry.get("vmid") or owner_of(str(entry["volid"])) or 0))
         groups.setdefault(_belongs(volume, guests), []).append(volume)
-    rows = [_group(what, vmid, some, found) for (what, vmid), some in groups.items()]
-    rows.sort(key=lambda one: -one["size"])
+    found, notes = _looked_into(call, name, [guests[vmid] for _, vmid in groups if vmid])
+    rows = sorted((_group(what, vmid, volumes, found.get(vmid, ())) for (what, vmid), volumes in groups.items()),
+                  key=lambda one: -one["size"])
     used, total = (text.normal("bytes", status.get(key)) or 0 for key in ("used", "total"))
-    given = sum(volume["size"] for volume in volumes if volume.get("content") in ("images", "rootdir"))
-    head = "storage %s%s: %s used" % (name, "" if on(row.get("shared")) else " on " + row["node"],
-                                      text.used_of(used, total))
+    given = sum(one["size"] for one in rows if one["vmid"] or one["what"] == _NOBODY)
     if total and given > total:
         notes.append("Over-committed: its disks may grow to %s, %s of its size." % (text.size(given), text.percent(
             given / total)))
-    known = sum(one["size"] if one["used"] is None else one["used"] for one in rows)
-    if row.get("plugintype") in ("dir", "nfs", "cifs", "btrfs") and used - known > total / 20:
+    unknown = used - sum(one["size"] if one["used"] is None else one["used"] for one in rows)
+    if row.get("plugintype") in ("dir", "nfs", "cifs", "btrfs") and unknown > total / 20:
         notes.append("%s of it is in files that are no volumes of Proxmox, or that this token may not see." % text.size(
-            used - known))
-    notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total,
-                         call.host.now()))
-    return result(call, rows, text.capital(head), notes, storage=name, node=row["node"], total_bytes=total,
-                  used_bytes=used, provisioned_bytes=given)
+            unknown))
+    notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total, call.host.now()))
+    return result(call, rows, "Storage %s%s: %s used" % (
+        name, "" if on(row.get("shared")) else " on " + row["node"], text.used_of(used, total)), notes, storage=name,
+        node=row["node"], total_bytes=total, used_bytes=used, provisioned_bytes=given)
 
 
 def _place(call, name, resources):
     """The row of a storage on the node asked for, or on the only one that has it; of a shared one on any that is up."""
-    rows = [row for row in resources if row.get("type") == "storage" and row.get("storage") == name]
-    wanted = [row for row in rows if call.args.node in (None, row.get("node")) and row.get("status") == "available"]
+    wanted = [row for row in resources if row.get("type") == "storage" and row.get("storage") == name
+              and call.args.node in (None, row.get("node")) and row.get("status") == "available"]
     if not wanted:
         raise Failure("There is no storage %s that is available%s. proxmox_get_storage lists them." % (
             name, " on " + call.args.node if call.args.node else ""))
@@ -115,54 +111,43 @@ def _belongs(volume, guests):
     content, vmid = volume.get("content"), volume["vmid"]
     if content in _CONTENTS:
         gone = content == "backup" and vmid and vmid not in guests
-        return (_CONTENTS[content] + (" of guests that are gone" if gone else ""), None)
-    if vmid not in guests:
-        return ("volumes of nobody", None)
-    return who(guests[vmid]), vmid
+        return _CONTENTS[content] + (" of guests that are gone" if gone else ""), None
+    return (who(guests[vmid]), vmid) if vmid in guests else (_NOBODY, None)
 
 
-def _group(what, vmid, volumes, found):
-    sizes = [volume["size"] for volume in volumes]
+def _group(what, vmid, volumes, notes):
     used = [text.normal("bytes", volume["used"]) or 0 for volume in volumes if volume.get("used") is not None]
     states = sum(volume["size"] for volume in volumes if "-state-" in str(volume["volid"]))
-    notes = ["%s is memory of snapshots" % text.size(states)] if states else []
-    if vmid is None and what == "volumes of nobody":
-        notes.append(", ".join(str(volume["volid"]) for volume in volumes[:5]) + (
+    said = ["%s is memory of snapshots" % text.size(states)] if states else []
+    if what == _NOBODY:
+        said.append(", ".join(str(volume["volid"]) for volume in volumes[:5]) + (
             " and %d more" % (len(volumes) - 5) if len(volumes) > 5 else ""))
-    notes.extend(found.get(vmid, ()))
-    return {"what": what, "vmid": vmid, "volumes": len(volumes), "size": sum(sizes),
-            "used": sum(used) if used and len(used) == len(sizes) else None, "note": "; ".join(notes) or None}
+    return {"what": what, "vmid": vmid, "volumes": len(volumes), "size": sum(volume["size"] for volume in volumes),
+            "used": sum(used) if len(used) == len(volumes) else None, "note": "; ".join([*said, *notes]) or None}
 
 
-def _looked_into(call, storage, volumes, guests):
-    """({vmid: [what its configuration shows]}, notes): disks without discard, volumes that no configuration names."""
-    owners = sorted({volume["vmid"] for volume in volumes if volume.get("content") in ("images", "rootdir")}
-                    & set(guests))
+def _looked_into(call, storage, owners):
+    """({vmid: [what its configuration shows]}, notes): disks without discard, volumes that are attached to nothing."""
     if len(owners) > _LOOKED_INTO:
         return {}, ["The configurations of %d guests were not read: missing discard and lost volumes are not told."
                     % len(owners)]
-    found = {}
-    answers = call.together([("/nodes/{node}/{type}/{vmid}/config", guests[vmid], {}) for vmid in owners])
-    for vmid, config in zip(owners, answers):
-        if isinstance(config, Exception):
-            continue
-        disks = guest.disks(guests[vmid]["type"], config)
-        here = [disk for disk in disks if disk.storage == storage]
-        no_discard = [disk.key for disk in here if guests[vmid]["type"] == "qemu" and disk.use == "disk"
-                      and disk.options.get("discard") != "on"]
-        if no_discard:
-            found.setdefault(vmid, []).append("no discard on %s, so what is deleted inside stays taken" % ", ".join(
-                no_discard))
-        unused = [disk.key for disk in here if disk.use == "unused"]
-        if unused:
-            found.setdefault(vmid, []).append("%s is attached to nothing" % ", ".join(unused))
+    found, owners = {}, sorted(owners, key=lambda row: row["vmid"])
+    for row, config in zip(owners, call.together([("/nodes/{node}/{type}/{vmid}/config", row, {}) for row in owners])):
+        here = [] if isinstance(config, Exception) else [
+            disk for disk in guest.disks(row["type"], config) if disk.storage == storage]
+        for says, keys in (
+                ("no discard on %s, so what is deleted inside stays taken", [
+                    disk.key for disk in here if row["type"] == "qemu" and disk.use == "disk"
+                    and disk.options.get("discard") != "on"]),
+                ("%s is attached to nothing", [disk.key for disk in here if disk.use == "unused"])):
+            if keys:
+                found.setdefault(int(row["vmid"]), []).append(says % ", ".join(keys))
     return found, []
 
 
 def _growth(history, used, total, now):
     """The sentence about the rate of the last month, and the day on which the storage is full at it."""
-    rate, days = growth(history)
-    left = until_full(history, used, total)
+    (rate, days), left = growth(history), until_full(history, used, total)
     if left is None:
         return ["It has not grown in the last %d days." % days] if days else []
     return ["It grew by %s a day in the last %d days; at this rate it is full in %s%s." % (
@@ -203,32 +188,33 @@ TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node")
 
 
 def get_top(call):
-    args, resources = call.args, _resources(call)
+    args, resources, notes, rates = call.args, _resources(call), [], {}
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"]
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc") and row.get("status") == "running"]
-    rows = chosen(nodes if args.nodes else guests, args)
-    nodes.sort(key=lambda row: -(row.get("cpu") or 0))
-    rates, over = (_rates(call, resources, _RATES[args.by]) if args.by in _RATES else ({}, None))
-    asked = None
-    if args.by == "pressure":
-        rows, asked = _pressures(call, rows, [row for row in nodes if args.node in (None, row.get("node"))])
-    measure = _MEASURES.get(args.by, lambda row: sum(rate or 0 for rate in rates.get(str(row.get("id")), ())))
-    shown = [_used(row, rates) for row in sorted(rows, key=measure, reverse=True)[:args.most]]
-    what = text.plural(len(rows), "node" if args.nodes else "running guest")
+    rows, asked = chosen(nodes if args.nodes else guests, args), ""
     loads = ["%s CPU %s, memory %s" % (row["node"], text.percent(row.get("cpu") or 0), text.percent(
         (row.get("mem") or 0) / row["maxmem"])) for row in sorted(nodes, key=lambda row: str(row["node"]))[:20]
         if row.get("maxmem")]
-    notes = ["Nodes: %s." % "; ".join(loads)] if loads and not args.nodes else []
-    if asked is not None:
-        notes.append("Pressure is the part of the time in which something waits for it. It was asked of %s%s." % (
-            ", ".join(asked), "" if len(asked) == len(nodes) or args.node else ", the busiest; node=NODE asks another"))
+    if loads and not args.nodes:
+        notes.append("Nodes: %s." % "; ".join(loads))
+    if args.by in _RATES:
+        rates, over = _rates(call, resources, _RATES[args.by])
+        notes.append("Rates are averages of %s." % over)
+    elif args.by == "pressure":
+        count, (rows, asked) = len(rows), _pressures(call, rows, sorted(nodes, key=lambda row: -(row.get("cpu") or 0)))
+        notes.append("Pressure is the part of the time in which something waits for it.")
+        if len(rows) < count:
+            notes.append("Of %d more nothing is known: only the busiest nodes are asked; node=NODE asks another." % (
+                count - len(rows)))
+        asked = " on " + asked
+    measure = _MEASURES.get(args.by, lambda row: sum(rate or 0 for rate in rates.get(str(row.get("id")), ())))
+    shown = [_used(row, rates) for row in sorted(rows, key=measure, reverse=True)[:args.most]]
     if args.nodes:
         notes.extend(without_figures(nodes or resources, call))
     elif not any(row.get("type") in ("qemu", "lxc") for row in resources):
         notes.extend(none_chosen((), args))
-    if over:
-        notes.append("Rates are averages of %s." % over)
-    return result(call, shown, "The most by %s of %s" % (args.by, what), notes)
+    return result(call, shown, "The most by %s of %s%s" % (
+        args.by, text.plural(len(rows), "node" if args.nodes else "running guest"), asked), notes)
 
 
 def _used(row, rates):
@@ -239,16 +225,15 @@ def _used(row, rates):
 
 
 def _pressures(call, rows, nodes):
-    """(those of the rows of which it is told, with their pressure_*; names of the nodes asked) of the busiest nodes."""
-    places = {(row.get("node"), row.get("type")) for row in rows}
-    if call.args.nodes:
-        asked = [(node["node"], "rrddata", {"timeframe": "hour", "cf": "AVERAGE"}) for node in nodes]
-    else:
-        asked = [(node["node"], kind, {}) for node in nodes for kind in ("qemu", "lxc")
-                 if (node["node"], kind) in places]
-    asked, told = asked[:_MOST_ASKED], {}
-    for (node, kind, _), answer in zip(asked, call.together([
-            ("/nodes/{node}/" + kind, {"node": node}, query) for node, kind, query in asked])):
+    """(those of the rows of which it is told, with their pressure_*; the nodes asked, in words), of the first nodes
+    that have any: each tells of its own."""
+    kinds = ("rrddata",) if call.args.nodes else ("qemu", "lxc")
+    places = {(row.get("node"), "rrddata" if call.args.nodes else row.get("type")) for row in rows}
+    asked, told = [(node["node"], kind) for node in nodes for kind in kinds if (node["node"], kind) in places], {}
+    asked = asked[:_MOST_ASKED]
+    for (node, kind), answer in zip(asked, call.together([
+            ("/nodes/{node}/" + kind, {"node": node}, {"timeframe": "hour", "cf": "AVERAGE"}
+             if kind == "rrddata" else {}) for node, kind in asked])):
         for one in () if isinstance(answer, Exception) else answer or ():
             found = {"pressure_" + what: text.normal("number", one.get("pressure%ssome" % what)) for what in _PRESSURES}
             if None not in found.values():
@@ -258,7 +243,7 @@ def _pressures(call, rows, nodes):
         raise Failure("Pressure is told by Proxmox VE 9 and later, with VM.Audit or Sys.Audit; here it is not. by=cpu "
                       "and by=disk show what uses the most.")
     return ([dict(row, **told[row["id"]]) for row in rows if row.get("id") in told],
-            sorted({node for node, _, _ in asked}))
+            ", ".join(sorted({node for node, _ in asked})) or "no node")
 
 
 def _rates(call, resources, keys):
@@ -306,7 +291,6 @@ def _of_points(points, metrics):
 
 _MOST_GUESTS = 200              # whose history is read, a request each
 _FEW = 10                       # guests that were asked for, whose peaks are told each
-_LARGE_MEMORY, _LARGE_CORES = 2 << 30, 4
 CAPACITY = Table("node", Column("node"), Column("cores", kind="int"), Column("vcpus", "vCPUs running", "int"),
                  Column("peak_cpu", "CPU peak", "fraction"), Column("memory", kind="bytes"),
                  Column("committed", "committed, running", "bytes"), Column("used", kind="bytes"),
@@ -333,10 +317,14 @@ def get_capacity(call):
                      "name to see which are too large or too small." % len(running))
     else:
         answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
-        sizes, said = _sizes(running, answers)
+        peaks = [(row, _peak(history, "cpu"), _peak(history, "mem", "maxmem")) for row, history in zip(
+            running, answers)]
+        sizes, said = _sizes(peaks)
         notes.extend(said)
         if len(guests) < len(everyone) and len(running) <= _FEW:
-            notes.extend(map(_peaks, running, answers))
+            notes += ["%s on %s, peaks: CPU %s of %s, memory %s of %s." % (
+                text.capital(who(row)), row["node"], _told(cpu), text.plural(row.get("maxcpu") or 0, "core"),
+                _told(memory), text.size(row.get("maxmem") or 0)) for row, cpu, memory in peaks]
     if args.name is None:
         notes.extend(_room(resources, args))
     notes.extend(without_figures(nodes or resources, call))
@@ -347,12 +335,8 @@ def get_capacity(call):
                   **sizes)
 
 
-def _peaks(row, history):
-    """The sentence about what a guest used of what it has in the last month."""
-    known = ["%s %s of %s" % (what, "unknown" if peak is None else text.percent(peak), whole) for what, peak, whole in (
-        ("CPU", _peak(history, "cpu"), text.plural(row.get("maxcpu") or 0, "core")),
-        ("memory", _peak(history, "mem", "maxmem"), text.size(row.get("maxmem") or 0)))]
-    return "%s on %s, peaks: %s." % (text.capital(who(row)), row["node"], ", ".join(known))
+def _told(peak):
+    return "unknown" if peak is None else text.percent(peak)
 
 
 def _room(resources, args):
@@ -403,25 +387,24 @@ def _capacity(row, guests, history):
             "peak_memory": _peak(history, "memused", "memtotal"), "fits": memory and max(0, memory - own - committed)}
 
 
-def _sizes(running, histories):
+def _sizes(peaks):
     """({"oversized": [vmid], "starved": [vmid]}, sentences): by the peaks of the last month."""
-    lists, why = {"oversized": [], "starved": []}, {}
-    for row, history in zip(running, histories):
-        cpu, memory = _peak(history, "cpu"), _peak(history, "mem", "maxmem")
-        starved = [word % text.percent(value) for value, word in ((cpu, "CPU up to %s"), (memory, "memory up to %s"))
-                   if value is not None and value >= 0.95]
-        large = []
-        if memory is not None and memory < 0.25 and (row.get("maxmem") or 0) >= _LARGE_MEMORY:
-            large.append("never more than %s of its %s" % (text.percent(memory), text.size(row["maxmem"])))
-        if cpu is not None and cpu < 0.1 and (row.get("maxcpu") or 0) >= _LARGE_CORES:
-            large.append("never more than %s of its %s" % (text.percent(cpu), text.plural(row["maxcpu"], "core")))
-        for kind, reasons in (("starved", starved), ("oversized", large)):
-            if reasons:
+    lists, why = {"starved": [], "oversized": []}, {"starved": [], "oversized": []}
+    for row, cpu, memory in peaks:
+        cpu, memory = (-1 if peak is None else peak for peak in (cpu, memory))
+        cores, size = row.get("maxcpu") or 0, row.get("maxmem") or 0
+        for kind, reasons in (("starved", (
+                ("CPU up to %s" % text.percent(cpu), cpu >= 0.95),
+                ("memory up to %s" % text.percent(memory), memory >= 0.95))), ("oversized", (
+                    ("never more than %s of its %s" % (text.percent(memory), text.size(size)),
+                     0 <= memory < 0.25 and size >= 2 << 30),
+                    ("never more than %s of its %s" % (text.percent(cpu), text.plural(cores, "core")),
+                     0 <= cpu < 0.1 and cores >= 4)))):
+            said = [words for words, is_so in reasons if is_so]
+            if said:
                 lists[kind].append(row["vmid"])
-                why.setdefault(kind, []).append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30),
-                                                                 ", ".join(reasons)))
-    return lists, [line for kind, words in (("starved", "Too small"), ("oversized", "Larger than needed"))
-                   for line in _some(words, why.get(kind, ()), 15)]
+                why[kind].append("%s (%s): %s" % (row["vmid"], text.line(row.get("name") or "-", 30), ", ".join(said)))
+    return lists, _some("Too small", why["starved"], 15) + _some("Larger than needed", why["oversized"], 15)
 
 
 TOOLS = {

@@ -79,19 +79,18 @@ def state(call, guests, resources, jobs, now, brief=False):
         for guest in (tree or {}).get("children") or ():
             out = [str(volume.get("name")) for volume in guest.get("children") or () if _excluded(volume)]
             left_out.setdefault(str(guest.get("id")), set()).update(out)
-    lost = {str(row["storage"]) for row in resources if row.get("type") == "storage"} - {
-        place["storage"] for place in read}
-    verifying = {entry["storage"] for entry in found.checked.values()}
-    unsure, off, rows = bool(found.unread), [job for job in jobs or () if job not in running], []
+    lost, off, rows = unreachable(resources), [job for job in jobs or () if job not in running], []
+    found.unread.extend("Backups on %s: no node reaches it" % name for name in lost)
+    verifying, unsure = {entry["storage"] for entry in found.checked.values()}, bool(found.unread)
     for guest in guests:
         vmid = str(guest.get("vmid"))
         takers, newest = [job for job in running if taken_by(job, guest)], found.newest.get(vmid)
-        lost_too = any(job.get("storage") in lost for job in takers)
+        theirs = [job for job in off if taken_by(job, guest)]
+        lost_too = any(job.get("storage") in lost for job in takers + theirs)
         row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
         row.update(newest=newest, age=max(0, now - newest["ctime"]) if newest else None,
                    jobs=None if jobs is None else [str(job["id"]) for job in takers],
-                   off=[str(job["id"]) for job in off if taken_by(job, guest)],
-                   left_out=sorted(left_out.get(vmid, ())), unsure=unsure or lost_too)
+                   off=[str(job["id"]) for job in theirs], left_out=sorted(left_out.get(vmid, ())), unsure=unsure)
         row["verdict"] = "unknown" if blind else _verdict(row, takers, found.checked.get(vmid), verifying)
         if row["verdict"] in ("none", "old") and (dark or lost_too):
             row["verdict"] = "not found"
@@ -126,6 +125,13 @@ def places(resources):
             place = {"node": str(row.get("node")), "storage": str(row.get("storage")), "shared": on(row.get("shared"))}
             found.setdefault(place["storage"] if place["shared"] else (place["storage"], place["node"]), place)
     return list(found.values())
+
+
+def unreachable(resources):
+    """Names of the storages for backups that no node reaches."""
+    rows = [row for row in resources if row.get("type") == "storage" and "backup" in str(row.get("content")).split(",")]
+    return sorted({str(row["storage"]) for row in rows} - {
+        str(row["storage"]) for row in rows if row.get("status") == "available"})
 
 
 def _excluded(volume):

@@ -1,7 +1,9 @@
-"""Reports: what checks found, worst first, under one verdict; what could not be read beside it."""
+"""Reports: what is read for them, and what checks found in it, worst first, under one verdict."""
+import re
 from collections import namedtuple
 
 from tools.base.answers import Table, data_only, result
+from tools.base.lists import NAMES, chosen
 from tools.pve import text
 from tools.pve.text import Column
 
@@ -13,9 +15,74 @@ _LEVELS = ("problem", "look")
 _UNREAD = 12                    # sentences about what could not be read that are shown
 
 
-def guests(vmids):
+class Seen:
+    """What a report looks at: area, now; resources (rows of /cluster/resources), guests (those that the arguments
+    choose), nodes ({name: row}), online (names of those looked at); all ({name of a read: data, or None}), each ({name
+    of a read of nodes: {node: data}}), inside ({vmid: {what: data}}); unread (sentences about what was not read), blind
+    (areas of which something was not).
+    """
+
+    def __init__(self, call):
+        self.call, self.area, self.now = call, call.args.area, call.host.now()
+        self.resources = call.get("/cluster/resources") or []
+        self.guests = chosen([row for row in self.resources if row.get("type") in NAMES], call.args)
+        self.nodes = {str(row.get("node")): row for row in self.resources if row.get("type") == "node"}
+        self.online = [name for name in sorted(self.nodes) if self.nodes[name].get("status") == "online"
+                       and call.args.node in (None, name)]
+        self.all, self.each, self.inside, self.unread, self.blind = {}, {}, {}, [], set()
+
+    def wants(self, *areas):
+        return self.area is None or self.area in areas
+
+    def miss(self, area, *sentences):
+        """Note what could not be read of an area."""
+        self.unread.extend(sentences)
+        self.blind.update([area] if sentences else ())
+
+    def read(self, table):
+        """Read a table, name -> (path, of each node that is online if it has {node}; parameters; areas that need it; a
+        condition on which it is read: function of Seen and the node; what to call it; an error that is none)."""
+        wanted, failed = [], {}
+        for name, (path, _, areas, where, *_) in table.items():
+            nodes = self.online if "{node}" in path else [None]
+            self.all[name], self.each[name] = None, {}
+            wanted += [(name, node) for node in nodes if self.wants(*areas) and (where is None or where(self, node))]
+        for (name, node), answer in zip(wanted, self.call.together([
+                (table[name][0], {"node": node}, table[name][1]) for name, node in wanted])):
+            _, _, areas, _, word, *normal = table[name] + ((name,) if len(table[name]) < 5 else ())
+            if not isinstance(answer, Exception):
+                (self.each[name] if node else self.all)[node or name] = answer or []
+            elif not any(re.search(error, str(answer)) for error in normal):
+                self.blind.update(areas)
+                why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", text.first_line(answer)) if node else (
+                    text.first_line(answer))
+                failed.setdefault(why, {}).setdefault(word, []).append(node)
+        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.line(
+            ", ".join(nodes), 120) if nodes[0] else "") for what, nodes in missed.items())), why)
+            for why, missed in failed.items())
+
+    def ask(self, what, guests, normal="^$"):
+        """Note what each of the guests answers, once for all that fail alike; `normal`: errors that are an answer."""
+        failed = {}
+        for row, answer in zip(guests, self.call.together([
+                ("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in guests])):
+            if isinstance(answer, Exception) and not re.search(normal, str(answer)):
+                why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
+                failed.setdefault(why, []).append(row["vmid"])
+            else:
+                self.inside.setdefault(row["vmid"], {})[what] = answer
+        self.miss("guests", *("%s of %s: %s" % (text.capital(what), guests_of(vmids), why)
+                              for why, vmids in failed.items()))
+
+
+def guests_of(vmids):
     """"guest 100", "guests 100-129, 200"."""
     return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
+
+
+def nodes_of(names):
+    """"node a", "nodes a, b"."""
+    return "node%s %s" % ("" if len(names) == 1 else "s", ", ".join(names))
 
 
 FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "what", "long", lambda row: "".join((
@@ -24,16 +91,17 @@ FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "wh
                  *data_only("text", "area", "then"), *data_only("time", "since"))
 
 
-def report(call, findings, unread, notes):
-    """The Result of a report. unread: sentences about what could not be read; notes: what else there is to say."""
-    findings = sorted(findings, key=lambda finding: finding.level)
-    problems = sum(finding.level == PROBLEM for finding in findings)
-    verdict = "%s, %d worth a look" % (text.plural(problems, "problem"), len(findings) - problems) if findings else (
+def report(seen, found, notes):
+    """The Result of a report: the Findings of the areas asked for; notes: what else there is to say."""
+    found = sorted(found, key=lambda finding: finding.level)
+    problems = sum(finding.level == PROBLEM for finding in found)
+    verdict = "%s, %d worth a look" % (text.plural(problems, "problem"), len(found) - problems) if found else (
         "Nothing found")
-    if unread:
-        verdict += "; %s not be read" % ("1 thing could" if len(unread) == 1 else "%d things could" % len(unread))
-    missed = ["Not read: %s." % line for line in unread[:_UNREAD]]
-    if len(unread) > _UNREAD:
-        missed.append("Not read: %d more." % (len(unread) - _UNREAD))
-    rows = [dict(finding._asdict(), level=_LEVELS[finding.level]) for finding in findings]
-    return result(call, rows, verdict, missed + notes)
+    count = len(seen.unread)
+    if count:
+        verdict += "; %s could not be read" % text.plural(count, "thing")
+    missed = ["Not read: %s." % line for line in seen.unread[:_UNREAD]]
+    if count > _UNREAD:
+        missed.append("Not read: %d more." % (count - _UNREAD))
+    rows = [dict(finding._asdict(), level=_LEVELS[finding.level]) for finding in found]
+    return result(seen.call, rows, verdict, missed + notes)

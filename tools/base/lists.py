@@ -1,4 +1,4 @@
-"""What several lists have in common: names with *, guests by filter, tasks in words, guests without a job."""
+"""What several lists have in common: names with *, guests by filter; tasks in words; which guests a job takes."""
 import fnmatch
 import re
 
@@ -70,22 +70,6 @@ def without_figures(rows, call):
         yield "Nodes without figures: the token lacks Sys.Audit on /nodes/NODE."
 
 
-#: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
-#: chrony) and count only when systemd calls them failed.
-NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "corosync", "pve-ha-crm", "pve-ha-lrm",
-          "qmeventd", "pve-firewall", "cron"}
-
-
-def service_problem(row, alone):
-    """What is wrong with a service of a node, or None; alone: it is in no cluster, where corosync does not run."""
-    name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
-    if row.get("unit-state") in ("masked", "not-found", "disabled") or name == "corosync" and alone:
-        return None
-    if "failed" in states:
-        return "failed"
-    return None if name not in NEEDED or "running" in states or "active" in states else "not running"
-
-
 def task_subject(row):
     """"vzdump of 100 on pve1" of a raw task."""
     return "%s%s on %s" % (row.get("type"), " of " + text.line(row["id"]) if row.get("id") else "", row.get("node"))
@@ -104,13 +88,6 @@ def taken_by(job, guest):
 def enabled(jobs):
     """The jobs (of /cluster/backup; None: not known) that are switched on."""
     return [job for job in jobs or () if on(job.get("enabled", 1))]
-
-
-def without_backup(guests, jobs):
-    """The guests (of /cluster/resources) that no enabled job (of /cluster/backup) takes; templates are left out."""
-    left = [guest for guest in guests if not on(guest.get("template")) and not any(
-        taken_by(job, guest) for job in enabled(jobs))]
-    return sorted(left, key=lambda guest: int(guest["vmid"]))
 
 
 def _vmids(listed):

@@ -92,6 +92,20 @@ def usable(call, content):
     return found, sorted(every.keys() - found.keys())
 
 
+def zfs_faults(vdev):
+    """["sdc FAULTED, 3 read errors (too many errors)"] of what is not well in a ZFS pool (dict), or in a part of one."""
+    found = []
+    for part in vdev.get("children") or ():
+        counts = {word: text.normal("int", part.get(word)) for word in ("read", "write", "cksum")}
+        wrong = ["%d %s errors" % (count, word) for word, count in counts.items() if count]
+        inner = zfs_faults(part)
+        if wrong or not inner and part.get("state") not in (None, "ONLINE", "AVAIL"):
+            found.append(", ".join(["%s %s" % (text.line(part.get("name")), part.get("state", "-")), *wrong]) + (
+                " (%s)" % text.line(part["msg"]) if part.get("msg") else ""))
+        found += inner
+    return found
+
+
 DAY = 86400
 
 

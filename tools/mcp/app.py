@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 
-from tools import RENAMED, outputs, surface
+from tools import RENAMED, instead, outputs, surface
 from tools.mcp.clusters import default_of, shown
 from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
@@ -91,7 +91,7 @@ class App:
         """
         front = self.front()
         if RENAMED.get(name, name) not in front.entries:
-            raise RpcError(INVALID_PARAMS, "Unknown tool: %s" % name[:100])
+            raise RpcError(INVALID_PARAMS, "Unknown tool: %s.%s" % (name[:100], instead(name)))
         added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
         if added:
             self.log("info", "arguments that the client added were dropped", tool=name, names=added)

@@ -6,7 +6,7 @@ import re
 import sys
 from contextlib import suppress
 
-from tools import surface, write_surface
+from tools import instead, surface, write_surface
 from tools.mcp import terminal
 from tools.mcp.config import CLIENTS
 from tools.mcp.pack import bundled, content_hash, packed, save
@@ -168,8 +168,8 @@ def _entry(name):
     known = {entry["name"]: entry for entry in surface()}
     if full not in known:
         near = difflib.get_close_matches(full, known, 3)
-        raise Stop("There is no tool %s.%s" % (full, " Did you mean %s?" % " or ".join(near) if near else
-                                               " `proxmox-mcp tools` lists them."))
+        raise Stop("There is no tool %s.%s" % (full, instead(full) or (
+            " Did you mean %s?" % " or ".join(near) if near else " `proxmox-mcp tools` lists them.")))
     return known[full]
 
 

@@ -4,7 +4,7 @@ ARGUMENT, ALL = "cluster", "all"
 #: Reads that make sense for several clusters at once; each answers with rows.
 TOGETHER = frozenset("proxmox_" + name for name in (
     "get_nodes", "get_overview", "get_security_report", "get_capacity", "get_top", "get_vms", "get_storage",
-    "list_snapshots", "list_backup_state", "list_backups", "list_guests_without_backup", "list_tasks"))
+    "list_snapshots", "list_backup_state", "list_backups", "list_tasks"))
 
 
 def shown(tool, changes, known):

@@ -26,7 +26,7 @@ MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api
 
 #: Toolsets and tools for every day, for clients that take 40 tools at most: PROXMOX_TOOLS=daily.
 DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
-    "proxmox_" + name for name in "get_overview get_guest_ips create_backup_vm create_backup_lxc list_backups".split())
+    "proxmox_" + name for name in "get_overview get_inside create_backup_vm create_backup_lxc list_backups".split())
 
 _MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
 

@@ -162,14 +162,15 @@ def _command_line(value):
 
 
 def _tools(value):
-    from tools import TOOLSETS, surface
+    from tools import TOOLSETS, instead, surface
     from tools.policy.selection import PRESETS, takes
     words, groups = _words(value.lower()), (*PRESETS, *TOOLSETS)
     for word in words:
         one = word[word.startswith("-"):]
         if one not in groups and not any(takes(one, entry) for entry in surface()):
             raise ValueError("%r is neither a toolset (%s) nor a tool, or a pattern of names that fits one%s" % (
-                word[:80], ", ".join(groups), near(one, [*groups, *(entry["name"] for entry in surface())])))
+                word[:80], ", ".join(groups), instead(one)[:-1].replace(" Use", "; use") or near(one, [
+                    *groups, *(entry["name"] for entry in surface())])))
     return words
 
 
