@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import backup_state, findings, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, guests_of, nodes_of, report
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, guests_of, look, nodes_of, report
 from tools.base.lists import enabled, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
@@ -163,7 +163,7 @@ class Seen(findings.Seen):
 
     def _look_at_logs(self):
         """Why the newest backups failed: the first error in their logs, else how those end."""
-        failed = [(status, rows[-1]) for (kind, status), rows in failures(self).items() if kind == "vzdump"][:MOST_LOGS]
+        failed = [(status, rows[-1]) for (_, status), rows in failures(self, True).items()][:MOST_LOGS]
         for (status, row), log in zip(failed, self.call.together([
                 ("/nodes/{node}/tasks/{upid}/log", row, {"limit": 1000}) for _, row in failed])):
             lines = [] if isinstance(log, Exception) else [
@@ -172,15 +172,16 @@ class Seen(findings.Seen):
             self.reasons[row["upid"]] = ([line[7:] for line in lines if line.startswith("ERROR: ")] + last)[0]
 
 
-def failures(seen):
-    """{(type, status): rows by time} of the tasks that failed since yesterday, without those that went well later."""
+def failures(seen, backups):
+    """{(type, status): rows by time} of the backups, or other tasks, that failed since yesterday, without those that
+    went well later."""
     tasks = [dict(row, endtime=text.normal("number", row.get("endtime"))) for row in seen.all["tasks"] or ()
-             if seen.call.args.node in (None, row.get("node"))]
-    well, groups = {}, {}
+             if seen.call.args.node in (None, row.get("node")) and (row.get("type") == "vzdump") == backups]
+    well, groups = set(), {}
     for row in sorted((row for row in tasks if row.get("endtime")), key=lambda row: -row["endtime"]):
         key = row.get("type"), row.get("id"), row.get("node")
         if succeeded(row.get("status")):
-            well[key] = True
+            well.add(key)
         elif key not in well and seen.now - row["endtime"] <= YESTERDAY:
             groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).insert(0, row)
     return groups
@@ -191,28 +192,34 @@ def failures(seen):
 def _cluster(seen):
     for row in seen.all["ha"] or ():
         if row.get("type") == "quorum" and not on(row.get("quorate")):
-            yield Finding(PROBLEM, "cluster", "cluster", "no quorum: no guest can be started and no configuration "
+            yield Finding(PROBLEM, "cluster", "no quorum: no guest can be started and no configuration "
                           "changed until more than half of the nodes see each other", "proxmox_get_cluster_status")
     for name, row in sorted(seen.nodes.items()):
         if seen.call.args.node not in (None, name) or row.get("status") == "online":
             continue
         lost = row.get("status") == "offline"
-        guests = len(seen.on(name))
-        yield Finding(PROBLEM if lost else LOOK, "cluster", "node " + name, "%s, with %s; what is listed of it is its "
+        yield Finding(PROBLEM if lost else LOOK, "node " + name, "%s, with %s; what is listed of it is its "
                       "last known state" % ("offline" if lost else "has not reported lately, so its state is unknown",
-                                            text.plural(guests, "guest")), "proxmox_get_cluster_status")
+                                            text.plural(len(seen.on(name)), "guest")), "proxmox_get_cluster_status")
     versions = {}
     for node, version in seen.each["version"].items():
         versions.setdefault(str(version.get("version")), []).append(node)
     if len(versions) > 1:
-        yield Finding(LOOK, "cluster", "nodes", "versions differ: %s" % "; ".join(
+        yield Finding(LOOK, "nodes", "versions differ: %s" % "; ".join(
             "%s on %s" % (version, text.line(", ".join(nodes), 120)) for version, nodes in sorted(versions.items())))
     reported = {row.get("node"): text.normal("number", row.get("timestamp")) for row in seen.all["ha"] or ()
                 if row.get("type") == "lrm" and row.get("node") in seen.online and row.get("timestamp")}
     if reported and max(reported.values()) - min(reported.values()) > CLOCKS:
         slow = min(reported, key=reported.get)
-        yield Finding(LOOK, "cluster", "node " + slow, "its clock, or its HA service, is %s behind the others" %
+        yield Finding(LOOK, "node " + slow, "its clock, or its HA service, is %s behind the others" %
                       text.duration(max(reported.values()) - reported[slow]))
+
+
+def _filled(row, used, total):
+    """(the part of `total` that is used, 0 where that is not known; "85 % full, 850 GiB of 1000 GiB used")."""
+    used, total = (text.normal("bytes", row.get(key)) or 0 for key in (used, total))
+    part = used / total if total else 0
+    return part, "%s full, %s of %s used" % (text.percent(part), text.size(used), text.size(total))
 
 
 def _storage(seen):
@@ -220,34 +227,31 @@ def _storage(seen):
         where = "storage %s" % row["storage"] + (" on " + row["node"] if row.get("node") else "")
         lost = missing_from(row, set(seen.online))
         if lost:
-            yield Finding(PROBLEM, "storage", where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
+            yield Finding(PROBLEM, where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
             continue
         left = seen.filling.get((row["storage"], row.get("node")))
-        left, part = FILLED + 1 if left is None else left, row.get("used_fraction", 0)
+        (part, full), left = _filled(row, "used", "total"), FILLED + 1 if left is None else left
         if part >= NEARLY_FULL or left <= FILLED:
-            full = "%s full, %s of %s used%s" % (
-                text.percent(part), text.size(row["used"]), text.size(row["total"]),
-                "; at this rate it is full in %s" % text.duration(left) if left <= FILLED else "")
-            yield Finding(PROBLEM if part >= FULL or left <= SOONER else LOOK, "storage", where, full,
-                          "proxmox_get_storage_usage")
+            yield Finding(PROBLEM if part >= FULL or left <= SOONER else LOOK, where, full + (
+                "; at this rate it is full in %s" % text.duration(left) if left <= FILLED else ""),
+                "proxmox_get_storage_usage")
     sizes = {(row.get("node"), row.get("total")) for row in seen.places if row.get("used_fraction", 0) >= NEARLY_FULL}
     for name in seen.online:
-        used, total = (text.normal("bytes", seen.nodes[name].get(key)) or 0 for key in ("disk", "maxdisk"))
-        if total and used / total >= NEARLY_FULL and (name, total) not in sizes:        # a storage on it says the same
-            yield Finding(PROBLEM if used / total >= FULL else LOOK, "storage", "root file system of %s" % name,
-                          "%s full, %s of %s used" % (text.percent(used / total), text.size(used), text.size(total)),
+        part, full = _filled(seen.nodes[name], "disk", "maxdisk")
+        if part >= NEARLY_FULL and (name, seen.nodes[name]["maxdisk"]) not in sizes:    # a storage on it says the same
+            yield Finding(PROBLEM if part >= FULL else LOOK, "root file system of %s" % name, full,
                           "proxmox_get_node_status")
     known = {row["storage"] for row in seen.places}
     for job in enabled(seen.all["jobs"]):
         if job.get("storage") and job["storage"] not in known and seen.online:
-            yield Finding(PROBLEM, "storage", "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
+            yield Finding(PROBLEM, "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
                           % job["storage"], "proxmox_list_backup_jobs")
     for node, pools in seen.each["thin"].items():
         for pool in pools:
-            total, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("metadata_size", "metadata_used"))
-            if total and used / total >= NEARLY_FULL:
-                yield Finding(PROBLEM, "storage", "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
-                              "its metadata is %s full; when it is, all of its disks fail" % text.percent(used / total))
+            part, _ = _filled(pool, "metadata_used", "metadata_size")
+            if part >= NEARLY_FULL:
+                yield Finding(PROBLEM, "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
+                              "its metadata is %s full; when it is, all of its disks fail" % text.percent(part))
     yield from _ceph((seen.all["ceph"] or {}).get("health") or {})
 
 
@@ -256,7 +260,7 @@ def _ceph(health):
     for name, check in sorted((health.get("checks") or {}).items()):
         if not on(check.get("muted")):
             grave = check.get("severity") == "HEALTH_ERR" or re.search("_DOWN|FULL|DEGRADED|DAMAGED|AVAILABIL", name)
-            yield Finding(PROBLEM if grave else LOOK, "storage", "Ceph", "%s: %s" % (name, text.line(
+            yield Finding(PROBLEM if grave else LOOK, "Ceph", "%s: %s" % (name, text.line(
                 (check.get("summary") or {}).get("message") or check.get("severity"), 200)), "`ceph health detail`")
 
 
@@ -266,22 +270,22 @@ def _disks(seen):
             name = "disk %s on %s" % (disk.get("devpath"), node)
             left = text.normal("number", disk.get("wearout"))
             if disk.get("health") not in ("PASSED", "OK", "UNKNOWN", "", None):
-                yield Finding(PROBLEM, "disks", name, "SMART says %s: replace it%s" % (disk["health"], (
+                yield Finding(PROBLEM, name, "SMART says %s: replace it%s" % (disk["health"], (
                     " (%s)" % disk["model"] if disk.get("model") else "")), "proxmox_get_node_disk_smart")
             elif left is not None and left <= WORN and disk.get("type") in ("ssd", "nvme"):
-                yield Finding(PROBLEM if left <= WORN / 4 else LOOK, "disks", name, "%d %% of its life is left" % left,
+                yield Finding(PROBLEM if left <= WORN / 4 else LOOK, name, "%d %% of its life is left" % left,
                               "proxmox_get_node_disk_smart")
     for node, pools in seen.each["zfs"].items():
         for pool in pools:
             name = "ZFS pool %s on %s" % (pool.get("name"), node)
             if pool.get("health") != "ONLINE":
                 more = seen.pools.get((node, str(pool.get("name"))))
-                yield Finding(PROBLEM, "disks", name, "%s%s" % (pool.get("health"), more and ": " + text.line(more, 200)
+                yield Finding(PROBLEM, name, "%s%s" % (pool.get("health"), more and ": " + text.line(more, 200)
                                                                 or ""), "proxmox_get_node_zfs")
-            size, used = (text.normal("bytes", pool.get(key)) or 0 for key in ("size", "alloc"))
-            if size and used / size >= NEARLY_FULL:
-                yield Finding(PROBLEM if used / size >= FULL else LOOK, "disks", name, "%s full; ZFS slows down from "
-                              "80 %%" % text.percent(used / size), "proxmox_get_node_zfs")
+            part, _ = _filled(pool, "alloc", "size")
+            if part >= NEARLY_FULL:
+                yield Finding(PROBLEM if part >= FULL else LOOK, name, "%s full; ZFS slows down from 80 %%"
+                              % text.percent(part), "proxmox_get_node_zfs")
 
 
 #: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
@@ -298,7 +302,7 @@ def _services(seen):
             if row.get("unit-state") in ("masked", "not-found", "disabled") or idle and "failed" not in states or (
                     name == "corosync" and len(seen.nodes) == 1):       # in no cluster it does not run
                 continue
-            yield Finding(PROBLEM if name in _NEEDED else LOOK, "services", "service %s on %s" % (name, node),
+            yield Finding(PROBLEM if name in _NEEDED else LOOK, "service %s on %s" % (name, node),
                           "failed" if "failed" in states else "not running")
 
 
@@ -307,7 +311,7 @@ def _certificates(seen):
         for row in certificates:
             left = (text.normal("number", row.get("notafter")) or seen.now + 2 * SOON) - seen.now
             if left < SOON:
-                yield Finding(PROBLEM if left < 7 * DAY else LOOK, "certificates", "certificate %s on %s" % (
+                yield Finding(PROBLEM if left < 7 * DAY else LOOK, "certificate %s on %s" % (
                     row.get("filename"), node), "expired" if left < 0 else "expires in %s" % text.duration(left))
 
 
@@ -317,15 +321,16 @@ def _replication(seen):
             name = "replication %s, %s to %s" % (job.get("id"), node, job.get("target"))
             last, following = (text.normal("number", job.get(key)) for key in ("last_sync", "next_sync"))
             if job.get("fail_count"):
-                yield Finding(PROBLEM, "replication", name, "failed %s times: %s" % (
+                yield Finding(PROBLEM, name, "failed %s times: %s" % (
                     job["fail_count"], text.line(job.get("error") or "no reason is told", 120)), since=last or None)
             elif following and seen.now - following > 3600 and not job.get("pid"):
-                yield Finding(LOOK, "replication", name, "late by %s" % text.duration(seen.now - following),
+                yield Finding(LOOK, name, "late by %s" % text.duration(seen.now - following),
                               since=last or None)
 
 
 def _backups(seen):
     """A finding for each verdict, and one for all that no job takes, whatever they have."""
+    yield from _failed(seen, backups=True)
     verdicts = {}
     for row in seen.backups:
         verdicts.setdefault(row["verdict"], []).append(row)
@@ -333,14 +338,14 @@ def _backups(seen):
         rows = verdicts.get(verdict, ())
         if rows and verdict not in ("unknown", "in no job", "ok"):
             ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
-            yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK, "backups",
+            yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK,
                           guests_of([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
     left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
     if left:
         off = backup_state.switched_off(seen.backups)
-        yield Finding(LOOK, "backups", guests_of(left), "no enabled backup job takes %s%s" % (
+        yield Finding(LOOK, guests_of(left), "no enabled backup job takes %s%s" % (
             "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
                 ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
 
@@ -349,13 +354,13 @@ def _ha(seen):
     for row in seen.all["ha"] or ():
         state = str(row.get("state"))
         if row.get("type") == "service" and state in ("error", "fence", "recovery"):
-            yield Finding(PROBLEM, "ha", str(row.get("sid")), "HA state %s on node %s" % (state, row.get("node")),
+            yield Finding(PROBLEM, str(row.get("sid")), "HA state %s on node %s" % (state, row.get("node")),
                           "proxmox_get_ha_status")
         elif row.get("type") in ("lrm", "master") and re.search("old timestamp - dead|fenc", str(row.get("status"))):
-            yield Finding(PROBLEM, "ha", "%s of %s" % (row["type"], row.get("node")), text.line(row["status"], 120),
+            yield Finding(PROBLEM, "%s of %s" % (row["type"], row.get("node")), text.line(row["status"], 120),
                           "proxmox_get_ha_status")
         elif row.get("type") == "lrm" and "maintenance" in str(row.get("status")):
-            yield Finding(LOOK, "ha", "node %s" % row.get("node"), "in maintenance mode", "proxmox_get_ha_status")
+            yield Finding(LOOK, "node %s" % row.get("node"), "in maintenance mode", "proxmox_get_ha_status")
 
 
 def _guests(seen):
@@ -364,7 +369,7 @@ def _guests(seen):
         lock = row.get("lock")
         if lock and lock not in ("suspended", "suspending") and str(row["vmid"]) not in busy and (
                 row.get("node") in seen.online):
-            yield Finding(LOOK, "guests", who(row), "locked (%s) though no task is known that works on it; "
+            yield Finding(LOOK, who(row), "locked (%s) though no task is known that works on it; "
                           "`%s unlock %s` on its node takes a left-over lock away" % (
                               lock, "qm" if row["type"] == "qemu" else "pct", row["vmid"]), "proxmox_list_tasks")
     rows = {row["vmid"]: row for row in seen.guests}
@@ -372,40 +377,39 @@ def _guests(seen):
         for vm in vms:
             state = vm.get("qmpstatus")
             if state in guest.STANDING and not vm.get("lock"):
-                yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM, "guests",
+                yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM,
                               who(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
     for vmid, found in seen.inside.items():
         yield from _inside(seen, rows[vmid], found.get("pending"), found.get("snapshot") or ())
         if "agent is not running" in str(found.get("agent/get-host-name")):
-            yield Finding(LOOK, "guests", who(rows[vmid]), "its agent is switched on and does not answer: install "
+            yield Finding(LOOK, who(rows[vmid]), "its agent is switched on and does not answer: install "
                           "qemu-guest-agent inside, or start it", "proxmox_get_inside")
 
 
 def _inside(seen, row, entries, snapshots):
     config, waiting = guest.pending(entries)
     if row.get("status") == "stopped" and on(config.get("onboot")) and not row.get("lock"):
-        yield Finding(LOOK, "guests", who(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
+        yield Finding(LOOK, who(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
             "vm" if row["type"] == "qemu" else "lxc"))
     if waiting and row.get("status") == "running":
         gone = [key for key in sorted(waiting) if "then" not in waiting[key]]
-        yield Finding(LOOK, "guests", who(row), "changes wait for its restart: %s%s" % (
+        yield Finding(LOOK, who(row), "changes wait for its restart: %s%s" % (
             text.line(", ".join(sorted(waiting)), 80),
             "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_%s_config" % (
                 "vm" if row["type"] == "qemu" else "lxc"))
     old = [one for one in snapshots if one.get("name") != "current" and seen.now - (
         text.normal("number", one.get("snaptime")) or seen.now) > OLD_SNAPSHOT]
     if old:
-        yield Finding(LOOK, "guests", who(row), "%s older than %d days: %s" % (
+        yield Finding(LOOK, who(row), "%s older than %d days: %s" % (
             text.plural(len(old), "snapshot"), OLD_SNAPSHOT // DAY, text.line(", ".join(
                 str(one["name"]) for one in old), 80)), "proxmox_list_snapshots", min(one["snaptime"] for one in old))
 
 
-def _tasks(seen):
+def _failed(seen, backups=False):
     """Tasks that failed since yesterday, once for each kind and reason; not those that went well later."""
-    for (kind, status), rows in failures(seen).items():
-        latest, backup = rows[-1], kind == "vzdump"
-        why = seen.reasons.get(latest.get("upid"))
-        yield Finding(PROBLEM if backup else LOOK, "backups" if backup else "tasks", task_subject(latest) + (
+    for (_, status), rows in failures(seen, backups).items():
+        latest, why = rows[-1], seen.reasons.get(rows[-1].get("upid"))
+        yield Finding(PROBLEM if backups else LOOK, task_subject(latest) + (
             " and %d more" % (len(rows) - 1) if len(rows) > 1 else ""), "failed: %s" % text.line(why or status, 160),
             "" if why else "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
 
@@ -419,7 +423,7 @@ def _updates(seen):
         if fixes:
             groups.setdefault(tuple(fixes), []).append(node)
     for fixes, nodes in groups.items():
-        yield Finding(LOOK, "updates", nodes_of(nodes),
+        yield Finding(LOOK, nodes_of(nodes),
                       "security and stable updates wait: %s" % text.line(", ".join(fixes), 120), "proxmox_list_updates")
 
 
@@ -431,20 +435,20 @@ def _access(seen):
             expire = text.normal("number", entry.get("expire")) or 0
             if expire and on(user.get("enable", 1)) and expire - seen.now < SOON:
                 ours = name == "token %s" % seen.call.host.settings.token_id
-                yield Finding(PROBLEM if ours else LOOK, "access", name + (", used here" if ours else ""), "expired"
+                yield Finding(PROBLEM if ours else LOOK, name + (", used here" if ours else ""), "expired"
                               if expire < seen.now else "expires in %s" % text.duration(expire - seen.now))
 
 
 CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services": _services,
           "certificates": _certificates, "replication": _replication, "backups": _backups, "ha": _ha, "guests": _guests,
-          "tasks": _tasks, "updates": _updates, "access": _access}
+          "tasks": _failed, "updates": _updates, "access": _access}
 
 
 # --------------------------------------------------------------------------------------------------------------- report
 
 def get_overview(call):
     seen, notes = Seen(call), []
-    found = [finding for check in CHECKS.values() for finding in check(seen) if seen.wants(finding.area)]
+    found = look(seen, CHECKS)
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
     notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full in %d days, %d %% of a "

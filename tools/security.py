@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Seen, guests_of, nodes_of, report
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Seen, guests_of, look, nodes_of, report
 from tools.base.row import BASIC, Filtered, Tool
 from tools.base.schema import Arg
 from tools.pve import text
 from tools.pve.formats import on
 
-AREAS = ("firewall", "access", "guests", "tls", "versions")
-
 
 @dataclass
 class SecurityReport(Filtered):
     """What stands open: firewall, tokens, users, roles, privileged containers, TLS, old versions."""
-    area: Annotated[Optional[str], Arg(enum=AREAS)] = None
+    area: Annotated[Optional[str], Arg(enum=("firewall", "access", "guests", "tls", "versions"))] = None
 
 
 MOST_GUESTS = 300               # whose configuration and firewall are read, two requests each
@@ -40,15 +38,14 @@ def _firewall(seen):
     if options is None or options == []:
         return
     if not on(options.get("enable")):
-        yield Finding(PROBLEM, "firewall", "cluster",
-                      "the firewall is off, so no rule of a node or a guest has any effect",
+        yield Finding(PROBLEM, "cluster", "the firewall is off, so no rule of a node or a guest has any effect",
                       "proxmox_update_firewall_options enable=true, after a rule that lets you in")
         return
     if options.get("policy_in", "DROP") == "ACCEPT":
-        yield Finding(LOOK, "firewall", "cluster", "what no rule names is let in (policy_in=ACCEPT)")
+        yield Finding(LOOK, "cluster", "what no rule names is let in (policy_in=ACCEPT)")
     for node, found in sorted(seen.each["firewall"].items()):
         if found and not on(found.get("enable", 1)):
-            yield Finding(LOOK, "firewall", "node " + node, "its firewall is off")
+            yield Finding(LOOK, "node " + node, "its firewall is off")
     off, bare = [], []
     for vmid, found in seen.inside.items():
         if found.get("config") and not on((found.get("firewall/options") or {}).get("enable")):
@@ -59,10 +56,10 @@ def _firewall(seen):
             if open_ones:
                 bare.append("%s (%s)" % (vmid, ", ".join(open_ones)))
     if off:
-        yield Finding(LOOK, "firewall", guests_of(off),
-                      "the firewall of %s is off" % ("it" if len(off) == 1 else "each"), "proxmox_list_firewall_rules")
+        yield Finding(LOOK, guests_of(off), "the firewall of %s is off" % ("it" if len(off) == 1 else "each"),
+                      "proxmox_list_firewall_rules")
     if bare:
-        yield Finding(PROBLEM, "firewall", "guests", "their firewall is on, but network devices without firewall=1 go "
+        yield Finding(PROBLEM, "guests", "their firewall is on, but network devices without firewall=1 go "
                       "round it: %s" % text.line(", ".join(bare), 200))
 
 
@@ -80,17 +77,17 @@ def _access(seen):
          "tokens of root@pam without privilege separation may do everything"))
     for names, level, says in groups:
         if names:
-            yield Finding(level, "access", text.line(", ".join(names), 200), says)
+            yield Finding(level, text.line(", ".join(names), 200), says)
     secured = seen.all["second factors"]
     if secured is not None:
         safe = {str(row.get("userid")) for row in secured if any(
             on(entry.get("enable", 1)) and entry.get("type") != "recovery" for entry in row.get("entries") or ())}
         bare = [str(user["userid"]) for user in enabled if str(user.get("userid")) not in safe]
         if bare:
-            yield Finding(LOOK, "access", text.line(", ".join(bare), 200), "users without a second factor")
+            yield Finding(LOOK, text.line(", ".join(bare), 200), "users without a second factor")
     for row in seen.all["permissions"] or ():
         if row.get("path") == "/" and row.get("roleid") in _ALL_POWERFUL and row.get("ugid") != "root@pam":
-            yield Finding(LOOK, "access", "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in "
+            yield Finding(LOOK, "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in "
                           "the cluster" % row["roleid"], "proxmox_list_acl")
 
 
@@ -107,17 +104,14 @@ def _guests(seen):
                for nic in map(guest.nic, guest.nics(config).values())):
             exposed.append(vmid)
     if privileged:
-        yield Finding(LOOK, "guests", guests_of(privileged),
-                      "privileged containers: root inside is root of the node")
+        yield Finding(LOOK, guests_of(privileged), "privileged containers: root inside is root of the node")
     if exposed:
-        yield Finding(LOOK, "guests", guests_of(exposed),
-                      "in the same network, without VLAN, as the nodes' own addresses")
+        yield Finding(LOOK, guests_of(exposed), "in the same network, without VLAN, as the nodes' own addresses")
 
 
 def _tls(seen):
     if seen.call.host.settings.ssl_mode == "insecure":
-        yield Finding(PROBLEM, "tls", "this server",
-                      "does not check the certificate of Proxmox (PROXMOX_SSL_MODE=insecure)")
+        yield Finding(PROBLEM, "this server", "does not check the certificate of Proxmox (PROXMOX_SSL_MODE=insecure)")
 
 
 def _versions(seen):
@@ -128,8 +122,11 @@ def _versions(seen):
         if ended and time.strftime("%Y-%m-%d", time.gmtime(seen.now)) > ended:
             old.setdefault((version, ended), []).append(node)
     for (version, ended), nodes in sorted(old.items()):
-        yield Finding(PROBLEM, "versions", nodes_of(nodes), "Proxmox VE %s: no security updates since %s" % (
+        yield Finding(PROBLEM, nodes_of(nodes), "Proxmox VE %s: no security updates since %s" % (
             version, ended))
+
+
+CHECKS = {"firewall": _firewall, "access": _access, "guests": _guests, "tls": _tls, "versions": _versions}
 
 
 def get_security_report(call):
@@ -143,9 +140,7 @@ def get_security_report(call):
     else:
         seen.ask("config", guests)
         seen.ask("firewall/options", guests)
-    found = [finding for check in (_firewall, _access, _guests, _tls, _versions) for finding in check(seen)
-             if seen.wants(finding.area)]
-    return report(seen, found, [
+    return report(seen, look(seen, CHECKS), [
         "Looked at %s on %s. Passwords, the guests' own systems and physical access are beyond it." % (
             text.plural(len(seen.guests), "guest"), text.plural(len(seen.online), "node"))])
 

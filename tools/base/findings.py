@@ -7,9 +7,9 @@ from tools.base.lists import NAMES, chosen
 from tools.pve import text
 from tools.pve.text import Column
 
-#: level: PROBLEM or LOOK. area: a word to narrow by. about: whom; says: what is wrong; then: the tool or action that
-#: goes on from there; since: epoch seconds or None.
-Finding = namedtuple("Finding", "level area about says then since", defaults=("", None))
+#: level: PROBLEM or LOOK; about: whom; says: what is wrong; then: the tool or action that goes on from there; since:
+#: epoch seconds or None; area: a word to narrow by, that of its check.
+Finding = namedtuple("Finding", "level about says then since area", defaults=("", None, ""))
 PROBLEM, LOOK = 0, 1
 _LEVELS = ("problem", "look")
 _UNREAD = 12                    # sentences about what could not be read that are shown
@@ -91,9 +91,15 @@ FINDINGS = Table("finding", Column("level"), Column("about"), Column("says", "wh
                  *data_only("text", "area", "then"), *data_only("time", "since"))
 
 
+def look(seen, checks):
+    """The Findings of the areas asked for, worst first; checks: {area: function(seen) -> Findings}."""
+    found = [finding._replace(area=area) for area, check in checks.items() if seen.wants(area)
+             for finding in check(seen)]
+    return sorted(found, key=lambda finding: finding.level)
+
+
 def report(seen, found, notes):
-    """The Result of a report: the Findings of the areas asked for; notes: what else there is to say."""
-    found = sorted(found, key=lambda finding: finding.level)
+    """The Result of a report of these Findings; notes: what else there is to say."""
     problems = sum(finding.level == PROBLEM for finding in found)
     verdict = "%s, %d worth a look" % (text.plural(problems, "problem"), len(found) - problems) if found else (
         "Nothing found")
