@@ -273,7 +273,7 @@ class Settings:
     allowed_nodes: tuple = _setting("only these nodes", _fitting("node", _words), ())
     tools: tuple = _setting(
         "the tools there are: presets (mission, all, daily, readonly, minimal), toolsets, names and patterns with *; "
-        "with a leading - never these, in no other way either (`all,-ssh,-delete_*`)", _tools, ("all",))
+        "with a leading - they are taken away (`all,-ssh,-delete_*`)", _tools, ("all",))
     rate_limit: str = _setting(
         "requests to Proxmox per minute / changes per minute; 0 = no limit", _text(
             r"[0-9]{1,6}(?:/[0-9]{1,6})?",
