@@ -11,6 +11,7 @@ import requests
 from front import Front
 from tools.demo import TABLE, DemoCluster, drives
 from tools.demo.access import ROLES
+from tools.demo.model import size_text
 
 TOKEN = {"Authorization": "PVEAPIToken=root@pam!demo=secret"}
 FORM = dict(TOKEN, **{"Content-Type": "application/x-www-form-urlencoded"})
@@ -355,6 +356,12 @@ def sane(world):
 
 def test_it_starts_sane(demo):
     assert sane(demo.cluster.world)
+
+
+def test_an_image_in_a_drive_has_the_size_that_proxmox_would_write(demo):
+    size = next(image["size"] for image in demo("GET /nodes/pve2/storage/nas/content", content="iso")
+                if image["volid"] == "nas:iso/virtio-win-0.1.285.iso")
+    assert demo("GET /nodes/pve2/qemu/102/config")["ide2"].endswith("size=" + size_text(size))
 
 
 # ------------------------------------------------------------------------------------------------------- what works

@@ -152,7 +152,7 @@ def _vms(world):
         "efidisk0": "local-lvm:vm-102-disk-0,efitype=4m,pre-enrolled-keys=1,size=4M",
         "tpmstate0": "local-lvm:vm-102-disk-1,size=4M,version=v2.0",
         "scsi0": "local-lvm:vm-102-disk-2,discard=on,size=64G",
-        "unused0": "local-lvm:vm-102-disk-3", "ide2": "nas:iso/virtio-win-0.1.285.iso,media=cdrom,size=753M",
+        "unused0": "local-lvm:vm-102-disk-3", "ide2": "nas:iso/virtio-win-0.1.285.iso,media=cdrom,size=771138K",
         "net0": "e1000e=BC:24:11:00:01:20,bridge=vmbr0,firewall=1", "vga": "virtio,memory=64"}, os=_WINDOWS)
     world.storages["local-lvm"].at("pve2")["local-lvm:vm-102-disk-3"].size = 20 * GIB
     _snapshot(win, "clean", 30 * DAY, t, "activated, updated\n")
