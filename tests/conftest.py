@@ -3,6 +3,8 @@ import gc
 import os
 import sys
 
+import pytest
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -12,3 +14,10 @@ gc.disable()                    # what is collected stays: it is not looked thro
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """How wide the screen is that a call of the command line found concerns no other test."""
+    if "tools.pve.text" in sys.modules:
+        sys.modules["tools.pve.text"].SCREEN = None

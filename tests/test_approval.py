@@ -435,7 +435,6 @@ class Typing(Stream):
     def __init__(self, monkeypatch, *keys):
         super().__init__("utf-8")
         self.keys, (self.fd, inside) = list(keys), os.openpty()
-        monkeypatch.setattr(text, "SCREEN", None)
         monkeypatch.setattr(sys, "stdin", open(inside))
         monkeypatch.setattr(sys, "stdout", self)
         monkeypatch.setattr(sys, "stderr", self)

@@ -32,7 +32,6 @@ def screen(monkeypatch):
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setattr(sys, "stderr", err)
         return out, err
-    monkeypatch.setattr(text, "SCREEN", None)
     return made
 
 
@@ -178,11 +177,8 @@ def test_what_there_is_no_room_for_is_named_and_a_pipe_gets_everything(screen, c
 def test_sentences_are_folded_within_their_column():
     columns = [text.Column("a"), text.Column("b", kind="long"), text.Column("c")]
     text.SCREEN, row = 40, {"a": "x" * 10, "b": "one two three four five six seven", "c": "id"}
-    try:
-        assert text.table(columns, [row]).split("\n") == [
-            "A           B", "xxxxxxxxxx  one two three four five six", "            seven", "(no room for: C)"]
-    finally:
-        text.SCREEN = None
+    assert text.table(columns, [row]).split("\n") == [
+        "A           B", "xxxxxxxxxx  one two three four five six", "            seven", "(no room for: C)"]
 
 
 def test_colour_on_a_terminal_only_unless_no_color(screen):

@@ -102,6 +102,23 @@ def test_a_volume_that_was_attached_goes_with_its_data_and_that_is_said():
         "PUT %s/config delete=scsi3 " % WEB, "PUT %s/config delete=unused0 " % WEB]
 
 
+@pytest.mark.parametrize("tool, arguments, after", [
+    ("add_disk_vm", {"vmid": 101, "disk": "scsi3", "storage": "nas", "size": 1}, False),
+    ("move_disk_vm", {"vmid": 101, "disk": "scsi0", "storage": "tank", "delete": False, "wait": 900}, False),
+    ("add_disk_vm", {"vmid": 100, "disk": "scsi3", "storage": "nas", "size": 1}, True)])
+def test_no_volume_of_a_protected_guest_is_taken_away(tool, arguments, after):
+    made = bench()
+    answer = made.run("proxmox_" + tool, **arguments)
+
+    def begin(target):
+        made.cluster.world.guests[arguments["vmid"]].conf["protection"] = 1
+        target()
+    if after:
+        made.host.runs.begin = begin        # it is protected after the user said yes
+    back = undone(made, answer)
+    assert back.failed and "The guest is protected" in back.text and made.sent(reads=False) == []
+
+
 def test_a_new_guest_that_was_started_with_a_tool_is_switched_off_and_deleted():
     made = bench()
     answer = made.run("proxmox_clone_vm", vmid=9000, newid=500, name="z", memory=4096, start=True)

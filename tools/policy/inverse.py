@@ -185,8 +185,7 @@ def _config_back(change, now):
     if bound:
         raise NoWay("%s is a bind mount, which Proxmox lets root@pam alone set." % ", ".join(bound))
     _keepable(change)
-    volumes = {_volume(value) for key, value in change.old.items() if _DRIVE.fullmatch(key)}
-    made = {_volume(value) for key, value in change.new.items() if _DRIVE.fullmatch(key)} - volumes
+    made = set(_stored(change.new).values()).difference(map(_volume, change.old.values()))
     set_back = {key: _CLOUDINIT.sub(r"\1:cloudinit", str(value)) if _volume(value) not in map(_volume, now.values())
                 else value for key, value in change.old.items()
                 if not key.startswith("unused") and not _same(value, now.get(key, ABSENT))}
@@ -194,7 +193,7 @@ def _config_back(change, now):
     away += [key for key in now if key.startswith("unused") and _volume(now[key]) in made]
     if not set_back and not away:
         return []
-    if on(now.get("protection")) and any(map(_DRIVE.fullmatch, away)):
+    if on(now.get("protection")) and (any(map(_DRIVE.fullmatch, away)) or made & set(map(_volume, now.values()))):
         raise NoWay("The guest is protected, so no volume is removed (protection=0 in its config first).")
     return [("PUT", _config(change.path, None), _sent(set_back, sorted(away, key=natural)))]
 
