@@ -40,15 +40,6 @@ def test_the_end_is_seen_at_the_next_look(ends_at, limit, looks):
     assert watch.wait(limit, pauses=(0, 1)) == "ended" and len(watch.at) == looks
 
 
-def test_after_two_minutes_it_is_looked_at_more_slowly_where_that_is_wished():
-    watch = Watch()
-    watch.wait(200, pauses=(60,), later=10)
-    assert watch.at == [60.0, 120.0, 180.0, 190.0, 200.0]
-    watch = Watch()
-    watch.wait(200, pauses=(60,))
-    assert watch.at == [60.0, 120.0, 180.0, 200.0]
-
-
 def test_reports_are_a_second_apart_and_none_is_made_of_what_has_ended():
     watch = Watch(ends_at=3.5)
     watch.wait(10, pauses=(0.25,))

@@ -100,8 +100,6 @@ class ApiDoc:
             raise ValueError("this is not the page of Proxmox's API viewer (no method is in it)")
         return doc
 
-    # ------------------------------------------------------------------------------------------------------- finding
-
     def find(self, verb, path):
         """(Endpoint, ids) of a verb and a path below /api2/json: /nodes/pve1/qemu/100/config, or with {node} left in
         it.
@@ -151,8 +149,6 @@ class ApiDoc:
         return [endpoint for endpoint in found if verb in (None, endpoint.verb) and _fit("/".join(
             endpoint.path.strip("/").split("/")[:len(wanted)]), wanted)][:limit]
 
-    # ---------------------------------------------------------------------------------------------------- describing
-
     def describe(self, endpoint, only=(), limit=12000):
         """dict for a reader: endpoint, description, privilege, path, returns, parameters (name -> a line), keys (name
         of a property string -> {key: a line}).
@@ -187,25 +183,19 @@ class ApiDoc:
         result["optional"] = " ".join(n for n in names if not required(properties[n]))
         return result
 
-    # ------------------------------------------------------------------------------------------------------ checking
-
     def check(self, endpoint, ids, parameters):
         """What Proxmox would refuse of a call: list of sentences, all at once; empty when nothing is known against it.
 
         `ids`: the path's values (name -> str); `parameters`: name -> value as it will be sent in a form (bool as 1/0,
         None and "" not at all, a list as repeated keys). No secret is quoted.
         """
-        problems, given = [], {}
-        for name, value in parameters.items():
-            value = _sent(value)
-            if value is not None:
-                given[name] = value
+        problems, given = [], {name: _sent(value) for name, value in parameters.items() if value not in (None, "", [])}
         for name in endpoint.in_path:
             if ids.get(name) in (None, ""):
                 problems.append("%s is part of the path and has no value." % name)
                 continue
             value = str(ids[name])
-            if given.get(name, value) != value:
+            if text_of(given.get(name, value)) != value:
                 problems.append("%s is %s in the path and something else in the parameters." % (
                     name, _show(name, value)))
             given[name] = value
@@ -360,15 +350,9 @@ def _rule(check):
 # -------------------------------------------------------------------------------------------------------------- check
 
 def _sent(value):
-    """What a form carries of `value`: str, list of str, None when nothing arrives; anything else cannot be sent."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, (bool, int, float)):
-        return text_of(value)
-    if isinstance(value, (list, tuple)):
-        items = [item for item in map(_sent, value) if item is not None]
-        return None if not items else items[0] if len(items) == 1 else items
-    return value
+    """A value as a form carries it: True as 1, a list of one as its item."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return text_of(value) if isinstance(value, bool) else value
 
 
 def _meant(name, names):

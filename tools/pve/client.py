@@ -61,8 +61,6 @@ class PveError(Exception):
 Reply = namedtuple("Reply", "data extra", defaults=({},))
 
 
-# ---- the client ------------------------------------------------------------------------------------------------------
-
 # What urllib3 and requests send unchanged, segment by segment; no "." or ".." and no empty segment.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+)+|/")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -220,8 +218,6 @@ class Client:
             self._write_headers["Content-Type"] = "application/x-www-form-urlencoded"
             self._adapter, self._send = adapter, adapter.send
 
-    # ---- sending
-
     def _exchange(self, sending):
         """The _Answer to one request, whatever its status; PveError when there is none, Cancelled.
 
@@ -339,8 +335,6 @@ class Client:
             if taken:
                 self._slots.release()
             raise Cancelled("cancelled before it was sent")
-
-    # ---- a refusal
 
     def _refusal(self, sending, answer, said=None):
         """The PveError for a status of 300 and more, or for what a guest's agent `said` in an answer of status 200."""

@@ -9,7 +9,6 @@ from tools.pve.client import PveError
 from tools.pve.formats import fill
 from tools.pve.waiting import wait_for
 
-_LATER = 10.0                   # seconds between looks at a task that runs for minutes
 _PAGE, _PAGES = 5000, 4         # lines of a log read at once, and how often
 _TELLING, _TAIL, _WIDTH = 20, 8, 500
 
@@ -73,7 +72,7 @@ def follow(request, task, limit, sleep, clock, report=None):
         else:
             report(*log.progress("%s%s is running" % (task.type, " of %s" % task.id if task.id else "")))
 
-    found = wait_for(look, done, limit, sleep, clock, report and tell, later=_LATER)
+    found = wait_for(look, done, limit, sleep, clock, report and tell)
     which = (task.text, task.node, task.type, task.id)
     if isinstance(found, PveError):
         return Outcome(*which, log=[] if found.passing else [str(found)])

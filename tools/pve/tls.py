@@ -258,8 +258,6 @@ def _read_pins(state_dir, log):
     return pins
 
 
-# ---- the mode --------------------------------------------------------------------------------------------------------
-
 def mode_of(settings):
     """fingerprint, ca_file, strict, verify or insecure: what really applies."""
     if getattr(settings, "fingerprint", None):
@@ -365,8 +363,6 @@ def _why(error, host):
     text = _VERIFY.get(error.verify_code)
     return text.format(host=host) if text else (error.verify_message or "it cannot be verified")
 
-
-# ---- a look at a host ------------------------------------------------------------------------------------------------
 
 def look(host, port, settings, seconds=5.0):
     """(address, TLS version, fingerprint of its certificate, why the settings refuse it or None) of a host; NotSent

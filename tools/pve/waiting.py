@@ -7,7 +7,6 @@ class Cancelled(Exception):
 
 
 PAUSES = (0.5, 0.75, 1.125, 1.6875, 2.53125, 3.0)      # seconds before each look; the last one goes on
-PATIENCE = 120.0                # seconds after which it may be looked at more slowly
 TELL_EVERY = 1.0                # seconds between two reports; what ends sooner is not reported at all
 
 
@@ -17,18 +16,17 @@ def wait(cancelled, seconds):
         raise Cancelled("cancelled by the client")
 
 
-def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES, later=None):
+def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES):
     """What look() gave the first time that done(it) was true, or the last time before `limit` seconds were over.
 
     It is looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the
     last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled), or, when it returns true, with
     one more look; clock() -> seconds. report(what look gave) is called while it goes on. pauses: seconds before each
-    look; later: between looks after PATIENCE. What look, done, sleep and report raise passes.
+    look. What look, done, sleep and report raise passes.
     """
     began = told = clock()
     for pause in chain(pauses, repeat(pauses[-1])):
-        passed = clock() - began
-        pause = min(later if later and passed > PATIENCE else pause, limit - passed)
+        pause = min(pause, limit - (clock() - began))
         over = sleep(pause) if pause > 0 else False
         found = look()
         now = clock()
