@@ -442,16 +442,16 @@ def _made(call, doc, verb, path, parameters, answer):
     has added to the list at its path. None where no GET shows it."""
     if doc is None or verb == "DELETE" or "moveto" in parameters:       # a rule that was moved is elsewhere now
         return None
-    endpoint, ids = doc.find(verb, path)
-    inner = [one for one in doc.endpoints if one.verb == "GET" and verb == "POST" and re.fullmatch(
-        re.escape(endpoint.path) + r"/\{\w+\}", one.path)]
-    key = inner[0].in_path[-1] if inner else None
-    given = answer.get(key) if isinstance(answer, dict) else parameters.get(key)
-    if given is not None and key != "pos":              # a new rule is the first, wherever it was wanted
-        try:
+    try:
+        endpoint, ids = doc.find(verb, path)
+        inner = [one for one in doc.endpoints if one.verb == "GET" and verb == "POST" and re.fullmatch(
+            re.escape(endpoint.path) + r"/\{\w+\}", one.path)]
+        key = inner[0].in_path[-1] if inner else None
+        given = answer.get(key) if isinstance(answer, dict) else parameters.get(key)
+        if given is not None and key != "pos":          # a new rule is the first, wherever it was wanted
             return _now(call, doc, inner[0].fill({**ids, key: str(given)}), {})
-        except Misfit:
-            return None
+    except Misfit:
+        return None
 
     def added(rows):
         """The row that has what was sent, as far as it tells."""
