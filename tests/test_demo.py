@@ -12,6 +12,7 @@ from front import Front
 from tools.demo import TABLE, DemoCluster, drives
 from tools.demo.access import ROLES
 from tools.demo.model import size_text
+from tools.pve.tls import NotSent
 
 TOKEN = {"Authorization": "PVEAPIToken=root@pam!demo=secret"}
 FORM = dict(TOKEN, **{"Content-Type": "application/x-www-form-urlencoded"})
@@ -836,7 +837,7 @@ def test_below_requests():
     page = session.get("https://demo:8006/pve-docs/api-viewer/apidoc.js", stream=True)
     assert next(page.iter_content(5000)).startswith(b"const apiSchema = [")
     cluster.offline = {"pve2"}
-    with pytest.raises(requests.ConnectionError):
+    with pytest.raises(NotSent):
         session.get("https://pve2:8006/api2/json/version")
 
 

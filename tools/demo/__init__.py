@@ -17,6 +17,7 @@ from tools.demo import (access, agent, backups, change, cluster, copies, create,
                         snapshots, storage, tasks, viewer, wire, world)
 from tools.demo.model import Refusal, World, verify
 from tools.demo.rules import check_parameters
+from tools.pve.tls import NotSent
 
 _TOKEN = re.compile(r"PVEAPIToken[=\s](.*)\Z")
 #: What works without quorum, or fails only where it writes into /etc/pve.
@@ -66,7 +67,7 @@ class DemoCluster(BaseAdapter):
         """requests' way in: the Response to a PreparedRequest."""
         url = urlsplit(request.url)
         if url.hostname in self.world.nodes and url.hostname in self.offline:
-            raise requests.exceptions.ConnectTimeout("demo: node %s is down" % url.hostname, request=request)
+            raise NotSent("connect", "node %s is down" % url.hostname)
         target = url.path + ("?" + url.query if url.query else "")
         body = request.body or b""
         body = body.encode("utf-8") if isinstance(body, str) else body
