@@ -371,6 +371,8 @@ def test_check_lets_pass_what_proxmox_accepts_or_might(doc, name, parameters):
     ("POST /odd", {"names": ["ab", "c"], "maps": ["path=/a"]}, [
         "names must be an id: a letter, then letters, digits, _ and -, at least 2 characters, not 'c'.",
         "maps: node is missing (pve-node)."]),
+    ("POST /odd", {"maps": ["b"]}, [
+        "maps: every part needs a key, as in key=value.", "maps: node is missing (pve-node)."]),
     ("POST /odd", {"kind": "a", "old": "b"}, ["old is another name of kind: give one of them."]),
     ("POST /kinds", {"colour": "red"}, [
         "colour is not a parameter of POST /kinds; did you mean color?", "id is missing (text)."]),

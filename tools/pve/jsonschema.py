@@ -200,7 +200,7 @@ def read_property_string(keys, text):
             continue
         if not equals:
             if not default:
-                problems.append(Problem("nameless", None))
+                problems.append(Problem("nameless", ""))
                 continue
             written, value = default, part
         spec = keys.get(written) or {}
