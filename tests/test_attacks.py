@@ -174,7 +174,7 @@ def test_what_destroys_without_looking_so_asks(verb, path, parameters):
 @pytest.mark.parametrize("arguments, says", [
     ({"options": {"scsi3": "local-lvm:vm-200-disk-0"}}, "scsi3=local-lvm:vm-200-disk-0"),
     ({"options": {"protection": 0}}, "protection=0"),
-    ({"delete": ["cipassword"]}, 'Delete cipassword="(set, not shown)" of VM 100')])
+    ({"delete": ["cipassword"]}, 'delete cipassword="(set, not shown)"?')])
 def test_an_option_that_may_lose_something_asks(arguments, says):
     consent = Asked(answer=False)
     bench = Bench(consent=consent)
@@ -494,14 +494,14 @@ def test_what_may_lose_something_asks_or_has_a_reason_not_to(name, confirm):
     ("remove_network_vm", {"vmid": 100, "net": "net1"},
      "Remove net1 of VM 100 (web01) on node pve1, virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20?"),
     ("update_vm_config", {"vmid": 100, "delete": ["net1", "tags"]},
-     "Delete net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20, tags=prod;web of VM 100 (web01) on node "
-     "pve1?"),
+     "Change VM 100 (web01) on node pve1: delete net1=virtio=BC:24:11:00:01:01,bridge=vmbr0,firewall=1,tag=20; delete "
+     "tags=prod;web?"),
     ("remove_disk_vm", {"vmid": 107, "disk": "scsi0"},
      "Detach scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB? Its data is kept."),
     ("remove_mountpoint_lxc", {"vmid": 201, "mp": "mp0"}, "Detach mp0 of container 201 ("),
     ("move_disk_vm", {"vmid": 107, "disk": "scsi0", "storage": "san"},
      "Move scsi0 of VM 107 (lab) on node pve3, local-lvm:vm-107-disk-0, 8 GiB, to san, and delete it where it is now?"),
-    ("update_vm_config", {"vmid": 100, "delete": ["description"]}, 'Delete description="nginx and the shop front end'),
+    ("update_vm_config", {"vmid": 100, "delete": ["description"]}, 'delete description="nginx and the shop front end'),
     ("restore_backup_vm", {"node": "pve1", "vmid": 150, "archive": "ARCHIVE"}, "Restore ARCHIVE as a new VM 150 on")])
 def test_what_can_be_put_back_is_asked_for_where_all_is_to_be(tool, arguments, words):
     consent = Asked(answer=False)
@@ -580,7 +580,6 @@ def test_the_question_says_whether_jobs_forget_the_guest(purge):
                            ".zst", "hostname": "x"}, "update_vm_config"),
     ("rollback_snapshot_vm", {"vmid": 100, "snapname": "before-upgrade", "start": True}, "start_vm"),
     ("shutdown_vm", {"vmid": 100, "force_stop": True}, "stop_vm"),
-    ("create_backup_vm", {"vmid": 100, "prune": True}, "delete_backup"),
     ("execute_in_guests", {"vmids": ["100", "200"], "command": "id"}, "execute_lxc_command")])
 def test_an_option_that_does_what_a_tool_does_that_is_switched_off_is_refused(tool, arguments, off):
     consent = Asked()

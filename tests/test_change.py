@@ -38,12 +38,12 @@ def _resize(path, arguments, sent):
 
 CASES = [
     _clone(V107, {"newid": 300, "hostname": "lab2", "wait": 600}, "name=lab2 newid=300", room="local-lvm"),
-    _clone(V107, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/qemu/300/config",
+    _clone(V107, {"newid": 300, "wait": 600}, "newid=300",
            room="local-lvm"),
-    _clone(V9000, {"newid": 300, "name": "web9", "pool": "production", "description": "100% & more = ä"},
-           "description=100% & more = ä name=web9 newid=300 pool=production"),
-    _clone(V9000, {"newid": 300, "name": "web9", "full": True, "storage": "nas", "format": "qcow2", "wait": 600},
-           "format=qcow2 full=1 name=web9 newid=300 storage=nas", room="nas"),
+    _clone(V9000, {"newid": 300, "name": "web9", "pool": "production"},
+           "name=web9 newid=300 pool=production"),
+    _clone(V9000, {"newid": 300, "name": "web9", "full": True, "storage": "nas", "wait": 600},
+           "full=1 name=web9 newid=300 storage=nas", room="nas"),
     ("proxmox_clone_vm", {"node": "pve1", "vmid": 104, "newid": 300, "hostname": "mail2", "target": "pve2",
                           "wait": 3600},
      ["GET /nodes/pve1/qemu/104/status/current", "GET /nodes/pve1/qemu/104/config",
@@ -77,9 +77,9 @@ CASES = [
     ("proxmox_clone_vm", {"vmid": 9000, "newid": "300", "hostname": "web9"},
      [RESOURCES, "GET %s/status/current" % V9000, "GET %s/config" % V9000,
       "POST %s/clone name=web9 newid=300" % V9000]),
-    _clone(C203, {"newid": 300, "hostname": "dev2", "wait": 600, "description": "copy"},
-           "description=copy hostname=dev2 newid=300", room="local-lvm"),
-    _clone(C203, {"newid": 300, "wait": 600}, "newid=300", "GET /nodes/pve3/lxc/300/config",
+    _clone(C203, {"newid": 300, "hostname": "dev2", "wait": 600},
+           "hostname=dev2 newid=300", room="local-lvm"),
+    _clone(C203, {"newid": 300, "wait": 600}, "newid=300",
            room="local-lvm"),
     _clone(C203, {"newid": 300, "hostname": "dev2", "snapname": "clean", "storage": "san", "wait": 3600},
            "hostname=dev2 newid=300 snapname=clean storage=san", room="san"),
@@ -96,7 +96,6 @@ CASES = [
 
 @pytest.mark.parametrize("tool, arguments, words", [
     ("proxmox_clone_vm", {"vmid": 9000, "newid": 300, "storage": "nas"}, "Set full=true"),
-    ("proxmox_clone_vm", {"vmid": 107, "newid": 300, "full": False, "format": "raw"}, "linked clone"),
     ("proxmox_clone_lxc", {"vmid": 201, "newid": 300}, "only from a snapshot"),
     ("proxmox_clone_lxc", {"vmid": 201, "newid": 300, "hostname": "a_b"}, "DNS name"),
     ("proxmox_clone_vm", {"vmid": 100}, "newid: missing"),
@@ -116,12 +115,12 @@ def test_a_taken_newid_is_proxmoxs_to_refuse_and_told():
     assert len(bench.sent(reads=False)) == 1
 
 
-def test_the_new_name_is_told_as_proxmox_gave_it():
+def test_a_clone_without_a_name_gets_one_from_proxmox():
     bench = Bench()
     answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, wait=600)
     assert bench.cluster.world.guests[300].name == "Copy-of-VM-lab"
-    assert "VM 107 (lab) cloned to 300 (Copy-of-VM-lab)" in answer.text
-    assert answer.data["newid"] == 300 and answer.data["name"] == "Copy-of-VM-lab" and answer.data["full"] is True
+    assert "VM 107 (lab) cloned to 300, a full clone" in answer.text
+    assert answer.data["newid"] == 300 and answer.data["full"] is True
 
 
 def test_a_clone_of_a_template_is_told_as_linked():
@@ -153,10 +152,10 @@ def test_a_linked_clone_on_another_node_says_why_not_and_what_to_do():
 
 def test_a_linked_clone_on_shared_storage_goes_to_the_other_node_directly():
     bench = Bench()
-    ok(bench.run("proxmox_clone_vm", vmid=107, newid=300, full=True, storage="nas", format="qcow2", wait=3600))
-    ok(bench.run("proxmox_template_vm", vmid=300))
-    answer = ok(bench.run("proxmox_clone_vm", vmid=300, newid=301, target="pve2", hostname="m2", wait=3600))
-    assert bench.sent(reads=False) == ["POST /nodes/pve3/qemu/300/clone name=m2 newid=301 target=pve2"]
+    ok(bench.run("proxmox_move_disk_vm", vmid=107, disk="scsi0", storage="nas", wait=3600))
+    ok(bench.run("proxmox_template_vm", vmid=107))
+    answer = ok(bench.run("proxmox_clone_vm", vmid=107, newid=301, target="pve2", hostname="m2", wait=3600))
+    assert bench.sent(reads=False) == ["POST /nodes/pve3/qemu/107/clone name=m2 newid=301 target=pve2"]
     assert "on node pve2, a linked clone" in answer.text and bench.cluster.world.guests[301].node == "pve2"
 
 
@@ -228,7 +227,7 @@ def test_memory_is_read_in_every_form(stored):
 def test_nothing_to_change_is_an_error_that_names_the_arguments():
     bench = Bench()
     answer = bench.run("proxmox_resize_vm", vmid=100)
-    assert answer.failed and "at least one of memory, cores, sockets, balloon, cpulimit" in answer.text
+    assert answer.failed and "at least one of memory, cores, cpulimit, sockets, balloon" in answer.text
     assert bench.sent(reads=False) == []
 
 

@@ -40,7 +40,7 @@ def test_paths_of_good_ids():
     ("storage", ["local-lvm", "a1"], ["1a", "a", "a-"]),
     ("snapname", ["a1", "before_x-y"], ["1a", "a", "a" * 41]),
     ("drive", ["scsi30", "ide3", "virtio15", "sata5"], ["scsi31", "ide4", "virtio16", "sata6", "unused0"]),
-    ("vmdisk", ["unused255", "efidisk0", "tpmstate0"], ["unused256", "efidisk1"]),
+    ("disk", ["unused255", "efidisk0", "tpmstate0", "rootfs", "mp255"], ["unused256", "efidisk1", "memory"]),
     ("mp", ["mp0", "mp255"], ["mp256", "mp01"]),
     ("net", ["net0", "net31"], ["net32", "eth0"]),
     ("iface", ["vmbr0", "eno1.100", "bond0:1"], ["my-if", "v"]),

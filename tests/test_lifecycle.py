@@ -20,12 +20,6 @@ def _power(tool, path, verb, arguments=None, *lines):
             [look, " ".join(("POST %s/status/%s" % (path, verb),) + lines), look])
 
 
-def _overrule(tool, path, arguments, *lines):
-    """A case of a stop that asks for what only PVE 8.2 and later have: the version is read too."""
-    tool, arguments, requests = _power(tool, path, "stop", arguments, *lines)
-    return tool, arguments, requests[:1] + ["GET %s/version" % path.rsplit("/", 2)[0]] + requests[1:]
-
-
 def _runs(vmid):
     def prepare(bench):
         guest = bench.cluster.world.guests[vmid]
@@ -44,15 +38,11 @@ def _delete(path, params=""):
 
 CASES = [
     _power("proxmox_start_vm", V107, "start"),
-    _power("proxmox_start_vm", V107, "start", {"timeout": 90, "wait": 60}, "timeout=90"),
+    _power("proxmox_start_vm", V107, "start", {"wait": 60}),
     ("proxmox_start_vm", {"vmid": "107"}, [RESOURCES] + _power("", V107, "start")[2]),
     _power("proxmox_start_lxc", C203, "start"),
-    _power("proxmox_start_lxc", C203, "start", {"debug": True}, "debug=1"),
     _power("proxmox_stop_vm", V100, "stop"),
-    _overrule("proxmox_stop_vm", V100, {"timeout": 5, "overrule_shutdown": True}, "overrule-shutdown=1", "timeout=5"),
-    _power("proxmox_stop_vm", V100, "stop", {"overrule_shutdown": False}),
     _power("proxmox_stop_lxc", C200, "stop"),
-    _overrule("proxmox_stop_lxc", C200, {"overrule-shutdown": "yes"}, "overrule-shutdown=1"),
     _power("proxmox_shutdown_vm", V100, "shutdown"),
     _power("proxmox_shutdown_vm", V100, "shutdown", {"timeout": 20, "force_stop": True}, "forceStop=1", "timeout=20"),
     _power("proxmox_shutdown_lxc", C200, "shutdown"),
@@ -62,16 +52,13 @@ CASES = [
     _power("proxmox_reboot_lxc", C200, "reboot"),
     _power("proxmox_reboot_lxc", C200, "reboot", {"timeout": 20}, "timeout=20"),
     _power("proxmox_pause_vm", V100, "suspend"),
-    _power("proxmox_pause_vm", V100, "suspend", {"todisk": True, "statestorage": "local-lvm"},
-           "statestorage=local-lvm", "todisk=1"),
+    _power("proxmox_pause_vm", V100, "suspend", {"todisk": True}, "todisk=1"),
     _power("proxmox_resume_vm", V100, "resume") + (_paused,),
     ("proxmox_delete_vm", {"node": "pve3", "vmid": 107}, _delete(V107)),
-    ("proxmox_delete_vm", {"node": "pve3", "vmid": 107, "purge": True, "destroy_unreferenced_disks": True},
-     _delete(V107, " destroy-unreferenced-disks=1 purge=1")),
+    ("proxmox_delete_vm", {"node": "pve3", "vmid": 107, "purge": True}, _delete(V107, " purge=1")),
     ("proxmox_delete_lxc", {"node": "pve3", "vmid": 203}, _delete(C203)),
-    ("proxmox_delete_lxc", {"node": "pve3", "vmid": 203, "force": True, "purge": True,
-                            "destroy-unreferenced-disks": True},
-     _delete(C203, " destroy-unreferenced-disks=1 force=1 purge=1"), _runs(203)),
+    ("proxmox_delete_lxc", {"node": "pve3", "vmid": 203, "force": True, "purge": True},
+     _delete(C203, " force=1 purge=1"), _runs(203)),
 ]
 
 
@@ -120,7 +107,6 @@ def test_what_is_so_already_is_said_and_nothing_is_sent(tool, vmid, says):
      "VM 107 (lab) is stopped, so it cannot be rebooted. proxmox_start_vm"),
     ("proxmox_reboot_lxc", {"vmid": 203}, "proxmox_start_lxc starts it"),
     ("proxmox_pause_vm", {"vmid": 107}, "VM 107 (lab) is stopped, so it cannot be paused"),
-    ("proxmox_pause_vm", {"vmid": 100, "statestorage": "local"}, "only for todisk=true"),
     ("proxmox_resume_vm", {"vmid": 107}, "is stopped, neither paused nor hibernated"),
     ("proxmox_shutdown_vm", {"vmid": 103},
      "VM 103 (mon01) cannot react. It is paused; proxmox_resume_vm"),
@@ -142,12 +128,6 @@ def test_refusals_send_nothing(tool, arguments, says):
     assert answer.failed and says in answer.text
     assert ("Nothing was sent." in answer.text) == ("was not called" not in answer.text)
     assert writes(bench) == []
-
-
-def test_what_an_older_proxmox_does_not_have_is_not_sent():
-    bench = Bench(version="7.4")
-    answer = bench.run("proxmox_stop_vm", vmid=100, overrule_shutdown=True)
-    assert answer.failed and "needs Proxmox VE 8.2, this is 7.4" in answer.text and writes(bench) == []
 
 
 def test_a_node_that_is_there_and_cannot_be_looked_up_is_not_called_missing():
@@ -237,26 +217,6 @@ def test_hibernating_and_resuming():
     assert answer.failed and "is hibernated, so it cannot be rebooted" in answer.text
     answer = bench.run("proxmox_resume_vm", vmid=100)
     assert not answer.failed and answer.data["state"] == "running", answer.text
-
-
-def test_somebody_else_was_faster_a_task_that_says_already_running():
-    bench = Bench()
-    meddle(bench, "POST", "/start", lambda: _runs(107)(bench))
-    answer = bench.run("proxmox_start_vm", vmid=107)
-    assert not answer.failed and "is running already; nothing was done" in answer.text
-    assert answer.data["changed"] is False
-    assert len(writes(bench)) == 1
-
-
-@pytest.mark.parametrize("tool, vmid, end, running", [
-    ("proxmox_start_lxc", 203, "/start", True), ("proxmox_stop_lxc", 200, "/stop", False),
-    ("proxmox_shutdown_lxc", 200, "/shutdown", False)])
-def test_somebody_else_was_faster_an_error_500(tool, vmid, end, running):
-    bench = Bench()
-    meddle(bench, "POST", end, lambda: setattr(guest_of(bench, vmid), "running", running))
-    answer = bench.run(tool, vmid=vmid)
-    assert not answer.failed and "already; nothing was done" in answer.text and answer.data["changed"] is False
-    assert len(writes(bench)) == 1
 
 
 def test_a_reboot_that_found_it_stopped_is_a_failure():

@@ -338,9 +338,3 @@ def test_what_only_waits_to_be_in_a_backup_is_not_held(waits, disk):
     guest.pending.update(waits)
     answer = bench.run("proxmox_remove_disk_vm", vmid=101, disk=disk, destroy=True)
     assert answer.failed and "no backup of VM 101 would hold" in answer.text and bench.sent(reads=False) == []
-
-
-def test_what_no_config_names_is_not_destroyed_with_a_net():
-    bench = Bench(safety="backup:nas")
-    answer = bench.run(destroy_unreferenced_disks=True, **DELETE)
-    assert answer.failed and "leave destroy_unreferenced_disks out" in answer.text and bench.sent(reads=False) == []

@@ -90,9 +90,6 @@ def meddle_state(bench, vmid, name, state):
 # ------------------------------------------------------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize("tool, arguments, says", [
-    ("proxmox_create_snapshot_vm", {"vmid": 100, "snapname": "current"}, "a name that Proxmox keeps for itself"),
-    ("proxmox_create_snapshot_vm", {"vmid": 100, "snapname": "pending"}, "a name that Proxmox keeps for itself"),
-    ("proxmox_create_snapshot_lxc", {"vmid": 203, "snapname": "vzdump"}, "a name that Proxmox keeps for itself"),
     ("proxmox_create_snapshot_vm", {"vmid": 100, "snapname": "1st"}, "is not a snapshot name"),
     ("proxmox_create_snapshot_vm", {"vmid": 100, "snapname": "a" * 41}, "is not a snapshot name"),
     ("proxmox_create_snapshot_vm", {"vmid": 104, "snapname": "now"}, "scsi0 (san:vm-104-disk-0)"),

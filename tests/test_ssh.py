@@ -1,6 +1,4 @@
-"""Commands in containers: how ssh, pct and ssh-keyscan are called (doubles on PATH, no network), and what is told."""
-import base64
-import hashlib
+"""Commands in containers: how ssh and pct are called (doubles on PATH, no network), and what is told."""
 import json
 import os
 import threading
@@ -38,17 +36,13 @@ CASES = [
     ("proxmox_execute_lxc_command", {"vmid": 200, "node": "pve1", "command": "true", "pid": "{pid}"}, [], started),
 ]
 
-KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519" + b"k" * 40).decode()
-PIN = "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(KEY)).digest()).decode().rstrip("=")
 #: Notes its arguments, then does what the rest of the script says.
 NOTE = ("#!/bin/sh\n{ printf '%%s' \"%s\"; for word in \"$@\"; do printf '\\001%%s' \"$word\"; done; printf '\\002'; } "
         ">> %s\n")
 DOUBLES = {
     "ssh": 'for last in "$@"; do :; done\nexec /bin/sh -c "$last"',          # the remote shell
     "pct": 'shift 3\nexec "$@"',                                            # the container
-    "sudo": 'shift\nexec "$@"',
-    "ssh-keyscan": "echo '# 10.0.0.11:22 SSH-2.0-OpenSSH_9.2'\necho 'x y z'\necho '10.0.0.11 ssh-rsa AAAA'\n"
-                   "echo '10.0.0.11 ssh-ed25519 %s'" % KEY}
+    "sudo": 'shift\nexec "$@"'}
 
 
 class Programs:
@@ -78,7 +72,6 @@ class Programs:
 def programs(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(ssh, "_pinned", {})
     return Programs(folder, monkeypatch)
 
 
@@ -213,21 +206,11 @@ def test_a_dry_run_starts_nothing(programs):
     assert programs.calls() == []
 
 
-@pytest.mark.parametrize("status, nodes, host", [
-    (200, 3, "10.0.0.11"), (403, 3, "pve1"), (403, 1, "demo")])
-def test_the_address_of_the_node(programs, status, nodes, host):
+@pytest.mark.parametrize("allowed, host", [(True, "10.0.0.11"), (False, "pve1")])
+def test_the_address_of_the_node(programs, allowed, host):
     bench = bench_of()
-    handle = bench.cluster.handle
-
-    def other(verb, target, headers, body=b""):
-        if target.endswith("/cluster/status") and status == 403:
-            return 403, "Permission check failed (/, Sys.Audit)", {}, b""
-        code, reason, found, content = handle(verb, target, headers, body)
-        if target.endswith("/nodes") and nodes == 1:
-            content = json.dumps({"data": json.loads(content)["data"][:1]}).encode()
-            found = dict(found, **{"Content-Length": str(len(content))})
-        return code, reason, found, content
-    bench.cluster.handle = other
+    if not allowed:
+        answering(bench, "/cluster/status", (403, "Permission check failed (/, Sys.Audit)"))
     ok(run(bench, "true"))
     assert programs.calls("ssh")[0][-3] == "root@" + host
 
@@ -239,56 +222,19 @@ def test_an_address_that_is_none_is_not_used(programs):
     assert programs.calls("ssh")[0][-3] == "root@pve1"
 
 
-# ------------------------------------------------------------------------------------------------------------ host keys
-
-def test_a_pinned_host_key_is_the_only_one_accepted(programs):
-    programs.make("ssh", 'for word in "$@"; do case "$word" in UserKnownHostsFile=*) cat "${word#*=}";; esac; done')
-    answer = ok(run(bench_of(ssh=Ssh(host_key=PIN + "=")), "true"))
-    assert answer.data["stdout"] == "10.0.0.11 ssh-ed25519 %s\n" % KEY
-    assert programs.calls("ssh-keyscan") == [["ssh-keyscan", "-T", "8", "-t", "ed25519", "-p", "22", "10.0.0.11"]]
-    call = programs.calls("ssh")[0]
-    assert "GlobalKnownHostsFile=" + os.devnull in call
-    known = next(word for word in call if word.startswith("UserKnownHostsFile="))
-    assert not os.path.exists(known.split("=")[1])
-
-
-def test_a_host_is_scanned_once_for_one_type_of_key_after_the_other(programs):
-    """Each scan is a connection without a login, for which OpenSSH 10 shuts its address out."""
-    programs.make("ssh-keyscan", "echo '# 10.0.0.11:22 SSH-2.0-OpenSSH_10.0' >&2\n"
-                                 "[ $4 = ecdsa ] && echo '10.0.0.11 ecdsa-sha2-nistp256 %s'" % KEY)
-    for _ in range(3):
-        ok(run(bench_of(ssh=Ssh(host_key=PIN)), "true"))
-    assert [call[4] for call in programs.calls("ssh-keyscan")] == ["ed25519", "ecdsa"]
-
-
 @pytest.mark.parametrize("said", ["Not allowed at this time", "kex_exchange_identification: read: Connection reset",
                                   "Connection closed by 10.0.0.11 port 22"])
 def test_a_host_that_shuts_connections_out_is_said_to(programs, said):
     programs.make("ssh", "echo '%s' >&2; exit 255" % said)
     answer = run(bench_of(), "true")
     assert answer.failed and said in answer.text and "PerSourcePenalties" in answer.text
-    programs.make("ssh-keyscan", "exit 1")
-    answer = run(bench_of(ssh=Ssh(host_key=PIN)), "true")
-    assert answer.failed and "PerSourcePenalties" in answer.text and "it shows none" in answer.text
 
 
-@pytest.mark.parametrize("script, shown",
-                         [(None, PIN), ("exit 1", "none"), ("echo '10.0.0.11 ssh-ed25519 !!!'", "none")])
-def test_another_host_key_is_refused(programs, script, shown):
-    if script:
-        programs.make("ssh-keyscan", script)
-    answer = run(bench_of(ssh=Ssh(host_key="SHA256:" + "A" * 43)))
-    assert answer.failed and "it shows " in answer.text and shown + "." in answer.text
-    assert ("PerSourcePenalties" in answer.text) == (shown == "none") and answer.text.endswith("\nNothing was sent.")
-    assert programs.calls("ssh") == []
-
-
-@pytest.mark.parametrize("missing, chosen", [("ssh", {}), ("ssh-keyscan", {"ssh": Ssh(host_key=PIN)})])
-def test_programs_that_are_not_there(programs, monkeypatch, missing, chosen):
-    os.unlink(str(programs.folder / missing))
+def test_ssh_that_is_not_there(programs, monkeypatch):
+    os.unlink(str(programs.folder / "ssh"))
     monkeypatch.setenv("PATH", str(programs.folder))
-    answer = run(bench_of(**chosen))
-    assert answer.failed and missing in answer.text and "openssh-client" in answer.text
+    answer = run(bench_of())
+    assert answer.failed and "openssh-client" in answer.text
     assert "Nothing was sent." in answer.text
 
 

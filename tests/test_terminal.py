@@ -146,7 +146,7 @@ def test_the_readme_has_the_exit_statuses():
 LISTS = ["get_vms", "get_nodes", "get_storage", "list_tasks", "list_backup_jobs", "get_ha_status",
          "list_pools", "list_updates node=pve1",
          "get_node_disks node=pve1", "get_node_network node=pve1", "list_backups node=pve1", "get_node_lvm node=pve1",
-         "get_permissions", "list_appliances node=pve1", "list_storage_content node=pve1 storage=local"]
+         "get_permissions", "list_storage_content node=pve1 storage=local"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])

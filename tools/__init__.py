@@ -66,7 +66,10 @@ REMOVED = {
     "proxmox_list_services": "proxmox_get_overview area=services",
     "proxmox_delete_pool": "proxmox_api_call DELETE /pools/POOL",
     "proxmox_delete_backup_job": "proxmox_update_backup_job enabled=false, or proxmox_api_call DELETE /cluster/backup/ID",
-    "proxmox_get_cluster_log": "proxmox_list_tasks, or proxmox_api_call of GET /cluster/log"}
+    "proxmox_get_cluster_log": "proxmox_list_tasks, or proxmox_api_call of GET /cluster/log",
+    "proxmox_list_appliances": "proxmox_download_appliance, which names what there is",
+    "proxmox_regenerate_cloudinit_vm": "proxmox_reboot_vm, which makes the drive again, as each start does",
+    "proxmox_reset_vm": "proxmox_stop_vm, then proxmox_start_vm"}
 
 SURFACE, OUTPUTS = "tools.json", "outputs.json"
 

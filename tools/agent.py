@@ -8,15 +8,16 @@ busybox.
 import re
 import shlex
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Annotated, List
 
 from tools.base.answers import Facts, Result, data_only
-from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Pid,
+from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Command,
                                 ask_agent, confirm, decoded, ended, not_run, plain, running, split)
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.lists import who
-from tools.base.row import ELEVATED, Guest, Tool
+from tools.base.row import ELEVATED, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.policy.settings import UNSAFE
 from tools.pve import text
@@ -27,12 +28,9 @@ PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 
 
 @dataclass
-class Execute(Guest):
+class Execute(Command):
     """Run a command in a VM (guest agent)."""
-    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
     type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
-    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
-    pid: Pid = None
 
 
 @dataclass
@@ -158,12 +156,8 @@ EACH = Facts(*data_only("any", "guests"), *data_only("int", "total"), *data_only
 _ONE = {"qemu": "proxmox_execute_vm_command", "lxc": "proxmox_execute_lxc_command"}
 
 
-class _Agreed:
-    """Consent to each command of a call that was asked for as a whole."""
-
-    @staticmethod
-    def ask(call, describe):
-        return describe()[1]
+#: Consent to each command of a call that was asked for as a whole.
+_AGREED = SimpleNamespace(ask=lambda call, describe: describe()[1])
 
 
 def execute_in_guests(call):
@@ -187,7 +181,7 @@ def execute_in_guests(call):
             raise Failure("There is no guest %d, or the token may not see it." % vmid)
         call.outcomes.append("accepted")                # it may be, for all that is known when this call ends early
         return call.host.run(_ONE[row["type"]], {"vmid": vmid, "node": row["node"], "command": args.command,
-                                                 "timeout": args.timeout}, call.request, _Agreed, call.forecast)
+                                                 "timeout": args.timeout}, call.request, _AGREED, call.forecast)
     told, room, answers = [], max(500, text.BUDGET // len(rows)), call.each(rows, run)
     if call.forecast is not None:
         call.planned.extend(request for answer in answers for request in getattr(answer, "planned", ()))

@@ -33,7 +33,6 @@ class CreateBackup(Waiting):
     compress: Annotated[str, Arg(enum=("zstd", "none", "lzo", "gzip"))] = "zstd"
     notes: Annotated[Optional[str], Arg(aliases=("notes-template",))] = None
     protected: Flag = None
-    prune: Annotated[Flag, Arg("then prune old ones", aliases=("remove",), does="delete_backup")] = None
 
 
 @dataclass
@@ -43,9 +42,6 @@ class ListBackups(Paged):
     storage: AnyStorage = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     newest: Flag = None
-    verification: Annotated[Optional[str], Arg(enum=("ok", "failed", "none"), published=False)] = None
-    protected: Annotated[Flag, Arg(published=False)] = None
-    encrypted: Annotated[Flag, Arg(published=False)] = None
 
 
 @dataclass
@@ -80,7 +76,7 @@ class DeleteBackup(OnNode):
 
 EXPLAINED = (
     (r"max backup limit",
-     "Nothing was removed, as that was not asked for: delete old backups (proxmox_delete_backup), or use prune=true."),
+     "Nothing is removed for a new one: delete old backups (proxmox_delete_backup)."),
     (r"(?:lzop|zstd|pigz|gzip).*exit code 127",
      "The node lacks the program for this; use compress=zstd, which is always there."),
     (r"remove protected volume",
@@ -92,20 +88,19 @@ EXPLAINED = (
 )
 
 
-
 # ---------------------------------------------------------------------------------------------------------- reading
-
-#: format of a PBS backup and marks in the names of the others -> what it is a backup of.
-_KINDS = (("qemu", "pbs-vm", ("vzdump-qemu-", ":backup/vm/")),
-          ("lxc", "pbs-ct", ("vzdump-lxc-", "vzdump-openvz-", ":backup/ct/")))
-
 
 def guest_kind(entry):
     """"qemu" or "lxc": what a backup is of, by its fields, else by its name; None if unknown."""
     if entry.get("subtype") in NAMES:
         return entry["subtype"]
-    return next((kind for kind, form, marks in _KINDS if entry.get("format") == form
-                 or any(mark in str(entry.get("volid")) for mark in marks)), None)
+    found = re.search(r"(?:vzdump-|:backup/)(?:(qemu|vm)|(?:lxc|openvz|ct))[-/]", str(entry.get("volid")))
+    return ("qemu" if found.group(1) else "lxc") if found else None
+
+
+def _made(entry):
+    """When a backup was made."""
+    return text.normal("number", entry.get("ctime")) or 0
 
 
 def tidy(entry):
@@ -122,7 +117,7 @@ BACKUPS = Table("backup", Column("volid", kind="long"), Column("vmid", kind="int
                 Column("size", kind="bytes"), Column("format", shown=False), Column("protected", kind="bool"),
                 Column("encrypted", kind="bool"), Column("verified"), Column("notes", "first line of its notes"),
                 each=tidy,
-                sort=lambda entry: (-(text.normal("number", entry.get("ctime")) or 0), str(entry.get("volid"))))
+                sort=lambda entry: (-_made(entry), str(entry.get("volid"))))
 
 
 def facts(entry):
@@ -147,7 +142,8 @@ def list_backups(call):
         names, entries, notes = backups_on(call, call.args.storage, vmid)
     else:
         names, entries, notes = _everywhere(call)
-    entries = _filtered(entries, call.args)
+    if call.args.newest:
+        entries = list({tidy(entry)["vmid"]: entry for entry in sorted(entries, key=_made)}.values())
     head = "%s%s on %s (%s)" % (
         text.plural(len(entries), "backup") if entries else "No backups", " of guest %s" % vmid if vmid else "",
         call.node or "the cluster", ", ".join(names) or "no storage for backups that can be read")
@@ -171,18 +167,6 @@ def _everywhere(call):
         names.append(place["storage"])
         entries += [dict(row, storage=place["storage"], size=volume_size(row)) for row in answer or ()]
     return sorted(set(names)), entries, notes
-
-
-def _filtered(entries, args):
-    """The raw backups that are what newest, verification, protected and encrypted ask for."""
-    if args.newest:
-        latest = {}
-        for entry in sorted(entries, key=lambda entry: text.normal("number", entry.get("ctime")) or 0):
-            latest[tidy(entry)["vmid"]] = entry
-        entries = list(latest.values())
-    rows = [(entry, tidy(entry)) for entry in entries]
-    return [entry for entry, row in rows if args.verification in (None, row["verified"] or "none")
-            and all(getattr(args, name) in (None, bool(row[name])) for name in ("protected", "encrypted"))]
 
 
 # ------------------------------------------------------------------------------------------------ whether it is enough
@@ -246,56 +230,25 @@ STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("no
 def create(call):
     state = current(call)
     storage = call.args.storage or backup_storage(call)
-    before = call.confirm(lambda: _before_pruning(call, state, storage)) if call.args.prune else None
-    params = {"vmid": call.args.vmid, "storage": storage, "mode": call.args.mode, "remove": bool(call.args.prune),
-              "compress": "0" if call.args.compress == "none" else call.args.compress,
-              "protected": call.args.protected or None}
+    params = dict(call.parameters(), storage=storage, notes=None, protected=call.args.protected or None)
+    params["compress"] = "0" if call.args.compress == "none" else call.args.compress
     if call.args.notes:
         # One line: PVE::VZDump turns \n and \\ back, and fills in {{guestname}} {{node}} {{vmid}} {{cluster}}.
         params["notes-template"] = re.sub(r"\r\n?|\n", r"\\n", call.args.notes.replace("\\", "\\\\"))
-    answer = call.send(params)
-    if answer is not None and parse_upid(answer) is None:
-        _refuse_wrong_node(call)            # Proxmox answers "OK" and does nothing (PVE::API2::VZDump, "silent exit")
-    outcome = call.follow(answer)
+    outcome = call.follow(call.send(params))
     found, note = {"storage": storage, "name": state.get("name")}, None
     if outcome.upid and outcome.ok:
-        found, note = _result(call, storage, parse_upid(outcome.upid).starttime, before, found)
+        try:
+            new = made_since(call, storage, parse_upid(outcome.upid).starttime)[0]
+        except PveError:
+            new = None
+        if new is None:
+            note = "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
+        else:
+            found.update(facts(new))
+            note = "Archive: %s%s." % (text.line(new["volid"], 300), " (%s)" % text.size(new["size"]) if new.get(
+                "size") else "")
     return result(call, outcome, None, note, **found)
-
-
-def _result(call, storage, started, before, found):
-    """(found, note) with the archive that was made, and what pruning removed."""
-    try:
-        new, now = made_since(call, storage, started)
-    except PveError:
-        new = None
-    if new is None:
-        return found, "Its archive is not in the list of %s that this token sees. %s" % (storage, UNSEEN)
-    found = dict(found, **facts(new))
-    size = " (%s)" % text.size(new["size"]) if new.get("size") else ""
-    note = "Archive: %s%s." % (text.line(new["volid"], 300), size)
-    if before:
-        found["removed"] = sorted(set(before["backups"]) - {entry["volid"] for entry in now})
-        note += " Removed by the retention: %s." % (", ".join(found["removed"]) or "none")
-    return found, note
-
-
-def _before_pruning(call, state, storage):
-    entries = backups_on(call, storage, call.args.vmid)[1]
-    kept = sum(on(entry.get("protected")) for entry in entries)
-    return ("Back up %s to %s in mode %s, and then remove older backups of it there as the storage's retention says? "
-            "It has %s there now%s." % (
-                named(call, state), storage, call.args.mode, text.plural(len(entries), "backup"),
-                ", %d protected (they stay)" % kept if kept else ""),
-            {"backups": sorted(entry["volid"] for entry in entries)})
-
-
-def _refuse_wrong_node(call):
-    call.forget()
-    where = call.guest()["node"]
-    if where != call.node:
-        raise Failure("%s is on node %s, not on %s, so Proxmox did nothing: no backup was made. Call again with "
-                      "node=%s, or leave node out." % (call.subject, where, call.node, where))
 
 
 # -------------------------------------------------------------------------------------------------------- restoring
@@ -317,7 +270,7 @@ def _archive(call):
         raise Failure(" ".join(["There is no backup of %s %s on %s of node %s.%s" % (
             NAMES[call.kind], vmid, ", ".join(names) or "any storage", call.node, "" if newest.group(1) else
             " To restore one of another guest: archive=newest of NUMBER."), *notes, UNSEEN]))
-    return max(entries, key=lambda entry: text.normal("number", entry.get("ctime")) or 0), notes
+    return max(entries, key=_made), notes
 
 
 def restore(call):
@@ -441,7 +394,7 @@ _CONTENT = "/nodes/{node}/storage/{storage}/content"
 _NEEDS = ("/storage Datastore.AllocateSpace", "/vms VM.Backup")
 TOOLS = {
     **both("create_backup", "POST /nodes/{node}/vzdump", ELEVATED, CreateBackup, create,
-           says="{subject} backed up to {storage}", explains=EXPLAINED),
+           says="{subject} backed up to {storage}", explains=EXPLAINED, fixed={"remove": False}),
     "proxmox_list_backup_state": Tool("GET /cluster/backup", BASIC, BackupState, backup_states, STATE,
                                       needs=("/ Sys.Audit", "/vms VM.Audit")),
     "proxmox_list_backups": Tool("GET /cluster/resources", ELEVATED, ListBackups, list_backups, BACKUPS, needs=_NEEDS),

@@ -6,8 +6,8 @@ from tools.base import guest, setup
 from tools.base.answers import result
 from tools.base.edit import change
 from tools.base.failures import Failure, refuse
-from tools.base.guest import amount, fixed_addresses, is_on, name, named
-from tools.base.row import ELEVATED, Guest, Memory, Newid, Waiting, both
+from tools.base.guest import fixed_addresses, is_on, name, named
+from tools.base.row import ELEVATED, NOT_PARAMETERS, Memory, Newid, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.setup import SetupLxc, SetupVm
 from tools.base.storage import needed, room_for
@@ -26,7 +26,6 @@ class Clone(Waiting):
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     target: Annotated[Optional[str], Arg(format="node")] = None
     pool: Annotated[Optional[str], Arg(format="pool", published=False, does="update_pool")] = None
-    description: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
@@ -37,26 +36,27 @@ class CloneLxc(SetupLxc, Clone):
 @dataclass
 class CloneVm(SetupVm, Clone):
     """Clone a {guest} and set the clone up."""
-    format: Annotated[Optional[str], Arg(published=False)] = None
 
 
 @dataclass
-class ResizeLxc(Guest):
+class _Resize(Waiting):
+    """(what both kinds of guest have)"""
+    memory: Memory = None
+    cores: Annotated[Optional[int], Arg(minimum=1)] = None
+    cpulimit: Annotated[Optional[float], Arg(published=False)] = None
+
+
+@dataclass
+class ResizeLxc(_Resize):
     """Change memory, swap and CPU of a {guest}."""
-    memory: Memory = None
-    cores: Annotated[Optional[int], Arg(minimum=1)] = None
     swap: Annotated[Optional[int], Arg(unit="MiB", minimum=0)] = None
-    cpulimit: Optional[float] = None
 
 
 @dataclass
-class ResizeVm(Guest):
+class ResizeVm(_Resize):
     """Change memory and CPU of a {guest}."""
-    memory: Memory = None
-    cores: Annotated[Optional[int], Arg(minimum=1)] = None
     sockets: Annotated[Optional[int], Arg(minimum=1)] = None
     balloon: Annotated[Optional[int], Arg(unit="MiB", minimum=0)] = None
-    cpulimit: Optional[float] = None
 
 
 _CLONE_HINTS = (
@@ -76,9 +76,8 @@ def clone(call):
     args, source = call.args, call.get("./status/current")
     config = call.get("./config", snapshot=args.snapname)
     linked = not args.full if args.full is not None else on(source.get("template"))
-    if linked and (args.storage or getattr(args, "format", None)):
-        raise Failure("A linked clone stays on the storage of its template, so storage and format cannot be chosen. "
-                      "Set full=true, or leave them out.")
+    if linked and args.storage:
+        raise Failure("A linked clone stays on the storage of its template. Set full=true, or leave storage out.")
     if call.kind == "lxc" and is_on(source) and not linked and not args.snapname:
         raise Failure("The container is running, and Proxmox clones a running container only from a snapshot. Give "
                       "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
@@ -118,14 +117,13 @@ def clone(call):
     done, left = setup.set_up(call, outcome, args.newid, node)
     if call.planned:
         return None
-    got = args.hostname or (_name(call, node) if outcome.ok else None)
     says = "%s cloned to %s%s%s, a %s clone%s" % (
-        named(call, source), text.called(str(args.newid), got),
+        named(call, source), text.called(str(args.newid), args.hostname),
         " on node %s" % node if args.target else "",
         " from snapshot %s" % args.snapname if args.snapname else "", "linked" if linked else "full",
         "; " + ", ".join(done) if done else "")
-    return result(call, outcome, says, notes + left + _kept(args, config), newid=args.newid, name=got, full=not linked,
-                  incomplete=bool(left) or None)
+    return result(call, outcome, says, notes + left + _kept(args, config), newid=args.newid, name=args.hostname,
+                  full=not linked, incomplete=bool(left) or None)
 
 
 def _local_disks(call, config):
@@ -171,46 +169,14 @@ def _moved(call, outcome):
         return None, "not moved: %s" % text.line(error, 600)
 
 
-def _name(call, node):
-    """The name the clone has got, or None when it cannot be read."""
-    try:
-        return name(call.get("/nodes/{node}/{kind}/{newid}/config", {"node": node}))
-    except PveError:
-        return None
-
-
-#: What holds when the config has no such key (qemu-server and pve-container).
-_DEFAULTS = {"qemu": {"memory": 512, "cores": 1, "sockets": 1}, "lxc": {"memory": 512, "swap": 512}}
-_ABSENT = {"cores": "all", "balloon": "as memory", "cpulimit": "no limit"}
-
-
 def resize(call):
     """A new size, and what of it waits for a restart."""
-    wanted, before = call.parameters(), {}
+    wanted = call.parameters()
     if not wanted:
-        raise Failure("Nothing to change was given: say at least one of %s."
-                      % ", ".join(key for key in vars(call.args) if key not in ("vmid", "node")))
-
-    def work_out(config):
-        before.update(config)
-        return wanted
-    done = change(call, work_out)
-    parts = []
-    for key, value in wanted.items():
-        old, new = _said(call, key, before.get(key)), _said(call, key, done.config.get(key, value))
-        parts.append("%s %s -> %s" % (key, old, new) if old != new else "%s %s as before" % (key, new))
-    return result(call, done, "%s: %s" % (call.subject, ", ".join(parts)), done.note(call, wanted))
-
-
-def _said(call, key, value):
-    """What is said of an option's value, or of there being none."""
-    if value is None:
-        value = _DEFAULTS[call.kind].get(key)
-    if value is None:
-        return _ABSENT[key]
-    if key == "cpulimit":
-        return "%g" % float(value) if float(value) else "no limit"
-    return "off" if key == "balloon" and str(value) == "0" else amount(key, value)
+        raise Failure("Nothing to change was given: say at least one of %s." % ", ".join(
+            key for key in vars(call.args) if key not in NOT_PARAMETERS and key != "vmid"))
+    done = change(call, lambda config: wanted)
+    return result(call, done, "%s: %s" % (call.subject, done.told(wanted)), done.note(call, wanted))
 
 
 TOOLS = {

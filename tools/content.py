@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from tools.base.answers import Table, result
 from tools.base.backup_state import the_backup
 from tools.base.failures import Failure
+from tools.base.lists import the_only
 from tools.base.row import BASIC, ELEVATED, NodeArgs, OnNode, Paged, Storage, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import volume_size
@@ -15,14 +16,11 @@ from tools.pve.text import Column
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
-_KINDS = ("images", "rootdir", "iso", "vztmpl", "backup", "snippets", "import")
-
-
 @dataclass
 class Content(NodeArgs, Paged):
     """Volumes on a storage: disks, ISOs, templates, backups."""
     storage: Storage = REQUIRED
-    content: Annotated[Optional[str], Arg(enum=_KINDS)] = None
+    content: Annotated[Optional[str], Arg("images, rootdir, iso, vztmpl ...")] = None
     vmid: Annotated[Optional[int], Arg(format="vmid")] = None
     name: Annotated[Optional[str], Arg("part, or with *")] = None
 
@@ -35,22 +33,13 @@ class DownloadUrl(OnNode):
     content: Annotated[Optional[str], Arg(enum=("iso", "vztmpl", "import"))] = None
     filename: Annotated[Optional[str], Arg(min_length=1, max_length=255)] = None
     checksum: Optional[str] = None
-    checksum_algorithm: Annotated[Optional[str], Arg(
-        enum=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"), parameter="checksum-algorithm")] = None
-    verify_certificates: Annotated[Optional[bool], Arg(parameter="verify-certificates")] = None
-
-
-@dataclass
-class Appliances(NodeArgs, Paged):
-    """Container templates that Proxmox offers for download."""
-    name: Annotated[Optional[str], Arg("part of it, such as debian")] = None
 
 
 @dataclass
 class DownloadAppliance(OnNode):
-    """Download a container template that proxmox_list_appliances names."""
+    """Download a container template that Proxmox offers."""
     storage: Storage = REQUIRED
-    template: Annotated[str, Arg(min_length=1, max_length=255)] = REQUIRED
+    template: Annotated[str, Arg("debian-13", min_length=1, max_length=255)] = REQUIRED
 
 
 @dataclass
@@ -78,6 +67,8 @@ VOLUMES = Table(
 
 #: ending of a file's name -> what it is to Proxmox (PVE::Storage: ISO_EXT_RE_0, VZTMPL_EXT_RE_1, IMPORT_EXT_RE_1)
 _ENDINGS = ((r"\.(iso|img)", "iso"), (r"\.tar\.(gz|xz|zst|bz2)", "vztmpl"), (r"\.(qcow2|vmdk|raw|ova)", "import"))
+#: How many digits a checksum has -> what it is.
+_DIGITS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 _FILE = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]+")
 
 
@@ -92,9 +83,11 @@ def download_url(call):
     if content is None:
         raise Failure("What %s is cannot be told from its name; give content (iso, vztmpl or import)."
                       % text.line(name))
-    if bool(args.checksum) != bool(args.checksum_algorithm):
-        raise Failure("The arguments checksum and checksum_algorithm belong together.")
-    outcome = call.follow(call.send(**dict(call.parameters(), content=content, filename=name)))
+    algorithm = _DIGITS.get(len(args.checksum)) if args.checksum else None
+    if args.checksum and not algorithm:
+        raise Failure("The checksum is none of %s, in hexadecimal digits." % ", ".join(_DIGITS.values()))
+    outcome = call.follow(call.send(**dict(call.parameters(), content=content, filename=name, **{
+        "checksum-algorithm": algorithm})))
     stored = re.sub(r"[^a-zA-Z0-9_.-]", "_", name)      # PVE::Storage::normalize_content_filename
     volid = "%s:%s/%s" % (args.storage, content, stored)
     notes = ["Its volid: %s" % text.line(volid, 300)]
@@ -118,17 +111,13 @@ def _file_of(url):
     return unquote(parts.path.rsplit("/", 1)[-1])
 
 
-APPLIANCES = Table(
-    "template", Column("template", kind="long"), Column("os", "OS"), Column("version"), Column("section"),
-    Column("headline"), sort=("section", "template"),
-    search=lambda row: [row.get("template"), row.get("headline")],
-    notes=lambda rows, call: ["proxmox_download_appliance takes one."] if rows else [],
-    empty="On the node, `pveam update` gets the list.")
-
-
-def _volid(call):
-    """What a template is on its storage."""
-    return {"volid": "%s:vztmpl/%s" % (call.args.storage, call.args.template.rsplit("/", 1)[-1])}
+def _appliance(call):
+    """Put the whole name of the template that is meant into the arguments; its volid."""
+    args = call.args
+    args.template = the_only([str(row.get("template")) for row in call.get("/nodes/{node}/aplinfo") or ()],
+                             args.template, "template that Proxmox offers for download (`pveam update` on the node "
+                             "gets the list)")
+    return {"volid": "%s:vztmpl/%s" % (args.storage, args.template.rpartition("/")[2])}
 
 
 # -------------------------------------------------------------------------------------------------------------- backups
@@ -142,14 +131,9 @@ def update_backup(call):
     if args.protected is False:
         call.confirm(lambda: ("Take the protection off backup %s on node %s? It can then be deleted, and pruned away."
                               % (text.line(args.volume, 300), call.node), {}))
-    answer = call.send(call.parameters(), None, {"storage": storage})
-    said = []
-    if args.protected is not None:
-        said.append("is protected now" if args.protected else "is not protected any more")
-    if args.notes is not None:
-        said.append("has new notes")
-    return result(call, call.follow(answer), "backup %s %s" % (text.line(args.volume, 200), " and ".join(said)),
-                  volid=args.volume)
+    outcome = call.follow(call.send(call.parameters(), None, {"storage": storage}))
+    said = {True: "is protected now", False: "is not protected any more", None: "has new notes"}[args.protected]
+    return result(call, outcome, "backup %s %s" % (text.line(args.volume, 200), said), volid=args.volume)
 
 
 TOOLS = {
@@ -157,8 +141,7 @@ TOOLS = {
                                          says="{count} on {storage}"),
     "proxmox_download_url": Tool("POST /nodes/{node}/storage/{storage}/download-url", ELEVATED, DownloadUrl,
                                  download_url),
-    "proxmox_list_appliances": Tool("GET /nodes/{node}/aplinfo", BASIC, Appliances, returns=APPLIANCES),
-    "proxmox_download_appliance": Tool("POST /nodes/{node}/aplinfo", ELEVATED, DownloadAppliance, first=_volid,
+    "proxmox_download_appliance": Tool("POST /nodes/{node}/aplinfo", ELEVATED, DownloadAppliance, first=_appliance,
                                        says="template {template} was downloaded to {storage} on {node}; "
                                             "for proxmox_create_lxc: ostemplate={volid}"),
     "proxmox_update_backup": Tool("PUT /nodes/{node}/storage/{storage}/content/{volume}", ELEVATED, UpdateBackup,

@@ -14,6 +14,7 @@ from tools.base.answers import Table, result
 from tools.base.edit import release
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, amount, check_bridge, is_on, nic
+from tools.base.lists import the_only
 from tools.base.row import BASIC, ELEVATED, STARTS, Memory, Newid, NodeArgs, OnNode, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import contents, disk_format, new_size, promise, status, usable, why_qcow2
@@ -37,7 +38,6 @@ class _New(OnNode):
     storage: Annotated[Optional[str], Arg(format="storage")] = None
     bridge: Annotated[Optional[str], Arg(format="bridge")] = None
     tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
-    net0: Annotated[Optional[str], Arg(published=False)] = None
     tags: Annotated[Optional[str], Arg(listed=True)] = None
     pool: Annotated[Optional[str], Arg(format="pool", does="update_pool")] = None
     onboot: Optional[bool] = None
@@ -65,14 +65,11 @@ class CreateLxc(_New):
 class CreateVm(_New):
     """Create a VM."""
     name: Annotated[Optional[str], Arg(format="dnsname", aliases=("hostname",))] = None
-    sockets: Annotated[Optional[int], Arg(published=False)] = None
-    os: Annotated[Optional[str], Arg(enum=("linux", "windows11", "windows2025", "windows10", "other"))] = None
+    os: Annotated[str, Arg(enum=("linux", "windows11", "windows2025", "windows10", "other"))] = "linux"
     disk_size: Annotated[Optional[str], Arg(unit="GiB")] = None
     iso: Annotated[Optional[str], Arg("volid", format="volid")] = None
     drivers_iso: Annotated[Optional[str], Arg("second CD", format="volid")] = None
-    ostype: Annotated[Optional[str], Arg(published=False)] = None
-    bios: Annotated[Optional[str], Arg(published=False)] = None
-    machine: Annotated[Optional[str], Arg(published=False)] = None
+    bios: Annotated[Optional[str], Arg(enum=("seabios", "ovmf"), published=False)] = None
     cpu: Optional[str] = None
     agent: Optional[bool] = None
     format: Annotated[Optional[str], Arg(enum=("qcow2", "raw", "vmdk"), published=False)] = None
@@ -121,14 +118,6 @@ def storage_for(call, content):
     return name, found.get(name, {})
 
 
-def _one_way(call, *names):
-    """Failure when net0 is given beside what it already says."""
-    also = [name for name in names if getattr(call.args, name) is not None]
-    if call.args.net0 and also:
-        raise Failure("The argument net0 is the whole value of the network device; %s cannot be given beside it."
-                      % ", ".join(also))
-
-
 def _created(call, params, says, notes, **found):
     """Send the creation, follow its task, see whether the guest starts if it was to, and tell it."""
     check_bridge(call, nic(params["net0"]).get("bridge"))
@@ -152,21 +141,15 @@ def _ostemplate(call):
             raise Failure("The argument ostemplate: %r %s" % (wanted[:80], misfit("volid", wanted)))
         return wanted
     _, rows, notes = contents(call, "vztmpl")
-    every = sorted(str(row["volid"]) for row in rows)
-    found = [volid for volid in every if wanted.lower() in volid.partition(":")[2].lower()]
-    if len(found) == 1:
-        return found[0]
-    raise Failure(" ".join(["%s on node %s has %s in its name. It has: %s." % (
-        "More than one template" if found else "No template", call.node, text.word(text.line(wanted)),
-        text.line(", ".join(found or every), 1500) or "none"), *notes]))
+    return the_only([str(row["volid"]) for row in rows], wanted, "template on node %s%s" % (
+        call.node, " (%s)" % " ".join(notes) if notes else ""))
 
 
 def create_lxc(call):
     args, size = call.args, new_size(call.args.rootfs_size)
-    _one_way(call, "bridge", "tag", "ip", "gw")
     setup.check(args)
-    net0 = args.net0 or property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": args.ip or "dhcp",
-                                         "gw": args.gw, "tag": args.tag or None, "firewall": True})
+    net0 = property_string({"name": "eth0", "bridge": args.bridge or "vmbr0", "ip": args.ip or "dhcp", "gw": args.gw,
+                            "tag": args.tag or None, "firewall": True})
     # Features of a privileged container are for root@pam alone.
     features = args.features if args.features is not None else "nesting=1" if args.unprivileged else None
     mp0 = re.fullmatch(r"(?!.*,volume=)([^:,=/]+):([0-9][^,=:/]*)(,.*)", args.mp0 or "")
@@ -208,41 +191,32 @@ def _also(args):
 _UEFI = {"bios": "ovmf", "machine": "q35"}
 _WINDOWS = {"memory": 4096, "cores": 2, "disk": "64", "agent": True}
 _SYSTEMS = {
-    None: {}, "linux": {"ostype": "l26"}, "other": {"ostype": "other"},
+    "linux": {"ostype": "l26"}, "other": {"ostype": "other"},
     "windows10": dict(_WINDOWS, ostype="win10", machine="q35"),
     "windows11": dict(_WINDOWS, ostype="win11", tpm=True, **_UEFI),
     "windows2025": dict(_WINDOWS, ostype="win11", tpm=True, **_UEFI)}
 
 
 def create_vm(call):
-    args = call.args
-    if args.os and args.ostype:
-        raise Failure("Give os or ostype, not both.")
-    usual = _SYSTEMS[args.os or ("windows11" if args.ostype == "win11" else None)]
-    if args.ostype:
-        usual = {key: value for key, value in usual.items() if key in ("bios", "machine", "tpm")}
-    _one_way(call, "bridge", "tag")
+    args, usual = call.args, _SYSTEMS[call.args.os]
     if args.import_from and args.disk_size:
         raise Failure("An imported disk has the size of its image. Leave disk_size out, and grow it "
                       "afterwards (proxmox_resize_disk_vm).")
     size = None if args.import_from else new_size(args.disk_size or usual.get("disk", "8"))
     storage, entry = storage_for(call, "images")
-    form = args.format or disk_format(entry)
+    form, bios = args.format or disk_format(entry), args.bios or usual.get("bios")
     disk = property_string({"file": "%s:%s" % (storage, gib(size) if size else 0), "import-from": args.import_from,
                             "format": form, "iothread": True, "discard": "on"}, "file")
-    net0 = args.net0 or property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
-                                         "firewall": True}, "model")
-    ostype, bios = args.ostype or usual.get("ostype", "l26"), args.bios or usual.get("bios")
+    net0 = property_string({"model": "virtio", "bridge": args.bridge or "vmbr0", "tag": args.tag or None,
+                            "firewall": True}, "model")
     params = dict(
-        call.parameters(), ostype=ostype, memory=args.memory or usual.get("memory", 512),
-        cores=args.cores or usual.get("cores", 1), sockets=args.sockets or 1,
-        agent=usual.get("agent") if args.agent is None else args.agent, cpu=args.cpu or _cpu(call), scsi0=disk,
-        scsihw="virtio-scsi-single", net0=net0, bios=bios, machine=args.machine or usual.get("machine"),
-        ide2=property_string({"file": args.iso, "media": "cdrom"}, "file") if args.iso else None,
+        call.parameters(), ostype=usual["ostype"], memory=args.memory or usual.get("memory", 512),
+        cores=args.cores or usual.get("cores", 1), sockets=1, scsi0=disk, scsihw="virtio-scsi-single", net0=net0,
+        agent=usual.get("agent") if args.agent is None else args.agent, cpu=args.cpu or _cpu(call), bios=bios,
+        machine=usual.get("machine"), ide2=_cd(args.iso), sata0=_cd(args.drivers_iso),
         efidisk0=property_string({"file": "%s:1" % storage, "efitype": "4m", "pre-enrolled-keys": True, "format": form},
                                  "file") if bios == "ovmf" else None,
         tpmstate0="%s:1,version=v2.0" % storage if usual.get("tpm") else None,
-        sata0=property_string({"file": args.drivers_iso, "media": "cdrom"}, "file") if args.drivers_iso else None,
         sshkeys=quote(args.sshkeys.strip(), safe="") if args.sshkeys else None,         # format urlencoded
         **dict.fromkeys(("storage", "bridge", "tag", "disk_size", "iso", "import_from", "os", "drivers_iso", "format")))
     if args.ciuser or args.cipassword or args.ipconfig0 or args.sshkeys:
@@ -251,14 +225,19 @@ def create_vm(call):
         params["boot"] = "order=scsi0;ide2;net0"
     notes = promise(call, {storage: size or 0}, {storage: entry}) + [why_qcow2(storage)] * (form != args.format)
     notes += ["CD drive %s: %s." % pair for pair in (("ide2", args.iso), ("sata0", args.drivers_iso)) if pair[1]]
-    if re.match(r"w", ostype) and not args.drivers_iso and "virtio" not in str(args.iso).lower():
+    if args.os.startswith("windows") and not args.drivers_iso and "virtio" not in str(args.iso).lower():
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO "
                      "as a second CD (drivers_iso).")
     return _created(call, params, "%s created on node %s: %s, %s memory, %s%s%s, disk scsi0 %s on %s, net0 %s%s" % (
-        text.called(call.subject, args.name), args.node, text.plural(params["cores"] * params["sockets"], "core"),
-        amount("memory", params["memory"]), text.line(ostype), ", UEFI with secure boot keys" if bios == "ovmf" else "",
+        text.called(call.subject, args.name), args.node, text.plural(params["cores"], "core"),
+        amount("memory", params["memory"]), usual["ostype"],
+        ", UEFI with secure boot keys" if params["efidisk0"] else "",
         ", TPM 2.0" if params["tpmstate0"] else "", text.size(size) if size else "imported from %s" % args.import_from,
         storage, text.line(net0, 200), _also(args)), notes, name=args.name, storage=storage, net0=net0)
+
+
+def _cd(iso):
+    return iso and property_string({"file": iso, "media": "cdrom"}, "file")
 
 
 def _cpu(call):

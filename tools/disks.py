@@ -12,137 +12,121 @@ from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
 from tools.base.guest import Disk, disks, named, unused
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Size, Storage, Tool, Waiting, both
+from tools.base.row import DESTRUCTIVE, ELEVATED, Safety, Size, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import disk_format, needed, new_size, promise, room_for, status, volume_size, why_qcow2
+from tools.base.storage import (SMALLEST, disk_format, needed, new_size, promise, room_for, status, volume_size,
+                                why_qcow2)
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import DISK_KEYS, gib, parse_size, property_string
 
-VmDrive = Annotated[str, Arg("scsi1", format="drive")]
-VmDisk = Annotated[str, Arg("scsi1 or unused0", format="vmdisk")]
-CtDisk = Annotated[str, Arg("rootfs or mp0", format="ctdisk", aliases=("volume",))]
-NewSize = Annotated[str, Arg("+10G or 50G", unit="GiB")]
-Destroy = Annotated[bool, Arg(aliases=("force",))]
-DeleteSource = Annotated[bool, Arg("the source")]
+AnyDisk = Annotated[str, Arg("scsi0, rootfs, mp0", format="disk", aliases=("volume",))]
+Flag = Optional[bool]
 
 
 @dataclass
 class AddDisk(Waiting):
     """Add a new, empty disk to a VM."""
-    disk: VmDrive = REQUIRED
+    disk: Annotated[str, Arg("scsi1", format="drive")] = REQUIRED
     storage: Storage = REQUIRED
     size: Size = REQUIRED
     format: Annotated[Optional[str], Arg(published=False)] = None
-    ssd: Optional[bool] = None
-    discard: Optional[bool] = None
-    iothread: Optional[bool] = None
-    cache: Annotated[Optional[str], Arg(published=False)] = None
-    backup: Optional[bool] = None
+    ssd: Annotated[Flag, Arg(published=False)] = None
+    discard: Flag = None
+    iothread: Flag = None
+    backup: Flag = None
 
 
 @dataclass
-class AddMountpoint(Guest):
+class AddMountpoint(Waiting):
     """Add a new, empty volume to a container."""
     mp: Annotated[str, Arg("mp0", format="mp")] = REQUIRED
     storage: Storage = REQUIRED
     size: Size = REQUIRED
-    path: Annotated[Optional[str], Arg("default /mnt/mp0")] = None
-    backup: Optional[bool] = None
-    ro: Optional[bool] = None
+    path: Optional[str] = None
+    backup: Flag = None
+    ro: Flag = None
 
 
 @dataclass
-class GrowVm(Waiting):
-    """Grow a disk of a VM."""
-    disk: VmDrive = REQUIRED
-    size: NewSize = REQUIRED
-
-
-@dataclass
-class GrowLxc(Waiting):
-    """Grow a volume of a container."""
-    disk: CtDisk = REQUIRED
-    size: NewSize = REQUIRED
+class Grow(Waiting):
+    """Grow a disk of a {guest}."""
+    disk: AnyDisk = REQUIRED
+    size: Annotated[str, Arg("+10G or 50G", unit="GiB")] = REQUIRED
 
 
 @dataclass
 class RemoveDisk(Waiting):
     """Detach a disk from a VM (kept as unusedN), or destroy it."""
-    disk: VmDisk = REQUIRED
-    destroy: Destroy = False
+    disk: Annotated[str, Arg("scsi1 or unused0", format="disk")] = REQUIRED
+    destroy: Annotated[bool, Arg(aliases=("force",))] = False
     safety: Safety = None
 
 
 @dataclass
-class RemoveMp(Guest):
+class RemoveMp(Waiting):
     """Detach a mount point from a container (kept as unusedN), or destroy it."""
     mp: Annotated[str, Arg("mp0 or unused0", format="ctvolume")] = REQUIRED
-    destroy: Destroy = False
+    destroy: Annotated[bool, Arg(aliases=("force",))] = False
     safety: Safety = None
 
 
 @dataclass
-class MoveDiskVm(Waiting):
-    """Move a disk of a VM to another storage."""
-    disk: Annotated[str, Arg("scsi1", format="vmdisk")] = REQUIRED
+class Move(Waiting):
+    """Move a disk of a {guest} to another storage."""
+    disk: AnyDisk = REQUIRED
     storage: Storage = REQUIRED
-    delete: DeleteSource = True
-    format: Annotated[Optional[str], Arg(published=False)] = None
-
-
-@dataclass
-class MoveDiskLxc(Waiting):
-    """Move a volume of a stopped container to another storage."""
-    disk: CtDisk = REQUIRED
-    storage: Storage = REQUIRED
-    delete: DeleteSource = True
+    delete: Annotated[bool, Arg("the source")] = True
 
 
 # --------------------------------------------------------------------------------------------------------------- adding
 
 def add_disk(call):
-    args, size, entry, room = call.args, new_size(call.args.size), status(call, call.args.storage), []
+    args, size, entry = call.args, new_size(call.args.size), status(call, call.args.storage)
     form = args.format or disk_format(entry)
+    options = {"format": form, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
+               "iothread": args.iothread, "backup": args.backup}
+    notes = [why_qcow2(args.storage)] * (form != args.format)
 
-    def work_out(config):
-        must_be_free(call, config, args.disk)
-        room[:] = room or promise(call, {args.storage: size}, {args.storage: entry})
-        options = {"format": form, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
-                   "iothread": args.iothread, "cache": args.cache, "backup": args.backup}
-        return {args.disk: property_string(dict({"file": "%s:%s" % (args.storage, gib(size))}, **options), "file")}
-    done = change(call, work_out)
-    controller, notes = done.before.get("scsihw", "lsi"), room + [why_qcow2(args.storage)] * (form != args.format)
-    if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
-        notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
-    return _added(call, done, args.disk, size, "disk", notes)
+    def look(config):
+        controller = config.get("scsihw", "lsi")
+        if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
+            notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
+    return _add(call, args.disk, "file", size, options, "disk", notes, look, {args.storage: entry})
 
 
 def add_mountpoint(call):
     """mp= (the path) is mandatory in the API; two mount points on one path would hide each other."""
-    args, size, room = call.args, new_size(call.args.size), []
-    path = args.path or "/mnt/%s" % args.mp
+    args, path = call.args, call.args.path or "/mnt/%s" % call.args.mp
     if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
         raise Failure("The path %r is not a directory in the container, such as /mnt/data." % path[:80])
 
-    def work_out(config):
-        must_be_free(call, config, args.mp)
+    def look(config):
         for disk in disks("lxc", config):
             if str(disk.options.get("mp")).rstrip("/") == path.rstrip("/"):
                 raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
-        room[:] = room or promise(call, {args.storage: size})
-        options = {"mp": path, "backup": args.backup, "ro": args.ro}
-        return {args.mp: property_string(dict({"volume": "%s:%s" % (args.storage, gib(size))}, **options), "volume")}
-    done = change(call, work_out)
-    return _added(call, done, args.mp, size, "mount point", room + ["It is on %s in the container." % path], path=path)
+    return _add(call, args.mp, "volume", new_size(args.size), {"mp": path, "backup": args.backup, "ro": args.ro},
+                "mount point", ["It is on %s in the container." % path], look, path=path)
 
 
-def _added(call, done, key, size, what, notes, **found):
+def _add(call, key, main, size, options, what, notes, look, known=None, **found):
+    """Put a new volume under `key`; look(config) may refuse. known: as for `room_for`."""
+    storage = call.args.storage
+    value = property_string(dict({main: "%s:%s" % (storage, gib(size))}, **options), main)
+    config = call.get("./config")
+    must_be_free(call, config, key)
+    look(config)
+    room = promise(call, {storage: size}, known)
+
+    def work_out(config):
+        must_be_free(call, config, key)
+        return {key: value}
+    done = change(call, work_out, config=config)
     disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
                                       text.size(disk.size or size))
-    return result(call, done, says, [done.note(call, [key]), *notes], volid=disk.volid or None,
-                  size=disk.size or size, **{"disk": key, **found})
+    return result(call, done, says, [done.note(call, [key]), *room, *notes], volid=disk.volid or None,
+                  size=disk.size or size, disk=key, **found)
 
 
 # -------------------------------------------------------------------------------------------------------------- growing
@@ -156,37 +140,28 @@ _RESIZE_HINTS = (
 
 def grow(call):
     key, (grows, size) = call.args.disk, parse_size(call.args.size)
-
-    room = []
-
-    def work_out(config):
-        disk = _volume(call, config, key, "grown")
-        if not grows and disk.size is not None and size <= disk.size:
-            raise _Unchanged(disk)
-        if disk.storage:
-            room[:] = room or promise(call, {disk.storage: size if grows else size - (disk.size or 0)})
-        return {"disk": key, "size": ("+" if grows else "") + _with_unit(size)}
-    try:
-        done = change(call, work_out)
-    except _Unchanged as found:
-        disk = found.disk
-        if size < disk.size:
-            raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
-                key, call.subject, text.size(disk.size), text.size(size))) from None
+    size = -(-size // SMALLEST) * SMALLEST
+    config = call.get("./config")
+    disk = _volume(call, config, key, "grown")
+    old, wanted = disk.size, (disk.size or 0) + size if grows else size
+    if old is not None and wanted < old:
+        raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
+            key, call.subject, text.size(old), text.size(size)))
+    if wanted == old:
         return result(call, call.follow(None), "%s: %s has %s already; nothing was sent" % (
             call.subject, key, text.size(size)), disk=key, size=size, volid=disk.volid, changed=False)
-    disk, new = Disk(key, done.before[key]), Disk(key, done.config.get(key, "")).size
-    old, wanted = disk.size, (disk.size or 0) + size if grows else size
-    now = text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size)
-    says = "%s: %s grown%s to %s" % (call.subject, key, " from %s" % text.size(old) if old else "", now)
-    notes = room + ["Partitions and file systems inside have to be grown by the guest itself."] * (call.kind == "qemu")
-    if new and old and new <= old:
-        raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
-                      "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
-                          text.size(new), key, call.subject))
+    notes = promise(call, {disk.storage: wanted - (old or 0)})
+    sent = {"disk": key, "size": "%s%sG" % ("+" if grows else "", gib(size))}
+    done = change(call, lambda config: sent, config=config)
+    new = Disk(key, done.config.get(key, "")).size
+    says = "%s: %s grown%s to %s" % (
+        call.subject, key, " from %s" % text.size(old) if old else "",
+        text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size))
     left = _left_small(call, done.outcome) if call.kind == "lxc" else None
     if left:
         notes = ["The volume was grown, the file system on it was not: \n%s" % text.quoted(left)]
+    elif call.kind == "qemu":
+        notes.append("Partitions and file systems inside have to be grown by the guest itself.")
     return result(call, done, says, notes, mark="\u26a0" if left else None, disk=key,
                   size=new or wanted or None, volid=disk.volid)
 
@@ -202,23 +177,6 @@ def _left_small(call, outcome):
         return None
     lines = [str(row.get("t")) for row in log or []]
     return next((line for line in lines if line.startswith("Failed to update the container's filesystem")), None)
-
-
-class _Unchanged(Exception):
-    """The disk has the size asked for, or more."""
-
-    def __init__(self, disk):
-        super().__init__()
-        self.disk = disk
-
-
-def _with_unit(size):
-    """A size in bytes as Proxmox's resize takes it, with a unit (a number alone would be bytes), rounded up to KiB."""
-    kib = -(-size // 1024)
-    for unit, length in (("G", 1 << 20), ("M", 1 << 10)):
-        if kib % length == 0:
-            return "%d%s" % (kib // length, unit)
-    return "%dK" % kib
 
 
 def _disk(call, config, key):
@@ -252,21 +210,16 @@ _REMOVE_HINTS = (
 
 def remove_disk(call):
     """Detaching keeps the volume as unusedN; destroying (force=1, or deleting an unusedN) asks first."""
-    key = call.args.disk
-    if not call.args.destroy and not key.startswith("unused"):
-        return _detach(call, key)
-    params = {"delete": key, "force": None if key.startswith("unused") else True}
-    found = _agreed(call, lambda: _doomed(call, key), params)
-    return _destroyed(call, sent(call, dict(params, digest=found["digest"])), key, found)
+    key, spare = call.args.disk, call.args.disk.startswith("unused")
+    return _destroy(call, key, {} if spare else {"force": True}) if spare or call.args.destroy else _detach(call, key)
 
 
 def remove_mp(call):
     """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
-    key, destroy = call.args.mp, call.args.destroy
+    key = call.args.mp
     if key.startswith("unused"):
-        found = _agreed(call, lambda: _doomed(call, key), {"delete": key})
-        return _destroyed(call, sent(call, {"delete": key, "digest": found["digest"]}), key, found)
-    if not destroy:
+        return _destroy(call, key, {})
+    if not call.args.destroy:
         return _detach(call, key)
 
     def describe():
@@ -275,17 +228,17 @@ def remove_mp(call):
             raise Failure("The container is running: its mount point would only be detached, and at its next start. "
                           "Stop it first, or leave destroy out.")
         return question, found
-    found = _agreed(call, describe, {"delete": key})
+    found = safety.confirm(call, describe, {"delete": key}, _volids)
     first = sent(call, {"delete": key, "digest": found["digest"]})
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
         call.send(delete=free(call.get("./config"), "unused0"))
         return None
-    if key in first.waiting or not first.known:
-        return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
-    try:
-        config = call.get("./config")
-    except PveError:                                    # the mount point is gone from the config all the same
-        config = {}
+    config = {}
+    if first.known and key not in first.waiting:
+        try:
+            config = call.get("./config")
+        except PveError:                                # the mount point is gone from the config all the same
+            pass
     left = unused(config, found["volid"])
     if left is None:
         return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
@@ -307,9 +260,15 @@ def _detach(call, key):
     return _detached(call, done, key, Disk(key, done.before[key]))
 
 
-def _agreed(call, describe, params):
-    """What `describe` found, as `_doomed`, once the user agrees and the safety net for the volume is made."""
-    return safety.confirm(call, describe, params, lambda found: {found["volid"]})
+def _destroy(call, key, more):
+    """Destroy a volume, in one request with these parameters, once the user agrees and the safety net is made."""
+    params = dict(more, delete=key)
+    found = safety.confirm(call, lambda: _doomed(call, key), params, _volids)
+    return _destroyed(call, sent(call, dict(params, digest=found["digest"])), key, found)
+
+
+def _volids(found):
+    return {found["volid"]}
 
 
 def _doomed(call, key):
@@ -323,9 +282,8 @@ def _doomed(call, key):
         raise Failure("The volume at %s of %s is %s and belongs to guest %s. Leave destroy out to detach it." % (
             key, call.subject, disk.volid, disk.owner))
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
-    who = named(call, config)
-    question = "Destroy %s? All data on it is lost." % _which(call, config, disk, size)
-    return question, {"who": who, "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
+    return "Destroy %s? All data on it is lost." % _which(call, config, disk, size), {
+        "who": named(call, config), "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
 
 
 def _stored_size(call, volid):
@@ -340,41 +298,34 @@ def _stored_size(call, volid):
 
 def _detached(call, done, key, disk, more=None):
     """The Result of a disk that was taken out of the config: where its volume is now."""
-    where = unused(done.config, disk.volid)
-    notes = [done.note(call, [key])]
-    if key in done.waiting:
-        says = "%s: %s (%s) is marked to be detached" % (call.subject, key, disk)
-        notes.append("Its volume will then be kept as an unused one.")
-    else:
-        says = "%s: %s (%s) detached" % (call.subject, key, disk)
-        if where:
-            says += ", not destroyed"
-            notes.append("Its data is kept as %s; removing %s destroys it." % (where, where))
-        elif disk.cloudinit:
-            notes.append("The cloud-init drive was deleted with it; Proxmox makes a new one when it is added again.")
-        elif disk.storage and not disk.cdrom and done.known:
-            notes.append("No unused volume names it: it belongs to another guest, or a snapshot keeps it.")
-        elif not disk.cdrom and done.known:
-            notes.append("What it pointed to on the node is untouched.")
-    notes.append(more)
-    return result(call, done, says, notes, disk=key, volid=disk.volid, unused=where)
+    where, waits, told = unused(done.config, disk.volid), key in done.waiting, None
+    if waits:
+        told = "Its volume will then be kept as an unused one."
+    elif where:
+        told = "Its data is kept as %s; removing %s destroys it." % (where, where)
+    elif disk.cloudinit:
+        told = "The cloud-init drive was deleted with it; Proxmox makes a new one when it is added again."
+    elif done.known and not disk.cdrom:
+        told = ("No unused volume names it: it belongs to another guest, or a snapshot keeps it." if disk.storage else
+                "What it pointed to on the node is untouched.")
+    return result(call, done, "%s: %s (%s) %s" % (
+        call.subject, key, disk, "is marked to be detached" if waits else
+        "detached, not destroyed" if where else "detached"), [done.note(call, [key]), told, more],
+        disk=key, volid=disk.volid, unused=where)
 
 
 def _destroyed(call, done, key, found):
     """The Result of a volume that was to be destroyed: whether the config still names it."""
     what = "%s on %s: %s (%s%s)" % (found["who"], call.node, key, found["volid"],
                                     ", %s" % text.size(found["size"]) if found["size"] else "")
-    left = unused(done.config, found["volid"])
-    if key in done.waiting:
-        says, note = "%s is marked to be destroyed" % what, done.note(call, [key])
-    elif left:
+    left, waits = unused(done.config, found["volid"]), key in done.waiting
+    if left and not waits:
         raise Failure("%s was detached, but Proxmox did not delete the volume: it is %s now. proxmox_remove_%s=%s "
                       "destroys it, unless a snapshot uses it or the token lacks VM.Config.Disk." % (
                           what, left, "disk_vm disk" if call.kind == "qemu" else "mountpoint_lxc mp", left))
-    else:
-        says, note = "%s destroyed" % what, done.note(call, [key])
-    return result(call, done, says, note, disk=key, volid=found["volid"], size=found["size"],
-                  destroyed=(key not in done.waiting) if done.known else None)
+    return result(call, done, "%s %s" % (what, "is marked to be destroyed" if waits else "destroyed"),
+                  done.note(call, [key]), disk=key, volid=found["volid"], size=found["size"],
+                  destroyed=not waits if done.known else None)
 
 
 # --------------------------------------------------------------------------------------------------------------- moving
@@ -383,29 +334,26 @@ _MOVE_HINTS = (
     (r"with snapshots and delete the source",
      "Its snapshots live on the source. Nothing was moved: delete them first, or give delete=false, which keeps the "
      "source as an unused volume."),
-    (r"same storage", "Give another storage, or another format."),
+    (r"same storage", "Give another storage."),
     (r"running container", "Nothing was moved. Stop the container first (proxmox_shutdown_lxc)."),
 )
 
 
 def move_disk(call):
-    args, form = call.args, getattr(call.args, "format", None)
+    args = call.args
     config, entry = call.get("./config"), status(call, args.storage)
     disk = _volume(call, config, args.disk, "moved")
-    room, promised = ([], "") if disk.storage == args.storage else room_for(
-        call, needed([disk], args.storage), {args.storage: entry})
+    if disk.storage == args.storage:
+        raise Failure("The disk %s of %s is on %s already (%s)." % (args.disk, call.subject, args.storage, disk.volid))
+    room, promised = room_for(call, needed([disk], args.storage), {args.storage: entry})
 
     def work_out(config):
         disk = _volume(call, config, args.disk, "moved")
-        if disk.storage == args.storage and not form:
-            raise Failure("The disk %s of %s is on %s already (%s).%s" % (
-                args.disk, call.subject, args.storage, disk.volid,
-                " Give a format to convert it there." if call.kind == "qemu" else ""))
-        wanted = form
-        if call.kind == "qemu" and not (form or disk.use == "TPM" or re.search(r"\.(?:raw|qcow2|vmdk)\Z", disk.volid)):
-            wanted = disk_format(entry)                 # a file stays what it is
+        form = None
+        if call.kind == "qemu" and not (disk.use == "TPM" or re.search(r"\.(?:raw|qcow2|vmdk)\Z", disk.volid)):
+            form = disk_format(entry)                   # a file stays what it is
         return {"disk" if call.kind == "qemu" else "volume": args.disk, "storage": args.storage, "delete": args.delete,
-                "format": wanted}
+                "format": form}
     done = change(call, work_out, (args.delete or promised) and (lambda config: ("Move %s, to %s%s? %s" % (
         _which(call, config, Disk(args.disk, config[args.disk])), args.storage,
         ", and delete it where it is now" if args.delete else "", promised)).strip()), not promised, config)
@@ -415,9 +363,8 @@ def move_disk(call):
                                           ", now %s" % text.line(volid, 200) if volid else "")
     note = None
     if left:
-        note = "The source is kept as %s." % left
-        if args.delete:
-            note = "The source could not be deleted: it is still there as %s." % left
+        note = ("The source could not be deleted: it is still there as %s." if args.delete else
+                "The source is kept as %s.") % left
     elif done.known:
         note = "The source was deleted." if args.delete else "The source is kept on its storage."
     return result(call, done, says, [note, *room], disk=args.disk, volid=volid, source=disk.volid, unused=left)
@@ -428,12 +375,11 @@ TOOLS = {
     "proxmox_add_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddDisk, add_disk, **_NEW),
     "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint,
                                        **_NEW),
-    **both("resize_disk", "PUT {guest}/resize", ELEVATED, (GrowVm, GrowLxc), grow, repeats=False,
-           explains=_RESIZE_HINTS),
+    **both("resize_disk", "PUT {guest}/resize", ELEVATED, Grow, grow, repeats=False, explains=_RESIZE_HINTS),
     "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk,
                                    explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
     "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp,
                                           explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk",)),
-    **both("move_disk", ("POST {guest}/move_disk", "POST {guest}/move_volume"), ELEVATED, (MoveDiskVm, MoveDiskLxc),
-           move_disk, explains=_MOVE_HINTS),
+    **both("move_disk", ("POST {guest}/move_disk", "POST {guest}/move_volume"), ELEVATED, Move, move_disk,
+           explains=_MOVE_HINTS),
 }

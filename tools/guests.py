@@ -44,20 +44,9 @@ class Storages:
 
 
 @dataclass
-class _Config(Guest):
-    """(the configuration of one guest)"""
+class Config(Guest):
+    """Configuration of a {guest}, and the changes that wait for its restart."""
     snapshot: Annotated[Optional[str], Arg(format="snapname")] = None
-    current: Annotated[bool, Arg("false = as after a restart")] = True
-
-
-@dataclass
-class VmConfig(_Config):
-    """Configuration of a VM, and the changes that wait for its restart."""
-
-
-@dataclass
-class LxcConfig(_Config):
-    """Configuration of a container, and the changes that wait for its restart."""
 
 
 # ------------------------------------------------------------------------------------------------------- list of guests
@@ -80,29 +69,31 @@ GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type
                *data_only("text", "qmpstatus"), each=lambda row: _guest(row))
 
 
+#: What is known of a guest while it runs alone.
+_RUNNING = ("cpu", "mem", "uptime", "netin", "netout", "diskread", "diskwrite", "swap", "balloon", "memhost")
+
+
+def _meaning(row):
+    """A raw guest without the figures that mean nothing: those of a guest that does not run, and a VM's disk use, into
+    which Proxmox cannot see: it says 0."""
+    left_out = set(() if row.get("status") == "running" else _RUNNING)
+    left_out.update(["disk"] if row.get("type") == "qemu" or not row.get("disk") else ())
+    return {key: value for key, value in row.items() if key not in left_out}
+
+
 def _guest(row):
-    """A raw guest without the figures that mean nothing: those of a guest that does not run, and a VM's disk use."""
-    row = dict(row)
-    if row.get("status") != "running":
-        for key in ("cpu", "mem", "uptime"):
-            row.pop(key, None)
-    if row.get("type") == "qemu" or not row.get("disk"):
-        row.pop("disk", None)                       # Proxmox cannot see into a VM's disk and says 0
+    """A row of the list."""
+    row = _meaning(row)
     if not on(row.get("template")):
         row.pop("template", None)
     if row.get("qmpstatus") == row.get("status"):
         row.pop("qmpstatus", None)
     cpu = text.normal("fraction", row.get("cpu"))
-    row["cpu"] = None if cpu is None else "%.4g" % cpu
-    return row
-
-
-_NODES = 25                     # how many are counted in the text
+    return dict(row, cpu=None if cpu is None else "%.4g" % cpu)
 
 
 def get_vms(call):
-    args, everything = call.args, call.guests()
-    hidden = call.hidden
+    args, everything, hidden = call.args, call.guests(), call.hidden
     rows, notes = guest.with_states(call, sorted(chosen(everything, args), key=lambda row: int(row["vmid"])))
     states, nodes = guest.by_state(rows), dict(sorted(Counter(str(row.get("node")) for row in rows).items()))
     headline = text.plural(len(rows), "guest")
@@ -111,9 +102,8 @@ def get_vms(call):
     if guest.locked(rows):
         headline += "; locked: " + guest.locked(rows)
     if len(rows) > args.limit:
-        shown = ["%s %d" % (text.line(node, 40), count) for node, count in list(nodes.items())[:_NODES]]
-        more = ", and %d nodes more" % (len(nodes) - _NODES) if len(nodes) > _NODES else ""
-        notes.append(text.Shown("By node: " + ", ".join(shown) + more))
+        shown = ["%s %d" % (text.line(node, 40), count) for node, count in nodes.items()]
+        notes.append(text.Shown("By node: " + text.line(", ".join(shown), 600)))
     if hidden:
         notes.append("%s not shown: out of bounds for this server (PROXMOX_ALLOWED_GUESTS, PROXMOX_ALLOWED_NODES)."
                      % text.plural(hidden, "guest"))
@@ -161,12 +151,7 @@ STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "ty
 
 def get_vm_status(call):
     args = call.args
-    now = dict(_current(call), vmid=args.vmid, type=call.kind, node=call.node)
-    if now.get("status") != "running":
-        for key in ("cpu", "mem", "uptime", "netin", "netout", "diskread", "diskwrite", "swap", "balloon", "memhost"):
-            now.pop(key, None)
-    if call.kind == "qemu" or not now.get("disk"):
-        now.pop("disk", None)                       # Proxmox cannot see into a VM's disk and says 0
+    now = _meaning(dict(_current(call), vmid=args.vmid, type=call.kind, node=call.node))
     ha = now.get("ha")
     now["ha"] = dict(ha, managed=on(ha.get("managed"))) if isinstance(ha, dict) else None
     return result(call, now, "%s: %s" % (_who(call, now.get("name")), guest.told(dict(now, template=None))))
@@ -223,18 +208,14 @@ def get_storage(call):
 # ---------------------------------------------------------------------------------------------- configuration of guests
 
 _CLOUD_INIT = re.compile(r"ci(?:user|password|type|upgrade|custom)|sshkeys|ipconfig[0-9]+|nameserver|searchdomain")
-_FLAGS = {"firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot"}
-_NUMBERS = {"tag", "mtu", "queues"}
+_FLAGS = ("firewall", "link_down", "ro", "backup", "replicate", "shared", "quota", "acl", "iothread", "ssd", "snapshot")
+_KINDS = {"tag": "int", "mtu": "int", "queues": "int", "rate": "number", **dict.fromkeys(_FLAGS, "bool")}
 
 
 def _options(parts):
     """Values of a property string with booleans and numbers as such."""
-    result = {}
-    for key, value in parts.items():
-        kind = "bool" if key in _FLAGS else "int" if key in _NUMBERS else "number" if key == "rate" else None
-        known = text.normal(kind, value) if kind else None
-        result[key] = value if known is None else known
-    return result
+    known = {key: text.normal(_KINDS[key], value) for key, value in parts.items() if key in _KINDS}
+    return {key: value if known.get(key) is None else known[key] for key, value in parts.items()}
 
 
 def disk_row(disk):
@@ -295,14 +276,6 @@ def _memory(row):
     return words + (", no balloon" if balloon == 0 else "")
 
 
-def _container_cores(row):
-    return text.plural(row["cores"], "core") if row.get("cores") else "all cores of the node"
-
-
-def _agent(row):
-    return text.yes(row.get("agent", {}).get("enabled"))
-
-
 _SAME = [*data_only("int", "vmid"), *data_only("text", "node", "digest", "snapshot", "description"),
          *data_only("time", "snaptime"),
          *data_only("any", "disks", "networks", "pending"), Column("template", kind="bool"), Column("lock"),
@@ -310,9 +283,11 @@ _SAME = [*data_only("int", "vmid"), *data_only("text", "node", "digest", "snapsh
 _BOOT = [Column("ostype", "OS type"), Column("onboot", "start at boot", "bool"), Column("protection", kind="bool")]
 VM_CONFIG = Facts(*data_only("text", "name"), *_SAME, Column("cores", "CPU", "int", _cores),
                   Column("memory", "memory", "mib", _memory), Column("boot", "boot order", "list"), *_BOOT,
-                  Column("agent", "guest agent", "any", _agent), *data_only("int", "sockets", "vcpus"),
+                  Column("agent", "guest agent", "any",
+                         lambda r: text.yes(r.get("agent", {}).get("enabled"))), *data_only("int", "sockets", "vcpus"),
                   *data_only("text", "cpu"), *data_only("mib", "balloon"), *data_only("any", "cloud_init"), more=True)
-LXC_CONFIG = Facts(*data_only("text", "hostname"), *_SAME, Column("cores", "CPU", "int", _container_cores),
+LXC_CONFIG = Facts(*data_only("text", "hostname"), *_SAME, Column("cores", "CPU", "int",
+                          lambda r: text.plural(r["cores"], "core") if r.get("cores") else "all cores of the node"),
                    Column("cpulimit", "CPU limit", "number"), Column("memory", kind="mib"), Column("swap", kind="mib"),
                    Column("unprivileged", kind="bool", text=lambda r: text.yes(r.get("unprivileged"))),
                    Column("features"), *_BOOT, more=True)
@@ -349,7 +324,7 @@ _DEVICE = re.compile(r"(?:net|ide|sata|scsi|virtio|efidisk|tpmstate|mp|hostpci|u
 
 def get_config(call):
     args, shape = call.args, call.tool.returns
-    config = call.get("./config", snapshot=args.snapshot, current=args.current and not args.snapshot or None) or {}
+    config = call.get("./config", snapshot=args.snapshot, current=None if args.snapshot else True) or {}
     pending = [] if args.snapshot else guest.changes(guest.pending(call.get("./pending"))[1])
     data = normalised(call.kind, config)
     data.update(vmid=args.vmid, node=call.node, pending=pending or None, snapshot=args.snapshot)
@@ -363,8 +338,7 @@ def get_config(call):
     if others:
         parts.append(text.Shown("Other options: " + text.line(_pairs(others, "; "), 1500)))
     if pending:
-        parts.append("Waits for a restart of the guest (%s):" % (
-            "the values above are those in effect" if args.current else "the values above include it"))
+        parts.append("Waits for a restart of the guest (the values above are those in effect):")
         parts.append(text.Shown("\n".join(map(_change, pending))))
     if data.get("description"):
         parts.append(text.Shown("Description:\n" + text.quoted(data["description"], 2000)))
@@ -383,6 +357,6 @@ TOOLS = {
     "proxmox_get_vm_status": Tool("GET /nodes/{node}/{type}/{vmid}/status/current", BASIC, VmStatus, get_vm_status,
                                   STATUS),
     "proxmox_get_storage": Tool("GET /nodes/{node}/storage", BASIC, Storages, get_storage, STORAGES),
-    "proxmox_get_vm_config": Tool("GET /nodes/{node}/qemu/{vmid}/config", BASIC, VmConfig, get_config, VM_CONFIG),
-    "proxmox_get_lxc_config": Tool("GET /nodes/{node}/lxc/{vmid}/config", BASIC, LxcConfig, get_config, LXC_CONFIG),
+    "proxmox_get_vm_config": Tool("GET /nodes/{node}/qemu/{vmid}/config", BASIC, Config, get_config, VM_CONFIG),
+    "proxmox_get_lxc_config": Tool("GET /nodes/{node}/lxc/{vmid}/config", BASIC, Config, get_config, LXC_CONFIG),
 }

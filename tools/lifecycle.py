@@ -4,74 +4,48 @@ What a guest is in afterwards is read from status/current and told: the task of 
 only files the request and is OK at once (pve-ha-manager), and a rebooted VM is started again by qmeventd after its task
 has ended (qemu-server).
 """
-import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import safety
 from tools.base.answers import Result, of_task, result
-from tools.base.edit import release
-from tools.base.failures import Failure, TaskFailure
+from tools.base.failures import Failure
 from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_hibernated, is_off, is_on,
                               is_paused, loss, must_be_off, name, named)
 from tools.base.row import DESTRUCTIVE, ELEVATED, Safety, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import on
 
-Timeout = Annotated[Optional[int], Arg(minimum=1)]      # seconds
 Flag = Optional[bool]
 
 
 @dataclass
-class StartVm(Waiting):
-    """Start a VM."""
-    timeout: Annotated[Optional[int], Arg(published=False)] = None
+class Start(Waiting):
+    """Start a {guest}."""
 
 
 @dataclass
-class StartLxc(Waiting):
-    """Start a container."""
-    debug: Annotated[Flag, Arg(published=False)] = None
-
-
-@dataclass
-class StopLxc(Waiting):
+class Stop(Waiting):
     """Cut the power of a {guest}; prefer shutdown."""
-    overrule_shutdown: Annotated[Flag, Arg(parameter="overrule-shutdown", published=False)] = None   # ends one's task
 
 
 @dataclass
-class StopVm(StopLxc):
-    """Cut the power of a {guest}; prefer shutdown."""
-    timeout: Timeout = None
+class Reboot(Waiting):
+    """Reboot a {guest} cleanly (applies pending changes)."""
+    timeout: Annotated[Optional[int], Arg(minimum=1)] = None        # seconds
 
 
 @dataclass
-class Shutdown(Waiting):
+class Shutdown(Reboot):
     """Shut down a {guest} cleanly."""
-    timeout: Timeout = None
     force_stop: Annotated[Flag, Arg("then stop hard", parameter="forceStop", does="stop_{kind}")] = None
-
-
-@dataclass
-class RebootVm(Waiting):
-    """Reboot a VM cleanly (applies pending changes)."""
-    timeout: Timeout = None
-
-
-@dataclass
-class RebootLxc(Waiting):
-    """Reboot a container; killed after the timeout."""
-    timeout: Timeout = None
 
 
 @dataclass
 class Pause(Waiting):
     """Pause a VM, memory kept."""
     todisk: Annotated[Flag, Arg("hibernate")] = None
-    statestorage: Annotated[Optional[str], Arg(format="storage", published=False)] = None
 
 
 @dataclass
@@ -83,7 +57,6 @@ class Resume(Waiting):
 class DeleteVm(Waiting):
     """Delete a {guest} and its disks; backups stay."""
     purge: Annotated[Flag, Arg("also from jobs and HA", does="update_backup_job")] = None
-    destroy_unreferenced_disks: Annotated[Flag, Arg(parameter="destroy-unreferenced-disks", published=False)] = None
     safety: Safety = None
 
 
@@ -113,8 +86,7 @@ def unchanged(call, state):
 
 
 def _data(call, state, **more):
-    data = {"vmid": call.args.vmid, "node": call.node, "name": name(state), "state": condition(state)}
-    data.update(more)
+    data = dict({"vmid": call.args.vmid, "node": call.node, "name": name(state), "state": condition(state)}, **more)
     return {key: value for key, value in data.items() if value is not None}
 
 
@@ -137,14 +109,7 @@ def carry_out(call, wished, state, again=False, says=None):
     state first (reboot), so that being as wished before means nothing; says: the headline, where it is not the row's.
     """
     started = call.host.clock()
-    try:
-        outcome = call.follow(call.send(**_given(call)))
-    except (PveError, TaskFailure) as error:
-        if not again and re.search(r"already running|not running", str(error)):
-            state = current(call, changed=True)
-            if wished(state):
-                return unchanged(call, state)
-        raise
+    outcome = call.follow(call.send(call.parameters()))
     if outcome.upid is None or not outcome.ok:              # a dry run, or its end was not seen
         return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
@@ -155,7 +120,12 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),
                       changed=True, ha=by_ha or None, **_data(call, now))
     if by_ha or again:
-        return _not_yet(call, outcome, now, by_ha, named(call, state))
+        said = "Not confirmed yet: %s is %s. %s. Look at proxmox_get_vm_status later; do not repeat the call."
+        return Result(said % (
+            named(call, state), condition(now) or "in a state that could not be read",
+            "HA manages it, has the request and carries it out in its own time" if by_ha else
+            "It was shut down, and Proxmox starts it again"), dict(
+                of_task(outcome), **_data(call, now, ha=by_ha or None, done=False)), mark="\u23f3")
     if not now:
         return result(call, outcome, says, "Its state could not be read since.", changed=True, name=state.get("name"))
     raise Failure("The task %s ended with %s, but %s is %s now: it changed again by itself, or somebody changed it. "
@@ -164,33 +134,21 @@ def carry_out(call, wished, state, again=False, says=None):
                       outcome.upid))
 
 
-def _not_yet(call, outcome, state, by_ha, who):
-    why = ("HA manages it, has the request and carries it out in its own time" if by_ha else
-           "It was shut down, and Proxmox starts it again")
-    data = dict(of_task(outcome), **_data(call, state, ha=by_ha or None, done=False))
-    return Result("Not confirmed yet: %s is %s. %s. Look at proxmox_get_vm_status later; do not repeat the call."
-                  % (who, condition(state) or "in a state that could not be read", why), data, mark="\u23f3")
-
-
 # ------------------------------------------------------------------------------------------------------------- handlers
 
 def start(call):
     state = current(call)
-    if in_backup(state):
-        return carry_out(call, is_awake, state)
-    if is_on(state) and not is_awake(state):
+    if is_on(state) and not is_awake(state) and not in_backup(state):
         raise Failure("%s is switched on, but %s." % (named(call, state), _standing(state)))
-    if settled(state, is_on):
+    if settled(state, is_on) and not in_backup(state):
         return unchanged(call, state)
-    return carry_out(call, is_on, state)
+    return carry_out(call, is_awake if in_backup(state) else is_on, state)
 
 
 def stop(call):
     state = current(call)
     if settled(state, is_off):
         return unchanged(call, state)
-    if call.args.overrule_shutdown:
-        _refuse_before(call, (8, 2), "overrule_shutdown")
     _confirm_power_cut(call, state, "Cut the power of %s on node %s?")
     return carry_out(call, is_off, state)
 
@@ -219,8 +177,6 @@ def reboot(call):
 
 def pause(call):
     state = current(call)
-    if call.args.statestorage and not call.args.todisk:
-        raise Failure("The argument statestorage is only for todisk=true.")
     wished, says = (is_hibernated, "hibernated") if call.args.todisk else (is_paused, "paused")
     if settled(state, wished):
         return unchanged(call, state)
@@ -253,20 +209,6 @@ def _refuse_paused(call, state):
                                                                                    _standing(state)))
 
 
-def _refuse_before(call, wanted, argument):
-    """Failure when the Proxmox VE of the guest's node is older than `wanted` (major, minor), which brought `argument`.
-    """
-    now = release(call)
-    if now < wanted:
-        raise Failure("The argument %s needs Proxmox VE %d.%d, this is %d.%d. Call again without it." % (
-            (argument,) + wanted + now))
-
-
-def _given(call):
-    """The parameters of the arguments given; what is false is not sent, for older versions do not know them all."""
-    return {name: value for name, value in call.parameters().items() if value is not False}
-
-
 def _confirm_power_cut(call, state, question):
     seen = [state]                          # the state just read serves for the question; a later look reads it again
 
@@ -293,13 +235,10 @@ def delete(call):
                           "replication jobs too." % who)
         question = "Delete %s on node %s for good, with %s?" % (who, call.node, loss(disks, snapshots))
         question += " It is running and is killed first." if is_on(state) else ""
-        question += (" Volumes with its number that its config does not name (destroy-unreferenced-disks) go, too."
-                     if call.args.destroy_unreferenced_disks else "")
         question += " It is also taken out of backup, replication and HA jobs." if call.args.purge else ""
-        return (question,
-                {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
-    found = safety.confirm(call, describe, _given(call))
-    outcome = call.follow(call.send(**_given(call)))
+        return (question, {"name": name(state), "digest": digest, "disks": disks, "snapshots": snapshots})
+    found = safety.confirm(call, describe, call.parameters())
+    outcome = call.follow(call.send(call.parameters()))
     note = "Gone: %s, and the permissions that were granted on it. Its backups stay%s." % (
         loss(found["disks"], found["snapshots"]),
         "" if call.args.purge else ", and backup jobs go on naming it (purge=true takes it out of them)")
@@ -309,13 +248,13 @@ def delete(call):
 
 _KNOWN = {"repeats": True, "explains": EXPLAINED}
 TOOLS = {
-    **both("start", "POST {guest}/status/start", ELEVATED, (StartVm, StartLxc), start, says="{subject} started",
+    **both("start", "POST {guest}/status/start", ELEVATED, Start, start, says="{subject} started",
            **_KNOWN),
-    **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, (StopVm, StopLxc), stop, says="{subject} stopped hard",
+    **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, Stop, stop, says="{subject} stopped hard",
            **_KNOWN),
     **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, shutdown, says="{subject} shut down",
            **_KNOWN),
-    **both("reboot", "POST {guest}/status/reboot", ELEVATED, (RebootVm, RebootLxc), reboot, says="{subject} rebooted",
+    **both("reboot", "POST {guest}/status/reboot", ELEVATED, Reboot, reboot, says="{subject} rebooted",
            explains=EXPLAINED),
     "proxmox_pause_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/suspend", ELEVATED, Pause, pause,
                              says="{subject} paused", **_KNOWN),

@@ -1,5 +1,4 @@
 """Toolset: network devices of guests. A device is one property string: it is read, changed and written back whole."""
-import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
@@ -7,101 +6,62 @@ from tools.base.answers import result
 from tools.base.edit import change, must_be_free, must_be_there
 from tools.base.failures import Failure
 from tools.base.guest import MODELS, check_bridge, check_cidr, check_gateway, named, nic, nics
-from tools.base.row import ELEVATED, Guest, Waiting, both
+from tools.base.row import ELEVATED, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import property_string
 
 Net = Annotated[str, Arg("net1", format="net")]
-Bridge = Annotated[str, Arg(format="bridge")]
-Ip = Annotated[Optional[str], Arg("CIDR or dhcp", null="")]
-Ip6 = Annotated[Optional[str], Arg(null="")]
-Gw = Annotated[Optional[str], Arg(null="")]
-Mac = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "hwaddr"))]
-Hwaddr = Annotated[Optional[str], Arg(format="mac", aliases=("mac", "macaddr"))]
-Tag = Annotated[Optional[int], Arg(null=0, aliases=("vlan",))]
-NewTag = Annotated[Optional[int], Arg("0 = none", null=0, aliases=("vlan",))]
-Rate = Annotated[Optional[float], Arg(unit="MB/s", minimum=0, null=0)]
-Mtu = Annotated[Optional[int], Arg(null=0, published=False)]
+Bridge = Annotated[Optional[str], Arg(format="bridge")]
+Flag = Optional[bool]
+_Key = Annotated[Optional[str], Arg(null="")]
 
 
 @dataclass
-class AddNetworkVm(Waiting):
-    """Add a network device to a {guest}."""
+class RemoveNetwork(Waiting):
+    """Remove a network device from a {guest}."""
     net: Net = REQUIRED
-    bridge: Bridge = REQUIRED
+
+
+@dataclass
+class _Add(RemoveNetwork):
+    """(what a device of both kinds of guest has)"""
+    bridge: Annotated[str, Arg(format="bridge")] = REQUIRED
+    tag: Annotated[Optional[int], Arg(null=0, aliases=("vlan",))] = None
+    firewall: Flag = None
+    rate: Annotated[Optional[float], Arg(unit="MB/s", minimum=0, null=0)] = None
+
+
+@dataclass
+class AddNetworkVm(_Add):
+    """Add a network device to a {guest}."""
     model: str = "virtio"
-    tag: Tag = None
-    firewall: Optional[bool] = None
-    macaddr: Mac = None
-    rate: Rate = None
-    mtu: Mtu = None
+    macaddr: Annotated[Optional[str], Arg(format="mac", aliases=("mac", "hwaddr"))] = None
 
 
 @dataclass
-class AddNetworkLxc(Guest):
+class AddNetworkLxc(_Add):
     """Add a network device to a {guest}."""
-    net: Net = REQUIRED
-    bridge: Bridge = REQUIRED
-    ip: Ip = None
-    gw: Gw = None
-    ip6: Ip6 = None
-    gw6: Gw = None
-    tag: Tag = None
-    firewall: Optional[bool] = None
-    name: Annotated[Optional[str], Arg(published=False)] = None
-    hwaddr: Hwaddr = None
-    rate: Rate = None
-    mtu: Mtu = None
+    ip: Annotated[Optional[str], Arg("CIDR or dhcp", null="")] = None
+    gw: _Key = None
+    ip6: _Key = None
+    gw6: _Key = None
+    hwaddr: Annotated[Optional[str], Arg(format="mac", aliases=("mac", "macaddr"))] = None
 
 
 @dataclass
-class UpdateNetworkVm(Waiting):
+class UpdateNetworkVm(AddNetworkVm):
     """Change a network device of a {guest}."""
-    net: Net = REQUIRED
-    bridge: Annotated[Optional[str], Arg(format="bridge")] = None
+    bridge: Bridge = None
     model: Optional[str] = None
-    tag: NewTag = None
-    firewall: Optional[bool] = None
-    macaddr: Mac = None
-    rate: Rate = None
-    mtu: Mtu = None
-    link_down: Optional[bool] = None
+    link_down: Flag = None
 
 
 @dataclass
-class UpdateNetworkLxc(Guest):
+class UpdateNetworkLxc(AddNetworkLxc):
     """Change a network device of a {guest}."""
-    net: Net = REQUIRED
-    bridge: Annotated[Optional[str], Arg(format="bridge")] = None
-    ip: Ip = None
-    gw: Gw = None
-    ip6: Ip6 = None
-    gw6: Gw = None
-    tag: NewTag = None
-    firewall: Optional[bool] = None
-    name: Annotated[Optional[str], Arg(published=False)] = None
-    hwaddr: Hwaddr = None
-    rate: Rate = None
-    mtu: Mtu = None
-    link_down: Optional[bool] = None
-
-
-@dataclass
-class RemoveNetworkVm(Waiting):
-    """Remove a network device from a {guest}."""
-    net: Net = REQUIRED
-
-
-@dataclass
-class RemoveNetworkLxc(Guest):
-    """Remove a network device from a {guest}."""
-    net: Net = REQUIRED
-
-
-#: Arguments that are keys of the property string, in the order in which they are written.
-_KEYS = {"qemu": ("bridge", "tag", "firewall", "rate", "mtu", "link_down"),
-         "lxc": ("name", "bridge", "hwaddr", "ip", "gw", "ip6", "gw6", "tag", "firewall", "rate", "mtu", "link_down")}
+    bridge: Bridge = None
+    link_down: Flag = None
 
 
 def add(call):
@@ -110,15 +70,8 @@ def add(call):
 
     def work_out(config):
         must_be_free(call, config, net)
-        if call.kind == "qemu":
-            device = {"model": call.args.model, "macaddr": call.args.macaddr}
-        else:
-            device = {"name": call.args.name or _free_name(config)}
-            if device["name"] in _names(config).values():
-                raise Failure("The container has a %s already (%s). Leave name out." % (
-                    device["name"], next(key for key, name in _names(config).items() if name == device["name"])))
         check_bridge(call, call.args.bridge)
-        return {net: _written(call, _put(call, device))}
+        return {net: _with_arguments(call, {} if call.kind == "qemu" else {"name": _free_name(config)})}
     done = change(call, work_out)
     value = done.config.get(net)
     says = "%s: %s added%s%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "", _limit(value))
@@ -133,15 +86,9 @@ def update(call):
 
     def work_out(config):
         device = nic(must_be_there(call, config, net, r"net\d+"))
-        if call.kind == "qemu" and call.args.model:
-            device["model"] = call.args.model
-        if call.kind == "qemu" and call.args.macaddr:
-            device["macaddr"] = call.args.macaddr
-        if call.kind == "lxc" and call.args.name in {name for key, name in _names(config).items() if key != net}:
-            raise Failure("Another network device of the container is called %s." % call.args.name)
         if call.args.bridge:
             check_bridge(call, call.args.bridge)
-        return {net: _written(call, _put(call, device))}
+        return {net: _with_arguments(call, device)}
     done = change(call, work_out)
     before, value = str(done.before[net]), done.config.get(net)
     return result(call, done, "%s: %s changed from %s%s%s" % (
@@ -165,16 +112,8 @@ def remove(call):
 
 # ------------------------------------------------------------------------------------------------ the property string
 
-def _written(call, device):
-    """The property string of a device: `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)."""
-    if call.kind == "lxc":
-        return property_string(device)
-    model, mac = device.pop("model", "virtio"), device.pop("macaddr", None)
-    return property_string(dict({model: mac} if mac else {"model": model}, **device), "model")
-
-
-def _put(call, device):
-    """`device` with the arguments given put in; 0, "" and null take a key out."""
+def _with_arguments(call, device):
+    """The property string of `device`, with the arguments given put in; 0, "" and null take a key out."""
     args = call.args
     if call.kind == "lxc":
         for ip, gw in (("ip", "gw"), ("ip6", "gw6")):
@@ -185,19 +124,18 @@ def _put(call, device):
                               % (gw, ip, address or "not set", ip))
             if given is not None and "/" not in given:
                 device.pop(gw, None)
-    for key in _KEYS[call.kind]:
-        value = getattr(args, key, None)
-        if value is None:
-            continue
-        if isinstance(value, bool) or value not in (0, ""):
-            device[key] = value
-        else:
-            device.pop(key, None)
-    return device
+    for key, value in vars(args).items():
+        if key not in ("vmid", "node", "wait", "net") and value is not None:
+            device[key] = value if isinstance(value, bool) or value not in (0, "") else None
+    if call.kind == "lxc":
+        return property_string(device)
+    # `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)
+    model, address = device.pop("model", "virtio"), device.pop("macaddr", None)
+    return property_string(dict({model: address} if address else {"model": model}, **device), "model")
 
 
 def _check(call):
-    """Failure when a model, address, gateway or name is not what Proxmox takes, before anything is read."""
+    """Failure when a model, address or gateway is not what Proxmox takes, before anything is read."""
     args = call.args
     if call.kind == "qemu":
         if args.model is not None and args.model not in MODELS:
@@ -208,8 +146,6 @@ def _check(call):
     for key, version in (("gw", 4), ("gw6", 6)):
         if getattr(args, key):
             check_gateway(key, getattr(args, key), version)
-    if args.name is not None and not re.fullmatch(r"[-_.\w]+", args.name, re.ASCII):
-        raise Failure("The name %r is not an interface name, such as eth0." % args.name[:40])
 
 
 def _limit(value):
@@ -218,14 +154,9 @@ def _limit(value):
     return " (at most %s MB/s)" % text.line(rate) if rate else ""
 
 
-def _names(config):
-    """{"net0": "eth0"} of a container's config."""
-    return {key: nic(value).get("name") for key, value in nics(config).items()}
-
-
 def _free_name(config):
     """The first ethN that no device of the container has; N of netN may be taken by another."""
-    taken = set(_names(config).values())
+    taken = {nic(value).get("name") for value in nics(config).values()}
     return next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)
 
 
@@ -234,6 +165,5 @@ _NEEDS = {"needs": ("/vms VM.Config.Network", "/sdn SDN.Use")}
 TOOLS = {
     **both("add_network", _CONFIG, ELEVATED, (AddNetworkVm, AddNetworkLxc), add, **_NEEDS),
     **both("update_network", _CONFIG, ELEVATED, (UpdateNetworkVm, UpdateNetworkLxc), update, **_NEEDS),
-    **both("remove_network", _CONFIG, ELEVATED, (RemoveNetworkVm, RemoveNetworkLxc), remove, destroys=True,
-           **_NEEDS),
+    **both("remove_network", _CONFIG, ELEVATED, RemoveNetwork, remove, destroys=True, **_NEEDS),
 }

@@ -1,4 +1,4 @@
-"""Toolset: the rest of a guest's configuration - any option, cloud-init, turning it into a template, a hard reset."""
+"""Toolset: the rest of a guest's configuration - any option, turning it into a template."""
 import re
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
@@ -6,11 +6,10 @@ from urllib.parse import quote
 
 from tools.base import safety
 from tools.base.answers import Result, result
-from tools.base.edit import change
+from tools.base.edit import change, said
 from tools.base.failures import Failure
-from tools.base.guest import (MEMORY, Disk, amount, check_bridge, disks, is_on, mac, must_be_off, named, nic, pending,
-                              shown, unused)
-from tools.base.row import DESTRUCTIVE, ELEVATED, Guest, Safety, Tool, Waiting
+from tools.base.guest import MEMORY, Disk, check_bridge, current, mac, must_be_off, named, nic, pending, unused
+from tools.base.row import DESTRUCTIVE, Safety, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.policy import endpoints
 from tools.policy.reach import Reach
@@ -36,18 +35,8 @@ class UpdateConfig(Waiting):
 
 
 @dataclass
-class Cloudinit(Guest):
-    """Make a VM's cloud-init drive again after its options were changed."""
-
-
-@dataclass
 class Template(Waiting):
     """Turn a stopped {guest} into a template; this cannot be undone."""
-
-
-@dataclass
-class Reset(Waiting):
-    """Reset a VM hard, like its reset button; prefer reboot."""
 
 
 # ---------------------------------------------------------------------------------------------------------- any option
@@ -55,7 +44,6 @@ class Reset(Waiting):
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
 _NET = re.compile(r"net\d+")
 _DESTROYED = re.compile(r"unused\d+")                   # deleting one deletes its volume
-_WHOLE = 10000                                          # characters of a value that is gone; Proxmox takes 8 KiB
 #: Parameters of the endpoint that are no options; force would destroy a disk that delete only detaches.
 _NO_OPTIONS = ("delete", "revert", "digest", "vmid", "node", "force")
 
@@ -79,14 +67,10 @@ def update_config(call):
         return dict(options, delete=",".join(deleted) or None, revert=",".join(reverted) or None)
     after = change(call, work_out, (deleted or reverted or risky) and (
         lambda config: _question(call, config, deleted, reverted, risky)), not grave)
-    touched = list(options) + deleted
-    was = {key: shown(key, amount(key, after.before[key])) for key in touched if key in after.before}
-    done = (["%s %s -> %s" % (key, _said(was.get(key)), _said(shown(key, amount(key, options[key]))))
-             for key in sorted(options)]
-            + ["%s deleted (was %s)" % (key, _said(was[key], _WHOLE)) for key in deleted]
-            + ["%s reverted (%s waited)" % (key, _said(shown(key, str(waiting[key]["then"]))) if "then" in waiting[key]
-                                            else "its removal") for key in reverted])
-    return result(call, after, "%s: %s" % (call.subject, ", ".join(done)),
+    touched = {**dict(sorted(options.items())), **dict.fromkeys(deleted)}
+    done = ["%s reverted (%s waited)" % (key, said(key, str(waiting[key]["then"])) if "then" in waiting[key] else
+                                         "its removal") for key in reverted]
+    return result(call, after, "%s: %s" % (call.subject, ", ".join(filter(None, [after.told(touched), *done]))),
                   [after.note(call, touched), *_left_over(after, deleted)])
 
 
@@ -110,13 +94,6 @@ def _can_be_put_back(call, key):
         return True
     return not (_DESTROYED.fullmatch(key) or _NET.fullmatch(key) or key == "sshkeys" or is_secret(key)
                 or _loses(call, key, "0") or _loses(call, key, "1"))
-
-
-def _said(value, most=60):
-    """An option's value in a sentence, as `shown` gives it; None: it has none."""
-    if value is None:
-        return "(not set)"
-    return text.line(", ".join(value) if isinstance(value, list) else value, most) or '""'
 
 
 def _plain(key, value):
@@ -170,36 +147,20 @@ def _fitting(call, config, options, deleted):
 
 def _question(call, config, deleted, reverted, risky):
     """What the user is asked before options are deleted, reverted, or set to what may lose something (`risky`)."""
-    where, questions = "%s on node %s" % (named(call, config), call.node), []
+    values = call.host.audit.masked(risky, (), True, endpoints.RUN)
     volumes = sorted(filter(_DESTROYED.fullmatch, deleted))
-    if volumes:
-        questions.append("Destroy the unused %s of %s for good: %s?" % (
-            "volumes" if len(volumes) > 1 else "volume", where,
-            ", ".join("%s: %s" % (key, text.line(Disk(key, config[key]).volid)) for key in volumes)))
-    if risky:
-        values = call.host.audit.masked(risky, (), True, endpoints.RUN)
-        questions.append("Set %s of %s? The old value may not bring back what this changes." % (
-            ", ".join("%s=%s" % (key, text.word(value)) for key, value in sorted(values.items())), where))
     dropped = [key for key in deleted if key not in volumes]
-    if dropped:
-        kept = all(_can_be_put_back(call, key) for key in dropped)
-        questions.append("Delete %s of %s?%s" % (
-            ", ".join("%s=%s" % (key, text.word(_said(shown(key, str(config[key])), 200))) for key in dropped), where,
-            "" if kept else " That may lose what the old value does not bring back."))
-    if reverted:
-        questions.append("Give up the change of %s that waits for a restart of %s?" % (", ".join(reverted), where))
-    return " ".join(questions)
+    parts = ["destroy the unused volume %s (%s) for good" % (key, text.line(Disk(key, config[key]).volid))
+             for key in volumes]
+    parts += ["set %s=%s" % (key, text.word(value)) for key, value in sorted(values.items())]
+    parts += ["delete %s=%s" % (key, text.word(said(key, config[key], 200))) for key in dropped]
+    parts += ["give up the change of %s that waits for a restart" % ", ".join(reverted)] if reverted else []
+    lost = risky or not all(_can_be_put_back(call, key) for key in dropped)
+    return "Change %s on node %s: %s?%s" % (named(call, config), call.node, "; ".join(parts), (
+        " The old value may not bring back what this loses." if lost else ""))
 
 
-# ------------------------------------------------------------------------------------------ cloud-init, template, reset
-
-def _has_drive(call):
-    """Failure when the VM has no cloud-init drive: Proxmox would do nothing without a word."""
-    if not any(disk.cloudinit for disk in disks("qemu", call.get("./config"))):
-        raise Failure("VM %s has no cloud-init drive. proxmox_update_vm_config adds one: option ide2, value "
-                      "STORAGE:cloudinit." % call.args.vmid)
-    return {}
-
+# ------------------------------------------------------------------------------------------------------------ template
 
 def _ask_for_template(call):
     """Ask before a guest becomes a template; its name."""
@@ -214,51 +175,25 @@ def _ask_for_template(call):
 
 
 def template_lxc(call):
-    """Proxmox forks a worker for it and answers null (PVE::API2::LXC, template): its task is looked for."""
-    found, before = _ask_for_template(call), _conversions(call)
+    """Proxmox forks a worker for it and answers null (PVE::API2::LXC, template): its state tells what came of it."""
+    found = _ask_for_template(call)
     call.send()
     if call.planned:
         return None
-    try:
-        upid = next((upid for upid in _conversions(call) if upid not in before), None)
-    except PveError:
-        upid = None
-    if upid is None:
-        return Result("%s was told to become a template; the task that does it was not found. proxmox_list_tasks "
-                      "vmid=%s shows how it ends." % (text.capital(named(call, found)), call.args.vmid),
-                      {"vmid": call.args.vmid, "done": False}, "\u23f3")
-    return result(call, call.follow(upid), **found)
-
-
-def _conversions(call):
-    """UPIDs of the tasks that turn, or turned, the container into a template."""
-    rows = call.get("/nodes/{node}/tasks", vmid=call.args.vmid, typefilter="vztemplate", source="all")
-    return [row.get("upid") for row in rows or []]
-
-
-def _ask_for_reset(call):
-    """Ask before a VM is reset; its name."""
-    def target():
-        state = call.get("./status/current")
-        if not is_on(state):
-            raise Failure("VM %s is %s, so there is nothing to reset." % (call.args.vmid, state.get("status")))
-        return ("Reset %s on node %s hard? What it has not written to its disks is lost." % (
-            named(call, state), call.node), {"name": state.get("name"), "pid": state.get("pid")})
-    return {"name": call.confirm(target)["name"]}
+    who = text.capital(named(call, found))
+    done = on(call.wait_for(lambda: current(call, changed=True), lambda state: on(state.get("template")),
+                            call.wait_limit, lambda state: "it becomes a template", (0.2, 0.5, 1, 2)).get("template"))
+    return Result("%s is a template now." % who if done else "%s was told to become a template, and is none yet. "
+                  "proxmox_list_tasks vmid=%s shows why." % (who, call.args.vmid),
+                  {"vmid": call.args.vmid, "done": done, **found}, "\u2705" if done else "\u23f3")
 
 
 _HINTS = ((r"snapshots", "Delete its snapshots first."),)
-_TEMPLATE = "{subject} is a template now"
 TOOLS = {
     "proxmox_update_vm_config": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
     "proxmox_update_lxc_config": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
-    "proxmox_regenerate_cloudinit_vm": Tool(
-        "PUT /nodes/{node}/qemu/{vmid}/cloudinit", ELEVATED, Cloudinit, first=_has_drive,
-        says="the cloud-init drive of {subject} was made again; the guest reads it at its next start"),
-    "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template, says=_TEMPLATE,
-                                first=_ask_for_template, explains=_HINTS),
+    "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template,
+                                says="{subject} is a template now", first=_ask_for_template, explains=_HINTS),
     "proxmox_template_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/template", DESTRUCTIVE, Template, template_lxc,
-                                 says=_TEMPLATE, explains=_HINTS),
-    "proxmox_reset_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/reset", DESTRUCTIVE, Reset, first=_ask_for_reset,
-                             says="{subject} was reset"),
+                                 explains=_HINTS),
 }

@@ -51,11 +51,8 @@ class Rollback(Waiting):
 class DeleteSnapshot(Waiting):
     """Delete a snapshot of a {guest}."""
     snapname: Snapname = REQUIRED
-    force: Annotated[Optional[bool], Arg("even if volumes fail")] = None
+    force: Optional[bool] = None
 
-
-#: Names that Proxmox keeps for itself (PVE::API2::Qemu, PVE::API2::LXC::Snapshot).
-RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "vzdump")}
 
 EXPLAINED = (
     (r"is not most recent snapshot",
@@ -102,9 +99,9 @@ def read(call):
 
 
 def _branch(row):
-    """The name behind a branch as long as it is deep, of a long chain with the depth as a number."""
+    """The name behind a branch as long as it is deep."""
     depth = row.get("depth", 0)
-    return ("\u2514%s%s " % ("\u2500" * min(depth, 8), depth if depth > 8 else "") if depth else "") + row["name"]
+    return ("\u2514%s " % ("\u2500" * min(depth, 8)) if depth else "") + row["name"]
 
 
 def _descent(rows):
@@ -175,26 +172,20 @@ def _weigh(call, rows):
 # ---------------------------------------------------------------------------------------------------------- creating
 
 def _can_be_taken(call):
-    """Failure when the guest cannot be snapshotted, or not under this name; whether its memory will be in it."""
-    name, found = call.args.snapname, {"snapname": call.args.snapname, "memory": None}
-    if name in RESERVED[call.kind]:
-        raise Failure("\"%s\" is a name that Proxmox keeps for itself. Choose another one." % name)
+    """Failure when the guest cannot be snapshotted: Proxmox does not say which disk it is, so all are named; whether
+    its memory will be in it."""
     if not on(call.get("./feature", feature="snapshot").get("hasFeature")):
-        raise Failure("%s cannot be snapshotted: %s." % (call.subject, _why_not(call)))
+        config = call.get("./config")
+        listed = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in disks(call.kind, config)]
+        raise Failure("%s cannot be snapshotted: %s." % (
+            call.subject, "it is a template" if on(config.get("template")) else
+            "a disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts). "
+            "Its disks: %s" % (", ".join(listed) or "none")))
+    found = {"snapname": call.args.snapname, "memory": None}
     if getattr(call.args, "vmstate", None):             # of a stopped VM Proxmox keeps none
         found["vmstate"] = is_on(call.get("./status/current"))
         found["memory"] = ", with its memory" if found["vmstate"] else ", without its memory: the VM is not running"
     return found
-
-
-def _why_not(call):
-    """Why a guest has no snapshot feature: Proxmox does not say which disk it is, so all are named."""
-    config = call.get("./config")
-    if on(config.get("template")):
-        return "it is a template"
-    listed = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in disks(call.kind, config)]
-    return ("a disk lies where Proxmox cannot take snapshots (LVM without thin pool, raw files, bind mounts). "
-            "Its disks: %s" % (", ".join(listed) or "none"))
 
 
 # ------------------------------------------------------------------------------------------------- rollback, deletion
@@ -227,7 +218,9 @@ def rollback(call):
         lines = ["Roll %s on node %s back to snapshot %s%s? What changed in its disks and config since then is lost."
                  % (named(call, state), call.node, entry["name"], _taken(entry))]
         if is_on(state):
-            lines.append("It is %s and is stopped hard; %s." % (condition(state), _afterwards(call, entry)))
+            lines.append("It is %s and is stopped hard; %s." % (
+                condition(state), "then it continues from the memory in the snapshot" if on(entry.get("vmstate")) else
+                "then it is started again" if call.args.start else "it stays stopped (start=true starts it again)"))
         newer = [other["name"] for other in entries if _when(other) > _when(entry)]
         if newer:
             lines.append("Newer snapshots exist (%s): ZFS can only roll back to the newest."
@@ -242,12 +235,6 @@ def rollback(call):
     if state and not is_on(state) and not call.args.start:
         note += " %s starts it." % call.name.replace("rollback_snapshot", "start")
     return result(call, outcome, None, note, snapname=call.args.snapname, name=found["name"], state=condition(state))
-
-
-def _afterwards(call, entry):
-    if on(entry.get("vmstate")):
-        return "then it continues from the memory in the snapshot"
-    return "then it is started again" if call.args.start else "it stays stopped (start=true starts it again)"
 
 
 def _deleting(call):

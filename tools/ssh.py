@@ -4,8 +4,6 @@ Off unless PROXMOX_SSH is set. The only subprocess of the program: an argument l
 ever asked (BatchMode), unknown host keys refused. Where this runs on the container's node itself, `pct` is called
 directly.
 """
-import base64
-import hashlib
 import os
 import platform
 import re
@@ -13,19 +11,16 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
+from collections import namedtuple
 from dataclasses import dataclass
-from typing import Annotated
 
 from tools.base.answers import Result
-from tools.base.command import (EXECUTED, LONGEST_SCRIPT, STDERR, Pid, confirm, decoded, ended, output, running,
-                                split)
+from tools.base.command import EXECUTED, STDERR, Command, confirm, decoded, ended, output, running, split
 from tools.base.failures import EarlyResult, Failure, Refused
 from tools.base.guest import is_on
-from tools.base.row import ELEVATED, Guest, Tool
-from tools.base.schema import REQUIRED, Arg
+from tools.base.row import ELEVATED, Tool
 from tools.policy.settings import UNSAFE
 from tools.pve import text
 from tools.pve.client import Cancelled, PveError
@@ -38,11 +33,8 @@ LOOK, DRAIN = 0.1, 1.0                                  # seconds: between looks
 
 
 @dataclass
-class ExecuteLxc(Guest):
+class ExecuteLxc(Command):
     """Run a command in a container (ssh to its node, pct exec)."""
-    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
-    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
-    pid: Pid = None
 
 
 def execute(call):
@@ -70,24 +62,22 @@ def execute(call):
             "Dry run: nothing was sent. On node %s would run:" % call.node,
             text.quoted(" ".join(map(shlex.quote, inner)))], {"done": False, "command": inner}))
     call.host.client.limiter.take(True)
-    with tempfile.TemporaryDirectory(prefix="proxmox-mcp-") as folder:
-        outer = [word.encode("utf-8") for word in inner] if local else through_ssh(
-            call, address(call), inner, folder)             # in UTF-8 whatever the locale is
-        call.refuse_frozen()
-        path = call.path("/nodes/{node}/lxc/{vmid}/exec")
-        entry = call.host.audit.begin(call, "SSH", path, {"command": args.command})
-        if call.changes is not None:
-            call.changes.before("SSH", path, {"command": args.command})
-            call.changes.sent("unknown", None)
-        try:
-            started = Process(outer, args.timeout)
-        except OSError as error:
-            call.outcomes.append("unsent")
-            call.host.audit.end(entry, "unsent")
-            raise Failure("The program %s cannot be started: %s." % (
-                os.fsdecode(outer[0]), error.strerror or error)) from None
-        started.about, started.remote = (call.host.settings.cluster, args.vmid, args.command), not local
-        return _told(call, started, entry)
+    outer = [word.encode("utf-8") for word in (inner if local else through_ssh(call, inner))]   # whatever the locale is
+    call.refuse_frozen()
+    asked = "SSH", call.path("/nodes/{node}/lxc/{vmid}/exec"), {"command": args.command}
+    entry = call.host.audit.begin(call, *asked)
+    if call.changes is not None:
+        call.changes.before(*asked)
+        call.changes.sent("unknown", None)
+    try:
+        started = Process(outer, args.timeout)
+    except OSError as error:
+        call.outcomes.append("unsent")
+        call.host.audit.end(entry, "unsent")
+        raise Failure("The program %s cannot be started: %s." % (
+            os.fsdecode(outer[0]), error.strerror or error)) from None
+    started.about, started.remote = (call.host.settings.cluster, args.vmid, args.command), not local
+    return _told(call, started, entry)
 
 
 #: pid -> Process of the commands that still ran when their call was answered; kept so many seconds after their time.
@@ -148,9 +138,11 @@ _NOT_RUN = re.compile(r"^ssh: |Permission denied \(|Host key verification failed
                       r"|command-line: line", re.MULTILINE)
 
 
-#: And what it says when the host did not let it begin.
+#: What it says when the host did not let it begin, and why that may be.
 _SHUT_OUT = re.compile(r"Not allowed at this time|^kex_exchange_identification|^Connection (?:closed|reset) by ",
                        re.MULTILINE)
+_PENALTY = ("Connections are shut out for a while after many that did not log in (PerSourcePenalties of sshd, OpenSSH "
+            "9.8 and newer): wait some minutes.")
 
 
 # ------------------------------------------------------------------------------------------------------------- the way
@@ -165,123 +157,48 @@ def _is_root():
 
 
 def address(call):
-    """The node's address for ssh: its IP as /cluster/status knows it; else PROXMOX_HOST if there is but one node, else
-    the node's name."""
+    """The node's address for ssh: its IP as /cluster/status knows it, else the node's name."""
     try:
-        for row in call.get("/cluster/status") or []:
-            if row.get("type") == "node" and row.get("name") == call.node and row.get("ip"):
-                found = str(row["ip"])
-                if re.fullmatch(r"[0-9A-Fa-f.:]+", found):
-                    return found
+        rows = call.get("/cluster/status") or []
     except PveError:
-        pass                                            # it needs Sys.Audit on /
-    nodes = call.get("/nodes") or []
-    if len(nodes) != 1 and call.host.settings.cluster:
+        rows = []                                       # it needs Sys.Audit on /
+    for row in rows:
+        if (row.get("type"), row.get("name")) == ("node", call.node) and re.fullmatch(
+                "[0-9A-Fa-f.:]+", str(row.get("ip"))):
+            return row["ip"]
+    if call.host.settings.cluster:
         raise Failure("The address of node %s is not known (GET /cluster/status, which needs Sys.Audit on /), and with "
                       "several clusters its name may be another cluster's." % call.node)
-    return call.host.settings.host[0][0] if len(nodes) == 1 else call.node
+    return call.node
 
 
-def through_ssh(call, host, inner, folder):
+def through_ssh(call, inner):
     """The argument list of ssh. The remote side has a shell, so every word is quoted for it (OpenSSH joins them by
     blanks)."""
-    settings, ssh = call.host.settings, shutil.which("ssh")
+    user, port, key = call.host.settings.ssh
+    ssh = shutil.which("ssh")
     if not ssh:
         raise Failure("There is no ssh here (package openssh-client).")
-    command = [ssh, "-T", "-p", str(settings.ssh.port)]
+    command = [ssh, "-T", "-p", str(port)]
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=%d" % CONNECT_SECONDS,
                    "ClearAllForwardings=yes", "PermitLocalCommand=no", "LogLevel=ERROR"):
         command += ["-o", option]
-    if settings.ssh.key:
-        command += ["-i", settings.ssh.key, "-o", "IdentitiesOnly=yes"]
-    if settings.ssh.host_key:
-        known = os.path.join(folder, "known_hosts")
-        with open(known, "w", encoding="ascii") as stream:
-            stream.write(pinned_key(call, host, settings.ssh.port, settings.ssh.host_key))
-        command += ["-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=" + os.devnull]
-    return command + ["%s@%s" % (settings.ssh.user, host), "--", " ".join(map(shlex.quote, inner)).encode("utf-8")]
-
-
-#: (host, port, fingerprint) -> the known_hosts line of the key that was found, so that each host is scanned once.
-_pinned = {}
-#: OpenSSH of Proxmox VE 9 shuts out an address that often connects without logging in, as each scan does.
-_PENALTY = ("Connections are shut out for a while after many that did not log in (PerSourcePenalties of sshd, OpenSSH "
-            "9.8 and newer): wait some minutes.")
-
-
-def pinned_key(call, host, port, fingerprint):
-    """The known_hosts line of the one key that has the fingerprint; Failure when the host shows none.
-
-    One type of key is asked for after the other, the usual first: each is a connection without a login.
-    """
-    place = host, port, fingerprint
-    scan = shutil.which("ssh-keyscan")
-    if not scan:
-        raise Failure("A host key in PROXMOX_SSH needs ssh-keyscan (package openssh-client).")
-    shown = []
-    for kind in ("ed25519", "ecdsa", "rsa") if place not in _pinned else ():
-        looking = Process([scan, "-T", str(CONNECT_SECONDS), "-t", kind, "-p", str(port), host], 2 * CONNECT_SECONDS)
-        try:
-            looking.wait(call.within(2 * CONNECT_SECONDS), call.request,
-                         lambda code: call.progress(None, "the host key is looked at"))
-        finally:
-            found = looking.end()
-        for line in found.stdout.splitlines():
-            parts = line.split()
-            if len(parts) != 3 or line.startswith("#"):
-                continue
-            try:
-                key = base64.b64decode(parts[2], validate=True)
-            except ValueError:
-                continue
-            shown.append("SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode("ascii").rstrip("="))
-            if shown[-1] == fingerprint.rstrip("="):
-                _pinned[place] = line + "\n"
-        if place in _pinned or "SSH-" not in found.stdout + found.stderr:
-            break                                       # whose greeting did not come shows no other key either
-    if place not in _pinned:
-        raise Failure("The host key of %s is not the one of PROXMOX_SSH (%s); it shows %s.%s" % (
-            host, fingerprint, ", ".join(dict.fromkeys(shown)) or "none", "" if shown else " " + _PENALTY))
-    return _pinned[place]
+    if key:
+        command += ["-i", key, "-o", "IdentitiesOnly=yes"]
+    return command + ["%s@%s" % (user, address(call)), "--", " ".join(map(shlex.quote, inner))]
 
 
 # --------------------------------------------------------------------------------------------------------- the process
 
-class Ended:
-    """How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (bytes, kept
-    as str), and whether they were cut, or `odd` (command.decoded)."""
-
-    def __init__(self, code, stdout, stderr, cut):
-        (self.stdout, odd), (self.stderr, also) = decoded(stdout), decoded(stderr)
-        self.code, self.cut, self.odd = code, cut, odd or also
-
-
-class _Reader(threading.Thread):
-    """Reads a stream to its end and keeps the first MOST_OUTPUT bytes."""
-
-    def __init__(self, stream):
-        super().__init__(daemon=True)
-        self.stream, self.kept, self.cut = stream, bytearray(), False
-        self.start()
-
-    def run(self):
-        try:
-            for chunk in iter(lambda: self.stream.read1(65536), b""):
-                room = MOST_OUTPUT - len(self.kept)
-                self.kept += chunk[:room]
-                self.cut = self.cut or len(chunk) > room
-        except (OSError, ValueError):                   # closed under its hands
-            pass
-
-    def read(self, seconds):
-        """What was read so far (bytes); its end is waited for so many seconds."""
-        self.join(seconds)
-        return bytes(self.kept)
+#: How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (str), whether
+#: they were cut, or `odd` (command.decoded).
+Ended = namedtuple("Ended", "code stdout stderr cut odd")
 
 
 class Process:
     """A program (list of str or bytes) that runs for at most `timeout` seconds, until `ends` (time.monotonic), even if
-    nobody waits for it. It gets no input, and of the environment only what ssh needs.
+    nobody waits for it. It gets no input, and of the environment only what ssh needs. Of what it says the first
+    MOST_OUTPUT bytes of each stream are kept.
     """
 
     def __init__(self, command, timeout):
@@ -290,11 +207,23 @@ class Process:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=dict(environment, LC_ALL="C"), start_new_session=True)
         self.pid, self.ends, self._killed = self._process.pid, time.monotonic() + timeout, False
-        self._out, self._err = _Reader(self._process.stdout), _Reader(self._process.stderr)
+        self._said, self._cut = (bytearray(), bytearray()), False
+        self._readers = [threading.Thread(target=self._read, args=streams, daemon=True) for streams in zip(
+            (self._process.stdout, self._process.stderr), self._said)]
         self._limit = threading.Timer(timeout, self.kill)
         self._limit.daemon = True
-        self._limit.start()
+        for thread in (*self._readers, self._limit):
+            thread.start()
         _running.add(self)
+
+    def _read(self, stream, kept):
+        try:
+            for chunk in iter(lambda: stream.read1(65536), b""):
+                room = MOST_OUTPUT - len(kept)
+                kept += chunk[:room]
+                self._cut = self._cut or len(chunk) > room
+        except (OSError, ValueError):                   # closed under its hands
+            pass
 
     def wait(self, seconds, request, report):
         """Whether it has ended within so many seconds, or when the server ends; Cancelled when the client cancelled the
@@ -312,8 +241,11 @@ class Process:
                         (LOOK,)) is not None
 
     def kept(self, code=None, seconds=0.0):
-        """The Ended of what it has said until now."""
-        return Ended(code, self._out.read(seconds), self._err.read(seconds), self._out.cut or self._err.cut)
+        """The Ended of what it has said until now; the end of that is waited for so many seconds."""
+        for reader in self._readers:
+            reader.join(seconds)
+        (stdout, odd), (stderr, also) = map(decoded, map(bytes, self._said))
+        return Ended(code, stdout, stderr, self._cut, odd or also)
 
     def end(self):
         """The Ended of it; it is killed if it runs."""

@@ -322,16 +322,14 @@ class Call:
             value = getattr(self.args, field.name)
             if field.arg.does and value is not None and (value is not False or CONFIGURES in field.arg.does):
                 self.refuse_option(field.name, field.arg.does, value)
-        guard, args = self.host.guard, vars(self.args)
+        guard, args = self.host.guard, {**vars(self.args), **self.tool.fixed}
         if args.get("command") is not None:
             refuse(guard.command(args["command"]))
         if guard.bounded and self.tool.verb != "ANY":   # a raw request is judged as it is
             path = re.sub(r"\{(\w+)\}", lambda match: str(args.get(match.group(1)) or "-"),
                           self.tool.path.replace("{kind}", "qemu").replace("{type}", "qemu"))
-            known = {name: value for name, value in args.items() if "{%s}" % name not in self.tool.path}
-            if "prune" in known:
-                known["remove"] = bool(known.pop("prune"))      # as vzdump calls it, whose default is yes
-            reach = Reach(self.tool.verb, path, known)
+            reach = Reach(self.tool.verb, path, {name: value for name, value in args.items()
+                                                 if "{%s}" % name not in self.tool.path})
             reach.nodes.discard("-")
             reach.everyone = reach.elsewhere = False    # what the requests themselves say is looked at then
             refuse(self._judged(reach))

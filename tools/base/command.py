@@ -1,10 +1,12 @@
 """Commands in guests, whichever way they are run: what may be run, what the user is asked, and how its end is told."""
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base.answers import Facts, Result
 from tools.base.failures import Failure
-from tools.base.schema import Arg
+from tools.base.row import Guest
+from tools.base.schema import REQUIRED, Arg
 from tools.policy.guard import FORBIDDEN
 from tools.pve import text
 from tools.pve.text import Column
@@ -51,8 +53,13 @@ def not_run(reason):
     return Failure(reason, "Command not run")
 
 
-#: Of a command that still runs, as `running` tells it: it is waited for, and nothing is run.
-Pid = Annotated[Optional[int], Arg(minimum=1)]
+@dataclass
+class Command(Guest):
+    """(a command in one guest; with the pid of one that still runs, as `running` tells it, nothing is run and it is
+    waited for)"""
+    command: Annotated[str, Arg(min_length=1, max_length=LONGEST_SCRIPT)] = REQUIRED
+    timeout: Annotated[int, Arg(minimum=1, maximum=3600)] = 30
+    pid: Annotated[Optional[int], Arg(minimum=1)] = None
 
 
 def confirm(call):

@@ -4,7 +4,7 @@ to a running guest's is hot-plugged or left pending (qemu-server and pve-contain
 import re
 
 from tools.base.failures import Failure, TaskFailure
-from tools.base.guest import pending, shown
+from tools.base.guest import amount, pending, shown
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import LAST_INDEX, natural
@@ -36,6 +36,19 @@ class After:
                    if key in self.before or key in self.config}
         return {"changes": changes or None, "waiting": sorted(self.waiting.intersection(changes)) or None}
 
+    def told(self, wanted):
+        """"cores 2 -> 4, tags deleted (was a;b)" of these options (dict; None: deleted)."""
+        parts = []
+        for key, value in wanted.items():
+            old = said(key, self.before.get(key), _WHOLE if value is None else 60)
+            if value is None:
+                parts.append("%s deleted (was %s)" % (key, old))
+            elif amount(key, value) == amount(key, self.before.get(key)):
+                parts.append("%s %s as before" % (key, old))
+            else:
+                parts.append("%s %s -> %s" % (key, old, said(key, value)))
+        return ", ".join(parts)
+
     def note(self, call, keys=None):
         """What to say of `keys` (default: all) that are not in effect; None when there is nothing to say."""
         if self.known:
@@ -43,6 +56,19 @@ class After:
             return "\n".join(filter(None, notes)) or None
         return None if self.outcome.upid and not self.outcome.ok else (
             "Whether it is in effect or waits for a restart could not be read.")
+
+
+_WHOLE = 10000                                          # characters of a value that is gone; Proxmox takes 8 KiB
+#: What holds where a config says nothing (qemu-server and pve-container).
+_USUAL = {"memory": "512 MiB", "swap": "512 MiB", "sockets": "1", "cpulimit": "no limit", "balloon": "as memory"}
+
+
+def said(key, value, most=60):
+    """An option's value as it may be shown in a sentence; None: it has none."""
+    if value is None:
+        return _USUAL.get(key, "(not set)")
+    value = shown(key, amount(key, value))
+    return text.line(", ".join(value) if isinstance(value, list) else value, most) or '""'
 
 
 def change(call, work_out, ask=None, strict=True, config=None):

@@ -2,6 +2,7 @@
 import fnmatch
 import re
 
+from tools.base.failures import Failure
 from tools.pve import text
 from tools.pve.formats import on
 
@@ -46,6 +47,17 @@ def chosen(rows, args):
         if wanted is not None and (name, wanted) != ("type", "all"):
             rows = list(filter(_fits(name, wanted), rows))
     return rows
+
+
+def the_only(names, wanted, what):
+    """The one of `names` that is `wanted`, or the only one that has it in it; Failure names those that have, or all.
+    what: "template on node pve1"."""
+    found = [wanted] if wanted in names else sorted(name for name in names if wanted.lower() in name.lower())
+    if len(found) == 1:
+        return found[0]
+    raise Failure("%s %s has %s in its name. There is: %s." % (
+        "More than one" if found else "No", what, text.word(text.line(wanted)),
+        text.line(", ".join(found or sorted(names)), 1500) or "none"))
 
 
 def none_chosen(rows, args):

@@ -76,8 +76,6 @@ def _held(call, doomed):
     """Failure when a backup would not hold all of these Disks: what is unused, or has backup=0 (default of mp0...)."""
     bare = ["%s (%s)" % (disk.key, text.line(disk.volid)) for disk in doomed if disk.use == "unused" or (
         disk.key != "rootfs" and not on(disk.options.get("backup", call.kind == "qemu")))]
-    if getattr(call.args, "destroy_unreferenced_disks", None):
-        bare.append("what its config does not name (leave destroy_unreferenced_disks out)")
     if bare:
         raise Failure("A safety net is asked for, and no backup of %s would hold %s. A disk or mount point is held "
                       "once backup=1 is in effect, an unused volume once it is attached (proxmox_update_%s_config)." % (

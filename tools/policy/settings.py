@@ -189,22 +189,18 @@ def _log(value):
     return (*found[0], "warning")[0], (*found[1], "text")[0]
 
 
-#: How commands reach containers: user and port for ssh to the nodes, the private key's file and the only host key
-#: (SHA256:...) that is accepted, or None.
-Ssh = namedtuple("Ssh", "user port key host_key", defaults=("root", 22, None, None))
+#: How commands reach containers: user and port for ssh to the nodes, and the private key's file, or None.
+Ssh = namedtuple("Ssh", "user port key", defaults=("root", 22, None))
 
 
 def _ssh(value):
-    """An Ssh out of "mcp@:2222 /home/me/key SHA256:...", of which the first word must be there."""
-    first, *more = _command_line(value)
+    """An Ssh out of "mcp@:2222 /home/me/key", of which the first word must be there."""
+    first, *keys = _command_line(value)
     match = re.fullmatch(r"([a-z_][a-z0-9_-]*)@(?::([1-9][0-9]{0,4}))?", first, re.ASCII)
-    keys = [word for word in more if os.path.isabs(word)]
-    pins = [word for word in more if re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", word)]
-    if not match or int(match.group(2) or 22) > 65535 or max(len(keys), len(pins)) > 1 or (
-            len(keys) + len(pins) < len(more)):
+    if not match or int(match.group(2) or 22) > 65535 or len(keys) > 1 or not all(map(os.path.isabs, keys)):
         raise ValueError("must be USER@ or USER@:PORT, such as root@; behind it may stand the absolute path of the "
-                         "private key, and the host key's fingerprint as ssh-keygen -l prints it (SHA256:...)")
-    return Ssh(match.group(1), int(match.group(2) or 22), *(keys or [None]), *(pins or [None]))
+                         "private key. Host keys belong into known_hosts")
+    return Ssh(match.group(1), int(match.group(2) or 22), *keys)
 
 
 #: What stands in examples, and what a client leaves there that does not know the name or was not told the value.
@@ -287,7 +283,7 @@ class Settings:
         ("warning", "text"))
     ssh: Ssh = _setting(
         "allow commands in containers, through ssh to the node, as this user (`root@`, `mcp@:2222`), and pct exec; "
-        "behind it the private key's file and the fingerprint (SHA256:...) of the only host key that is accepted", _ssh)
+        "behind it the private key's file", _ssh)
 
     def __init__(self, demo=False, **values):
         self.demo = demo                       # --demo: the embedded demo cluster, no setting needed
@@ -370,7 +366,7 @@ _FORMER = {
     "log": (("LOG_LEVEL", "LOG_FORMAT"), lambda level, form: " ".join(filter(None, (level, form)))),
     "ssh": (("SSH_ENABLED", "SSH_USER", "SSH_PORT", "SSH_KEY_PATH", "SSH_HOST_KEY_FINGERPRINT"),
             lambda enabled, user, port, key, pin: _on(enabled) and " ".join(filter(None, (
-                "%s@%s" % (user or "root", port and ":" + port), key and shlex.quote(key), pin)))),
+                "%s@%s" % (user or "root", port and ":" + port), key and shlex.quote(key))))),
     None: (("TASK_WAIT",), lambda seconds: "")}
 FORMER = {"PROXMOX_" + name for names, _ in _FORMER.values() for name in names} - {
     meta["variable"] for meta in VARIABLES.values()}
