@@ -259,7 +259,7 @@ def test_templates_of_all_storages():
 
 def test_no_template_says_how_to_get_one():
     answer = Bench().run("proxmox_list_templates", node="pve1", storage="san")
-    assert not answer.failed and "None on san" in answer.text and "pveam download" in answer.text
+    assert not answer.failed and "None on san" in answer.text and "proxmox_download_appliance" in answer.text
 
 
 def test_a_storage_that_cannot_be_read_does_not_hide_the_others():

@@ -45,7 +45,7 @@ def test_an_answer_to_a_change_that_is_no_task(data, words):
 @pytest.mark.parametrize("data, words", [("BC:24:11:0A:00:01\n\u2705", "Proxmox answered: BC:24:11:0A:00:01 \u23ce"),
                                          ({"a": 1}, "Proxmox answered: {'a': 1}"), (0, "Proxmox answered: 0")])
 def test_a_change_that_starts_no_task_is_done_with_any_answer(data, words):
-    answer = Bench(cluster=_AnsweringChanges(data)).run("proxmox_create_pool", poolid="new")
+    answer = Bench(cluster=_AnsweringChanges(data)).run("proxmox_update_pool", poolid="lab", storage="nas")
     assert not answer.failed and words in answer.text and answer.data["done"], answer.text
 
 

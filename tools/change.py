@@ -105,12 +105,11 @@ def clone(call):
             named(call, source), args.newid, ", in full, move it to node %s" % args.target if local else "", question)
             ).strip(), {"name": name(source)}), strict=not question)
     outcome = call.follow(call.send(params))
+    node = args.target or call.node
     if local:
-        moved, said = _moved(call, outcome)
+        outcome, node, said = _moved(call, outcome)
         notes.append("Its disks were on storage of node %s only (%s), so it was cloned there, %s, and then %s." % (
             call.node, ", ".join(local), why, said))
-        outcome, arrived = moved or outcome, moved is not None and (moved.ok or not moved.upid)
-    node = args.target if args.target and (arrived if local else True) else call.node
     if getattr(args, "ciuser", None) and not (args.cipassword or args.sshkeys):
         notes.append("Nobody can log in as %s: it has neither a key (sshkeys) nor a password (cipassword)." % text.line(
             args.ciuser))
@@ -154,19 +153,18 @@ def _kept(args, config):
 
 
 def _moved(call, outcome):
-    """(Outcome of the clone's move to the target, words about it); of the clone itself when that has not ended; None
-    when the move failed."""
+    """(Outcome of the clone's move to the target, or of the clone itself when that was not begun or failed; the node
+    where it is; words about it)."""
     args = call.args
     if outcome.upid and not outcome.ok:
-        return outcome, "was to be moved, which was not begun as the clone has not ended"
-    params = {"target": args.target, "targetstorage" if call.kind == "qemu" else "target-storage": args.storage}
-    if call.kind == "qemu":
-        params["with-local-disks"] = True
+        return outcome, call.node, "was to be moved, which was not begun as the clone has not ended"
+    params = {"target": args.target, "targetstorage" if call.kind == "qemu" else "target-storage": args.storage,
+              "with-local-disks": True if call.kind == "qemu" else None}
     try:
-        return call.follow(call.send(params, "POST /nodes/{node}/{kind}/{vmid}/migrate", {"vmid": args.newid})), (
-            "moved to %s" % args.target)
+        moved = call.follow(call.send(params, "POST /nodes/{node}/{kind}/{vmid}/migrate", {"vmid": args.newid}))
     except (PveError, Failure) as error:                # the clone is there all the same
-        return None, "not moved: %s" % text.line(error, 600)
+        return outcome, call.node, "not moved: %s" % text.line(error, 600)
+    return moved, args.target if moved.ok or not moved.upid else call.node, "moved to %s" % args.target
 
 
 def resize(call):

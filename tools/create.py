@@ -89,10 +89,8 @@ TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind=
 def list_templates(call):
     names, rows, notes = contents(call, "vztmpl", call.args.storage)
     if not rows:
-        notes.append("None on %s. To get one, on the node: pveam update, pveam available, pveam download STORAGE NAME; "
-                     "or POST /nodes/%s/aplinfo (storage, template)." % (
-                         ", ".join(names) or "any storage for templates (content vztmpl) that the token may see "
-                                             "(Datastore.Audit)", call.node))
+        notes.append("None on %s. proxmox_download_appliance gets one." % (
+            ", ".join(names) or "any storage for templates (content vztmpl) that the token may see (Datastore.Audit)"))
     return result(call, rows, note=notes)
 
 

@@ -93,11 +93,6 @@ def _tree(entries):
             for entry in tree([entry for entry in entries if entry.get("name") != "current"])]
 
 
-def read(call):
-    """The snapshots (dicts) of the guest, in tree order."""
-    return _tree(call.get("./snapshot"))
-
-
 def _branch(row):
     """The name behind a branch as long as it is deep."""
     depth = row.get("depth", 0)
@@ -192,7 +187,7 @@ def _can_be_taken(call):
 
 def _wanted(call):
     """(entry, all entries) of the snapshot asked for; Failure when there is none."""
-    entries = read(call)
+    entries = _tree(call.get("./snapshot"))
     entry = next((one for one in entries if one["name"] == call.args.snapname), None)
     if entry is None:
         raise Failure("%s has no snapshot %s. %s" % (
