@@ -74,8 +74,6 @@ def execute(call):
     return _told(call, pid)
 
 
-# ------------------------------------------------------------------------------------------------------ what is sent
-
 def parameters(command, words, windows):
     """The parameters of agent/exec (dict). words: of a plain command; None: `command` is for a shell."""
     if windows:
@@ -102,8 +100,6 @@ def on_windows(call):
         return str(call.get("./config").get("ostype", "")).startswith("w")
     return isinstance(result, dict) and result.get("id") == "mswindows"
 
-
-# --------------------------------------------------------------------------------------------------- what comes of it
 
 def _end(call, pid):
     """The exec-status (dict) of a command that ended; at the end of the timeout that of one that still runs, or the
@@ -149,8 +145,6 @@ def raw(output):
     except UnicodeEncodeError:
         return output.encode("utf-8", "replace")
 
-
-# ------------------------------------------------------------------------------------------- in several guests at once
 
 EACH = Facts(*data_only("any", "guests"), *data_only("int", "total"), *data_only("bool", "ok"))
 _ONE = {"qemu": "proxmox_execute_vm_command", "lxc": "proxmox_execute_lxc_command"}

@@ -128,12 +128,10 @@ def facts(entry):
 def about(entry):
     """"of VM 100, made 2026-01-01 10:00:00 UTC, 1.2 GiB, "its notes""."""
     row = tidy(entry)
-    parts = ["of " + who({"type": row["guest"], "vmid": row["vmid"]})] if row["vmid"] else []
-    for key, words in (("ctime", lambda v: "made %s" % text.when(v)), ("size", text.size),
-                       ("notes", lambda v: "\"%s\"" % text.line(v))):
-        if row.get(key):
-            parts.append(words(row[key]))
-    return ", ".join(parts)
+    return ", ".join(filter(None, (
+        row["vmid"] and "of " + who({"type": row["guest"], "vmid": row["vmid"]}),
+        row.get("ctime") and "made %s" % text.when(row["ctime"]), row.get("size") and text.size(row["size"]),
+        row.get("notes") and "\"%s\"" % text.line(row["notes"]))))
 
 
 def list_backups(call):

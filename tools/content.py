@@ -14,7 +14,6 @@ from tools.base.storage import volume_size
 from tools.pve import text
 from tools.pve.text import Column
 
-# ------------------------------------------------------------------------------------------------------------ arguments
 
 @dataclass
 class Content(NodeArgs, Paged):
@@ -50,8 +49,6 @@ class UpdateBackup(NodeArgs):
     protected: Optional[bool] = None
 
 
-# -------------------------------------------------------------------------------------------------------------- listing
-
 VOLUMES = Table(
     "volume", Column("volid", kind="long"), Column("content"), Column("format"), Column("size", kind="bytes"),
     Column("ctime", "made", "time"), Column("vmid", kind="int"), Column("protected", kind="bool"),
@@ -62,8 +59,6 @@ VOLUMES = Table(
     empty="Nothing, or the token may not see it: disks need Datastore.Audit on /storage/{storage} and VM.Config.Disk "
           "on the guest, backups Datastore.AllocateSpace and VM.Backup.")
 
-
-# ---------------------------------------------------------------------------------------------------------- downloading
 
 #: ending of a file's name -> what it is to Proxmox (PVE::Storage: ISO_EXT_RE_0, VZTMPL_EXT_RE_1, IMPORT_EXT_RE_1)
 _ENDINGS = ((r"\.(iso|img)", "iso"), (r"\.tar\.(gz|xz|zst|bz2)", "vztmpl"), (r"\.(qcow2|vmdk|raw|ova)", "import"))
@@ -119,8 +114,6 @@ def _appliance(call):
                              "gets the list)")
     return {"volid": "%s:vztmpl/%s" % (args.storage, args.template.rpartition("/")[2])}
 
-
-# -------------------------------------------------------------------------------------------------------------- backups
 
 def update_backup(call):
     args = call.args

@@ -80,8 +80,6 @@ class CreateVm(_New):
     ipconfig0: Annotated[Optional[str], Arg("ip=dhcp")] = None
 
 
-# ----------------------------------------------------------------------------------------------------------- templates
-
 TEMPLATES = Table("template", Column("volid", kind="long"), Column("size", kind="bytes"), Column("format"),
                   Column("ctime", "created", "time"), Column("storage", shown=False), sort=("volid",))
 
@@ -93,8 +91,6 @@ def list_templates(call):
             ", ".join(names) or "any storage for templates (content vztmpl) that the token may see (Datastore.Audit)"))
     return result(call, rows, note=notes)
 
-
-# ------------------------------------------------------------------------------------------------------- what both need
 
 _HINTS = (
     (r"volume '[^']*' does not exist",
@@ -128,8 +124,6 @@ def _created(call, params, says, notes, **found):
             notes.insert(0, note)
     return result(call, outcome, says, notes, **found)
 
-
-# ----------------------------------------------------------------------------------------------------------- containers
 
 def _ostemplate(call):
     """The volid of the argument, which may be a part of the name of the only template that has it."""
@@ -182,8 +176,6 @@ def _also(args):
     said += ["onboot"] * bool(args.onboot) + ["pool %s" % args.pool] * bool(args.pool)
     return "".join(", " + word for word in said)
 
-
-# ------------------------------------------------------------------------------------------------------------------ VMs
 
 #: os -> what the web interface gives such a guest. Windows 11 and Server 2025 want UEFI with keys and a TPM.
 _UEFI = {"bios": "ovmf", "machine": "q35"}

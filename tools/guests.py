@@ -15,8 +15,6 @@ from tools.pve.client import PveError
 from tools.pve.formats import natural, on, parse_property_string
 from tools.pve.text import Column
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
 
 @dataclass
 class Vms(Paged):

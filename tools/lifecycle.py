@@ -66,8 +66,6 @@ class DeleteLxc(DeleteVm):
     force: Annotated[Flag, Arg("kill it if it runs", does="stop_{kind}")] = None
 
 
-# ------------------------------------------------------------------------------------------------------ carrying it out
-
 #: What HA was asked for (ha.state) when there is nothing left to ask: of a guest that is on, of one that is off.
 _HA_ASKED = {is_on: ("started", "enabled"), is_off: ("stopped", "disabled")}
 
@@ -133,8 +131,6 @@ def carry_out(call, wished, state, again=False, says=None):
                       outcome.type, outcome.exitstatus, named(call, state), condition(now), call.args.vmid,
                       outcome.upid))
 
-
-# ------------------------------------------------------------------------------------------------------------- handlers
 
 def start(call):
     state = current(call)
@@ -218,8 +214,6 @@ def _confirm_power_cut(call, state, question):
                 {"name": now.get("name"), "status": now.get("status")})
     call.confirm(describe)
 
-
-# ------------------------------------------------------------------------------------------------------------- deleting
 
 def delete(call):
     force = getattr(call.args, "force", None)

@@ -110,8 +110,6 @@ def remove(call):
         done.note(call, [net]), net=net)
 
 
-# ------------------------------------------------------------------------------------------------ the property string
-
 def _with_arguments(call, device):
     """The property string of `device`, with the arguments given put in; 0, "" and null take a key out."""
     args = call.args

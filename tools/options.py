@@ -18,7 +18,6 @@ from tools.pve.client import PveError
 from tools.pve.formats import in_unit, on, property_string
 from tools.pve.scrub import is_secret
 
-# ------------------------------------------------------------------------------------------------------------ arguments
 
 #: What else options of a guest are set and deleted by: see Arg.does.
 _SETS = (r"net\d+=add_network_{kind} net\d+=update_network_{kind} (?:ide|sata|scsi|virtio|mp)\d+=add_{volume} "
@@ -38,8 +37,6 @@ class UpdateConfig(Waiting):
 class Template(Waiting):
     """Turn a stopped {guest} into a template; this cannot be undone."""
 
-
-# ---------------------------------------------------------------------------------------------------------- any option
 
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
 _NET = re.compile(r"net\d+")
@@ -159,8 +156,6 @@ def _question(call, config, deleted, reverted, risky):
     return "Change %s on node %s: %s?%s" % (named(call, config), call.node, "; ".join(parts), (
         " The old value may not bring back what this loses." if lost else ""))
 
-
-# ------------------------------------------------------------------------------------------------------------ template
 
 def _ask_for_template(call):
     """Ask before a guest becomes a template; its name."""

@@ -66,8 +66,6 @@ EXPLAINED = (
 )
 
 
-# ---------------------------------------------------------------------------------------------------------- the list
-
 def _when(entry):
     return float(entry.get("snaptime") or 0)
 
@@ -109,8 +107,6 @@ SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "
                   Column("depth", kind="int", shown=False), Column("snapstate", "incomplete"),
                   Column("description", kind="long"), *data_only("bool", "current"), rows=_tree, summary=_descent)
 
-
-# ------------------------------------------------------------------------------------------------------- of all guests
 
 MOST = 500                      # guests whose snapshots are read in one call, a request each
 MOST_STATES = 20                # kept memories whose size is read, two requests each; of disks Proxmox tells none
@@ -164,8 +160,6 @@ def _weigh(call, rows):
         row["size"] = volume.get("size") if isinstance(volume, dict) else None
 
 
-# ---------------------------------------------------------------------------------------------------------- creating
-
 def _can_be_taken(call):
     """Failure when the guest cannot be snapshotted: Proxmox does not say which disk it is, so all are named; whether
     its memory will be in it."""
@@ -182,8 +176,6 @@ def _can_be_taken(call):
         found["memory"] = ", with its memory" if found["vmstate"] else ", without its memory: the VM is not running"
     return found
 
-
-# ------------------------------------------------------------------------------------------------- rollback, deletion
 
 def _wanted(call):
     """(entry, all entries) of the snapshot asked for; Failure when there is none."""

@@ -145,8 +145,6 @@ _PENALTY = ("Connections are shut out for a while after many that did not log in
             "9.8 and newer): wait some minutes.")
 
 
-# ------------------------------------------------------------------------------------------------------------- the way
-
 def here(node):
     """Whether this program runs on the node itself and `pct` is there."""
     return platform.node().split(".")[0] == node and shutil.which("pct") is not None
@@ -187,8 +185,6 @@ def through_ssh(call, inner):
         command += ["-i", key, "-o", "IdentitiesOnly=yes"]
     return command + ["%s@%s" % (user, address(call)), "--", " ".join(map(shlex.quote, inner))]
 
-
-# --------------------------------------------------------------------------------------------------------- the process
 
 #: How a process ended: code (int; None when it was killed at the end of its time), stdout and stderr (str), whether
 #: they were cut, or `odd` (command.decoded).
