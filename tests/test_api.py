@@ -551,6 +551,12 @@ def test_describe_in_parts(bench):
     assert "It takes no parameters." in ok(bench.run(DESCRIBE, endpoint="GET /version")).text
 
 
+def test_describe_of_a_result_of_several_types(bench):
+    page = json.dumps([{"path": "/odd", "info": {"GET": {"returns": {"type": ["string", "null"]}}}}])
+    bench.host.apidoc = lambda cancelled=None: ApiDoc.parse(page)
+    assert "Returns: ['string', 'null']" in ok(bench.run(DESCRIBE, endpoint="/odd")).text
+
+
 @pytest.mark.parametrize("endpoint, verb, words",
                          [("/pool", None, "near it: GET /pools"), ("GET /nowhere", None, "no GET /nowhere"),
                                                    ("/pools/x?y", None, "may not hold ?"),

@@ -143,7 +143,7 @@ def _told(described):
     if described.get("path"):
         lines.append("In the path: " + "; ".join(
             "%s (%s)" % (name, text.line(words, 200)) for name, words in described["path"].items()))
-    lines.append("Returns: " + text.line("; ".join(described["returns"].values()), 1000))
+    lines.append("Returns: " + text.line("; ".join(map(str, described["returns"].values())), 1000))
     lines.append("Parameters:" if described["parameters"] else
                  "No parameter is required." if described.get("optional") else "It takes no parameters.")
     for name, words in described["parameters"].items():
