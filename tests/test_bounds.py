@@ -66,6 +66,8 @@ def test_no_get_tells_of_a_guest_out_of_bounds(chosen):
     for template in templates:
         names = re.findall(r"{(\w+)}", template)
         for values in itertools.product(*[tasks if name == "upid" else PLACES.get(name, ("x",)) for name in names]):
+            if "upid" in names and values[0] != values[names.index("upid")].split(":")[1]:
+                continue                                # a task is asked for at its node, wherever it is asked for
             path = re.sub(r"{\w+}", "%s", template) % values
             answer = bench.run("proxmox_api_call", verb="GET", path=path)
             told += [path] if _HERE.search((answer.text + json.dumps(answer.data)).replace(path, "")) else []
