@@ -153,7 +153,7 @@ def test_a_linked_clone_on_another_node_says_why_not_and_what_to_do():
 def test_a_linked_clone_on_shared_storage_goes_to_the_other_node_directly():
     bench = Bench()
     ok(bench.run("proxmox_move_disk_vm", vmid=107, disk="scsi0", storage="nas", wait=3600))
-    ok(bench.run("proxmox_template_vm", vmid=107))
+    ok(bench.run("proxmox_api_call", verb="POST", path="/nodes/pve3/qemu/107/template"))
     answer = ok(bench.run("proxmox_clone_vm", vmid=107, newid=301, target="pve2", hostname="m2", wait=3600))
     assert bench.sent(reads=False) == ["POST /nodes/pve3/qemu/107/clone name=m2 newid=301 target=pve2"]
     assert "on node pve2, a linked clone" in answer.text and bench.cluster.world.guests[301].node == "pve2"

@@ -77,11 +77,6 @@ CASES = [
                                    "delete": "startup"},
      ["GET " + CT + "config", "PUT " + CT + "config cores=2 delete=startup digest={digest} onboot=1",
       "GET " + CT + "pending"], digest(200)),
-    ("proxmox_template_vm", {"vmid": 107, "wait": 60},
-     [FIND, "GET /nodes/pve3/qemu/107/status/current", "POST /nodes/pve3/qemu/107/template"]),
-    ("proxmox_template_lxc", {"vmid": 205, "node": "pve2"},
-     ["GET /nodes/pve2/lxc/205/status/current", "POST /nodes/pve2/lxc/205/template",
-      *["GET /nodes/pve2/lxc/205/status/current"] * 3]),
 ]
 
 
@@ -245,38 +240,3 @@ def test_a_dry_run_of_options():
     bench = Bench(dry_run=True)
     answer = ok(bench.run("proxmox_update_lxc_config", vmid=200, options={"cores": 2}, delete=["startup"]))
     assert bench.sent(reads=False) == [] and answer.data["requests"][0]["parameters"]["delete"] == "startup"
-
-
-# ------------------------------------------------------------------------------------------ -------------- template
-
-@pytest.mark.parametrize("tool, vmid, words", [("proxmox_template_vm", 107, "VM 107 (lab) is a template now"),
-                                               ("proxmox_template_lxc", 205,
-                                                "Container 205 (media) is a template now")])
-def test_a_template_is_one_afterwards(tool, vmid, words):
-    consent = Asked()
-    bench = Bench(consent=consent)
-    assert words in ok(bench.run(tool, vmid=vmid)).text
-    assert bench.cluster.world.guests[vmid].conf["template"] == 1
-    assert str(vmid) in consent.questions[0] and "never be started again" in consent.questions[0]
-    answer = bench.run(tool, vmid=vmid)
-    assert answer.failed and "is a template already" in answer.text and bench.sent(reads=False) == []
-
-
-def test_a_container_that_cannot_become_a_template_is_said_to_be_none():
-    bench = Bench()
-    guest = bench.cluster.world.guests[203]
-    guest.snapshots.clear()
-    ok(bench.run("proxmox_move_disk_lxc", vmid=203, disk="rootfs", storage="san"))
-    answer = bench.run("proxmox_template_lxc", vmid=203)
-    assert answer.text.startswith("\u23f3") and "is none yet. proxmox_list_tasks vmid=203" in answer.text
-    assert answer.data["done"] is False and "template" not in guest.conf
-
-
-@pytest.mark.parametrize("tool, vmid, words", [
-    ("proxmox_template_vm", 100, "is running; it must be stopped"),
-    ("proxmox_template_vm", 102, "Delete its snapshots first"),
-    ("proxmox_template_lxc", 203, "snapshot"), ("proxmox_template_lxc", 200, "is running; it must be stopped")])
-def test_what_cannot_be_turned(tool, vmid, words):
-    bench = Bench()
-    answer = bench.run(tool, vmid=vmid)
-    assert answer.failed and words in answer.text, answer.text

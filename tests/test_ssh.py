@@ -68,6 +68,13 @@ class Programs:
         return [call for call in found if name in (None, call[0])]
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Without the commands that cases of other tests left waiting."""
+    monkeypatch.setattr(ssh, "_waiting", {})
+    monkeypatch.setattr(ssh, "_running", set())
+
+
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     folder = tmp_path / "bin"

@@ -69,7 +69,9 @@ REMOVED = {
     "proxmox_get_cluster_log": "proxmox_list_tasks, or proxmox_api_call of GET /cluster/log",
     "proxmox_list_appliances": "proxmox_download_appliance, which names what there is",
     "proxmox_regenerate_cloudinit_vm": "proxmox_reboot_vm, which makes the drive again, as each start does",
-    "proxmox_reset_vm": "proxmox_stop_vm, then proxmox_start_vm"}
+    "proxmox_reset_vm": "proxmox_stop_vm, then proxmox_start_vm",
+    "proxmox_template_vm": "proxmox_api_call POST /nodes/NODE/qemu/VMID/template",
+    "proxmox_template_lxc": "proxmox_api_call POST /nodes/NODE/lxc/VMID/template"}
 
 SURFACE, OUTPUTS = "tools.json", "outputs.json"
 

@@ -1,28 +1,27 @@
-"""Toolset: the rest of a guest's configuration - any option, turning it into a template."""
+"""Toolset: the rest of a guest's configuration."""
 import re
 from dataclasses import dataclass
 from typing import Annotated, List, Optional
 from urllib.parse import quote
 
 from tools.base import safety
-from tools.base.answers import Result, result
+from tools.base.answers import result
 from tools.base.edit import change, said
 from tools.base.failures import Failure
-from tools.base.guest import MEMORY, Disk, check_bridge, current, mac, must_be_off, named, nic, pending, unused
-from tools.base.row import DESTRUCTIVE, Safety, Tool, Waiting, both
+from tools.base.guest import MEMORY, Disk, check_bridge, mac, named, nic, pending, unused
+from tools.base.row import DESTRUCTIVE, Safety, Tool, Waiting
 from tools.base.schema import Arg
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
-from tools.pve.client import PveError
-from tools.pve.formats import in_unit, on, property_string
+from tools.pve.formats import in_unit, property_string
 from tools.pve.scrub import is_secret
-
 
 #: What else options of a guest are set and deleted by: see Arg.does.
 _SETS = (r"net\d+=add_network_{kind} net\d+=update_network_{kind} (?:ide|sata|scsi|virtio|mp)\d+=add_{volume} "
          "memory|cores|sockets|balloon|swap|cpulimit=resize_{kind}")
 _REMOVES = r"net\d+=remove_network_{kind} (?:ide|sata|scsi|virtio|mp|unused)\d+=remove_{volume}"
+
 
 @dataclass
 class UpdateConfig(Waiting):
@@ -31,11 +30,6 @@ class UpdateConfig(Waiting):
     delete: Annotated[Optional[List[str]], Arg(format="option", does=_REMOVES)] = None
     revert: Annotated[Optional[List[str]], Arg("pending changes", format="option")] = None
     safety: Safety = None
-
-
-@dataclass
-class Template(Waiting):
-    """Turn a stopped {guest} into a template; this cannot be undone."""
 
 
 _VOLUME = re.compile(r"(?:ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
@@ -157,38 +151,7 @@ def _question(call, config, deleted, reverted, risky):
         " The old value may not bring back what this loses." if lost else ""))
 
 
-def _ask_for_template(call):
-    """Ask before a guest becomes a template; its name."""
-    def target():
-        state = call.get("./status/current")
-        if on(state.get("template")):
-            raise Failure("%s is a template already." % call.subject)
-        must_be_off(call, state, "; it must be stopped to become a template.")
-        return ("Turn %s on node %s into a template? It can never be started again, only cloned." % (
-            named(call, state), call.node), {"name": state.get("name")})
-    return call.confirm(target)
-
-
-def template_lxc(call):
-    """Proxmox forks a worker for it and answers null (PVE::API2::LXC, template): its state tells what came of it."""
-    found = _ask_for_template(call)
-    call.send()
-    if call.planned:
-        return None
-    who = text.capital(named(call, found))
-    done = on(call.wait_for(lambda: current(call, changed=True), lambda state: on(state.get("template")),
-                            call.wait_limit, lambda state: "it becomes a template", (0.2, 0.5, 1, 2)).get("template"))
-    return Result("%s is a template now." % who if done else "%s was told to become a template, and is none yet. "
-                  "proxmox_list_tasks vmid=%s shows why." % (who, call.args.vmid),
-                  {"vmid": call.args.vmid, "done": done, **found}, "\u2705" if done else "\u23f3")
-
-
-_HINTS = ((r"snapshots", "Delete its snapshots first."),)
 TOOLS = {
     "proxmox_update_vm_config": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
     "proxmox_update_lxc_config": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, UpdateConfig, update_config),
-    "proxmox_template_vm": Tool("POST /nodes/{node}/qemu/{vmid}/template", DESTRUCTIVE, Template,
-                                says="{subject} is a template now", first=_ask_for_template, explains=_HINTS),
-    "proxmox_template_lxc": Tool("POST /nodes/{node}/lxc/{vmid}/template", DESTRUCTIVE, Template, template_lxc,
-                                 explains=_HINTS),
 }
