@@ -12,10 +12,10 @@ GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
 
 
-def read(**variables):
+def read(warn=lambda message: None, **variables):
     """Settings of GOOD and PROXMOX_<name>=value; None takes a variable away."""
     environ = dict(GOOD, **{"PROXMOX_" + name: value for name, value in variables.items()})
-    return load({name: value for name, value in environ.items() if value is not None})
+    return load({name: value for name, value in environ.items() if value is not None}, warn)
 
 
 def problems(**variables):
@@ -138,7 +138,7 @@ def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
     assert warnings == []                               # another program's own, and nothing is missing here
 
 
-#: What version 1 called it -> what to write now; None: nothing.
+#: What version 1 called it -> what it is now; "": nothing; None: the start stops.
 FORMER = [
     ({"CA_FILE": "/x/ca.pem"}, "CERTIFICATE", "/x/ca.pem"), ({"FINGERPRINT": "ab" * 32}, "CERTIFICATE", "ab" * 32),
     ({"FINGERPRINT": "ab" * 32, "CA_FILE": "/x"}, "CERTIFICATE", "ab" * 32),
@@ -148,31 +148,42 @@ FORMER = [
     ({"TOOLS": "get_*", "TOOLSETS": "guests"}, "TOOLS", None),       # were those in both; a list is all of them
     ({"ALLOW_UNSAFE_COMMANDS": "true"}, "ALLOWED_COMMANDS", "unsafe"),
     ({"ALLOW_UNSAFE_COMMANDS": "yes", "ALLOWED_COMMANDS": "df *"}, "ALLOWED_COMMANDS", "unsafe, df *"),
-    ({"ALLOW_UNSAFE_COMMANDS": "false"}, "ALLOWED_COMMANDS", None),
+    ({"ALLOW_UNSAFE_COMMANDS": "false"}, "ALLOWED_COMMANDS", ""),
     ({"LOG_LEVEL": "debug"}, "LOG", "debug"), ({"LOG_LEVEL": "info", "LOG_FORMAT": "json"}, "LOG", "info json"),
-    ({"SSH_ENABLED": "true"}, "SSH", "root@"), ({"SSH_ENABLED": "0", "SSH_USER": "mcp"}, "SSH", None),
-    ({"SSH_ENABLED": "1", "SSH_USER": "mcp", "SSH_PORT": "2222", "SSH_KEY_PATH": "/home/a b/key",
-      "SSH_HOST_KEY_FINGERPRINT": "SHA256:" + "A" * 43}, "SSH", "mcp@:2222 '/home/a b/key'"),
-    ({"CA_FILE": GOOD["PROXMOX_TOKEN_VALUE"]}, "CERTIFICATE", None), ({"SSH_KEY_PATH": "CANARY"}, "SSH", None)]
+    ({"SSH_ENABLED": "true"}, "SSH", "root@"), ({"SSH_ENABLED": "0", "SSH_USER": "mcp"}, "SSH", ""),
+    ({"SSH_ENABLED": "1", "SSH_USER": "mcp", "SSH_PORT": "2222", "SSH_KEY_PATH": "/home/a b/key"}, "SSH",
+     "mcp@:2222 '/home/a b/key'"),
+    ({"SSH_ENABLED": "1", "SSH_HOST_KEY_FINGERPRINT": "SHA256:" + "A" * 43}, "SSH", None),
+    ({"FINGERPRINT": "ab" * 32, "CERTIFICATE": "/x"}, "CERTIFICATE", None),
+    ({"CA_FILE": GOOD["PROXMOX_TOKEN_VALUE"]}, "CERTIFICATE", None), ({"SSH_ENABLED": "1", "SSH_KEY_PATH": "CANARY"}, "SSH", None)]
 
 
 @pytest.mark.parametrize("given, new, text", FORMER)
-def test_a_variable_of_version_1_stops_the_start_and_is_told_what_to_write_now(given, new, text):
-    found = problems(**given)
+def test_a_variable_of_version_1_is_told_what_to_write_now_and_stops_the_start_where_that_is_not_known(given, new, text):
     gone = ["PROXMOX_" + name for name in given if "PROXMOX_" + name in settings.FORMER]
-    says = "write PROXMOX_%s=%s instead" % (new, text) if text else "unset it, or write there what you mean"
-    assert "became PROXMOX_%s: %s\n" % (new, says) in found and all(name in found for name in gone)
-    assert "one setting is missing or wrong" in found and "CANARY" not in found
-    assert text is not None or GOOD["PROXMOX_TOKEN_VALUE"] not in found
-    if text:
-        read(**dict(dict.fromkeys(given), **{new: text}))
+    if text is None:
+        found = problems(**given)
+        assert "became PROXMOX_%s: unset it, or write there what you mean\n" % new in found
+        assert "one setting is missing or wrong" in found and "CANARY" not in found
+        assert GOOD["PROXMOX_TOKEN_VALUE"] not in found
+    else:
+        warnings = []
+        values = vars(read(warnings.append, **given))
+        assert {**values, "host": 0} == {**vars(read(**({new: text} if text else {}))), "host": 0}
+        [found] = warnings
+        assert found.endswith("became PROXMOX_%s: %s instead" % (
+            new, "write PROXMOX_%s=%s" % (new, text) if text else "unset it"))
+    assert all(name in found for name in gone)
 
 
 def test_a_setting_that_is_gone_is_told_and_one_of_the_connection_does_not_trouble_the_demo():
-    assert "PROXMOX_TASK_WAIT is no setting any more: unset it" in problems(TASK_WAIT="60")
+    warnings = []
+    read(warnings.append, TASK_WAIT="60")
+    assert "PROXMOX_TASK_WAIT is no setting any more: unset it" in warnings[0]
     assert demo_settings({"PROXMOX_CA_FILE": "/x"}).certificate is None
-    with pytest.raises(SettingsError, match="PROXMOX_DISABLED_TOOLS became PROXMOX_TOOLS"):
-        demo_settings({"PROXMOX_DISABLED_TOOLS": "start_*"})
+    assert demo_settings({"PROXMOX_DISABLED_TOOLS": "start_*"}).tools == ("all", "-start_*")
+    with pytest.raises(SettingsError, match="DISABLED_TOOLS became PROXMOX_TOOLS: unset it"):
+        demo_settings({"PROXMOX_TOOLS": "x", "PROXMOX_TOOLSETS": "y", "PROXMOX_DISABLED_TOOLS": "start_*"})
     assert read(TASK_WAIT="", SSH_ENABLED=" ").ssh is None
 
 

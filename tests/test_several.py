@@ -65,14 +65,23 @@ def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
 
 
 def test_a_key_of_version_1_is_told_what_to_write_now_where_it_stands(tmp_path):
-    found = problems(tmp_path, "[DEFAULT]\ndisabled_tools = start_*\nlog_format = json\n" + WORK + "toolsets = daily\n" + HOME +
-                     "ca_file = /x/ca.pem\n", PROXMOX_SSH_ENABLED="true")
-    assert sorted(found) == sorted([
+    path, warnings = tmp_path / "clusters.ini", []
+    path.write_text("[DEFAULT]\ndisabled_tools = start_*\nlog_format = json\n" + WORK + "toolsets = daily\n" + HOME +
+                    "ca_file = /x/ca.pem\n")
+    path.chmod(0o600)
+    work, home = clusters.load_all({"PROXMOX_CONFIG": str(path), "PROXMOX_SSH_ENABLED": "true"}, warnings.append)
+    assert warnings == [
         "PROXMOX_SSH_ENABLED became PROXMOX_SSH: write PROXMOX_SSH=root@ instead",
-        "[DEFAULT] log_format became log: write log=json instead",
-        "[work] toolsets and disabled_tools became tools: write tools=daily,-start_* instead",
         "[DEFAULT] disabled_tools became tools: write tools=all,-start_* instead",
-        "[home] ca_file became certificate: write certificate=/x/ca.pem instead"])
+        "[DEFAULT] log_format became log: write log=json instead",
+        "[home] ca_file became certificate: write certificate=/x/ca.pem instead",
+        "[work] toolsets and disabled_tools became tools: write tools=daily,-start_* instead"]
+    assert (work.tools, home.tools, home.ca_file) == (("daily", "-start_*"), ("all", "-start_*"), "/x/ca.pem")
+
+
+@pytest.mark.parametrize("name", ["CA_FILE", "FINGERPRINT"])
+def test_a_certificate_of_version_1_is_that_of_no_other_cluster_either(tmp_path, name):
+    assert "belongs to one cluster" in problems(tmp_path, WORK + HOME, **{"PROXMOX_" + name: "ab" * 32})[0]
 
 
 @pytest.mark.parametrize("text, says", [

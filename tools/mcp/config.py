@@ -69,12 +69,13 @@ def place(client):
 
 def environment(environ, demo, with_secret):
     """(the variables of the entry: those set here, examples for required ones, the secret only when asked for; what is
-    to be filled in, as list of str). ValueError: a variable of version 1 is set, which would be left out."""
+    to be filled in, as list of str). ValueError: what a variable of version 1 says would be left out."""
     if demo:
         return {}, []
-    gone = list(former(environ))
-    if gone:
-        raise ValueError(explain(gone))
+    said, problems = former(environ)
+    if problems:
+        raise ValueError(explain(problems))
+    environ = dict(environ, **said)
     wanted = () if environ.get("PROXMOX_CONFIG") else PLACEHOLDERS
     found = {name: environ.get(name) or example for name, example in wanted}
     for name in sorted(meta["variable"] for meta in VARIABLES.values()):

@@ -7,7 +7,7 @@ import configparser
 import os
 import re
 
-from tools.policy.settings import FORMER, VARIABLES, Settings, SettingsError, explain, load, near, offline, read
+from tools.policy.settings import FORMER, VARIABLES, Settings, SettingsError, explain, former, load, near, offline, read
 
 LONGEST = 1 << 18                       # bytes of the file
 #: What a section says of its cluster beside the settings.
@@ -16,7 +16,7 @@ EXTRA = {
     ABOUT: "what this cluster is, in a few words; models are told it",
     DEFAULT: "what comes here when no cluster is named: reads, or changes (and reads); at most one section has it"}
 #: Only in a section; only outside of all: for the server is one.
-OWN = ("host", "token_value", "token_file", "token_command", "certificate", ABOUT, DEFAULT)
+OWN = ("host", "token_value", "token_file", "token_command", "certificate", "ca_file", "fingerprint", ABOUT, DEFAULT)
 SHARED = ("answers", "log", "state_dir")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}"
 _TOP = "DEFAULT"
@@ -44,12 +44,16 @@ def load_all(environ, warn=lambda message: None, asks=True):
     for name, mine in sections.items():
         given = {**top, **{key: value for key, value in mine.items() if value}}
         own = {"PROXMOX_" + key.upper(): value for key, value in given.items() if key in _KNOWN}
-        values, wrong = read({**base, **own} if asks else offline({**base, **own}), lambda words: said.add(words))
-        for problem in wrong:
-            variable = re.match("[A-Z_]+", problem).group()
-            place = _TOP if _key(variable) in top and not mine.get(_key(variable)) else name
-            problems.append(problem if variable in base and variable not in own else "[%s] %s" % (
-                place, _in_small_letters(problem)))
+
+        def placed(words):
+            variable = re.match("[A-Z_]*", words).group()
+            if variable not in own and (variable in base or not variable):
+                return words
+            return "[%s] %s" % (_TOP if _key(variable) in top and not mine.get(_key(variable)) else name,
+                                _in_small_letters(words))
+        every = {**base, **own}
+        values, wrong = read(every if asks else offline(every), lambda words: said.add(placed(words)))
+        problems += map(placed, wrong)
         if not wrong:
             found.append(Settings(**values))
             found[-1].cluster, found[-1].about = name, " ".join(given.get(ABOUT, "").split())[:80]
@@ -70,7 +74,8 @@ def names(environ):
 
 def shared(environ, name):
     """The text of a setting that is the server's, or None: out of the file, else of the environment."""
-    return _readable(environ).get(_TOP, {}).get(name) or environ.get(VARIABLES[name]["variable"], "").strip() or None
+    return _readable(environ).get(_TOP, {}).get(name) or dict(environ, **former(environ)[0]).get(
+        VARIABLES[name]["variable"], "").strip() or None
 
 
 def _readable(environ):

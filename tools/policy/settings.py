@@ -356,37 +356,45 @@ def _on(value):
     return value and value.lower() not in ("false", "0", "no", "off")
 
 
-#: setting -> (the variables of version 1 that became a part of it, what it is then, of their texts or "").
+#: setting -> (the variables of version 1 that are a part of it now, what it then is, of their texts or ""; None: unknown).
 _FORMER = {
     "certificate": (("FINGERPRINT", "CA_FILE"), lambda fingerprint, ca_file: fingerprint or ca_file),
-    "tools": (("TOOLSETS", "TOOLS", "DISABLED_TOOLS"), lambda toolsets, names, never: not (toolsets and names) and (
+    "tools": (("TOOLSETS", "TOOLS", "DISABLED_TOOLS"), lambda toolsets, names, never: None if toolsets and names else (
         ",".join([toolsets or names or "all", *("-" + word for word in never.replace(",", " ").split())]))),
     "allowed_commands": (("ALLOW_UNSAFE_COMMANDS", "ALLOWED_COMMANDS"), lambda unsafe, listed: ", ".join(
         filter(None, (UNSAFE if _on(unsafe) else "", listed)))),
     "log": (("LOG_LEVEL", "LOG_FORMAT"), lambda level, form: " ".join(filter(None, (level, form)))),
     "ssh": (("SSH_ENABLED", "SSH_USER", "SSH_PORT", "SSH_KEY_PATH", "SSH_HOST_KEY_FINGERPRINT"),
-            lambda enabled, user, port, key, pin: _on(enabled) and " ".join(filter(None, (
-                "%s@%s" % (user or "root", port and ":" + port), key and shlex.quote(key))))),
+            lambda enabled, user, port, key, pin: None if pin else _on(enabled) and " ".join(filter(None, (
+                "%s@%s" % (user or "root", port and ":" + port), key and shlex.quote(key)))) or ""),
     None: (("TASK_WAIT",), lambda seconds: "")}
 FORMER = {"PROXMOX_" + name for names, _ in _FORMER.values() for name in names} - {
     meta["variable"] for meta in VARIABLES.values()}
 
 
-def former(environ):
-    """Problems with variables of version 1, each with what to write: without them a limit might be lost."""
+def former(environ, warn=lambda message: None):
+    """({variable: what those of version 1 say in it}, problems: what can not be said so, as without it a limit might be
+    lost). warn(str) is told what to write now."""
+    said, problems = {}, []
     for setting, (names, value) in _FORMER.items():
         texts = [environ.get("PROXMOX_" + name, "").strip() for name in names]
         gone = ["PROXMOX_" + name for name, text in zip(names, texts) if text and "PROXMOX_" + name in FORMER]
         if gone and setting is None:
-            yield "%s is no setting any more: unset it; a call says how long it waits (`wait`, else 30 s)" % gone[0]
+            warn("%s is no setting any more: unset it; a call says how long it waits (`wait`, else 30 s)" % gone[0])
         elif gone:
             new, text = VARIABLES[setting]["variable"], value(*texts)
             try:
-                VARIABLES[setting]["read"](_filled_in(text or ""))
+                if text is None or environ.get(new) and new[len("PROXMOX_"):] not in names:
+                    raise ValueError
+                if text:
+                    VARIABLES[setting]["read"](_filled_in(text))
+                said[new] = text
             except ValueError:                          # which may be a secret in the wrong variable
-                text = ""
-            yield "%s became %s: %s" % (" and ".join(gone), new, "write %s=%s instead" % (new, text) if text else
-                                        "unset it, or write there what you mean")
+                problems.append("%s became %s: unset it, or write there what you mean" % (" and ".join(gone), new))
+            else:
+                warn("%s became %s: %s instead" % (
+                    " and ".join(gone), new, "write %s=%s" % (new, text) if text else "unset it"))
+    return said, problems
 
 
 #: What our .mcpb does not insist on. Any other placeholder is refused: a limit must not be lost by one.
@@ -407,7 +415,8 @@ def read(environ, warn=lambda message: None):
     warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
     so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
     """
-    values, problems = {}, list(former(environ))
+    said, problems = former(environ, warn)
+    environ, values = dict(environ, **said), {}
     for name, meta in VARIABLES.items():
         given = environ.get(meta["variable"], "").strip()
         if not given or name in _OPTIONAL and given == "${user_config.%s}" % name:
