@@ -154,5 +154,5 @@ def test_history_is_of_the_time_asked_for_though_proxmox_sends_more():
     bench = Bench()
     answering(bench, "/nodes/pve1/rrddata", [{"time": 1800 * n, "cpu": n / 100} for n in range(1, 71)])
     answer = ok(bench.run("proxmox_get_history", node="pve1"))
-    assert answer.data["metrics"][0]["average"] == sum(range(23, 71)) / 4800
+    assert answer.data["metrics"][0]["average"] == pytest.approx(sum(range(23, 71)) / 4800)
     assert answer.data["from"] == "1970-01-01T11:30:00Z" and answer.data["to"] == "1970-01-02T11:00:00Z"

@@ -81,6 +81,12 @@ def test_a_pool_that_was_made_without_its_guests_is_said_to_be_there():
     assert "moves it (allow_move=true)" in answer.text
 
 
+@pytest.mark.parametrize("chosen", [{"allowed_guests": ("100",)}, {"tools": ("-update_pool",)}])
+def test_no_pool_is_made_when_its_guests_may_not_be_put_into_it(chosen):
+    bench = Bench(**chosen)
+    assert bench.run("proxmox_create_pool", poolid="staging", vms="105").failed and not bench.sent(reads=False)
+
+
 def test_a_change_of_a_job_is_asked_for_with_old_and_new_values():
     asked = Asked(False)
     bench = Bench(consent=asked)

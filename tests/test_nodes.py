@@ -152,7 +152,7 @@ def test_zfs_details_that_cannot_be_read_do_not_fail_it():
 def test_no_zfs_is_no_failure():
     answer = run("proxmox_get_node_zfs", node="pve3")
     assert not answer.failed and support.found(answer) == {"items": [], "total": 0}
-    assert "No ZFS on node pve3" in answer.text
+    assert "There is no ZFS pool on this node.\nzfsutils-linux is not installed." in answer.text
     assert "no ZFS pool" in with_answers("proxmox_get_node_zfs", {"zfs": []}).text
     answer = support.Bench(tokens=AUDITOR).run("proxmox_get_node_zfs", node="pve1")
     assert answer.failed and "Permission check failed (/, Sys.Audit" in answer.text

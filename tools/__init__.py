@@ -13,14 +13,14 @@ How it is laid out. Imports go downwards in this list, never up; no toolset impo
 
 How a tool is declared. A toolset's file ends in TOOLS, where a row is the whole truth about a tool:
 
-    "proxmox_get_node_dns":   Tool("GET /nodes/{node}/dns", BASIC, Dns, returns=DNS, says="DNS of node {node}"),
+    "proxmox_get_node_dns":   Tool("GET /nodes/{node}/dns", BASIC, NodeArgs, returns=DNS, about="DNS of a node."),
     "proxmox_wake_node":      Tool("POST /nodes/{node}/wakeonlan", ELEVATED, Wake, says="node {node} woken"),
     "proxmox_add_network_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", ELEVATED, AddNetworkVm, add_network),
 
 * The endpoint: arguments that it names in {braces} go into its path, the others are sent as parameters.
 * The tier: BASIC reads; ELEVATED changes, or reads what not everybody should; DESTRUCTIVE may lose something.
 * The arguments are a dataclass. Its docstring is the description that the model reads ({guest}: VM or container); what
-  many tools take (Guest, NodeArgs, Waiting, Paged) is in base/row.
+  many tools take (Guest, NodeArgs, Waiting, Paged) is in base/row, and `about` the description of a row with no more.
 * Without a handler a GET is shaped as `returns` says: Table and Facts in base/answers also sort, filter, sum up and say
   what an empty list means. A change is sent, its task followed, and told as `says`; one whose arguments have no `wait`
   starts no task: whatever Proxmox answers is shown. `first` may refuse or ask before.
@@ -65,7 +65,8 @@ REMOVED = {
     "proxmox_get_pending": "proxmox_get_vm_config or proxmox_get_lxc_config",
     "proxmox_list_services": "proxmox_get_overview area=services",
     "proxmox_delete_pool": "proxmox_api_call DELETE /pools/POOL",
-    "proxmox_delete_backup_job": "proxmox_update_backup_job enabled=false, or proxmox_api_call DELETE /cluster/backup/ID",
+    "proxmox_delete_backup_job": "proxmox_update_backup_job enabled=false, or proxmox_api_call DELETE "
+                                 "/cluster/backup/ID",
     "proxmox_get_cluster_log": "proxmox_list_tasks, or proxmox_api_call of GET /cluster/log",
     "proxmox_list_appliances": "proxmox_download_appliance, which names what there is",
     "proxmox_regenerate_cloudinit_vm": "proxmox_reboot_vm, which makes the drive again, as each start does",

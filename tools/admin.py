@@ -13,13 +13,6 @@ from tools.pve import text
 from tools.pve.formats import on, parse_upid
 from tools.pve.text import Column
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
-
-@dataclass
-class BackupJobs(Paged):
-    """Backup jobs of the cluster: schedule, storage, which guests."""
-
 
 @dataclass
 class Updates(NodeArgs, Paged):
@@ -165,13 +158,14 @@ def cancel_task(call):
     task = {} if isinstance(task, Exception) else task
     how = {"running": "was told to stop and still runs",
            None: "was told to stop; whether it has ended could not be read"}.get(task.get("status"), "was stopped")
-    return result(call, call.follow(None), "The task %s %s" % (subject, how), "A stopped clone, backup or migration may "
-                  "leave the guest locked; the next change to it will say so.", task=dict(
-                      {key: task[key] for key in ("status", "exitstatus") if task.get(key)}, upid=call.args.upid))
+    note = "A stopped clone, backup or migration may leave the guest locked; the next change to it will say so."
+    return result(call, call.follow(None), "The task %s %s" % (subject, how), note, task=dict(
+        {key: task[key] for key in ("status", "exitstatus") if task.get(key)}, upid=call.args.upid))
 
 
 TOOLS = {
-    "proxmox_list_backup_jobs": Tool("GET /cluster/backup", BASIC, BackupJobs, returns=JOBS),
+    "proxmox_list_backup_jobs": Tool("GET /cluster/backup", BASIC, Paged, returns=JOBS,
+                                     about="Backup jobs of the cluster: schedule, storage, which guests."),
     "proxmox_list_updates": Tool("GET /nodes/{node}/apt/update", BASIC, Updates, returns=UPDATES,
                                  says="{count} on node {node}"),
     "proxmox_get_ha_status": Tool("GET /cluster/ha/status/current", BASIC, HaStatus, returns=HA, says="HA: "),

@@ -182,8 +182,8 @@ def backup_states(call):
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
     rows = sorted(filter(_wanted(args), rows), key=lambda row: (rank[row["verdict"]], int(row["vmid"])))
     counts = Counter(row["verdict"] for row in rows)
-    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in ("unverified", "not found", "unknown")
-                 if counts[verdict])
+    notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in (
+        "unverified", "not found", "unknown") if counts[verdict])
     notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.line(text.ranges(vmids), 200))
                  for job, vmids in switched_off(rows).items())
     if any(row["left_out"] for row in rows):

@@ -1,10 +1,8 @@
 """Toolset: the cluster as a whole - its nodes, its state, the next free vmid."""
-from dataclasses import dataclass
-
 from tools.base.answers import Facts, Table, data_only, result
 from tools.base.guest import by_state, counted, locked, with_states
-from tools.base.lists import without_figures
-from tools.base.row import BASIC, ELEVATED, NodeArgs, Tool
+from tools.base.lists import cpu_of, without_figures
+from tools.base.row import BASIC, ELEVATED, NoArgs, NodeArgs, Tool
 from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, space
 from tools.pve import text
 from tools.pve.client import PveError
@@ -12,38 +10,13 @@ from tools.pve.formats import on
 from tools.pve.text import Column
 
 
-@dataclass
-class Nodes:
-    """Nodes of the cluster: state, CPU, memory, root disk, uptime."""
-
-
-@dataclass
-class ClusterStatus:
-    """Health of the cluster: quorum, nodes online, guests by state, storages nearly full."""
-
-
-@dataclass
-class NextVmid:
-    """Next free vmid. It is not reserved."""
-
-
-@dataclass
-class NodeStatus(NodeArgs):
-    """One node in detail: CPU, load, memory, swap, root disk, kernel, version."""
-
-
 # ---------------------------------------------------------------------------------------------------------------- nodes
 
-def _cpu(row):
-    cores = text.plural(row["maxcpu"], "core") if row.get("maxcpu") else ""
-    if "cpu" not in row:
-        return cores or "-"
-    return text.percent(row["cpu"]) + (" of " + cores if cores else "")
-
-
-_LOAD = [Column("cpu", "CPU", "fraction", _cpu), Column("mem", "memory", "bytes", space("mem", "maxmem")),
+_LOAD = [Column("cpu", "CPU", "fraction", cpu_of), Column("mem", "memory", "bytes", space("mem", "maxmem")),
          *data_only("int", "maxcpu"), *data_only("bytes", "maxmem", "maxdisk")]
 _DISK = Column("disk", "root disk", "bytes", space("disk", "maxdisk"))
+
+
 def _node(row):
     """A raw node without what is empty, and without the figures of one that is down."""
     stale = () if row.get("status") == "online" else ("cpu", "mem", "disk", "uptime")
@@ -84,25 +57,20 @@ def _boot(row):
 
 #: what our data calls it -> where it is in the reply of /nodes/{node}/status
 _WHERE = {
-    "cpu": ("cpu",), "wait": ("wait",), "uptime": ("uptime",), "pveversion": ("pveversion",),
     "mem": ("memory", "used"), "maxmem": ("memory", "total"), "mem_available": ("memory", "available"),
     "swap": ("swap", "used"), "maxswap": ("swap", "total"), "disk": ("rootfs", "used"), "maxdisk": ("rootfs", "total"),
     "maxcpu": ("cpuinfo", "cpus"), "cpu_model": ("cpuinfo", "model"), "sockets": ("cpuinfo", "sockets"),
-    "cores": ("cpuinfo", "cores"), "mhz": ("cpuinfo", "mhz"), "ksm_shared": ("ksm", "shared"),
-    "boot_mode": ("boot-info", "mode"), "secureboot": ("boot-info", "secureboot")}
-
-
-def _within(reply, path):
-    for key in path:
-        reply = reply.get(key) if isinstance(reply, dict) else None
-    return reply
+    "cores": ("cpuinfo", "cores"), "ksm_shared": ("ksm", "shared"), "boot_mode": ("boot-info", "mode"),
+    "secureboot": ("boot-info", "secureboot")}
 
 
 def _status(reply):
-    found = {key: _within(reply, path) for key, path in _WHERE.items()}
+    parts = {key: value for key, value in reply.items() if isinstance(value, dict)}
+    found = {ours: parts.get(part, {}).get(key) for ours, (part, key) in _WHERE.items()}
     loads = [text.normal("number", load) for load in reply.get("loadavg") or []]
-    return dict(found, kernel=_within(reply, ("current-kernel", "release")) or reply.get("kversion"),
-                loadavg=loads if loads and None not in loads else None, ksm_shared=found["ksm_shared"] or None)
+    found.update(ksm_shared=found["ksm_shared"] or None)
+    return dict(reply, **found, kernel=parts.get("current-kernel", {}).get("release") or reply.get("kversion"),
+                loadavg=loads if loads and None not in loads else None)
 
 
 NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", "memory available", "bytes"),
@@ -111,7 +79,7 @@ NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", 
                     Column("wait", "waiting for I/O", "fraction"),
                     Column("ksm_shared", "shared by KSM", "bytes"), Column("cpu_model", "processor", text=_processor),
                     Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=_boot),
-                    *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"), *data_only("number", "mhz"),
+                    *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"),
                     *data_only("bool", "secureboot"), each=_status)
 
 
@@ -120,8 +88,7 @@ NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", 
 STATUS = Facts(*data_only("text", "cluster"), *data_only("bool", "quorate"),
                *data_only("any", "nodes", "guests", "storages_nearly_full", "storages_lost"))
 _MEMBERS = Table("node", Column("node"), Column("status"), *data_only("bool", "online"), Column("ip", "address"),
-                 *_LOAD,
-                 Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
+                 *_LOAD, Column("uptime", kind="seconds"), *data_only("int", "nodeid"), *data_only("bool", "local"))
 
 
 def get_cluster_status(call):
@@ -188,10 +155,10 @@ def _storages(places, full, lost):
     if not places:
         yield "No storages: there are none, or the token lacks Datastore.Audit on /storage."
     else:
-        yield "%s, %s nearly full (from %s)%s" % (text.plural(len(places), "storage"), len(full) or "none", text.percent(
-            NEARLY_FULL), ": " * bool(full) + text.line(", ".join("%s%s %s" % (
-                row["storage"], " on " + row["node"] if "node" in row else "", text.used_of(row["used"], row["total"]))
-                for row in full), 1000))
+        said = ", ".join("%s%s %s" % (row["storage"], " on " + row["node"] if "node" in row else "", text.used_of(
+            row["used"], row["total"])) for row in full)
+        yield "%s, %s nearly full (from %s)%s" % (text.plural(len(places), "storage"), len(full) or "none",
+                                                  text.percent(NEARLY_FULL), ": " * bool(full) + text.line(said, 1000))
     if lost:
         yield "Storages not available on a node that is online: " + text.line(", ".join(
             "%s (%s)" % (row["storage"], ", ".join(row["not_on"])) for row in lost), 400)
@@ -201,10 +168,14 @@ NEXT = Facts(Column("vmid", kind="int"), each=lambda free: {"vmid": free})
 
 
 TOOLS = {
-    "proxmox_get_nodes": Tool("GET /nodes", BASIC, Nodes, returns=NODES),
-    "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeStatus, returns=NODE_STATUS,
-                                    says="Node {node}"),
-    "proxmox_get_cluster_status": Tool("GET /cluster/status", BASIC, ClusterStatus, get_cluster_status, STATUS),
-    "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NextVmid, returns=NEXT,
-                                  says="Free now, not reserved:"),
+    "proxmox_get_nodes": Tool("GET /nodes", BASIC, NoArgs, returns=NODES,
+                              about="Nodes of the cluster: state, CPU, memory, root disk, uptime."),
+    "proxmox_get_node_status": Tool("GET /nodes/{node}/status", ELEVATED, NodeArgs, returns=NODE_STATUS,
+                                    says="Node {node}",
+                                    about="One node in detail: CPU, load, memory, swap, root disk, kernel, version."),
+    "proxmox_get_cluster_status": Tool("GET /cluster/status", BASIC, NoArgs, get_cluster_status, STATUS,
+                                       about="Health of the cluster: quorum, nodes online, guests by state, storages "
+                                       "nearly full."),
+    "proxmox_get_next_vmid": Tool("GET /cluster/nextid", BASIC, NoArgs, returns=NEXT, says="Free now, not reserved:",
+                                  about="Next free vmid. It is not reserved."),
 }

@@ -14,8 +14,6 @@ from tools.pve.text import Column
 
 Policy = Annotated[Optional[str], Arg(enum=("ACCEPT", "DROP", "REJECT"))]
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
 
 @dataclass
 class Where:

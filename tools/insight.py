@@ -9,6 +9,7 @@ from tools.base.failures import Failure
 from tools.base.lists import who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import REQUIRED, Arg
+from tools.base.storage import space
 from tools.pve import text
 from tools.pve.text import Column
 
@@ -91,8 +92,8 @@ def _inside(call, vmid, row, found):
         system, interfaces = said.get("get-osinfo", {}), said.get("network-get-interfaces")
         one.update(os=system.get("pretty-name") or system.get("name"),
                    hostname=said.get("get-host-name", {}).get("host-name"))
-        systems = [system for system in sorted(map(_filesystem, said.get("get-fsinfo", ())), key=_urgency)
-                   if system["type"] not in _NO_DISKS]
+        systems = [system for system in map(_filesystem, said.get("get-fsinfo", ())) if system["type"] not in _NO_DISKS]
+        systems.sort(key=lambda row: (-row.get("used", 0) / row.get("total", 1), row["mountpoint"]))  # fullest first
     addresses, most = list(_reachable(interfaces or ())), max(3, _LINES // len(call.args.vmids))
     one.update(addresses=addresses[:_FEW], filesystems=systems[:most], notes=list(notes) + [
         "%d more %s are not shown." % (len(rows) - shown, what) for rows, shown, what in (
@@ -124,11 +125,6 @@ def _mounted(row, config):
     return sorted(systems, key=lambda system: -system.get("used", 0))
 
 
-def _urgency(row):
-    """What file systems are sorted by: the fullest first."""
-    return -row.get("used", 0) / row.get("total", 1), row["mountpoint"]
-
-
 def _filesystem(entry):
     disks = [disk.get("dev") for disk in entry.get("disk") or [] if isinstance(disk, dict) and disk.get("dev")]
     row = {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type"))}
@@ -142,11 +138,8 @@ def _filesystem(entry):
 
 def _described(row):
     """"/ (ext4, /dev/sda1): 13 GiB of 31 GiB (42 %)"; of a mount point only Proxmox's size is known."""
-    known = "used" in row or "total" not in row
-    what = ", ".join(text.line(row[key], 100) for key in ("type", "device") if key in row)
-    return "%s (%s): %s" % (
-        text.line(row["mountpoint"]), what,
-        text.used_of(row.get("used"), row.get("total")) if known else text.size(row["total"]))
+    return "%s (%s): %s" % (text.line(row["mountpoint"]), ", ".join(
+        text.line(row[key], 100) for key in ("type", "device") if key in row), space("used", "total")(row))
 
 
 # -------------------------------------------------------------------------------------------------------------- history
@@ -183,14 +176,14 @@ def get_history(call):
         path, whose = "/nodes/{node}/rrddata", "node %s" % args.node
     rows = [row for row in call.get(path, timeframe=args.timeframe, cf="AVERAGE") or [] if len(row) > 1]
     times = [text.normal("number", row.get("time")) or 0 for row in rows]
-    rows = [row for row, when in zip(rows, times) if when > times[-1] - _DAYS[args.timeframe] * 86400]    # it sends more
+    rows = [row for row, when in zip(rows, times) if when > times[-1] - _DAYS[args.timeframe] * 86400]  # more is sent
     if not rows:
         return result(call, {"timeframe": args.timeframe, "metrics": []},
                       "There is no history of %s in the last %s." % (whose, args.timeframe))
     metrics, lines = [], []
     for key, heading, show, whole in METRICS:
         values = {text.normal("time", row.get("time")): value for row in rows for value in _numbers([row], key)}
-        if not values or max(values.values()) == 0 and key in ("disk", "iowait"):   # a VM's disk is unknown, and told as 0
+        if not values or max(values.values()) == 0 and key in ("disk", "iowait"):   # the disk of a VM is told as 0
             continue
         when, last = max(values, key=values.get), list(values.values())[-1]
         metrics.append({"metric": key, "average": sum(values.values()) / len(values), "maximum": values[when],

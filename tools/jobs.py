@@ -17,14 +17,12 @@ Poolid = Annotated[str, Arg(format="pool", aliases=("pool",))]
 JobId = Annotated[str, Arg(format="id")]
 Guests = Annotated[Optional[str], Arg("vmids, as 100,101", listed=True, max_length=20000)]
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
 
 @dataclass
 class CreatePool:
     """Make a pool."""
     poolid: Poolid = REQUIRED
-    vms: Guests = None
+    vms: Annotated[Optional[str], Arg(listed=True, max_length=20000, does="update_pool")] = None
 
 
 @dataclass
@@ -83,20 +81,12 @@ class RunReplication:
     id: Annotated[str, Arg("such as 100-0", format="id")] = REQUIRED
 
 
-@dataclass
-class Users(Paged):
-    """Users with their groups and API tokens."""
-
-
-@dataclass
-class Acl(Paged):
-    """Who has which role on which path."""
-
-
 # ---------------------------------------------------------------------------------------------------------------- pools
 
 def create_pool(call):
     args = call.args
+    if args.vms:
+        call.allow({"vms": args.vms}, "PUT /pools/{poolid}")
     call.send({"poolid": args.poolid})
     if args.vms:
         try:
@@ -320,6 +310,7 @@ TOOLS = {
     "proxmox_run_replication": Tool("POST /nodes/{node}/replication/{id}/schedule_now", ELEVATED, RunReplication,
                                     first=_find_node, says="replication {id} was told to run at once; "
                                     "proxmox_list_replication shows how it ends"),
-    "proxmox_list_users": Tool("GET /access/users", BASIC, Users, returns=USERS, fixed={"full": 1}),
-    "proxmox_list_acl": Tool("GET /access/acl", BASIC, Acl, returns=ACL),
+    "proxmox_list_users": Tool("GET /access/users", BASIC, Paged, returns=USERS, fixed={"full": 1},
+                               about="Users with their groups and API tokens."),
+    "proxmox_list_acl": Tool("GET /access/acl", BASIC, Paged, returns=ACL, about="Who has which role on which path."),
 }

@@ -6,13 +6,11 @@ from typing import Annotated, Optional
 from tools.base.answers import Facts, Table, data_only, result
 from tools.base.row import BASIC, NodeArgs, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import zfs_faults
+from tools.base.storage import space, zfs_faults
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
 from tools.pve.text import Column
-
-# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
@@ -28,16 +26,6 @@ class Smart(NodeArgs):
 
 
 @dataclass
-class Lvm(NodeArgs):
-    """LVM of a node: volume groups, physical volumes, thin pools."""
-
-
-@dataclass
-class Zfs(NodeArgs):
-    """ZFS pools of a node: state, size, fragmentation; details of bad ones."""
-
-
-@dataclass
 class Network(NodeArgs):
     """Network interfaces of a node, and changes not applied yet."""
     type: Annotated[Optional[str], Arg(enum=(
@@ -49,11 +37,6 @@ class Network(NodeArgs):
 class Iface(NodeArgs):
     """One network interface of a node."""
     iface: Annotated[str, Arg("such as vmbr0", format="iface")] = REQUIRED
-
-
-@dataclass
-class Dns(NodeArgs):
-    """DNS servers and search domain of a node."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- disks
@@ -142,26 +125,17 @@ def _part(row, used, total):
     return row.get(used, 0) / row[total] if row.get(total) else 0
 
 
-def _share(used, total):
-    """A Column's text: "590 GiB (29 %)"."""
-    def show(row):
-        if not row.get(total):
-            return "-"
-        return "%s (%s)" % (text.size(row.get(used, 0)), text.percent(_part(row, used, total)))
-    return show
-
-
 def _volumes(row):
     return ", ".join("%s (%s)" % (pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"
 
 
 LVM = Table("LVM volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
             Column("used_fraction", "used", "fraction"), Column("lvcount", "logical volumes", "int"),
-            Column("pvs", "physical volumes", "any", _volumes))
+            Column("pvs", "physical volumes", "any", _volumes), empty="There is no volume group on this node.")
 _PV = Table("physical volume", Column("name"), *data_only("bytes", "size", "free"))
 THIN = Table("thin pool", Column("lv", "thin pool"), Column("vg", "volume group"), Column("lv_size", "size", "bytes"),
-             Column("used", "used", "bytes", _share("used", "lv_size")),
-             Column("metadata_used", "metadata", "bytes", _share("metadata_used", "metadata_size")),
+             Column("used", "used", "bytes", space("used", "lv_size")),
+             Column("metadata_used", "metadata", "bytes", space("metadata_used", "metadata_size")),
              *data_only("bytes", "metadata_size"))
 _FULL = 0.9                     # of a thin pool or a ZFS pool
 
@@ -175,9 +149,7 @@ def get_node_lvm(call):
             row["used_fraction"] = round(1 - _part(row, "free", "size"), 4)
         else:
             notes.append("Volume group %s has no size: its disks are missing or cannot be read." % row.get("name"))
-    if not groups:
-        notes.append("There is no volume group on this node.")
-    else:
+    if groups:
         try:
             pools = more["thinpools"] = THIN.data(call.get("/nodes/{node}/disks/lvmthin") or [])
             notes.extend(_thin(pools))
@@ -199,35 +171,29 @@ def _thin(pools):
 
 # ------------------------------------------------------------------------------------------------------------------ ZFS
 
-def _dedup(row):
-    return "%.2fx" % row["dedup"] if "dedup" in row else "-"
-
-
 def _not_online(rows):
     sick = sum(row.get("health") != "ONLINE" for row in rows)
     return ", %d not ONLINE" % sick if sick else ""
 
 
 ZFS = Table("ZFS pool", Column("name"), Column("health", "state"), Column("size", kind="bytes"),
-            Column("alloc", "allocated", "bytes", _share("alloc", "size")), Column("free", kind="bytes"),
-            Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number", _dedup),
-            *data_only("any", "details"), summary=_not_online)
-_LOOK_AT = 5                    # pools whose details are fetched
+            Column("alloc", "allocated", "bytes", space("alloc", "size")), Column("free", kind="bytes"),
+            Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number"),
+            *data_only("any", "details"), summary=_not_online, empty="There is no ZFS pool on this node.")
 _SAID = ("status", "action", "scan", "errors")
 
 
 def get_node_zfs(call):
-    node = call.args.node
     try:
         rows = call.get("/nodes/{node}/disks/zfs") or []
     except PveError as error:
         if "zfsutils-linux not installed" not in str(error):
             raise
-        return result(call, [], "No ZFS on node %s (zfsutils-linux is not installed)" % node)
+        return result(call, [], note="zfsutils-linux is not installed.")
     pools, notes = ZFS.data(sorted(rows, key=lambda row: str(row.get("name")))), []
     sick = [row for row in pools if row.get("health") != "ONLINE"]
-    answers = call.together([("/nodes/{node}/disks/zfs/{name}", {"node": node, "name": row.get("name")}, {})
-                             for row in sick[:_LOOK_AT]])
+    answers = call.together([("/nodes/{node}/disks/zfs/{name}", {"node": call.node, "name": row.get("name")}, {})
+                             for row in sick])
     for row, reply in zip(sick, answers):
         name = text.line(row.get("name"))
         if isinstance(reply, Exception):                # the list of pools is worth telling all the same
@@ -239,13 +205,9 @@ def get_node_zfs(call):
             ["Pool %s is %s:" % (name, row["details"].get("state", row.get("health")))] + [
                 "%s: %s" % (key, text.line(row["details"][key], 600)) for key in _SAID if key in row["details"]]
             + row["details"]["devices"])))
-    if len(sick) > _LOOK_AT:
-        notes.append("Details of %d more pools that are not ONLINE were not read." % (len(sick) - _LOOK_AT))
     for row in pools:
         if _part(row, "alloc", "size") >= _FULL:
             notes.append("Pool %s is nearly full: ZFS slows down then, and fails when it is." % row.get("name"))
-    if not pools:
-        notes.append("There is no ZFS pool on this node.")
     return result(call, pools, note=notes)
 
 
@@ -327,13 +289,16 @@ TOOLS = {
                                    says="{count} on node {node}"),
     "proxmox_get_node_disk_smart": Tool("GET /nodes/{node}/disks/smart", BASIC, Smart, returns=SMART,
                                         says="SMART of {disk} on node {node}"),
-    "proxmox_get_node_lvm": Tool("GET /nodes/{node}/disks/lvm", BASIC, Lvm, get_node_lvm, LVM,
-                                 "{count} on node {node}"),
-    "proxmox_get_node_zfs": Tool("GET /nodes/{node}/disks/zfs", BASIC, Zfs, get_node_zfs, ZFS,
-                                 "{count} on node {node}"),
+    "proxmox_get_node_lvm": Tool("GET /nodes/{node}/disks/lvm", BASIC, NodeArgs, get_node_lvm, LVM,
+                                 "{count} on node {node}",
+                                 about="LVM of a node: volume groups, physical volumes, thin pools."),
+    "proxmox_get_node_zfs": Tool("GET /nodes/{node}/disks/zfs", BASIC, NodeArgs, get_node_zfs, ZFS,
+                                 "{count} on node {node}",
+                                 about="ZFS pools of a node: state, size, fragmentation; details of bad ones."),
     "proxmox_get_node_network": Tool("GET /nodes/{node}/network", BASIC, Network, get_node_network, NETWORK,
                                      "{count} on node {node}"),
-    "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, Dns, returns=DNS, says="DNS of node {node}"),
+    "proxmox_get_node_dns": Tool("GET /nodes/{node}/dns", BASIC, NodeArgs, returns=DNS, says="DNS of node {node}",
+                                 about="DNS servers and search domain of a node."),
     "proxmox_get_network_iface": Tool("GET /nodes/{node}/network/{iface}", BASIC, Iface, returns=IFACE,
                                       says="Interface {iface} of node {node}", explains=_NO_IFACE),
 }

@@ -16,8 +16,6 @@ from tools.pve.formats import parse_upid
 from tools.pve.task import succeeded
 from tools.pve.text import Column
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
 
 @dataclass
 class OneTask:

@@ -6,18 +6,16 @@ from typing import Annotated, Optional
 from tools.base import guest
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import chosen, none_chosen, who, without_figures
+from tools.base.lists import chosen, cpu_of, none_chosen, who, without_figures
 from tools.base.row import BASIC, AnyNode, Filtered, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
-from tools.base.storage import growth, of_cluster, until_full, volume_size
+from tools.base.storage import growth, of_cluster, space, until_full, volume_size
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
 from tools.pve.text import Column
 
 DAY = 86400
-
-# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 @dataclass
@@ -33,11 +31,6 @@ class Top(Filtered):
     by: Annotated[str, Arg(enum=("cpu", "memory", "disk", "network", "pressure"))] = "cpu"
     nodes: Annotated[Optional[bool], Arg("nodes instead")] = None
     most: Annotated[int, Arg("how many", minimum=1, maximum=100)] = 10
-
-
-@dataclass
-class Capacity(Filtered):
-    """CPU and memory committed and used by node, the month's peaks, guests too large or small."""
 
 
 _COUNTS = {"vmid", "cpu", "maxcpu", "mem", "maxmem", "disk", "maxdisk", "uptime", "netin", "netout", "diskread",
@@ -175,10 +168,7 @@ def _rate(key):
 
 
 TOP = Table("row", Column("vmid", "VMID", "int"), Column("name"), Column("node"),
-            Column("cpu", "CPU", "fraction", lambda row: "%s of %s" % (text.percent(row["cpu"]), text.plural(
-                row.get("maxcpu", 0), "core")) if "cpu" in row else "-"),
-            Column("mem", "memory", "bytes", lambda row: text.used_of(row["mem"], row["maxmem"])
-                   if row.get("maxmem") and "mem" in row else "-"),
+            Column("cpu", "CPU", "fraction", cpu_of), Column("mem", "memory", "bytes", space("mem", "maxmem")),
             Column("pressure", text=lambda row: ", ".join("%s %s" % (what, text.percent(row["pressure_" + what]))
                                                           for what in _PRESSURES if "pressure_" + what in row) or "-"),
             Column("first", "in / read", "bytes", _rate("first")),
@@ -411,6 +401,7 @@ TOOLS = {
     "proxmox_get_storage_usage": Tool("GET /nodes/{node}/storage/{storage}/content", BASIC, StorageUsage,
                                       get_storage_usage, USAGE),
     "proxmox_get_top": Tool("GET /cluster/resources", BASIC, Top, get_top, TOP, needs=("/vms VM.Audit",)),
-    "proxmox_get_capacity": Tool("GET /cluster/resources", BASIC, Capacity, get_capacity, CAPACITY,
-                                 needs=("/vms VM.Audit",)),
+    "proxmox_get_capacity": Tool("GET /cluster/resources", BASIC, Filtered, get_capacity, CAPACITY,
+                                 needs=("/vms VM.Audit",), about="CPU and memory committed and used by node, the "
+                                 "month's peaks, guests too large or small."),
 }

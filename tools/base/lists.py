@@ -74,6 +74,12 @@ def none_chosen(rows, args):
                 name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
 
 
+def cpu_of(row):
+    """A Column's text: "12 % of 8 cores", or what of it is known of a guest or node."""
+    cores = text.plural(row["maxcpu"], "core") if row.get("maxcpu") else ""
+    return " of ".join(part for part in (text.percent(row["cpu"]) if "cpu" in row else "", cores) if part) or "-"
+
+
 def without_figures(rows, call):
     """What it means that a node (of /nodes or /cluster/resources) that is online has no figures."""
     if not rows and not call.hidden:

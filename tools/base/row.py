@@ -17,6 +17,7 @@ class Tool:
     endpoint   str "VERB /path": the Proxmox endpoint the tool stands for; `{node}`, `{vmid}` ... are arguments
     tier       BASIC, ELEVATED or DESTRUCTIVE
     args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
+    about      the description, where the arguments are those of many tools
     handler    function(call) -> Result; without one the arguments are sent as parameters
     returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
     says       how the answer begins: "{subject} started". In braces: {subject}, a guest with its name where that is
@@ -33,12 +34,13 @@ class Tool:
     """
 
     def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says=None, repeats=None, destroys=None,
-                 needs=None, first=None, fixed=None, explains=()):
+                 needs=None, first=None, fixed=None, explains=(), about=None):
         self.endpoint, (self.verb, self.path) = endpoint, endpoint.split(" ", 1)
         kind = re.search(r"/(qemu|lxc)(?:/|\Z)", self.path)
         self.kind = kind.group(1) if kind else None
         self.tier, self.args, self.handler, self.needs = tier, args, handler, needs
         self.returns, self.says, self.first, self.fixed, self.explains = returns, says, first, fixed or {}, explains
+        self.about = about or args.__doc__
         self.changes = self.verb != "GET" or tier == DESTRUCTIVE
         self.destroys = tier == DESTRUCTIVE if destroys is None else destroys
         self.repeats = (self.verb in ("GET", "PUT", "DELETE")) if repeats is None else repeats
@@ -67,7 +69,7 @@ def title(name):
 
 def description(name, tool):
     """A row's description for the model: the docstring of its arguments, with {guest} filled in."""
-    return " ".join(tool.args.__doc__.split()).replace("{guest}", "container" if "_lxc" in name else "VM")
+    return " ".join(tool.about.split()).replace("{guest}", "container" if "_lxc" in name else "VM")
 
 
 def definition(name, tool):
@@ -103,6 +105,11 @@ _Wait = Annotated[Optional[int], _WAIT._replace(published=False)]
 
 #: Tools whose work some arguments of others do.
 STARTS, CONFIGURES = "start_{kind}", "update_{kind}_config"
+
+
+@dataclass
+class NoArgs:
+    """(none)"""
 
 
 @dataclass

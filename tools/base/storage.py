@@ -93,7 +93,7 @@ def usable(call, content):
 
 
 def zfs_faults(vdev):
-    """["sdc FAULTED, 3 read errors (too many errors)"] of what is not well in a ZFS pool (dict), or in a part of one."""
+    """["sdc FAULTED, 3 read errors (too many errors)"] of what is not well in a ZFS pool (dict), or a part of one."""
     found = []
     for part in vdev.get("children") or ():
         counts = {word: text.normal("int", part.get(word)) for word in ("read", "write", "cksum")}
