@@ -15,26 +15,21 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-def make_certificate(folder, names=("IP:127.0.0.1", "DNS:localhost"), days=365):
-    """(certificate path, key path) of a new self-signed certificate in `folder`, made by the openssl command."""
+@functools.lru_cache(maxsize=None)
+def _certificate():
+    """(certificate path, key path) of a self-signed certificate for all servers of this process."""
+    folder = tempfile.mkdtemp(prefix="proxmox-mcp-front-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     cert, key, config = (os.path.join(folder, name) for name in ("cert.pem", "key.pem", "openssl.cnf"))
     with open(config, "w") as file:
         file.write("[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\nCN=demo\n[v3]\n"
-                   "subjectAltName=%s\nbasicConstraints=critical,CA:TRUE\n"
+                   "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=critical,CA:TRUE\n"
                    "keyUsage=critical,digitalSignature,keyCertSign\n"
-                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" % ",".join(names))
+                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", key, "-out", cert, "-days", str(days), "-config", config],
+                    "-keyout", key, "-out", cert, "-days", "365", "-config", config],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
     return cert, key
-
-
-@functools.lru_cache(maxsize=None)
-def _own_certificate(names):
-    """A certificate for all servers of this process that need one of these names."""
-    folder = tempfile.mkdtemp(prefix="proxmox-mcp-front-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return make_certificate(folder, names)
 
 
 def fingerprint_of(cert):
@@ -51,11 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize, disable_nagle_algorithm = -1, True        # headers and body in one packet, and at once
 
     def setup(self):
-        if self.server.tls is not None:
-            self.request.settimeout(10)
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        self.request.settimeout(10)
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
-        self.server.connections += 1
 
     def log_message(self, *_):
         pass
@@ -75,11 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.wfile.write(content)
         self.close_connection = self.close_connection or headers.get("Connection") == "close"
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = _answer
 
 
 class _Server(ThreadingHTTPServer):
@@ -90,31 +82,16 @@ class _Server(ThreadingHTTPServer):
 
 
 class Front:
-    """HTTPS on 127.0.0.1 for anything with DemoCluster.handle; a context manager.
+    """HTTPS on 127.0.0.1 for anything with DemoCluster.handle; a context manager. .port, .cert (path), .fingerprint."""
 
-    cluster  the DemoCluster
-    cert, key  PEM files to use; without them a self-signed certificate for `names` is made
-    plain    plain HTTP instead
-    Then: .port, .cert (path), .fingerprint, .connections (how many were made).
-    """
-
-    def __init__(self, cluster, cert=None, key=None, names=("IP:127.0.0.1", "DNS:localhost"), plain=False):
-        self.cluster = cluster
-        if cert is None and not plain:
-            cert, key = _own_certificate(names)
-        self.cert = cert
-        self.fingerprint = fingerprint_of(cert) if cert else None
+    def __init__(self, cluster):
+        self.cluster, (self.cert, key) = cluster, _certificate()
+        self.fingerprint = fingerprint_of(self.cert)
         self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.cluster, self._server.connections, self._server.tls = cluster, 0, None
-        if not plain:
-            self._server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._server.tls.load_cert_chain(cert, key)
+        self._server.cluster, self._server.tls = cluster, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._server.tls.load_cert_chain(self.cert, key)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
-
-    @property
-    def connections(self):
-        return self._server.connections
 
     def __enter__(self):
         self._thread.start()
