@@ -3,6 +3,7 @@ import json
 import threading
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 
 from tools import RENAMED, find, surface
 from tools.base.answers import Result, result
@@ -77,18 +78,15 @@ Answer = namedtuple("Answer", "text data failed outcome planned questions undo",
 
 
 class Nobody:
-    """Who asks, where nobody does: no progress, no question. A request of MCP has the same attributes."""
+    """Who asks, where nobody does. A request of MCP has the same attributes.
 
-    #: Whether progress() reaches anybody; where not, no log is read for it.
-    wants_progress = False
-    #: Seconds that it waits for an answer without progress: for ever. Nor does the server end meanwhile.
-    patience, hurried = None, False
-    #: Whether the process ends with the call, so that nothing can go on behind it.
-    ends = True
-    #: Seconds for which tasks are followed, whatever the call says; None: as it says.
-    wait = None
-    #: Exceptions by which it asks its user: a call lets them pass.
-    asks = ()
+    wants_progress: whether progress() reaches anybody; where not, no log is read for it. patience: seconds that it
+    waits for an answer without progress, None: for ever. hurried: whether the server ends meanwhile. ends: whether the
+    process ends with the call, so that nothing can go on behind it. wait: seconds for which tasks are followed, None: as
+    the call says. asks: exceptions by which it asks its user, which a call lets pass.
+    """
+
+    wants_progress, patience, hurried, ends, wait, asks = False, None, False, True, None, ()
 
     def __init__(self):
         self.cancelled = self.woken = threading.Event()
@@ -107,10 +105,15 @@ class NoConsent:
         """The process ends."""
 
 
-def _failed(headline, reason, fate="", outcome="failed", call=None):
+#: In place of a Call where there is none yet.
+_NO_CALL = SimpleNamespace(args=None, outcomes=(), planned=(), questions=(), changes=None, net=None, task=None,
+                           unasked=False)
+
+
+def _failed(headline, reason, fate="", outcome="failed", call=_NO_CALL):
     """The Answer of a call that did not do what was asked; `fate`: what became of what it sent."""
     undo = _undo(call)
-    if call is not None and call.net:
+    if call.net:
         fate = "%s\n%s" % (fate, _made_before(call.net))
     if undo:
         fate = "%s\nWhat it did before that can be taken back.\nundo: %s" % (fate, undo)
@@ -128,16 +131,14 @@ def misused(name, error):
 
 def _undo(call):
     """The id by which what a call changed can be taken back, or None."""
-    if call is None or call.changes is None:
+    if call.changes is None:
         return None
     call.changes.settle()
     return call.changes.undo
 
 
 class Host:
-    """One Proxmox and how to treat it. `adapter`, `clock`, `sleep` and `now` (epoch seconds) are given by
-    tests and by --demo.
-    """
+    """One Proxmox and how to treat it. `adapter`, `clock`, `sleep` and `now` (epoch seconds) are given by tests."""
 
     def __init__(self, settings, log=None, adapter=None, consent=None, clock=time.monotonic, sleep=wait,
                  now=time.time, journal=None):
@@ -195,7 +196,7 @@ class Host:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
     def _run(self, entry, name, arguments, request, consent, forecast, check, begun, asked):
-        call = None
+        call = _NO_CALL
         try:
             if asked:
                 consent = self.consent.of(request, entry["changes"])
@@ -220,29 +221,28 @@ class Host:
         except NotYet as error:
             return Answer(str(error), outcome="later", planned=call.planned, questions=call.questions)
         except (Failure, PveError, Misfit) as error:
-            if call is not None and call.planned and not isinstance(error, Refused):
+            if call.planned and not isinstance(error, Refused):
                 return self._plan(call)
             if isinstance(error, (Refused, Declined)):
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
-                                   call and call.args)
+                                   call.args)
             if isinstance(error, Refused):
                 return _failed(error.headline, error, _fate(entry, call, True), "refused", call)
-            fate = "" if getattr(error, "outcome", None) == "unknown" else _fate(entry, call)     # it says so itself
-            said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) and call is not None else error
-            headline = getattr(error, "headline", None) or _what_failed(entry, call)
-            unknown = getattr(error, "outcome", None) == "unknown" or call is not None and "unknown" in call.outcomes
-            return _failed(headline, said, fate, "declined" if isinstance(error, Declined) else
-                                "unknown" if unknown else "failed", call)
+            own = getattr(error, "outcome", None) == "unknown"                                    # it says so itself
+            said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) else error
+            unknown = own or "unknown" in call.outcomes
+            return _failed(getattr(error, "headline", None) or _what_failed(entry, call), said,
+                           "" if own else _fate(entry, call),
+                           "declined" if isinstance(error, Declined) else "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
             return misused(name, error)
         except KeyboardInterrupt:
-            return _failed("%s was interrupted" % title(entry["name"]), _left(entry, call), outcome="interrupted",
-                                call=call)
+            return _failed("%s was interrupted" % title(entry["name"]), _left(entry, call), "", "interrupted", call)
         except (Cancelled, *request.asks):
             raise
         except Exception as error:
             return _failed(_what_failed(entry, call), unreadable(self.log, error, tool=name),
-                                _fate(entry, call, broken=True), call=call)
+                           _fate(entry, call, broken=True), call=call)
         finally:
             _undo(call)                            # what was cancelled, too
             hide_here(())
@@ -259,13 +259,13 @@ class Host:
         return self._answered(Result(["%s: nothing was sent. %s would send:" % (says, call.name), text.Shown(
             "\n".join(lines))], {"done": False, "requests": requests}), call)
 
-    def _answered(self, result, call=None):
+    def _answered(self, result, call):
         """Everything that leaves passes here: secrets out, invisible characters shown, size capped."""
-        if call is not None and call.unasked and self.clock() >= self._unasked_until:
+        if call.unasked and self.clock() >= self._unasked_until:
             self._unasked_until = self.clock() + UNASKED_AGAIN
             result.parts.append(UNASKED)
         undo = _undo(call)
-        if call is not None and call.net:
+        if call.net:
             result.parts.append(text.Shown(_made_before(call.net)))
             result.data["safety"] = call.net
         if undo:
@@ -278,8 +278,7 @@ class Host:
             data, weight = {"truncated": True, **text.smaller(data, text.CAP // 2)}, text.CAP // 2
         body = text.visible(scrub("%s %s" % (result.mark, result.text)))
         return Answer(text.fit(body, text.CAP - (weight if self.settings.answers == "both" else 0)), data,
-                      outcome=_came_to(result), planned=call.planned if call else (),
-                      questions=call.questions if call else (), undo=undo)
+                      outcome=_came_to(result), planned=call.planned, questions=call.questions, undo=undo)
 
 
 def _made_before(net):
@@ -315,17 +314,14 @@ def _harmless(data):
 
 def _what_failed(entry, call):
     """"Start VM failed for VM 100", as far as it is known."""
-    whose = ""
-    if call is not None and getattr(call.args, "vmid", None):
-        whose = " for " + call.subject
-    elif call is not None and getattr(call.args, "node", None):
-        whose = " on node %s" % call.args.node
-    return "%s failed%s" % (title(entry["name"]), whose)
+    vmid, node = (getattr(call.args, name, None) for name in ("vmid", "node"))
+    return "%s failed%s" % (title(entry["name"]), " for " + call.subject if vmid else
+                            " on node %s" % node if node else "")
 
 
 def _fate(entry, call, refused=False, broken=False):
     """What became of the changes of a call that failed, as a sentence: the one place that says it."""
-    outcomes = set(call.outcomes if call is not None else ()) - {"unsent"}
+    outcomes = set(call.outcomes) - {"unsent"}
     if "unknown" in outcomes:
         return "Whether it took effect is not known: look at the target before you repeat the call."
     if broken and outcomes:
@@ -335,7 +331,7 @@ def _fate(entry, call, refused=False, broken=False):
 
 def _left(entry, call):
     """What became of a call that Ctrl-C ended: the task that goes on, or what became of its changes."""
-    if call is not None and parse_upid(call.task) is not None:
+    if parse_upid(call.task) is not None:
         return ("The task goes on in Proxmox: %s\nproxmox_get_task upid=UPID wait=40 follows it, proxmox_cancel_task "
                 "upid=UPID stops it." % call.task)
     return _fate(entry, call, broken=True) or "Nothing was changed."
