@@ -335,8 +335,8 @@ TOKEN = {"PROXMOX_TOKEN_NAME": "mcp", "PROXMOX_TOKEN_VALUE": "11111111-2222-3333
 
 
 @pytest.mark.parametrize("arguments, host, words", [
-    (["--demo"], "pve1", "for a made-up Proxmox VE cluster"), ([], "pve1,pve2:8007", "cluster at pve1,pve2:8007:"),
-    ([], "https://pve1/", "for a Proxmox VE cluster:")])
+    (["--demo"], "pve1", "for a made-up Proxmox VE cluster"), ([], "pve1,pve2:8007", "cluster at pve1, pve2:"),
+    ([], "https://pve1/", "cluster at pve1:")])
 def test_the_model_is_told_which_cluster_it_is(arguments, host, words):
     with Process(*arguments, environ=dict(ENVIRON, PROXMOX_HOST=host, **TOKEN)) as process:
         process.send(INITIALIZE)

@@ -105,11 +105,10 @@ def configuration(client, made, name):
     """The text of a configuration that has this entry and no other."""
     if CLIENTS[client].key is not None:
         return json.dumps({CLIENTS[client].key: {name: made}}, indent=2, ensure_ascii=False)
-    lines = ["[mcp_servers.%s]" % name] + ["%s = %s" % (key, json.dumps(made[key])) for key in ("command", "args")]
-    if "env" in made:
-        lines += ["", "[mcp_servers.%s.env]" % name]
-        lines += ["%s = %s" % (variable, json.dumps(value)) for variable, value in made["env"].items()]
-    return "\n".join(lines)
+    tables = {"": {key: made[key] for key in ("command", "args")}, ".env": made.get("env")}
+    return "\n\n".join("\n".join(["[mcp_servers.%s%s]" % (name, table)] + [
+        "%s = %s" % (key, json.dumps(value)) for key, value in values.items()])
+        for table, values in tables.items() if values)
 
 
 def link(client, made, name):
@@ -124,19 +123,18 @@ def link(client, made, name):
 def write(client, made, name):
     """Put the entry into the client's own file: the others in it stay, and so does its mode; as it was it is kept
     beside it. Returns (path, path of that copy or None); ValueError says why nothing was written; OSError."""
-    path = os.path.realpath(place(client))
+    path, before, kept, mode = os.path.realpath(place(client)), "", None, 0o600
     if not os.path.isdir(os.path.dirname(path)):
         raise ValueError("%s is not there: is %s installed for this user?" % (os.path.dirname(path), client))
-    before = kept = None
-    if os.path.exists(path):
+    there = os.path.exists(path)
+    if there:
         with open(path, encoding="utf-8") as stream:
-            before = stream.read()
-    text = _merged(client, before or "", made, name, path)
-    if before is not None:
+            before, mode = stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    text = _merged(client, before, made, name, path)
+    if there:
         kept = path + time.strftime(".%Y%m%d-%H%M%S.bak")
         shutil.copy2(path, kept)
     new = path + ".new"
-    mode = 0o600 if before is None else stat.S_IMODE(os.stat(path).st_mode)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text + "\n")
     os.chmod(new, mode)

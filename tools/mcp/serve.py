@@ -59,9 +59,9 @@ def serve(version, demo=False):
                                   "capabilities": CAPABILITIES}, log,
                     unfit=unfit)
     _at_a_signal(lambda status: end(status, changes=CHANGES_AT_A_SIGNAL))
-    if terminal and unfit is not None:
-        end(2)
     if terminal:                        # a person is waiting: say what this waits for
+        if unfit is not None:
+            end(2)
         from tools.policy.settings import has_demo
         sys.stderr.write("proxmox-mcp %s is waiting for an MCP client on its standard input (Ctrl-C ends it).\n"
                          "To try it without a client: proxmox-mcp %scall proxmox_get_vms\n"
@@ -90,17 +90,14 @@ def _cluster(demo, settings):
     if settings and len(settings) > 1:
         return "the Proxmox VE clusters %s (`cluster` says which; never guess it for a change)" % ", ".join(
             one.cluster for one in settings)
-    host = os.environ.get("PROXMOX_HOST", "") or (settings[0].host[0][0] if settings else "")
-    known = 0 < len(host) <= 200 and host.isascii() and all(c.isalnum() or c in ".-:,[] " for c in host)
-    return "the Proxmox VE cluster at " + host if known else "a Proxmox VE cluster"
+    return "the Proxmox VE cluster at " + ", ".join(host for host, _ in settings[0].host) if settings else (
+        "a Proxmox VE cluster")
 
 
 def _at_a_signal(end):
-    """Call end(exit status) in a thread of its own at one of SIGNALS, whatever the main thread waits for.
-
-    A Python handler runs in the main thread only, which a signal does not wake when another thread took it or when it
-    came just before the read. So the byte counts that Python itself writes to a pipe (signal.set_wakeup_fd).
-    """
+    """Call end(exit status) in a thread of its own at one of SIGNALS, whatever the main thread waits for: a handler
+    would run in that alone, which a signal does not wake when another thread took it. So the byte counts that Python
+    itself writes to a pipe (signal.set_wakeup_fd)."""
     known = {int(getattr(signal, name)): status for name, status in SIGNALS.items() if hasattr(signal, name)}
     if os.name == "nt":                 # its pipes cannot be made non-blocking, and Ctrl-C reaches the main thread
         for number, status in known.items():
@@ -126,7 +123,6 @@ def _settings(demo, log):
             found = [(demo_settings if demo else load)(os.environ, warnings.append)]
     except SettingsError as error:
         sys.stderr.write("%s\n" % error)
-        sys.stderr.flush()
         return None, str(error)
     log.settings = found[0]
     for warning in warnings:
@@ -137,18 +133,19 @@ def _settings(demo, log):
 class _Log:
     """The log, imported when there is something to log. Until `settings` say how, it writes errors only."""
 
-    settings = _log = None
+    settings = made = None
 
     def __call__(self, level, event, **fields):
-        if self._log is None and self.settings is not None:
+        if self.settings is None:
+            if level == "error":
+                sys.stderr.write("%s %s\n" % (event, fields))
+            return
+        if self.made is None:
             from tools.mcp.log import Log
-            self._log = Log(*self.settings.log)
-        if self._log is not None:
-            self._log(level, event, **fields)
-        elif level == "error":
-            sys.stderr.write("%s %s\n" % (event, fields))
+            self.made = Log(*self.settings.log)
+        self.made(level, event, **fields)
 
     def close(self):
         """Write what is left."""
-        if self._log is not None:
-            self._log.close()
+        if self.made is not None:
+            self.made.close()

@@ -75,27 +75,27 @@ class Clusters:
     def _together(self, names, name, arguments, request):
         """One Answer out of those of several clusters, read at the same time."""
         answers = self.each(names, lambda host, part: host.run(name, arguments, part), request)
-        answers = {one: answer if isinstance(answer, Answer) else Answer(
-            "\u274c %s" % answer, failed=True, outcome="failed") for one, answer in answers.items()}
-        well = {one: answer for one, answer in answers.items() if not answer.failed}
-        headline = "%d of %s answered" % (len(well), text.plural(len(answers), "cluster"))
-        blocks = []
-        for one, answer in answers.items():
-            words = _signed(answer, one).text
-            blocks.append(text.fit(words, text.CAP // len(answers)) if one in well else _in_a_line(words))
-        whole = "%s %s\n\n%s" % ("\u2705" if len(well) == len(answers) else "\u26a0", headline, "\n\n".join(blocks))
+        answers = {one: answer if isinstance(answer, Answer) else Answer("\u274c %s" % answer, None, True, "failed")
+                   for one, answer in answers.items()}
+        well, counted = {one: answer for one, answer in answers.items() if not answer.failed}, text.plural(
+            len(answers), "cluster")
+        blocks = [text.fit(words, text.CAP // len(answers)) if one in well else _in_a_line(words)
+                  for one, words in ((one, _signed(answer, one).text) for one, answer in answers.items())]
         if not well:
-            return Answer("\u274c Error: none of %s answered\n\n%s" % (text.plural(len(answers), "cluster"), "\n".join(
-                blocks)), failed=True, outcome=next(iter(answers.values())).outcome)
-        about = [{ARGUMENT: one, "ok": one in well, **({
-            key: found for key, found in answer.data.items() if key != "items"} if one in well else {
-                "error": _in_a_line(answer.text)})} for one, answer in answers.items()]
-        rows = [{ARGUMENT: one, **row} for one, answer in well.items() for row in answer.data.get("items", ())]
-        data = {"summary": headline, "items": rows, "clusters": about,
+            return Answer("\u274c Error: none of %s answered\n\n%s" % (counted, "\n".join(blocks)), failed=True,
+                          outcome=next(iter(answers.values())).outcome)
+        headline = "%d of %s answered" % (len(well), counted)
+        about = [{ARGUMENT: one, "ok": True, **{key: found for key, found in answer.data.items() if key != "items"}}
+                 if one in well else {ARGUMENT: one, "ok": False, "error": _in_a_line(answer.text)}
+                 for one, answer in answers.items()]
+        data = {"summary": headline, "clusters": about,
+                "items": [{ARGUMENT: one, **row} for one, answer in well.items() for row in answer.data.get("items", ())],
                 "total": sum(answer.data.get("total", 0) for answer in well.values())}
         if text.weight(data) > text.CAP - 2000:
             data = {"truncated": True, **text.smaller(data, text.CAP // 2)}
-        return Answer(whole, data, outcome="done" if len(well) == len(answers) else "failed")
+        all_did = len(well) == len(answers)
+        return Answer("%s %s\n\n%s" % ("\u2705" if all_did else "\u26a0", headline, "\n\n".join(blocks)), data,
+                      outcome="done" if all_did else "failed")
 
     def each(self, names, work, request, late=None):
         """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`.
