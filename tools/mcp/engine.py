@@ -13,9 +13,9 @@ import time
 from collections import namedtuple
 
 from tools.mcp.message import (
-    BATCHES, CAPABILITIES_KEY, GONE, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META, METHOD_NOT_FOUND,
-    MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SINCE, SUBSCRIPTION_KEY, VERSION_KEY, RpcError, check_retry,
-    envelope, error_for, gone, invalid, invalid_params, key_of, kind_of)
+    BATCHES, CAPABILITIES_KEY, GONE, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META,
+    METHOD_NOT_FOUND, MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SINCE, SUBSCRIPTION_KEY, VERSION_KEY,
+    RpcError, envelope, error_for, gone, invalid, invalid_params, key_of, kind_of)
 from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
 
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
@@ -63,14 +63,14 @@ class Request:
         self.key, self.reply, self.began = key_of(self.id), reply, server.clock()       # reply: see Server._message
         self.version, self.modern, self.capabilities = version, version in MODERN, capabilities
         self.cancelled, self.woken, self.hurried, self.writing = threading.Event(), threading.Event(), False, False
-        self.question = None                # the _Question to the user that this request waits for
+        self.question = None                # the Event of the answer of the user that this request waits for
         meta = params.get("_meta") or {}
         self.client = meta.get(META + "clientInfo") if self.modern else server.client       # for the audit log only
         token = meta.get("progressToken")
         self._token = token if key_of(token) else None
         self.wants_progress = self._token is not None
         self.patience = None if self.wants_progress else PATIENCE
-        self._progress, self._told = -1, None
+        self._progress = self._told = None  # the last value, and when it was told
         self.state = params.get("requestState") if self.modern else None
         self.responses = (params.get("inputResponses") or {}) if self.modern else {}
 
@@ -79,7 +79,7 @@ class Request:
         self.cancelled.set()
         self.woken.set()
         if self.question is not None:
-            self.question.answered.set()
+            self.question.set()
 
     def hurry(self):
         """Answer with what is known: whatever waits for this request ends at once."""
@@ -97,12 +97,13 @@ class Request:
         client its patience; at most two a second; 100 is left to the answer, which would cross it on its way
         (2026-07-28 basic/patterns/progress).
         """
-        now, last = self.server.clock(), self._progress
+        now, last, value = self.server.clock(), self._progress, round(percent or 0, 2)
         if self._told is not None and now - self._told < PROGRESS_EVERY:
             return
-        value = round(percent or 0, 2)
-        if not last < value < 100:
-            value = round(last + min(0.01, (100 - last) / 1000), 6) if last >= 0 else 0
+        if last is None:
+            value = value if 0 <= value < 100 else 0
+        elif not last < value < 100:
+            value = round(last + min(0.01, (100 - last) / 1000), 6)
         self._told = now
         self.send_progress(value, None if percent is None else 100, message)
 
@@ -137,13 +138,6 @@ class Request:
                 raise InputRequired(inputs, state)
             return {name: self.responses[name] for name in inputs}
         return {name: self.server.ask_client(self, entry["method"], entry["params"]) for name, entry in inputs.items()}
-
-
-class _Question:
-    """A request of ours to a legacy client: answered (Event), result (dict, or None when there is none)."""
-
-    def __init__(self):
-        self.answered, self.result = threading.Event(), None
 
 
 class Once:
@@ -192,7 +186,7 @@ class Server:
         self._lock = threading.Lock()               # around the four below
         self._running = {}                          # key of id -> Request
         self._busy = set()                          # Requests whose answer is not written yet
-        self._asked = {}                            # id of our request -> _Question
+        self._asked = {}                            # id of our request -> Event of its answer, with its result
         self._closed = False                        # no more input
         self._done = threading.Condition(self._lock)
         self._asks = 0
@@ -223,7 +217,8 @@ class Server:
         while self.clock() < self._asking_from and not self._closed:
             if request.cancelled.wait(0.02):
                 raise Withdrawn()
-        question = _Question()
+        question = threading.Event()
+        question.result = None
         with self._lock:
             if self._closed:
                 return None
@@ -236,8 +231,8 @@ class Server:
             self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
             from tools.pve.waiting import wait_for
             within = ANSWER_WITHIN if request.patience is None else request.began + request.patience - self.clock()
-            wait_for(question.answered.is_set, bool, within, question.answered.wait, self.clock,
-                     lambda answered: request.progress(None, "waiting for the user's answer"), (STILL_ASKING,))
+            wait_for(question.is_set, bool, within, question.wait, self.clock,
+                     lambda _: request.progress(None, "waiting for the user's answer"), (STILL_ASKING,))
         finally:
             with self._lock:
                 unanswered = self._asked.pop(ask_id, None) is not None and not self._closed
@@ -316,7 +311,7 @@ class Server:
         if question is not None:
             result = message.get("result")
             question.result = result if isinstance(result, dict) else None
-            question.answered.set()
+            question.set()
 
     def _notification(self, method, params):
         if method == "notifications/initialized":
@@ -345,8 +340,10 @@ class Server:
         if version is None and method not in ("ping", "initialize"):
             raise RpcError(INVALID_PARAMS, "Invalid params: the request has no _meta with %s and %s, and there was no "
                                            "initialize before it" % (VERSION_KEY, CAPABILITIES_KEY))
-        if modern:
-            check_retry(params)
+        if modern and not isinstance(params.get("inputResponses"), (dict, type(None))):
+            raise invalid_params("inputResponses must be an object")
+        if modern and not isinstance(params.get("requestState"), (str, type(None))):
+            raise invalid_params("requestState must be a string")
         request = Request(self, message, params, version or LATEST_LEGACY, capabilities, reply)
         with self._lock:
             if request.key in self._running:
@@ -501,7 +498,7 @@ class Server:
         with self._lock:
             self._closed = True
             for question in self._asked.values():
-                question.answered.set()
+                question.set()
             over = False
             while not over:
                 now = self.clock()

@@ -53,13 +53,10 @@ def envelope(method, params):
     A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern
     is the legacy handshake of a client that says too much.
     """
-    if params is None:
-        params = {}
+    params = {} if params is None else params
     if not isinstance(params, dict):
         raise invalid_params("params must be an object")
-    meta = params.get("_meta")
-    if meta is None:
-        meta = {}
+    meta = {} if params.get("_meta") is None else params["_meta"]
     if not isinstance(meta, dict):
         raise invalid_params("_meta must be an object")
     claim = meta.get(VERSION_KEY)
@@ -75,13 +72,6 @@ def envelope(method, params):
         raise RpcError(UNSUPPORTED_VERSION, "Unsupported protocol version",
                        {"supported": list(MODERN), "requested": claim})
     return params, meta, True
-
-
-def check_retry(params):
-    if not isinstance(params.get("inputResponses"), (dict, type(None))):
-        raise invalid_params("inputResponses must be an object")
-    if not isinstance(params.get("requestState"), (str, type(None))):
-        raise invalid_params("requestState must be a string")
 
 
 def kind_of(message):
@@ -124,10 +114,5 @@ def invalid_params(problem):
 
 def error_for(request_id, code, message, data=None):
     """An encoded error. Without an id there is no id member: {"id": null} is no valid message in any revision."""
-    error = {"code": code, "message": message}
-    if data is not None:
-        error["data"] = data
-    reply = {"jsonrpc": "2.0", "error": error}
-    if request_id is not None:
-        reply["id"] = request_id
-    return encode(reply)
+    error = {"code": code, "message": message, **({} if data is None else {"data": data})}
+    return encode({"jsonrpc": "2.0", "error": error, **({} if request_id is None else {"id": request_id})})
