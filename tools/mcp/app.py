@@ -23,10 +23,8 @@ ADDED = {**dict.fromkeys((
 
 
 class App:
-    """What the engine asks for, of one Settings, or of a list of them. log(level, event, **fields).
-
-    host: a ready Host (tests); host() is it, made when first needed. clusters(): the Clusters, where there are several.
-    """
+    """What the engine asks for, of one Settings or a list of them. host: a ready Host (tests), else made when first
+    needed."""
 
     def __init__(self, settings, log, host=None):
         self.every = settings if isinstance(settings, list) else [settings]
@@ -58,8 +56,7 @@ class App:
             self.log("debug", "not ready yet", error=repr(error))
 
     def close(self):
-        """The process ends: stop what ssh runs, withdraw what the user is asked, note of what is still on its way that
-        its outcome is not known."""
+        """The process ends: stop what ssh runs, withdraw questions, note what is still on its way."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
         if self.front.made is not None:
@@ -84,11 +81,8 @@ class App:
         return self._tools
 
     def call_tool(self, request, name, arguments):
-        """The tools/call result, as PROXMOX_ANSWERS says; a failure is a text alone in any case.
-
-        `data`: structuredContent, and its JSON as the text (2025-06-18 and later, server/tools: SHOULD), so that a
-        client has the whole answer whichever of the two it shows.
-        """
+        """The tools/call result, as PROXMOX_ANSWERS says; a failure is a text alone. `data`: its JSON as the text as
+        well (2025-06-18 and later, server/tools: SHOULD), whichever of the two a client shows."""
         front = self.front()
         if RENAMED.get(name, name) not in front.entries:
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s.%s" % (name[:100], instead(name)))

@@ -124,10 +124,8 @@ class Approvals:
         self._server, self._lock, self._waiting = os.urandom(16).hex(), threading.Lock(), {}
 
     def ask(self, call, asked, found, key):
-        """Whether the user approved; EarlyResult while nobody answered, Failure when nobody will.
-
-        found: the digest of what was found; key: what ties the question to the call, the same when it is made again.
-        """
+        """Whether the user approved; EarlyResult while nobody answered, Failure when nobody will. found: its digest;
+        key: what ties the question to the call, the same when it is made again."""
         question = self._question(call, key, asked, found)
         where = "run `proxmox-mcp approve` where this server runs, with PROXMOX_STATE_DIR=%s" % os.path.abspath(
             call.host.settings.state_dir)
@@ -194,8 +192,8 @@ class Approvals:
 # ---------------------------------------------------------------------------------------------------- who answers
 
 class Shown:
-    """A question as `approve` reads it: content (bytes), what is in it (dict), path (without ending), since (epoch
-    seconds)."""
+    """A question as `approve` reads it: content (bytes), what is in it (dict), path (without ending), since
+    (seconds)."""
 
     def __init__(self, path):
         self.path, self.content = path, state.read(path + QUESTION)
@@ -210,8 +208,7 @@ class Shown:
         return max(0, int(time.time() - self.since))
 
     def text(self, columns=80):
-        """All that the user has to know, for a terminal of so many columns: each line of the question has a mark, so
-        that nothing in it passes for a line of ours."""
+        """All that the user has to know. Each line of the question has a mark: none passes for a line of ours."""
         facts = {name: text.unmistakable(text.line(value, state.MOST)) for name, value in self.asked.items()}
         client = " (%s)" % facts["client"] if self.asked.get("client") else ""
         where = "cluster %s (%s)" % (facts["cluster"], facts["host"]) if self.asked.get("cluster") else facts["host"]
@@ -245,8 +242,7 @@ def _who():
 
 
 def _folded(words, columns):
-    """The lines of so many columns that a text makes, with all its characters: of letters that are not ASCII each may
-    take two."""
+    """The lines that a text makes, with all its characters; of letters that are not ASCII each may take two columns."""
     return textwrap.wrap(words, columns if words.isascii() else columns // 2, expand_tabs=False,
                          replace_whitespace=False, drop_whitespace=False, break_on_hyphens=False)
 

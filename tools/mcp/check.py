@@ -30,8 +30,7 @@ def exists(privilege, release):
 
 
 def needs(entry, release):
-    """[(ACL path, [privileges, any of which does])] of a tool (an entry of the surface) on a release; None: not
-    known."""
+    """[(ACL path, [privileges, any of which does])] of an entry of the surface on a release; None: not known."""
     wanted = entry.get("needs")
     if wanted is None:
         wanted = endpoints.find(*entry["endpoint"].split(" ", 1)).privileges
@@ -49,10 +48,8 @@ def needs(entry, release):
 
 
 def holds(permissions, path, privileges):
-    """Where one of the privileges is held: [path] when everywhere below it, some paths below it, or [] when nowhere.
-
-    permissions: {path: {privilege: 1 when it holds below the path too}}, as GET /access/permissions gives them.
-    """
+    """Where, by GET /access/permissions, one of the privileges is held: [path] when everywhere below it, some paths
+    below it, or [] when nowhere."""
     here = permissions.get(path) or {}
     if any(here.get(privilege) or (path == "/" and privilege in here) for privilege in privileges):
         return [path]
@@ -108,10 +105,8 @@ def _step(report, name, good, detail, **more):
 
 
 def check(settings, adapter=None, look=None):
-    """Try each step; what came of it, a dict (`told` has its words): ok, whether all is well.
-
-    adapter, look(host, port, settings): in place of the network (demo, tests).
-    """
+    """Try each step; the report (dict), whose `ok` is whether all is well. adapter, look(host, port, settings): in
+    place of the network (demo, tests)."""
     report = {"ok": True, "steps": [], "token": settings.token_id, "hosts": ["%s:%d" % host for host in settings.host]}
     if adapter is None or look is not None:
         for host, port in settings.host:

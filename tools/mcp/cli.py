@@ -32,10 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(arguments, version, program):
-    """Run a command of the command line; returns the exit status (EXIT).
-
-    program: the path of proxmox_mcp.py (in a .pyz of its __main__.py).
-    """
+    """Run a command of the command line; returns the exit status (EXIT). program: the path of proxmox_mcp.py."""
     _forgiving_streams()
     try:
         options = _parsed(arguments)
@@ -102,8 +99,7 @@ def _forgiving_streams():
 
 
 def say(line):
-    """Print a line for the person (or the program) that typed the command. Nobody reads on after `| head`; when it
-    cannot be written for another reason, Stop."""
+    """Print a line. Nobody reads on after `| head`; when it cannot be written for another reason, Stop."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -251,8 +247,7 @@ def check(options):
 
 
 def audit(options):
-    """`audit`: whether each line of an audit log is whole and carries the hash of the one before; exit status 1 if not.
-    """
+    """`audit`: whether each line of an audit log is whole and carries the hash of the one before."""
     from tools.policy.audit import Report
     try:
         report = Report(options.file)

@@ -29,10 +29,8 @@ class Completer:
         self._host, self._patience, self._lock, self._answers = host, patience, threading.Lock(), {}
 
     def complete(self, ref, name, value, context):
-        """Values (list of str) for the argument `name` of `ref` (MCP) that fit what was typed, best ones first.
-
-        context: {name: value} of the arguments already given. RpcError when there is no such reference or argument.
-        """
+        """Values (list of str) for the argument `name` of `ref` (MCP), best ones first; context: {name: value} of the
+        others. RpcError when there is no such reference or argument."""
         if ref["type"] == "ref/prompt":
             said, known = ref["name"], {prompt: [argument.name for argument in row.arguments]
                                         for prompt, row in prompts.PROMPTS.items()}

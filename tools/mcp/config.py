@@ -68,8 +68,8 @@ def place(client):
 
 
 def environment(environ, demo, with_secret):
-    """(the variables of the entry: those set here, examples for required ones, the secret only when asked for; what is
-    to be filled in, as list of str). ValueError: what a variable of version 1 says would be left out."""
+    """(the variables of the entry, the secret only when asked for; what is to be filled in, a list of str). ValueError:
+    what a variable of version 1 says would be left out."""
     if demo:
         return {}, []
     said, problems = former(environ)
@@ -121,8 +121,8 @@ def link(client, made, name):
 
 
 def write(client, made, name):
-    """Put the entry into the client's own file: the others in it stay, and so does its mode; as it was it is kept
-    beside it. Returns (path, path of that copy or None); ValueError says why nothing was written; OSError."""
+    """Put the entry into the client's own file; what else is in it stays. (path, path of a copy of how it was, or
+    None); ValueError says why nothing was written; OSError."""
     path, before, kept, mode = os.path.realpath(place(client)), "", None, 0o600
     if not os.path.isdir(os.path.dirname(path)):
         raise ValueError("%s is not there: is %s installed for this user?" % (os.path.dirname(path), client))

@@ -30,10 +30,8 @@ class Consent:
         self.approvals.close()
 
     def of(self, request, changes=True):
-        """What asks for one tools/call, before anything of it is sent. changes: whether its tool takes a confirm_token.
-
-        RpcError for a requestState that is not ours, too old, used, or for another call; Failure for such a token.
-        """
+        """What asks for one tools/call. changes: whether its tool takes a confirm_token. RpcError for a requestState,
+        Failure for a token that is not ours, too old, used, or for another call."""
         arguments = request.params.get("arguments") or {}
         token = arguments.get(TOKEN) if changes and self.mode == "token" else None
         held, kept = (request.state, self.states) if token is None else (token, self.tokens)

@@ -91,12 +91,9 @@ class Request:
         self.server.send({"jsonrpc": "2.0", "method": method, "params": params}, lambda: not self.cancelled.is_set())
 
     def progress(self, percent, message=None):
-        """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str).
-
-        Each value is greater than the one before (MUST), by a little where it is no farther, for silence would cost the
-        client its patience; at most two a second; 100 is left to the answer, which would cross it on its way
-        (2026-07-28 basic/patterns/progress).
-        """
+        """Tell the client how far it is: percent (0..100, or None when nobody knows), message (str). Each value is
+        greater than the one before (MUST), if by little, for silence costs the client's patience; at most two a second;
+        100 is left to the answer, which would cross it on its way (2026-07-28 basic/patterns/progress)."""
         now, last, value = self.server.clock(), self._progress, round(percent or 0, 2)
         if self._told is not None and now - self._told < PROGRESS_EVERY:
             return
@@ -127,12 +124,9 @@ class Request:
         return kind != "elicitation" or (self.version >= "2025-06-18" and (not declared or "form" in declared))
 
     def ask(self, inputs, state=None):
-        """{name: the client's result} for inputs {name: {"method", "params"}}.
-
-        Legacy: real requests to the client, answered while this one waits; None for what the client refused.
-        Modern: what the retry carries; while something is missing InputRequired ends this request with `state`, which
-        the caller has signed (2026-07-28 basic/patterns/mrtr).
-        """
+        """{name: the client's result} for inputs {name: {"method", "params"}}. Legacy: real requests to the client,
+        None for what it refused. Modern: what the retry carries; while something is missing InputRequired ends this
+        request with `state` (2026-07-28 basic/patterns/mrtr)."""
         if self.modern:
             if not all(name in self.responses for name in inputs):
                 raise InputRequired(inputs, state)
@@ -172,12 +166,9 @@ def _listing(key, entries):
 # --------------------------------------------------------------------------------------------------------------- server
 
 class Server:
-    """The engine. write(bytes) sends a line; load() makes the app, which app() then is.
-
-    info: dict of name, title, version, instructions, capabilities. log(level, event, **fields). clock() in seconds.
-    unfit: why nothing can be served (str), which is then the answer to every request but ping: clients show their user
-    the error of `initialize`, and few show what stands on stderr.
-    """
+    """The engine. write(bytes) sends a line; load() makes the app, which app() then is. info: name, title, version,
+    instructions, capabilities. unfit: why nothing can be served (str), the answer to every request but ping: clients
+    show their user the error of `initialize`, and few show what stands on stderr."""
 
     def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic, unfit=None):
         self._write, self.app, self.info, self.log, self.clock = write, Once(load), info, log, clock
@@ -208,12 +199,9 @@ class Server:
                 self._write(line + b"\n")
 
     def ask_client(self, request, method, params):
-        """The result (dict) of a request to a legacy client, sent while `request` waits; None when it was not given,
-        {"action": "none"} when there was no answer in time.
-
-        Withdrawn when `request` is cancelled meanwhile; a question that nobody waits for any more is withdrawn. Nothing
-        is asked before the client is initialized (2025-11-25 basic/lifecycle, SHOULD).
-        """
+        """The result (dict) of a request to a legacy client; None when it was not given, {"action": "none"} when there
+        was no answer in time, Withdrawn when `request` is cancelled meanwhile. Nothing is asked before the client is
+        initialized (2025-11-25 basic/lifecycle, SHOULD)."""
         while self.clock() < self._asking_from and not self._closed:
             if request.cancelled.wait(0.02):
                 raise Withdrawn()
@@ -282,10 +270,8 @@ class Server:
                 self._message(message, collect)
 
     def _message(self, message, reply):
-        """Serve one message. reply(bytes) answers a request; reply(None) says that there will be no answer.
-
-        A second argument is a function that says, when the answer is to be written, whether it is still wanted.
-        """
+        """Serve one message. reply(bytes, wanted) answers a request, if wanted() when its turn has come; reply(None):
+        there will be no answer."""
         kind = kind_of(message)
         if kind == "response":
             return self._response(message)
@@ -323,10 +309,8 @@ class Server:
                 request.cancel()
 
     def _accept(self, message, reply):
-        """(row, Request) of a message, which from now on counts as running; RpcError for one that cannot be served.
-
-        The order of the checks is that of both official SDKs: envelope, version, method, params.
-        """
+        """(row, Request) of a message, which from now on counts as running; RpcError for one that cannot be served. The
+        order of the checks is that of both official SDKs: envelope, version, method, params."""
         method = message["method"]
         params, meta, modern = envelope(method, message.get("params"))
         version = meta[VERSION_KEY] if modern else self.version
@@ -371,10 +355,8 @@ class Server:
                 self._done.notify_all()
 
     def _answer(self, row, request):
-        """The encoded answer to a request; None when it was cancelled.
-
-        Modern ones say whether they are complete, by whom, and what a cache may do.
-        """
+        """The encoded answer to a request; None when it was cancelled. Modern ones say whether they are complete, by
+        whom, and what a cache may do."""
         try:
             try:
                 result = row.handler(self, request)
@@ -489,11 +471,8 @@ class Server:
     # -- the end
 
     def finish(self, grace=GRACE, changes=GRACE_FOR_CHANGES):
-        """No more is served: wait until the running calls are answered, but no longer than `grace` seconds; close the
-        app. What still waits after half of them is answered with what is known.
-
-        While a change is on its way to Proxmox up to `changes` seconds; `grace` then counts from its end.
-        """
+        """No more is served: running calls are answered, within `grace` seconds (after half of them with what is known)
+        or, while a change is on its way to Proxmox, `changes` and then `grace`; the app is closed."""
         start = since = self.clock()
         with self._lock:
             self._closed = True

@@ -18,11 +18,8 @@ LONGEST_VALUE = 4000            # characters of one field; a traceback fits
 
 
 class Log:
-    """Callable as log(level, event, **fields). level: the least that is written; format: text or json.
-
-    stream_fd: file descriptor to write to; it is duplicated at once, so that a later file of that number is never
-    written to. now() gives epoch seconds.
-    """
+    """Callable as log(level, event, **fields). level: the least that is written; format: text or json. The descriptor
+    is duplicated at once, so that a later file of that number is never written to."""
 
     def __init__(self, level, format="text", stream_fd=2, now=time.time):
         self._least, self._json, self._now = LEVELS[level], format == "json", now

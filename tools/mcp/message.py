@@ -48,11 +48,9 @@ class RpcError(Exception):
 
 
 def envelope(method, params):
-    """(params, _meta, modern) of a request; RpcError when they are malformed or of an unknown version.
-
-    A request is modern when its _meta has a protocol version, the key alone; `initialize` with one that is not modern
-    is the legacy handshake of a client that says too much.
-    """
+    """(params, _meta, modern) of a request; RpcError when they are malformed or of an unknown version. Modern is what
+    has a protocol version in its _meta, but for an `initialize` with one that is not modern: a client that says too
+    much."""
     params = {} if params is None else params
     if not isinstance(params, dict):
         raise invalid_params("params must be an object")
@@ -75,11 +73,9 @@ def envelope(method, params):
 
 
 def kind_of(message):
-    """What a JSON value is: "request", "notification", "response" or "invalid".
-
-    Without an id it is a notification, which is never answered, valid or not. So is a method "notifications/..." with
-    an id of null: some clients send that, and close the connection when it is answered.
-    """
+    """"request", "notification", "response" or "invalid". Without an id it is a notification, which is never answered,
+    valid or not; so is "notifications/..." with an id of null: some clients send that, and close when it is
+    answered."""
     if not isinstance(message, dict):
         return "invalid"
     method = message.get("method")

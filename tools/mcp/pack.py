@@ -25,8 +25,7 @@ def archive_of(program):
 
 
 def sources(program, demo=False):
-    """{name in the archive: bytes} of the running program (a checkout, an installed copy, or an archive); demo: with
-    the demo cluster."""
+    """{name in the archive: bytes} of the running program: a checkout, an installed copy, or an archive."""
     archive, found = archive_of(program), {}
     if archive:
         with zipfile.ZipFile(archive) as packed:
@@ -91,8 +90,7 @@ _FORM = {
 
 
 def manifest(version, demo=False, python=9):
-    """manifest.json of the bundle (dict). demo: it starts the demo cluster, which needs no settings; python: 9 of 3.9.
-    """
+    """manifest.json of the bundle (dict); python: 9 of the least version 3.9."""
     form = {} if demo else {name: dict(entry, description=VARIABLES[name]["text"]) for name, entry in _FORM.items()}
     start = {"command": "python3", "args": ["-I", "${__dirname}/" + _PROGRAM] + ["--demo"] * demo,
              "env": {VARIABLES[name]["variable"]: "${user_config.%s}" % name for name in form},
@@ -108,11 +106,8 @@ def manifest(version, demo=False, python=9):
 
 
 def bundled(program, version, demo=False, with_requests=False):
-    """The bytes of the .mcpb of the running program.
-
-    with_requests: requests and what it needs come along, beside the program, where Python finds them in spite of -I.
-    ImportError: they are not all there as pip installs them.
-    """
+    """The bytes of the .mcpb of the running program. with_requests: requests and what it needs come along, beside the
+    program, where Python finds them in spite of -I; ImportError: they are not all there as pip installs them."""
     files, python = _requests() if with_requests else ({}, 9)
     files.update((name.replace("__main__.py", "proxmox_mcp.py"), data)
                  for name, data in sources(program, demo).items())
@@ -122,10 +117,7 @@ def bundled(program, version, demo=False, with_requests=False):
 
 
 def _requests():
-    """The Python files, certificates and licences of requests and, in turn, of what it requires.
-
-    ({path: bytes}, the least Python 3.x that they all run on)
-    """
+    """The files of requests and of all that it requires, and the least Python 3.x that they all run on."""
     from importlib import metadata
     found, done, waiting, python = {}, set(), ["requests"], 9
     while waiting:

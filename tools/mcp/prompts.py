@@ -105,8 +105,7 @@ def listed(several=False):
 
 
 def get(name, arguments, clusters=()):
-    """The MCP result of prompts/get; arguments {str: str}; clusters: the names of several. RpcError says what is wrong
-    with them."""
+    """The MCP result of prompts/get; clusters: the names of several. RpcError says what is wrong with the arguments."""
     prompt, values = PROMPTS.get(name), {key: value.strip() for key, value in arguments.items() if value.strip()}
     where = values.pop("cluster", None) if clusters else None
     if where and where not in clusters:

@@ -34,10 +34,8 @@ class Failed(RpcError):
 
 class Resource:
     """A kind of resource: URI template, {tool: its arguments}, title, description, and of a list the key of its row.
-
-    tools: the first one that is allowed here answers; %s in its name is vm or lxc. Its arguments: {name: id, or a value
-    for all}.
-    """
+    The first tool that is allowed here answers; %s in its name is vm or lxc. Its arguments: {name: id, or a value for
+    all}."""
 
     def __init__(self, template, tools, title, description, row=None):
         self.template, self.tools, self.title, self.description, self.row = template, tools, title, description, row

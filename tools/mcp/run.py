@@ -48,11 +48,9 @@ def demo_adapter(settings):
 
 
 def without_handler(call):
-    """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline.
-
-    A change is followed to its end where Proxmox answers with a task; what has no argument `wait` is done with any
-    other answer too, which is shown. Before it `first` is done; without one, what may lose something asks.
-    """
+    """What a row without a handler does: its arguments are the parameters of its endpoint, its `says` the headline. A
+    change is followed where Proxmox answers with a task; without an argument `wait` any other answer is shown. Before
+    it `first` is done; without one, what may lose something asks."""
     tool = call.tool
     if not tool.changes:
         return result(call, call.get(tool.path, None, call.parameters()))

@@ -137,8 +137,7 @@ class Runs:
         return self._host.journal or self._own
 
     def start(self, call, steps, go_on, forecast):
-        """Begin a Run of Steps that were agreed to. go_on: whether it does after one that failed. Failure when too many
-        go on already."""
+        """Begin a Run of Steps that were agreed to; Failure when too many go on already."""
         with self._lock:
             if sum(run.ended is None for run in self._live.values()) >= MOST:
                 raise Failure("%d runs go on already; wait for one (proxmox_get_run)." % MOST)
@@ -231,8 +230,8 @@ class Runs:
     # -- one call
 
     def do(self, call, steps, go_on=False, plan=False, says="run"):
-        """What a call that runs `steps` ([(tool, arguments)]) comes to, a Result: planned as a whole, and where `plan`
-        is not all, asked for, begun and followed. Failure names every step that cannot be done."""
+        """The Result of `steps` ([(tool, arguments)]): planned as a whole, and where `plan` is not all, asked for,
+        begun and followed. Failure names every step that cannot be done."""
         forecast, planned = [], []
 
         def look():
@@ -339,8 +338,8 @@ class Runs:
     # -- what was done before
 
     def _before(self, digests):
-        """The records of the runs of the very same steps, the latest first, back to one that came to its end; the
-        digest of one with a secret is None. Failure while one goes on."""
+        """The records of the runs of the very same steps since one that came to its end, the latest first. Failure
+        while one goes on."""
         found = []
         for record in self.journal.all("r"):
             if [one["digest"] for one in record.get("steps") or ()] != digests:
@@ -470,8 +469,8 @@ STEPS = Table("step", Column("step", kind="int"), Column("state"), Column("tool"
 
 
 def _question(call, steps):
-    """What the user is asked: every step in its order, and of those that may lose something what that is; what is said
-    of several of them alike is said once, after them."""
+    """What the user is asked: each step in its order, and what it may lose; what is said of several alike stands
+    once."""
     parts, alike = [], {}
     for number, step in enumerate(steps, 1):
         if step.state == SKIPPED:

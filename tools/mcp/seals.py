@@ -15,10 +15,8 @@ QUIET = 120             # seconds for which a question is not asked again that t
 
 
 class Kept:
-    """Small dicts, kept for LIFETIME seconds under words of random letters that the client holds; the newest MOST.
-
-    Somebody who guesses one of 8 letters has 31^8 to try and WRONG a minute.
-    """
+    """Small dicts, kept for LIFETIME seconds under words of random letters that the client holds; the newest MOST. Who
+    guesses one of 8 letters has 31^8 to try and WRONG a minute."""
 
     MOST, WRONG, MINUTE = 100, 5, 60
 
@@ -60,10 +58,7 @@ class Kept:
 
 class Declines:
     """The questions that the user said no to: asked at once again, one may get a yes from somebody who is tired of it.
-
-    What ties them is what the user saw: neither another `wait` nor a change that the question does not show makes
-    another question, nor does a run that asks it among others.
-    """
+    What ties them is what the user saw, whatever else is in the call, or in a run that asks it among others."""
 
     def __init__(self):
         self._until = {}                                # what was asked -> when it may be asked again

@@ -98,8 +98,7 @@ class Clusters:
                       outcome="done" if all_did else "failed")
 
     def each(self, names, work, request, late=None):
-        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}, in the order of `names`.
-        late: instead of LATE."""
+        """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}. late: instead of LATE."""
         done, parts, answers = queue.SimpleQueue(), {name: _Part(request) for name in names}, {}
 
         def one(name):

@@ -24,8 +24,8 @@ def columns(stream=None):
 
 
 def shown(text):
-    """`text` as stdout gets it. On a terminal long lines are folded between words, but for what a guest or a log said;
-    marks and headings are in colour, unless NO_COLOR is set (no-color.org)."""
+    """`text` as stdout gets it: on a terminal long lines are folded, but for what a guest or a log said, and marks and
+    headings are in colour, unless NO_COLOR is set (no-color.org)."""
     width = columns()
     if width is None:
         return text
@@ -49,10 +49,7 @@ def _painted(line):
 
 
 class Person(Nobody):
-    """Who makes a call from the command line: a request that shows progress, and a consent that asks.
-
-    yes: agrees to everything without being asked (--yes).
-    """
+    """Who makes a call from the command line: a request that shows progress, and a consent that asks; yes: --yes."""
 
     def __init__(self, yes=False, clock=time.monotonic):
         super().__init__()

@@ -35,9 +35,7 @@ class TooLong:
 
 def private_streams():
     """(input fd, output fd) of the protocol. fd 0 then reads nothing and fd 1 is stderr, for what prints by mistake.
-
-    A standard descriptor that was closed at the start becomes /dev/null: no file opened later may get its number.
-    """
+    One that was closed at the start becomes /dev/null: no file opened later may get its number."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
@@ -69,10 +67,7 @@ def write_all(writer, data):
 
 
 def lines(reader):
-    """Yield each line (bytes without its end) of the descriptor, or TooLong; ends at the end of the input.
-
-    Blank lines are left out; a last line without its newline counts. A line that is too long is dropped as it comes in.
-    """
+    """Yield each line (bytes without its end) that is not blank, or TooLong for one that is dropped as it comes in."""
     buffer, dropping, first = bytearray(), False, True
     while True:
         try:
@@ -133,11 +128,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 
 def decode(line):
-    """The JSON value of a line (bytes).
-
-    BadLine: it is not UTF-8 or not JSON, has a key twice, nests too deeply, holds too much, NaN, infinity or an endless
-    number.
-    """
+    """The JSON value of a line (bytes); BadLine says why it is none, or none that is taken here."""
     if line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_PARTS:
         raise BadLine("the line holds more than %d values" % MOST_PARTS)
     if line.count(b"[") + line.count(b"{") > DEEPEST:
@@ -170,10 +161,8 @@ def glance(line):
 
 
 def encode(message):
-    """A message (JSON value) as one line of ASCII bytes, without its newline; TypeError for what JSON cannot say.
-
-    Lone surrogates become U+FFFD and numbers that are not finite null: clients drop a whole line for one of them.
-    """
+    """A JSON value as one line of ASCII bytes, without its newline; TypeError for what JSON cannot say. Lone surrogates
+    become U+FFFD and numbers that are not finite null: clients drop a whole line for one of them."""
     try:
         text = json.dumps(message, separators=(",", ":"), allow_nan=False)
     except ValueError:
