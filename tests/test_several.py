@@ -422,7 +422,7 @@ def test_pins_of_one_are_not_lost_when_another_is_pinned(tmp_path):
             text = "\n".join(line for line in stream.read().splitlines() if not line.startswith("certificate"))
         client = Talk(App(load(tmp_path, text), lambda *args, **fields: None))
         for name in NAMES:                              # all are made before the first is pinned
-            client.server.app().clusters().hosts[name]().client.warm()
+            client.server.app().hosts[name]().client.warm()
         for name in NAMES:
             client.call("tools/call", {"name": "proxmox_get_nodes", "arguments": {"cluster": name}})
         assert len((state / tls.PINS_FILE).read_text().splitlines()) == 3

@@ -14,8 +14,8 @@ TYPED = [
     ("proxmox-mcp --demo co", {"config", "completion"}),
     ("proxmox-mcp call create_sn", {"create_snapshot_vm", "create_snapshot_lxc"}),
     ("proxmox-mcp call get_vms na", {"name="}), ("proxmox-mcp call proxmox_start_vm w", {"wait="}),
-    ("proxmox-mcp call get_vms --j", {"--json"}), ("proxmox-mcp tools get_node_d", {"get_node_disks", "get_node_dns",
-                                                                                      "get_node_disk_smart"}),
+    ("proxmox-mcp call get_vms --j", {"--json"}), ("proxmox-mcp call get_node_d", {"get_node_disks", "get_node_dns",
+                                                                                     "get_node_disk_smart"}),
     ("proxmox-mcp config zed --wr", {"--write"}), ("proxmox-mcp config cur", {"cursor"}),
     ("proxmox-mcp completion f", {"fish"}), ("proxmox-mcp call get_vms ty", {"type=qemu", "type=lxc", "type=all"})]
 

@@ -43,7 +43,7 @@ def bare(shown):
 # ------------------------------------------------------------------------------------------------- help, list of tools
 
 @pytest.mark.parametrize("words", [["call", "create_snapshot_vm", "--help"], ["call", "create_snapshot_vm", "-h"],
-                                   ["call", "--help", "proxmox_create_snapshot_vm"], ["tools", "create_snapshot_vm"]])
+                                   ["call", "--help", "proxmox_create_snapshot_vm"]])
 def test_a_tool_tells_its_arguments_without_any_setting(words, capsys):
     assert run(*words) == 0
     said = capsys.readouterr().out

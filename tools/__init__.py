@@ -120,6 +120,12 @@ def surface():
     return _lines(SURFACE)
 
 
+@functools.lru_cache(maxsize=None)
+def entries():
+    """{name of a tool: its entry of the surface}."""
+    return {entry["name"]: entry for entry in surface()}
+
+
 def outputs():
     """{name of a tool: its outputSchema} out of outputs.json."""
     return {name: entry["outputSchema"] for entry in _lines(OUTPUTS) for name in entry["names"]}

@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 
-from tools import RENAMED, instead, outputs, surface
+from tools import RENAMED, entries, instead, outputs, surface
 from tools.mcp.clusters import default_of, shown
 from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
@@ -23,35 +23,31 @@ ADDED = {**dict.fromkeys((
 
 
 class App:
-    """What the engine asks for, of one Settings or a list of them. host: a ready Host (tests), else made when first
-    needed."""
+    """What the engine asks for, of one Settings or a list of them; of the command line, too, whose `person` is asked
+    and keeps a journal only in a PROXMOX_STATE_DIR. hosts: {name of the cluster, or None: Once, its Host}; host: a
+    ready one (tests)."""
 
-    def __init__(self, settings, log, host=None):
+    def __init__(self, settings, log, host=None, person=None):
         self.every = settings if isinstance(settings, list) else [settings]
         self.settings, self.log, self.several = self.every[0], log, len(self.every) > 1
-        self.host, self.clusters = Once(lambda: self._open(self.settings), host), Once(self._several)
-        self.front = self.clusters if self.several else self.host
+        self.hosts = {one.cluster: Once(partial(self._open, one, person), host) for one in self.every}
+        self.host = self.hosts[self.settings.cluster]
         self._tools, self._completers = None, {}
 
-    def _open(self, settings):
+    def _open(self, settings, person):
         from tools.mcp.consent import Consent
         from tools.mcp.run import Host, demo_adapter
         from tools.policy.journal import Journal
         log = partial(self.log, cluster=settings.cluster) if settings.cluster else self.log
-        return Host(settings, log, adapter=demo_adapter(settings), consent=Consent(settings.confirm),
-                    journal=Journal.of(settings, log))
-
-    def _several(self):
-        from tools.mcp.several import Clusters
-        return Clusters(self.every, self._open, self.log)
+        return Host(settings, log, adapter=demo_adapter(settings), consent=person or Consent(settings.confirm),
+                    journal=None if person and not settings.state_dir else Journal.of(settings, log))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""
         try:
             import requests  # noqa: F401
-            front = self.front()
             if not self.several:
-                front.client.warm()
+                self.host().client.warm()
         except Exception as error:
             self.log("debug", "not ready yet", error=repr(error))
 
@@ -59,8 +55,9 @@ class App:
         """The process ends: stop what ssh runs, withdraw questions, note what is still on its way."""
         if "tools.ssh" in sys.modules:
             sys.modules["tools.ssh"].stop()
-        if self.front.made is not None:
-            self.front.made.close()
+        for host in self.hosts.values():
+            if host.made is not None:
+                host.made.close()
 
     def tools(self):
         """The definitions of the tools that are switched on, with an outputSchema where answers have data."""
@@ -83,15 +80,14 @@ class App:
     def call_tool(self, request, name, arguments):
         """The tools/call result, as PROXMOX_ANSWERS says; a failure is a text alone. `data`: its JSON as the text as
         well (2025-06-18 and later, server/tools: SHOULD), whichever of the two a client shows."""
-        front = self.front()
-        if RENAMED.get(name, name) not in front.entries:
+        if RENAMED.get(name, name) not in entries():
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s.%s" % (name[:100], instead(name)))
         added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
         if added:
             self.log("info", "arguments that the client added were dropped", tool=name, names=added)
             arguments = {key: value for key, value in arguments.items() if key not in added}
             request.params["arguments"] = arguments     # a question and its answer are bound to these
-        answer = front.run(name, arguments, request, asked=True)
+        answer = self.run(name, arguments, request, asked=True)
         answers, text = self.settings.answers, answer.text
         if answers == "data" and not answer.failed:
             text = json.dumps(answer.data, separators=(",", ":"), ensure_ascii=False)
@@ -99,6 +95,13 @@ class App:
         if answers != "text" and not answer.failed:
             result["structuredContent"] = answer.data
         return result
+
+    def run(self, name, arguments, request, **more):
+        """The Answer of a tool, at the cluster or clusters that the arguments name."""
+        if not self.several:
+            return self.host().run(name, arguments, request, **more)
+        from tools.mcp import several
+        return several.run(self, name, arguments, request, **more)
 
     def resources(self, request):
         from tools.mcp import resources
@@ -116,7 +119,7 @@ class App:
         from tools.mcp.run import unreadable
         from tools.pve.client import Cancelled
         try:
-            return function(self.front(), *arguments)
+            return function(self if self.several else self.host(), *arguments)
         except (Cancelled, RpcError, NotFound):
             raise
         except Exception as error:                      # as in a call of a tool
@@ -128,23 +131,21 @@ class App:
 
     def get_prompt(self, request, name, arguments):
         from tools.mcp import prompts
-        return prompts.get(name, arguments, [one.cluster for one in self.every] if self.several else ())
+        return prompts.get(name, arguments, list(self.hosts) if self.several else ())
 
     def complete(self, request, ref, argument, context):
         from tools.mcp import resources
         from tools.mcp.completion import Completer
-        name, host = None, self.host
+        name = self.settings.cluster
         if self.several:
-            names = [one.cluster for one in self.every]
             if argument["name"] == "cluster":
-                return [one for one in names if one.lower().startswith(argument["value"].lower())]
+                return [one for one in self.hosts if one.lower().startswith(argument["value"].lower())]
             name = context.get("cluster") or default_of(self.every, False)
-            if name not in names:                       # nobody is asked for what nobody named
+            if name not in self.hosts:                  # nobody is asked for what nobody named
                 return []
-            host = self.clusters().hosts[name]
             ref = dict(ref, uri=resources.of_one(ref["uri"])) if "uri" in ref else ref
         if name not in self._completers:
-            self._completers[name] = Completer(host())
+            self._completers[name] = Completer(self.hosts[name]())
         return self._completers[name].complete(ref, argument["name"], argument["value"], context)
 
 

@@ -210,7 +210,7 @@ def _lines(report):
             yield "- %-11s %s" % (toolset, said)
     if len(able) < len(report["tools"]) and whole:
         yield "- all of      " + ", ".join(whole)
-    yield "Each tool with what it lacks: check --json. What a tool does: tools TOOL."
+    yield "Each tool with what it lacks: check --json. What a tool does: call TOOL --help."
     if len(able) < len(on):
         yield ""
         yield ("To allow what the %d tools that are switched on need, and no more, run on a node as root (role modify, "

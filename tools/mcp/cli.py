@@ -6,7 +6,7 @@ import re
 import sys
 from contextlib import suppress
 
-from tools import instead, surface, write_surface
+from tools import entries, instead, surface, write_surface
 from tools.mcp import terminal
 from tools.mcp.config import CLIENTS
 from tools.mcp.pack import bundled, content_hash, packed, save
@@ -132,26 +132,24 @@ def settings_of(options, asks=True):
 
 
 def list_tools(options):
-    """`tools`: the tools that the settings leave, one a line, or all about those that are named."""
+    """`tools`: the tools that the settings leave, one a line."""
     if options.write:
         write_surface()
     from tools.mcp.usage import arguments
-    if options.names:
-        return say("\n\n".join(map(_help_of, options.names)))
-    entries, width = list(surface()), terminal.columns()
+    found, width = list(surface()), terminal.columns()
     if not options.write:
         from tools.policy.selection import Selection
-        locked, selections = "PROXMOX_ALLOW_ELEVATED=false", [Selection(one) for one in settings_of(options, asks=False)]
-        why = [(entry, {selection.off(entry) for selection in selections}) for entry in entries]
-        entries = [entry for entry, reasons in why if reasons & {None, locked}]
+        locked, selections = "PROXMOX_ALLOW_ELEVATED=false", list(map(Selection, settings_of(options, asks=False)))
+        why = [(entry, {selection.off(entry) for selection in selections}) for entry in found]
+        found = [entry for entry, reasons in why if reasons & {None, locked}]
         hidden = sorted({reason for _, reasons in why if not reasons & {None, locked} for reason in reasons})
         if hidden:
             sys.stderr.write("%d of %d tools; the others are hidden by %s.\n" % (
-                len(entries), len(why), " and ".join(hidden)))
+                len(found), len(why), " and ".join(hidden)))
         refused = sum(locked in reasons and None not in reasons for _, reasons in why)
         if refused:
             sys.stderr.write("%d of these are refused without PROXMOX_ALLOW_ELEVATED=true.\n" % refused)
-    for entry in entries:
+    for entry in found:
         line = "%-36s %-12s " % (entry["name"], entry["tier"])
         say((line + entry["endpoint"] + "  " + arguments(entry)).rstrip() if width is None else
             (line + arguments(entry))[:width - 1])
@@ -161,17 +159,11 @@ def _entry(name):
     """The entry of the surface of a tool, with or without proxmox_; Stop names those that are called alike."""
     import difflib
     full = name if name.startswith("proxmox_") else "proxmox_" + name
-    known = {entry["name"]: entry for entry in surface()}
-    if full not in known:
-        near = difflib.get_close_matches(full, known, 3)
+    if full not in entries():
+        near = difflib.get_close_matches(full, entries(), 3)
         raise Stop("There is no tool %s.%s" % (full, instead(full) or (
             " Did you mean %s?" % " or ".join(near) if near else " `proxmox-mcp tools` lists them.")))
-    return known[full]
-
-
-def _help_of(name):
-    from tools.mcp.usage import tool_help
-    return tool_help(_entry(name), min(100, (terminal.columns() or 101) - 1))
+    return entries()[full]
 
 
 # -- call
@@ -179,7 +171,9 @@ def _help_of(name):
 def call(options):
     """`call`: run one tool, print its text or data; the exit status says what it came to."""
     if options.help:
-        return say(_help_of(options.tool) if options.tool else options.parser.format_help().rstrip())
+        from tools.mcp.usage import tool_help
+        return say(tool_help(_entry(options.tool), min(100, (terminal.columns() or 101) - 1)) if options.tool else
+                   options.parser.format_help().rstrip())
     if options.tool is None:
         raise Stop("Which tool? `proxmox-mcp tools` lists them, `proxmox-mcp call TOOL --help` tells all about one.")
     wrong = [pair for pair in options.arguments if "=" not in pair]
@@ -192,27 +186,19 @@ def call(options):
             raise Stop("--cluster is for several clusters, which PROXMOX_CONFIG names; here is one.")
         if arguments.setdefault("cluster", options.cluster) != options.cluster:
             raise Stop("--cluster and cluster= name different clusters.")
+    from tools.mcp.app import App
     from tools.mcp.log import Log
-    from tools.mcp.run import Host, demo_adapter
-    from tools.policy.journal import Journal
     from tools.pve import text
     if not options.json:
         text.SCREEN = (terminal.columns() or 1) - 1     # None or 0: as wide as it is
-    log, person = Log(*settings[0].log), terminal.Person(options.yes)
-
-    def opened(one):
+    for one in settings:
         one.answers = "data" if options.json else "text"
-        return Host(one, log, adapter=demo_adapter(one), consent=person,
-                    journal=Journal.of(one, log) if one.state_dir else None)
-    if len(settings) > 1:
-        from tools.mcp.several import Clusters
-        hosts = Clusters(settings, opened, log)
-    else:
-        hosts = opened(settings[0])
+    log, person = Log(*settings[0].log), terminal.Person(options.yes)
+    app = App(settings, log, person=person)
     try:
-        answer = hosts.run(entry["name"], arguments, person)
+        answer = app.run(entry["name"], arguments, person)
     finally:
-        hosts.close()
+        app.close()
         log.close()
     if options.json:
         _say_json(_told(answer.outcome, answer.text) if answer.failed else answer.data)
@@ -388,8 +374,7 @@ def _option(*names, **how):
 
 #: name -> (function, help, its options)
 COMMANDS = {
-    "tools": (list_tools, "list the tools that the settings leave, or tell all about some",
-              _option("names", nargs="*", metavar="TOOL", help="tell all about this tool"),
+    "tools": (list_tools, "list the tools that the settings leave",
               _option("--write", action="store_true", help="rewrite what is generated from the rows, and list all")),
     "call": (call, "run one tool and print its answer",
              _option("tool", nargs="?", metavar="TOOL",

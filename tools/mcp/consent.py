@@ -1,7 +1,7 @@
 """Asking the user before something is lost: elicitation in both eras, a terminal, or a token for a second call.
 
-Handlers call `call.confirm(describe)` and know nothing of it. However it is asked, a yes is bound to tool, arguments and
-what was found, expires, and is good once. A requestState (MCP 2026-07-28 basic/patterns/mrtr) and a confirm_token are
+Handlers call `call.confirm(describe)` and know nothing of it. However it is asked, a yes is bound to tool, arguments
+and what was found, expires, and is good once. A requestState (MCP 2026-07-28 basic/patterns/mrtr) and a confirm_token are
 words; what they stand for is kept here. How a terminal asks is in tools.mcp.approval.
 """
 import time
@@ -125,8 +125,8 @@ class _Asking:
             self.consent.declines.note(call, question)
         why = isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."
         if self.consent.mode != "terminal":
-            why += ("\nIf no dialog appeared, the client cannot show one; the operator can set PROXMOX_CONFIRM=token or "
-                    "terminal.")
+            why += ("\nIf no dialog appeared, the client cannot show one; the operator can set PROXMOX_CONFIRM=token "
+                    "or terminal.")
         raise Declined(why, unconfirmed(call))
 
 

@@ -13,6 +13,7 @@ from tools.base.failures import Refused
 from tools.base.row import BASIC, Tool
 from tools.mcp.engine import NotFound
 from tools.mcp.message import INTERNAL, RpcError
+from tools.mcp.several import each
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import fits
@@ -53,13 +54,9 @@ class Resource:
         """The URI of these ids, percent-encoded as RFC 6570 wants it."""
         return re.sub(r"\{(\w+)\}", lambda match: quote(str(ids[match.group(1)]), safe=""), self.template)
 
-    def tool(self, host, kind):
-        """(the tool that answers for it: switched on, and its tier allowed; its arguments); None when there is none."""
-        for name, arguments in self.tools.items():
-            name = name.replace("%s", "lxc" if kind == "lxc" else "vm")
-            if host.selection.off(host.entries[name]) is None:
-                return name, arguments
-        return None
+    def named(self, kind):
+        """`tools` for a guest of this kind (qemu, lxc)."""
+        return {name.replace("%s", "lxc" if kind == "lxc" else "vm"): how for name, how in self.tools.items()}
 
 
 _GUEST = {"vmid": "vmid", "node": "node"}
@@ -145,6 +142,10 @@ def _shared_once(rows):
     return list(kept.values())
 
 
+def _allowed(host, name):
+    return host.selection.off(host.entries[name]) is None
+
+
 def _left_out(found):
     counts = ["%d of %s" % (MOST, text.plural(len(rows), kind)) for kind, rows in found.items() if len(rows) > MOST]
     return " Listed here are %s; read the others through the template." % ", ".join(counts) if counts else ""
@@ -152,16 +153,16 @@ def _left_out(found):
 
 def _entry(host, resource, row, title, note=""):
     """The MCP Resource for a row; None when its tool is not allowed, or an id is of a form that cannot be read back."""
-    if resource.tool(host, row.get("type")) is None or not all(
+    if not any(_allowed(host, name) for name in resource.named(row.get("type"))) or not all(
             fits(name, str(row.get(name))) for name in resource.ids):
         return None
     return {"uri": resource.uri(row), "name": "-".join([resource.name] + [str(row[name]) for name in resource.ids]),
             "title": title, "description": resource.description + "." + note, "mimeType": JSON}
 
 
-def listed_of(clusters, request):
+def listed_of(app, request):
     """As `listed`, of all of several clusters that answer: pve://CLUSTER/... are theirs."""
-    found = clusters.each(list(clusters.hosts), listed, request, PATIENCE)
+    found = each(app, list(app.hosts), listed, request, PATIENCE)
     if all(isinstance(rows, str) for rows in found.values()):
         raise Failed("No cluster answered. %s" % " ".join("%s: %s" % one for one in found.items()))
     return [dict(row, uri=_of_many(row["uri"], name), name="%s-%s" % (name, row["name"]),
@@ -169,12 +170,12 @@ def listed_of(clusters, request):
             for name, rows in found.items() if not isinstance(rows, str) for row in rows]
 
 
-def read_of(clusters, request, uri):
+def read_of(app, request, uri):
     """As `read`, of one of several clusters."""
     name, _, _ = uri[len(_SCHEME):].partition("/")
-    if not uri.startswith(_SCHEME) or name not in clusters.hosts:
+    if not uri.startswith(_SCHEME) or name not in app.hosts:
         raise NotFound()
-    return [dict(one, uri=uri) for one in read(clusters.hosts[name](), request, of_one(uri))]
+    return [dict(one, uri=uri) for one in read(app.hosts[name](), request, of_one(uri))]
 
 
 def _of_many(uri, name):
@@ -203,11 +204,12 @@ def read(host, request, uri):
         raise NotFound()
     if resource not in (CLUSTER, TASK):
         ids = _placed(_look(host, request), ids)
-    found = resource.tool(host, ids.get("type"))
-    if found is None:
+    found = {name: arguments for name, arguments in resource.named(ids.get("type")).items() if _allowed(host, name)}
+    if not found:
         raise Failed("The tools that read this (%s) are switched off here, or elevated and not allowed "
-                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(resource.tools).replace("%s", "lxc" if ids.get("type") == "lxc" else "vm"))
-    answer = host.run(found[0], {name: ids.get(value, value) for name, value in found[1].items()}, request)
+                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(resource.named(ids.get("type"))))
+    name, arguments = next(iter(found.items()))
+    answer = host.run(name, {key: ids.get(value, value) for key, value in arguments.items()}, request)
     if answer.failed:
         if _NOT_THERE.search(answer.text):
             raise NotFound()

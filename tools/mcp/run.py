@@ -5,7 +5,7 @@ import time
 from collections import namedtuple
 from types import SimpleNamespace
 
-from tools import RENAMED, find, surface
+from tools import RENAMED, entries, find
 from tools.base.answers import Result, result
 from tools.base.call import Call
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure, refuse
@@ -80,8 +80,8 @@ class Nobody:
 
     wants_progress: whether progress() reaches anybody; where not, no log is read for it. patience: seconds that it
     waits for an answer without progress, None: for ever. hurried: whether the server ends meanwhile. ends: whether the
-    process ends with the call, so that nothing can go on behind it. wait: seconds for which tasks are followed, None: as
-    the call says. asks: exceptions by which it asks its user, which a call lets pass.
+    process ends with the call, so that nothing can go on behind it. wait: seconds for which tasks are followed, None:
+    as the call says. asks: exceptions by which it asks its user, which a call lets pass.
     """
 
     wants_progress, patience, hurried, ends, wait, asks = False, None, False, True, None, ()
@@ -147,7 +147,7 @@ class Host:
         self.audit = Audit(settings.audit_log, self.log, cluster=settings.cluster)
         self.consent = consent or NoConsent()
         self.journal, self._apidoc, self._runs, self._unasked_until = journal, None, None, 0
-        self.entries = {entry["name"]: entry for entry in surface()}
+        self.entries = entries()
 
     @property
     def runs(self):

@@ -73,7 +73,8 @@ class Declines:
         """Declined when the user said no to this very question a moment ago."""
         if any(asked in question and end > call.host.clock() for asked, end in list(self._until.items())):
             raise Declined("The user declined this less than %d minutes ago, and is not asked the same again so soon. "
-                           "Do not repeat the call: ask what the user wants instead." % (QUIET // 60), unconfirmed(call))
+                           "Do not repeat the call: ask what the user wants instead." % (QUIET // 60),
+                           unconfirmed(call))
 
 
 def unconfirmed(call):

@@ -17,7 +17,7 @@ _BASH = r"""# proxmox-mcp in %(shell)s:  eval "$(proxmox-mcp completion %(shell)
     done
     case "$command:$tool" in
         :) words="%(commands)s" ;;
-        call:|tools:) words="%(tools)s" ;;
+        call:) words="%(tools)s" ;;
 %(arguments)s
     esac
     case "$command" in
@@ -56,7 +56,7 @@ def script(shell, commands, clusters=()):
         for name, options in commands.items():
             lines.append("complete -c proxmox-mcp -n '__fish_seen_subcommand_from %s' -f -a '%s'\n" % (
                 name, " ".join(options)))
-        lines.append("complete -c proxmox-mcp -n '__fish_seen_subcommand_from call tools; and not "
+        lines.append("complete -c proxmox-mcp -n '__fish_seen_subcommand_from call; and not "
                      "__fish_seen_subcommand_from %s' -f -a '%s'\n" % (names, names))
         lines += ["complete -c proxmox-mcp -n '__fish_seen_subcommand_from %s proxmox_%s' -f -a '%s'\n" % (
             name, name, arguments) for name, arguments in tools.items() if arguments]
