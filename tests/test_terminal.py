@@ -186,8 +186,7 @@ def test_colour_on_a_terminal_only_unless_no_color(screen):
                              ({"TERM": "dumb"}, False)):
         out, _ = screen(**environ)
         run("--demo", "call", "get_nodes")
-        assert ("\x1b[32m\u2705\x1b[0m\x1b[1m 3 nodes" in out.getvalue()) is painted
-        assert ("\x1b[1mNODE  STATUS" in out.getvalue()) is painted is ("\x1b" in out.getvalue())
+        assert ("\x1b[32m\u2705\x1b[0m 3 nodes" in out.getvalue()) is painted is ("\x1b" in out.getvalue())
 
 
 def test_a_long_line_goes_on_below_what_it_belongs_to(screen):

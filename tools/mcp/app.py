@@ -29,18 +29,18 @@ class App:
 
     def __init__(self, settings, log, host=None, person=None):
         self.every = settings if isinstance(settings, list) else [settings]
-        self.settings, self.log, self.several = self.every[0], log, len(self.every) > 1
-        self.hosts = {one.cluster: Once(partial(self._open, one, person), host) for one in self.every}
+        self.settings, self.log, self.several, self.person = self.every[0], log, len(self.every) > 1, person
+        self.hosts = {one.cluster: Once(partial(self._open, one), host) for one in self.every}
         self.host = self.hosts[self.settings.cluster]
         self._tools, self._completers = None, {}
 
-    def _open(self, settings, person):
+    def _open(self, settings):
         from tools.mcp.consent import Consent
         from tools.mcp.run import Host, demo_adapter
         from tools.policy.journal import Journal
         log = partial(self.log, cluster=settings.cluster) if settings.cluster else self.log
-        return Host(settings, log, adapter=demo_adapter(settings), consent=person or Consent(settings.confirm),
-                    journal=None if person and not settings.state_dir else Journal.of(settings, log))
+        return Host(settings, log, adapter=demo_adapter(settings), consent=self.person or Consent(settings.confirm),
+                    journal=None if self.person and not settings.state_dir else Journal.of(settings, log))
 
     def warm(self):
         """Import and build what the first call needs; whatever is wrong shows in that call."""

@@ -30,12 +30,10 @@ def exists(privilege, release):
 
 
 def needs(entry, release):
-    """[(ACL path, [privileges, any of which does])] of an entry of the surface on a release; None: not known."""
+    """[(ACL path, [privileges, any of which does])] of an entry of the surface on a release."""
     wanted = entry.get("needs")
     if wanted is None:
         wanted = endpoints.find(*entry["endpoint"].split(" ", 1)).privileges
-    if wanted is None:
-        return None
     if "{vmid}" in entry["endpoint"] and "/vms VM.Audit" not in wanted:
         wanted = ("/vms VM.Audit",) + tuple(wanted)     # the guest is looked up, and most tools read it first
     result = []
@@ -60,10 +58,9 @@ def holds(permissions, path, privileges):
 
 
 def tool_status(entry, permissions, release, selection):
-    """How a tool would fare: {name, toolset, status works|partly|lacks|unknown, missing [str], where [str], off}."""
+    """How a tool would fare: {name, toolset, status works|partly|lacks, missing [str], where [str], off}."""
     status = {"name": entry["name"], "toolset": entry["toolset"], "missing": [], "where": []}
-    wanted = needs(entry, release)
-    for path, privileges in wanted or ():
+    for path, privileges in needs(entry, release):
         held = holds(permissions, path, privileges)
         if not held:
             status["missing"].append("%s on %s" % (" or ".join(privileges), path))
@@ -72,13 +69,12 @@ def tool_status(entry, permissions, release, selection):
     off = selection.off(entry)
     if off:
         status["off"] = off
-    return dict(status, status="unknown" if wanted is None else "lacks" if status["missing"] else
-                "partly" if status["where"] else "works")
+    return dict(status, status="lacks" if status["missing"] else "partly" if status["where"] else "works")
 
 
 def privileges_for(entries, release):
     """Sorted privileges that all these tools need together; of alternatives the first that the release knows."""
-    return sorted({privileges[0] for entry in entries for _, privileges in needs(entry, release) or ()})
+    return sorted({privileges[0] for entry in entries for _, privileges in needs(entry, release)})
 
 
 def grants(entries, release, user, token_id, acl=()):
@@ -197,7 +193,7 @@ def _lines(report):
     if "tools" not in report:
         return
     on = [tool for tool in report["tools"] if "off" not in tool]
-    able = [tool for tool in on if tool["status"] in ("works", "partly")]
+    able = [tool for tool in on if tool["status"] != "lacks"]
     yield ""
     yield "%d of %d tools work%s." % (len(able), len(report["tools"]), "" if len(on) == len(report["tools"]) else
                                       "; %d are switched off" % (len(report["tools"]) - len(on)))
@@ -224,10 +220,8 @@ def _of_toolset(tools):
     """How many of the tools of a toolset work, and what keeps the others from it: a sentence; None when all do."""
     why = collections.Counter()
     for tool in tools:
-        for reason in ["off by " + tool["off"]] if "off" in tool else ["lacks " + one for one in tool["missing"]] or (
-                ["only on " + text.line(", ".join(tool["where"]), 60)] if tool["where"] else
-                ["privileges unknown"] if tool["status"] == "unknown" else []):
-            why[reason] += 1
-    working = sum("off" not in tool and tool["status"] in ("works", "partly") for tool in tools)
+        why.update(["off by " + tool["off"]] if "off" in tool else ["lacks " + one for one in tool["missing"]] or (
+            ["only on " + text.line(", ".join(tool["where"]), 60)] if tool["where"] else []))
+    working = sum("off" not in tool and tool["status"] != "lacks" for tool in tools)
     reasons = "".join("; %s (%d)" % pair for pair in why.most_common())
     return "%d of %d%s" % (working, len(tools), reasons) if reasons else None

@@ -11,11 +11,10 @@ from tools.base.failures import Declined
 from tools.base.row import title
 from tools.mcp.run import Nobody
 
-GREEN, RED, YELLOW, BOLD, PLAIN = ("\x1b[%sm" % code for code in ("32", "31", "33", "1", "0"))
+GREEN, RED, YELLOW = 32, 31, 33
 MARKS = {"\u2705": GREEN, "\u274c": RED, "\U0001f6ab": RED, "\u23f3": YELLOW, "\u26a0": YELLOW,
          "[ok]": GREEN, "[FAIL]": RED}
-_MARK = re.compile("|".join(re.escape(mark) for mark in MARKS))
-_HEADINGS = re.compile(r"[A-Z][A-Z ()/-]*(?:  +[A-Z][A-Z ()/-]*)+")
+_MARK = re.compile("(?m)^(%s)" % "|".join(map(re.escape, MARKS)))
 
 
 def columns(stream=None):
@@ -24,8 +23,8 @@ def columns(stream=None):
 
 
 def shown(text):
-    """`text` as stdout gets it: on a terminal long lines are folded, but for what a guest or a log said, and marks and
-    headings are in colour, unless NO_COLOR is set (no-color.org)."""
+    """`text` as stdout gets it: on a terminal long lines are folded, but for what a guest or a log said, and marks are in
+    colour, unless NO_COLOR is set (no-color.org)."""
     width = columns()
     if width is None:
         return text
@@ -34,18 +33,9 @@ def shown(text):
         indent = " " * max(len(line) - len(line.lstrip()) + 2, line.rfind("  ", 0, 24) + 2)
         lines += [line] if len(line) < width or line.startswith("| ") else textwrap.wrap(
             line, width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.name == "posix":
-        lines = [_painted(line) for line in lines]
-    return "\n".join(lines)
-
-
-def _painted(line):
-    mark = _MARK.match(line)
-    if mark:
-        rest = line[mark.end():]
-        return MARKS[mark.group()] + mark.group() + PLAIN + (
-            rest if mark.group().startswith("[") else BOLD + rest + PLAIN)
-    return BOLD + line + PLAIN if _HEADINGS.fullmatch(line) else line
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or os.name != "posix":
+        return "\n".join(lines)
+    return _MARK.sub(lambda mark: "\x1b[%dm%s\x1b[0m" % (MARKS[mark.group()], mark.group()), "\n".join(lines))
 
 
 class Person(Nobody):
