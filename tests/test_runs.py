@@ -73,7 +73,8 @@ def test_all_problems_are_told_at_once_and_nothing_is_sent():
     assert answer.failed and "5 of 6 steps cannot be done" in answer.text and writes(made) == []
     for words in ("Step 2 (proxmox_nothing): There is no such tool. Use the name of a tool that is listed.",
                   "Step 3 (proxmox_start_vm): There is no guest 999",
-                  "Step 4 (proxmox_run): It cannot be a step. Call it by itself, outside of a run.", "Step 5 (proxmox_migrate_vm): Target: missing",
+                  "Step 4 (proxmox_run): It cannot be a step. Call it by itself, outside of a run.",
+                  "Step 5 (proxmox_migrate_vm): Target: missing",
                   "Step 6 (proxmox_get_vms): Limit"):
         assert words in answer.text
     assert "Step 1" not in answer.text

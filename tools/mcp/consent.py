@@ -1,8 +1,8 @@
 """Asking the user before something is lost: elicitation in both eras, a terminal, or a token for a second call.
 
 Handlers call `call.confirm(describe)` and know nothing of it. However it is asked, a yes is bound to tool, arguments
-and what was found, expires, and is good once. A requestState (MCP 2026-07-28 basic/patterns/mrtr) and a confirm_token are
-words; what they stand for is kept here. How a terminal asks is in tools.mcp.approval.
+and what was found, expires, and is good once. A requestState (MCP 2026-07-28 basic/patterns/mrtr) and a confirm_token
+are words; what they stand for is kept here. How a terminal asks is in tools.mcp.approval.
 """
 import time
 

@@ -75,8 +75,8 @@ first, how to bring everything back, what users will notice, and what would make
          Argument("snapname", "name for a snapshot taken first", False, "snapname")), """\
 I want to do this to guest {vmid}: {change}
 Before anything is changed:
-1. proxmox_get_vm_status, and its config with what waits for a restart. Tell me its name and vmid, so that I can see it is the \
-right one.
+1. proxmox_get_vm_status, and its config with what waits for a restart. Tell me its name and vmid, so that I can see \
+it is the right one.
 2. The way back: proxmox_list_snapshots_vm or _lxc (can its storages take snapshots?), proxmox_list_backups with \
 vmid={vmid}.
 3. What the change needs (a restart? downtime?) and what else it affects: other guests, addresses, replication, HA.

@@ -287,7 +287,7 @@ class Runs:
         """Work out what a step would send and ask; Failure, or Refused, when it cannot be done."""
         entry = self._host.entries.get(RENAMED.get(step.tool, step.tool))
         if entry is None:
-            raise Failure("There is no such tool.%s" % (instead(step.tool) or " Use the name of a tool that is listed."))
+            raise Failure("There is no such tool." + (instead(step.tool) or " Use the name of a tool that is listed."))
         if entry["name"] in ALONE:
             raise Failure("It cannot be a step. Call it by itself, outside of a run.")
         seconds = self._host.client.limiter.seconds_until(False, 10)

@@ -7,6 +7,7 @@ import json
 import queue
 import threading
 import time
+from contextlib import suppress
 
 from tools import RENAMED, entries
 from tools.base.schema import ArgumentProblems
@@ -101,13 +102,11 @@ def each(app, names, work, request, late=None):
         while len(answers) < len(names) and not request.cancelled.is_set() and not request.hurried:
             if limit is not None and time.monotonic() - began > limit:
                 break
-            try:
-                name, answers_of = done.get(timeout=LOOK)
-            except queue.Empty:
-                continue
-            answers[name] = answers_of
-            if not (isinstance(answers_of, str) or getattr(answers_of, "failed", False)):
-                limit = max(late or LATE, TIMES * (time.monotonic() - began))
+            with suppress(queue.Empty):
+                name, answer = done.get(timeout=LOOK)
+                answers[name] = answer
+                if not (isinstance(answer, str) or getattr(answer, "failed", False)):
+                    limit = max(late or LATE, TIMES * (time.monotonic() - began))
     finally:
         for part in parts.values():
             part.cancelled.set()

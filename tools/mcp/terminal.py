@@ -23,8 +23,8 @@ def columns(stream=None):
 
 
 def shown(text):
-    """`text` as stdout gets it: on a terminal long lines are folded, but for what a guest or a log said, and marks are in
-    colour, unless NO_COLOR is set (no-color.org)."""
+    """`text` as stdout gets it: on a terminal long lines are folded, but for what a guest or a log said, and marks are
+    in colour, unless NO_COLOR is set (no-color.org)."""
     width = columns()
     if width is None:
         return text
