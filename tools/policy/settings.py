@@ -356,7 +356,7 @@ def _on(value):
     return value and value.lower() not in ("false", "0", "no", "off")
 
 
-#: setting -> (the variables of version 1 that are a part of it now, what it then is, of their texts or ""; None: unknown).
+#: setting -> (variables of version 1 that are a part of it now, what it then is, of their texts or ""; None: unknown).
 _FORMER = {
     "certificate": (("FINGERPRINT", "CA_FILE"), lambda fingerprint, ca_file: fingerprint or ca_file),
     "tools": (("TOOLSETS", "TOOLS", "DISABLED_TOOLS"), lambda toolsets, names, never: None if toolsets and names else (
