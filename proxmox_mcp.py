@@ -7,7 +7,7 @@ tools/ join the two. Without arguments it serves stdio; `--help` shows the comma
 import os
 import sys
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
 # tools/ is beside this file, or, where a wheel put this file, in _proxmox_mcp/.
 _HERE = os.path.dirname(os.path.realpath(__file__))

@@ -153,7 +153,7 @@ def test_the_archive_runs_and_packs_itself_again(tmp_path):
     """With the demo and without it; one with it makes one without it too."""
     plain, whole, again = (str(tmp_path / name) for name in ("x.pyz", "y.pyz", "z.pyz"))
     digests = {path: pack.save(pack.packed(PROGRAM, path == whole), path) for path in (plain, whole)}
-    assert _started(plain, "--version").stdout.decode().split() == ["proxmox-mcp", "1.0.0", "sha256", digests[plain]]
+    assert _started(plain, "--version").stdout.decode().split() == ["proxmox-mcp", "2.0.0", "sha256", digests[plain]]
     for path, demo, same in ((plain, [], plain), (whole, ["--demo"], whole), (whole, [], plain)):
         assert _started(path, "pack", again, *demo).stdout.decode().split() == [digests[same], again]
         with open(same, "rb") as one, open(again, "rb") as two:
