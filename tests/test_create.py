@@ -232,6 +232,7 @@ def test_what_was_not_asked_for_is_told_too():
     made = ok(bench.run("proxmox_create_vm", node="pve1", vmid=300, os="windows11", cores=4, tags=["ci", "dev"])).text
     assert ("created on node pve1: 4 cores, 4 GiB memory, win11, UEFI with secure boot keys, TPM 2.0, disk scsi0 64 "
             "GiB on local-lvm") in made and "firewall=1, tags ci,dev (" in made
+    assert "No ISO to install Windows from is in a drive (iso)." in made
     made = ok(bench.run("proxmox_create_lxc", node="pve1", vmid=301, ostemplate=ALPINE, onboot=True, pool="lab")).text
     assert "created on node pve1: all cores of the node, 512 MiB memory, 8 GiB on" in made
     assert "firewall=1, onboot, pool lab (" in made

@@ -29,7 +29,7 @@ PAUSES = (0.3, 0.45, 0.675, 1.0125, 1.519, 2.0)         # seconds between looks
 
 @dataclass
 class Execute(Command):
-    """Run a command in a VM (guest agent)."""
+    """Run a command in a VM (guest agent); no ; | > $ by default."""
     type: Annotated[str, Arg(enum=("qemu", "lxc"))] = "qemu"
 
 

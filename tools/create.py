@@ -218,6 +218,8 @@ def create_vm(call):
     if args.os.startswith("windows") and not args.drivers_iso and "virtio" not in str(args.iso).lower():
         notes.append("Windows needs the VirtIO drivers to see this disk and network card: give it the virtio-win ISO "
                      "as a second CD (drivers_iso).")
+    if args.os.startswith("windows") and not args.import_from and "virtio" in str(args.iso or "virtio").lower():
+        notes.append("No ISO to install Windows from is in a drive (iso).")
     return _created(call, params, "%s created on node %s: %s, %s memory, %s%s%s, disk scsi0 %s on %s, net0 %s%s" % (
         text.called(call.subject, args.name), args.node, text.plural(params["cores"], "core"),
         amount("memory", params["memory"]), usual["ostype"],
