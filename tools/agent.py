@@ -14,7 +14,7 @@ from typing import Annotated, List
 from tools.base.answers import Facts, Result, data_only
 from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Command,
                                 ask_agent, confirm, decoded, ended, not_run, plain, running, split)
-from tools.base.edit import release
+from tools.base.edit import before_8
 from tools.base.failures import Failure
 from tools.base.lists import who
 from tools.base.row import ELEVATED, Tool
@@ -63,7 +63,7 @@ def execute(call):
         plain(args.command, FORBIDDEN_WINDOWS if windows else FORBIDDEN_UNIX)
     params = parameters(args.command, words, windows)
     confirm(call)
-    if release(call) < (8, 0):                          # there one string that is split at NULs (format string-alist)
+    if before_8(call):                                  # there one string that is split at NULs (format string-alist)
         params["command"] = "\0".join(params["command"])
     started = call.send(params)
     if call.planned:

@@ -237,7 +237,7 @@ def create(call):
     found, note = {"storage": storage, "name": state.get("name")}, None
     if outcome.upid and outcome.ok:
         try:
-            new = made_since(call, storage, parse_upid(outcome.upid).starttime)[0]
+            new = made_since(call, storage, parse_upid(outcome.upid).starttime)
         except PveError:
             new = None
         if new is None:

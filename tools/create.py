@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tools.base import setup
 from tools.base.answers import Table, result
-from tools.base.edit import release
+from tools.base.edit import before_8
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, amount, check_bridge, is_on, nic
 from tools.base.lists import the_only
@@ -234,7 +234,7 @@ def _cd(iso):
 
 def _cpu(call):
     """The CPU type the web interface gives a new VM; Proxmox VE 7 does not know it: None, the API's own default."""
-    return "x86-64-v2-AES" if release(call) >= (8, 0) else None
+    return None if before_8(call) else "x86-64-v2-AES"
 
 
 TOOLS = {

@@ -10,8 +10,8 @@ from typing import Annotated, Optional
 from tools.base import safety
 from tools.base.answers import Result, of_task, result
 from tools.base.failures import Failure
-from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_hibernated, is_off, is_on,
-                              is_paused, loss, must_be_off, name, named)
+from tools.base.guest import (STANDING, at_stake, condition, current, in_backup, is_awake, is_off, is_on, loss,
+                              must_be_off, name, named)
 from tools.base.row import DESTRUCTIVE, ELEVATED, Safety, Tool, Waiting, both
 from tools.base.schema import Arg
 from tools.pve import text
@@ -173,12 +173,12 @@ def reboot(call):
 
 def pause(call):
     state = current(call)
-    wished, says = (is_hibernated, "hibernated") if call.args.todisk else (is_paused, "paused")
-    if settled(state, wished):
+    says = "hibernated" if call.args.todisk else "paused"
+    if condition(state) == says:
         return unchanged(call, state)
     if is_off(state):
         raise Failure("%s is %s, so it cannot be paused." % (named(call, state), condition(state)))
-    return carry_out(call, wished, state, says="%s %s" % (named(call, state), says))
+    return carry_out(call, lambda now: condition(now) == says, state, says="%s %s" % (named(call, state), says))
 
 
 def resume(call):

@@ -195,10 +195,9 @@ def the_backup(call, storage, volid):
 
 
 def made_since(call, storage, started):
-    """(the guest's newest backup on `storage` if it was made since `started`, epoch seconds, else None; all there)."""
-    every = backups_on(call, storage, call.args.vmid)[1]
-    new = [entry for entry in every if float(entry.get("ctime") or 0) >= started]
-    return max(new, key=lambda entry: float(entry["ctime"]), default=None), every
+    """The guest's newest backup on `storage` that was made since `started` (epoch seconds), or None."""
+    new = [entry for entry in backups_on(call, storage, call.args.vmid)[1] if float(entry.get("ctime") or 0) >= started]
+    return max(new, key=lambda entry: float(entry["ctime"]), default=None)
 
 
 def backup_storage(call, named=None, do="Say on which storage"):

@@ -15,11 +15,8 @@ _CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
 
 
 class After:
-    """What a change came to: outcome (Outcome), config (dict, pending changes applied), waiting (keys that wait).
-
-    known: whether config and waiting could be read; they are empty when not. remark: what Proxmox said of something
-    else, or None. before, asked: the config that `change` worked it out from, and the options that it changed.
-    """
+    """What a change came to: outcome (Outcome); config (pending changes applied) and waiting (keys that wait), both empty
+    unless `known`; remark of Proxmox's on something else, or None; before, asked: what `change` had, and changed."""
 
     def __init__(self, outcome, config=None, waiting=(), remark=None):
         self.outcome, self.known, self.remark = outcome, config is not None, remark
@@ -133,10 +130,9 @@ def _not_plugged(call, error, params):
                  "Proxmox reports a problem with an older change that still waits: %s." % said)
 
 
-def release(call):
-    """(major, minor) of Proxmox VE on the node of the call; during an upgrade each node has its own."""
-    match = re.match(r"(\d+)(?:\.(\d+))?", str(call.get("/nodes/{node}/version").get("version", "")))
-    return (int(match.group(1)), int(match.group(2) or 0)) if match else (99, 0)
+def before_8(call):
+    """Whether Proxmox VE on the node of the call is older than 8.0; during an upgrade each node has its own."""
+    return str(call.get("/nodes/{node}/version").get("version"))[:2] in ("6.", "7.")
 
 
 def waits(call, keys):

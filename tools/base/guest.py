@@ -135,14 +135,6 @@ def is_awake(state):
     return condition(state) == "running"
 
 
-def is_paused(state):
-    return condition(state) == "paused"
-
-
-def is_hibernated(state):
-    return condition(state) == "hibernated"
-
-
 def counts_as(row):
     """What a row of /cluster/resources is counted as: "template", else its condition; see `with_states`."""
     return "template" if on(row.get("template")) else condition(row) or "unknown"

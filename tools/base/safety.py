@@ -125,7 +125,7 @@ def _make(call, net):
             raise Failure("It is not known to have ended, and this call cannot wait for it any longer. proxmox_run "
                           "with the call as its step waits to the end.\nUPID: %s" % outcome.upid)
         if "backup" in net:
-            entry = made_since(call, net["backup"], parse_upid(outcome.upid).starttime)[0]
+            entry = made_since(call, net["backup"], parse_upid(outcome.upid).starttime)
             if entry is None:
                 raise Failure("Its archive is not in the list of %s that this token sees. %s" % (net["backup"], UNSEEN))
             net = {"backup": entry["volid"]}

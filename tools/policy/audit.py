@@ -368,12 +368,6 @@ class Report:
         elif found["seq"] <= seq:
             self._bad("has seq %d after seq %d: lines were inserted or moved" % (found["seq"], seq))
 
-    def as_dict(self):
-        """The report as JSON."""
-        return {"ok": self.ok, "lines": self.lines, "last_seq": self.last_seq, "last_hash": self.last_hash,
-                "problems": [{"line": number, "problem": text} for number, text in self.problems],
-                "without_outcome": [line["seq"] for line in self.open]}
-
     def text(self, path):
         """The report for people: lines of text."""
         lines = ["%s: ok, %d lines, the chain of hashes is unbroken." % (path, self.lines) if self.ok else

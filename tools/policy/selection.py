@@ -28,18 +28,14 @@ MINIMAL = tuple("proxmox_" + name for name in "get_overview get_vms get_task api
 DAILY = tuple("cluster guests lifecycle snapshots tasks api".split()) + tuple(
     "proxmox_" + name for name in "get_overview get_inside create_backup_vm create_backup_lxc list_backups".split())
 
-_MISSION, _MINIMAL, _DAILY = frozenset(MISSION), frozenset(MINIMAL), frozenset(DAILY)
-
 #: word of PROXMOX_TOOLS -> whether it takes in an entry of the surface; other words are names of toolsets.
 PRESETS = {"all": lambda entry: True,
-           "mission": lambda entry: entry["name"] in _MISSION,
-           "daily": lambda entry: entry["toolset"] in _DAILY or entry["name"] in _DAILY,
+           "mission": lambda entry: entry["name"] in MISSION,
+           "daily": lambda entry: not {entry["toolset"], entry["name"]}.isdisjoint(DAILY),
            "readonly": lambda entry: not entry["changes"],
-           "minimal": lambda entry: entry["name"] in _MINIMAL}
-
+           "minimal": lambda entry: entry["name"] in MINIMAL}
 
 _FORMER = {new: old for old, new in RENAMED.items()}
-
 
 READ_ONLY = "PROXMOX_READ_ONLY=true is set; it overrides every other setting."
 ELEVATED = "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it."
