@@ -8,7 +8,6 @@ from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
 from tools.base.storage import contents, usable
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
 
 DAY = 86400
@@ -49,15 +48,13 @@ class _Found:
 
 
 def state(call, guests, resources, jobs, now, brief=False):
-    """(rows, sentences about what could not be read): a dict for each guest that is no template.
+    """(rows, sentences about what could not be read): a dict for each guest that is no template: vmid, name, node, type,
+    pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; its age in seconds; jobs (ids of
+    the enabled jobs that take it, None when not known), off (of those that are switched off); left_out (disks that a
+    job leaves out); unsure (something that may tell more could not be read); verdict, one of VERDICTS.
 
-    vmid, name, node, type, pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; age of
-    that, seconds; jobs (ids of the enabled jobs that take it, None when not known), off (of those that are switched
-    off); left_out (disks that a job leaves out); unsure (a storage or job that may tell more could not be read);
-    verdict, one of VERDICTS.
-
-    guests: rows of /cluster/resources; resources: all its rows; jobs: /cluster/backup, or None when not to be had; now:
-    epoch seconds; brief: local storages that no job names are read only when the others hold no new backup of each.
+    jobs: of /cluster/backup, or None when not to be had; brief: local storages that no job names are read only when the
+    others hold no new backup of each.
     """
     running, read, found = enabled(jobs), places(resources), _Found(call)
     guests = [guest for guest in guests if not on(guest.get("template"))]
@@ -109,11 +106,8 @@ def switched_off(rows):
 
 def _sees_backups(call):
     """Whether the token may see backups on any storage: Proxmox leaves out of the list what it may not."""
-    try:
-        granted = call.get("/access/permissions") or {}
-    except PveError:
-        return True
-    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
+    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges)
+               for privileges in (call.get("/access/permissions") or {}).values())
 
 
 def places(resources):

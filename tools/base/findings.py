@@ -12,7 +12,6 @@ from tools.pve.text import Column
 Finding = namedtuple("Finding", "level about says then since area", defaults=("", None, ""))
 PROBLEM, LOOK = 0, 1
 _LEVELS = ("problem", "look")
-_UNREAD = 12                    # sentences about what could not be read that are shown
 
 
 class Seen:
@@ -103,11 +102,8 @@ def report(seen, found, notes):
     problems = sum(finding.level == PROBLEM for finding in found)
     verdict = "%s, %d worth a look" % (text.plural(problems, "problem"), len(found) - problems) if found else (
         "Nothing found")
-    count = len(seen.unread)
-    if count:
-        verdict += "; %s could not be read" % text.plural(count, "thing")
-    missed = ["Not read: %s." % line for line in seen.unread[:_UNREAD]]
-    if count > _UNREAD:
-        missed.append("Not read: %d more." % (count - _UNREAD))
+    if seen.unread:
+        verdict += "; %s could not be read" % text.plural(len(seen.unread), "thing")
+    missed = ["Not read: %s." % line for line in seen.unread]
     rows = [dict(finding._asdict(), level=_LEVELS[finding.level]) for finding in found]
     return result(seen.call, rows, verdict, missed + notes)

@@ -22,7 +22,6 @@ _ANY_SNAPSHOT = ("lvmthin", "rbd", "btrfs", "dir", "nfs", "cifs")
 
 def confirm(call, describe, params, doomed=None, snapshot=False):
     """As `call.confirm`; the net that is asked for is named in the question, and made after the yes.
-
     params: of the row's request, which is judged before; doomed: function(found) -> volids of the guest that are
     destroyed, default all that go with it; snapshot: whether one can bring back what is lost.
     """
@@ -129,8 +128,6 @@ def _make(call, net):
             if entry is None:
                 raise Failure("Its archive is not in the list of %s that this token sees. %s" % (net["backup"], UNSEEN))
             net = {"backup": entry["volid"]}
-    except Refused:
-        raise
     except (PveError, Failure) as error:
         raise Failure("The %s that is to be made first is not there, so nothing was destroyed.\n%s" % (
             _said(net), call.explained(error))) from None

@@ -21,12 +21,8 @@ from tools.policy import endpoints
 from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
 from tools.pve.scrub import is_secret, scrub, scrub_ours
+from tools.pve.state import fcntl
 from tools.pve.text import stamp
-
-try:
-    import fcntl
-except ImportError:                     # not a Unix: one process a file then
-    fcntl = None
 
 NOTHING = "0" * 64                      # `prev` of the first line of a file
 LONGEST_LINE = 60000                    # bytes; longer arguments are cut
@@ -224,9 +220,7 @@ class Audit:
                 os.close(handle)                    # and the lock with it
 
     def _wait_for_lock(self, handle):
-        if fcntl is None:
-            return
-        for attempt in range(LOCK_TRIES):
+        for attempt in range(LOCK_TRIES if fcntl else 0):
             try:
                 return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -50,7 +50,7 @@ def load_all(environ, warn=lambda message: None, asks=True):
             if variable not in own and (variable in base or not variable):
                 return words
             return "[%s] %s" % (_TOP if _key(variable) in top and not mine.get(_key(variable)) else name,
-                                _in_small_letters(words))
+                                re.sub("PROXMOX_[A-Z_]+", lambda match: _key(match.group()), words))
         every = {**base, **own}
         values, wrong = read(every if asks else offline(every), lambda words: said.add(placed(words)))
         problems += map(placed, wrong)
@@ -87,10 +87,6 @@ def _readable(environ):
 
 def _key(variable):
     return variable[len("PROXMOX_"):].lower() if variable.startswith("PROXMOX_") else None
-
-
-def _in_small_letters(problem):
-    return re.sub(r"PROXMOX_[A-Z_]+", lambda match: _key(match.group()), problem)
 
 
 def _sections(path):

@@ -15,24 +15,11 @@ from tools.pve.formats import on
 
 #: What any shell would act upon; refused in a command unless PROXMOX_ALLOWED_COMMANDS has the word UNSAFE.
 FORBIDDEN = ";&|`$(){}[]<>\n\r"
-
-
 _GUEST = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/[0-9]+(/config|/unlink|/snapshot/[^/]+/rollback)?)?")
 #: Requests to a storage or node that destroy volumes of guests, perhaps.
 _VOLUMES = re.compile(
     r"DELETE /nodes/[^/]+/(?:storage/[^/]+/content/(?!(?:[^/:]+:)?(?:backup|iso|vztmpl|snippets|import)/)|disks/"
     r"|ceph/(?:pool|fs)/)|P\w+ /nodes/[^/]+/disks/(?:wipedisk|initgpt)")
-
-
-def _destroys(verb, path, params):
-    """Whether a request destroys a guest, its disk, or what changed in it since a snapshot."""
-    match = _GUEST.fullmatch(path)
-    if match is None or verb == "GET":
-        return bool(_VOLUMES.match("%s %s" % (verb, path)))
-    if match.group(1) in ("/config", "/unlink"):
-        gone = params.get("delete") or params.get("idlist")
-        return bool(gone) and (on(params.get("force")) or "unused" in str(gone))
-    return verb == "DELETE" or bool(match.group(1)) or on(params.get("force"))
 
 
 class Guests:
@@ -112,7 +99,14 @@ class Guard:
 
     def unsafe(self, verb, path, params):
         """The Refusal of a request that destroys what a guest holds, for which no safety net is made; or None."""
-        if self.settings.safety == "none" or not _destroys(verb, path, params):
+        match, gone = _GUEST.fullmatch(path), params.get("delete") or params.get("idlist")
+        if match is None or verb == "GET":
+            destroys = _VOLUMES.match("%s %s" % (verb, path))
+        elif match.group(1) in ("/config", "/unlink"):
+            destroys = gone and (on(params.get("force")) or "unused" in str(gone))
+        else:
+            destroys = verb == "DELETE" or match.group(1) or on(params.get("force"))
+        if self.settings.safety == "none" or not destroys:
             return None
         return Refusal("%s %s destroys what a guest holds" % (verb, path[:200]),
                        "PROXMOX_SAFETY=%s is set: only the tools that make the safety net first may (proxmox_delete_*, "

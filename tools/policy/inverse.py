@@ -274,11 +274,6 @@ def _rows_back(change, now):
 _RULE = ("type action macro iface source dest proto enable sport dport icmp-type comment log".split())
 
 
-def _rules_of(data, path):
-    """All rules as one value: which one is meant depends on all before it."""
-    return {"rules": [{key: row[key] for key in _RULE if key in row} for row in data or ()]}
-
-
 def _rules_path(path, params):
     return re.sub(r"/\d+\Z", "", path)
 
@@ -410,7 +405,9 @@ _TABLE = (
     (Way(_list, _rows_by_id, _rows_back), """POST /pools /cluster/backup ha/resources ha/rules
         DELETE /pools(|/{poolid}) /cluster/backup/{id} ha/resources/{sid} ha/rules/{id}"""),
     (Way(_pool_path, _pool, _pool_back), "PUT /pools(|/{poolid})"),
-    (Way(_rules_path, _rules_of, _rules_back, True), """
+    # all rules as one value: which one is meant depends on all before it
+    (Way(_rules_path, lambda data, path: {"rules": [{key: row[key] for key in _RULE if key in row}
+                                                    for row in data or ()]}, _rules_back, True), """
         POST guest/firewall/rules node/firewall/rules /cluster/firewall/rules
         PUT|DELETE guest/firewall/rules/{pos} node/firewall/rules/{pos} /cluster/firewall/rules/{pos}"""),
     (Way(_new_guest, _facts, _delete_guest, whole=True,

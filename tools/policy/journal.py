@@ -11,11 +11,6 @@ import threading
 
 from tools.pve import state
 
-try:
-    import fcntl
-except ImportError:                     # not a Unix: one process a file then
-    fcntl = None
-
 FILE = "journal"
 MOST = 1000                             # records that are kept
 LONGEST_FILE = 4 << 20                  # bytes; then only the latest records stay
@@ -102,8 +97,8 @@ class Journal:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         while True:
             with os.fdopen(os.open(self._path, flags, 0o600), "ab") as stream:
-                if fcntl is not None:
-                    fcntl.flock(stream, fcntl.LOCK_EX)
+                if state.fcntl is not None:
+                    state.fcntl.flock(stream, state.fcntl.LOCK_EX)
                     try:
                         if os.stat(self._path).st_ino != os.fstat(stream.fileno()).st_ino:
                             continue                    # another server has just put a shorter one in its place

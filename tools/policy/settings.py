@@ -89,8 +89,10 @@ _token_value = _text(r"[0-9A-Za-z._~-]{8,128}", "is not a token's value (8 to 12
                      "issues a UUID); what was given is not shown here")
 
 
-def _fingerprint(value):
-    """"AA:BB:...,CC:DD:...": one a node, where several hosts are given."""
+def _certificate(value):
+    """The path of a file; or fingerprints, "AA:BB:...,CC:DD:...": one a node, where several hosts are given."""
+    if os.path.isabs(os.path.expanduser(value)):
+        return os.path.expanduser(value)
     found = []
     for one in _words(value):
         one = re.sub(r"(?i)^sha-?256[:=]", "", one)
@@ -172,12 +174,6 @@ def _tools(value):
                 word[:80], ", ".join(groups), instead(one)[:-1].replace(" Use", "; use") or near(one, [
                     *groups, *(entry["name"] for entry in surface())])))
     return words
-
-
-def _certificate(value):
-    """What is trusted: the path of a file, or fingerprints."""
-    path = os.path.expanduser(value)
-    return path if os.path.isabs(path) else _fingerprint(value)
 
 
 def _log(value):
@@ -290,8 +286,6 @@ class Settings:
         self.cluster = self.about = self.default = None         # of several clusters: see tools.policy.clusters
         for name, meta in VARIABLES.items():
             setattr(self, name, values.pop(name, meta["default"]))
-        if values:
-            raise TypeError("no settings: %s" % ", ".join(values))
         self.host = [(name, port or self.port) for name, port in self.host or ()]
         if "!" in (self.token_name or ""):
             self.user, self.token_name = self.token_name.split("!", 1)

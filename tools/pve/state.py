@@ -2,6 +2,11 @@
 import os
 import stat
 
+try:
+    import fcntl
+except ImportError:             # not a Unix: one process a file then
+    fcntl = None
+
 MOST = 1 << 17                  # bytes that are read of a file
 
 
