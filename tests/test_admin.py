@@ -18,7 +18,7 @@ def running(bench):
 CASES = [
     ("proxmox_list_backup_jobs", {"limit": 1, "offset": 1}, ["GET /cluster/backup"]),
     ("proxmox_list_updates", {"node": "pve1", "name": "pve", "limit": 5, "offset": 0}, [NODE + "apt/update"]),
-    ("proxmox_get_ha_status", {"limit": 10, "offset": 0, "node": "pve1"}, ["GET /cluster/ha/status/current"]),
+    ("proxmox_get_ha_status", {"limit": 10, "offset": 0}, ["GET /cluster/ha/status/current"]),
     ("proxmox_list_pools", {"name": "prod", "limit": 10, "offset": 0}, [FIND, "GET /pools"]),
     ("proxmox_get_permissions", {"path": "/vms/100", "limit": 10, "offset": 0},
      ["GET /access/permissions path=/vms/100"]),
@@ -52,7 +52,6 @@ def test_ha():
     answer = ok(Bench().run("proxmox_get_ha_status"))
     assert "HA: 1 resource, 1 started" in answer.text and "vm:104" in answer.text
     assert answer.text.count("  active\n") == 2 and "20" not in answer.text       # no date that is but that of asking
-    assert set(items(Bench().run("proxmox_get_ha_status", node="pve3"), "type")) == {"quorum", "lrm"}
     bench = Bench()
     answering(bench, "/cluster/ha/status/current", [
         {"id": "quorum", "type": "quorum", "quorate": 0, "status": "No quorum on node 'pve1'!"},

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.lists import enabled
-from tools.base.row import BASIC, DESTRUCTIVE, AnyNode, NodeArgs, Paged, Tool
+from tools.base.row import BASIC, DESTRUCTIVE, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.formats import on, parse_upid
@@ -23,7 +23,6 @@ class Updates(NodeArgs, Paged):
 @dataclass
 class HaStatus(Paged):
     """High availability: quorum, master, and the state of each resource."""
-    node: AnyNode = None
 
 
 @dataclass
@@ -96,8 +95,7 @@ def _ha_states(rows):
 #: The entry of the quorum is of no node, though Proxmox names the one that answers.
 HA = Table("entry", Column("type"), Column("sid", "resource"), Column("state"), Column("request_state", "wanted"),
            Column("node"), Column("status", kind="long", text=_ha_status), Column("quorate", kind="bool", shown=False),
-           rows=lambda entries: [dict(row, node=None) if row.get("type") == "quorum" else row for row in entries or ()],
-           same=("node",), summary=_ha_states)
+           each=lambda row: dict(row, node=None) if row.get("type") == "quorum" else row, summary=_ha_states)
 POOLS = Table("pool", Column("poolid", "pool"), Column("guests", kind="int"), Column("comment"), sort=("poolid",),
               search=lambda row: [row.get("poolid")], empty="There are none, or the token lacks Pool.Audit on /pool.")
 

@@ -28,10 +28,8 @@ class Drain(OnNode):
 class _Guest:
     """A guest on the node: its row, its config, Proxmox's own check of a migration ({} where there is none).
 
-    live          whether it is a VM that runs; memory: bytes that it needs when it runs
-    volumes       {volid: bytes} of all of them, wherever they are
-    binds         mount points of a container that are no volumes and not the same on all nodes
-    in_snapshots  whether its volumes, local ones of a VM, are in snapshots
+    live: whether it is a VM that runs; volumes: {volid: bytes}; binds: mount points of a container that are no volumes
+    and not the same on all nodes; in_snapshots: whether its volumes, local ones of a VM, are.
     """
 
     def __init__(self, row, config, check):

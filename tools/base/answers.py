@@ -11,15 +11,8 @@ DEFAULT_LIMIT = 50              # rows of a page where the tool has a `limit`; w
 
 
 class Result:
-    """What a handler returns.
-
-    parts  the text, whole or in pieces (None for none): its first line sums it up, a text.Shown is made from the data,
-           the rest are notes: warnings, hints, next steps
-    data   dict of what the tool found and did, for programs
-    mark   the first character of the text
-    """
-
-    __slots__ = ("parts", "data", "mark")
+    """What a handler returns. parts: the text, whole or in pieces (None for none): its first line sums it up, a
+    text.Shown is made from the data, the rest are notes; data: what was found and done; mark: the first character."""
 
     def __init__(self, parts, data, mark="\u2705"):
         self.parts = [part for part in ([parts] if isinstance(parts, str) else parts) if part]
@@ -46,10 +39,9 @@ def output_schema(shape):
 class Facts:
     """An object, shown as "heading: value" lines. Columns that it lacks are taken from the node and required arguments.
 
-    more           bool: whether keys beyond the columns stay in the data
-    under, beside  the key of the data under which the columns are, where it is not all; Columns beside it, not shown
-    each           function of the reply's object -> the one whose columns are shown
-    notes          function(facts, call) -> sentences to say below them
+    more: whether keys beyond the columns stay in the data; under, beside: the key of the data under which the columns
+    are, where it is not all, and Columns beside it, not shown; each(the reply's object) -> the one whose columns are
+    shown; notes(facts, call) -> sentences to say below them.
     """
 
     def __init__(self, *columns, more=False, under=None, beside=(), each=None, notes=None):
@@ -88,17 +80,16 @@ class Table:
     rows     function of what Proxmox sent -> the raw rows, where that is not a list of them
     sort     keys that the raw rows are sorted by, as text; or a function of one
     search   function of a raw row -> texts, in one of which the argument `name` must be found (`lists.pattern`)
-    same     arguments that must be what a raw row has under their name, if it has anything
     summary  function of the raw rows -> what the headline says after their number
     notes    function(raw rows, call) -> sentences to say below them
     empty    the sentence about a list that holds nothing at all; in braces as in a row's `says`
     """
 
-    def __init__(self, noun, *columns, each=None, rows=None, sort=None, search=None, same=(), summary=None, notes=None,
+    def __init__(self, noun, *columns, each=None, rows=None, sort=None, search=None, summary=None, notes=None,
                  empty=None):
         self.noun, self.columns, self.each, self.rows, self.sort = noun, columns, each, rows, sort
-        self.search, self.same, self.summary, self.notes, self.empty = search, same, summary, notes, empty
-        self.filters = set(same) | ({"name"} if search else set())
+        self.search, self.summary, self.notes, self.empty = search, summary, notes, empty
+        self.filters = {"name"} if search else set()
 
     def schema(self):
         return dict(_object({"items": {"type": "array", "items": _object(_column_schema(self.columns))},
@@ -112,10 +103,6 @@ class Table:
         """(raw rows that fit the arguments, in order; how many there were)."""
         rows = self.rows(found) if self.rows else found or []
         total = len(rows)
-        for name in self.same:
-            wanted = getattr(args, name)
-            if wanted is not None:
-                rows = [row for row in rows if row.get(name) in (None, wanted)]
         if self.search and args.name is not None:
             fits = pattern(args.name)
             rows = [row for row in rows if any(map(fits, self.search(row)))]
@@ -201,15 +188,13 @@ def result(call, content, headline=None, note=None, shape=None, mark=None, **mor
     `headline` is a sentence without its full stop; else what Proxmox sent, or a Page of it, shown as `shape` (default:
     the row's `returns`) says.
 
-    headline: default what the row `says`, one line; note: what else the reader should know (str, or a list of them,
-    with None for none, and text.Shown for what the data says too); mark: the first character, if not the usual one;
-    more: what the tool itself knows, added to the data, of which `name` is that of the guest.
+    headline: default what the row `says`; note: what else the reader should know (str, or a list of them, None for
+    none); mark: if not the usual one; more: added to the data, of which `name` is that of the guest.
     """
     note = note if isinstance(note, list) else [note]
     outcome = getattr(content, "outcome", content)
     if isinstance(outcome, Outcome):
-        changed = {} if outcome is content else content.found()
-        made = _ended(call, outcome, headline, note, {**changed, **more})
+        made = _ended(call, outcome, headline, note, {**({} if outcome is content else content.found()), **more})
     else:
         made = (shape or call.tool.returns).result(call, content, headline, note, more)
     made.mark = mark or made.mark

@@ -48,7 +48,7 @@ class _Found:
 
 
 def state(call, guests, resources, jobs, now, brief=False):
-    """(rows, sentences about what could not be read): a dict for each guest that is no template: vmid, name, node, type,
+    """(rows, sentences about what could not be read): a dict for each guest but templates: vmid, name, node, type,
     pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; its age in seconds; jobs (ids of
     the enabled jobs that take it, None when not known), off (of those that are switched off); left_out (disks that a
     job leaves out); unsure (something that may tell more could not be read); verdict, one of VERDICTS.

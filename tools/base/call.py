@@ -43,24 +43,21 @@ _SUFFIXES = {"vm": "qemu", "lxc": "lxc"}
 class Call:
     """One call of a tool. A handler needs nothing else.
 
-    host      what all calls share: settings, client, guard, audit, clock(), now() and sleep(event, seconds)
-    request   who asks: cancelled and woken (Events), hurried, patience, wait (seconds to follow tasks, or None),
-              wants_progress, progress(percent or None, message)
-    consent   asks the user: ask(call, describe)
+    host        what all calls share: settings, client, guard, audit, clock(), now() and sleep(event, seconds)
+    request     who asks: cancelled and woken (Events), hurried, patience, wait, wants_progress, progress()
     node, kind  where it is, and "qemu" or "lxc": of the arguments or the row, or of its guest (`locate`); else None
-    dry       whether nothing is to be sent: a dry run, or the plan of a step
-    forecast  what the steps before this one will have made (tools.base.forecast), while it is planned; else None
-    planned   (verb, path, params) of the changes that were not sent for that
-    begun     what a server that was interrupted has sent of it already, as the journal notes it: not sent again
-    questions (what the user would be asked, what was found) while it is planned
-    outcomes  what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
-    hidden    how many rows the guardrails took out of what was read
-    task      what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
-    unasked   whether the user would have been asked, but for a client that cannot ask
-    called    the name by which the arguments gave the guest, whose number is in its place now; else None
-    changes   what the changes did that were sent (tools.base.changes); None where no journal is kept
-    net       the safety net (tools.base.safety): None where none is asked for, {} before it is made, then what it is
-    secrets   {name: value} of the arguments that are secret and were given
+    dry         whether nothing is to be sent: a dry run, or the plan of a step, whose `forecast` is what the steps
+                before it will have made; then planned: (verb, path, params) of the changes that were not sent,
+                questions: (what the user would be asked, what was found)
+    begun       what a server that was interrupted has sent of it already, as the journal notes it: not sent again
+    outcomes    what became of each change that was sent: accepted, refused, unsent (certainly not), unknown
+    hidden      how many rows the guardrails took out of what was read
+    task        what Proxmox answered to the last change, a UPID mostly, until the end of that task was seen; else None
+    unasked     whether the user would have been asked, but for a client that cannot ask
+    called      the name by which the arguments gave the guest, whose number is in its place now; else None
+    changes     what the changes did that were sent (tools.base.changes); None where no journal is kept
+    net         the safety net (tools.base.safety): None where none is asked for, {} before it is made
+    secrets     {name: value} of the arguments that are secret and were given
     """
 
     def __init__(self, host, name, tool, args, request, consent=None, forecast=None, begun=()):
@@ -213,10 +210,8 @@ class Call:
         return self.each(requests, lambda request: self.get(*request))
 
     def each(self, requests, do):
-        """What `do` gave for each of `requests`, in their order, or the PveError, Failure or Misfit it raised. As many
-        at a time as the client lets through; the model's client is told how far it is. Cancelled, and what nobody
-        expects, is raised when those under way have ended.
-        """
+        """What `do` gave for each of `requests`, in their order, or the PveError, Failure or Misfit it raised; as many
+        at a time as the client lets through. Anything else is raised when those under way have ended."""
         answers, raised, todo, lock = [None] * len(requests), [], iter(enumerate(requests)), threading.Lock()
         most = self.host.client.in_flight
 

@@ -15,8 +15,8 @@ _CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
 
 
 class After:
-    """What a change came to: outcome (Outcome); config (pending changes applied) and waiting (keys that wait), both empty
-    unless `known`; remark of Proxmox's on something else, or None; before, asked: what `change` had, and changed."""
+    """What a change came to: outcome (Outcome); config (pending changes applied) and waiting (keys that wait), both
+    empty unless `known`; remark of Proxmox's on something else; before, asked: what `change` had, and changed."""
 
     def __init__(self, outcome, config=None, waiting=(), remark=None):
         self.outcome, self.known, self.remark = outcome, config is not None, remark

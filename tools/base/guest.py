@@ -157,15 +157,10 @@ def counted(counts):
 # ------------------------------------------------------------------------------------------------- disks, mount points
 
 class Disk:
-    """A disk, mount point or drive as its option of a config tells it.
-
-    key, volid  "scsi0"; its volume, or a path, or "none"
-    size        bytes or None
-    options     its other keys, as text
-    storage     the storage's id, or None for a path, "none" or "cdrom"
-    cdrom, cloudinit  whether it is a CD drive; whether it is the one that Proxmox makes for cloud-init
-    owner       the vmid (int) that the volume's name holds, or None: the last of "tank:base-9000-disk-0/vm-100-disk-0"
-    """
+    """A disk, mount point or drive as its option of a config tells it: key ("scsi0"), volid (its volume, or a path, or
+    "none"), size (bytes or None), options (its other keys, as text), storage (None for a path, "none" or "cdrom"),
+    cdrom, cloudinit (the drive that Proxmox makes), owner (the vmid (int) that the volume's name holds, or None: the
+    last of "tank:base-9000-disk-0/vm-100-disk-0")."""
 
     def __init__(self, key, value):
         parts = parse_property_string(str(value), "file")

@@ -19,18 +19,15 @@ class Tool:
     args       the dataclass of its arguments; its docstring is the description, {guest} becomes VM or container
     about      the description, where the arguments are those of many tools
     handler    function(call) -> Result; without one the arguments are sent as parameters
-    returns    Facts, Table or TASK: what the data looks like; without one TASK for what changes something
+    returns    Facts, Table or TASK: what the data looks like
     says       how the answer begins: "{subject} started". In braces: {subject}, a guest with its name where that is
                known, {node}, {token}, {count} of a list ("3 disks"), and any argument or what the tool found
-    first      function(call) -> dict: what a change without a handler does before it is sent, to refuse (Failure) or to
-               ask (call.confirm); what it found is added to the data
+    first      function(call) -> dict: what a change without a handler does before it is sent, to refuse or to ask; what
+               it found is added to the data
     fixed      dict of parameters that are always sent
     explains   (pattern, sentence) rows, what Proxmox's words mean here (`failures.explained`)
-    repeats    bool: calling it twice with the same arguments does no more than calling it once (idempotentHint)
-    destroys   bool: destructiveHint, where it is not what the tier says (a command may do anything)
+    repeats    bool, idempotentHint; destroys: destructiveHint; where they are not what verb and tier say
     needs      tuple of str "ACL PATH PRIVILEGE|OTHER": what a token needs, where it is not what the endpoint needs
-
-    kind       "qemu" or "lxc" where the endpoint is of one of them, else None
     """
 
     def __init__(self, endpoint, tier, args, handler=None, returns=TASK, says=None, repeats=None, destroys=None,

@@ -51,16 +51,9 @@ _WORSE = (READ, NEW, CHANGED)
 
 
 class Reach:
-    """What a request names and reaches. verb, path (below /api2/json, decoded), params (dict).
-
-    effect     endpoints.READS, ADDS, CHANGES or LOSES
-    nodes      set of names
-    guests     {vmid: NEW, READ or CHANGED}
-    everyone   bool: it may reach guests that it does not name
-    elsewhere  bool: it may reach nodes that it does not name
-    on_a_node  bool: its path says on which node it acts
-    changes    bool: it can change something
-    """
+    """What a request (verb, path below /api2/json, decoded; params) names and reaches: effect (of endpoints), changes
+    (whether it can change something); nodes (set), guests {vmid: NEW, READ or CHANGED}; everyone, elsewhere: whether it
+    may reach guests, nodes that it does not name; on_a_node: whether its path says on which node it acts."""
 
     def __init__(self, verb, path, params):
         self.verb, self.path, self.params = verb, path, params
