@@ -227,7 +227,7 @@ STATE = Table("guest", Column("vmid", "VMID", "int"), Column("name"), Column("no
 
 def create(call):
     state = current(call)
-    storage = call.args.storage or backup_storage(call)
+    storage = call.args.storage or backup_storage(call, None, "Say on which storage")
     params = dict(call.parameters(), storage=storage, notes=None, protected=call.args.protected or None)
     params["compress"] = "0" if call.args.compress == "none" else call.args.compress
     if call.args.notes:

@@ -89,7 +89,7 @@ def clone(call):
     local = _local_disks(call, config) if args.target not in (None, call.node) else []
     if local:
         call.refuse_option("target", "migrate_{kind}")
-    problem = local and call.node_problem(args.target, online=True)
+    problem = local and call.node_problem(args.target)
     if problem:
         raise Failure(problem)
     if local and args.full is False:

@@ -81,7 +81,7 @@ class _Plan:
             if isinstance(needed, Exception):
                 raise needed
         wanted, self._nodes = call.args.targets or [], {str(row["node"]): row for row in nodes}
-        problems = [call.node_problem(name, online=True) for name in [self._node] + wanted]
+        problems = [call.node_problem(name) for name in [self._node] + wanted]
         if any(problems) or self._node in wanted:
             raise Failure(next(filter(None, problems), "Node %s is to be drained, so it is no target." % self._node))
         self._online = [name for name, row in self._nodes.items() if row.get("status") == "online"]

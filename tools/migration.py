@@ -74,7 +74,7 @@ def migrate_lxc(call):
 def _elsewhere(call):
     """Failure when the target is where the guest is, or no node that could take it: Proxmox's check tells neither."""
     problem = "%s is on node %s already." % (call.subject, call.node) if call.node == call.args.target else (
-        call.node_problem(call.args.target, online=True))
+        call.node_problem(call.args.target))
     if problem:
         raise Failure(problem)
 

@@ -194,7 +194,7 @@ def made_since(call, storage, started):
     return max(new, key=lambda entry: float(entry["ctime"]), default=None)
 
 
-def backup_storage(call, named=None, do="Say on which storage"):
+def backup_storage(call, named, do):
     """The storage for a backup: `named`, else local (Proxmox's default), else the only one; do: what else."""
     found, _ = usable(call, "backup")
     if named in found or named is None and ("local" in found or len(found) == 1):

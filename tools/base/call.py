@@ -403,16 +403,14 @@ class Call:
                 said += "\nA guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
         return error if said == str(error) else PveError(said, error.status, None, error.outcome)
 
-    def node_problem(self, name, online=False):
-        """Why `name` (str) is no node that can be used, as a sentence; None when it is one. online: it must be up."""
+    def node_problem(self, name):
+        """Why `name` (str) is no node that can be used, as a sentence; None when it is one."""
         nodes = {str(row.get("node")): row.get("status") for row in self.get("/nodes") or []}
         if name not in nodes:
             close = [node for node in nodes if node.lower() == name.lower()]
             return "There is no node %s in this cluster.%s Its nodes are: %s." % (
                 text.line(name), " Did you mean %s?" % close[0] if close else "", ", ".join(sorted(nodes)))
-        if online and nodes[name] != "online":
-            return "Node %s is %s." % (name, text.line(nodes[name]))
-        return None
+        return None if nodes[name] == "online" else "Node %s is %s." % (name, text.line(nodes[name]))
 
     def parameters(self):
         """The arguments given and what is fixed, as Proxmox's parameters: not those of the path, the page, a filter."""

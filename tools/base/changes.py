@@ -75,7 +75,7 @@ def _settle(call, noted, ended=True):
         if noted["old"] or noted["new"]:
             way.back(change(noted), noted["new"])
             inverse.mark(noted["old"], noted["new"], found, after)
-    except (inverse.NoWay, PveError, Failure, Misfit, Cancelled, *inverse.ODD) as error:
+    except (PveError, Failure, Misfit, Cancelled, *inverse.ODD) as error:
         noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from tools.policy import endpoints
 from tools.pve import text
-from tools.pve.formats import GUEST_PATH, natural, on, parse_property_string, property_string
+from tools.pve.formats import GUEST_PATH, Misfit, natural, on, parse_property_string, property_string
 from tools.pve.scrub import MASK, is_secret
 
 ABSENT = None                       # in the place of a value: the key is not there
@@ -18,7 +18,7 @@ ODD = (AttributeError, LookupError, TypeError, ValueError)          # what comes
 _WHO = ("vmgenid", "smbios1")       # what tells a VM from another of the same number
 
 
-class NoWay(Exception):
+class NoWay(Misfit):
     """There is no way back: str(error) says why, as a sentence."""
 
 
