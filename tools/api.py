@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from tools.base.answers import Facts, Table, data_only, result, weight
 from tools.base.failures import Failure, Refused, refuse
 from tools.base.row import BASIC, DESTRUCTIVE, Paged, Tool, Wait
-from tools.base.schema import REQUIRED, Arg, fields, from_json
+from tools.base.schema import REQUIRED, Arg, from_json
 from tools.policy import endpoints
 from tools.policy.reach import Reach
 from tools.pve import text
@@ -183,7 +183,7 @@ def api_call(call):
     if doc is not None:
         endpoint, path = _checked(doc, verb, path, parameters)
     plain = unquote(path)
-    _refuse(call, verb, plain, parameters)
+    _refuse(call, verb, plain)
     if endpoints.changes(verb, plain):
         return _change(call, doc, verb, path, parameters, note)
     return _read(call, doc, endpoint, path, parameters, note)
@@ -244,23 +244,14 @@ def _unchecked(path, parameters):
     return quote(path, safe="/:@!+,=~")
 
 
-def _refuse(call, verb, plain, parameters=()):
-    """Refused for a request that changes something where this server may not, that is never sent, that stands for a
-    tool which is taken away, as a whole or by a parameter, or that runs any command where that is not allowed."""
-    settings, request, found = call.host.settings, "%s %s" % (verb, plain), endpoints.find(verb, plain)
+def _refuse(call, verb, plain):
+    """Refused for a request that changes something where this server may not, that is never sent, or that runs any
+    command where that is not allowed; what tools that are taken away stand for is left to `call.allow`."""
+    request, found = "%s %s" % (verb, plain), endpoints.find(verb, plain)
     refuse(call.host.guard.change(verb, plain))
     if found.never:
         raise Refused("It is never sent: %s." % found.never, request)
-    if found.effect != endpoints.READS and call.host.selection.without:
-        for name, entry in call.host.entries.items():
-            other = endpoints.find(*entry["endpoint"].split(" ", 1))
-            same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
-            if same and call.host.selection.taken(entry):
-                raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % name, request)
-            for field in fields(call.host.row(name).args) if same and parameters else ():
-                if field.arg.does and parameters.get(field.parameter) not in (None, False, 0, "0", ""):
-                    call.refuse_option(field.parameter, field.arg.does, parameters[field.parameter], name)
-    if found.command and not settings.allowed_commands:
+    if found.command and not call.host.settings.allowed_commands:
         raise Refused("The word unsafe in PROXMOX_ALLOWED_COMMANDS, in the server's environment, allows it. "
                       "proxmox_execute_vm_command runs a plain command in a VM without.",
                       "%s runs any command" % request)
@@ -414,15 +405,14 @@ def _worded(value):
 # ----------------------------------------------------------------------------------------------------------- changing
 
 def _change(call, doc, verb, path, parameters, note):
-    plain = unquote(path)
-    request = "%s %s" % (verb, plain)
-    call.permit(verb, path, parameters)                 # before anything about it is read and asked
+    request, plain = "%s %s" % (verb, path), unquote(path)
+    call.allow(parameters, request)                     # before anything about it is read and asked
     if Reach(verb, plain, parameters).effect == endpoints.LOSES:
         call.confirm(lambda: _doomed(call, doc, verb, path, parameters))
-    answer = call.send(parameters, "%s %s" % (verb, path))
+    answer = call.send(parameters, request)
     if call.planned:
         return None
-    task, says = parse_upid(answer) is not None, request + ": done"
+    task, says = parse_upid(answer) is not None, unquote(request) + ": done"
     outcome = call.follow(answer if task else None)
     if not task and answer not in (None, ""):
         says += ", Proxmox answered " + text.line(_plain(masked(answer)), 2000)
@@ -434,7 +424,7 @@ def _change(call, doc, verb, path, parameters, note):
                 and not isinstance(value, (list, dict))] or now
         note = [note, text.Shown("It is now: %s." % text.line(", ".join(
             "%s=%s" % (key, _worded(_readable(key, now[key]))) for key in sorted(keys)), 1500))]
-    return result(call, outcome, says, note, request=request, data=None if task else masked(answer), now=now)
+    return result(call, outcome, says, note, request=unquote(request), data=None if task else masked(answer), now=now)
 
 
 def _made(call, doc, verb, path, parameters, answer):

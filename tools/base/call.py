@@ -302,13 +302,8 @@ class Call:
         verb, _, template = (endpoint or self.tool.endpoint).partition(" ")
         path, params = self.path(template, ids), {key: value for key, value in params.items() if value is not None}
         self.permit(verb, path, params)
-        if self.tool.verb == "ANY":                     # another tool may be for it, and be switched off
-            wanted = endpoints.find(verb, unquote(path)).template
-            same = [entry for entry in self.host.entries.values() if entry["endpoint"].startswith(verb + " ")
-                    and endpoints.find(verb, entry["endpoint"].partition(" ")[2]).template == wanted]
-            if same and all(map(self.host.selection.taken, same)):
-                raise Refused("PROXMOX_TOOLS takes away %s, which sends the same." % ", ".join(
-                    entry["name"] for entry in same), "%s %s is not allowed" % (verb, unquote(path)))
+        if self.tool.verb == "ANY":
+            self.refuse_taken(verb, unquote(path), params)
         return verb, path, params
 
     def judge_arguments(self):
@@ -346,6 +341,20 @@ class Call:
             for other in self._along[verb, path]:
                 refusal = self._judged(Reach(verb, other, params))
                 refuse(refusal and refusal._replace(reason="HA moves it along. " + refusal.reason))
+
+    def refuse_taken(self, verb, plain, params):
+        """Refused for a request that stands for a tool which is taken away, as a whole or by a parameter."""
+        found, host = endpoints.find(verb, plain), self.host
+        if found.effect == endpoints.READS or not host.selection.without:
+            return
+        for name, entry in host.entries.items():
+            other = endpoints.find(*entry["endpoint"].split(" ", 1))
+            same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
+            if same and host.selection.taken(entry):
+                raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % name, "%s %s" % (verb, plain))
+            for field in fields(host.row(name).args) if same and params else ():
+                if field.arg.does and params.get(field.parameter) not in (None, False, 0, "0", ""):
+                    self.refuse_option(field.parameter, field.arg.does, params[field.parameter], name)
 
     def refuse_option(self, name, does, value=None, tool=None):
         """Refused when an argument (of `tool`) does what one of the tools in `does` (see Arg) does, and that is taken
