@@ -181,13 +181,7 @@ def _backup(call, task, vmid, storage, keep):
     guest.check_lock()
     say("INFO: %s Name: %s" % (guest.what, guest.name))
     included, total = _included(world, guest)
-    for key, volid, size, reason in included:
-        if guest.kind == "lxc":
-            say("INFO: %s mount point %s ('%s') in backup%s" % (
-                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
-        else:
-            say("INFO: %s disk '%s' '%s' %s" % ("exclude" if reason else "include", key, volid,
-                                                "(%s)" % reason if reason else size_text(size)))
+    _name(say, guest, included)
     if guest.kind == "lxc" and mode == "snapshot" and not all(
             drives.can_snapshot(world, volid, guest.node) for _, _, volid in guest.disks(unused=False)):
         say("INFO: mode failure - some volumes do not support snapshots\nINFO: trying 'suspend' mode instead")
@@ -214,14 +208,7 @@ def _backup(call, task, vmid, storage, keep):
             die("vma_queue_write: write error - Broken pipe\nNo space left on device" if guest.kind == "qemu" else
                 "command 'tar cpf - ... | zstd' failed: exit code 1: No space left on device")
         volume = start.backup_volume(world, storage, guest, begun, size, _EXTENSIONS[compress])
-        if storage.type != "pbs":
-            say("INFO: archive file size: %s" % ("%.2fGB" % (size / GIB) if size >= GIB else "%dMB" % (size // MIB)))
-        if p.get("notes-template"):
-            say("INFO: adding notes to backup")
-            volume.notes = _notes(world, guest, p["notes-template"])
-        if p.get("protected"):
-            say("INFO: marking backup as protected")
-            volume.protected = True
+        _archive(call, say, storage, volume, guest)
         if p.get("remove", True):
             _prune(world, task, guest, storage, keep)
     except Refusal:
@@ -234,6 +221,30 @@ def _backup(call, task, vmid, storage, keep):
         if guest.paused == "prelaunch":
             guest.running, guest.paused, guest.pid = False, False, None
     guest.conf.pop("lock", None)
+
+
+def _name(say, guest, included):
+    """What is in the backup, and what is not."""
+    for key, volid, size, reason in included:
+        if guest.kind == "lxc":
+            say("INFO: %s mount point %s ('%s') in backup%s" % (
+                "excluding" if reason else "including", key, volid, " (%s)" % reason if reason else ""))
+        else:
+            say("INFO: %s disk '%s' '%s' %s" % ("exclude" if reason else "include", key, volid,
+                                                "(%s)" % reason if reason else size_text(size)))
+
+
+def _archive(call, say, storage, volume, guest):
+    """What is said of the archive, and noted with it."""
+    if storage.type != "pbs":
+        say("INFO: archive file size: %s" % ("%.2fGB" % (volume.size / GIB) if volume.size >= GIB
+                                             else "%dMB" % (volume.size // MIB)))
+    if call.p.get("notes-template"):
+        say("INFO: adding notes to backup")
+        volume.notes = _notes(call.world, guest, call.p["notes-template"])
+    if call.p.get("protected"):
+        say("INFO: marking backup as protected")
+        volume.protected = True
 
 
 def _check_limit(guest, storage, limit):
