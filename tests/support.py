@@ -57,7 +57,8 @@ def settings(**changes):
 
 @functools.lru_cache(maxsize=None)
 def _begun(guests, version):
-    """A world at its beginning with its Clock, pickled: to make each anew would take an eighth of the time of all tests.
+    """A world at its beginning with its Clock, pickled: to make each anew would take an eighth of the time of all
+    tests.
     """
     clock = Clock()
     return pickle.dumps(DemoCluster.begin(clock, clock.now, guests, version))

@@ -70,7 +70,7 @@ def test_a_schema_of_the_data_is_listed_where_there_is_data(answers):
             assert set(rows[tool["name"]].returns.schema()["properties"]) <= set(schema["properties"])
 
 
-# ---------------------------------------------------------------------------------------- what the text says, and the data
+# ------------------------------------------------------------------------------------- what the text says, and the data
 
 #: Ways to show a number of the data.
 WAYS = (str, text.size, lambda v: text.size(v * 1048576), text.percent, text.duration, "{:,}".format, "%g".__mod__,

@@ -513,7 +513,8 @@ def test_a_type_chooses_which_parameters_there_are(parameters):
     assert doc.check(endpoint, {}, good) == []
     assert doc.check(endpoint, {}, {"rule": "r", "resources": "vm:100", "type": "resource-affinity",
                                     "affinity": "negative"}) == []
-    for change, words in (({"type": "x"}, "type"), ({"type": None}, "type"), ({"affinity": "neg"}, "affinity"), ({"colour": 1}, "colour")):
+    for change, words in (({"type": "x"}, "type"), ({"type": None}, "type"), ({"affinity": "neg"}, "affinity"),
+                          ({"colour": 1}, "colour")):
         problems = doc.check(endpoint, {}, dict(good, **change))
         assert problems and words in problems[0], (change, problems)
 

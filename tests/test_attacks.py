@@ -90,7 +90,8 @@ def test_a_command_is_asked_for_with_all_its_characters():
 
 def test_a_raw_command_list_is_asked_for_whole():
     command = ["sh", "-c", "echo %s; rm -rf /srv" % ("x" * 95)]
-    _, _, [question] = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": command}, allowed_commands=("unsafe",))
+    _, _, [question] = api("POST", "/nodes/pve1/qemu/100/agent/exec", {"command": command},
+                           allowed_commands=("unsafe",))
     assert "rm -rf /srv" in question
 
 

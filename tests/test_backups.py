@@ -153,7 +153,8 @@ def test_the_backup_limit_is_explained():
     bench = Bench()
     assert not bench.run("proxmox_create_backup_lxc", vmid=203, storage="scratch", wait=3600).failed
     answer = bench.run("proxmox_create_backup_lxc", vmid=203, storage="scratch", wait=3600)
-    assert answer.failed and "max backup limit of 1" in answer.text and "proxmox_delete_backup" in answer.text, answer.text
+    assert answer.failed and "max backup limit of 1" in answer.text
+    assert "proxmox_delete_backup" in answer.text, answer.text
 
 
 @pytest.mark.parametrize("tool, vmid, compress, says", [
@@ -301,7 +302,8 @@ def test_restore_a_vm():
     assert "\nIt has scsi0 local-lvm:vm-300-disk-0, 32 GiB" in answer.text and "; net0 BC:24:11:" in answer.text
     assert ("Beside guest 100, which is running, it has the same MAC addresses (unique=true restores with new ones); "
             "onboot, "
-            "so it starts with the node (onboot=false restores without). Do not run both in one network.") in answer.text
+            "so it starts with the node (onboot=false restores without). Do not run both in one "
+            "network.") in answer.text
     assert guest_of(bench, 300).name == "web01" and answer.data["name"] == "web01"
 
 
@@ -408,7 +410,8 @@ def test_nobody_is_said_to_have_no_backup_while_the_storage_of_a_job_of_theirs_i
     bench = Bench()
     for tool, arguments in (("list_backup_state", {}), ("get_overview", {"area": "backups"})):
         answer = ok(bench.run("proxmox_" + tool, **arguments))
-        assert "never backed up" not in answer.text and "Not read: Backups on old-nas: no node reaches it." in answer.text
+        assert "never backed up" not in answer.text
+        assert "Not read: Backups on old-nas: no node reaches it." in answer.text
     assert "Not read: old-nas (no node reaches it)." in ok(bench.run("proxmox_list_backups")).text
     assert "Not read" not in ok(bench.run("proxmox_list_backups", storage="nas")).text
     del bench.cluster.world.backup_jobs["backup-old"]   # it is switched off, but may have saved there

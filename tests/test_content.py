@@ -144,7 +144,8 @@ def test_a_template_from_the_list_is_there_afterwards():
     bench = Bench()
     answer = ok(bench.run("proxmox_download_appliance", node="pve1", storage="local", template="ubuntu"))
     assert "ostemplate=local:vztmpl/" + TEMPLATE in answer.text and answer.data["volid"] in on(bench, "local")
-    for arguments, words in (({"template": "nope.tar.gz"}, "has nope.tar.gz in its"), ({"storage": "pbs"}, "templates")):
+    for arguments, words in (({"template": "nope.tar.gz"}, "has nope.tar.gz in its"),
+                             ({"storage": "pbs"}, "templates")):
         answer = bench.run("proxmox_download_appliance",
                            **dict({"node": "pve1", "storage": "local", "template": TEMPLATE},
                                                                 **arguments))

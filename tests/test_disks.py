@@ -219,7 +219,8 @@ def test_growing_beyond_the_free_space_is_refused_or_said_or_asked_about():
 
 
 @pytest.mark.parametrize("status, said", [
-    ({"type": "iscsi", "avail": 0, "total": 0}, False), ({"type": "lvmthin"}, False), ((403, "Permission check"), False),
+    ({"type": "iscsi", "avail": 0, "total": 0}, False), ({"type": "lvmthin"}, False),
+    ((403, "Permission check"), False),
     ({"type": "a-plugin", "avail": 10 * GIB, "total": 20 * GIB}, True)])
 def test_a_storage_of_which_too_little_is_known_refuses_nothing(status, said):
     bench = Bench()

@@ -53,7 +53,8 @@ def managed(bench, *guests, **rule):
     """Give guests to HA, with a rule about them."""
     ha = bench.cluster.world.ha
     for one in guests:
-        ha["resources"][one.sid] = {"sid": one.sid, "type": one.sid[:2], "state": "started" if one.running else "stopped",
+        ha["resources"][one.sid] = {"sid": one.sid, "type": one.sid[:2],
+                                    "state": "started" if one.running else "stopped",
                                     "max_restart": 1, "max_relocate": 1, "failback": 1}
     if rule:
         name = "r%d" % len(ha["rules"])
@@ -127,7 +128,8 @@ def test_a_node_is_drained_and_all_come_back_in_three_calls():
     assert {guests[vmid].node for vmid in here} == {"pve1", "pve2", "pve3"}
     assert all(guests[vmid].running == state[3] for vmid, state in before[0].items())
     assert made.host.consent.questions == [
-        "Drain node pve1? Moved to other nodes: 108, 200, 204, 300, 301, 302, 306, 307, 308, 309, 312, 9000, 9100; shut "
+        "Drain node pve1? Moved to other nodes: 108, 200, 204, 300, 301, 302, 306, 307, 308, 309, 312, 9000, 9100; "
+        "shut "
         "down for it and started there: 200, 204, 308; left as they are: 100, 104, 304, 305, 310, 311, 313."]
     ok(made.run("proxmox_undo", id=answer.data["undo"]))
     made.cluster.time.seconds += 60
@@ -141,7 +143,8 @@ def test_what_cannot_move_is_shut_down_where_that_is_wanted_and_started_again():
     answer = ok(made.run("proxmox_drain_node", node="pve1", shutdown=True))
     down = {row["vmid"] for row in answer.data["stays"] if row["shut_down"]}
     assert down == {100, 104, 304, 305, 311, 313} and not any(guests[vmid].running for vmid in down)
-    assert "VM 310 (g310) stays: is locked (backup)" in answer.text and "VM 304 (g304) is shut down: uses" in answer.text
+    assert "VM 310 (g310) stays: is locked (backup)" in answer.text
+    assert "VM 304 (g304) is shut down: uses" in answer.text
     made.cluster.time.seconds += 60
     ok(made.run("proxmox_undo", id=answer.data["undo"]))
     made.cluster.time.seconds += 60
@@ -190,7 +193,8 @@ def why(made, vmid, **arguments):
     ({"memory": "40960"}, {"targets": ["pve3"]}, "pve3: no memory for it (40 GiB, and "),
     ({"cores": 12}, {"targets": ["pve3"]}, "pve3: it has more CPUs than the node (8)"),
     ({"net0": "virtio=BC:24:11:00:09:01,bridge=vmbr77"}, {}, "pve2, pve3: no bridge vmbr77"),
-    ({"disk": "local-lvm:vm-%d-disk-0,size=300G"}, {"targets": ["pve3"]}, "pve3: no room on storage local-lvm (300 GiB, and "),
+    ({"disk": "local-lvm:vm-%d-disk-0,size=300G"}, {"targets": ["pve3"]},
+     "pve3: no room on storage local-lvm (300 GiB, and "),
     ({"disk": "scratch:%d/vm-300-disk-0.qcow2,size=4G"}, {}, "no storage scratch")])
 def test_what_a_target_has_not(conf, arguments, words):
     made = bench()
@@ -230,7 +234,8 @@ def test_rules_of_ha():
     managed(made, one, type="node-affinity", nodes="pve1,pve3", strict=1)
     answer = ok(made.run("proxmox_drain_node", node="pve1", plan=True, targets=["pve2"]))
     assert "VM 300 (g300) stays: pve2: HA does not allow it there (r2)." in answer.text
-    answering(made, "/cluster/ha/status/current", [{"type": "lrm", "node": "pve1", "status": "pve1 (maintenance mode, x)"}])
+    answering(made, "/cluster/ha/status/current", [{"type": "lrm", "node": "pve1",
+                                                    "status": "pve1 (maintenance mode, x)"}])
     answer = made.run("proxmox_drain_node", node="pve1", plan=True)
     assert answer.failed and answer.text.count("stays: is moved by HA itself, as the node is in maintenance mode.") == 2
 
@@ -245,7 +250,8 @@ def test_before_9_there_are_groups_of_ha_and_no_check_of_containers(version):
     answer = ok(made.run("proxmox_drain_node", node="pve1"))
     assert "could not be read" not in answer.text and "GET /cluster/ha/rules" not in made.sent()
     assert made.cluster.world.guests[104].node == "pve3" and not [
-        line for line in made.sent() if line.startswith("GET") and "/lxc/" in line and "/migrate" in line and "?" in line]
+        line for line in made.sent() if line.startswith("GET") and "/lxc/" in line and "/migrate" in line
+        and "?" in line]
     assert {row["vmid"] for row in answer.data["stays"]} == set(STAYS) - {104} | ({306} if version == "7.4" else set())
 
 
@@ -259,7 +265,8 @@ def test_one_that_fails_does_not_keep_the_others():
 
 @pytest.mark.parametrize("arguments, words", [
     ({"node": "nope"}, "There is no node nope"), ({"node": "pve1", "targets": ["pve1"]}, "it is no target"),
-    ({"node": "pve1", "targets": ["pve3", "nope"]}, "There is no node nope"), ({"node": "pve2"}, "Node pve2 is offline")])
+    ({"node": "pve1", "targets": ["pve3", "nope"]}, "There is no node nope"),
+    ({"node": "pve2"}, "Node pve2 is offline")])
 def test_nodes_that_cannot_be_used(arguments, words):
     made = bench(offline=("pve2",))
     answer = made.run("proxmox_drain_node", **arguments)

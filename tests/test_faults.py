@@ -102,7 +102,8 @@ def world(tmp_path_factory):
         server.cluster, talks = DemoCluster(), {}
         for era in ("legacy", "modern"):
             audit = str(folder / (era + ".log"))
-            made = settings(host=[("127.0.0.1", server.port)], certificate=pki.ca("9"), token_value=TOKEN, audit_log=audit,
+            made = settings(host=[("127.0.0.1", server.port)], certificate=pki.ca("9"), token_value=TOKEN,
+                            audit_log=audit,
                             demo=False)
             logged = []
 

@@ -10,7 +10,8 @@ GIT, WEB = "/nodes/pve1/lxc/204", "/nodes/pve1/qemu/100"
 def _looks(path):
     """What is read after a firewall was changed."""
     own = ["GET %s/firewall/options" % path, "GET %s/firewall/rules" % path]
-    return own + ["GET /cluster/firewall/options"] * (path != "/cluster") + ["GET %s/config" % path] * (path.count("/") > 2)
+    rest = ["GET /cluster/firewall/options"] * (path != "/cluster")
+    return own + rest + ["GET %s/config" % path] * (path.count("/") > 2)
 
 
 def digest(path):
@@ -45,7 +46,9 @@ CASES = [
       "policy_in=DROP policy_out=ACCEPT" % GIT] + _looks(GIT),
      digest(GIT + "/firewall/options")),
     ("proxmox_update_firewall_options", {"node": "pve1", "enable": False},
-     ["GET /nodes/pve1/firewall/options", "PUT /nodes/pve1/firewall/options digest={digest} enable=0"] + _looks("/nodes/pve1"), digest("/nodes/pve1/firewall/options")),
+     ["GET /nodes/pve1/firewall/options",
+      "PUT /nodes/pve1/firewall/options digest={digest} enable=0"] + _looks("/nodes/pve1"),
+     digest("/nodes/pve1/firewall/options")),
 ]
 
 
@@ -58,7 +61,8 @@ def test_a_rule_is_asked_for_and_says_what_it_may_cut_off():
     assert question.startswith("Add this firewall rule to the cluster, before the others: in DROP tcp to port 8006?")
     assert "keeps you or this server from port 8006" in question
     bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", macro="SSH", source="10.0.0.0/24")
-    assert asked.questions[1] == "Add this firewall rule to container 204, before the others: in ACCEPT SSH from 10.0.0.0/24?"
+    assert asked.questions[1] == ("Add this firewall rule to container 204, before the others: in ACCEPT SSH from "
+                                  "10.0.0.0/24?")
 
 
 def test_a_rule_that_moved_is_not_deleted_in_place_of_another():
@@ -80,7 +84,8 @@ def test_what_keeps_rules_from_having_an_effect_is_said():
     answering(bench, GIT + "/config", {"net0": "name=eth0,bridge=vmbr0"})
     answer = ok(bench.run("proxmox_list_firewall_rules", vmid=204))
     assert "The firewall of the whole cluster is off" in answer.text
-    assert "net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)" in answer.text
+    assert ("net0 has no firewall=1, so its traffic is not filtered (proxmox_update_network_lxc firewall=true)"
+            in answer.text)
 
 
 def test_a_node_has_no_policy_of_its_own():

@@ -92,7 +92,8 @@ def test_a_tool_that_is_not_allowed_is_refused_and_nothing_is_sent(chosen, tool,
 
 @pytest.mark.parametrize("chosen", [{"read_only": True}, {"tools": ("readonly",)}])
 def test_where_nothing_but_reading_is_there_all_of_it_is_open(chosen):
-    """Elevation is for what changes something; with it out of reach, the two elevated tools that only read need none."""
+    """Elevation is for what changes something; with it out of reach, the two elevated tools that only read need
+    none."""
     for tool, arguments in (("proxmox_get_node_status", {"node": "pve1"}), ("proxmox_list_backups", {"node": "pve1"})):
         answer = Bench(allow_elevated=False, **chosen).run(tool, **arguments)
         assert not answer.failed, answer.text

@@ -527,7 +527,8 @@ def test_what_destroys_asks_first_and_names_its_target(name):
         for step in arguments.get("steps", ()):
             named.update(step["arguments"])
         assert any(str(value) in question for key, value in named.items()
-                   if key not in ("storage", "type") and (key != "node" or "firewall" in name or "drain" in name)), question
+                   if key not in ("storage", "type") and (key != "node" or "firewall" in name
+                                                          or "drain" in name)), question
         json.dumps(found)
         questions += 1
     assert questions, "it never asked"

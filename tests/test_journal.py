@@ -24,7 +24,8 @@ def picture(world):
     guests = {vmid: dict(conf=dict(guest.conf, **{key: value for key, value in guest.pending.items()
                                                   if value is not None}), node=guest.node, on=guest.running,
                          gone=[key for key, value in guest.pending.items() if value is None],
-                         paused=guest.paused, snapshots=sorted(guest.snapshots)) for vmid, guest in world.guests.items()}
+                         paused=guest.paused, snapshots=sorted(guest.snapshots))
+                         for vmid, guest in world.guests.items()}
     for guest in guests.values():
         for key in guest.pop("gone"):
             guest["conf"].pop(key, None)

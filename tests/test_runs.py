@@ -121,7 +121,8 @@ def test_a_plan_shows_old_values_beside_the_new_ones():
 
 def test_a_plan_shows_a_request_that_has_no_way_back():
     made = bench(allow_elevated=True)
-    schema = [{"path": "/cluster/config", "text": "config", "leaf": 0, "info": {"POST": {"method": "POST", "parameters": {
+    schema = [{"path": "/cluster/config", "text": "config", "leaf": 0,
+               "info": {"POST": {"method": "POST", "parameters": {
         "properties": {"clustername": {"type": "string"}}}}}}]
     made.host.apidoc = lambda cancelled=None: ApiDoc.parse("const apiSchema = %s;" % json.dumps(schema))
     create = step("api_call", verb="POST", path="/cluster/config", parameters={"clustername": "lab"})
@@ -335,10 +336,11 @@ def test_a_request_that_makes_a_guest_which_is_there_gives_no_right_to_it():
     assert [line[:4] for line in writes(made)] == ["POST"] and 107 in made.cluster.world.guests
 
 
-# --------------------------------------------------------------------------------------- long runs, and the server's end
+# -------------------------------------------------------------------------------------- long runs, and the server's end
 
 class Held:
-    """A bench whose cluster holds a request back until `go`; the run goes on beside the call, as it does in a server."""
+    """A bench whose cluster holds a request back until `go`; the run goes on beside the call, as it does in a
+    server."""
 
     def __init__(self, path="/status/start", **options):
         self.bench, self.reached, self.go = bench(**options), threading.Event(), threading.Event()
@@ -541,7 +543,8 @@ def interrupted(made, ended):
     ident = fresh.host.journal.add("r", at=1, pid=0, ended=None, steps=run["steps"], step0=["running", None, None])
     sent = [dict(one) for one in change["changes"][:ended]]
     last = {**{key: value for key, value in sent.pop().items() if key not in ("old", "new")}, "found": {}}
-    fresh.host.journal.add("u", at=1, tool="proxmox_clone_vm", subject="VM 9000", run=ident, step=0, changes=sent, open=last)
+    fresh.host.journal.add("u", at=1, tool="proxmox_clone_vm", subject="VM 9000", run=ident, step=0, changes=sent,
+                           open=last)
     return fresh
 
 
@@ -576,7 +579,8 @@ def test_what_is_asked_of_several_steps_alike_is_said_once():
                                       step("delete_snapshot_vm", vmid=102, snapname="clean")]))
     question = made.host.consent.questions[0]
     assert question.count("The guest stays as it is") == 1 and question.endswith(
-        "; 3) Delete snapshot clean of VM 102 (win11) on node pve2 (taken 2025-12-02 00:16:40 UTC, \"activated, updated\")"
+        "; 3) Delete snapshot clean of VM 102 (win11) on node pve2 (taken 2025-12-02 00:16:40 UTC, "
+        "\"activated, updated\")"
         ". Of 1, 3: The guest stays as it is, but cannot go back to it any more")
     assert "2) Cut the power of VM 100 (web01) on node pve1? What it has not saved is lost.;" in question
 

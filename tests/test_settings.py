@@ -126,11 +126,12 @@ FORMER = [
      "mcp@:2222 '/home/a b/key'"),
     ({"SSH_ENABLED": "1", "SSH_HOST_KEY_FINGERPRINT": "SHA256:" + "A" * 43}, "SSH", None),
     ({"FINGERPRINT": "ab" * 32, "CERTIFICATE": "/x"}, "CERTIFICATE", None),
-    ({"CA_FILE": GOOD["PROXMOX_TOKEN_VALUE"]}, "CERTIFICATE", None), ({"SSH_ENABLED": "1", "SSH_KEY_PATH": "CANARY"}, "SSH", None)]
+    ({"CA_FILE": GOOD["PROXMOX_TOKEN_VALUE"]}, "CERTIFICATE", None),
+    ({"SSH_ENABLED": "1", "SSH_KEY_PATH": "CANARY"}, "SSH", None)]
 
 
 @pytest.mark.parametrize("given, new, text", FORMER)
-def test_a_variable_of_version_1_is_told_what_to_write_now_and_stops_the_start_where_that_is_not_known(given, new, text):
+def test_a_variable_of_version_1_is_told_by_its_new_name_and_stops_the_start_where_that_is_not_known(given, new, text):
     gone = ["PROXMOX_" + name for name in given if "PROXMOX_" + name in settings.FORMER]
     if text is None:
         found = problems(**given)

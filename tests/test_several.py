@@ -47,7 +47,8 @@ def fleet(tmp_path):
 
 def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_path):
     work, home = load(tmp_path, "[DEFAULT]\nallowed_nodes = n1\nport = 1\n" + WORK + "port = 2\nread_only = yes\n"
-                      "about = my\n office\n" + HOME, PROXMOX_PORT="3", PROXMOX_CONFIRM="always", PROXMOX_ALLOWED_NODES="n9")
+                      "about = my\n office\n" + HOME, PROXMOX_PORT="3", PROXMOX_CONFIRM="always",
+                      PROXMOX_ALLOWED_NODES="n9")
     assert (work.cluster, work.host, work.read_only, work.about) == ("work", [("a", 2)], True, "my office")
     assert (home.cluster, home.host, home.read_only, home.about) == ("home", [("b", 1)], False, "")
     assert {(one.confirm, one.allowed_nodes) for one in (work, home)} == {("always", ("n1",))}
@@ -56,7 +57,8 @@ def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_p
 def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
     found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog = x\n" % TOKEN + WORK +
                      "poort = 1\nport = x\nlog = info\ndefault = reads\n[home]\nhost = http://b\n"
-                     "token_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\ntoken_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
+                     "token_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\n"
+                     "token_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
     assert [one.split(" ")[0] + " " + one.split(" ")[1].rstrip(":") for one in found] == [
         "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log", "[home] default", "[all] is", "[work] poort",
         "[work] port", "PROXMOX_RATE_LIMIT must", "[home] host", "[DEFAULT] log", "[home] token_file",
@@ -377,7 +379,8 @@ START = ("start_vm", {"vmid": 107})
 GUARDRAILS = {
     "allow_elevated = false": START, "read_only = true": START, "allowed_guests = 100": START,
     "protected_guests = 107": START, "allowed_nodes = pve1": START, "tools = minimal": START,
-    "tools = get_*": START, "tools = -start_vm": START, "dry_run = true": START, "rate_limit = 600/1": START, "confirm = token": ("stop_vm", {"vmid": 100}),
+    "tools = get_*": START, "tools = -start_vm": START, "dry_run = true": START, "rate_limit = 600/1": START,
+    "confirm = token": ("stop_vm", {"vmid": 100}),
     "confirm = always": ("stop_vm", {"vmid": 100}), "safety = backup:none": ("delete_vm", {"vmid": 107}),
     "allowed_commands = uptime": ("execute_vm_command", {"vmid": 100, "command": "df"}),
     "audit_log = /proc/none/x": START}

@@ -230,7 +230,8 @@ def test_the_snapshots_of_all_guests_oldest_first():
     assert "8.5 GiB" in answer.text and [row["size"] for row in rows if row.get("vmstate")] == [8692 << 20]
     answer = ok(bench.run("proxmox_list_snapshots", older_than=60))
     assert "1 snapshot older than 60 days of 1 guest, of 17 looked at" in answer.text
-    assert ["100", "web01", "pve1", "production", "fresh-install"] in [line.split()[:5] for line in answer.text.split("\n")]
+    assert ["100", "web01", "pve1", "production", "fresh-install"] in [
+        line.split()[:5] for line in answer.text.split("\n")]
 
 
 def test_snapshots_that_cannot_be_read_are_said_by_node():

@@ -28,7 +28,7 @@ CASES = [
 GIB = 1 << 30
 
 
-# -------------------------------------------------------------------------------------------------- what fills a storage
+# ------------------------------------------------------------------------------------------------- what fills a storage
 
 def test_what_fills_a_storage():
     answer = ok(Bench().run("proxmox_get_storage_usage", storage="local-lvm", node="pve1"))
