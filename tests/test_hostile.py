@@ -17,6 +17,7 @@ from tools.base.answers import Result
 from tools.base.failures import Failure
 from tools.base.row import DESTRUCTIVE
 from tools.base.schema import ArgumentProblems, fields, is_name, parse
+from tools.mcp.resources import opened
 from tools.mcp.run import Answer, Nobody
 from tools.policy.selection import Selection
 from tools.policy.settings import SettingsError, load
@@ -420,7 +421,8 @@ def test_an_answer_has_a_cap(name):
 @pytest.mark.parametrize("weight, cut", [(1000, False), (text.CAP - 1000, True), (text.CAP * 3, True)])
 def test_data_that_leaves_no_room_for_the_text_is_cut(weight, cut):
     said = Result(["headline", text.Shown("x" * 5000)], {"rows": ["y" * 97] * (weight // 100)})
-    answer = Bench(answers="both").host._answered(said)
+    host = Bench(answers="both").host
+    answer = host._answered(said, opened(host, Nobody()))
     assert ("The data was too large and was cut; ask for less." in answer.text) == cut
     assert answer.text.startswith("\u2705 headline") and len(answer.text) > 5000
     assert answer.data.get("truncated", False) is cut
