@@ -109,6 +109,35 @@ def test_unknown_variables_are_named():
     assert "did you mean PROXMOX_READ_ONLY?" in warnings[0] and "PROXMOX_X_Y is not a setting" in warnings[1]
 
 
+@pytest.mark.parametrize("name, here", [
+    ("PROXMOX_URL", "PROXMOX_HOST"), ("PROXMOX_API_URL", "PROXMOX_HOST"), ("PROXMOX_VE_ENDPOINT", "PROXMOX_HOST"),
+    ("PROXMOX_BASE_URL", "PROXMOX_HOST"), ("PROXMOX_VERIFY_SSL", "PROXMOX_SSL_MODE"),
+    ("PROXMOX_VERIFY_TLS", "PROXMOX_SSL_MODE"), ("PROXMOX_VE_INSECURE", "PROXMOX_SSL_MODE"),
+    ("PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_NAME"), ("PROXMOX_TOKEN_SECRET", "PROXMOX_TOKEN_VALUE"),
+    ("PROXMOX_VE_API_TOKEN", "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"), ("PROXMOX_USERNAME", "PROXMOX_USER"),
+    ("PROXMOX_VE_USERNAME", "PROXMOX_USER"), ("PROXMOX_PASSWORD", "(no password, only an API token) PROXMOX_TOKEN"),
+    ("PROXMOX_API_PORT", "PROXMOX_PORT"), ("PROXMOX_ALLOW_WRITES", "PROXMOX_ALLOW_ELEVATED")])
+def test_what_other_programs_call_a_setting_is_told_its_name_here(name, here):
+    warnings = []
+    load(dict(GOOD, **{name: "CANARY"}), warnings.append)
+    assert len(warnings) == 1 and "%s is not a setting of this program" % name in warnings[0]
+    assert "here it is called " + here in warnings[0] and "CANARY" not in warnings[0]
+
+
+def test_a_setting_that_is_missing_is_told_with_the_name_that_is_set():
+    found = {"PM_API_URL": "https://pve1:8006/api2/json", "PVE_TOKEN_ID": "root@pam!x",
+             "PROXMOX_TOKEN_SECRET": "CANARY"}
+    with pytest.raises(SettingsError) as error:
+        load(found)
+    text = str(error.value)
+    assert "PROXMOX_HOST is not set" in text and "PM_API_URL, which is set, is of another program" in text
+    assert "PVE_TOKEN_ID, which is set" in text and "PROXMOX_TOKEN_SECRET, which is set" in text
+    assert "CANARY" not in text
+    warnings = []
+    load(dict(GOOD, **{name: found[name] for name in ("PM_API_URL", "PVE_TOKEN_ID")}), warnings.append)
+    assert warnings == []                               # another program's own, and nothing is missing here
+
+
 #: What version 1 called it -> what it is now; "": nothing; None: the start stops.
 FORMER = [
     ({"CA_FILE": "/x/ca.pem"}, "CERTIFICATE", "/x/ca.pem"), ({"FINGERPRINT": "ab" * 32}, "CERTIFICATE", "ab" * 32),

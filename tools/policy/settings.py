@@ -323,6 +323,28 @@ class Settings:
 VARIABLES = {name: dict(meta, variable="PROXMOX_" + name.upper()) for name, meta in vars(Settings).items()
              if isinstance(meta, dict) and "read" in meta}
 
+_TOKEN = "PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE"
+#: What other programs for Proxmox (Terraform's providers, other MCP servers, scripts) call a setting, after
+#: PROXMOX_, PVE_ or PM_ and perhaps VE_, API_ or MCP_ -> what it is called here.
+ELSEWHERE = {
+    **dict.fromkeys(("URL", "ENDPOINT", "BASE_URL", "SERVER", "ADDRESS", "NODE"), "PROXMOX_HOST"),
+    **dict.fromkeys(("VERIFY_SSL", "VERIFY_TLS", "SSL_VERIFY", "TLS_VERIFY", "VERIFY", "INSECURE", "TLS_INSECURE",
+                     "VALIDATE_CERTS"), "PROXMOX_SSL_MODE (strict, verify or insecure)"),
+    **dict.fromkeys(("TOKEN_ID", "TOKENID"), "PROXMOX_TOKEN_NAME"),
+    **dict.fromkeys(("TOKEN_SECRET", "SECRET"), "PROXMOX_TOKEN_VALUE"),
+    **dict.fromkeys(("TOKEN", "API_TOKEN"), _TOKEN), "USERNAME": "PROXMOX_USER",
+    **dict.fromkeys(("PASSWORD", "PASS"), "(no password, only an API token) " + _TOKEN),
+    **dict.fromkeys(("ALLOW_WRITE", "ALLOW_WRITES", "ELEVATED"), "PROXMOX_ALLOW_ELEVATED")}
+
+
+def _meant(name):
+    """What a variable of another program is called here, or None; never a variable of this one."""
+    match = re.fullmatch(r"(PROXMOX|PVE|PM)_(?:VE_|API_|MCP_)?(\w+)", name)
+    if not match:
+        return None
+    own = "PROXMOX_" + match.group(2)
+    return ELSEWHERE.get(match.group(2)) or (own if match.group(2).lower() in VARIABLES and name != own else None)
+
 
 def _on(value):
     return value and value.lower() not in ("false", "0", "no", "off")
@@ -400,7 +422,8 @@ def read(environ, warn=lambda message: None):
     known = {meta["variable"] for meta in VARIABLES.values()}
     for name in sorted(environ):
         if name.startswith("PROXMOX_") and name not in known | FORMER:
-            warn("%s is not a setting of this program and has no effect%s." % (name, near(name, known)))
+            warn("%s is not a setting of this program and has no effect%s." % (
+                name, ": here it is called " + _meant(name) if _meant(name) else near(name, known)))
     sources = [VARIABLES[name]["variable"] for name in ("token_file", "token_command", "token_value") if name in values]
     if len(sources) > 1:
         problems.append("%s are both set; set only one" % " and ".join(sources))
@@ -422,7 +445,10 @@ def read(environ, warn=lambda message: None):
         if name == "token_value" and (sources or failed & {"PROXMOX_TOKEN_FILE", "PROXMOX_TOKEN_COMMAND"}):
             continue
         if name not in values and meta["variable"] not in failed:
-            problems.append("%s is not set: %s (example: %s)" % (meta["variable"], meta["text"], meta["example"]))
+            others = [other for other in sorted(environ) if meta["variable"] in (_meant(other) or "")]
+            problems.append("%s is not set: %s (example: %s)%s" % (
+                meta["variable"], meta["text"], meta["example"],
+                "; %s, which is set, is of another program" % " and ".join(others) if others else ""))
     if values.get("confirm") == "terminal" and "state_dir" not in values:
         problems.append("PROXMOX_CONFIRM=terminal needs PROXMOX_STATE_DIR: the questions wait there for `proxmox-mcp "
                         "approve`")
