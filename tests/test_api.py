@@ -377,6 +377,17 @@ def test_a_task_is_followed_and_a_failed_one_is_a_failure(bench):
     assert "Still running" in answer.text and answer.data["task"]["upid"] in answer.text
 
 
+def test_the_task_that_makes_a_container_a_template_is_followed_though_it_is_not_named(bench):
+    made = dict(verb="POST", path="/nodes/pve2/lxc/205/template", wait=60)
+    bench.cluster.world.guests[205].running = False
+    assert ok(bench.run(CALL, **made)).data["task"]["exitstatus"] == "OK"
+    other = Bench()
+    other.cluster.world.guests[205].running = False
+    answering(other, "/nodes/pve2/tasks", (403, "Permission check failed"))
+    answer = other.run(CALL, **made)
+    assert answer.failed and "a task does it, which was not found" in answer.text
+
+
 def test_an_answer_that_is_no_task_is_shown(bench):
     answer = ok(bench.run(CALL, verb="POST", path="/nodes/pve2/replication/101-0/schedule_now"))
     assert "POST /nodes/pve2/replication/101-0/schedule_now: done" in answer.text

@@ -137,6 +137,9 @@ def test_what_is_no_size_of_a_new_volume(given):
     ("resize_disk_vm", {"vmid": 100, "disk": "scsi7", "size": "+5G"}, "VM 100 has no scsi7. It has: "
                                                                       "ide2, scsi0"),
     ("resize_disk_vm", {"vmid": 100, "disk": "ide2", "size": "+5G"}, "A CD drive cannot be "),
+    ("resize_disk_vm", {"vmid": 102, "disk": "efidisk0", "size": "+1G"}, "efidisk0 of VM 102 cannot be grown"),
+    ("resize_disk_vm", {"vmid": 102, "disk": "tpmstate0", "size": "+1G"}, "tpmstate0 of VM 102 cannot be grown"),
+    ("resize_disk_vm", {"vmid": 102, "disk": "unused0", "size": "+1G"}, "unused0 of VM 102 cannot be grown"),
     ("resize_disk_lxc", {"vmid": 205, "disk": "mp0", "size": "+5G"},
      "What is no volume on a storage cannot be grown: mp0 of container 205 is /tank/media."),
     ("remove_disk_vm", {"vmid": 100, "disk": "scsi7"}, "VM 100 has no scsi7"),
@@ -290,6 +293,13 @@ def test_proxmox_7_grows_a_disk_without_a_task():
     assert "scsi0 grown from 8 GiB to 9 GiB" in answer.text and "upid" not in answer.data
     answer = bench.run("proxmox_resize_disk_vm", vmid=100, disk="scsi0", size="+1G")
     assert answer.failed and "Before Proxmox VE 8 a disk with snapshots cannot be grown" in answer.text
+
+
+def test_a_disk_that_has_its_old_size_is_not_told_as_grown():
+    bench = Bench(version="7.4")
+    answering(bench, "/nodes/pve3/qemu/107/resize", None, "PUT")
+    answer = bench.run("proxmox_resize_disk_vm", vmid=107, disk="scsi0", size="+1G")
+    assert answer.failed and "its config still says 8 GiB for scsi0 of VM 107" in answer.text
 
 
 def test_a_file_system_that_could_not_be_grown_with_its_volume_is_told():

@@ -143,6 +143,9 @@ def grow(call):
     size = -(-size // SMALLEST) * SMALLEST
     config = call.get("./config")
     disk = _volume(call, config, key, "grown")
+    if disk.use in ("EFI", "TPM", "unused"):            # with a larger EFI disk a VM does not start
+        raise Failure("The disk %s of %s cannot be grown: only one in use can, and not that of EFI or TPM." % (
+            key, call.subject))
     old, wanted = disk.size, (disk.size or 0) + size if grows else size
     if old is not None and wanted < old:
         raise Failure("The disk %s of %s has %s, which is more than %s. Disks cannot be made smaller." % (
@@ -154,6 +157,10 @@ def grow(call):
     sent = {"disk": key, "size": "%s%sG" % ("+" if grows else "", gib(size))}
     done = change(call, lambda config: sent, config=config)
     new = Disk(key, done.config.get(key, "")).size
+    if new and old and new <= old:
+        raise Failure("Proxmox ended without an error, but its config still says %s for %s of %s. Look at the volume "
+                      "on its storage; a rescan on the node (qm rescan, pct rescan) corrects the config." % (
+                          text.size(new), key, call.subject))
     says = "%s: %s grown%s to %s" % (
         call.subject, key, " from %s" % text.size(old) if old else "",
         text.size(new or wanted) if new or old or not grows else "%s more" % text.size(size))

@@ -92,8 +92,9 @@ def create_pool(call):
         try:
             call.send({"vms": args.vms}, "PUT /pools/{poolid}")
         except PveError as error:
-            raise Failure("The pool %s was made, but no guest was put into it: %s" % (
-                args.poolid, call.explained(error))) from None
+            raise Failure("The pool %s was made. Putting guests %s into it %s: %s" % (
+                args.poolid, args.vms, "is not known to have worked" if error.outcome == "unknown" else "failed",
+                call.explained(error))) from None
     return None if call.planned else result(call, call.follow(None), "pool %s made%s" % (
         args.poolid, ", with guests " + args.vms if args.vms else ""))
 

@@ -130,7 +130,7 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
     (None, r"can't (?:lock file|ac?quire lock) '([^']*)'.* got timeout", _held_hint, "refused"),
     (None, r"hotplug problem|unable to hotplug", "The running guest could not take it, but it is in the configuration "
      "all the same and waits for the next start, which may fail for the same reason; what it was to replace may be "
-     "gone from the running guest. the guest's config shows what waits; delete, or revert, what is not wanted.",
+     "gone from the running guest. The guest's config shows what waits; delete, or revert, what is not wanted.",
      "accepted"),
     (None, r"ha-manager.* failed: exit code|in error state, must be disabled", "HA does not do this with the guest as "
      "it is: proxmox_get_ha_status shows why. Out of the state error it comes by state=disabled (PUT "
