@@ -389,6 +389,11 @@ def test_check_quotes_no_secret(doc):
             for text in apidoc._sentences(problem)] == ["api-token must match x+, not (hidden)."]
 
 
+def test_a_long_pattern_is_shown_from_its_beginning():
+    problem, = apidoc.Checker().check_object({"kind": {"pattern": "(?:%s)" % "|".join(["vmxnet3"] * 30)}}, {"kind": "x"})
+    assert apidoc._sentences(problem)[0].startswith("kind must match (?:vmxnet3|vmxnet3|")
+
+
 def test_check_gives_up_on_patterns_it_cannot_trust():
     for pattern in (r"(?:a+)*b", r"(a|b+)+", r"[[:alnum:]]+", "a**", r"(?:(?:x+)*,)*", r"(?:a|aa){2,}", "(a"):
         assert jsonschema._matches(pattern, "-"), pattern

@@ -163,7 +163,7 @@ def _moved(call, outcome):
     try:
         moved = call.follow(call.send(params, "POST /nodes/{node}/{kind}/{vmid}/migrate", {"vmid": args.newid}))
     except (PveError, Failure) as error:                # the clone is there all the same
-        return outcome, call.node, "not moved: %s" % text.line(error, 600)
+        return outcome, call.node, "not seen to move: %s" % text.line(error, 600)
     return moved, args.target if moved.ok or not moved.upid else call.node, "moved to %s" % args.target
 
 

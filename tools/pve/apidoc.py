@@ -415,7 +415,7 @@ def _sentences(problem, keys=()):
     elif problem.rule == "unknown":
         meant = _meant(name, keys) or "; the keys are %s." % ", ".join(k for k, s in keys.items() if not s.get("alias"))
     elif problem.rule == "pattern":
-        limit = _cut(python_pattern(limit), 120)
+        limit = python_pattern(limit)[:120]             # it may have no blank, where _cut cuts
     return [_SAYS[problem.rule].format(
         name=name, value=_show(name, value), raw=value, length=len(value or ""), meant=meant, line=_line_of(spec, 160),
         limit=_TYPES.get(limit, limit))]
