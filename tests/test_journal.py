@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from cases import CASES
-from support import Asked, Bench, answering, journaling, ok, settings
+from support import Asked, Bench, answering, each, journaling, ok, settings
 from tools.policy import journal as journals
 from tools.policy.journal import Journal
 
@@ -110,8 +110,8 @@ def test_lines_that_cannot_be_read_are_passed_over_and_the_oldest_records_go(tmp
     kept = Journal(str(tmp_path))
     first = kept.add("u", at=1, changes=[])
     with open(str(tmp_path / journals.FILE), "ab") as stream:
-        stream.write(b'{"half": \n[1]\n"x"\n{"id": "u-aaaa", "at": 2}\n\xff\n')
-    assert [record["id"] for record in Journal(str(tmp_path)).all("u")] == ["u-aaaa", first]
+        stream.write(b'{"half": \n[1]\n"x"\n{"id": "u-aaaa", "at": 2}\n\xff\n12345678 {"id": "u-aa')
+    assert [record["id"] for record in Journal(str(tmp_path)).all("u")] == [first]
     monkeypatch.setattr(journals, "LONGEST_FILE", 3000)
     monkeypatch.setattr(journals, "MOST", 10)
     for number in range(40):
@@ -190,6 +190,36 @@ def test_an_answer_of_another_shape_keeps_no_change_from_being_made_and_told(whe
     bench.cluster.handle = other
     answer = ok(bench.run("proxmox_api_call", verb="PUT", path=path, parameters={"memory": 8192}))
     assert "undo" not in answer.data and "could not be read" in bench.run("proxmox_undo").text
+
+
+@each("line", ({"id": 5}, {"id": ""}, {"id": "u-aaaa", "changes": [5]}, {"id": "r-aaaa", "steps": [{}]}, {
+    "id": "r-aaaa", "steps": [{"tool": "x", "digest": "x"}], "step0": 5, "pid": "x", "ended": []}))
+def test_a_line_that_was_written_by_hand_is_in_nobodys_way(tmp_path, line):
+    bench = Bench(consent=Asked())
+    journaling(bench, Journal(str(tmp_path)))
+    undo = change(bench, memory=8192)
+    with open(str(tmp_path / journals.FILE), "a") as stream:
+        stream.write(json.dumps(line) + "\n")
+    ok(bench.run("proxmox_get_run"))
+    ok(bench.run("proxmox_run", steps=[{"tool": "get_next_vmid"}]))
+    assert undo in ok(bench.run("proxmox_undo")).text
+    ok(bench.run("proxmox_undo", id=undo))
+
+
+def test_a_snapshot_that_somebody_deleted_while_one_was_made_cannot_come_back():
+    bench = Bench(consent=Asked())
+    journaling(bench)
+    ok(bench.run("proxmox_create_snapshot_vm", vmid=107, snapname="old"))
+    handle = bench.cluster.handle
+
+    def also(verb, target, headers, body=b""):
+        answer = handle(verb, target, headers, body)
+        if verb == "POST" and target.endswith("/qemu/107/snapshot"):
+            bench.cluster.world.guests[107].snapshots.pop("old")
+        return answer
+    bench.cluster.handle = also
+    assert "undo" not in ok(bench.run("proxmox_create_snapshot_vm", vmid=107, snapname="new")).data
+    assert "What was deleted cannot be made again." in ok(bench.run("proxmox_undo")).text
 
 
 def test_what_the_file_could_not_take_is_known_all_the_same(tmp_path):

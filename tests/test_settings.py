@@ -149,6 +149,7 @@ FORMER = [
     ({"ALLOW_UNSAFE_COMMANDS": "true"}, "ALLOWED_COMMANDS", "unsafe"),
     ({"ALLOW_UNSAFE_COMMANDS": "yes", "ALLOWED_COMMANDS": "df *"}, "ALLOWED_COMMANDS", "unsafe, df *"),
     ({"ALLOW_UNSAFE_COMMANDS": "false"}, "ALLOWED_COMMANDS", ""),
+    ({"ALLOW_UNSAFE_COMMANDS": "flase"}, "ALLOWED_COMMANDS", None), ({"SSH_ENABLED": "disabled"}, "SSH", None),
     ({"LOG_LEVEL": "debug"}, "LOG", "debug"), ({"LOG_LEVEL": "info", "LOG_FORMAT": "json"}, "LOG", "info json"),
     ({"SSH_ENABLED": "true"}, "SSH", "root@"), ({"SSH_ENABLED": "0", "SSH_USER": "mcp"}, "SSH", ""),
     ({"SSH_ENABLED": "1", "SSH_USER": "mcp", "SSH_PORT": "2222", "SSH_KEY_PATH": "/home/a b/key"}, "SSH",

@@ -263,6 +263,8 @@ def _rows_back(change, now):
                 if name not in change.old and name in now]
     for name, values in change.old.items():
         if name not in change.new and name not in now:
+            if base not in _LISTS:                          # a snapshot, deleted by somebody else meanwhile
+                raise NoWay("What was deleted cannot be made again.")
             key, keeps = _LISTS[base]
             kept = {one: values[one] for one in keeps.split() if one in values}
             requests.append(("POST", base, _sent({key: name, **kept})))

@@ -2,12 +2,14 @@
 
 A record is a dict with an `id` ("u-7k2m" of what can be undone, "r-3fqa" of a run) and grows by fields. In memory; with
 PROXMOX_STATE_DIR in a file too, a JSON line for each growth, so that it outlives the server and several servers share
-it. No secret is in it: what is noted was masked before.
+it. No secret is in it: what is noted was masked before. Each line begins with its checksum: one that was cut short, or
+written by hand, is not there.
 """
 import json
 import os
 import secrets
 import threading
+import zlib
 
 from tools.pve import state
 
@@ -55,7 +57,7 @@ class Journal:
                 del self._kept[next(iter(self._kept))]
             if self._path is not None:
                 try:
-                    self._append(json.dumps(dict(fields, id=ident)) + "\n")
+                    self._append(_line(fields, ident))
                 except (OSError, state.NotOurs) as error:
                     self._log("warning", "the journal cannot be written; it is in memory only", error=str(error))
 
@@ -83,11 +85,9 @@ class Journal:
             return {}
         known = {}
         for line in lines:
-            try:
-                fields = json.loads(line)
+            if line[:9] == _checksum(line[9:]):
+                fields = json.loads(line[9:])
                 known.setdefault(fields.pop("id"), {}).update(fields)
-            except (ValueError, TypeError, LookupError, AttributeError):        # it was cut short
-                continue
         return {ident: record for ident, record in known.items()
                 if not self._hosts or set(self._hosts) & set(record.get("hosts", ()))}
 
@@ -110,9 +110,18 @@ class Journal:
                 if stream.tell() > LONGEST_FILE:
                     latest, room = [], LONGEST_FILE // 2
                     for ident, record in reversed(list(self._read().items())):
-                        latest.append(json.dumps(dict(record, id=ident)) + "\n")
+                        latest.append(_line(record, ident))
                         room -= len(latest[-1])
                         if room < 0:
                             break
                     state.write(self._path, "".join(reversed(latest[:-1] if len(latest) > 1 and room < 0 else latest)))
                 return
+
+
+def _line(record, ident):
+    said = json.dumps(dict(record, id=ident))
+    return _checksum(said) + said + "\n"
+
+
+def _checksum(said):
+    return "%08x " % zlib.crc32(said.encode("utf-8"))

@@ -347,7 +347,7 @@ def _meant(name):
 
 
 def _on(value):
-    return value and value.lower() not in ("false", "0", "no", "off")
+    return value and _boolean(value)
 
 
 #: setting -> (variables of version 1 that are a part of it now, what it then is, of their texts or ""; None: unknown).
@@ -376,8 +376,9 @@ def former(environ, warn=lambda message: None):
         if gone and setting is None:
             warn("%s is no setting any more: unset it; a call says how long it waits (`wait`, else 30 s)" % gone[0])
         elif gone:
-            new, text = VARIABLES[setting]["variable"], value(*texts)
+            new = VARIABLES[setting]["variable"]
             try:
+                text = value(*texts)
                 if text is None or environ.get(new) and new[len("PROXMOX_"):] not in names:
                     raise ValueError
                 if text:
