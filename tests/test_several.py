@@ -57,13 +57,13 @@ def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_p
 def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
     found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog = x\n" % TOKEN + WORK +
                      "poort = 1\nport = x\nlog = info\ndefault = reads\n[home]\nhost = http://b\n"
-                     "token_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\n"
+                     "log_format = json\ntoken_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\n"
                      "token_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
     assert [one.split(" ")[0] + " " + one.split(" ")[1].rstrip(":") for one in found] == [
-        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log", "[home] default", "[all] is", "[work] poort",
-        "[work] port", "PROXMOX_RATE_LIMIT must", "[home] host", "[DEFAULT] log", "[home] token_file",
-        "[home] token_name", "[all] token_value"]
-    assert "did you mean port?" in found[5] and "[DEFAULT]" in found[2] and "section of that cluster" in found[0]
+        "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log", "[home] log_format", "[home] default", "[all] is",
+        "[work] poort", "[work] port", "PROXMOX_RATE_LIMIT must", "[home] log_format", "[home] host",
+        "[DEFAULT] log", "[home] token_file", "[home] token_name", "[all] token_value"]
+    assert "did you mean port?" in found[6] and "[DEFAULT]" in found[2] and "section of that cluster" in found[0]
 
 
 def test_a_key_of_version_1_is_told_what_to_write_now_where_it_stands(tmp_path):

@@ -17,7 +17,7 @@ EXTRA = {
     DEFAULT: "what comes here when no cluster is named: reads, or changes (and reads); at most one section has it"}
 #: Only in a section; only outside of all: for the server is one.
 OWN = ("host", "token_value", "token_file", "token_command", "certificate", "ca_file", "fingerprint", ABOUT, DEFAULT)
-SHARED = ("answers", "log", "state_dir")
+SHARED = ("answers", "log", "log_level", "log_format", "state_dir")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}"
 _TOP = "DEFAULT"
 _KNOWN = {key for key in VARIABLES if key != "config"} | {name[len("PROXMOX_"):].lower() for name in FORMER}
