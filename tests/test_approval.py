@@ -667,8 +667,10 @@ def test_a_change_that_waits_for_its_turn_is_frozen_too(home, tmp_path, tool, ar
 
 def test_a_disk_that_is_full_does_not_keep_from_freezing(home, monkeypatch, capsys):
     monkeypatch.setenv("PROXMOX_STATE_DIR", home)
-    monkeypatch.setattr(state, "write", full)
-    assert run("freeze", "stop") == 0 and "Changes are frozen" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        assert run("freeze", "stop") == 0
+    assert "Changes are frozen" in capsys.readouterr().out
     assert Bench(state_dir=home).run("proxmox_start_vm", vmid=107).failed
     assert "since an unknown time" in freeze.since(home)
     assert run("freeze", "stop") == 0 and "already" in capsys.readouterr().out

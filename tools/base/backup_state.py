@@ -3,6 +3,7 @@
 Requests: one for each backup storage (and node, of a local one), one for each enabled job; however many guests.
 """
 import re
+from types import SimpleNamespace
 
 from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
@@ -23,28 +24,23 @@ VERDICTS = {"verification failed": "the newest backup failed its verification", 
 GRAVE = ("verification failed", "none", "old")
 
 
-class _Found:
-    """newest, checked: {vmid: the newest backup, the newest that was verified}; unread: sentences."""
-
-    def __init__(self, call):
-        self.call, self.newest, self.checked, self.unread = call, {}, {}, []
-
-    def read(self, places, requests=()):
-        """Note the backups at these places; the answers to the other requests, which are sent with them."""
-        answers = self.call.together([("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"})
-                                      for place in places] + list(requests))
-        for place, entries in zip(places, answers):
-            storage = place["storage"]
-            if isinstance(entries, Exception):
-                self.unread.append("Backups on %s (node %s): %s" % (storage, place["node"], text.first_line(entries)))
-                continue
-            for entry in entries or ():
-                vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
-                entry = dict(entry, storage=storage, ctime=text.normal("number", entry.get("ctime")) or 0)
-                for best in [self.newest] + [self.checked] * isinstance(entry.get("verification"), dict):
-                    if vmid not in best or entry["ctime"] > best[vmid]["ctime"]:
-                        best[vmid] = entry
-        return answers[len(places):]
+def _read(call, places, found, requests=()):
+    """Note the backups at these places in `found`: newest, checked: {vmid: the newest backup, the newest that was
+    verified}, unread: sentences. The answers to the other requests, which are sent with them."""
+    answers = call.together([("/nodes/{node}/storage/{storage}/content", place, {"content": "backup"})
+                             for place in places] + list(requests))
+    for place, entries in zip(places, answers):
+        storage = place["storage"]
+        if isinstance(entries, Exception):
+            found.unread.append("Backups on %s (node %s): %s" % (storage, place["node"], text.first_line(entries)))
+            continue
+        for entry in entries or ():
+            vmid = str(entry.get("vmid") or owner_of(str(entry.get("volid"))))
+            entry = dict(entry, storage=storage, ctime=text.normal("number", entry.get("ctime")) or 0)
+            for best in [found.newest] + [found.checked] * isinstance(entry.get("verification"), dict):
+                if vmid not in best or entry["ctime"] > best[vmid]["ctime"]:
+                    best[vmid] = entry
+    return answers[len(places):]
 
 
 def state(call, guests, resources, jobs, now, brief=False):
@@ -56,14 +52,14 @@ def state(call, guests, resources, jobs, now, brief=False):
     jobs: of /cluster/backup, or None when not to be had; brief: local storages that no job names are read only when the
     others hold no new backup of each.
     """
-    running, read, found = enabled(jobs), places(resources), _Found(call)
+    running, read, found = enabled(jobs), places(resources), SimpleNamespace(newest={}, checked={}, unread=[])
     guests = [guest for guest in guests if not on(guest.get("template"))]
     named = {job.get("storage") for job in running}
     later = [place for place in read if brief and not place["shared"] and place["storage"] not in named]
-    trees = found.read([place for place in read if place not in later], [
+    trees = _read(call, [place for place in read if place not in later], found, [
         ("/cluster/backup/{id}/included_volumes", {"id": job["id"]}, {}) for job in running])
     if not all(now - found.newest.get(str(guest.get("vmid")), {}).get("ctime", 0) < 2 * DAY for guest in guests):
-        found.read(later)
+        _read(call, later, found)
     dark = bool(found.unread)                           # backups that are there may not be seen
     blind = bool(read) and not found.newest and not dark and not _sees_backups(call)
     if blind:

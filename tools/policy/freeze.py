@@ -4,6 +4,7 @@ Its first line is the time, its second the reason. What is there in its place an
 """
 import os
 import time
+from contextlib import suppress
 
 from tools.policy.selection import Refusal
 from tools.pve import state, text
@@ -12,24 +13,16 @@ FILE = "frozen"
 
 
 def since(state_dir):
-    """"since TIME: REASON" while changes are frozen, else None. One os.lstat where they are not."""
-    path = os.path.join(state_dir, FILE)
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return "perhaps: %s cannot be read (%s)" % (path, error.strerror)
-    when = ""
+    """"since TIME: REASON" while changes are frozen, else None."""
+    path, when, reason = os.path.join(state_dir, FILE), "", ""
     try:
         when, _, reason = state.read(path).decode("utf-8", "replace").partition("\n")
-    except FileNotFoundError:                           # thawed just now
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, state.NotOurs):
         pass
-    if not when.strip():
-        return "since an unknown time (see %s)" % path
-    return "since %s%s" % (text.line(when, 40), ": " + text.line(reason, 500) if reason.strip() else "")
+    return "since %s%s" % (text.line(when, 40) if when.strip() else "an unknown time (see %s)" % path,
+                           ": " + text.line(reason, 500) if reason.strip() else "")
 
 
 def refusal(state_dir, what):
@@ -42,17 +35,13 @@ def refusal(state_dir, what):
 
 def freeze(state_dir, reason):
     """Freeze all changes; False when they were frozen already. OSError."""
-    path, now = os.path.join(state_dir, FILE), time.strftime("%Y-%m-%d %H:%M:%S %z")
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
     try:
-        state.write(path, "%s\n%s\n" % (now, reason), new=True)
+        handle = os.open(os.path.join(state_dir, FILE), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
-    except OSError:                                     # the disk is full, or has no links: an empty file freezes, too
-        os.makedirs(state_dir, mode=0o700, exist_ok=True)
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return False
+    with suppress(OSError), os.fdopen(handle, "w", encoding="utf-8", errors="replace") as stream:
+        stream.write("%s\n%s\n" % (time.strftime("%Y-%m-%d %H:%M:%S %z"), reason))     # on a full disk it freezes, too
     return True
 
 
