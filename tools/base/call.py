@@ -273,7 +273,7 @@ class Call:
         audit, outcome, data, said = self.host.audit, "unknown", None, None
         self.request.writing = True
         try:
-            self._noted = audit.begin(self, verb, path, params, self.secrets)
+            self._noted = audit.begin(self, verb, path, params)
             try:
                 data = self.host.client.request(
                     verb, path, params, self.request.cancelled, acts=True,

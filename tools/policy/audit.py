@@ -40,7 +40,7 @@ class Unwritable(Exception):
 
 
 #: An intent that was noted: what `end` and `task` refer to.
-Entry = namedtuple("Entry", "seq tool node vmid")
+Entry = namedtuple("Entry", "seq who")
 
 
 class Audit:
@@ -54,27 +54,24 @@ class Audit:
         self.path, self._cluster = path, cluster
         self._log, self._now, self._sleep = log or (lambda level, event, **fields: None), now, sleep
         self._lock = threading.Lock()
-        self._open_entries = set()          # without an outcome yet
+        self._open_entries = []             # without an outcome yet
 
     # -- what a call notes
 
-    def begin(self, call, verb, path, params, hidden=()):
-        """Note the intent; PveError when the log cannot be written. Returns what `end` and `task` want.
-
-        call: who does it (name, args, request, host.settings); hidden: names of its arguments that are secret.
-        """
+    def begin(self, call, verb, path, params):
+        """Note the intent; PveError when the log cannot be written. Returns what `end` and `task` want."""
         if self.path is None:
             return None
-        shown = self.masked(params, hidden, plain=endpoints.shown(verb, unquote(path)))
-        entry = self._note(call, hidden, _target(path, params, vars(call.args)), {
-            "event": "intent", "method": verb, "path": "/api2/json" + path, "parameters": shown})
-        self._open_entries.add(entry)
+        entry = self._note(call, _target(path, params, vars(call.args)), {
+            "event": "intent", "method": verb, "path": "/api2/json" + path,
+            "parameters": self.masked(params, call.secrets, plain=endpoints.shown(verb, unquote(path)))})
+        self._open_entries.append(entry)
         return entry
 
     def asked(self, call, question, name):
         """Note that a question (its text, and its name among those that wait) is put to the user outside of the client;
         PveError when the log cannot be written. Returns what `answered` wants."""
-        return self.path and self._note(call, call.secrets, _target("", {}, vars(call.args)), {
+        return self.path and self._note(call, _target("", {}, vars(call.args)), {
             "event": "asked", "question": _cut(question), "id": name})
 
     def answered(self, entry, answer, by, at):
@@ -83,13 +80,12 @@ class Audit:
         if entry is not None:
             self._follow(entry, event="answered", answer=answer, by=by, at=at)
 
-    def _note(self, call, hidden, target, what):
+    def _note(self, call, target, what):
         """The Entry of a line about what a call is about to do; PveError when it cannot be written."""
-        node, vmid = target
-        line = dict(what, **self._who(call.name, call.host.settings, call.request), node=node, vmid=vmid,
-                    name=call.called, arguments=self.masked(vars(call.args), hidden))
+        line = dict(what, **self._who(call.name, call.host.settings, call.request), **target, name=call.called,
+                    arguments=self.masked(vars(call.args), call.secrets))
         try:
-            return Entry(self._append(line), call.name, node, vmid)
+            return Entry(self._append(line), dict(target, tool=call.name))
         except Unwritable as error:
             raise PveError("%s, so nothing may be changed. Make it writable, or unset "
                            "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
@@ -100,7 +96,7 @@ class Audit:
         answer: the data of its answer, of which a task's UPID is noted."""
         try:
             self._open_entries.remove(entry)
-        except KeyError:                    # None, or `close` was first
+        except ValueError:                  # None, or `close` was first
             return
         self._follow(entry, event="outcome", outcome=outcome, upid=answer if parse_upid(answer) else None,
                      error=_cut(scrub(error)))
@@ -126,9 +122,8 @@ class Audit:
         known = {field.name: field for field in known}
         shown = {name: _given(value, known.get(name), getattr(args, name, None))
                  for name, value in list(arguments.items())[:50]}
-        node, vmid = _target("", {}, vars(args) if args else shown)
-        self._try(dict(event="refused", **self._who(entry["name"], settings, request), node=node, vmid=vmid,
-                       arguments=self.masked(shown), outcome="refused",
+        self._try(dict(_target("", {}, vars(args) if args else shown), event="refused", outcome="refused",
+                       **self._who(entry["name"], settings, request), arguments=self.masked(shown),
                        error=_cut(getattr(error, "headline", None) or str(error))))
 
     @staticmethod
@@ -158,7 +153,7 @@ class Audit:
         return {"tool": tool, "token": settings.token_id, "client": client_name(request), "pid": os.getpid()}
 
     def _follow(self, entry, **what):
-        self._try(dict(tool=entry.tool, node=entry.node, vmid=entry.vmid, intent=entry.seq, pid=os.getpid(), **what))
+        self._try(dict(entry.who, intent=entry.seq, pid=os.getpid(), **what))
 
     def _try(self, line):
         try:
@@ -255,13 +250,13 @@ def _given(value, field, checked):
 
 
 def _target(path, params, args):
-    """(node, vmid) of a request; of the call's arguments (dict, perhaps never checked) where its path names none."""
+    """{node, vmid} of a request; of the call's arguments (dict, perhaps never checked) where its path names none."""
     found = re.match(r"/nodes/([^/]+)", path)
     node = found.group(1) if found else args.get("node")
     found = re.search(r"/(?:qemu|lxc)/([0-9]+)", path)
     vmid = str(found.group(1) if found else params.get("vmid") or args.get("vmid"))
-    return (node[:80] if isinstance(node, str) else None,
-            int(vmid) if re.fullmatch("[0-9]{1,9}", vmid, re.ASCII) else None)
+    return {"node": node[:80] if isinstance(node, str) else None,
+            "vmid": int(vmid) if re.fullmatch("[0-9]{1,9}", vmid, re.ASCII) else None}
 
 
 def client_name(request):
