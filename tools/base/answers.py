@@ -130,7 +130,12 @@ class Table:
         notes = list(self.notes(rows, call)) if self.notes else []
         if len(page) < total:
             data["offset"] = offset
-            notes.insert(0, _left_out(call, offset, offset + len(page), count, total))
+            rest, paged = offset + len(page), hasattr(call.args, "offset")
+            narrow = ", ".join(field.name for field in fields(type(call.args)) if not field.required and (
+                field.name not in ("limit", "offset", "wait")))
+            notes.insert(0, "Showing %d to %d of %s.%s%s" % (
+                offset + 1, rest, count, " Next page: offset=%d." % rest if rest < total and paged else "",
+                " To narrow the list: %s." % narrow if narrow else ""))
         if not total:
             wanted = " " + text.line(call.args.name) if self.search and call.args.name else ""
             notes.append("None of %s matches%s." % (text.plural(seen, self.noun), wanted) if seen else
@@ -215,16 +220,6 @@ def _said(call, template=None, **found):
                               for key, value in words.items() if "{%s}" % key in template}) or None
 
 
-def _left_out(call, offset, rest, count, total):
-    """Which rows of a list are shown, and how to get the others."""
-    paged = hasattr(call.args, "offset")
-    narrow = ", ".join(field.name for field in fields(type(call.args)) if not field.required and field.name not in (
-        "limit", "offset", "wait"))
-    return "Showing %d to %d of %s.%s%s" % (
-        offset + 1, rest, count, " Next page: offset=%d." % rest if rest < total and paged else "",
-        " To narrow the list: %s." % narrow if narrow else "")
-
-
 def of_task(outcome):
     """What the data of a change says of its Outcome: whether it is done, and its task if there was one."""
     known = {column.key: getattr(outcome, column.key) for column in TASK.columns}
@@ -240,19 +235,15 @@ def _ended(call, outcome, says, note, more):
     if isinstance(vmid, int):                           # that of a backup job is a list of them
         data["vmid"] = vmid
     data.update({key: value for key, value in more.items() if value is not None})
-    if outcome.upid and not outcome.ok:
-        return Result([_running(says, outcome), *note], data, mark="\u23f3")
+    if outcome.upid and not outcome.ok:                 # its end was not seen
+        ask = "To see how it goes on: proxmox_get_task upid=%s (wait=40 follows it)." % outcome.upid
+        why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
+        return Result([
+            "It is not known yet whether this is done: %s.\nThe task was started, but then its state could not be read"
+            "%s; it continues in Proxmox. Do not repeat the call. %s" % (says, why, ask) if outcome.status == "unknown"
+            else "Still running in Proxmox, not done yet. Once it has ended: %s.\n%s" % (says, ask), *note],
+            data, mark="\u23f3")
     took = " (%s)" % text.duration(outcome.duration) if outcome.duration else ""
     warnings = ["The task ended with %s:" % text.plural(len(outcome.warnings), "warning"),
                 text.quoted("\n".join(outcome.warnings))] if outcome.warnings else []
     return Result(["%s%s." % (text.capital(says), took), *warnings, *note], data)
-
-
-def _running(says, outcome):
-    """What to say of a task whose end was not seen."""
-    ask = "To see how it goes on: proxmox_get_task upid=%s (wait=40 follows it)." % outcome.upid
-    if outcome.status == "unknown":
-        why = " (%s)" % text.line(outcome.log[0], 500) if outcome.log else ""
-        return ("It is not known yet whether this is done: %s.\nThe task was started, but then its state could not be "
-                "read%s; it continues in Proxmox. Do not repeat the call. %s" % (says, why, ask))
-    return "Still running in Proxmox, not done yet. Once it has ended: %s.\n%s" % (says, ask)

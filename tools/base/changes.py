@@ -74,7 +74,6 @@ def _settle(call, noted, ended=True):
         noted["old"], noted["new"] = inverse.difference(found, after)
         if noted["old"] or noted["new"]:
             way.back(change(noted), noted["new"])
-            inverse.mark(noted["old"], noted["new"], found, after)
     except (PveError, Failure, Misfit, Cancelled, *inverse.ODD) as error:
         noted["why"] = str(error) if isinstance(error, inverse.NoWay) else "What came of it could not be read."
 

@@ -117,7 +117,7 @@ class Guard:
         """Whether `judge` needs the rows of /cluster/resources for this Reach."""
         if not reach.guests or (self._nodes and not reach.nodes <= self._nodes):     # a node is out: no matter where
             return False
-        if self._nodes and self._wherever(reach):
+        if self._nodes and reach.wherever:
             return True
         return any(guests.by_rows and not all(map(guests.by_number, reach.guests))
                    for guests in (self._allowed, self._protected))
@@ -136,7 +136,7 @@ class Guard:
             if self._allowed and not self._allowed.holds(vmid, {vmid: row}):
                 return Refusal("Guest %d is out of bounds" % vmid,
                                "PROXMOX_ALLOWED_GUESTS allows only %s." % self._allowed)
-            if self._nodes and self._wherever(reach) and row.get("node") not in self._nodes and (
+            if self._nodes and reach.wherever and row.get("node") not in self._nodes and (
                     row or reach.changes and how != READ):
                 return self._out_of_nodes("Guest %d (on %s)" % (vmid, "node %s" % row["node"] if row.get("node") else
                                                                 "an unknown node"))
@@ -155,12 +155,6 @@ class Guard:
         if reach.elsewhere and self._nodes:
             return self._out_of_nodes("The whole cluster, which the request would reach,")
         return None
-
-    @staticmethod
-    def _wherever(reach):
-        """Whether a request may reach guests of other nodes than the one in its path: a guest's firewall, a volume on
-        shared storage are the cluster's. What is only read is looked for on that node."""
-        return reach.changes or not reach.on_a_node
 
     def _out_of_nodes(self, what):
         return Refusal("%s is out of bounds" % what,

@@ -77,16 +77,11 @@ def _rows(rows):
 
 
 def difference(before, after):
-    """(old, new): the keys of two states that differ, as they were and as they are."""
+    """(old, new): the keys of two states that differ, as they were and as they are. In both is what tells a VM from
+    others, so that a change is not taken back in another."""
     keys = [key for key in {**before, **after} if not _same(before.get(key, ABSENT), after.get(key, ABSENT))]
+    keys += [key for key in _WHO if keys and key in before and key in after and key not in keys]
     return {key: before[key] for key in keys if key in before}, {key: after[key] for key in keys if key in after}
-
-
-def mark(old, new, before, after):
-    """Put what tells a VM from others into both parts of a change of it, so that it is not taken back in another."""
-    same = {key: after[key] for key in _WHO if key in after and _same(before.get(key, ABSENT), after[key])}
-    old.update(same)
-    new.update(same)
 
 
 def _same(one, other):

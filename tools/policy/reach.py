@@ -53,12 +53,12 @@ _WORSE = (READ, NEW, CHANGED)
 class Reach:
     """What a request (verb, path below /api2/json, decoded; params) names and reaches: effect (of endpoints), changes
     (whether it can change something); nodes (set), guests {vmid: NEW, READ or CHANGED}; everyone, elsewhere: whether it
-    may reach guests, nodes that it does not name; on_a_node: whether its path says on which node it acts."""
+    may reach guests, nodes that it does not name; wherever: whether its guests may be on other nodes than its path."""
 
     def __init__(self, verb, path, params):
         self.verb, self.path, self.params = verb, path, params
         self.nodes, self.guests = set(), {}
-        self.on_a_node = path.startswith("/nodes/") and not path.startswith("/nodes/-/")
+        on_a_node = path.startswith("/nodes/") and not path.startswith("/nodes/-/")
         self._unowned = False                               # it names a guest, or a volume's, that cannot be told
         self._own, self._lent = set(), set()                # vmids in its path or new; owners of the disks they get
         self._in_path()
@@ -69,6 +69,7 @@ class Reach:
         if verb != "GET" and self._lent - self._own:        # the disk of a guest would be written to by another one
             self.effect = endpoints.LOSES
         self.changes = self.effect != endpoints.READS
+        self.wherever = self.changes or not on_a_node               # a guest's firewall, a shared volume: the cluster's
         if path.endswith("/vzdump") and params.get("mode", "snapshot") == "snapshot" and self.effect != endpoints.LOSES:
             self.guests = {vmid: READ for vmid in self.guests}          # the guest goes on undisturbed
         listed = endpoint.reach == endpoints.LISTED and (
@@ -81,7 +82,7 @@ class Reach:
         # what is done on a storage is done to all guests that have something there, wherever they are
         self.elsewhere = self.changes and (
             endpoint.reach == endpoints.EVERYBODY or self._unowned or listed and "/storage/" in path
-            or (self.everyone or endpoint.reach == endpoints.NODES and not self.nodes) and not self.on_a_node)
+            or (self.everyone or endpoint.reach == endpoints.NODES and not self.nodes) and not on_a_node)
 
     def new_rows(self, rows):
         """{vmid: row} of the guests that it makes, as far as the request tells pool and tags; rows: those there are."""
