@@ -144,8 +144,7 @@ def cancel_task(call):
     def target():
         task = call.get(path, ids)
         if task.get("status") != "running":
-            raise Failure("The task %s is over (%s)." % (
-                subject, text.line(task.get("exitstatus") or "unknown")))
+            raise Failure("The task %s is over (%s)." % (subject, text.line(task.get("exitstatus") or "unknown")))
         return ("Stop the running task %s, started by %s? What it was doing is left half done. (%s)" % (
             subject, text.line(upid.user), call.args.upid), {"status": "running"})
     call.confirm(target)

@@ -324,8 +324,7 @@ def _replication(seen):
                 yield Finding(PROBLEM, name, "failed %s times: %s" % (
                     job["fail_count"], text.line(job.get("error") or "no reason is told", 120)), since=last or None)
             elif following and seen.now - following > 3600 and not job.get("pid"):
-                yield Finding(LOOK, name, "late by %s" % text.duration(seen.now - following),
-                              since=last or None)
+                yield Finding(LOOK, name, "late by %s" % text.duration(seen.now - following), since=last or None)
 
 
 def _backups(seen):

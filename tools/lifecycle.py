@@ -188,8 +188,7 @@ def resume(call):
     if not STANDING.get(condition(state), (True,))[0]:
         raise Failure("%s cannot be resumed: %s." % (named(call, state), STANDING[condition(state)][1]))
     if condition(state) == "stopped":
-        raise Failure("%s is stopped, neither paused nor hibernated. proxmox_start_vm starts it."
-                      % named(call, state))
+        raise Failure("%s is stopped, neither paused nor hibernated. proxmox_start_vm starts it." % named(call, state))
     return carry_out(call, is_awake, state)
 
 

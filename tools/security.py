@@ -122,8 +122,7 @@ def _versions(seen):
         if ended and time.strftime("%Y-%m-%d", time.gmtime(seen.now)) > ended:
             old.setdefault((version, ended), []).append(node)
     for (version, ended), nodes in sorted(old.items()):
-        yield Finding(PROBLEM, nodes_of(nodes), "Proxmox VE %s: no security updates since %s" % (
-            version, ended))
+        yield Finding(PROBLEM, nodes_of(nodes), "Proxmox VE %s: no security updates since %s" % (version, ended))
 
 
 CHECKS = {"firewall": _firewall, "access": _access, "guests": _guests, "tls": _tls, "versions": _versions}

@@ -175,8 +175,7 @@ def the_backup(call, storage, volid):
     if where != storage:
         raise Failure("The volume %s lies on storage %s, not on %s." % (volid, where, storage))
     if not name.startswith("backup/"):
-        raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them."
-                      % volid)
+        raise Failure("The volume %s is not a backup (STORAGE:backup/...). proxmox_list_backups lists them." % volid)
     entry = next((one for one in backups_on(call, storage, owner_of(volid))[1] if one.get("volid") == volid), None)
     if entry is None:
         raise Failure("There is no backup %s on node %s, or this token may not see it. "

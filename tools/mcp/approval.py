@@ -150,8 +150,7 @@ class Approvals:
             raise Failure("The question is void: it was withdrawn, its file or the answer was tampered with, or "
                           "another call used the answer. Call again to ask the user again.")
         if answer == LATE:
-            raise Failure("Nobody answered within %d minutes. Call again to ask the user again."
-                          % (LIFETIME // 60))
+            raise Failure("Nobody answered within %d minutes. Call again to ask the user again." % (LIFETIME // 60))
         return answer == YES
 
     def _question(self, call, key, asked, found):

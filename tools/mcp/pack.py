@@ -109,8 +109,7 @@ def bundled(program, version, demo=False, with_requests=False):
     """The bytes of the .mcpb of the running program. with_requests: requests and what it needs come along, beside the
     program, where Python finds them in spite of -I; ImportError: they are not all there as pip installs them."""
     files, python = _requests() if with_requests else ({}, 9)
-    files.update((name.replace("__main__.py", "proxmox_mcp.py"), data)
-                 for name, data in sources(program, demo).items())
+    files.update((name.replace("__main__.py", "proxmox_mcp.py"), data) for name, data in sources(program, demo).items())
     files = {_FOLDER + name: data for name, data in files.items()}
     files["manifest.json"] = json.dumps(manifest(version, demo, python), indent=2).encode("utf-8") + b"\n"
     return _zipped(files)

@@ -175,8 +175,7 @@ class Host:
             self._apidoc = Source(self.client, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(),
-            asked=False):
+    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(), asked=False):
         """The Answer of the tool `name`; LookupError when there is none, Cancelled when the client cancelled it.
 
         request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
@@ -222,8 +221,7 @@ class Host:
             if call.planned and not isinstance(error, Refused):
                 return self._plan(call)
             if isinstance(error, (Refused, Declined)):
-                self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request,
-                                   call.args)
+                self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request, call.args)
             if isinstance(error, Refused):
                 return _failed(error.headline, error, _fate(entry, call, True), "refused", call)
             own = getattr(error, "outcome", None) == "unknown"                                    # it says so itself

@@ -42,8 +42,7 @@ def named(app, entry, arguments):
                 ARGUMENT, text.line(word), " Did you mean %s?" % near[0] if near else "", known,
                 "; all means all of them" if together else "")])
     if len(words) > 1 and not together:
-        raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (
-            ARGUMENT, entry["name"])])
+        raise ArgumentProblems(["%s: %s is for one cluster at a time; call it for each." % (ARGUMENT, entry["name"])])
     return list(app.hosts) if ALL in words else list(dict.fromkeys(words)), rest
 
 

@@ -229,8 +229,7 @@ class Settings:
     token_value: str = _setting(
         "value of the API token", _token_value,
         example="the UUID that Proxmox showed once; or name a file that holds it in PROXMOX_TOKEN_FILE")
-    token_file: str = _setting(
-        "a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
+    token_file: str = _setting("a file that holds the token's value, instead of PROXMOX_TOKEN_VALUE", _path)
     token_command: tuple = _setting(
         "a command (run without a shell) that prints the token's value, instead of PROXMOX_TOKEN_VALUE", _command_line)
     ssl_mode: str = _setting(

@@ -346,8 +346,7 @@ class Client:
                             % (answer.host.label, verb, path, status, where), status=status)
         words, errors = (said, {}) if said else _words(answer)
         # several lines of theirs must not pass for lines of ours
-        lines = ["Proxmox refused %s %s: %s (HTTP %d)"
-                 % (verb, path, words.replace("\n", "\n| "), answer.status)]
+        lines = ["Proxmox refused %s %s: %s (HTTP %d)" % (verb, path, words.replace("\n", "\n| "), answer.status)]
         lines.extend("  %s: %s" % (key, text.replace("\n", "; ")) for key, text in errors.items())
         from tools.pve import advice
         hint, outcome = advice.hint(status, "\n".join([words] + list(errors.values())), self._token_id)
@@ -429,8 +428,7 @@ def _target(verb, path, params):
     if verb not in _VERBS:
         raise PveError("%r is not a method of the Proxmox API." % verb, outcome="unsent")
     if not _PATH.fullmatch(path) or "%" in path and not _decodes_well(path):
-        raise PveError("The path %r is not one of the Proxmox API (below /api2/json)." % path[:200],
-                       outcome="unsent")
+        raise PveError("The path %r is not one of the Proxmox API (below /api2/json)." % path[:200], outcome="unsent")
     target = BASE + path if path != "/" else BASE
     query = urlencode(_pairs(params), quote_via=quote) if params else ""
     if _VERBS[verb]:
