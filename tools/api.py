@@ -207,10 +207,8 @@ def _value(name, value, spec):
 
 
 def _checked(doc, verb, path, parameters):
-    """(Endpoint, filled path) of a call that the schema allows; Failure with everything that is wrong with it.
-
-    Ids that are missing in the path are taken out of the parameters.
-    """
+    """(Endpoint, filled path) of a call that the schema allows; Failure with everything that is wrong with it. Ids that
+    are missing in the path are taken out of the parameters."""
     endpoint, ids = _find(doc, verb, path)
     known = flatten(endpoint.info["parameters"])[0]
     parameters.update({name: _value(name, value, spec_of(known, name) or {}) for name, value in parameters.items()})

@@ -191,11 +191,9 @@ TASK = Facts(*data_only("text", "upid", "node", "type", "status", "exitstatus"),
 def result(call, content, headline=None, note=None, shape=None, mark=None, **more):
     """The Result of a call. content: the Outcome of a change, or the After of a config's (tools.base.edit), where
     `headline` is a sentence without its full stop; else what Proxmox sent, or a Page of it, shown as `shape` (default:
-    the row's `returns`) says.
-
-    headline: default what the row `says`; note: what else the reader should know (str, or a list of them, None for
-    none); mark: if not the usual one; more: added to the data, of which `name` is that of the guest.
-    """
+    the row's `returns`) says. headline: default what the row `says`; note: what else the reader should know (str, or a
+    list of them, None for none); mark: if not the usual one; more: added to the data, of which `name` is that of the
+    guest."""
     note = note if isinstance(note, list) else [note]
     outcome = getattr(content, "outcome", content)
     if isinstance(outcome, Outcome):

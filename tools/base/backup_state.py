@@ -47,11 +47,9 @@ def state(call, guests, resources, jobs, now, brief=False):
     """(rows, sentences about what could not be read): a dict for each guest but templates: vmid, name, node, type,
     pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; its age in seconds; jobs (ids of
     the enabled jobs that take it, None when not known), off (of those that are switched off); left_out (disks that a
-    job leaves out); unsure (something that may tell more could not be read); verdict, one of VERDICTS.
-
-    jobs: of /cluster/backup, or None when not to be had; brief: local storages that no job names are read only when the
-    others hold no new backup of each.
-    """
+    job leaves out); unsure (something that may tell more could not be read); verdict, one of VERDICTS. jobs: of
+    /cluster/backup, or None when not to be had; brief: local storages that no job names are read only when the others
+    hold no new backup of each."""
     running, read, found = enabled(jobs), places(resources), SimpleNamespace(newest={}, checked={}, unread=[])
     guests = [guest for guest in guests if not on(guest.get("template"))]
     named = {job.get("storage") for job in running}

@@ -447,9 +447,7 @@ class Call:
 
     def follow(self, answer, check=True, limit=None):
         """The Outcome of what `send` gave: of a task (a UPID) followed for `limit` (default: `wait_limit`) seconds.
-
-        Failure when the task failed (unless check is false), or when the answer is neither empty nor a task.
-        """
+        Failure when the task failed (unless check is false), or when the answer is neither empty nor a task."""
         if answer is None or answer == "":
             return Outcome(upid=None, status="stopped", exitstatus="OK")
         task = parse_upid(answer)
@@ -505,13 +503,11 @@ class Call:
         self.request.progress(percent, text.line(scrub(message), 500))
 
     def confirm(self, describe, strict=False, whole=False):
-        """Ask the user before something is lost; returns `found`.
-
-        describe() -> (question, found): it reads the target and says in one or two sentences what would go; `found`
-        (dict) is what must still be true when the answer comes. strict: for what is mostly harmless, or can be put
-        back; asked only where PROXMOX_CONFIRM is always, terminal or token. whole: the question tells all arguments;
-        else those that it does not are added. Nobody is asked for what is frozen.
-        """
+        """Ask the user before something is lost; returns `found`. describe() -> (question, found): it reads the target
+        and says in one or two sentences what would go; `found` (dict) is what must still be true when the answer comes.
+        strict: for what is mostly harmless, or can be put back; asked only where PROXMOX_CONFIRM is always, terminal or
+        token. whole: the question tells all arguments; else those that it does not are added. Nobody is asked for what
+        is frozen."""
         self.refuse_frozen()
         if strict and self.host.settings.confirm not in STRICT:
             return {}

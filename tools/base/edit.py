@@ -70,11 +70,9 @@ def said(key, value, most=60):
 
 def change(call, work_out, ask=None, strict=True, config=None):
     """Send the row's request with the parameters work_out(config) and the config's digest; follow it; the After.
-
     work_out raises Failure when it refuses; then nothing is sent. When the config (if it was read already: `config`)
     was changed in between, it is worked out once more, unless the user was asked. ask(config): the question to the
-    user, for what may lose something; strict: as for call.confirm.
-    """
+    user, for what may lose something; strict: as for call.confirm."""
     def describe():
         config = call.get("./config")
         work_out(config)

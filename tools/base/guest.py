@@ -36,10 +36,8 @@ def current(call, changed=False):
 
 def afterwards(call, outcome, started):
     """(status/current, the sentence about it) after a task that created the guest; ({}, None) when it is not known.
-
     started: whether it was to be started with it, by a task of its own that nothing waits for (PVE::API2::Qemu,
-    vm_start in a worker): it is looked at for some seconds until it runs.
-    """
+    vm_start in a worker): it is looked at for some seconds until it runs."""
     state = {}
     if outcome.upid and outcome.ok:
         state = call.wait_for(lambda: current(call, changed=True), lambda state: not is_off(state),
@@ -94,10 +92,8 @@ def must_be_off(call, state, instead):
 
 def with_states(call, rows):
     """(rows of /cluster/resources, those of VMs that are on with their qmpstatus; sentences about what is not known).
-
     In those rows a paused VM is running: only its node tells, in a list for which it asks each QEMU. One request for
-    each node that has such VMs; of more than 1,000 VMs none is asked.
-    """
+    each node that has such VMs; of more than 1,000 VMs none is asked."""
     vms = [row for row in rows if row.get("type") == "qemu" and is_on(row)]
     if len(vms) > 1000:
         return rows, ["{:,} VMs are on; which of them are paused or stand still was not asked. Of one node they are "

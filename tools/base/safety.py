@@ -21,10 +21,9 @@ _ANY_SNAPSHOT = ("lvmthin", "rbd", "btrfs", "dir", "nfs", "cifs")
 
 
 def confirm(call, describe, params, doomed=None, snapshot=False):
-    """As `call.confirm`; the net that is asked for is named in the question, and made after the yes.
-    params: of the row's request, which is judged before; doomed: function(found) -> volids of the guest that are
-    destroyed, default all that go with it; snapshot: whether one can bring back what is lost.
-    """
+    """As `call.confirm`; the net that is asked for is named in the question, and made after the yes. params: of the
+    row's request, which is judged before; doomed: function(found) -> volids of the guest that are destroyed, default
+    all that go with it; snapshot: whether one can bring back what is lost."""
     level, storage = _asked(call)
     if level == "none":
         return call.confirm(describe)

@@ -82,10 +82,9 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 
 def input_schema(cls):
     """The JSON Schema (dict) of an arguments dataclass, of the keywords that every client can convert (google-genai
-    fails over additionalProperties: false, others over default).
-
-    Patterns and limits are checked and not published: a model pays for every byte of it, and learns of a limit in one
-    sentence when it steps over it. A default is told where it is a word that is not among the enum."""
+    fails over additionalProperties: false, others over default). Patterns and limits are checked and not published: a
+    model pays for every byte of it, and learns of a limit in one sentence when it steps over it. A default is told
+    where it is a word that is not among the enum."""
     properties, required = {}, []
     for field in fields(cls):
         if not field.arg.published:
@@ -174,12 +173,10 @@ def _parts(name, value, keys=False):
 
 def _filler(known, given):
     """A function (field, value) -> whether the value says nothing, as those of clients and proxies that fill in every
-    argument: "", 0, false, [], {} or null. known: the Fields of the tool; given: {name: value} of the call.
-
-    An empty text, list or object for an optional argument says nothing, nor does a 0 below its minimum. Such a text, or
-    a call in which nothing is left out, shows that 0, false and null beside it may say nothing either: taken at their
-    word they would switch off what protects (a VLAN tag, a firewall). So does one null for another that clears.
-    """
+    argument: "", 0, false, [], {} or null. known: the Fields of the tool; given: {name: value} of the call. An empty
+    text, list or object for an optional argument says nothing, nor does a 0 below its minimum. Such a text, or a call
+    in which nothing is left out, shows that 0, false and null beside it may say nothing either: taken at their word
+    they would switch off what protects (a VLAN tag, a firewall). So does one null for another that clears."""
     optional = [field for field in known if not field.required]
     said = [(field, given[field.name]) for field in optional if field.name in given]
     empty = sum(_empty(value) for _, value in said)

@@ -67,9 +67,7 @@ def check(args):
 
 def set_up(call, outcome, vmid, node, more=None):
     """Give the guest `vmid` on `node` its options and start it, when the task that made it (`outcome`) has ended well.
-
-    more: options beside those of the arguments. Returns (what was done, as words; sentences about what was not).
-    """
+    more: options beside those of the arguments. Returns (what was done, as words; sentences about what was not)."""
     args, kind = call.args, call.kind
     options, ids = dict(wanted(args), **(more or {})), {"vmid": vmid, "node": node, "kind": kind}
     address = getattr(args, "ip", None)

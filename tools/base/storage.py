@@ -31,10 +31,8 @@ STORAGES = Table("storage", Column("storage"), Column("node", text=lambda row: r
 
 
 def of_cluster(rows):
-    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node.
-
-    What is free is not among them: of what is not used, a file system keeps a part for root, and only the node tells.
-    """
+    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node. What
+    is free is not among them: of what is not used, a file system keeps a part for root, and only the node tells."""
     single, shared = [], {}
     for row in rows:
         total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
@@ -137,10 +135,8 @@ def status(call, storage, node=None):
 
 def room_for(call, needs, known=None, node=None):
     """(sentences about more than there is room for, the question about it or "") for new volumes, or larger ones.
-
     needs: {storage: bytes more}; known: {storage: entry} of what was read already, else it costs a request each.
-    Failure where it cannot work, or is out of all proportion. It is asked about beyond twice the free space.
-    """
+    Failure where it cannot work, or is out of all proportion. It is asked about beyond twice the free space."""
     notes, asked = [], []
     for storage, growth in sorted(needs.items()):
         entry = known[storage] if storage in (known or ()) else status(call, storage, node)

@@ -91,9 +91,8 @@ class Audit:
                            "PROXMOX_AUDIT_LOG." % error, outcome="unsent") from None
 
     def end(self, entry, outcome, answer=None, error=None):
-        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises.
-
-        answer: the data of its answer, of which a task's UPID is noted."""
+        """Note what Proxmox answered: outcome accepted, refused, unsent or unknown; once. Never raises. answer: the
+        data of its answer, of which a task's UPID is noted."""
         try:
             self._open_entries.remove(entry)
         except ValueError:                  # None, or `close` was first
@@ -112,11 +111,9 @@ class Audit:
             self._follow(entry, event="task", outcome=outcome.exitstatus or outcome.status, upid=outcome.upid)
 
     def refused(self, entry, known, arguments, error, settings, request=None, args=None):
-        """Note that a tool that changes something was refused before anything was sent. Never raises.
-
-        entry: of the surface; known: the Fields of its arguments; arguments: as the client gave them; error: Refused;
-        args: the dataclass of the arguments.
-        """
+        """Note that a tool that changes something was refused before anything was sent. Never raises. entry: of the
+        surface; known: the Fields of its arguments; arguments: as the client gave them; error: Refused; args: the
+        dataclass of the arguments."""
         if self.path is None or not entry["changes"]:
             return
         known = {field.name: field for field in known}

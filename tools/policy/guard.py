@@ -123,11 +123,8 @@ class Guard:
                    for guests in (self._allowed, self._protected))
 
     def judge(self, reach, rows, made):
-        """The Refusal of a request that reaches what is out of bounds, or None.
-
-        reach: its Reach; rows: {vmid: row} of all guests (or {} where `wants_rows` is false); made: the rows of those
-        that the call makes.
-        """
+        """The Refusal of a request that reaches what is out of bounds, or None. reach: its Reach; rows: {vmid: row} of
+        all guests (or {} where `wants_rows` is false); made: the rows of those that the call makes."""
         for node in sorted(reach.nodes):
             if self._nodes and node not in self._nodes:
                 return self._out_of_nodes("Node %s" % node[:80])
@@ -164,9 +161,7 @@ class Guard:
 
     def shown(self, data, rows):
         """(`data` of a reply without the guests, nodes, tasks and volumes that are out of bounds, how many went).
-
-        rows() gives {vmid: row} of all guests; it is asked where a row does not say all itself.
-        """
+        rows() gives {vmid: row} of all guests; it is asked where a row does not say all itself."""
         if isinstance(data, list):
             kept = [self.shown(row, rows) for row in data if self._shows(row, rows)]
             return [part for part, _ in kept], len(data) - len(kept) + sum(gone for _, gone in kept)

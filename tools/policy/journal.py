@@ -99,22 +99,16 @@ class Journal:
             with os.fdopen(os.open(self._path, flags, 0o600), "ab") as stream:
                 if state.fcntl is not None:
                     state.fcntl.flock(stream, state.fcntl.LOCK_EX)
-                    try:
-                        if os.stat(self._path).st_ino != os.fstat(stream.fileno()).st_ino:
-                            continue                    # another server has just put a shorter one in its place
-                    except FileNotFoundError:
-                        continue
+                    if not os.path.samefile(self._path, stream.fileno()):
+                        continue                        # another server has just put a shorter one in its place
                 state.read(self._path, 0)               # NotOurs
                 stream.write(line.encode("utf-8"))
                 stream.flush()
                 if stream.tell() > LONGEST_FILE:
-                    latest, room = [], LONGEST_FILE // 2
-                    for ident, record in reversed(list(self._read().items())):
-                        latest.append(_line(record, ident))
-                        room -= len(latest[-1])
-                        if room < 0:
-                            break
-                    state.write(self._path, "".join(reversed(latest[:-1] if len(latest) > 1 and room < 0 else latest)))
+                    latest = [_line(record, ident) for ident, record in self._read().items()]
+                    while len(latest) > 1 and sum(map(len, latest)) > LONGEST_FILE // 2:
+                        latest = latest[(len(latest) + 1) // 2:]
+                    state.write(self._path, "".join(latest))
                 return
 
 

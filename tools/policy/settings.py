@@ -106,10 +106,8 @@ def _certificate(value):
 
 def guest_list(words):
     """What a list of guests names: (ranges [(first, last)] of vmids, set of pools, set of tags in small letters).
-
     words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of
-    them.
-    """
+    them."""
     from tools.pve.formats import fits
     ranges, pools, tags = [], set(), set()
     for word in words:
@@ -404,11 +402,9 @@ def load(environ, warn=lambda message: None):
 
 
 def read(environ, warn=lambda message: None):
-    """({setting: value}, problems, each beginning with its variable) of the mapping `environ`.
-
-    warn(str) is told what is allowed and unwise (a token file that others can read). An empty value means not set, and
-    so does what a client leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME}).
-    """
+    """({setting: value}, problems, each beginning with its variable) of the mapping `environ`. warn(str) is told what
+    is allowed and unwise (a token file that others can read). An empty value means not set, and so does what a client
+    leaves of an optional field of our .mcpb that is not filled in (${user_config.NAME})."""
     said, problems = former(environ, warn)
     environ, values = dict(environ, **said), {}
     for name, meta in VARIABLES.items():
