@@ -180,7 +180,6 @@ class _Plan:
             text.capital(str(one)), first, target) for one in group[1:]]
 
     def _stuck(self, one):
-        """Why a guest cannot go anywhere, or None."""
         if one.config.get("lock"):
             return "is locked (%s)" % text.line(one.config["lock"])
         if one.sid in self._by_ha:

@@ -87,7 +87,6 @@ def _waiting(call, one):
 
 
 def _why(record):
-    """Why a change cannot be taken back (any more), or None."""
     if record.get("undone"):
         return "It was taken back at %s." % text.moment(record["undone"])
     return next((one["why"] for one in record["changes"] if "why" in one), None)

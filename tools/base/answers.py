@@ -20,7 +20,6 @@ class Result:
 
     @property
     def text(self):
-        """What people and models read."""
         return "\n".join(self.parts)
 
     def whole(self):
@@ -53,7 +52,6 @@ class Facts:
         return _object({self.under: schema, **_column_schema(self.beside)}) if self.under else schema
 
     def data(self, source):
-        """The normalised dict of a reply's object."""
         data = _normal(self.columns, source)
         if self.more:
             known = {column.key for column in self.columns}     # one that is missing now was not of its kind
@@ -96,7 +94,6 @@ class Table:
                              "total": {"type": "integer"}}), required=["items", "total"])
 
     def data(self, source):
-        """The normalised rows of raw ones."""
         return [_normal(self.columns, self.each(entry) if self.each else entry) for entry in source]
 
     def chosen(self, found, args):
@@ -226,7 +223,6 @@ def of_task(outcome):
 
 
 def _ended(call, outcome, says, note, more):
-    """The Result of an Outcome that is no failure."""
     vmid = getattr(call.args, "vmid", None)
     says = says or _said(call, **more) or "%s: done" % call.subject
     data = of_task(outcome)

@@ -381,7 +381,6 @@ class Call:
         return {int(row["vmid"]): row for row in self.guests(hidden=True) if str(row.get("vmid") or "").isdigit()}
 
     def _shown(self, data):
-        """`data` without what the guardrails hide."""
         guard = self.host.guard
         if not guard.hides or data is None:
             return data

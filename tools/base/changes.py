@@ -158,5 +158,4 @@ class Changes:
 
 
 def change(noted):
-    """The Change that a dict of `made` tells of."""
     return inverse.Change(*(noted.get(key) for key in inverse.Change._fields))

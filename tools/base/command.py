@@ -49,7 +49,6 @@ def plain(command, forbidden):
 
 
 def not_run(reason):
-    """The Failure to raise for a command that is not run."""
     return Failure(reason, "Command not run")
 
 

@@ -34,7 +34,6 @@ class Seen:
         return self.area is None or self.area in areas
 
     def miss(self, area, *sentences):
-        """Note what could not be read of an area."""
         self.unread.extend(sentences)
         self.blind.update([area] if sentences else ())
 

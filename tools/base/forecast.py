@@ -74,7 +74,6 @@ class Forecast:
         return None
 
     def changed(self, path, data):
-        """`data`, which a GET of `path` gave, as it will be."""
         _, vmid, end = _guest(path)
         status = self._changed.get(vmid, {}).get("status")
         if status and end == "/status/current":

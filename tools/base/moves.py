@@ -50,7 +50,6 @@ def refused(check, target, mapped=False):
 
 
 def along(check):
-    """The HA resources that HA moves along with the guest."""
     return [text.line(sid) for sid in check.get("dependent-ha-resources") or []]
 
 

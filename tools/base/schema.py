@@ -348,7 +348,6 @@ def _whole(value):
 
 
 def _all_whole(value):
-    """`value` with all numbers in it as `_whole` has them."""
     if isinstance(value, dict):
         return {key: _all_whole(part) for key, part in value.items()}
     return [_all_whole(part) for part in value] if isinstance(value, list) else _whole(value)

@@ -63,7 +63,6 @@ def missing_from(row, online):
 
 
 def of_node(rows, node):
-    """Normalised rows (STORAGES) of /nodes/{node}/storage."""
     found = []
     for row in rows:
         enabled, active = on(row.get("enabled", 1)), on(row.get("active"))

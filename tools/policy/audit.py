@@ -190,7 +190,6 @@ class Audit:
 
     @contextmanager
     def _held(self):
-        """A handle of the file, locked."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
             flags |= getattr(os, name, 0)
@@ -306,7 +305,6 @@ def _hash(line):
 
 
 def _parse(line):
-    """The dict of a line (bytes) of this log, None when it is none."""
     try:
         found = json.loads(line.decode("ascii"))
     except (ValueError, RecursionError):
@@ -355,7 +353,6 @@ class Report:
             self._bad("has seq %d after seq %d: lines were inserted or moved" % (found["seq"], seq))
 
     def text(self, path):
-        """The report for people: lines of text."""
         lines = ["%s: ok, %d lines, the chain of hashes is unbroken." % (path, self.lines) if self.ok else
                  "%s: NOT ok, %d lines; first bad line: %d." % (path, self.lines, self.problems[0][0])]
         lines += ["  line %d: %s" % problem for problem in self.problems]

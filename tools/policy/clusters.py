@@ -147,7 +147,6 @@ def _misplaced(environ, top, sections):
 
 
 def example():
-    """A commented file, with every setting."""
     lines = ["# Several clusters for one proxmox-mcp: PROXMOX_CONFIG names this file. Each section is a cluster;",
              "# [DEFAULT] holds what they have in common. What begins with # is a comment, here mostly a default.",
              "# chmod 600 where a token_value stands in it.", "", "[%s]" % _TOP]

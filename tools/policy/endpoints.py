@@ -272,7 +272,6 @@ def shown(verb, path):
 
 
 def changes(verb, path):
-    """Whether a request can change something."""
     return find(verb, path).effect != READS
 
 
@@ -334,7 +333,6 @@ def _plant():
 
 
 def _look_up(verb, path):
-    """The Endpoint of the table, or None."""
     start, *parts = path.split("/")
     if start or not {"", ".", ".."}.isdisjoint(parts):
         return None

@@ -37,7 +37,6 @@ class Guests:
         return ", ".join(self.words)
 
     def by_number(self, vmid):
-        """Whether the vmid itself is in the list."""
         return any(first <= vmid <= last for first, last in self._ranges)
 
     def by_row(self, row):

@@ -41,7 +41,6 @@ class Way(NamedTuple):
 
 
 def find(verb, path):
-    """The Way of a request's changes, or None."""
     return _WAYS.get((verb, endpoints.find(verb, path).template))
 
 
@@ -126,7 +125,6 @@ _NO_SETTINGS = {"digest", "meta", "parent", "lock", "pending", "next-run", "pos"
 
 
 def _facts(data, path):
-    """The settings of an object."""
     return {key: value for key, value in (data or {}).items() if key not in _NO_SETTINGS}
 
 
@@ -135,7 +133,6 @@ def _itself(path, params):
 
 
 def _set_back(change, now):
-    """Requests for an object that PUT changes key by key."""
     values = {key: value for key, value in change.old.items() if not _same(value, now.get(key, ABSENT))}
     away = sorted(key for key in change.new if key not in change.old and key in now)
     if "/content/" in change.path:                          # which has no `delete`
@@ -194,7 +191,6 @@ def _config_back(change, now):
 
 
 def _volumes_go(change):
-    """What a change attached that was not there before."""
     made = [volume for volume in _stored(change.new).values() if volume not in map(_volume, change.old.values())]
     return "deleted with all data: %s" % ", ".join(made) if made else None
 

@@ -34,7 +34,6 @@ class Journal:
 
     @classmethod
     def of(cls, settings, log):
-        """That of a server."""
         return cls(settings.state_dir, log, settings.cluster, settings.host, sorted(
             "%s %s" % (key, word) for key in ("allowed_guests", "allowed_nodes") for word in getattr(settings, key)))
 
@@ -50,7 +49,6 @@ class Journal:
         return ident
 
     def amend(self, ident, **fields):
-        """Let a record grow by these fields."""
         with self._lock:
             self._kept.setdefault(ident, {}).update(fields)
             while len(self._kept) > MOST:
@@ -62,7 +60,6 @@ class Journal:
                     self._log("warning", "the journal cannot be written; it is in memory only", error=str(error))
 
     def find(self, ident):
-        """The record (dict, with its id) of an id, or None."""
         return next((record for record in self.all(ident[:1]) if record["id"] == ident), None)
 
     def all(self, letter):

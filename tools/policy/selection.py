@@ -69,7 +69,6 @@ class Selection:
         return any(takes(word, entry) for word in self.without)
 
     def hidden_by(self, entry):
-        """The variable that hides a tool altogether, or None."""
         if self._settings.read_only and entry["changes"]:
             return "PROXMOX_READ_ONLY"
         if self.taken(entry) or not any(takes(word, entry) for word in self._given):
@@ -86,7 +85,6 @@ class Selection:
         return None if reads else "PROXMOX_ALLOW_ELEVATED=false"
 
     def refusal(self, entry):
-        """The Refusal of a call of a tool, or None."""
         variable = self.off(entry)
         if variable is None:
             return None

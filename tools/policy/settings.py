@@ -175,7 +175,6 @@ def _tools(value):
 
 
 def _log(value):
-    """(level, format) of words that name either."""
     levels, formats, words = ("debug", "info", "warning", "error"), ("text", "json"), _words(value.lower())
     found = [[word for word in words if word in known] for known in (levels, formats)]
     if max(map(len, found)) > 1 or sum(map(len, found)) < len(words):
@@ -459,7 +458,6 @@ def near(name, known):
 
 
 def explain(problems, where="the environment, or in \"env\" in the client's configuration"):
-    """What a SettingsError says of these problems."""
     return ("proxmox-mcp cannot start: %s.\n%s\nSet them in %s.%s" % (
                 "one setting is missing or wrong" if len(problems) == 1 else
                 "%d settings are missing or wrong" % len(problems),
