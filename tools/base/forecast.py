@@ -1,7 +1,5 @@
 """What earlier steps of a run will have made of the cluster, as far as a later step has to know it to be planned: which
-guests there are, where, and whether they run, and the names of their snapshots. A step that needs more is planned when
-its turn comes.
-"""
+guests there are, where, and whether they run. A step that needs more is planned when its turn comes."""
 from tools.base.failures import Failure
 from tools.policy.reach import Reach
 from tools.pve.formats import GUEST_PATH
@@ -26,7 +24,7 @@ class Forecast:
 
     def __init__(self):
         self.touched, self.made_guests, self.names = set(), set(), {}
-        self._rows, self._made, self._changed, self._gone, self._snapshots = None, {}, {}, set(), {}
+        self._rows, self._made, self._changed, self._gone = None, {}, {}, set()
 
     def learn(self, planned):
         """Take in the (verb, path, params) that a step will send."""
@@ -49,10 +47,6 @@ class Forecast:
             elif verb == "DELETE" and not end:
                 self._gone.add(vmid)
                 self._made.pop(vmid, None)
-            elif end == "/snapshot" and verb == "POST":
-                self._snapshots.setdefault(vmid, {})[params.get("snapname")] = True
-            elif verb == "DELETE" and words[1] == "snapshot":
-                self._snapshots.setdefault(vmid, {})[words[2]] = False
 
     def guests(self, read):
         """The rows of /cluster/resources?type=vm as they will be; read() gives the Reply, and is called once."""
@@ -78,6 +72,4 @@ class Forecast:
         status = self._changed.get(vmid, {}).get("status")
         if status and end == "/status/current":
             return dict(data, status=status, qmpstatus=status)
-        if end == "/snapshot" and vmid in self._snapshots:
-            return [row for row in data if self._snapshots[vmid].get(row.get("name"), True)]
         return data
