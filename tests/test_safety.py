@@ -4,6 +4,7 @@ from test_lifecycle import meddle
 
 from support import Asked, Bench, Cluster, answering, ending, ok, settings
 from tools.mcp.run import Nobody
+from tools.policy import freeze
 from tools.policy.guard import Guard
 from tools.policy.journal import Journal
 
@@ -338,3 +339,14 @@ def test_what_only_waits_to_be_in_a_backup_is_not_held(waits, disk):
     guest.pending.update(waits)
     answer = bench.run("proxmox_remove_disk_vm", vmid=101, disk=disk, destroy=True)
     assert answer.failed and "no backup of VM 101 would hold" in answer.text and bench.sent(reads=False) == []
+
+
+def test_a_net_that_is_refused_is_told_and_audited_as_refused(tmp_path):
+    class Freezing(Asked):
+        def ask(self, call, describe):
+            freeze.freeze(str(tmp_path), "why")
+            return super().ask(call, describe)
+    bench = Bench(consent=Freezing(), safety="backup", state_dir=str(tmp_path), audit_log=str(tmp_path / "audit"))
+    answer = bench.run("proxmox_delete_vm", vmid=107)
+    assert answer.outcome == "refused" and "changes are frozen" in answer.text and bench.sent(reads=False) == []
+    assert '"event":"refused"' in (tmp_path / "audit").read_text()

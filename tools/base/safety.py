@@ -127,6 +127,8 @@ def _make(call, net):
             if entry is None:
                 raise Failure("Its archive is not in the list of %s that this token sees. %s" % (net["backup"], UNSEEN))
             net = {"backup": entry["volid"]}
+    except Refused:                                     # which is told and audited as such
+        raise
     except (PveError, Failure) as error:
         raise Failure("The %s that is to be made first is not there, so nothing was destroyed.\n%s" % (
             _said(net), call.explained(error))) from None
