@@ -449,6 +449,13 @@ def test_a_token_that_sees_no_backups_is_not_told_that_there_are_none():
     assert "never backed up" not in answer.text and "2 things could not be read" in answer.text
 
 
+def test_permissions_that_cannot_be_read_keep_nothing_else_from_being_told():
+    bench = Bench(tokens={"root@pam!demo": {"value": None, "acl": {"/": ["VM.Audit", "Datastore.Audit", "Sys.Audit"]}}})
+    answering(bench, "/access/permissions", (595, "Connection refused"))
+    assert ok(bench.run("proxmox_list_backup_state")).data["total"] == 15
+    assert "disk /dev/sdd" in ok(bench.run("proxmox_get_overview")).text
+
+
 def test_what_a_backup_is_worth_does_not_cost_more_requests_with_more_guests():
     bench = Bench(big())
     answer = ok(bench.run("proxmox_list_backup_state"))

@@ -9,6 +9,7 @@ from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
 from tools.base.storage import contents, usable
 from tools.pve import text
+from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
 
 DAY = 86400
@@ -100,8 +101,11 @@ def switched_off(rows):
 
 def _sees_backups(call):
     """Whether the token may see backups on any storage: Proxmox leaves out of the list what it may not."""
-    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges)
-               for privileges in (call.get("/access/permissions") or {}).values())
+    try:
+        granted = call.get("/access/permissions") or {}
+    except PveError:                                    # what else was read is told all the same
+        return True
+    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
 
 
 def places(resources):
