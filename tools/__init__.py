@@ -84,11 +84,9 @@ def all_rows():
 
 
 def generate():
-    """{file: its text} of what is generated from the rows, a JSON object a line.
-
-    tools.json: name, toolset, tier, endpoint, changes, needs, and `tool`, the MCP definition. outputs.json: names of
-    tools, and the outputSchema that they share.
-    """
+    """{file: its text} of what is generated from the rows, a JSON object a line. tools.json: name, toolset, tier,
+    endpoint, changes, needs, and `tool`, the MCP definition. outputs.json: names of tools, and the outputSchema that
+    they share."""
     from tools.base.answers import output_schema
     from tools.base.row import definition
     lines, outputs = [], {}

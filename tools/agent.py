@@ -46,8 +46,7 @@ _GONE = re.compile(r"(?i)parameter 'pid'|PID \w+ does not exist")
 
 def execute(call):
     """Start the command and wait for its end, or only wait for one that was started before. The result can be read once
-    only: qemu-ga then forgets the pid.
-    """
+    only: qemu-ga then forgets the pid."""
     args = call.args
     if args.type == "lxc":
         raise Failure("Proxmox has no call that runs a command in a container (type=lxc). What can be "

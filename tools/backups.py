@@ -359,8 +359,7 @@ def _config_inside(call):
 
 def _root_storage(call, config):
     """The storage of the root disk in a container's backup (see `_config_inside`), if it takes container disks on the
-    node. Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm).
-    """
+    node. Proxmox's own default is `local`, which usually takes none (PVE::API2::LXC, create_vm)."""
     if isinstance(config, PveError):
         raise Failure("Say on which storage: the config in the backup, which would tell it, could not be read.\n%s"
                       % config)

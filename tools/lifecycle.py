@@ -101,11 +101,9 @@ EXPLAINED = (
 
 
 def carry_out(call, wished, state, again=False, says=None):
-    """Send the row's request, follow its task, read what the guest is in and tell it.
-
-    wished: predicate of the state it is to reach; state: what it was in before; again: it is to go through another
-    state first (reboot), so that being as wished before means nothing; says: the headline, where it is not the row's.
-    """
+    """Send the row's request, follow its task, read what the guest is in and tell it. wished: predicate of the state it
+    is to reach; state: what it was in before; again: it is to go through another state first (reboot), so that being as
+    wished before means nothing; says: the headline, where it is not the row's."""
     started = call.host.clock()
     outcome = call.follow(call.send(call.parameters()))
     if outcome.upid is None or not outcome.ok:              # a dry run, or its end was not seen

@@ -39,8 +39,7 @@ class ExecuteLxc(Command):
 
 def execute(call):
     """Check, then run; the command's own exit code is told, ssh's own failure is an error. With `pid` only wait for one
-    that was started before.
-    """
+    that was started before."""
     settings, args = call.host.settings, call.args
     if not settings.ssh:
         raise Refused("Set PROXMOX_SSH (to root@, say) in the server's environment to allow it.",
@@ -96,8 +95,7 @@ def _taken(call):
 
 def _told(call, started, entry=None):
     """The Result of a command, once it has ended or the client's patience has; Failure when it is not known to have
-    ended. entry: what the audit log wants to hear of.
-    """
+    ended. entry: what the audit log wants to hear of."""
     outcome, began, settled = "unknown", time.monotonic(), False
     try:
         over = started.wait(call.within(started.ends - began), call.request,
@@ -222,8 +220,7 @@ class Process:
 
     def wait(self, seconds, request, report):
         """Whether it has ended within so many seconds, or when the server ends; Cancelled when the client cancelled the
-        request. report(None) is called while it runs.
-        """
+        request. report(None) is called while it runs."""
         def sleep(pause):
             if request.cancelled.is_set():
                 raise Cancelled("cancelled by the client; the command may go on in the container")

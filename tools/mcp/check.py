@@ -78,11 +78,9 @@ def privileges_for(entries, release):
 
 
 def grants(entries, release, user, token_id, acl=()):
-    """The pveum lines (list of str) that allow what these tools need, and no more.
-
-    acl: rows of /access/acl. Where user or token has an entry on a deeper path, it hides there what is granted on /
-    (AccessControl.pm, roles): the role is granted on that path too.
-    """
+    """The pveum lines (list of str) that allow what these tools need, and no more. acl: rows of /access/acl. Where user
+    or token has an entry on a deeper path, it hides there what is granted on / (AccessControl.pm, roles): the role is
+    granted on that path too."""
     lines = ["pveum role add %s --privs \"%s\"" % (ROLE, " ".join(privileges_for(entries, release)))]
     for kind, who in (("user", user), ("token", token_id)):
         if who != "root@pam":           # who has all; a token never has more than its user

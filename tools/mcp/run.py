@@ -177,11 +177,9 @@ class Host:
 
     def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(), asked=False):
         """The Answer of the tool `name`; LookupError when there is none, Cancelled when the client cancelled it.
-
         request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
         it would send, after what the Forecast holds; check: not even what it would read; begun: as of a Call; asked:
-        whether it is the client's own call, whose token or state is looked at first.
-        """
+        whether it is the client's own call, whose token or state is looked at first."""
         entry = self.entries[RENAMED.get(name, name)]
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:

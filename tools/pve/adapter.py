@@ -69,10 +69,9 @@ class Adapter(BaseAdapter):
         self._lock = threading.Lock()
 
     def send(self, request, stream=True, timeout=None, verify=True, cert=None, proxies=None):
-        """The Response, its body not yet read. timeout: (seconds to connect, seconds of silence).
-
-        request.seconds: float, what is left for the whole answer. NotSent, or an exception of urllib3 or http.client;
-        verify, cert and proxies are not looked at."""
+        """The Response, its body not yet read. timeout: (seconds to connect, seconds of silence). request.seconds:
+        float, what is left for the whole answer. NotSent, or an exception of urllib3 or http.client; verify, cert and
+        proxies are not looked at."""
         connect, read = timeout
         answer_within(getattr(request, "seconds", read))
         origin = request.url[:request.url.index("/", 8)]

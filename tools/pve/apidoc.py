@@ -85,9 +85,7 @@ class ApiDoc:
     @classmethod
     def parse(cls, text):
         """ApiDoc of the page's text (str): the array at the first "[" is JSON, the rest is the viewer's code.
-
-        ValueError when there is no such array.
-        """
+        ValueError when there is no such array."""
         try:
             tree, _ = json.JSONDecoder().raw_decode(text, text.index("["))
             methods = []
@@ -102,11 +100,8 @@ class ApiDoc:
 
     def find(self, verb, path):
         """(Endpoint, ids) of a verb and a path below /api2/json: /nodes/pve1/qemu/100/config, or with {node} left in
-        it.
-
-        `ids` holds the concrete values only (name -> str, decoded). Misfit names near misses, or says why the path must
-        not be sent. As in PVE/RESTHandler.pm a fixed name goes before a parameter.
-        """
+        it. `ids` holds the concrete values only (name -> str, decoded). Misfit names near misses, or says why the path
+        must not be sent. As in PVE/RESTHandler.pm a fixed name goes before a parameter."""
         verb, path = verb_of(verb), re.sub(r"\A/api2/(?:json|extjs)(?=/)", "", path.strip())
         for mark in "?#":
             if mark in path:
@@ -151,12 +146,9 @@ class ApiDoc:
 
     def describe(self, endpoint, only=(), limit=12000):
         """dict for a reader: endpoint, description, privilege, path, returns, parameters (name -> a line), keys (name
-        of a property string -> {key: a line}).
-
-        With `only` (parameter names; net0 means net[n]) these in full, and "unknown" for names that are none.
-        Otherwise all, in about `limit` characters of JSON: descriptions of options are cut first, then what the keys
-        are, then all but the names; "shortened" then says so.
-        """
+        of a property string -> {key: a line}). With `only` (parameter names; net0 means net[n]) these in full, and
+        "unknown" for names that are none. Otherwise all, in about `limit` characters of JSON: descriptions of options
+        are cut first, then what the keys are, then all but the names; "shortened" then says so."""
         info = endpoint.info
         properties, _ = flatten(info["parameters"])
         result = {"endpoint": str(endpoint), "description": _cut(info.get("description") or "", 600),
@@ -185,10 +177,8 @@ class ApiDoc:
 
     def check(self, endpoint, ids, parameters):
         """What Proxmox would refuse of a call: list of sentences, all at once; empty when nothing is known against it.
-
         `ids`: the path's values (name -> str); `parameters`: name -> value as it will be sent in a form (bool as 1/0,
-        None and "" not at all, a list as repeated keys). No secret is quoted.
-        """
+        None and "" not at all, a list as repeated keys). No secret is quoted."""
         problems, given = [], {name: _sent(value) for name, value in parameters.items() if value not in (None, "", [])}
         for name in endpoint.in_path:
             if ids.get(name) in (None, ""):

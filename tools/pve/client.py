@@ -152,12 +152,11 @@ class Client:
             self._adapter.close()
 
     def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False, last=None):
-        """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop.
-
-        path: below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or
-        a list of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45).
-        acts: a GET that does more than read, so it is sent once, as a write is. last(): called when it does not wait
-        for its turn any more; what it raises passes, and nothing is sent."""
+        """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop. path:
+        below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or a list
+        of those}. cancelled: threading.Event. timeout: seconds for everything, repeats included (45). acts: a GET that
+        does more than read, so it is sent once, as a write is. last(): called when it does not wait for its turn any
+        more; what it raises passes, and nothing is sent."""
         target, body = _target(verb, path, params)
         self.limiter.take(acts or verb != "GET")
         reads = verb == "GET" and not acts
@@ -179,7 +178,6 @@ class Client:
 
     def fetch(self, path, limit, cancelled=None, since=None):
         """A static page outside /api2 (apidoc.js), without the token: (status, its Last-Modified, at most limit bytes).
-
         since: a Last-Modified that the host gave; the status is 304, without a page, when it is still that one."""
         headers = dict(_HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"})
         if since:
@@ -219,9 +217,8 @@ class Client:
             self._adapter, self._send = adapter, adapter.send
 
     def _exchange(self, sending):
-        """The _Answer to one request, whatever its status; PveError when there is none, Cancelled.
-
-        A host that cannot be connected to is stepped over, and the one that answers is kept; a read is repeated."""
+        """The _Answer to one request, whatever its status; PveError when there is none, Cancelled. A host that cannot
+        be connected to is stepped over, and the one that answers is kept; a read is repeated."""
         if self._send is None:
             self._start()
         deadline = self._clock() + (sending.timeout or TOTAL_SECONDS)

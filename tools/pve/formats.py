@@ -95,11 +95,9 @@ def misfit(name, value):
 
 
 def fill(template, ids):
-    """The path of `template` ("/nodes/{node}/qemu/{vmid}/config") with `ids` (name -> value) put in.
-
-    Every id is checked against the format of its name; Misfit says which one is wrong. The volume id of a storage
-    content path may hold slashes; a UPID its colons; nothing else needs encoding once it has been checked.
-    """
+    """The path of `template` ("/nodes/{node}/qemu/{vmid}/config") with `ids` (name -> value) put in. Every id is
+    checked against the format of its name; Misfit says which one is wrong. The volume id of a storage content path may
+    hold slashes; a UPID its colons; nothing else needs encoding once it has been checked."""
     parts = re.split(_PARAMETER, template)          # text, name, text, name ...
     for place in range(1, len(parts), 2):
         name, value = parts[place], str(ids[parts[place]])
@@ -133,10 +131,8 @@ def label(host, port):
 # ---------------------------------------------------------------------------------------------------- property strings
 
 def parse_property_string(text, default_key=None):
-    """dict of a property string ("virtio=BC:24:11:00:00:01,bridge=vmbr0"), in its order.
-
-    A part without "=" belongs to `default_key` (str) or, without one, stands as a key whose value is None.
-    """
+    """dict of a property string ("virtio=BC:24:11:00:00:01,bridge=vmbr0"), in its order. A part without "=" belongs to
+    `default_key` (str) or, without one, stands as a key whose value is None."""
     result = {}
     for part in text.split(","):
         if not part:
@@ -152,11 +148,9 @@ def parse_property_string(text, default_key=None):
 
 
 def property_string(values, default_key=None):
-    """The property string of `values` (mapping, in its order). None is left out, bools become 1/0.
-
-    The value of `default_key` is written bare. A value that holds a comma, or a line break, would become another key:
-    Misfit (rule: PVE::JSONSchema::parse_property_string splits at every comma).
-    """
+    """The property string of `values` (mapping, in its order). None is left out, bools become 1/0. The value of
+    `default_key` is written bare. A value that holds a comma, or a line break, would become another key: Misfit (rule:
+    PVE::JSONSchema::parse_property_string splits at every comma)."""
     parts = []
     for key, value in values.items():
         if value is None:
@@ -176,8 +170,7 @@ _SIZE = r"(\+?)\s*([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([KMGT]?)(?:i?B)?(?:/s)?"
 
 def parse_size(text, unit="GiB", more="+10G"):
     """(grows, bytes) of a size, memory or rate: "50", "50G", "0.5T", "512 MiB", "+10G". A number alone is so many of
-    `unit` (GiB, MiB, MB/s, KiB/s); "+" means so much more. Misfit when it is none, or nothing at all.
-    """
+    `unit` (GiB, MiB, MB/s, KiB/s); "+" means so much more. Misfit when it is none, or nothing at all."""
     match = re.fullmatch(_SIZE, str(text).strip(), re.ASCII | re.IGNORECASE)
     size = int(round(float(match.group(2)) * _UNITS[match.group(3).upper() or unit[0]])) if match else 0
     if size <= 0:
@@ -232,9 +225,7 @@ _OWNER_DIRECTORY = r"(?:^|/)([0-9]+)(?=/)"              # of a file, whatever it
 
 def owner_of(volid):
     """vmid (int) that a volume id names: a disk image, a vzdump archive or a backup on a PBS; None when it names none.
-
-    A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0).
-    """
+    A linked clone's volume names its template first and its own guest last (base-9000-disk-0/vm-100-disk-0)."""
     name = volid.partition(":")[2]
     found = re.findall(_OWNER_DIRECTORY, name) or [group for match in re.finditer(_OWNER, name, re.ASCII)
                                                    for group in match.groups() if group]

@@ -18,11 +18,9 @@ _LAST_INDEX = dict(formats.LAST_INDEX, link=7, acmedomain=5)
 # ---------------------------------------------------------------------------------------------------------------- specs
 
 def flatten(parameters):
-    """(properties, whether other names are refused) of a method's parameters, allOf and oneOf laid flat.
-
-    What only some of the alternatives ask for is not required, and what two of them define differently is not checked.
-    The parameter that tells which of them holds (`type-property`) stands nowhere else.
-    """
+    """(properties, whether other names are refused) of a method's parameters, allOf and oneOf laid flat. What only some
+    of the alternatives ask for is not required, and what two of them define differently is not checked. The parameter
+    that tells which of them holds (`type-property`) stands nowhere else."""
     properties = specs_of(parameters)
     closed = parameters.get("additionalProperties", 1) in (0, "0", False)
     if isinstance(parameters.get("type-property"), str):
@@ -184,11 +182,9 @@ Problem = namedtuple("Problem", "rule name value spec inner index", defaults=(No
 
 
 def read_property_string(keys, text):
-    """(values, problems) of "key=value,...", read by `keys` (name -> spec).
-
-    As PVE::JSONSchema::parse_property_string: a key with `alias` stands for another one, and `keyAlias` names the key
-    that keeps the word used (virtio=MAC is model=virtio, macaddr=MAC). Proxmox stops at the first problem.
-    """
+    """(values, problems) of "key=value,...", read by `keys` (name -> spec). As PVE::JSONSchema::parse_property_string:
+    a key with `alias` stands for another one, and `keyAlias` names the key that keeps the word used (virtio=MAC is
+    model=virtio, macaddr=MAC). Proxmox stops at the first problem."""
     values, problems = {}, []
     default = next((key for key, spec in keys.items() if formats.on(spec.get("default_key"))), None)
     for part in text.split(","):
@@ -229,9 +225,7 @@ class Checker:
 
     def check_object(self, properties, values, closed=True):
         """[Problem] of the parameters, or the keys of a property string, `values` (None: named, but without a value).
-
-        closed: whether other names are refused.
-        """
+        closed: whether other names are refused."""
         problems, specs = [], {name: spec_of(properties, name) for name in values}
         for name, spec in specs.items():
             if spec is None:

@@ -23,7 +23,6 @@ _VALUES = {"value", "values", "Values", "pending", "old", "new"}       # what st
 @lru_cache(maxsize=2000)
 def is_secret(name):
     """Whether the value of a parameter, an option or an argument of this name (str) is a secret wherever it stands.
-
     Capitals make no difference, nor whether its words are joined by - or _ or a dot."""
     return _SECRET.fullmatch(re.sub("[_.]", "-", name.lower())) is not None
 
@@ -33,10 +32,9 @@ _LINE = re.compile(r"^([ \t]*(?:- )?)([A-Za-z][\w.-]*)([ \t]*[:=][ \t]*)\S.*$", 
 
 def masked(value):
     """Data of an answer of Proxmox (anything JSON) with texts and lists of texts under secret names as ***. Of a text,
-    such as a configuration, the lines "name: value" of such a name.
-
-    Beside a value, `key` and `name` only name it ({key, value, pending} of ./pending; {Key, Values} of apt), so they
-    stay, and the value goes when they name a secret. `data` and a digest alone are the text of /etc/hosts."""
+    such as a configuration, the lines "name: value" of such a name. Beside a value, `key` and `name` only name it
+    ({key, value, pending} of ./pending; {Key, Values} of apt), so they stay, and the value goes when they name a
+    secret. `data` and a digest alone are the text of /etc/hosts."""
     if isinstance(value, str):
         def shown(line):
             return "".join(line.groups()) + MASK if is_secret(line.group(2)) else line.group()
@@ -102,9 +100,8 @@ _here = threading.local()       # .forms: secrets of the call that this thread r
 
 
 def hide_here(secrets):
-    """Make `scrub` replace these (texts) too in whatever this thread says, until the next hide_here.
-
-    For the passwords of one call: some are ordinary words, and other answers must keep theirs."""
+    """Make `scrub` replace these (texts) too in whatever this thread says, until the next hide_here. For the passwords
+    of one call: some are ordinary words, and other answers must keep theirs."""
     forms = {form for secret in secrets if len(secret) > 3 for form in _written(secret)}
     _here.forms = tuple(sorted(forms, key=len, reverse=True))
 

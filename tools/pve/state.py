@@ -23,9 +23,7 @@ def folder(path, private=True):
 
 def write(path, content, new=False):
     """Write a file, mode 0600, that is there as a whole or not at all; its directory is made where there is none.
-
-    content: str or bytes. new: FileExistsError where there is such a file already, whoever was faster. OSError.
-    """
+    content: str or bytes. new: FileExistsError where there is such a file already, whoever was faster. OSError."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     half = "%s.%d" % (path, os.getpid())
     remove(half)                                        # left behind by a process that was killed

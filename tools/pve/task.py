@@ -45,10 +45,8 @@ class Outcome:
 
 def follow(request, task, limit, sleep, clock, report=None):
     """The Outcome of a task (Upid), looked at until it ends or `limit` seconds are over (0: one look, no waiting).
-
     request(verb, path, params) -> Reply; raises PveError. sleep(seconds) raises Cancelled when the client cancels.
-    clock() -> seconds. report(percent float|None, message str) is called while it runs.
-    """
+    clock() -> seconds. report(percent float|None, message str) is called while it runs."""
     path = fill("/nodes/{node}/tasks/{upid}", {"node": task.node, "upid": task.text})
     log, began, seen = _Log(request, path), clock(), False
 

@@ -131,9 +131,7 @@ def word(value):
 
 def quoted(text, most=4000, end=False):
     """Text that a guest or a log says, each line behind "| " so that it cannot pass for ours; cut to `most` characters.
-
-    end: keep the end of it and not the beginning.
-    """
+    end: keep the end of it and not the beginning."""
     text = visible(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))
     if len(text) > most:
         text = "(%d characters left out) %s" % (len(text) - most, text[-most:]) if end else cut(text, most)

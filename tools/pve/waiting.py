@@ -17,13 +17,11 @@ def wait(cancelled, seconds):
 
 
 def wait_for(look, done, limit, sleep, clock, report=None, pauses=PAUSES):
-    """What look() gave the first time that done(it) was true, or the last time before `limit` seconds were over.
-
-    It is looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the
-    last look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled), or, when it returns true, with
-    one more look; clock() -> seconds. report(what look gave) is called while it goes on. pauses: seconds before each
-    look. What look, done, sleep and report raise passes.
-    """
+    """What look() gave the first time that done(it) was true, or the last time before `limit` seconds were over. It is
+    looked at least once: at once when the first pause is 0 or the limit not above 0, else after that pause; the last
+    look is at the limit. sleep(seconds) ends the waiting by raising (Cancelled), or, when it returns true, with one
+    more look; clock() -> seconds. report(what look gave) is called while it goes on. pauses: seconds before each look.
+    What look, done, sleep and report raise passes."""
     began = told = clock()
     for pause in chain(pauses, repeat(pauses[-1])):
         pause = min(pause, limit - (clock() - began))
