@@ -3,7 +3,6 @@ from dataclasses import dataclass
 from typing import Annotated, List, Optional
 
 from tools.base.answers import Table, result
-from tools.base.failures import Failure
 from tools.base.row import BASIC, DESTRUCTIVE, Tool, Wait
 from tools.base.schema import REQUIRED, Arg, ArgumentProblems
 from tools.pve import text

@@ -255,15 +255,14 @@ def effect(verb, path, params):
 
 def commands(verb, path, params):
     """Whether a request runs what its caller wants, in a guest or on a node, or opens the way to it."""
-    found, given = find(verb, path), _given(params)
-    names = RUN | _LETTING_IN if found.effect == CHANGES else RUN
-    return found.command or (verb != "GET" and any(given.get(name, "") not in _NO for name in names))
+    found = find(verb, path)
+    return found.command or verb != "GET" and runs(params, RUN | _LETTING_IN if found.effect == CHANGES else RUN)
 
 
-def on_node(params):
-    """Whether what a request carries is run on the node, and not only in the guest."""
+def runs(params, names=_RUN_ON_NODE):
+    """Whether a request carries something under these names; those of the default are run on the node."""
     given = _given(params)
-    return any(given.get(name, "") not in _NO for name in _RUN_ON_NODE)
+    return any(given.get(name, "") not in _NO for name in names)
 
 
 def shown(verb, path):

@@ -78,7 +78,7 @@ class Reach:
         self.everyone = self.changes and (
             endpoint.reach in (endpoints.EVERYBODY, endpoints.NODE) or listed or self._unowned
             or endpoint.reach in (endpoints.GUEST, endpoints.VOLUME) and not self.guests
-            or verb != "GET" and endpoints.on_node(params))
+            or verb != "GET" and endpoints.runs(params))
         # what is done on a storage is done to all guests that have something there, wherever they are
         self.elsewhere = self.changes and (
             endpoint.reach == endpoints.EVERYBODY or self._unowned or listed and "/storage/" in path
