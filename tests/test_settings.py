@@ -149,6 +149,7 @@ FORMER = [
     ({"ALLOW_UNSAFE_COMMANDS": "true"}, "ALLOWED_COMMANDS", "unsafe"),
     ({"ALLOW_UNSAFE_COMMANDS": "yes", "ALLOWED_COMMANDS": "df *"}, "ALLOWED_COMMANDS", "unsafe, df *"),
     ({"ALLOW_UNSAFE_COMMANDS": "false"}, "ALLOWED_COMMANDS", ""),
+    ({"ALLOW_UNSAFE_COMMANDS": "true", "ALLOWED_COMMANDS": " ,"}, "ALLOWED_COMMANDS", None),
     ({"ALLOW_UNSAFE_COMMANDS": "flase"}, "ALLOWED_COMMANDS", None), ({"SSH_ENABLED": "disabled"}, "SSH", None),
     ({"LOG_LEVEL": "debug"}, "LOG", "debug"), ({"LOG_LEVEL": "info", "LOG_FORMAT": "json"}, "LOG", "info json"),
     ({"SSH_ENABLED": "true"}, "SSH", "root@"), ({"SSH_ENABLED": "0", "SSH_USER": "mcp"}, "SSH", ""),
@@ -166,7 +167,7 @@ def test_a_variable_of_version_1_is_told_by_its_new_name_and_stops_the_start_whe
     if text is None:
         found = problems(**given)
         assert "became PROXMOX_%s: unset it, or write there what you mean\n" % new in found
-        assert "one setting is missing or wrong" in found and "CANARY" not in found
+        assert "missing or wrong" in found and "CANARY" not in found
         assert GOOD["PROXMOX_TOKEN_VALUE"] not in found
     else:
         warnings = []

@@ -351,8 +351,8 @@ _FORMER = {
     "certificate": (("FINGERPRINT", "CA_FILE"), lambda fingerprint, ca_file: fingerprint or ca_file),
     "tools": (("TOOLSETS", "TOOLS", "DISABLED_TOOLS"), lambda toolsets, names, never: None if toolsets and names else (
         ",".join([toolsets or names or "all", *("-" + word for word in never.replace(",", " ").split())]))),
-    "allowed_commands": (("ALLOW_UNSAFE_COMMANDS", "ALLOWED_COMMANDS"), lambda unsafe, listed: ", ".join(
-        filter(None, (UNSAFE if _on(unsafe) else "", listed)))),
+    "allowed_commands": (("ALLOW_UNSAFE_COMMANDS", "ALLOWED_COMMANDS"), lambda unsafe, listed: None if (
+        listed and not listed.strip(", ")) else ", ".join(filter(None, (UNSAFE if _on(unsafe) else "", listed)))),
     "log": (("LOG_LEVEL", "LOG_FORMAT"), lambda level, form: " ".join(filter(None, (level, form)))),
     "ssh": (("SSH_ENABLED", "SSH_USER", "SSH_PORT", "SSH_KEY_PATH", "SSH_HOST_KEY_FINGERPRINT"),
             lambda enabled, user, port, key, pin: None if pin else _on(enabled) and " ".join(filter(None, (
