@@ -150,6 +150,15 @@ def test_the_question_names_all_guests_and_what_the_job_loses():
     assert all(many in question for question in asked.questions[1:]) and not bench.sent(reads=False)
 
 
+@pytest.mark.parametrize("answer, words", [
+    ("OK", "(pve2: not started, none of the guests is there; pve1: OK). Do not start it again where it ran: UPID:pve1:"),
+    ((596, "Connection timed out"), "(pve2: not known to have started, Proxmox ")])
+def test_a_node_that_starts_no_backup_hides_no_other(answer, words):
+    bench = Bench(consent=Asked())
+    answering(bench, "/nodes/pve2/vzdump", answer, "POST")
+    assert words in bench.run("proxmox_run_backup_job", id="backup-nightly", wait=600).text
+
+
 def test_what_was_started_before_another_node_refused_is_named():
     bench = Bench()
     answering(bench, "/nodes/pve2/vzdump", (500, "boom"), "POST")

@@ -227,9 +227,15 @@ def run_job(call):
     started, states = [], []
     for node in nodes:
         try:
-            started.append(call.send(params, "POST /nodes/{node}/vzdump", {"node": node}))
+            answer = call.send(params, "POST /nodes/{node}/vzdump", {"node": node})
+            if answer != "OK":
+                started.append(answer)
+                continue
+            why = "not started, none of the guests is there"        # Proxmox does nothing then
         except PveError as error:
-            states.append("%s: not started, %s" % (node, text.line(error, 600)))
+            why = ("not known to have started, " if error.outcome == "unknown" else "not started, ") + text.line(
+                error, 600)
+        states.append("%s: %s" % (node, why))
     if call.planned:
         return None
     outcomes = [call.follow(answer, check=False) for answer in started]
