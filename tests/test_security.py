@@ -94,8 +94,8 @@ def test_a_connection_that_is_not_verified_is_a_problem():
 
 def test_what_cannot_be_read_is_said():
     answer = _report(dict(_closed(), **{"/access/tfa": (403, "Permission check failed"), "/nodes/a/lxc/101/config": (
-        595, "No route to host")}))
-    assert answer.text.startswith("\u2705 Nothing found; 2 things could not be read\n")
+        595, "No route to host"), "/nodes/a/qemu/100/firewall/options": (403, "Permission check failed")}))
+    assert answer.text.startswith("\u2705 Nothing found; 3 things could not be read\n")
 
 
 def test_no_secret_stands_in_it():

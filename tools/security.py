@@ -48,9 +48,9 @@ def _firewall(seen):
             yield Finding(LOOK, "node " + node, "its firewall is off")
     off, bare = [], []
     for vmid, found in seen.inside.items():
-        if found.get("config") and not on((found.get("firewall/options") or {}).get("enable")):
+        if "firewall/options" in found and not on((found["firewall/options"] or {}).get("enable")):
             off.append(vmid)
-        elif found.get("config"):
+        elif found.get("config") and "firewall/options" in found:       # of what was not read nothing is known
             open_ones = [key for key, value in guest.nics(found["config"]).items()
                          if not on(guest.nic(value).get("firewall"))]
             if open_ones:
