@@ -157,3 +157,10 @@ def test_history_is_of_the_time_asked_for_though_proxmox_sends_more():
     answer = ok(bench.run("proxmox_get_history", node="pve1"))
     assert answer.data["metrics"][0]["average"] == pytest.approx(sum(range(23, 71)) / 4800)
     assert answer.data["from"] == "1970-01-01T11:30:00Z" and answer.data["to"] == "1970-01-02T11:00:00Z"
+
+
+def test_what_a_container_uses_may_be_told_as_text():
+    bench = Bench()
+    answering(bench, "/cluster/resources", [{"type": "lxc", "vmid": 201, "node": "pve2", "status": "running",
+                                             "disk": "1073741824"}])
+    assert "1 GiB of" in ok(bench.run("proxmox_get_inside", vmids=[201])).text

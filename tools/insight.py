@@ -120,7 +120,7 @@ def _mounted(row, config):
             root = disk.key == "rootfs"
             system = {"mountpoint": "/" if root else disk.options.get("mp", "-"), "type": disk.key,
                       "device": disk.volid, "total": disk.size,
-                      "used": row.get("disk") if root and guest.is_on(row) else None}
+                      "used": text.normal("bytes", row.get("disk")) if root and guest.is_on(row) else None}
             systems.append({key: value for key, value in system.items() if value is not None})
     return sorted(systems, key=lambda system: -system.get("used", 0))
 
