@@ -552,3 +552,15 @@ def test_what_a_disabled_tool_does_no_raw_request_step_or_undo_does(tool):
     bench = Bench(bench.cluster, consent=Asked(), tools=("-proxmox_delete_vm",))
     answer = bench.run("proxmox_" + tool, **arguments)
     assert answer.outcome == "refused" and "PROXMOX_TOOLS" in answer.text and bench.sent(reads=False) == []
+
+
+@pytest.mark.parametrize("name, arguments, refused", [
+    ("add_disk_vm", {"disk": "scsi5", "storage": "local-lvm", "size": "1"}, True),
+    ("update_vm_config", {"options": {"memory": 3072}}, False)])
+def test_what_undo_puts_back_is_judged_by_its_parameters(name, arguments, refused):
+    bench = Bench(consent=Asked())
+    journaling(bench)
+    undo = ok(bench.run("proxmox_" + name, vmid=102, **arguments)).data["undo"]
+    bench = Bench(bench.cluster, consent=Asked(), tools=("all", "-remove_disk_vm"))
+    answer = bench.run("proxmox_undo", id=undo)
+    assert (answer.outcome == "refused") is refused and bool(bench.sent(reads=False)) is not refused, answer.text

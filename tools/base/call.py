@@ -347,12 +347,16 @@ class Call:
         found, host = endpoints.find(verb, plain), self.host
         if found.effect == endpoints.READS or not host.selection.without:
             return
+        same = []
         for name, entry in host.entries.items():
             other = endpoints.find(*entry["endpoint"].split(" ", 1))
-            same = other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"})
-            if same and host.selection.taken(entry):
-                raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % name, "%s %s" % (verb, plain))
-            for field in fields(host.row(name).args) if same and params else ():
+            if other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"}):
+                same.append((name, host.selection.taken(entry)))
+        taken = [name for name, gone in same if gone]
+        if taken and (self.name != "proxmox_undo" or len(taken) == len(same)):    # what is put back is judged by its parameters
+            raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % taken[0], "%s %s" % (verb, plain))
+        for name, _ in same if params else ():
+            for field in fields(host.row(name).args):
                 if field.arg.does and params.get(field.parameter) not in (None, False, 0, "0", ""):
                     self.refuse_option(field.parameter, field.arg.does, params[field.parameter], name)
 
