@@ -468,3 +468,10 @@ def test_a_move_that_fails_is_explained(tool, arguments, words):
     answer = bench.run("proxmox_" + tool, wait=3600, **arguments)
     assert answer.failed and words in answer.text
     assert bench.cluster.world.guests[arguments["vmid"]].conf == before
+
+
+def test_of_three_options_all_may_be_meant():
+    bench = Bench()
+    bench.run("proxmox_add_disk_vm", vmid=100, disk="scsi5", storage="local-lvm", size="1", iothread=True,
+              discard=False, backup=False)
+    assert "backup=0" in bench.sent(reads=False)[0]

@@ -151,7 +151,8 @@ def test_the_question_names_all_guests_and_what_the_job_loses():
 
 
 @pytest.mark.parametrize("answer, words", [
-    ("OK", "(pve2: not started, none of the guests is there; pve1: OK). Do not start it again where it ran: UPID:pve1:"),
+    ("OK", "(pve2: not started, none of the guests is there; pve1: OK). "
+           "Do not start it again where it ran: UPID:pve1:"),
     ((596, "Connection timed out"), "(pve2: not known to have started, Proxmox ")])
 def test_a_node_that_starts_no_backup_hides_no_other(answer, words):
     bench = Bench(consent=Asked())

@@ -57,7 +57,8 @@ def test_sections_stand_on_the_default_section_and_that_on_the_environment(tmp_p
 def test_all_problems_of_all_sections_are_told_at_once(tmp_path):
     found = problems(tmp_path, "[DEFAULT]\ntoken_value = %s\nlog = x\n" % TOKEN + WORK +
                      "poort = 1\nport = x\nlog = info\ndefault = reads\n[home]\nhost = http://b\n"
-                     "log_format = json\ntoken_file = /none\ntoken_command = x\ndefault = changes\n[all]\nhost = b\ntoken_name = mm\n"
+                     "log_format = json\ntoken_file = /none\ntoken_command = x\ndefault = changes\n"
+                     "[all]\nhost = b\ntoken_name = mm\n"
                      "token_value = c\n", PROXMOX_HOST="z", PROXMOX_RATE_LIMIT="x")
     assert [one.split(" ")[0] + " " + one.split(" ")[1].rstrip(":") for one in found] == [
         "PROXMOX_HOST is", "[DEFAULT] token_value", "[work] log", "[home] log_format", "[home] default", "[all] is",

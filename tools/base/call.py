@@ -353,7 +353,7 @@ class Call:
             if other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"}):
                 same.append((name, host.selection.taken(entry)))
         taken = [name for name, gone in same if gone]
-        if taken and (self.name != "proxmox_undo" or len(taken) == len(same)):    # what is put back is judged by its parameters
+        if taken and (self.name != "proxmox_undo" or len(taken) == len(same)):      # undo is judged by its parameters
             raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % taken[0], "%s %s" % (verb, plain))
         for name, _ in same if params else ():
             for field in fields(host.row(name).args):
