@@ -470,7 +470,7 @@ def test_a_move_that_fails_is_explained(tool, arguments, words):
     assert bench.cluster.world.guests[arguments["vmid"]].conf == before
 
 
-def test_of_three_options_all_may_be_meant():
+def test_some_options_of_a_disk_are_meant_where_others_are_left_out():
     bench = Bench()
     bench.run("proxmox_add_disk_vm", vmid=100, disk="scsi5", storage="local-lvm", size="1", iothread=True,
               discard=False, backup=False)

@@ -31,7 +31,7 @@ class AddDisk(Waiting):
     storage: Storage = REQUIRED
     size: Size = REQUIRED
     format: Annotated[Optional[str], Arg(published=False)] = None
-    ssd: Annotated[Flag, Arg(published=False)] = None
+    ssd: Flag = None
     discard: Flag = None
     iothread: Flag = None
     backup: Flag = None

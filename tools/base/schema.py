@@ -180,8 +180,7 @@ def _filler(known, given):
     optional = [field for field in known if not field.required]
     said = [(field, given[field.name]) for field in optional if field.name in given]
     empty = sum(_empty(value) for _, value in said)
-    shown = [field.name for field in optional if field.arg.published]
-    complete = empty > 1 and len(shown) > 3 and all(name in given for name in shown)        # three may all be meant
+    complete = empty > 1 and all(field.name in given for field in optional if field.arg.published)
     filled = complete or any(value in ("", [], {}) and value != field.arg.null for field, value in said)
     nulls = filled or any(_null(field, value) and field.arg.null is None for field, value in said)
 
