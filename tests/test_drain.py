@@ -31,6 +31,8 @@ CASES = [
          FIND, "GET /nodes", "GET /nodes/pve3/qemu/107/migrate target=pve1", "GET /nodes/pve3/qemu/107/config",
          "POST /nodes/pve3/qemu/107/migrate target=pve1", "GET /nodes/pve1/qemu/107/status/current",
          "GET /nodes/pve1/qemu/107/pending", "GET /nodes/pve1/qemu/107/config"], only(107)),
+    ("proxmox_drain_node", {"node": "pve3", "running": True}, READ + BRIDGES + LAB + ["GET /cluster/ha/rules"],
+     only(107)),
     ("proxmox_drain_node", {"node": "pve3", "plan": True, "targets": ["pve2"], "shutdown": True, "max_memory": 95},
      READ + ["GET /nodes"] + BRIDGES[1:] + LAB + ["GET /cluster/ha/rules"] + [
          FIND, "GET /nodes", "GET /nodes/pve3/qemu/107/migrate target=pve2"], only(107)),
@@ -150,6 +152,12 @@ def test_what_cannot_move_is_shut_down_where_that_is_wanted_and_started_again():
     made.cluster.time.seconds += 60
     made.run("proxmox_get_nodes")
     assert placement(made) == before
+
+
+def test_only_what_runs_is_moved_where_that_is_wanted():
+    plans = [crowded().run("proxmox_drain_node", node="pve1", plan=True, **more).text for more in ({}, {"running": True})]
+    assert [("vmid=302" in plan, "vmid=300" in plan) for plan in plans] == [(True, True), (False, True)], plans
+    assert Bench().run("proxmox_drain_node", node="pve3", running=True, targets=["pve1"]).failed is False
 
 
 def test_no_sends_nothing_nor_does_a_dry_run():

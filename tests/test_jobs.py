@@ -10,6 +10,8 @@ STORAGES = "GET /storage"
 CASES = [
     ("proxmox_create_pool", {"poolid": "staging", "vms": "105,106"},
      ["POST /pools poolid=staging", "PUT /pools/staging vms=105,106"]),
+    ("proxmox_create_pool", {"poolid": "staging", "vms": "107", "allow_move": True},
+     ["POST /pools poolid=staging", "PUT /pools/staging allow-move=1 vms=107"]),
     ("proxmox_update_pool", {"poolid": "lab", "vms": "105,106", "allow_move": True},
      ["PUT /pools/lab allow-move=1 vms=105,106"]),
     ("proxmox_update_pool", {"pool": "production", "vms": "100", "delete": True}, ["PUT /pools/production delete=1 "
@@ -84,6 +86,18 @@ def test_a_pool_that_was_made_without_its_guests_is_said_to_be_there():
     answering(lost, "/pools/staging", (596, "Connection timed out"), "PUT")
     answer = lost.run("proxmox_create_pool", poolid="staging", vms="105")
     assert "The pool staging was made. Putting guests 105 into it is not known to have worked: " in answer.text
+
+
+def test_what_was_put_into_a_pool_or_taken_out_is_told():
+    asked = Asked()
+    bench = Bench(consent=asked)
+    told = [bench.run("proxmox_update_pool", poolid="production", **more).text.split("\n")[0] for more in (
+        {"vms": "107", "allow_move": True}, {"vms": "107", "delete": True}, {"storage": "nas"})]
+    assert told == ["\u2705 Guests 107 put into pool production.", "\u2705 Guests 107 taken out of pool production.",
+                    "\u2705 Storages nas put into pool production."]
+    assert asked.questions[0].startswith("Put guests 107 into pool production and take them out of the pool they are")
+    bench.run("proxmox_create_pool", poolid="new", vms="107", allow_move=True)
+    assert asked.questions[2].startswith("Put guests 107 into pool new and take them out of the pool they are in?")
 
 
 @pytest.mark.parametrize("chosen", [{"allowed_guests": ("100",)}, {"tools": ("-update_pool",)}])

@@ -21,6 +21,7 @@ class Drain(OnNode):
     """Empty a node: VMs move live, containers restart; says what stays and why. plan=true only shows it."""
     plan: bool = False
     targets: Annotated[Optional[List[str]], Arg(format="node", min_length=1)] = None
+    running: Annotated[bool, Arg("only what runs")] = False
     shutdown: Annotated[bool, Arg("the rest")] = False
     max_memory: Annotated[int, Arg("% of a target", minimum=1, maximum=100)] = 90
 
@@ -56,7 +57,8 @@ class _Plan:
         self._call, self._node = call, call.args.node
         self.steps, self.moved, self.down, self.stays, self.notes, self._placed = [], [], [], {}, [], {}
         self._read()
-        order = sorted(self.guests, key=lambda one: (not one.running, -one.memory, one.vmid))
+        order = sorted((one for one in self.guests if one.running or not call.args.running),
+                       key=lambda one: (not one.running, -one.memory, one.vmid))
         while order:
             group = [order[0]] + [one for one in order[1:] if one.sid in moves.along(order[0].check)]
             order = [one for one in order if one not in group]
@@ -281,7 +283,7 @@ def drain(call):
         why = plan.told()[0]
         if why:
             raise Failure("\n".join(why), "Nothing can be moved off " + where)
-        return result(call, [], "There is no guest on " + where)
+        return result(call, [], "There is no %sguest on %s" % ("running " if call.args.running else "", where))
 
     def describe():                                     # what was just looked at will do for the first question
         nonlocal plan, fresh

@@ -23,6 +23,7 @@ class CreatePool:
     """Make a pool."""
     poolid: Poolid = REQUIRED
     vms: Annotated[Optional[str], Arg(listed=True, max_length=20000, does="update_pool")] = None
+    allow_move: Annotated[Flag, Arg(parameter="allow-move")] = None
 
 
 @dataclass
@@ -85,18 +86,26 @@ class RunReplication:
 
 def create_pool(call):
     args = call.args
-    if args.vms:
-        call.allow({"vms": args.vms}, "PUT /pools/{poolid}")
+    members = {"vms": args.vms, "allow-move": args.allow_move or None} if args.vms else {}
+    if members:
+        call.allow(members, "PUT /pools/{poolid}")
+        _ask_to_move(call, "guests " + args.vms)
     call.send({"poolid": args.poolid})
-    if args.vms:
+    if members:
         try:
-            call.send({"vms": args.vms}, "PUT /pools/{poolid}")
+            call.send(members, "PUT /pools/{poolid}")
         except PveError as error:
             raise Failure("The pool %s was made. Putting guests %s into it %s: %s" % (
                 args.poolid, args.vms, "is not known to have worked" if error.outcome == "unknown" else "failed",
                 call.explained(error))) from None
     return None if call.planned else result(call, call.follow(None), "pool %s made%s" % (
         args.poolid, ", with guests " + args.vms if args.vms else ""))
+
+
+def _ask_to_move(call, what):
+    if call.args.allow_move:
+        call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup "
+                              "jobs of that one then leave them out." % (what, call.args.poolid), {}))
 
 
 def _members(call):
@@ -108,10 +117,9 @@ def _members(call):
     if args.delete:
         call.confirm(lambda: ("Take %s out of pool %s? Permissions and backup jobs of the pool then leave them out." % (
             what, args.poolid), {}))
-    elif args.allow_move:
-        call.confirm(lambda: ("Put %s into pool %s and take them out of the pool they are in? Permissions and backup "
-                              "jobs of that one then leave them out." % (what, args.poolid), {}))
-    return {}
+        return {"change": "%s taken out of pool" % what}
+    _ask_to_move(call, what)
+    return {"change": "%s put into pool" % what}
 
 
 _POOL_HINTS = (
@@ -309,7 +317,7 @@ ACL = Table("entry", Column("path"), Column("type"), Column("ugid", "who"), Colu
 TOOLS = {
     "proxmox_create_pool": Tool("POST /pools", ELEVATED, CreatePool, create_pool, explains=_POOL_HINTS),
     "proxmox_update_pool": Tool("PUT /pools/{poolid}", ELEVATED, UpdatePool, first=_members,
-                                says="pool {poolid} changed", explains=_POOL_HINTS),
+                                says="{change} {poolid}", explains=_POOL_HINTS),
     "proxmox_create_backup_job": Tool("POST /cluster/backup", DESTRUCTIVE, CreateJob, create_job),
     "proxmox_update_backup_job": Tool("PUT /cluster/backup/{id}", DESTRUCTIVE, UpdateJob, update_job),
     "proxmox_run_backup_job": Tool("POST /nodes/{node}/vzdump", DESTRUCTIVE, RunJob, run_job),

@@ -148,6 +148,32 @@ class Once:
         return self.made
 
 
+class Workers:
+    """Threads that work on one job each and then wait for the next: starting one takes longer than a short request."""
+
+    def __init__(self):
+        self._lock, self._idle, self._jobs = threading.Lock(), 0, None
+
+    def run(self, job, *args):
+        """Do job(*args) in an idle thread, or in a new one; RuntimeError when this host has no more threads."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return self._jobs.put((job, args))
+            if self._jobs is None:
+                from queue import SimpleQueue  # only now: the first answer needs none
+                self._jobs = SimpleQueue()
+        threading.Thread(target=self._work, args=(job, args), daemon=True).start()
+
+    def _work(self, job, args):
+        while True:
+            job(*args)
+            with self._lock:
+                self._idle += 1
+            job = args = None                               # nothing of the last request is kept while it waits
+            job, args = self._jobs.get()
+
+
 #: A row of `Server.methods`: what serves it, in which eras, whether in a thread, what a cache may do with it.
 Method = namedtuple("Method", "handler capability legacy modern threaded ttl scope",
                     defaults=(None, True, True, False, None, "private"))
@@ -172,7 +198,7 @@ class Server:
 
     def __init__(self, write, load, info, log=lambda level, event, **fields: None, clock=time.monotonic, unfit=None):
         self._write, self.app, self.info, self.log, self.clock = write, Once(load), info, log, clock
-        self._unfit = unfit
+        self._unfit, self._workers = unfit, Workers()
         self._output = threading.Lock()
         self._lock = threading.Lock()               # around the four below
         self._running = {}                          # key of id -> Request
@@ -286,7 +312,7 @@ class Server:
         if not row.threaded:
             return self._serve(row, request)
         try:
-            threading.Thread(target=self._serve, args=(row, request), daemon=True).start()
+            self._workers.run(self._serve, row, request)
         except RuntimeError:                                # no more threads on this host
             self._serve(Method(_too_busy), request)
 
