@@ -143,22 +143,31 @@ def test_the_archive_is_the_same_every_time_and_holds_only_sources(demo, tmp_pat
     assert path.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
 
 
-def _started(path, *arguments, **more):
-    """The finished process of a packed program, its input empty unless given."""
-    return subprocess.run([sys.executable, "-I", path, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={"PATH": os.environ.get("PATH", "")}, timeout=60, **dict({"input": b""}, **more))
+def started_all(starts, given=b"", **more):
+    """What came of several processes at once, in order: (stdout, stderr, exit status) of each."""
+    made = [subprocess.Popen([sys.executable, *start], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, **more) for start in starts]
+    return [(*one.communicate(given, timeout=60), one.returncode) for one in made]
+
+
+#: A packed program is alone in it.
+BARE = {"PATH": os.environ.get("PATH", "")}
 
 
 def test_the_archive_runs_and_packs_itself_again(tmp_path):
     """With the demo and without it; one with it makes one without it too."""
-    plain, whole, again = (str(tmp_path / name) for name in ("x.pyz", "y.pyz", "z.pyz"))
+    plain, whole, *again = (str(tmp_path / name) for name in ("x.pyz", "y.pyz", "1.pyz", "2.pyz", "3.pyz"))
     digests = {path: pack.save(pack.packed(PROGRAM, path == whole), path) for path in (plain, whole)}
-    assert _started(plain, "--version").stdout.decode().split() == ["proxmox-mcp", "2.0.0", "sha256", digests[plain]]
-    for path, demo, same in ((plain, [], plain), (whole, ["--demo"], whole), (whole, [], plain)):
-        assert _started(path, "pack", again, *demo).stdout.decode().split() == [digests[same], again]
-        with open(same, "rb") as one, open(again, "rb") as two:
+    packs = list(zip((plain, whole, whole), ([], ["--demo"], []), (plain, whole, plain), again))
+    (version, *_), (nodes, *_), *said = started_all(
+        [["-I", plain, "--version"], ["-I", whole, "--demo", "call", "get_nodes"],
+         *(["-I", path, "pack", made, *demo] for path, demo, _, made in packs)], env=BARE)
+    assert version.decode().split() == ["proxmox-mcp", "2.0.0", "sha256", digests[plain]]
+    assert nodes.decode().startswith("\u2705 3 nodes")
+    for (_, _, same, made), (out, *_) in zip(packs, said):
+        assert out.decode().split() == [digests[same], made]
+        with open(same, "rb") as one, open(made, "rb") as two:
             assert one.read() == two.read()
-    assert _started(whole, "--demo", "call", "get_nodes").stdout.decode().startswith("\u2705 3 nodes")
 
 
 INITIALIZE = (b'{"jsonrpc":"2.0","id":1,"method":"initialize",'
@@ -168,11 +177,13 @@ INITIALIZE = (b'{"jsonrpc":"2.0","id":1,"method":"initialize",'
 def test_an_archive_without_the_demo_does_not_offer_it_and_says_how_to_get_one(tmp_path):
     path = str(tmp_path / "x.pyz")
     pack.save(pack.packed(PROGRAM), path)
-    for arguments, given in ((("--demo",), b""), (("--demo",), INITIALIZE), (("call", "get_nodes", "--demo"), b"")):
-        done = _started(path, *arguments, input=given)
-        assert done.returncode == 2 and done.stderr.decode() == NO_DEMO + "\n"
-        assert done.stdout.count(b"\n") == (1 if given else 0)
-    assert b"--demo" not in _started(path).stderr and b"--demo" not in _started(path, "call", "get_nodes").stderr
+    starts = [["-I", path, *arguments] for arguments in (
+        ["--demo"], ["call", "get_nodes", "--demo"], [], ["call", "get_nodes"])]
+    silent, call, *without = started_all(starts, env=BARE)
+    answered, = started_all(starts[:1], INITIALIZE, env=BARE)
+    for (out, err, status), lines in ((silent, 0), (answered, 1), (call, 0)):
+        assert status == 2 and err.decode() == NO_DEMO + "\n" and out.count(b"\n") == lines
+    assert not any(b"--demo" in err for _, err, _ in without)
 
 
 @pytest.mark.parametrize("arguments", [("tools",), ("call", "get_nodes"), ("check",), ("audit", "x"),
@@ -192,19 +203,18 @@ def test_ways_to_start(tmp_path):
     (tmp_path / "tools" / "__init__.py").write_text("raise SystemExit('the wrong tools')")
     link = tmp_path / "linked.py"
     os.symlink(PROGRAM, str(link))
-    for command, more in (([PROGRAM], {}), (["-I", PROGRAM], {}), ([str(link)], {}),
-                          (["-m", "proxmox_mcp"], {"PYTHONPATH": ROOT})):
-        done = subprocess.run([sys.executable] + command + ["tools"], cwd=str(tmp_path), env=dict(os.environ, **more),
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
-        assert b"proxmox_get_vms" in done.stdout, (command, done.stderr)
+    starts = [[PROGRAM], ["-I", PROGRAM], [str(link)], ["-m", "proxmox_mcp"]]
+    for start, (out, err, _) in zip(starts, started_all(
+            [start + ["tools"] for start in starts], cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=ROOT))):
+        assert b"proxmox_get_vms" in out, (start, err)
 
 
-@pytest.mark.parametrize("arguments", [("call", "get_nodes"), ("check",)])
-def test_a_demo_without_requests_says_what_is_missing(arguments, tmp_path):
+def test_a_demo_without_requests_says_what_is_missing(tmp_path):
     (tmp_path / "requests.py").write_text("raise ImportError('none here')")
-    done = subprocess.run([sys.executable, PROGRAM, "--demo", *arguments], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env=dict(os.environ, PYTHONPATH=str(tmp_path)), timeout=60)
-    assert done.returncode == 1 and b"apt install python3-requests" in done.stdout and b"Traceback" not in done.stdout
+    for out, err, status in started_all([[PROGRAM, "--demo", "call", "get_nodes"], [PROGRAM, "--demo", "check"]],
+                                        env=dict(os.environ, PYTHONPATH=str(tmp_path))):
+        said = out + err
+        assert status == 1 and b"apt install python3-requests" in said and b"Traceback" not in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["--version"], ["--demo", "call", "get_nodes"]])

@@ -15,7 +15,7 @@ import pytest
 from engine import PATIENCE
 from front import Front
 from tools.demo import DemoCluster
-from tools.mcp import serve
+from tools.mcp import pack, serve
 from tools.mcp.message import CAPABILITIES_KEY, VERSION_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -534,7 +534,7 @@ def test_at_a_signal_the_end_comes_before_the_client_loses_patience(monkeypatch,
 OTHER_PATIENCE = """
 import sys
 sys.path.insert(0, %r)
-from tools.mcp import serve
+from tools.mcp import pack, serve
 serve.GRACE, serve.CHANGES_AT_A_SIGNAL = 0.1, %s
 serve.serve("1")
 """
@@ -577,23 +577,22 @@ def test_at_the_end_a_change_on_its_way_is_heard_of_or_its_outcome_is_unknown(tm
 # ------------------------------------------------------------------------------------------- an upgrade while it serves
 
 @POSIX
-@pytest.mark.parametrize("packed, asked", [
-    (False, call(1, "proxmox_get_node_dns", node="pve1")), (False, message("prompts/list", 1)),
-    (True, call(1, "proxmox_get_node_dns", node="pve1"))])
-def test_files_of_the_program_that_went_away_are_told(packed, asked, tmp_path):
-    program = tmp_path / "here" / "proxmox_mcp.pyz"
-    program.parent.mkdir()
-    if packed:
-        subprocess.run([sys.executable, PROGRAM, "pack", str(program), "--demo"], check=True, timeout=60,
-                       stdout=subprocess.DEVNULL)
-    else:
-        shutil.copytree(os.path.join(ROOT, "tools"), program.parent / "tools")
-        program = shutil.copy(PROGRAM, program.parent)
-    with Process("--demo", start=(sys.executable, "-B", str(program))) as process:
-        process.send(INITIALIZE, INITIALIZED, call(0, "proxmox_get_vms"))
-        process.read(), process.read()
-        shutil.rmtree(tmp_path / "here")
-        process.send(asked)
-        answer = process.read()
-    said = answer["error"]["message"] if "error" in answer else answer["result"]["content"][0]["text"]
-    assert "files have changed or are gone" in said and "Restart" in said and "sent an answer" not in said
+def test_files_of_the_program_that_went_away_are_told(tmp_path):
+    """Those of an archive and those of a directory, by a tool that needs one of them and by the list of prompts."""
+    here, call_one = tmp_path / "here", call(1, "proxmox_get_node_dns", node="pve1")
+    shutil.copytree(os.path.join(ROOT, "tools"), here / "tools")
+    program, archive = shutil.copy(PROGRAM, here), str(here / "proxmox_mcp.pyz")
+    pack.save(pack.packed(PROGRAM, demo=True), archive)
+    with contextlib.ExitStack() as stack:
+        started = [(stack.enter_context(Process("--demo", start=(sys.executable, "-B", path))), asked)
+                   for path, asked in ((program, call_one), (program, message("prompts/list", 1)), (archive, call_one))]
+        for process, _ in started:
+            process.send(INITIALIZE, INITIALIZED, call(0, "proxmox_get_vms"))
+        for process, _ in started:
+            process.read(), process.read()
+        shutil.rmtree(here)
+        for process, asked in started:
+            process.send(asked)
+            answer = process.read()
+            said = answer["error"]["message"] if "error" in answer else answer["result"]["content"][0]["text"]
+            assert "files have changed or are gone" in said and "Restart" in said and "sent an answer" not in said

@@ -265,19 +265,14 @@ def test_ctrl_c_elsewhere_is_no_traceback(words, monkeypatch, capsys):
     assert "--json" not in words or json.loads(captured.out)["outcome"] == "interrupted"
 
 
-def test_a_backup_and_ctrl_c_in_a_terminal():
+def test_a_backup_with_ctrl_c_and_the_question_in_a_terminal():
     seen = Terminal("--demo", "call", "create_backup_vm", "vmid=100", "storage=nas", "wait=60")
+    asked = Terminal("--demo", "call", "delete_vm", "vmid=107")
+    asked.until("[y/N] ")
+    asked.type("n\n")
+    assert "was not confirmed" in asked.until("Nothing was sent") and asked.end() == 4
     seen.until("% (")
     seen.type("\x03")
     said = seen.until("stops it")
     assert seen.end() == 130 and "The task goes on in Proxmox: UPID:pve1:" in " ".join(bare(said).split())
     assert "Traceback" not in seen.all and "create_backup_vm" not in bare(seen.all)
-
-
-def test_the_question_in_a_terminal():
-    seen = Terminal("--demo", "call", "delete_vm", "vmid=107")
-    seen.until("[y/N] ")
-    seen.type("n\n")
-    assert "was not confirmed" in seen.until("Nothing was sent") and seen.end() == 4
-
-
