@@ -347,7 +347,7 @@ def test_while_a_command_runs_the_client_hears_of_it(programs, monkeypatch):
 
 
 def test_a_command_that_nobody_asks_for_any_more_ends_with_its_time(programs, monkeypatch):
-    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.6))
+    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.3))
     bench = bench_of(allowed_commands=("unsafe",))
     answer = ok(run(bench, "exec sleep 60", timeout=9, request=Client(0.1)))
     started = ssh._waiting[answer.data["pid"]]
