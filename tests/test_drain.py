@@ -155,8 +155,10 @@ def test_what_cannot_move_is_shut_down_where_that_is_wanted_and_started_again():
 
 
 def test_only_what_runs_is_moved_where_that_is_wanted():
-    plans = [crowded().run("proxmox_drain_node", node="pve1", plan=True, **more).text for more in ({}, {"running": True})]
+    plans = [crowded().run("proxmox_drain_node", node="pve1", plan=True, **more).text
+             for more in ({}, {"running": True})]
     assert [("vmid=302" in plan, "vmid=300" in plan) for plan in plans] == [(True, True), (False, True)], plans
+    assert "VM 302 (g302) stays: it does not run." in plans[1]
     assert Bench().run("proxmox_drain_node", node="pve3", running=True, targets=["pve1"]).failed is False
 
 

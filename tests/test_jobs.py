@@ -75,13 +75,13 @@ def test_what_moving_between_pools_needs_is_said():
     bench = Bench()
     answer = bench.run("proxmox_update_pool", poolid="production", vms="107")
     assert answer.failed and "already a member of pool 'lab'" in answer.text
-    assert "moves it (allow_move=true)" in answer.text
+    assert "moves it (allow_move=true, of proxmox_create_pool too)" in answer.text
 
 
 def test_a_pool_that_was_made_without_its_guests_is_said_to_be_there():
     answer = Bench().run("proxmox_create_pool", poolid="staging", vms="107")
     assert answer.failed and "The pool staging was made. Putting guests 107 into it failed: " in answer.text
-    assert "moves it (allow_move=true)" in answer.text
+    assert "moves it (allow_move=true, of proxmox_create_pool too)" in answer.text
     lost = Bench()
     answering(lost, "/pools/staging", (596, "Connection timed out"), "PUT")
     answer = lost.run("proxmox_create_pool", poolid="staging", vms="105")

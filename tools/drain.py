@@ -57,8 +57,10 @@ class _Plan:
         self._call, self._node = call, call.args.node
         self.steps, self.moved, self.down, self.stays, self.notes, self._placed = [], [], [], {}, [], {}
         self._read()
-        order = sorted((one for one in self.guests if one.running or not call.args.running),
-                       key=lambda one: (not one.running, -one.memory, one.vmid))
+        order = sorted(self.guests, key=lambda one: (not one.running, -one.memory, one.vmid))
+        if call.args.running:
+            self.stays.update({one: "it does not run" for one in order if not one.running})
+            order = [one for one in order if one.running]
         while order:
             group = [order[0]] + [one for one in order[1:] if one.sid in moves.along(order[0].check)]
             order = [one for one in order if one not in group]

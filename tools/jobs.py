@@ -126,7 +126,7 @@ _POOL_HINTS = (
     (r"allow-move.*not defined", "This Proxmox VE cannot move a guest from one pool to another in one step: take it "
      "out of the other one first (delete=true)."),
     (r"already a member of pool", "proxmox_update_pool takes it out of that pool (delete=true), or moves it "
-     "(allow_move=true)."))
+     "(allow_move=true, of proxmox_create_pool too)."))
 
 
 # ---------------------------------------------------------------------------------------------------------- backup jobs
