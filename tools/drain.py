@@ -282,9 +282,8 @@ class _Plan:
 def drain(call):
     plan, where, fresh = _Plan(call), "node %s" % call.args.node, True
     if not plan.steps:
-        why = plan.told()[0]
-        if why:
-            raise Failure("\n".join(why), "Nothing can be moved off " + where)
+        if any(one.running or not call.args.running for one in plan.stays):
+            raise Failure("\n".join(plan.told()[0]), "Nothing can be moved off " + where)
         return result(call, [], "There is no %sguest on %s" % ("running " if call.args.running else "", where))
 
     def describe():                                     # what was just looked at will do for the first question
