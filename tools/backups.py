@@ -10,7 +10,7 @@ from tools.base.backup_state import (UNSEEN, VERDICTS, backup_storage, backups_o
                                      switched_off, the_backup, unreachable)
 from tools.base.failures import Failure
 from tools.base.guest import (afterwards, at_stake, condition, current, disks, fixed_addresses, holds, loss,
-                              must_be_off, name, named, nics)
+                              must_be_off, name, nics)
 from tools.base.lists import NAMES, chosen, none_chosen, who
 from tools.base.row import (BASIC, CONFIGURES, DESTRUCTIVE, ELEVATED, STARTS, AnyNode, Chosen, Newid, OnNode, Paged,
                             Safety, Tool, Waiting, both)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import backup_state, findings, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, guests_of, look, nodes_of, report
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, guests_of, look, nodes_of, report
 from tools.base.lists import enabled, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
@@ -64,25 +64,25 @@ def _has_ceph(seen, _):
     return any(str(disk.get("osdid")).isdigit() for disk in _disks_of(seen)) or _has("rbd", "cephfs")(seen, None)
 
 
-#: As Seen.read takes it. Those of LATER look at what the others found.
+#: Those of LATER look at what the others found.
 READS = {
-    "tasks": ("/cluster/tasks", {}, ("tasks", "backups", "guests"), None),
-    "jobs": ("/cluster/backup", {}, ("backups", "storage"), None, "backup jobs"),
-    "ha": ("/cluster/ha/status/current", {}, ("ha", "cluster"), None, "HA"),
-    "users": ("/access/users", {"full": 1}, ("access",), None),
-    "version": ("/nodes/{node}/version", {}, ("cluster",), None),
-    "disks": ("/nodes/{node}/disks/list", {}, ("disks",), None),
-    "services": ("/nodes/{node}/services", {}, ("services",), None),
-    "certificates": ("/nodes/{node}/certificates/info", {}, ("certificates",), None),
-    "updates": ("/nodes/{node}/apt/update", {}, ("updates",), None),
-    "vms": ("/nodes/{node}/qemu", {"full": 1}, ("guests",), _runs_vms, "states of VMs"),
-    "thin": ("/nodes/{node}/disks/lvmthin", {}, ("storage",), _has("lvmthin"), "thin pools"),
-    "replication": ("/nodes/{node}/replication", {}, ("replication",), _has("zfspool")),
+    "tasks": Read("/cluster/tasks", {}, ("tasks", "backups", "guests")),
+    "jobs": Read("/cluster/backup", {}, ("backups", "storage"), None, "backup jobs"),
+    "ha": Read("/cluster/ha/status/current", {}, ("ha", "cluster"), None, "HA"),
+    "users": Read("/access/users", {"full": 1}, ("access",)),
+    "version": Read("/nodes/{node}/version", {}, ("cluster",)),
+    "disks": Read("/nodes/{node}/disks/list", {}, ("disks",)),
+    "services": Read("/nodes/{node}/services", {}, ("services",)),
+    "certificates": Read("/nodes/{node}/certificates/info", {}, ("certificates",)),
+    "updates": Read("/nodes/{node}/apt/update", {}, ("updates",)),
+    "vms": Read("/nodes/{node}/qemu", {"full": 1}, ("guests",), _runs_vms, "states of VMs"),
+    "thin": Read("/nodes/{node}/disks/lvmthin", {}, ("storage",), _has("lvmthin"), "thin pools"),
+    "replication": Read("/nodes/{node}/replication", {}, ("replication",), _has("zfspool")),
 }
 LATER = {
-    "zfs": ("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs, "ZFS pools"),
-    "ceph": ("/cluster/ceph/status", {}, ("storage",), _has_ceph, "Ceph",
-             "not installed|not initialized|not fully configured"),      # it is elsewhere
+    "zfs": Read("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs, "ZFS pools"),
+    "ceph": Read("/cluster/ceph/status", {}, ("storage",), _has_ceph, "Ceph",
+                 "not installed|not initialized|not fully configured"),      # it is elsewhere
 }
 
 

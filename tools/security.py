@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Seen, guests_of, look, nodes_of, report
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, guests_of, look, nodes_of, report
 from tools.base.row import BASIC, Filtered, Tool
 from tools.base.schema import Arg
 from tools.pve import text
@@ -23,14 +23,13 @@ MOST_GUESTS = 300               # whose configuration and firewall are read, two
 _SUPPORTED = {"6": "2022-07-31", "7": "2024-07-31", "8": "2026-08-31"}
 _ALL_POWERFUL = {"Administrator", "PVEAdmin"}
 
-#: As Seen.read takes it.
-READS = {"cluster firewall": ("/cluster/firewall/options", {}, ("firewall",), None, "the cluster's firewall"),
-         "users": ("/access/users", {"full": 1}, ("access",), None),
-         "second factors": ("/access/tfa", {}, ("access",), None),
-         "permissions": ("/access/acl", {}, ("access",), None),
-         "firewall": ("/nodes/{node}/firewall/options", {}, ("firewall",), None),
-         "version": ("/nodes/{node}/version", {}, ("versions",), None),
-         "network": ("/nodes/{node}/network", {}, ("guests",), None)}
+READS = {"cluster firewall": Read("/cluster/firewall/options", {}, ("firewall",), None, "the cluster's firewall"),
+         "users": Read("/access/users", {"full": 1}, ("access",)),
+         "second factors": Read("/access/tfa", {}, ("access",)),
+         "permissions": Read("/access/acl", {}, ("access",)),
+         "firewall": Read("/nodes/{node}/firewall/options", {}, ("firewall",)),
+         "version": Read("/nodes/{node}/version", {}, ("versions",)),
+         "network": Read("/nodes/{node}/network", {}, ("guests",))}
 
 
 def _firewall(seen):

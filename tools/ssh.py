@@ -49,7 +49,8 @@ def execute(call):
     words = ["/bin/sh", "-c", args.command] if UNSAFE in settings.allowed_commands else split(args.command)
     status = call.get("/nodes/{node}/lxc/{vmid}/status/current")
     if not is_on(status):
-        raise Failure("Container %s is %s; a command needs it running." % (args.vmid, status.get("status")))
+        raise Failure("Container %s is %s; a command needs it running (proxmox_start_lxc starts it)." % (
+            args.vmid, status.get("status")))
     local = here(call.node) and not call.host.settings.cluster      # of several, another may have such a node too
     inner = ["pct", "exec", str(args.vmid), "--"] + words
     if not (_is_root() if local else settings.ssh.user == "root"):

@@ -10,6 +10,9 @@ from tools.pve.text import Column
 #: level: PROBLEM or LOOK; about: whom; says: what is wrong; then: the tool or action that goes on from there; since:
 #: epoch seconds or None; area: a word to narrow by, that of its check.
 Finding = namedtuple("Finding", "level about says then since area", defaults=("", None, ""))
+#: path: of each node that is online if it has {node}; params; areas: which need it; where: a condition on which it is
+#: read, function of Seen and the node; word: what to call it, default its name; normal: an error that is none.
+Read = namedtuple("Read", "path params areas where word normal", defaults=(None, None, "^$"))
 PROBLEM, LOOK = 0, 1
 _LEVELS = ("problem", "look")
 
@@ -38,23 +41,22 @@ class Seen:
         self.blind.update([area] if sentences else ())
 
     def read(self, table):
-        """Read a table, name -> (path, of each node that is online if it has {node}; parameters; areas that need it; a
-        condition on which it is read: function of Seen and the node; what to call it; an error that is none)."""
+        """Read a table, {name: Read}."""
         wanted, failed = [], {}
-        for name, (path, _, areas, where, *_) in table.items():
-            nodes = self.online if "{node}" in path else [None]
+        for name, one in table.items():
+            nodes = self.online if "{node}" in one.path else [None]
             self.all[name], self.each[name] = None, {}
-            wanted += [(name, node) for node in nodes if self.wants(*areas) and (where is None or where(self, node))]
-        for (name, node), answer in zip(wanted, self.call.together([
-                (table[name][0], {"node": node}, table[name][1]) for name, node in wanted])):
-            _, _, areas, _, word, *normal = table[name] + ((name,) if len(table[name]) < 5 else ())
+            wanted += [(name, one, node) for node in nodes if self.wants(*one.areas) and (
+                one.where is None or one.where(self, node))]
+        for (name, one, node), answer in zip(wanted, self.call.together([
+                (one.path, {"node": node}, one.params) for _, one, node in wanted])):
             if not isinstance(answer, Exception):
                 (self.each[name] if node else self.all)[node or name] = answer or []
-            elif not any(re.search(error, str(answer)) for error in normal):
-                self.blind.update(areas)
+            elif not re.search(one.normal, str(answer)):
+                self.blind.update(one.areas)
                 why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", text.first_line(answer)) if node else (
                     text.first_line(answer))
-                failed.setdefault(why, {}).setdefault(word, []).append(node)
+                failed.setdefault(why, {}).setdefault(one.word or name, []).append(node)
         self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.line(
             ", ".join(nodes), 120) if nodes[0] else "") for what, nodes in missed.items())), why)
             for why, missed in failed.items())

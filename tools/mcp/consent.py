@@ -60,13 +60,12 @@ class _Asking:
     def ask(self, call, describe):
         """What `describe()` found, once the user (or the policy) agrees; Failure or Refused when not."""
         mode = self.consent.mode
-        if mode in ("token", "terminal"):
-            ask = getattr(self, "_" + mode)
-        elif mode != "off" and self.request.supports("elicitation"):
+        ask = {"token": self._token, "terminal": self._terminal}.get(mode)
+        if ask is None and mode != "off" and self.request.supports("elicitation"):
             ask = self._modern if self.request.modern else self._legacy
-        elif mode == "always":
-            raise _cannot_ask(call)
-        else:
+        if ask is None:
+            if mode == "always":
+                raise _cannot_ask(call)
             call.unasked = mode == "auto"
             return describe()[1]
         question, found = describe()

@@ -363,7 +363,7 @@ FORMER = {"PROXMOX_" + name for names, _ in _FORMER.values() for name in names} 
 
 
 def former(environ, warn=lambda message: None):
-    """({variable: what those of version 1 say in it}, problems: what can not be said so, as without it a limit might be
+    """({variable: what those of version 1 say in it}, problems: what cannot be said so, as without it a limit might be
     lost). warn(str) is told what to write now."""
     said, problems = {}, []
     for setting, (names, value) in _FORMER.items():
