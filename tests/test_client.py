@@ -38,15 +38,15 @@ def server(pki):
 
 
 @pytest.fixture
-def quick(monkeypatch, request):
-    """The same limits, shorter; very short where the test is about waiting in vain."""
-    fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
-    slow = fault is None or "stall" in fault or "drip" in fault
-    monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.1 if slow else 5)
-    monkeypatch.setattr(client_module, "READ_SECONDS", 0.1 if slow else 5)
-    monkeypatch.setattr(client_module, "TOTAL_SECONDS", 0.15 if slow else 10)
-    monkeypatch.setattr(client_module, "MAX_BODY", 1 << 20)
-    monkeypatch.setattr(client_module, "RETRY_PAUSES", (0.001, 0.001))
+def quick(monkeypatch):
+    """quick(fault) makes the limits shorter: very short where it is waited for in vain, and for `None`."""
+    def limit(fault=None):
+        slow = fault is None or "stall" in fault or "drip" in fault
+        for name, value in (("CONNECT_SECONDS", 0.1 if slow else 5), ("READ_SECONDS", 0.1 if slow else 5),
+                            ("TOTAL_SECONDS", 0.15 if slow else 10), ("MAX_BODY", 1 << 20),
+                            ("RETRY_PAUSES", (0.001, 0.001))):
+            monkeypatch.setattr(client_module, name, value)
+    return limit
 
 
 def settings(pki, *ports, **more):
@@ -135,6 +135,7 @@ def test_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, server,
     client = connect(pki, server)
     client.warm()
     server.fault = fault
+    quick(fault)
     began = time.monotonic()
     if words is None:
         client.request("GET", START)
@@ -147,7 +148,8 @@ def test_read_ends_with_one_sentence_and_the_next_call_works(fault, pki, server,
     assert time.monotonic() - began < 5
     assert server.seen("GET") == requests
     server.fault = None
-    assert client.request("GET", START, timeout=10).data == {"answer": 42}
+    quick("")
+    assert client.request("GET", START).data == {"answer": 42}
 
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
@@ -156,6 +158,7 @@ def test_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quic
     client = connect(pki, server)
     client.warm()
     server.fault = fault
+    quick(fault)
     if outcome is None:
         client.request("POST", START, {"timeout": 5})
     else:
@@ -168,7 +171,8 @@ def test_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quic
             assert "took effect" not in str(error)
     assert server.seen("POST") == min(requests, 1)
     server.fault = None
-    assert client.request("GET", START, timeout=10).data == {"answer": 42}
+    quick("")
+    assert client.request("GET", START).data == {"answer": 42}
     assert server.seen("POST") == min(requests, 1)
 
 
@@ -176,7 +180,9 @@ def test_write_is_sent_at_most_once_and_unknown_is_said(fault, pki, server, quic
 @pytest.mark.parametrize("fault", ["rst", "early close", "stall", "short", "502", "596"])
 def test_put_and_delete_too(verb, fault, pki, server, quick):
     client = connect(pki, server)
+    client.warm()
     server.fault = fault
+    quick(fault)
     assert failure(client, verb).outcome == "unknown"
     assert server.seen(verb) == 1
 
@@ -211,6 +217,7 @@ def test_a_connection_that_is_reset_before_it_can_be_used_is_told_as_a_handshake
 
 
 def test_no_answer_to_connect(pki, quick):
+    quick()
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -445,10 +452,11 @@ def test_next_host_when_one_cannot_be_connected_to(verb, pki, server):
 
 
 @pytest.mark.parametrize("fault", sorted(BEFORE_TLS))
-def test_next_host_when_tls_fails(fault, pki, server, quick):
+def test_next_host_when_tls_fails(fault, pki, server, monkeypatch):
     with Faulty(*pki.leaf("9")) as bad:
         bad.fault = fault
         client = connect(pki, bad, server)
+        monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.5)
         assert client.request("POST", START, timeout=5).data == {"answer": 42}
         assert server.seen("POST") == 1
 
