@@ -404,6 +404,7 @@ def _worded(value):
 
 def _change(call, doc, verb, path, parameters, note):
     request, plain = "%s %s" % (verb, path), unquote(path)
+    call.refuse_taken(verb, plain, parameters, any)
     call.allow(parameters, request)                     # before anything about it is read and asked
     if Reach(verb, plain, parameters).effect == endpoints.LOSES:
         call.confirm(lambda: _doomed(call, doc, verb, path, parameters))

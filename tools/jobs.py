@@ -10,6 +10,7 @@ from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on
+from tools.pve.jsonschema import split_list
 from tools.pve.text import Column
 
 Flag = Optional[bool]
@@ -87,6 +88,11 @@ class RunReplication:
 def create_pool(call):
     args = call.args
     members = {"vms": args.vms, "allow-move": args.allow_move or None} if args.vms else {}
+    kept = sorted((int(row["vmid"]), row["pool"]) for row in call.guests() if row.get("pool") and str(
+        row["vmid"]) in split_list(args.vms)) if members and not args.allow_move else ()
+    if kept or args.allow_move and not members:
+        raise Failure("Guests of other pools: %s. allow_move=true takes them out of these." % ", ".join(
+            "%d (%s)" % pair for pair in kept) if kept else "Name the guests in vms that allow_move=true is for.")
     if members:
         call.allow(members, "PUT /pools/{poolid}")
         _ask_to_move(call, "guests " + args.vms)

@@ -227,10 +227,11 @@ def rollback(call):
 def _deleting(call):
     """Ask before a snapshot is deleted; what it was."""
     def describe():
-        entry, guest = _wanted(call)[0], call.guest()
+        (entry, entries), guest = _wanted(call), call.guest()
         return ("Delete snapshot %s of %s on node %s%s? The guest stays as it is, but cannot go back to it any more."
                 % (entry["name"], named(call, guest), call.node, _taken(entry)),
-                {"name": guest.get("name"), "snaptime": text.normal("time", entry.get("snaptime"))})
+                {"name": guest.get("name"), "snaptime": text.normal("time", entry.get("snaptime")),
+                 "last": ", the only one it had" if len(entries) == 1 else None})
     return dict(call.confirm(describe), snapname=call.args.snapname)
 
 
@@ -244,5 +245,5 @@ TOOLS = {
     **both("rollback_snapshot", "POST {guest}/snapshot/{snapname}/rollback", DESTRUCTIVE, Rollback, rollback,
            says="{subject} rolled back to snapshot {snapname}", explains=EXPLAINED),
     **both("delete_snapshot", "DELETE {guest}/snapshot/{snapname}", DESTRUCTIVE, DeleteSnapshot, first=_deleting,
-           says="snapshot {snapname} of {subject} deleted", explains=EXPLAINED),
+           says="snapshot {snapname} of {subject} deleted{last}", explains=EXPLAINED),
 }

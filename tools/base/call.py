@@ -342,8 +342,9 @@ class Call:
                 refusal = self._judged(Reach(verb, other, params))
                 refuse(refusal and refusal._replace(reason="HA moves it along. " + refusal.reason))
 
-    def refuse_taken(self, verb, plain, params):
-        """Refused for a request that stands for a tool which is taken away, as a whole or by a parameter."""
+    def refuse_taken(self, verb, plain, params, when=all):
+        """Refused for a request that stands for a tool which is taken away, by a parameter or as a whole: `when` all,
+        or any, of those that send it are."""
         found, host = endpoints.find(verb, plain), self.host
         if found.effect == endpoints.READS or not host.selection.without:
             return
@@ -353,7 +354,7 @@ class Call:
             if other.template == found.template and (other.verb == verb or {other.verb, verb} == {"POST", "PUT"}):
                 same.append((name, host.selection.taken(entry)))
         taken = [name for name, gone in same if gone]
-        if taken and (self.name != "proxmox_undo" or len(taken) == len(same)):      # undo is judged by its parameters
+        if taken and when(gone for _, gone in same):
             raise Refused("PROXMOX_TOOLS takes away %s, which sends this." % taken[0], "%s %s" % (verb, plain))
         for name, _ in same if params else ():
             for field in fields(host.row(name).args):
