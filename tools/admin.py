@@ -21,11 +21,6 @@ class Updates(NodeArgs, Paged):
 
 
 @dataclass
-class HaStatus(Paged):
-    """High availability: quorum, master, and the state of each resource."""
-
-
-@dataclass
 class Pools(Paged):
     """Pools, with how many guests."""
     name: Annotated[Optional[str], Arg("part of it")] = None
@@ -165,7 +160,8 @@ TOOLS = {
                                      about="Backup jobs of the cluster: schedule, storage, which guests."),
     "proxmox_list_updates": Tool("GET /nodes/{node}/apt/update", BASIC, Updates, returns=UPDATES,
                                  says="{count} on node {node}"),
-    "proxmox_get_ha_status": Tool("GET /cluster/ha/status/current", BASIC, HaStatus, returns=HA, says="HA: "),
+    "proxmox_get_ha_status": Tool("GET /cluster/ha/status/current", BASIC, Paged, returns=HA, says="HA: ",
+                                  about="High availability: quorum, master, and the state of each resource."),
     "proxmox_list_pools": Tool("GET /pools", BASIC, Pools, list_pools, POOLS),
     "proxmox_get_permissions": Tool("GET /access/permissions", BASIC, Permissions, returns=PERMISSIONS,
                                     says="{token} may act on "),

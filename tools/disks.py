@@ -11,7 +11,7 @@ from tools.base import safety
 from tools.base.answers import result
 from tools.base.edit import change, free, must_be_free, must_be_there, sent
 from tools.base.failures import Failure
-from tools.base.guest import Disk, disks, named, unused
+from tools.base.guest import Disk, disks, is_off, named, unused
 from tools.base.row import DESTRUCTIVE, ELEVATED, Safety, Size, Storage, Tool, Waiting, both
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import (SMALLEST, disk_format, needed, new_size, promise, room_for, status, volume_size,
@@ -83,44 +83,38 @@ class Move(Waiting):
 
 def add_disk(call):
     args, size, entry = call.args, new_size(call.args.size), status(call, call.args.storage)
-    form = args.format or disk_format(entry)
+    form, config = args.format or disk_format(entry), call.get("./config")
     options = {"format": form, "ssd": args.ssd, "discard": {True: "on", False: "ignore"}.get(args.discard),
                "iothread": args.iothread, "backup": args.backup}
-    notes = [why_qcow2(args.storage)] * (form != args.format)
-
-    def look(config):
-        controller = config.get("scsihw", "lsi")
-        if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
-            notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
-    return _add(call, args.disk, "file", size, options, "disk", notes, look, {args.storage: entry})
+    notes, controller = [why_qcow2(args.storage)] * (form != args.format), config.get("scsihw", "lsi")
+    if args.iothread and args.disk.startswith("scsi") and controller != "virtio-scsi-single":
+        notes.append("iothread has no effect: it needs scsihw virtio-scsi-single, the VM has %s." % controller)
+    return _add(call, config, args.disk, "file", size, options, "disk", notes, {args.storage: entry})
 
 
 def add_mountpoint(call):
     """mp= (the path) is mandatory in the API; two mount points on one path would hide each other."""
-    args, path = call.args, call.args.path or "/mnt/%s" % call.args.mp
+    args, path, size = call.args, call.args.path or "/mnt/%s" % call.args.mp, new_size(call.args.size)
     if not path.startswith("/") or re.search(r"/\.{1,2}(?:/|$)", path) or path.strip("/") == "":
         raise Failure("The path %r is not a directory in the container, such as /mnt/data." % path[:80])
+    config = call.get("./config")
+    for disk in disks("lxc", config):
+        if disk.key != args.mp and str(disk.options.get("mp")).rstrip("/") == path.rstrip("/"):
+            raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
+    return _add(call, config, args.mp, "volume", size, {"mp": path, "backup": args.backup, "ro": args.ro},
+                "mount point", ["It is on %s in the container." % path], path=path)
 
-    def look(config):
-        for disk in disks("lxc", config):
-            if str(disk.options.get("mp")).rstrip("/") == path.rstrip("/"):
-                raise Failure("The mount point %s is on %s already. Choose another path." % (disk.key, path))
-    return _add(call, args.mp, "volume", new_size(args.size), {"mp": path, "backup": args.backup, "ro": args.ro},
-                "mount point", ["It is on %s in the container." % path], look, path=path)
 
-
-def _add(call, key, main, size, options, what, notes, look, known=None, **found):
-    """Put a new volume under `key`; look(config) may refuse. known: as for `room_for`."""
+def _add(call, config, key, main, size, options, what, notes, known=None, **found):
+    """Put a new volume under `key`. known: as for `room_for`."""
     storage = call.args.storage
     value = property_string(dict({main: "%s:%s" % (storage, gib(size))}, **options), main)
-    config = call.get("./config")
-    must_be_free(call, config, key)
-    look(config)
-    room = promise(call, {storage: size}, known)
 
     def work_out(config):
         must_be_free(call, config, key)
         return {key: value}
+    work_out(config)
+    room = promise(call, {storage: size}, known)
     done = change(call, work_out, config=config)
     disk = Disk(key, done.config.get(key, ""))
     says = "%s: %s %s%s added, %s" % (call.subject, what, key, " " + text.line(disk.volid, 200) if disk.volid else "",
@@ -215,28 +209,21 @@ _REMOVE_HINTS = (
 )
 
 
-def remove_disk(call):
-    """Detaching keeps the volume as unusedN; destroying (force=1, or deleting an unusedN) asks first."""
-    key, spare = call.args.disk, call.args.disk.startswith("unused")
-    return _destroy(call, key, {} if spare else {"force": True}) if spare or call.args.destroy else _detach(call, key)
-
-
-def remove_mp(call):
-    """Containers have no force: destroying a mount point is a second step, on the unusedN that its volume became."""
-    key = call.args.mp
-    if key.startswith("unused"):
-        return _destroy(call, key, {})
-    if not call.args.destroy:
+def remove(call):
+    """Detaching keeps the volume as unusedN; destroying asks first. Containers have no force for it: there the unusedN
+    that the volume of a mount point became is destroyed, in a second step."""
+    key = getattr(call.args, "mp", None) or call.args.disk
+    spare = key.startswith("unused")
+    if not (spare or call.args.destroy):
         return _detach(call, key)
+    params = dict({"force": True} if call.kind == "qemu" and not spare else {}, delete=key)
+    found = safety.confirm(call, lambda: _doomed(call, key), params, lambda found: {found["volid"]})
+    done = sent(call, dict(params, digest=found["digest"]))
+    return _destroyed(call, done, key, found) if call.kind == "qemu" or spare else _second(call, done, key, found)
 
-    def describe():
-        question, found = _doomed(call, key)
-        if call.get("./status/current").get("status") != "stopped":
-            raise Failure("The container is running: its mount point would only be detached, and at its next start. "
-                          "Stop it first, or leave destroy out.")
-        return question, found
-    found = safety.confirm(call, describe, {"delete": key}, _volids)
-    first = sent(call, {"delete": key, "digest": found["digest"]})
+
+def _second(call, first, key, found):
+    """Destroy the volume of a mount point that was detached."""
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
         call.send(delete=free(call.get("./config"), "unused0"))
         return None
@@ -267,17 +254,6 @@ def _detach(call, key):
     return _detached(call, done, key, Disk(key, done.before[key]))
 
 
-def _destroy(call, key, more):
-    """Destroy a volume, in one request with these parameters, once the user agrees and the safety net is made."""
-    params = dict(more, delete=key)
-    found = safety.confirm(call, lambda: _doomed(call, key), params, _volids)
-    return _destroyed(call, sent(call, dict(params, digest=found["digest"])), key, found)
-
-
-def _volids(found):
-    return {found["volid"]}
-
-
 def _doomed(call, key):
     """(question, found) for a volume that is about to be destroyed, read now."""
     config = call.get("./config")
@@ -288,6 +264,9 @@ def _doomed(call, key):
     if disk.owner not in (None, call.args.vmid):
         raise Failure("The volume at %s of %s is %s and belongs to guest %s. Leave destroy out to detach it." % (
             key, call.subject, disk.volid, disk.owner))
+    if call.kind == "lxc" and disk.use != "unused" and not is_off(call.get("./status/current")):
+        raise Failure("The container is running: its mount point would only be detached, and at its next start. Stop "
+                      "it first, or leave destroy out.")
     size = disk.size if disk.size is not None else _stored_size(call, disk.volid)
     return "Destroy %s? All data on it is lost." % _which(call, config, disk, size), {
         "who": named(call, config), "disk": key, "volid": disk.volid, "size": size, "digest": config.get("digest")}
@@ -383,9 +362,9 @@ TOOLS = {
     "proxmox_add_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", ELEVATED, AddMountpoint, add_mountpoint,
                                        **_NEW),
     **both("resize_disk", "PUT {guest}/resize", ELEVATED, Grow, grow, repeats=False, explains=_RESIZE_HINTS),
-    "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove_disk,
+    "proxmox_remove_disk_vm": Tool("POST /nodes/{node}/qemu/{vmid}/config", DESTRUCTIVE, RemoveDisk, remove,
                                    explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk", "/vms VM.Config.CDROM")),
-    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove_mp,
+    "proxmox_remove_mountpoint_lxc": Tool("PUT /nodes/{node}/lxc/{vmid}/config", DESTRUCTIVE, RemoveMp, remove,
                                           explains=_REMOVE_HINTS, needs=("/vms VM.Config.Disk",)),
     **both("move_disk", ("POST {guest}/move_disk", "POST {guest}/move_volume"), ELEVATED, Move, move_disk,
            explains=_MOVE_HINTS),

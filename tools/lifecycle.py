@@ -21,16 +21,6 @@ Flag = Optional[bool]
 
 
 @dataclass
-class Start(Waiting):
-    """Start a {guest}."""
-
-
-@dataclass
-class Stop(Waiting):
-    """Cut the power of a {guest}; prefer shutdown."""
-
-
-@dataclass
 class Reboot(Waiting):
     """Reboot a {guest} cleanly (applies pending changes)."""
     timeout: Annotated[Optional[int], Arg(minimum=1)] = None        # seconds
@@ -46,11 +36,6 @@ class Shutdown(Reboot):
 class Pause(Waiting):
     """Pause a VM, memory kept."""
     todisk: Annotated[Flag, Arg("hibernate")] = None
-
-
-@dataclass
-class Resume(Waiting):
-    """Resume a paused or hibernated VM."""
 
 
 @dataclass
@@ -139,19 +124,14 @@ def start(call):
     return carry_out(call, is_awake if in_backup(state) else is_on, state)
 
 
-def stop(call):
+def switch_off(call):
+    """Stop it, or shut it down."""
     state = current(call)
     if settled(state, is_off):
         return unchanged(call, state)
-    _confirm_power_cut(call, state, "Cut the power of %s on node %s?")
-    return carry_out(call, is_off, state)
-
-
-def shutdown(call):
-    state = current(call)
-    if settled(state, is_off):
-        return unchanged(call, state)
-    if call.args.force_stop:
+    if not hasattr(call.args, "force_stop"):
+        _confirm_power_cut(call, state, "Cut the power of %s on node %s?")
+    elif call.args.force_stop:
         _confirm_power_cut(call, state, "Shut down %s on node %s, and cut its power if it does not react in time?")
     else:
         _refuse_paused(call, state)
@@ -239,18 +219,18 @@ def delete(call):
 
 _KNOWN = {"repeats": True, "explains": EXPLAINED}
 TOOLS = {
-    **both("start", "POST {guest}/status/start", ELEVATED, Start, start, says="{subject} started",
-           **_KNOWN),
-    **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, Stop, stop, says="{subject} stopped hard",
-           **_KNOWN),
-    **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, shutdown, says="{subject} shut down",
+    **both("start", "POST {guest}/status/start", ELEVATED, Waiting, start, says="{subject} started", **_KNOWN,
+           about="Start a {guest}."),
+    **both("stop", "POST {guest}/status/stop", DESTRUCTIVE, Waiting, switch_off, says="{subject} stopped hard",
+           about="Cut the power of a {guest}; prefer shutdown.", **_KNOWN),
+    **both("shutdown", "POST {guest}/status/shutdown", ELEVATED, Shutdown, switch_off, says="{subject} shut down",
            **_KNOWN),
     **both("reboot", "POST {guest}/status/reboot", ELEVATED, Reboot, reboot, says="{subject} rebooted",
            explains=EXPLAINED),
     "proxmox_pause_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/suspend", ELEVATED, Pause, pause,
                              says="{subject} paused", **_KNOWN),
-    "proxmox_resume_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/resume", ELEVATED, Resume, resume,
-                              says="{subject} resumed", **_KNOWN),
+    "proxmox_resume_vm": Tool("POST /nodes/{node}/qemu/{vmid}/status/resume", ELEVATED, Waiting, resume, **_KNOWN,
+                              about="Resume a paused or hibernated VM.", says="{subject} resumed"),
     **both("delete", "DELETE {guest}", DESTRUCTIVE, (DeleteVm, DeleteLxc), delete, says="{subject} on {node} deleted",
            explains=EXPLAINED),
 }

@@ -14,7 +14,6 @@ import subprocess
 import threading
 import time
 from collections import namedtuple
-from dataclasses import dataclass
 
 from tools.base.answers import Result
 from tools.base.command import EXECUTED, STDERR, Command, confirm, decoded, ended, output, running, split
@@ -30,11 +29,6 @@ CONNECT_SECONDS = 8
 #: Bytes that are read of each stream; the rest is thrown away while the command goes on.
 MOST_OUTPUT = 1 << 20
 LOOK, DRAIN = 0.1, 1.0                                  # seconds: between looks at a process; for its last output
-
-
-@dataclass
-class ExecuteLxc(Command):
-    """Run a command in a container (ssh to its node, pct exec)."""
 
 
 def execute(call):
@@ -269,6 +263,7 @@ def stop():
 
 
 TOOLS = {
-    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, ExecuteLxc, execute, EXECUTED,
+    "proxmox_execute_lxc_command": Tool("POST /nodes/{node}/lxc/{vmid}/exec", ELEVATED, Command, execute, EXECUTED,
+                                        about="Run a command in a container (ssh to its node, pct exec).",
                                         destroys=True, needs=("/vms VM.Audit",)),
 }
