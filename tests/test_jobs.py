@@ -9,7 +9,7 @@ JOBS = "GET /cluster/backup"
 STORAGES = "GET /storage"
 CASES = [
     ("proxmox_create_pool", {"poolid": "staging", "vms": "105,106"},
-     ["POST /pools poolid=staging", "PUT /pools/staging vms=105,106"]),
+     [FIND, "POST /pools poolid=staging", "PUT /pools/staging vms=105,106"]),
     ("proxmox_create_pool", {"poolid": "staging", "vms": "107", "allow_move": True},
      ["POST /pools poolid=staging", "PUT /pools/staging allow-move=1 vms=107"]),
     ("proxmox_update_pool", {"poolid": "lab", "vms": "105,106", "allow_move": True},

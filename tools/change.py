@@ -90,12 +90,10 @@ def clone(call):
     if local:
         call.refuse_option("target", "migrate_{kind}")
     problem = local and call.node_problem(args.target)
-    if problem:
-        raise Failure(problem)
-    if local and args.full is False:
-        raise Failure("A linked clone stays beside the disks of its template, which are on storage of node %s only "
-                      "(%s). Leave target out for a linked clone there, or give full=true: it is copied there and then "
-                      "moved to %s." % (call.node, ", ".join(local), args.target))
+    if problem or local and args.full is False:
+        raise Failure(problem or "A linked clone stays beside the disks of its template, which are on storage of node "
+                      "%s only (%s). Leave target out for a linked clone there, or give full=true: it is copied there "
+                      "and then moved to %s." % (call.node, ", ".join(local), args.target))
     why = "in full (a linked clone cannot leave that storage)" if local and linked else "in full"
     if local:                       # Proxmox clones to another node from shared storage only: clone here, then move
         linked, params = False, dict(params, target=None, storage=None, full=True)

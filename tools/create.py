@@ -202,7 +202,8 @@ def create_vm(call):
     params = dict(
         call.parameters(), ostype=usual["ostype"], memory=args.memory or usual.get("memory", 512),
         cores=args.cores or usual.get("cores", 1), sockets=1, scsi0=disk, scsihw="virtio-scsi-single", net0=net0,
-        agent=usual.get("agent") if args.agent is None else args.agent, cpu=args.cpu or _cpu(call), bios=bios,
+        agent=usual.get("agent") if args.agent is None else args.agent, bios=bios,
+        cpu=args.cpu or (None if before_8(call) else "x86-64-v2-AES"),      # as the web interface; 7 does not know it
         machine=usual.get("machine"), ide2=_cd(args.iso), sata0=_cd(args.drivers_iso),
         efidisk0=property_string({"file": "%s:1" % storage, "efitype": "4m", "pre-enrolled-keys": True, "format": form},
                                  "file") if bios == "ovmf" else None,
@@ -230,11 +231,6 @@ def create_vm(call):
 
 def _cd(iso):
     return iso and property_string({"file": iso, "media": "cdrom"}, "file")
-
-
-def _cpu(call):
-    """The CPU type the web interface gives a new VM; Proxmox VE 7 does not know it: None, the API's own default."""
-    return None if before_8(call) else "x86-64-v2-AES"
 
 
 TOOLS = {

@@ -318,17 +318,13 @@ def _list(value, show):
 
 
 def _objects(value, show):
-    value = from_json(value, list)
-    if not isinstance(value, list):
-        raise ValueError("is neither a list nor the JSON text of one")
-    _within_bounds(value)
-    return [_object(part, show) for part in value]
+    return [_object(part, show) for part in _object(value, show, list, "a list")]
 
 
-def _object(value, show):
-    value = from_json(value, dict)
-    if not isinstance(value, dict):
-        raise ValueError("is neither an object nor the JSON text of one")       # not repeated: it may hold a password
+def _object(value, show, kind=dict, what="an object"):
+    value = from_json(value, kind)
+    if not isinstance(value, kind):
+        raise ValueError("is neither %s nor the JSON text of one" % what)       # not repeated: it may hold a password
     _within_bounds(value)
     return _all_whole(value)
 
