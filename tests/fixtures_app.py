@@ -6,9 +6,9 @@ import json
 import time
 
 from engine import INFO, TableApp, said, tool
+from tools.mcp.consent import Kept
 from tools.mcp.engine import Method, Server
 from tools.mcp.message import INVALID_PARAMS, LOG_LEVEL_KEY, LOG_LEVELS, MISSING_CAPABILITY, RpcError
-from tools.mcp.seals import Kept
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="

@@ -15,9 +15,8 @@ from test_confirm import COMMAND, DELETE, DONE, ELICITATION, Desk, said
 from engine import PATIENCE
 from support import Bench
 from tools.mcp import approval
-from tools.mcp.consent import Consent
+from tools.mcp.consent import LIFETIME, QUIET, Consent
 from tools.mcp.message import LATEST_LEGACY
-from tools.mcp.seals import LIFETIME, QUIET
 from tools.policy import freeze
 from tools.policy.audit import Report
 from tools.pve import state, text

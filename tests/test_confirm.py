@@ -9,10 +9,9 @@ from engine import PATIENCE, Talk
 from support import Bench
 from tools.mcp import approval
 from tools.mcp.app import App
-from tools.mcp.consent import Consent
+from tools.mcp.consent import LIFETIME, QUIET, Consent, Kept, digest
 from tools.mcp.message import LATEST_LEGACY
 from tools.mcp.run import UNASKED, NoConsent
-from tools.mcp.seals import LIFETIME, QUIET, Kept, digest
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}

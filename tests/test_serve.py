@@ -459,12 +459,12 @@ def outcomes(environ):
         return [(line["event"], line.get("outcome"), line.get("error")) for line in map(json.loads, stream)]
 
 
-def test_before_the_settings_are_read_errors_are_written_and_nothing_else(capsys):
+def test_before_the_settings_are_read_errors_are_written_and_nothing_else(capfd):
     log = serve._Log()
     log("error", "internal error", method="ping")
     log("warning", "something")
     log.close()
-    assert capsys.readouterr().err == "internal error {'method': 'ping'}\n"
+    assert capfd.readouterr().err.endswith("Z ERROR internal error method=ping\n")
 
 
 def test_at_the_end_the_log_writes_what_is_left(monkeypatch):
@@ -481,7 +481,7 @@ def test_at_the_end_the_log_writes_what_is_left(monkeypatch):
             said.append("closed")
     monkeypatch.setattr("tools.mcp.log.Log", Log)
     log = serve._Log()
-    log.settings = SimpleNamespace(log=("info", "json"))
+    log.how = ("info", "json")
     log("info", "settings", port=1)
     log.close()
     assert said == [("info", "json"), ("info", "settings", {"port": 1}), "closed"]

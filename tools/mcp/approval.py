@@ -6,9 +6,8 @@ file that was shown, and the process compares them with what it keeps in its own
 was edited, is too old, is another process's, or was used before, is none; after a restart nothing is left to answer.
 The audit log has a line for each question, and one for what became of it: who answered, and when.
 
-What is not promised: whoever has a shell as this user can give the answer too. `approve` wants a real terminal, so that
-piping `yes` into it does not do, but nothing keeps such a program from making itself a terminal, or from writing the
-answer. A model that has a shell as your user needs no approval to do what you can do.
+Whoever has a shell as this user can give the answer too: `approve` wants a terminal, so that piping `yes` into it does
+not do, but a program can make itself one, or write the answer. It needs no approval to do what the user can do.
 """
 import hashlib
 import json
@@ -24,11 +23,11 @@ from contextlib import suppress
 from tools.base.answers import Result
 from tools.base.failures import Changed, EarlyResult, Failure
 from tools.base.row import title
-from tools.mcp.seals import LIFETIME
 from tools.policy.audit import client_name
 from tools.pve import state, text
 from tools.pve.formats import label
 
+LIFETIME = 300                  # seconds that a question, or a token, is good for
 PATIENCE = 40                   # seconds that a call waits for the answer; some clients give up after 60
 PAUSES = (0, 0.2, 0.3, 0.5)     # seconds before each look for the answer
 MOST = 20                       # questions of a server that wait at the same time

@@ -4,6 +4,7 @@ An answer is wanted within the time of a keystroke: what the cluster said is kep
 all who wait for it, nobody waits longer than PATIENCE, and whatever fails completes nothing.
 """
 import threading
+from types import SimpleNamespace
 
 from tools.mcp import prompts, resources
 from tools.mcp.message import INVALID_PARAMS, RpcError
@@ -13,13 +14,6 @@ from tools.pve.formats import fits
 KEPT = 5.0              # seconds
 PATIENCE = 3.0          # seconds
 MOST_KEPT = 50          # answers of the cluster
-
-
-class _Answer:
-    """What the cluster said to one question: ready (Event), rows (list; empty when it failed), made (seconds)."""
-
-    def __init__(self):
-        self.ready, self.rows, self.made = threading.Event(), [], None
 
 
 class Completer:
@@ -60,7 +54,7 @@ class Completer:
             if answer is None or (answer.made is not None and now - answer.made > KEPT):
                 if len(self._answers) >= MOST_KEPT:
                     self._answers.clear()
-                answer = self._answers[key] = _Answer()
+                answer = self._answers[key] = SimpleNamespace(ready=threading.Event(), rows=[], made=None)
                 threading.Thread(target=self._ask, args=(answer, path, ids, params), daemon=True).start()
         answer.ready.wait(self._patience)
         return answer.rows

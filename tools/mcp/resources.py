@@ -5,12 +5,11 @@ cluster says so (one request to /cluster/resources), so that what is not found a
 """
 import json
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from tools.base.call import Call
 from tools.base.failures import Refused
-from tools.base.row import BASIC, Tool
+from tools.base.row import BASIC, NoArgs, Tool
 from tools.mcp.engine import NotFound
 from tools.mcp.message import INTERNAL, RpcError
 from tools.mcp.several import each
@@ -88,14 +87,9 @@ _NOT_THERE = re.compile(r"no such task|snapshot '[^']*' does not exist|There is 
 
 # ---------------------------------------------------------------------------------------------------- what there is now
 
-@dataclass
-class _Nothing:
-    """(no argument)"""
-
-
 def opened(host, request):
     """A Call to look around with: its guardrails are those of every call."""
-    return Call(host, "resources", Tool("GET /cluster/resources", BASIC, _Nothing), _Nothing(), request)
+    return Call(host, "resources", Tool("GET /cluster/resources", BASIC, NoArgs), NoArgs(), request)
 
 
 def _look(host, request):

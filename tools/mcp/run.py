@@ -13,6 +13,7 @@ from tools.base.forecast import NotYet
 from tools.base.row import title
 from tools.base.schema import ArgumentProblems, fields, parse
 from tools.mcp.message import GONE, gone
+from tools.mcp.runs import Runs
 from tools.policy import endpoints
 from tools.policy.audit import Audit
 from tools.policy.guard import Guard
@@ -146,16 +147,8 @@ class Host:
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log, cluster=settings.cluster)
         self.consent = consent or NoConsent()
-        self.journal, self._apidoc, self._runs, self._unasked_until = journal, None, None, 0
-        self.entries = entries()
-
-    @property
-    def runs(self):
-        """The runs of this process (tools.mcp.runs.Runs), made when first needed."""
-        if self._runs is None:
-            from tools.mcp.runs import Runs
-            self._runs = Runs(self)
-        return self._runs
+        self.journal, self._apidoc, self._unasked_until = journal, None, 0
+        self.entries, self.runs = entries(), Runs(self)
 
     def row(self, name):
         """The Tool of a name."""
@@ -163,8 +156,7 @@ class Host:
 
     def close(self):
         """The process ends: a run is not gone on with, and what is on its way has no outcome that is known."""
-        if self._runs is not None:
-            self._runs.close()
+        self.runs.close()
         self.consent.close()
         self.audit.close()
 
@@ -225,9 +217,10 @@ class Host:
             own = getattr(error, "outcome", None) == "unknown"                                    # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) else error
             unknown = own or "unknown" in call.outcomes
-            return _failed(getattr(error, "headline", None) or _what_failed(entry, call), said,
-                           "" if own else _fate(entry, call),
-                           "declined" if isinstance(error, Declined) else "unknown" if unknown else "failed", call)
+            declined = isinstance(error, Declined)
+            headline = "%s was not confirmed" % title(entry["name"]) if declined else getattr(error, "headline", None)
+            return _failed(headline or _what_failed(entry, call), said, "" if own else _fate(entry, call),
+                           "declined" if declined else "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
             return misused(name, error)
         except KeyboardInterrupt:

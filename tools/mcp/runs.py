@@ -14,7 +14,7 @@ from tools.base.call import UNSHOWN
 from tools.base.failures import Changed, Failure, Refused
 from tools.base.forecast import Forecast
 from tools.base.schema import ArgumentProblems
-from tools.mcp.seals import digest
+from tools.mcp.consent import digest
 from tools.policy import inverse
 from tools.policy.audit import Audit
 from tools.policy.journal import Journal

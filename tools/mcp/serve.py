@@ -124,25 +124,21 @@ def _settings(demo, log):
     except SettingsError as error:
         sys.stderr.write("%s\n" % error)
         return None, str(error)
-    log.settings = found[0]
+    log.how = found[0].log
     for warning in warnings:
         log("warning", warning)
     return found, None
 
 
 class _Log:
-    """The log, imported when there is something to log. Until `settings` say how, it writes errors only."""
+    """The log, imported when there is something to log. how: PROXMOX_LOG; where it cannot be read, errors alone."""
 
-    settings = made = None
+    how, made = ("error",), None
 
     def __call__(self, level, event, **fields):
-        if self.settings is None:
-            if level == "error":
-                sys.stderr.write("%s %s\n" % (event, fields))
-            return
         if self.made is None:
             from tools.mcp.log import Log
-            self.made = Log(*self.settings.log)
+            self.made = Log(*self.how)
         self.made(level, event, **fields)
 
     def close(self):

@@ -8,7 +8,6 @@ import textwrap
 import time
 
 from tools.base.failures import Declined
-from tools.base.row import title
 from tools.mcp.run import Nobody
 
 GREEN, RED, YELLOW = 32, 31, 33
@@ -66,24 +65,16 @@ class Person(Nobody):
 
     close = clear
 
-    def of(self, request, changes=True):
-        """What asks for one call."""
-        return self
-
     def ask(self, call, describe):
         """What `describe` found, when the person agrees; Declined when not, and when there is nobody to ask."""
         question, found = describe()
         if self.yes:
             return found
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise _declined(call, "%s\nThere is no terminal to ask this at; --yes answers it in advance." % question)
+            raise Declined("%s\nThere is no terminal to ask this at; --yes answers it in advance." % question)
         self.clear()
         sys.stderr.write("%s [y/N] " % question)
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise _declined(call, "The answer was not yes.")
+            raise Declined("The answer was not yes.")
         return found
-
-
-def _declined(call, why):
-    return Declined(why, "%s was not confirmed" % title(call.name))
