@@ -359,7 +359,7 @@ def config(options):
 
 def completion(options):
     """`completion`: print the script by which a shell completes this program's command line."""
-    from tools.mcp.shell import script
+    from tools.mcp.usage import script
     from tools.policy.clusters import names as configured
     known = configured(os.environ)
     say(script(options.shell, {
