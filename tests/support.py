@@ -14,7 +14,7 @@ from tools.base.answers import weight as answers_weight  # noqa: E402
 from tools.base.failures import Declined  # noqa: E402
 from tools.demo import DemoCluster  # noqa: E402
 from tools.demo.wire import read_parameters  # noqa: E402
-from tools.mcp.run import Host, Nobody, NoConsent  # noqa: E402
+from tools.mcp.run import Host, Nobody  # noqa: E402
 from tools.policy.journal import Journal  # noqa: E402
 from tools.policy.settings import VARIABLES, Settings  # noqa: E402
 from tools.pve.apidoc import ApiDoc  # noqa: E402
@@ -74,6 +74,16 @@ class Cluster(DemoCluster):
     @staticmethod
     def begin(clock, now, guests, version):
         return pickle.loads(_begun(guests, version))
+
+
+class NoConsent:
+    """Asks nobody: the target is read, named, and what was asked is done."""
+
+    def ask(self, call, describe):
+        return describe()[1]
+
+    def close(self):
+        """The process ends."""
 
 
 class Bench:

@@ -112,7 +112,7 @@ def test_an_answer_that_nobody_takes_is_no_traceback(stream, status, words, monk
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (("--demo", "call", "get_nods"), "Did you mean proxmox_get_nodes"),
+    (("--demo", "call", "get_nods"), "did you mean proxmox_get_nodes?"),
     (("--demo", "call", "get_vm_status", "100"), "not key=value: 100"),
     (("call", "get_nodes"), "PROXMOX_HOST is not set")])
 def test_a_wrong_command_exits_with_2(arguments, said, capsys):

@@ -6,12 +6,12 @@ import time
 import pytest
 
 from engine import PATIENCE, Talk
-from support import Bench
+from support import Bench, NoConsent
 from tools.mcp import approval
 from tools.mcp.app import App
 from tools.mcp.consent import LIFETIME, QUIET, Consent, Kept, digest
 from tools.mcp.message import LATEST_LEGACY
-from tools.mcp.run import UNASKED, NoConsent
+from tools.mcp.run import UNASKED
 
 ELICITATION = {"elicitation": {}}
 DELETE = {"name": "proxmox_delete_vm", "arguments": {"vmid": 107}}

@@ -477,7 +477,7 @@ def test_a_prompt_may_be_about_one_cluster(fleet):
         return client.call("prompts/get", {"name": "morning_report", "arguments": arguments})
     assert get(cluster="lab")["result"]["messages"][0]["content"]["text"].endswith("cluster lab: name it in each call.")
     assert "cluster" not in get()["result"]["messages"][0]["content"]["text"][-60:]
-    assert "There is no cluster nope here" in get(cluster="nope")["error"]["message"]
+    assert "there is no cluster nope here" in get(cluster="nope")["error"]["message"]
 
 
 # ---------------------------------------------------------------------------------------------------- the command line

@@ -55,7 +55,7 @@ def test_a_tool_tells_its_arguments_without_any_setting(words, capsys):
 
 def test_help_of_call_itself_and_of_no_such_tool(capsys):
     assert run("call", "--help") == 0 and "key=value" in capsys.readouterr().out
-    assert run("call", "start_wm", "--help") == 2 and "Did you mean proxmox_start_vm" in capsys.readouterr().err
+    assert run("call", "start_wm", "--help") == 2 and "did you mean proxmox_start_vm?" in capsys.readouterr().err
     assert run("call") == 2 and "call TOOL --help" in capsys.readouterr().err
 
 

@@ -56,9 +56,7 @@ def get_run(call):
     if args.id is None:
         return result(call, runs.listed(), None)
     found = runs.find(args.id)
-    if found is None:
-        return runs.told(call, args.id)
-    if args.stop and found.ended is None:
+    if args.stop:
         found.stop()
     return runs.follow(call, found)
 

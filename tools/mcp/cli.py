@@ -157,12 +157,11 @@ def list_tools(options):
 
 def _entry(name):
     """The entry of the surface of a tool, with or without proxmox_; Stop names those that are called alike."""
-    import difflib
+    from tools.policy.settings import near
     full = name if name.startswith("proxmox_") else "proxmox_" + name
     if full not in entries():
-        near = difflib.get_close_matches(full, entries(), 3)
-        raise Stop("There is no tool %s.%s" % (full, instead(full) or (
-            " Did you mean %s?" % " or ".join(near) if near else " `proxmox-mcp tools` lists them.")))
+        raise Stop("There is no tool %s%s.%s" % (
+            full, near(full, entries()), instead(full) or " `proxmox-mcp tools` lists them."))
     return entries()[full]
 
 
@@ -182,8 +181,6 @@ def call(options):
     arguments = dict(typed(pair).split("=", 1) for pair in options.arguments)
     entry, settings = _entry(options.tool), settings_of(options)
     if options.cluster:
-        if len(settings) == 1:
-            raise Stop("--cluster is for several clusters, which PROXMOX_CONFIG names; here is one.")
         if arguments.setdefault("cluster", options.cluster) != options.cluster:
             raise Stop("--cluster and cluster= name different clusters.")
     from tools.mcp.app import App

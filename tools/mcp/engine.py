@@ -14,8 +14,8 @@ from collections import namedtuple
 
 from tools.mcp.message import (
     BATCHES, CAPABILITIES_KEY, GONE, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LATEST_LEGACY, LEGACY, META,
-    METHOD_NOT_FOUND, MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SINCE, SUBSCRIPTION_KEY, VERSION_KEY,
-    RpcError, envelope, error_for, gone, invalid, invalid_params, key_of, kind_of)
+    METHOD_NOT_FOUND, MODERN, PARSE_ERROR, RESOURCE_NOT_FOUND, SERVER_KEY, SUBSCRIPTION_KEY, VERSION_KEY, RpcError,
+    envelope, error_for, gone, invalid, invalid_params, key_of, kind_of, known)
 from tools.mcp.wire import BadLine, TooLong, decode, encode, glance
 
 MOST_IN_FLIGHT = 64             # requests worked on at once; more are refused
@@ -184,8 +184,7 @@ def _listing(key, entries):
     def serve(server, request):
         if request.params.get("cursor") is not None:
             raise invalid_params("unknown cursor (everything is on one page)")
-        return {key: [{name: value for name, value in entry.items() if request.version >= SINCE.get(name, "")}
-                      for entry in entries(server.app(), request)]}
+        return {key: [known(entry, request.version) for entry in entries(server.app(), request)]}
     return serve
 
 
@@ -208,9 +207,6 @@ class Server:
         self._done = threading.Condition(self._lock)
         self._asks = 0
         self.version, self.capabilities, self.client = None, {}, None       # of the legacy handshake
-        self._capabilities = {version: {key: what for key, what in info["capabilities"].items()
-                                        if not version or version >= SINCE.get(key, "")}
-                              for version in (None, *LEGACY, *MODERN)}
         self._asking_from = 0.0                     # when clock() says so, a legacy client may be asked
 
     # -- output
@@ -343,7 +339,7 @@ class Server:
         capabilities = meta[CAPABILITIES_KEY] if modern else self.capabilities
         row = self.methods.get(method)
         if row is None or not (row.modern if modern else row.legacy or version is None) or (
-                row.capability and row.capability not in self._capabilities[version]):
+                row.capability and row.capability not in self._capabilities(version or LATEST_LEGACY)):
             raise RpcError(METHOD_NOT_FOUND, "Method not found: %s" % method[:100])
         if self._unfit is not None and method != "ping":
             raise RpcError(INTERNAL, self._unfit)
@@ -406,7 +402,10 @@ class Server:
             return error_for(request.id, INTERNAL, GONE if gone(error) else "Internal error")
 
     def _server_info(self, version):
-        return {key: self.info[key] for key in ("name", "title", "version") if version >= SINCE.get(key, "")}
+        return known({key: self.info[key] for key in ("name", "title", "version")}, version)
+
+    def _capabilities(self, version):
+        return known(self.info["capabilities"], version)
 
     # -- methods
 
@@ -419,21 +418,18 @@ class Server:
         self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.client = request.params.get("clientInfo")
         self._asking_from = self.clock() + INITIALIZED_WITHIN
-        return {"protocolVersion": self.version, "capabilities": self._capabilities[self.version],
+        return {"protocolVersion": self.version, "capabilities": self._capabilities(self.version),
                 "serverInfo": self._server_info(self.version), "instructions": self.info["instructions"]}
 
     def discover(self, request):
         """Modern server/discover: what a client may send next."""
-        return {"supportedVersions": list(MODERN), "capabilities": self._capabilities[request.version],
+        return {"supportedVersions": list(MODERN), "capabilities": self._capabilities(request.version),
                 "instructions": self.info["instructions"]}
 
     def call_tool(self, request):
         """tools/call: an unknown tool and malformed params are errors, everything else is a result."""
         name, arguments = _named(request)
-        result = self.app().call_tool(request, name, arguments)
-        if request.version < SINCE["structuredContent"]:
-            result.pop("structuredContent", None)
-        return result
+        return known(self.app().call_tool(request, name, arguments), request.version)
 
     def read_resource(self, request):
         """resources/read; what does not exist is -32602 in the modern era (MUST), -32002 before it (SHOULD)."""
@@ -457,14 +453,14 @@ class Server:
         """completion/complete: at most 100 values (MUST)."""
         ref, argument = request.params.get("ref"), request.params.get("argument")
         context = request.params.get("context") or {}
-        known = context.get("arguments") or {} if isinstance(context, dict) else None
+        others = context.get("arguments") or {} if isinstance(context, dict) else None
         if not (isinstance(ref, dict) and isinstance(argument, dict) and isinstance(argument.get("name"), str)
-                and isinstance(argument.get("value"), str) and _strings(known)):
+                and isinstance(argument.get("value"), str) and _strings(others)):
             raise invalid_params("ref and argument {name, value} are required, context.arguments are strings")
         if not isinstance(ref.get("name" if ref.get("type") == "ref/prompt" else "uri"), str) or (
                 ref.get("type") not in ("ref/prompt", "ref/resource")):
             raise invalid_params("ref must be {type: ref/prompt, name} or {type: ref/resource, uri}")
-        values = self.app().complete(request, ref, argument, known)
+        values = self.app().complete(request, ref, argument, others)
         return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
 
     def listen(self, request):

@@ -26,6 +26,11 @@ SINCE = {"completions": "2025-03-26", "annotations": "2025-03-26", "title": "202
          "structuredContent": "2025-06-18", "_meta": "2025-06-18", "icons": "2025-11-25"}
 
 
+def known(fields, version):
+    """Those of the fields (dict) that a revision knows."""
+    return {name: value for name, value in fields.items() if version >= SINCE.get(name, "")}
+
+
 #: What is said where a file of the program is not any more what it was when the program started.
 GONE = ("The program's files have changed or are gone since it was started, by an upgrade perhaps. Restart the server "
         "(restart the client, or let it connect anew).")

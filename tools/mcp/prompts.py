@@ -6,7 +6,7 @@ A prompt is a row: name, title, description, arguments and the text, in which {a
 import re
 from collections import namedtuple
 
-from tools.mcp.message import INVALID_PARAMS, RpcError
+from tools.mcp.message import invalid_params
 from tools.pve.formats import misfit
 
 LONGEST = 500           # characters of a free text
@@ -107,30 +107,23 @@ def listed(several=False):
 def get(name, arguments, clusters=()):
     """The MCP result of prompts/get; clusters: the names of several. RpcError says what is wrong with the arguments."""
     prompt, values = PROMPTS.get(name), {key: value.strip() for key, value in arguments.items() if value.strip()}
-    where = values.pop("cluster", None) if clusters else None
-    if where and where not in clusters:
-        raise _wrong("There is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters)))
     if prompt is None:
-        raise _wrong("Unknown prompt: %s" % name[:100])
+        raise invalid_params("Unknown prompt: %s" % name[:100])
+    where = values.pop("cluster", None) if clusters else None
     known = {argument.name: argument for argument in prompt.arguments}
-    unknown = [key[:80] for key in arguments if key not in known and not (clusters and key == "cluster")]
-    if unknown:
-        raise _wrong("Unknown arguments of the prompt %s: %s (known: %s)" % (
-            name, ", ".join(unknown), ", ".join(known)))
-    problems = ["%s: %r %s" % (key, value[:80], problem) for key, value in values.items()
-                for problem in [_problem(known[key].format, value)] if problem]
+    problems = ["there is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters))] if (
+        where and where not in clusters) else []
+    problems += ["%s: unknown (known: %s)" % (key[:80], ", ".join(known)) if key not in known else
+                 "%s: %r %s" % (key, value[:80], _problem(known[key].format, value))
+                 for key, value in values.items() if key not in known or _problem(known[key].format, value)]
     problems += ["%s: missing (%s)" % (argument.name, argument.description) for argument in prompt.arguments
                  if argument.required and argument.name not in values]
     if problems:
-        raise _wrong("Arguments of the prompt %s: %s" % (name, "; ".join(problems)))
+        raise invalid_params("arguments of the prompt %s: %s" % (name, "; ".join(problems)))
     values = {**{key: one.default for key, one in known.items() if one.default}, **values}
     return {"description": prompt.description + ".", "messages": [
         {"role": "user", "content": {"type": "text", "text": filled(prompt.text, values) + "\n\n" + RULES + (
             "\nThis is about cluster %s: name it in each call." % where if where else "")}}]}
-
-
-def _wrong(problem):
-    return RpcError(INVALID_PARAMS, problem)
 
 
 def _problem(format, value):

@@ -94,16 +94,6 @@ class Nobody:
         """Tell how far a task is: percent (0..100 or None), message (str)."""
 
 
-class NoConsent:
-    """Asks nobody: the target is read, named, and what was asked is done (PROXMOX_CONFIRM=off)."""
-
-    def ask(self, call, describe):
-        return describe()[1]
-
-    def close(self):
-        """The process ends."""
-
-
 #: In place of a Call where there is none yet.
 _NO_CALL = SimpleNamespace(args=None, outcomes=(), planned=(), questions=(), changes=None, net=None, task=None,
                            unasked=False)
@@ -146,7 +136,7 @@ class Host:
         self.selection, self.guard = Selection(settings), Guard(settings)
         self.client = Client(settings, adapter, self.log, clock, sleep, settings.rate_limit)
         self.audit = Audit(settings.audit_log, self.log, cluster=settings.cluster)
-        self.consent = consent or NoConsent()
+        self.consent = consent
         self.journal, self._apidoc, self._unasked_until = journal, None, 0
         self.entries, self.runs = entries(), Runs(self)
 

@@ -158,8 +158,22 @@ class Runs:
         threading.Thread(target=target, daemon=True).start()
 
     def find(self, ident):
-        """The Run of an id that began here, or None."""
-        return self._live.get(ident)
+        """The Run of an id, of this server, another one, or one before this; Failure when there is none."""
+        if ident in self._live:
+            return self._live[ident]
+        record = self.journal.find(ident) or {}
+        if not record.get("steps"):
+            raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
+        state, run = self._state(record), Run(ident, [Step(one["tool"], {}) for one in record["steps"]], False,
+                                              Forecast())
+        for number, step in enumerate(run.steps):
+            step.state, step.said, step.undo = self._step(record, number)
+            if step.state == RUNNING and state != RUNNING:
+                step.said = ("Its server ended before its end was seen; running the same steps again looks at it and "
+                             "does what is left.")
+        run.ended = None if state == RUNNING else state
+        run.over.set()                                  # nobody here is told when another server's ends
+        return run
 
     def close(self):
         """The process ends: the request on its way is waited for, what comes after it is not begun."""
@@ -262,7 +276,7 @@ class Runs:
         call.wait_for(run.over.is_set, lambda over: over, FOR_EVER if call.request.ends else call.wait_limit,
                       lambda over: "step %d of %d: %s" % (run.at, len(run.steps), run.message
                                                           or run.steps[run.at - 1].tool))
-        return _told(call, run.id, run.ended, run.steps)
+        return _told(call, run)
 
     def _planned(self, call, steps, forecast):
         """The Steps, planned one after the other; Failure with what is wrong with all of them."""
@@ -314,19 +328,6 @@ class Runs:
                      len(record["steps"]))), len(record["steps"])),
                  "tools": ", ".join(dict.fromkeys(step["tool"] for step in record["steps"]))}
                 for record in self.journal.all("r") if record.get("steps")]
-
-    def told(self, call, ident):
-        """The Result about a run of another server, or of one before this; Failure when there is none."""
-        record = self.journal.find(ident)
-        if not record or not record.get("steps"):
-            raise Failure("There is no run %s. proxmox_get_run without id lists them." % text.line(ident))
-        steps, ended = [Step(one["tool"], {}) for one in record["steps"]], self._state(record)
-        for number, step in enumerate(steps):
-            step.state, step.said, step.undo = self._step(record, number)
-            if step.state == RUNNING and ended != RUNNING:
-                step.said = ("Its server ended before its end was seen; running the same steps again looks at it and "
-                             "does what is left.")
-        return _told(call, ident, None if ended == RUNNING else ended, steps)
 
     def _state(self, record):
         return record.get("ended") or (RUNNING if self._goes_on(record) else INTERRUPTED)
@@ -519,8 +520,9 @@ def _change(call, verb, path, params):
                                  if key in now and str(now[key]) != str(value) else "") for key, value in shown.items())
 
 
-def _told(call, ident, ended, steps):
-    """The Result about a run: how far it came, or is; the answers of the steps that read."""
+def _told(call, run):
+    """The Result about a Run: how far it came, or is; the answers of the steps that read."""
+    ident, ended, steps = run.id, run.ended, run.steps
     rows = [{"step": number, "state": step.state, "tool": step.tool, "said": step.said, "undo": step.undo}
             for number, step in enumerate(steps, 1)]
     well = sum(step.state in (DONE, SKIPPED) for step in steps)

@@ -85,7 +85,7 @@ def _together(app, names, name, arguments, request):
 
 def each(app, names, work, request, late=None):
     """{name: what work(Host, who asks) gave, or the words (str) why it gave nothing}. late: instead of LATE."""
-    done, parts, answers = queue.SimpleQueue(), {name: _Part(request) for name in names}, {}
+    done, parts, answers = queue.SimpleQueue(), {name: _part(request) for name in names}, {}
 
     def one(name):
         try:
@@ -115,12 +115,11 @@ def each(app, names, work, request, late=None):
     return {name: answers.get(name, missing) for name in names}
 
 
-class _Part(Nobody):
+def _part(request):
     """Who asks one of several clusters: ends when the read of all ends."""
-
-    def __init__(self, request):
-        super().__init__()
-        self.patience, self.client, self.ends = request.patience, getattr(request, "client", None), request.ends
+    part = Nobody()
+    part.patience, part.client, part.ends = request.patience, getattr(request, "client", None), request.ends
+    return part
 
 
 def _in_a_line(words):
