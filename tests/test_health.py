@@ -350,13 +350,71 @@ def test_a_directory_on_a_full_root_file_system_is_told_once():
     assert [row["about"] for row in Served(world).report().data["items"]] == ["storage local on a"]
 
 
-def test_the_inside_of_many_guests_is_looked_at_when_it_is_asked_for():
+def _more(world, count, status="running"):
+    """So many more containers, from 200 on, in which nothing waits."""
+    world["/cluster/resources"] += [{"type": "lxc", "vmid": vmid, "node": "a", "name": "x", "status": status}
+                                    for vmid in range(200, 200 + count)]
+    world.update({"/nodes/a/lxc/%d/pending" % vmid: [] for vmid in range(200, 200 + count)})
+
+
+def test_a_change_that_waits_is_told_however_many_stopped_guests_there_are():
+    world = healthy()
+    _WAITING(world)
+    _more(world, 30, "stopped")
+    answer = Served(world).report()
+    assert "look VM 100 (web) changes wait for its restart: memory, net0; it takes away net0" in _flat(answer)
+
+
+def test_of_many_guests_some_are_looked_into_and_it_is_said_how_many():
+    world = healthy()
+    _more(world, 60)
+    world["/cluster/tasks"].append(_task("vzdump", "259"))
+    served = Served(world)
+    assert "Changes that wait and old snapshots were looked for in 41 of 63 guests, in those that run or had a task "\
+        "first; area=guests looks into all, and for silent agents." in served.report().text
+    looked = [path for path in served.requests if path.endswith("/pending")]
+    assert len(looked) == 41 and {"/nodes/c/qemu/102/pending", "/nodes/a/lxc/259/pending"} <= set(looked)
+
+
+def test_a_list_of_guests_is_cut_between_two_of_them():
     world = healthy()
     world["/cluster/resources"] += [{"type": "lxc", "vmid": vmid, "node": "a", "name": "x", "status": "running"}
-                                    for vmid in range(200, 230)]
-    served = Served(world)
-    assert "With area=guests also: changes that wait, old snapshots, silent agents." in served.report().text
-    assert [path for path in served.requests if path.endswith("/pending")] == ["/nodes/c/qemu/102/pending"]
+                                    for vmid in [*range(2000, 2100, 2), 3000, 3001, 3002]]
+    answer = Served(world).report(area="backups")
+    assert "  guests 2000, 2002, 2004, 2006, 2008, 2010 and 47 more  never backed up" in answer.text
+    assert answer.data["items"][0]["about"].endswith("2096, 2098, 3000-3002")
+
+
+def _due(at, made, up=30 * DAY):
+    """A job of each day that was due so long ago, with the newest backup made and the nodes up for so long."""
+    def plant(world):
+        world["/cluster/backup"][0]["next-run"] = NOW - at + DAY
+        for row in world[BACKUPS]:
+            row["ctime"] = NOW - made
+        for row in world["/cluster/resources"]:
+            if row["type"] == "node":
+                row["uptime"] = up
+    return plant
+
+
+def test_a_run_of_a_backup_job_that_was_missed_is_found():
+    world = healthy()
+    _due(4 * 3600, 28 * 3600)(world)
+    assert "look job nightly did not run when it was due, though its nodes were up (since 2026-11-29 20:53:20 UTC)" in (
+        _flat(Served(world).report()))
+
+
+@pytest.mark.parametrize("plant", [
+    _due(4 * 3600, 4 * 3600 - 60), _due(3600, 25 * 3600), _due(4 * 3600, 28 * 3600, 3 * 3600),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].append(_task("vzdump", "", ago=3 * 3600))),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/backup"][0].update(schedule="mon..fri 21:00")),
+    _due(4 * 3600, 10 * 3600)],
+    ids=["it ran", "due an hour ago", "the nodes were down", "it is running", "days that are not alike",
+         "a job that is newer than its time"])
+def test_a_run_that_was_not_missed_is_no_finding(plant):
+    world = healthy()
+    plant(world)
+    assert Served(world).report().data["items"] == []
 
 
 def test_local_backups_are_read_only_when_the_shared_ones_are_not_enough():

@@ -36,7 +36,9 @@ WORN = 20                                               # percent of a disk's li
 OLD_SNAPSHOT = 60 * DAY
 YESTERDAY = 36 * 3600                                   # tasks that failed since: last night's, all of the next day
 CLOCKS = 60                                             # seconds between the clocks of two nodes
-MOST_GUESTS, MOST_LOOKED = 500, 20                      # guests looked into: with area=guests; without
+LATE = 2 * 3600                                         # a run of a backup job of which nothing is there by then
+MOST_GUESTS = 500                                       # guests looked into with area=guests
+MOST_ON, MOST_OFF = 40, 20                              # without it, of those that run and of the others
 MOST_LOGS = 3                                           # of failed backups, for the reason
 
 # ---------------------------------------------------------------------------------------------------------------- reads
@@ -140,22 +142,24 @@ class Seen(findings.Seen):
                 self.pools[key] = "; ".join(faults)
 
     def _look_inside(self):
-        """What waits for a restart, old snapshots, what is to start at boot: of all guests that can be looked at with
-        area=guests, then of agents too; else of all when they are few, or of those that are stopped. Only a guest that
-        descends from a snapshot is asked for its snapshots."""
+        """What waits for a restart, old snapshots, what is to start at boot: of all guests with area=guests, then of
+        agents too; else of the first that run and the first that do not, those that had a task before the others. Only
+        a guest that descends from a snapshot is asked for its snapshots."""
         guests = [row for row in self.guests if row.get("node") in self.online and not on(row.get("template"))]
-        many = len(guests) > MOST_LOOKED and self.area is None
         if self.area and len(guests) > MOST_GUESTS:
             self.miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
             return
-        if many:
-            guests = [row for row in guests if row.get("status") == "stopped"][:MOST_LOOKED]
         if self.area is None:
-            self.left = ("With area=guests also: " + "changes that wait, old snapshots, " * many + "silent agents.")
+            busy, count = {str(task.get("id")) for task in self.all["tasks"] or ()}, len(guests)
+            guests.sort(key=lambda row: str(row["vmid"]) not in busy)
+            guests = [row for row in guests if guest.is_on(row)][:MOST_ON] + [
+                row for row in guests if not guest.is_on(row)][:MOST_OFF]
+            self.left = "With area=guests also: silent agents." if len(guests) == count else (
+                "Changes that wait and old snapshots were looked for in %d of %d guests, in those that run or had a "
+                "task first; area=guests looks into all, and for silent agents." % (len(guests), count))
         self.ask("pending", guests)
         configs = {row["vmid"]: guest.pending(self.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
-        if not many:
-            self.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
+        self.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
         if self.area:
             self.ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
                 parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))],
@@ -330,6 +334,7 @@ def _replication(seen):
 def _backups(seen):
     """A finding for each verdict, and one for all that no job takes, whatever they have."""
     yield from _failed(seen, backups=True)
+    yield from _missed(seen)
     verdicts = {}
     for row in seen.backups:
         verdicts.setdefault(row["verdict"], []).append(row)
@@ -347,6 +352,24 @@ def _backups(seen):
         yield Finding(LOOK, guests_of(left), "no enabled backup job takes %s%s" % (
             "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
                 ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
+
+
+def _missed(seen):
+    """Jobs of which the last run left neither backup nor task, though the one before it did and their nodes were up."""
+    runs = [text.normal("number", row.get("starttime")) or 0 for row in seen.all["tasks"] or ()
+            if row.get("type") == "vzdump"]
+    for job in enabled(seen.all["jobs"]):
+        rows = [row for row in seen.backups if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
+        made = max((row["newest"]["ctime"] for row in rows if row["newest"]), default=0)
+        every, due = backup_state.interval(job.get("schedule")), text.normal("number", job.get("next-run"))
+        if every and due:
+            due -= every
+            up = min((text.normal("number", seen.nodes.get(row["node"], {}).get("uptime")) or 0 for row in rows),
+                     default=0)
+            if LATE < seen.now - due < up and every * 0.75 <= due - made <= every + 3600 and all(
+                    start < due - 3600 for start in runs):
+                yield Finding(LOOK, "job %s" % job["id"], "did not run when it was due, though its nodes were up",
+                              "proxmox_list_backup_jobs", due)
 
 
 def _ha(seen):

@@ -145,6 +145,12 @@ def allowed_age(schedule):
     return next((days * DAY for pattern, days in _AGES if pattern.match(schedule)), 2 * DAY + 3600)
 
 
+def interval(schedule):
+    """Seconds from one run to the next, of a job that runs once a day or a week; None of others."""
+    found = re.fullmatch(r"(%s )?\d{1,2}:\d{2}" % _DAYS, str(schedule or "").strip().lower())
+    return found and (7 if found.group(1) else 1) * DAY
+
+
 def _verdict(row, takers, checked, verifying):
     newest = row["newest"]
     if newest is None:

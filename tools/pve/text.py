@@ -6,6 +6,7 @@ Names, notes, tags, logs and command output come from people and guests with few
 import json
 import re
 import time
+from itertools import accumulate
 
 from tools.pve.formats import on
 
@@ -218,6 +219,16 @@ def plural(count, noun):
     if count != 1:
         noun = noun[:-2] + "ries" if noun.endswith("ry") else noun + "s"
     return "%s %s" % ("{:,}".format(count), noun)
+
+
+def listed(items, most=60, count=len):
+    """"a, b and 3 more": as many of the items as fit in `most` characters; count(those left out) -> how many."""
+    items = [line(item, most) for item in items]
+    ends = list(accumulate(len(item) + 2 for item in items))
+    if not items or ends[-1] - 2 <= most:
+        return ", ".join(items)
+    shown = max(1, sum(end <= most - 12 for end in ends))
+    return "%s and %d more" % (", ".join(items[:shown]), count(items[shown:]))
 
 
 def ranges(numbers):
