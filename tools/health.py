@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base import backup_state, findings, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, guests_of, look, nodes_of, report
+from tools.base import backup_state, guest
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, guests_of, look, nodes_of, report
 from tools.base.lists import enabled, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
@@ -50,20 +50,17 @@ def _has(*kinds):
                                   for row in seen.resources)
 
 
-def _disks_of(seen, node=None):
-    return [disk for where, disks in seen.each["disks"].items() if node in (None, where) for disk in disks]
-
-
 def _runs_vms(seen, node):
-    return any(row["type"] == "qemu" and row.get("status") != "stopped" for row in seen.on(node))
+    return any(row["type"] == "qemu" and row.get("node") == node and row.get("status") != "stopped"
+               for row in seen.guests)
 
 
 def _has_zfs(seen, node):
-    return any(disk.get("used") == "ZFS" for disk in _disks_of(seen, node)) or _has("zfspool")(seen, node)
+    return _has("zfspool")(seen, node) or any(disk.get("used") == "ZFS" for disk in seen.each["disks"].get(node, ()))
 
 
 def _has_ceph(seen, _):
-    return any(str(disk.get("osdid")).isdigit() for disk in _disks_of(seen)) or _has("rbd", "cephfs")(seen, None)
+    return _has("rbd", "cephfs")(seen, None) or any(str(disk.get("osdid")).isdigit() for _, disk in seen.rows("disks"))
 
 
 #: Those of LATER look at what the others found.
@@ -88,109 +85,6 @@ LATER = {
 }
 
 
-class Seen(findings.Seen):
-    """And: places (storages as of_cluster tells them), backups (of backup_state), filling ({(storage, node): seconds
-    until it is full}), pools ({(node, ZFS pool): what is wrong}), reasons ({upid: line}); left: a sentence about what
-    was left out, or None.
-    """
-
-    def __init__(self, call):
-        super().__init__(call)
-        self._by_node = {}
-        for row in self.guests:
-            self._by_node.setdefault(row.get("node"), []).append(row)
-        self.places = [row for row in of_cluster([row for row in self.resources if row.get("type") == "storage"])
-                       if call.args.node in (None, row.get("node")) or row.get("shared")]
-        self.backups, self.filling, self.pools, self.reasons, self.left = [], {}, {}, {}, None
-        self.read(READS)
-        self.read(LATER)
-        self.guests = guest.stated(self.guests, self.each["vms"].values())
-        if self.wants("backups"):
-            self.backups, unread = backup_state.state(
-                call, self.guests, self.resources, self.all["jobs"], self.now, brief=True)
-            self.miss("backups", *unread)
-            self._look_at_logs()
-        if self.wants("storage"):
-            self._look_back()
-        self._look_at_pools()
-        if self.wants("guests"):
-            self._look_inside()
-
-    def on(self, node):
-        """The rows of the guests on a node."""
-        return self._by_node.get(node, [])
-
-    def _look_back(self):
-        """How long it takes until the fullest storages are full, from their history: one for each node looked at."""
-        found = sorted((row for row in self.places if FILLING <= row.get("used_fraction", 0) < 1 and row["active"]),
-                       key=lambda row: -row["used_fraction"])
-        found = found[:len(self.online) if self.area is None else None]
-        for row, history in zip(found, self.call.together([(
-                "/nodes/{node}/storage/{storage}/rrddata", dict(row, node=row.get("node") or row["nodes"][0]),
-                {"timeframe": "month", "cf": "AVERAGE"}) for row in found])):
-            if not isinstance(history, Exception):
-                self.filling[row["storage"], row.get("node")] = until_full(history, row["used"], row["total"])
-
-    def _look_at_pools(self):
-        """Which disks of the ZFS pools that are not well fail."""
-        sick = [(node, str(pool.get("name"))) for node, pools in self.each["zfs"].items() for pool in pools
-                if pool.get("health") != "ONLINE"]
-        for key, answer in zip(sick, self.call.together([
-                ("/nodes/{node}/disks/zfs/{name}", {"node": node, "name": name}, {}) for node, name in sick])):
-            if isinstance(answer, dict):
-                faults = zfs_faults(answer)[:4] + [str(answer["errors"])] * bool(answer.get("errors"))
-                self.pools[key] = "; ".join(faults)
-
-    def _look_inside(self):
-        """What waits for a restart, old snapshots, what is to start at boot: of all guests with area=guests, then of
-        agents too; else of the first that run and the first that do not, those that had a task before the others. Only
-        a guest that descends from a snapshot is asked for its snapshots."""
-        guests = [row for row in self.guests if row.get("node") in self.online and not on(row.get("template"))]
-        if self.area and len(guests) > MOST_GUESTS:
-            self.miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
-            return
-        if self.area is None:
-            busy, count = {str(task.get("id")) for task in self.all["tasks"] or ()}, len(guests)
-            guests.sort(key=lambda row: str(row["vmid"]) not in busy)
-            guests = [row for row in guests if guest.is_on(row)][:MOST_ON] + [
-                row for row in guests if not guest.is_on(row)][:MOST_OFF]
-            self.left = "With area=guests also: silent agents." if len(guests) == count else (
-                "Changes that wait and old snapshots were looked for in %d of %d guests, in those that run or had a "
-                "task first; area=guests looks into all, and for silent agents." % (len(guests), count))
-        self.ask("pending", guests)
-        configs = {row["vmid"]: guest.pending(self.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
-        self.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
-        if self.area:
-            self.ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
-                parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))],
-                "agent is not running|Agent error")
-
-    def _look_at_logs(self):
-        """Why the newest backups failed: the first error in their logs, else how those end."""
-        failed = [(status, rows[-1]) for (_, status), rows in failures(self, True).items()][:MOST_LOGS]
-        for (status, row), log in zip(failed, self.call.together([
-                ("/nodes/{node}/tasks/{upid}/log", row, {"limit": 1000}) for _, row in failed])):
-            lines = [] if isinstance(log, Exception) else [
-                str(line["t"]) for line in log or () if line.get("t") not in (None, "", "no content")]
-            last = ["%s; its log ends with: %s" % (status, lines[-1])] if lines else [None]
-            self.reasons[row["upid"]] = ([line[7:] for line in lines if line.startswith("ERROR: ")] + last)[0]
-
-
-def failures(seen, backups):
-    """{(type, status): rows by time} of the backups, or other tasks, that failed since yesterday, without those that
-    went well later."""
-    tasks = [dict(row, endtime=text.normal("number", row.get("endtime"))) for row in seen.all["tasks"] or ()
-             if seen.call.args.node in (None, row.get("node")) and (row.get("type") == "vzdump") == backups]
-    well, groups = set(), {}
-    for row in sorted((row for row in tasks if row.get("endtime")), key=lambda row: -row["endtime"]):
-        key = row.get("type"), row.get("id"), row.get("node")
-        if succeeded(row.get("status")):
-            well.add(key)
-        elif key not in well and seen.now - row["endtime"] <= YESTERDAY:
-            groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).insert(0, row)
-    return groups
-
-
 # --------------------------------------------------------------------------------------------------------------- checks
 
 def _cluster(seen):
@@ -204,7 +98,8 @@ def _cluster(seen):
         lost = row.get("status") == "offline"
         yield Finding(PROBLEM if lost else LOOK, "node " + name, "%s, with %s; what is listed of it is its "
                       "last known state" % ("offline" if lost else "has not reported lately, so its state is unknown",
-                                            text.plural(len(seen.on(name)), "guest")), "proxmox_get_cluster_status")
+                                            text.plural(
+                                                sum(row.get("node") == name for row in seen.guests), "guest")), "proxmox_get_cluster_status")
     versions = {}
     for node, version in seen.each["version"].items():
         versions.setdefault(str(version.get("version")), []).append(node)
@@ -226,36 +121,48 @@ def _filled(row, used, total):
     return part, "%s full, %s of %s used" % (text.percent(part), text.size(used), text.size(total))
 
 
+def _fill(seen, places):
+    """Put into the fullest of these rows, one for each node looked at, in how many seconds they are full (`left`)."""
+    found = sorted((dict(row, node=row.get("node") or row["nodes"][0], place=row) for row in places
+                    if FILLING <= row.get("used_fraction", 0) < 1 and row["active"]),
+                   key=lambda row: -row["used_fraction"])[:len(seen.online) if seen.area is None else None]
+    for row, history in seen.call.answered("/nodes/{node}/storage/{storage}/rrddata", found,
+                                           {"timeframe": "month", "cf": "AVERAGE"}):
+        row["place"]["left"] = until_full(history, row["used"], row["total"])
+
+
 def _storage(seen):
-    for row in seen.places:
+    places = [row for row in of_cluster([row for row in seen.resources if row.get("type") == "storage"])
+              if seen.call.args.node in (None, row.get("node")) or row.get("shared")]
+    _fill(seen, places)
+    for row in places:
         where = "storage %s" % row["storage"] + (" on " + row["node"] if row.get("node") else "")
         lost = missing_from(row, set(seen.online))
         if lost:
             yield Finding(PROBLEM, where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
             continue
-        left = seen.filling.get((row["storage"], row.get("node")))
-        (part, full), left = _filled(row, "used", "total"), FILLED + 1 if left is None else left
+        (part, full), left = _filled(row, "used", "total"), row.get("left")
+        left = FILLED + 1 if left is None else left
         if part >= NEARLY_FULL or left <= FILLED:
             yield Finding(PROBLEM if part >= FULL or left <= SOONER else LOOK, where, full + (
                 "; at this rate it is full in %s" % text.duration(left) if left <= FILLED else ""),
                 "proxmox_get_storage_usage")
-    sizes = {(row.get("node"), row.get("total")) for row in seen.places if row.get("used_fraction", 0) >= NEARLY_FULL}
+    sizes = {(row.get("node"), row.get("total")) for row in places if row.get("used_fraction", 0) >= NEARLY_FULL}
     for name in seen.online:
         part, full = _filled(seen.nodes[name], "disk", "maxdisk")
         if part >= NEARLY_FULL and (name, seen.nodes[name]["maxdisk"]) not in sizes:    # a storage on it says the same
             yield Finding(PROBLEM if part >= FULL else LOOK, "root file system of %s" % name, full,
                           "proxmox_get_node_status")
-    known = {row["storage"] for row in seen.places}
+    known = {row["storage"] for row in places}
     for job in enabled(seen.all["jobs"]):
         if job.get("storage") and job["storage"] not in known and seen.online:
             yield Finding(PROBLEM, "job %s" % job["id"], "saves to storage %s, which is disabled or gone"
                           % job["storage"], "proxmox_list_backup_jobs")
-    for node, pools in seen.each["thin"].items():
-        for pool in pools:
-            part, _ = _filled(pool, "metadata_used", "metadata_size")
-            if part >= NEARLY_FULL:
-                yield Finding(PROBLEM, "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
-                              "its metadata is %s full; when it is, all of its disks fail" % text.percent(part))
+    for node, pool in seen.rows("thin"):
+        part, _ = _filled(pool, "metadata_used", "metadata_size")
+        if part >= NEARLY_FULL:
+            yield Finding(PROBLEM, "thin pool %s/%s on %s" % (pool.get("vg"), pool.get("lv"), node),
+                          "its metadata is %s full; when it is, all of its disks fail" % text.percent(part))
     yield from _ceph((seen.all["ceph"] or {}).get("health") or {})
 
 
@@ -269,27 +176,31 @@ def _ceph(health):
 
 
 def _disks(seen):
-    for node, disks in seen.each["disks"].items():
-        for disk in disks:
-            name = "disk %s on %s" % (disk.get("devpath"), node)
-            left = text.normal("number", disk.get("wearout"))
-            if disk.get("health") not in ("PASSED", "OK", "UNKNOWN", "", None):
-                yield Finding(PROBLEM, name, "SMART says %s: replace it%s" % (disk["health"], (
-                    " (%s)" % disk["model"] if disk.get("model") else "")), "proxmox_get_node_disk_smart")
-            elif left is not None and left <= WORN and disk.get("type") in ("ssd", "nvme"):
-                yield Finding(PROBLEM if left <= WORN / 4 else LOOK, name, "%d %% of its life is left" % left,
-                              "proxmox_get_node_disk_smart")
-    for node, pools in seen.each["zfs"].items():
-        for pool in pools:
-            name = "ZFS pool %s on %s" % (pool.get("name"), node)
-            if pool.get("health") != "ONLINE":
-                more = seen.pools.get((node, str(pool.get("name"))))
-                yield Finding(PROBLEM, name, "%s%s" % (pool.get("health"), more and ": " + text.line(more, 200)
-                                                                or ""), "proxmox_get_node_zfs")
-            part, _ = _filled(pool, "alloc", "size")
-            if part >= NEARLY_FULL:
-                yield Finding(PROBLEM if part >= FULL else LOOK, name, "%s full; ZFS slows down from 80 %%"
-                              % text.percent(part), "proxmox_get_node_zfs")
+    unknown = []
+    for node, disk in seen.rows("disks"):
+        name, left = "%s on %s" % (disk.get("devpath"), node), text.normal("number", disk.get("wearout"))
+        unknown += [name] * (disk.get("health") == "UNKNOWN")
+        if disk.get("health") not in ("PASSED", "OK", "UNKNOWN", "", None):
+            yield Finding(PROBLEM, "disk " + name, "SMART says %s: replace it%s" % (disk["health"], (
+                " (%s)" % disk["model"] if disk.get("model") else "")), "proxmox_get_node_disk_smart")
+        elif left is not None and left <= WORN and disk.get("type") in ("ssd", "nvme"):
+            yield Finding(PROBLEM if left <= WORN / 4 else LOOK, "disk " + name, "%d %% of its life is left" % left,
+                          "proxmox_get_node_disk_smart")
+    if unknown:
+        seen.notes.append("SMART is unknown of %s." % text.listed(unknown, 120))
+    sick = [{"node": node, "name": str(pool.get("name")), "pool": pool} for node, pool in seen.rows("zfs")
+            if pool.get("health") != "ONLINE"]
+    for row, details in seen.call.answered("/nodes/{node}/disks/zfs/{name}", sick):
+        row["pool"]["wrong"] = zfs_faults(details)[:4] + [str(details["errors"])] * bool(details.get("errors"))
+    for node, pool in seen.rows("zfs"):
+        name = "ZFS pool %s on %s" % (pool.get("name"), node)
+        if pool.get("health") != "ONLINE":
+            yield Finding(PROBLEM, name, ": ".join([str(pool.get("health")), *filter(None, [
+                text.line("; ".join(pool.get("wrong", ())), 200)])]), "proxmox_get_node_zfs")
+        part, _ = _filled(pool, "alloc", "size")
+        if part >= NEARLY_FULL:
+            yield Finding(PROBLEM if part >= FULL else LOOK, name, "%s full; ZFS slows down from 80 %%"
+                          % text.percent(part), "proxmox_get_node_zfs")
 
 
 #: Services without which a node does not do its work. Others may be dead by design (pve-lxc-syscalld, timesyncd beside
@@ -299,44 +210,43 @@ _NEEDED = {"pve-cluster", "pvedaemon", "pveproxy", "pvestatd", "pvescheduler", "
 
 
 def _services(seen):
-    for node, services in seen.each["services"].items():
-        for row in services:
-            name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
-            idle = name not in _NEEDED or "running" in states or "active" in states
-            if row.get("unit-state") in ("masked", "not-found", "disabled") or idle and "failed" not in states or (
-                    name == "corosync" and len(seen.nodes) == 1):       # in no cluster it does not run
-                continue
-            yield Finding(PROBLEM if name in _NEEDED else LOOK, "service %s on %s" % (name, node),
-                          "failed" if "failed" in states else "not running")
+    for node, row in seen.rows("services"):
+        name, states = str(row.get("service")), (row.get("state"), row.get("active-state"))
+        idle = name not in _NEEDED or "running" in states or "active" in states
+        if row.get("unit-state") in ("masked", "not-found", "disabled") or idle and "failed" not in states or (
+                name == "corosync" and len(seen.nodes) == 1):       # in no cluster it does not run
+            continue
+        yield Finding(PROBLEM if name in _NEEDED else LOOK, "service %s on %s" % (name, node),
+                      "failed" if "failed" in states else "not running")
 
 
 def _certificates(seen):
-    for node, certificates in seen.each["certificates"].items():
-        for row in certificates:
-            left = (text.normal("number", row.get("notafter")) or seen.now + 2 * SOON) - seen.now
-            if left < SOON:
-                yield Finding(PROBLEM if left < 7 * DAY else LOOK, "certificate %s on %s" % (
-                    row.get("filename"), node), "expired" if left < 0 else "expires in %s" % text.duration(left))
+    for node, row in seen.rows("certificates"):
+        left = (text.normal("number", row.get("notafter")) or seen.now + 2 * SOON) - seen.now
+        if left < SOON:
+            yield Finding(PROBLEM if left < 7 * DAY else LOOK, "certificate %s on %s" % (row.get("filename"), node),
+                          "expired" if left < 0 else "expires in %s" % text.duration(left))
 
 
 def _replication(seen):
-    for node, jobs in seen.each["replication"].items():
-        for job in jobs:
-            name = "replication %s, %s to %s" % (job.get("id"), node, job.get("target"))
-            last, following = (text.normal("number", job.get(key)) for key in ("last_sync", "next_sync"))
-            if job.get("fail_count"):
-                yield Finding(PROBLEM, name, "failed %s times: %s" % (
-                    job["fail_count"], text.line(job.get("error") or "no reason is told", 120)), since=last or None)
-            elif following and seen.now - following > 3600 and not job.get("pid"):
-                yield Finding(LOOK, name, "late by %s" % text.duration(seen.now - following), since=last or None)
+    for node, job in seen.rows("replication"):
+        name = "replication %s, %s to %s" % (job.get("id"), node, job.get("target"))
+        last, following = (text.normal("number", job.get(key)) for key in ("last_sync", "next_sync"))
+        if job.get("fail_count"):
+            yield Finding(PROBLEM, name, "failed %s times: %s" % (
+                job["fail_count"], text.line(job.get("error") or "no reason is told", 120)), since=last or None)
+        elif following and seen.now - following > 3600 and not job.get("pid"):
+            yield Finding(LOOK, name, "late by %s" % text.duration(seen.now - following), since=last or None)
 
 
 def _backups(seen):
     """A finding for each verdict, and one for all that no job takes, whatever they have."""
     yield from _failed(seen, backups=True)
-    yield from _missed(seen)
+    states, unread = backup_state.state(seen.call, seen.guests, seen.resources, seen.all["jobs"], seen.now, brief=True)
+    seen.miss("backups", *unread)
+    yield from _missed(seen, states)
     verdicts = {}
-    for row in seen.backups:
+    for row in states:
         verdicts.setdefault(row["verdict"], []).append(row)
     for verdict, says in backup_state.VERDICTS.items():
         rows = verdicts.get(verdict, ())
@@ -346,20 +256,20 @@ def _backups(seen):
                           guests_of([row["vmid"] for row in rows]), "%s%s" % (
                               says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
                               "proxmox_list_backup_state")
-    left = [row["vmid"] for row in seen.backups if row["jobs"] == []]
+    left = [row["vmid"] for row in states if row["jobs"] == []]
     if left:
-        off = backup_state.switched_off(seen.backups)
+        off = backup_state.switched_off(states)
         yield Finding(LOOK, guests_of(left), "no enabled backup job takes %s%s" % (
             "it" if len(left) == 1 else "these %d" % len(left), " (%s would, but %s switched off)" % (text.line(
                 ", ".join(off), 80), "is" if len(off) == 1 else "are") if off else ""), "proxmox_list_backup_jobs")
 
 
-def _missed(seen):
+def _missed(seen, states):
     """Jobs of which the last run left neither backup nor task, though the one before it did and their nodes were up."""
     runs = [text.normal("number", row.get("starttime")) or 0 for row in seen.all["tasks"] or ()
             if row.get("type") == "vzdump"]
     for job in enabled(seen.all["jobs"]):
-        rows = [row for row in seen.backups if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
+        rows = [row for row in states if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
         made = max((row["newest"]["ctime"] for row in rows if row["newest"]), default=0)
         every, due = backup_state.interval(job.get("schedule")), text.normal("number", job.get("next-run"))
         if every and due:
@@ -395,12 +305,12 @@ def _guests(seen):
                           "`%s unlock %s` on its node takes a left-over lock away" % (
                               lock, "qm" if row["type"] == "qemu" else "pct", row["vmid"]), "proxmox_list_tasks")
     rows = {row["vmid"]: row for row in seen.guests}
-    for vms in seen.each["vms"].values():
-        for vm in vms:
-            state = vm.get("qmpstatus")
-            if state in guest.STANDING and not vm.get("lock"):
-                yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM,
-                              who(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
+    for _, vm in seen.rows("vms"):
+        state = vm.get("qmpstatus")
+        if state in guest.STANDING and not vm.get("lock"):
+            yield Finding(LOOK if state in ("paused", "suspended") else PROBLEM,
+                          who(rows.get(vm.get("vmid"), dict(vm, type="qemu"))), guest.STANDING[state][1])
+    _look_inside(seen)
     for vmid, found in seen.inside.items():
         yield from _inside(seen, rows[vmid], found.get("pending"), found.get("snapshot") or ())
         if "agent is not running" in str(found.get("agent/get-host-name")):
@@ -408,32 +318,69 @@ def _guests(seen):
                           "qemu-guest-agent inside, or start it", "proxmox_get_inside")
 
 
+def _look_inside(seen):
+    """Ask what waits for a restart, and of old snapshots: all guests with area=guests, then for agents too; else the
+    first that run and the first that do not, those that had a task before the others. Only a guest that descends from a
+    snapshot is asked for its snapshots."""
+    guests = [row for row in seen.guests if row.get("node") in seen.online and not on(row.get("template"))]
+    if seen.area and len(guests) > MOST_GUESTS:
+        seen.miss("guests", "%d guests are too many to look into each; narrow it with node" % len(guests))
+        return
+    if seen.area is None:
+        tasks, count = {str(task.get("id")) for task in seen.all["tasks"] or ()}, len(guests)
+        guests.sort(key=lambda row: str(row["vmid"]) not in tasks)
+        guests = [row for row in guests if guest.is_on(row)][:MOST_ON] + [
+            row for row in guests if not guest.is_on(row)][:MOST_OFF]
+        seen.notes.append("With area=guests also: silent agents." if len(guests) == count else (
+            "Changes that wait and old snapshots were looked for in %d of %d guests, in those that run or had a task "
+            "first; area=guests looks into all, and for silent agents." % (len(guests), count)))
+    seen.ask("pending", guests)
+    configs = {row["vmid"]: guest.pending(seen.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
+    seen.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])
+    if seen.area:
+        seen.ask("agent/get-host-name", [row for row in guests if row.get("qmpstatus") == "running" and on(
+            parse_property_string(str(configs[row["vmid"]].get("agent", 0)), "enabled").get("enabled"))],
+            "agent is not running|Agent error")
+
+
 def _inside(seen, row, entries, snapshots):
-    config, waiting = guest.pending(entries)
+    (config, waiting), suffix = guest.pending(entries), "vm" if row["type"] == "qemu" else "lxc"
     if row.get("status") == "stopped" and on(config.get("onboot")) and not row.get("lock"):
-        yield Finding(LOOK, who(row), "stopped although it is to start at boot", "proxmox_start_%s" % (
-            "vm" if row["type"] == "qemu" else "lxc"))
+        yield Finding(LOOK, who(row), "stopped although it is to start at boot", "proxmox_start_" + suffix)
     if waiting and row.get("status") == "running":
         gone = [key for key in sorted(waiting) if "then" not in waiting[key]]
         yield Finding(LOOK, who(row), "changes wait for its restart: %s%s" % (
-            text.line(", ".join(sorted(waiting)), 80),
-            "; it takes away %s" % text.line(", ".join(gone), 80) if gone else ""), "proxmox_get_%s_config" % (
-                "vm" if row["type"] == "qemu" else "lxc"))
+            text.listed(sorted(waiting), 80), "; it takes away %s" % text.listed(gone, 80) if gone else ""),
+            "proxmox_get_%s_config" % suffix)
     old = [one for one in snapshots if one.get("name") != "current" and seen.now - (
         text.normal("number", one.get("snaptime")) or seen.now) > OLD_SNAPSHOT]
     if old:
         yield Finding(LOOK, who(row), "%s older than %d days: %s" % (
-            text.plural(len(old), "snapshot"), OLD_SNAPSHOT // DAY, text.line(", ".join(
-                str(one["name"]) for one in old), 80)), "proxmox_list_snapshots", min(one["snaptime"] for one in old))
+            text.plural(len(old), "snapshot"), OLD_SNAPSHOT // DAY, text.listed([one["name"] for one in old], 80)),
+            "proxmox_list_snapshots", min(one["snaptime"] for one in old))
 
 
 def _failed(seen, backups=False):
     """Tasks that failed since yesterday, once for each kind and reason; not those that went well later."""
-    for (_, status), rows in failures(seen, backups).items():
-        latest, why = rows[-1], seen.reasons.get(rows[-1].get("upid"))
-        yield Finding(PROBLEM if backups else LOOK, task_subject(latest) + (
-            " and %d more" % (len(rows) - 1) if len(rows) > 1 else ""), "failed: %s" % text.line(why or status, 160),
-            "" if why else "proxmox_get_task upid=%s" % latest.get("upid"), latest["endtime"])
+    tasks = [dict(row, endtime=text.normal("number", row.get("endtime"))) for row in seen.all["tasks"] or ()
+             if seen.call.args.node in (None, row.get("node")) and (row.get("type") == "vzdump") == backups]
+    well, groups = set(), {}
+    for row in sorted((row for row in tasks if row["endtime"]), key=lambda row: -row["endtime"]):
+        key = row.get("type"), row.get("id"), row.get("node")
+        if succeeded(row.get("status")):
+            well.add(key)
+        elif key not in well and seen.now - row["endtime"] <= YESTERDAY:
+            groups.setdefault((row.get("type"), str(row.get("status") or "unknown")), []).append(row)
+    latest = [dict(rows[0], says=status, more=len(rows) - 1) for (_, status), rows in groups.items()]
+    for row, log in seen.call.answered("/nodes/{node}/tasks/{upid}/log", latest[:MOST_LOGS * backups], {"limit": 1000}):
+        lines = [str(line["t"]) for line in log if line.get("t") not in (None, "", "no content")]
+        wrong = [line[7:] for line in lines if line.startswith("ERROR: ")] + [
+            "%s; its log ends with: %s" % (row["says"], line) for line in lines[-1:]]
+        row.update({"says": wrong[0], "told": True} if wrong else {})
+    for row in latest:
+        yield Finding(PROBLEM if backups else LOOK, task_subject(row) + (
+            " and %d more" % row["more"] if row["more"] else ""), "failed: %s" % text.line(row["says"], 160),
+            "" if "told" in row else "proxmox_get_task upid=%s" % row.get("upid"), row["endtime"])
 
 
 def _updates(seen):
@@ -446,7 +393,7 @@ def _updates(seen):
             groups.setdefault(tuple(fixes), []).append(node)
     for fixes, nodes in groups.items():
         yield Finding(LOOK, nodes_of(nodes),
-                      "security and stable updates wait: %s" % text.line(", ".join(fixes), 120), "proxmox_list_updates")
+                      "security and stable updates wait: %s" % text.listed(fixes, 120), "proxmox_list_updates")
 
 
 def _access(seen):
@@ -469,8 +416,14 @@ CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services":
 # --------------------------------------------------------------------------------------------------------------- report
 
 def get_overview(call):
-    seen, notes = Seen(call), []
-    found = look(seen, CHECKS)
+    seen = Seen(call)
+    seen.read(READS)
+    seen.read(LATER)
+    seen.guests = guest.stated(seen.guests, seen.each["vms"].values())
+    found, notes = look(seen, CHECKS), []
+    fine = [area for area in CHECKS if seen.wants(area) and area not in seen.blind | {one.area for one in found}]
+    if fine and found:
+        notes.append("Nothing found in: %s." % ", ".join(fine))
     if not seen.guests:
         notes.append("No guest is listed: there is none, or the token may see none (VM.Audit on /vms).")
     notes.append("Looked at %s, %s (%s)%s. Thresholds: %d %% full (%d %% is a problem), full in %d days, %d %% of a "
@@ -478,14 +431,6 @@ def get_overview(call):
                      text.plural(len(seen.online), "node"), text.plural(len(seen.guests), "guest"),
                      guest.counted(guest.by_state(seen.guests)) or "none", ", " + seen.area + " only" if seen.area
                      else "", NEARLY_FULL * 100, FULL * 100, FILLED // DAY, WORN, SOON // DAY))
-    fine = [area for area in CHECKS if seen.wants(area) and area not in seen.blind | {one.area for one in found}]
-    if fine and found:
-        notes.insert(0, "Nothing found in: %s." % ", ".join(fine))
-    unknown = ["%s on %s" % (disk.get("devpath"), node) for node, disks in seen.each["disks"].items()
-               for disk in disks if disk.get("health") == "UNKNOWN"]
-    if unknown:
-        notes.append("SMART is unknown of %s." % text.line(", ".join(unknown), 120))
-    notes.append(seen.left)
     return report(seen, found, notes)
 
 

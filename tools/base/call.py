@@ -209,6 +209,11 @@ class Call:
         """What many GETs, (template, ids, query) as in `get`, gave; as `each`."""
         return self.each(requests, lambda request: self.get(*request))
 
+    def answered(self, template, rows, query=None):
+        """[(row, data)] of those of the rows (which have the ids) whose GET of `template` gave some."""
+        answers = self.together([(template, row, query) for row in rows])
+        return [(row, data) for row, data in zip(rows, answers) if data and not isinstance(data, Exception)]
+
     def each(self, requests, do):
         """What `do` gave for each of `requests`, in their order, or the PveError, Failure or Misfit it raised; as many
         at a time as the client lets through. Anything else is raised when those under way have ended."""

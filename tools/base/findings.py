@@ -21,7 +21,7 @@ class Seen:
     """What a report looks at: area, now; resources (rows of /cluster/resources), guests (those that the arguments
     choose), nodes ({name: row}), online (names of those looked at); all ({name of a read: data, or None}), each ({name
     of a read of nodes: {node: data}}), inside ({vmid: {what: data}}); unread (sentences about what was not read), blind
-    (areas of which something was not).
+    (areas of which something was not), notes (sentences about what else there is to know).
     """
 
     def __init__(self, call):
@@ -31,10 +31,14 @@ class Seen:
         self.nodes = {str(row.get("node")): row for row in self.resources if row.get("type") == "node"}
         self.online = [name for name in sorted(self.nodes) if self.nodes[name].get("status") == "online"
                        and call.args.node in (None, name)]
-        self.all, self.each, self.inside, self.unread, self.blind = {}, {}, {}, [], set()
+        self.all, self.each, self.inside, self.unread, self.blind, self.notes = {}, {}, {}, [], set(), []
 
     def wants(self, *areas):
         return self.area is None or self.area in areas
+
+    def rows(self, name):
+        """(node, row) of all rows that a read of nodes gave."""
+        return ((node, row) for node, rows in self.each[name].items() for row in rows)
 
     def miss(self, area, *sentences):
         self.unread.extend(sentences)
@@ -114,4 +118,4 @@ def report(seen, found, notes):
         verdict += "; %s could not be read" % text.plural(len(seen.unread), "thing")
     missed = ["Not read: %s." % line for line in seen.unread]
     rows = [dict(finding._asdict(), level=_LEVELS[finding.level]) for finding in found]
-    return result(seen.call, rows, verdict, missed + notes)
+    return result(seen.call, rows, verdict, missed + notes + seen.notes)
