@@ -58,11 +58,8 @@ def get_storage_usage(call):
     name, resources = call.args.storage, _resources(call)
     row = _place(call, name, resources)
     ids, base = {"node": row["node"], "storage": name}, "/nodes/{node}/storage/{storage}/"
-    content, status, history = call.together([(base + "content", ids, {}), (base + "status", ids, {}), (
-        base + "rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})])
-    for answer in (content, status):
-        if isinstance(answer, Exception):
-            raise answer
+    content, status = call.get(base + "content", ids), call.get(base + "status", ids)
+    history = call.answered(base + "rrddata", [ids], {"timeframe": "month", "cf": "AVERAGE"})
     guests, groups = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}, {}
     for entry in content or ():
         volume = dict(entry, size=volume_size(entry) or 0,
@@ -80,7 +77,8 @@ def get_storage_usage(call):
     if row.get("plugintype") in ("dir", "nfs", "cifs", "btrfs") and unknown > total / 20:
         notes.append("%s of it is in files that are no volumes of Proxmox, or that this token may not see." % text.size(
             unknown))
-    notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total, call.host.now()))
+    for _, month in history:
+        notes.extend(_growth(month, used, total, call.host.now()))
     return result(call, rows, "Storage %s%s: %s used" % (
         name, "" if on(row.get("shared")) else " on " + row["node"], text.used_of(used, total)), notes, storage=name,
         node=row["node"], total_bytes=total, used_bytes=used, provisioned_bytes=given)
@@ -124,10 +122,10 @@ def _looked_into(call, storage, owners):
     if len(owners) > _LOOKED_INTO:
         return {}, ["The configurations of %d guests were not read: missing discard and lost volumes are not told."
                     % len(owners)]
-    found, owners = {}, sorted(owners, key=lambda row: row["vmid"])
-    for row, config in zip(owners, call.together([("/nodes/{node}/{type}/{vmid}/config", row, {}) for row in owners])):
-        here = [] if isinstance(config, Exception) else [
-            disk for disk in guest.disks(row["type"], config) if disk.storage == storage]
+    found = {}
+    for row, config in call.answered("/nodes/{node}/{type}/{vmid}/config", sorted(
+            owners, key=lambda row: row["vmid"])):
+        here = [disk for disk in guest.disks(row["type"], config) if disk.storage == storage]
         for says, keys in (
                 ("no discard on %s, so what is deleted inside stays taken", [
                     disk.key for disk in here if row["type"] == "qemu" and disk.use == "disk"
@@ -294,21 +292,19 @@ def get_capacity(call):
     guests = chosen(everyone, args)                     # looked into; a node's figures are those of all that are on it
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"
              and args.node in (None, row.get("node"))]
-    month = {"timeframe": "month", "cf": "MAX"}
-    histories = call.together([("/nodes/{node}/rrddata", row, month) for row in nodes])
-    on_node = {}
+    histories, on_node = _histories(call, "/nodes/{node}/rrddata", nodes), {}
     for one in everyone:
         on_node.setdefault(one.get("node"), []).append(one)
-    rows = [_capacity(row, on_node.get(row["node"], []), history) for row, history in zip(nodes, histories)]
+    rows = [_capacity(row, on_node.get(row["node"], []), histories.get(row["id"])) for row in nodes]
     running = [row for row in guests if row.get("status") == "running"]
     notes, sizes = [], {}
     if len(running) > _MOST_GUESTS:
         notes.append("%d running guests are too many to look at the history of each: narrow it with node, pool, tag or "
                      "name to see which are too large or too small." % len(running))
     else:
-        answers = call.together([("/nodes/{node}/{type}/{vmid}/rrddata", row, month) for row in running])
-        peaks = [(row, _peak(history, "cpu"), _peak(history, "mem", "maxmem")) for row, history in zip(
-            running, answers)]
+        histories = _histories(call, "/nodes/{node}/{type}/{vmid}/rrddata", running)
+        peaks = [(row, _peak(histories.get(row["id"]), "cpu"), _peak(histories.get(row["id"]), "mem", "maxmem"))
+                 for row in running]
         sizes, said = _sizes(peaks)
         notes.extend(said)
         if len(guests) < len(everyone) and len(running) <= _FEW:
@@ -323,6 +319,10 @@ def get_capacity(call):
                  "node itself. Peaks are of the last month.")
     return result(call, rows, "%s, %s" % (text.plural(len(rows), "node"), text.plural(len(guests), "guest")), notes,
                   **sizes)
+
+
+def _histories(call, path, rows):
+    return {row["id"]: history for row, history in call.answered(path, rows, {"timeframe": "month", "cf": "MAX"})}
 
 
 def _told(peak):
@@ -357,7 +357,7 @@ def _some(what, parts, most=12):
 def _peak(history, key, whole=None):
     """The highest value of a key of rrddata, as a part of `whole` where that is given; None when nothing is known."""
     values = []
-    for row in () if isinstance(history, Exception) else history or ():
+    for row in history or ():
         value = text.normal("number", row.get(key))
         top = text.normal("number", row.get(whole)) if whole else 1
         if value is not None and top:
