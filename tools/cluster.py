@@ -108,7 +108,7 @@ def get_cluster_status(call):
     count = {"total": len(guests), "vms": sum(row["type"] == "qemu" for row in guests),
              "containers": sum(row["type"] == "lxc" for row in guests), "by_status": by_state(guests),
              "locked": [{"vmid": row.get("vmid"), "lock": row["lock"]} for row in guests if row.get("lock")]}
-    places = of_cluster([row for row in resources if row.get("type") == "storage"])
+    places = of_cluster(resources)
     full = sorted((row for row in places if row.get("used_fraction", 0) >= NEARLY_FULL),
                   key=lambda row: -row["used_fraction"])
     lost = [dict(row, not_on=missing_from(row, online)) for row in places if missing_from(row, online)]

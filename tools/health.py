@@ -132,7 +132,7 @@ def _fill(seen, places):
 
 
 def _storage(seen):
-    places = [row for row in of_cluster([row for row in seen.resources if row.get("type") == "storage"])
+    places = [row for row in of_cluster(seen.resources)
               if seen.call.args.node in (None, row.get("node")) or row.get("shared")]
     _fill(seen, places)
     for row in places:

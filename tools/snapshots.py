@@ -72,16 +72,13 @@ def _when(entry):
 
 def tree(entries):
     """Snapshots (dicts with name, parent, snaptime), each after its parent, with its `depth`; older branches first."""
-    names, children = {entry["name"] for entry in entries}, {}
-    for entry in sorted(entries, key=lambda e: (_when(e), e["name"])):
-        children.setdefault(entry.get("parent") if entry.get("parent") in names else None, []).append(entry)
-    found, stack = [], [(entry, 0) for entry in reversed(children.pop(None, []))]
-    while stack:
-        entry, depth = stack.pop()
-        found.append(dict(entry, depth=depth))
-        stack.extend((child, depth + 1) for child in reversed(children.pop(entry["name"], [])))
-    reached = {entry["name"] for entry in found}
-    return found + [dict(entry, depth=0) for entry in entries if entry["name"] not in reached]    # parents in a ring
+    known, found = {entry["name"]: entry for entry in entries}, []
+    for entry in entries:
+        line, at = {}, entry                            # from it back to the first
+        while at and at["name"] not in line:
+            line[at["name"]], at = (_when(at), at["name"]), known.get(at.get("parent"))
+        found.append(((True, []) if at else (False, list(line.values())[::-1]), entry))    # parents in a ring: the last
+    return [dict(entry, depth=max(0, len(line) - 1)) for (_, line), entry in sorted(found, key=lambda one: one[0])]
 
 
 def _tree(entries):
@@ -151,13 +148,12 @@ def list_all(call):
 
 def _weigh(call, rows):
     """Put the size of the volume that keeps the memory into these rows."""
-    configs = call.together([("/nodes/{node}/{type}/{vmid}/snapshot/{name}/config", row, {}) for row in rows])
-    found = [(row, str(config["vmstate"])) for row, config in zip(rows, configs)
-             if isinstance(config, dict) and ":" in str(config.get("vmstate"))]
-    for (row, _), volume in zip(found, call.together([
-            ("/nodes/{node}/storage/{storage}/content/{volume}", {
-                "node": row["node"], "storage": volid.split(":")[0], "volume": volid}, {}) for row, volid in found])):
-        row["size"] = volume.get("size") if isinstance(volume, dict) else None
+    kept = [(row, str(config.get("vmstate"))) for row, config in call.answered(
+        "/nodes/{node}/{type}/{vmid}/snapshot/{name}/config", rows)]
+    for one, volume in call.answered("/nodes/{node}/storage/{storage}/content/{volume}", [
+            {"node": row["node"], "storage": volid.split(":")[0], "volume": volid, "row": row}
+            for row, volid in kept if ":" in volid]):
+        one["row"]["size"] = volume.get("size")
 
 
 def _can_be_taken(call):

@@ -339,7 +339,7 @@ def _room(resources, args):
     yield from _some("Pools, running", ["%s %d vCPUs, %s committed, %s used" % (text.line(name), sum(
         int(one.get("maxcpu") or 0) for one in rows), *(text.size(sum(one.get(key) or 0 for one in rows))
                                                        for key in ("maxmem", "mem"))) for name, rows in pools.items()])
-    places = [row for row in of_cluster([row for row in resources if row.get("type") == "storage"])
+    places = [row for row in of_cluster(resources)
               if row.get("total") and {"images", "rootdir"} & set(row.get("content", ()))
               and (args.node in (None, row.get("node")) or args.node in row.get("nodes", ()))]
     places.sort(key=lambda row: -row["used_fraction"])

@@ -31,10 +31,10 @@ STORAGES = Table("storage", Column("storage"), Column("node", text=lambda row: r
 
 
 def of_cluster(rows):
-    """Normalised rows (STORAGES) of /cluster/resources?type=storage: a shared storage once, a local one per node. What
-    is free is not among them: of what is not used, a file system keeps a part for root, and only the node tells."""
+    """Normalised rows (STORAGES) of those of /cluster/resources: a shared storage once, a local one per node. What is
+    free is not among them: of what is not used, a file system keeps a part for root, and only the node tells."""
     single, shared = [], {}
-    for row in rows:
+    for row in (row for row in rows if row.get("storage")):
         total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
         here = {"storage": row.get("storage"), "node": row.get("node"), "type": row.get("plugintype"),
                 "content": row.get("content"), "shared": on(row.get("shared")),
