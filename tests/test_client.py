@@ -15,7 +15,6 @@ import pytest
 import certs
 from faulty import BEFORE_TLS, FAULTS, Faulty, _http
 from tools.pve import client as client_module
-from tools.pve import scrub as scrub_module
 from tools.pve import tls
 from tools.pve.client import Cancelled, Client, PveError
 from tools.pve.formats import fill
@@ -632,48 +631,34 @@ def test_environment_and_netrc_and_cookies_are_not_looked_at(pki, server, tmp_pa
 def test_fetch_has_no_token_and_may_be_compressed(pki, server):
     client = connect(pki, server)
     page = b"const apiSchema = [];" * 1000
-    server.answer = _http("200 OK", gzip.compress(page), "Content-Encoding: gzip\r\nLast-Modified: today\r\n")
-    assert client.fetch("/pve-docs/api-viewer/apidoc.js", 1 << 20) == (200, "today", page)
+    server.answer = _http("200 OK", gzip.compress(page), "Content-Encoding: gzip\r\n")
+    assert client.fetch("/pve-docs/api-viewer/apidoc.js") == page
     verb, target, sent, _ = server.requests[0]
     assert (verb, target) == ("GET", "/pve-docs/api-viewer/apidoc.js")
     assert "authorization" not in sent and sent["accept-encoding"] == "gzip"
-    with pytest.raises(PveError, match="too large"):
-        client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
     server.answer = _http("200 OK", gzip.compress(page)[:-20], "Content-Encoding: gzip\r\n")
     with pytest.raises(PveError, match="incomplete"):
-        client.fetch("/pve-docs/api-viewer/apidoc.js", 1 << 20)
+        client.fetch("/pve-docs/api-viewer/apidoc.js")
     server.answer = _http("404 Not Found", b"")
     with pytest.raises(PveError) as caught:
-        client.fetch("/pve-docs/api-viewer/apidoc.js", 10000)
+        client.fetch("/pve-docs/api-viewer/apidoc.js")
     assert caught.value.status == 404
 
 
-def test_fetch_takes_a_page_of_just_its_limit_and_no_more_of_the_wire(pki, server):
+def test_fetch_takes_a_page_of_just_its_limit_and_no_more_of_the_wire(pki, server, monkeypatch):
     client, page, path = connect(pki, server), b"x" * 5000, "/pve-docs/api-viewer/apidoc.js"
     server.answer = _http("200 OK", gzip.compress(page), "Content-Encoding: gzip\r\n")
-    assert client.fetch(path, 5000)[2] == page
+    monkeypatch.setattr(client_module, "MAX_BODY", 5000)
+    assert client.fetch(path) == page
+    monkeypatch.setattr(client_module, "MAX_BODY", 4999)
     with pytest.raises(PveError, match="too large"):
-        client.fetch(path, 4999)
+        client.fetch(path)
+    monkeypatch.setattr(client_module, "MAX_BODY", 50000)
     # whatever stands behind the end of the compressed data counts too
     server.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + (
         gzip.compress(page) + b"\0" * 100000)
     with pytest.raises(PveError, match="too large"):
-        client.fetch(path, 50000)
-
-
-def test_fetch_asks_whether_a_page_has_changed(pki, server):
-    client, page = connect(pki, server), "/pve-docs/api-viewer/apidoc.js"
-    server.answer = _http("304 NOT MODIFIED", b"")
-    status, _, body = client.fetch(page, 100, since="Sat, 01 Nov 2025 12:00:00 GMT")
-    assert (status, body) == (304, b"")
-    server.answer = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3000000\r\n\r\n"      # of the page; RFC 9110, 8.6
-    assert client.fetch(page, 100, since="Sat, 01 Nov 2025 12:00:00 GMT")[::2] == (304, b"")
-    assert server.requests[0][2]["if-modified-since"] == "Sat, 01 Nov 2025 12:00:00 GMT"
-    with pytest.raises(PveError) as caught:
-        client.fetch(page, 100)                         # which nobody asked
-    assert caught.value.status == 304
-    server.answer = _http("200 OK", b"new")
-    assert client.fetch(page, 100, since="today")[::2] == (200, b"new")
+        client.fetch(path)
 
 
 # ---- what comes back -------------------------------------------------------------------------------------------------
@@ -717,7 +702,6 @@ def test_errors_are_kept_and_shown_each(pki, server):
     server.fault = "400"
     error = failure(connect(pki, server), "POST")
     assert error.status == 400
-    assert error.errors == {"scsi0": "invalid format - x; value missing", "memory": "value must be positive"}
     assert "  scsi0: invalid format - x; value missing\n  memory: value must be positive" in str(error)
     assert str(error).startswith("Proxmox refused POST %s: Parameter verification failed. (HTTP 400)" % START)
 
@@ -810,14 +794,9 @@ def test_threads_share_one_client(pki, server):
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
-def test_hidden_secrets_do_not_pile_up(pki, monkeypatch):
-    monkeypatch.setattr(scrub_module, "_hidden", {})    # both as they were afterwards: two thousand slow all down
-    monkeypatch.setattr(scrub_module, "_forms", ())
+def test_a_token_is_hidden_and_what_is_too_short_is_not(pki):
     Client(settings(pki, 8006))
-    for number in range(2000):
-        hide("secret-number-%d" % number)
-    assert len(scrub_module._hidden) <= scrub_module._HIDDEN_MOST
-    assert scrub("secret-number-1999 " + CANARY) == "*** ***"
+    assert scrub("token " + CANARY) == "token ***"
     hide("abcd")
     assert scrub("abcd") == "abcd"
     hide("abcde")
@@ -830,12 +809,12 @@ def test_secret_in_an_answer_does_not_come_out(pki, server):
     server.answer = _http("500 bad token " + CANARY, json.dumps(
         {"data": None, "errors": {"x": "value %s is wrong" % CANARY}}).encode())
     error = failure(client, "POST")
-    assert "***" in str(error) and "***" in error.errors["x"]
+    assert "***" in str(error) and "  x: value *** is wrong" in str(error)
 
 
 def test_a_refusal_names_fifty_parameters_at_most(pki, server):
     server.answer = _http("400 x", json.dumps({"data": None, "errors": {"p%d" % n: "no" for n in range(300)}}).encode())
-    assert len(failure(connect(pki, server), "POST").errors) == 50
+    assert str(failure(connect(pki, server), "POST")).count(": no") == 50
 
 
 # ---- importing -------------------------------------------------------------------------------------------------------

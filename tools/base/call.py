@@ -419,7 +419,7 @@ class Call:
             said += "\nIt needs: %s." % ", ".join(listed) if needs else ""
             if _MAKES.fullmatch(path) and (needs or not params.get("pool")):
                 said += "\nA guest may also be made with VM.Allocate on /pool/NAME, with pool=NAME."
-        return error if said == str(error) else PveError(said, error.status, None, error.outcome)
+        return error if said == str(error) else PveError(said, error.status, error.outcome)
 
     def node_problem(self, name):
         """Why `name` (str) is no node that can be used, as a sentence; None when it is one."""

@@ -414,17 +414,13 @@ def _sentences(problem, keys=()):
 # ----------------------------------------------------------------------------------------------------------- fetching
 
 class Source:
-    """The schema of the host behind a Client: read when first asked for, kept, and looked for anew after its upgrade.
-
-    clock() gives seconds. Safe to use from several threads.
-    """
-    LOOK_AGAIN = 3600                                   # seconds after which the host is asked whether it has changed
-    TRY_AGAIN = 300                                     # the same of a page that could not be had
-    MOST = 32 << 20                                     # bytes of the page; the real ones have 4 million
+    """The schema of the host behind a Client: read when first asked for, and anew later on, for the host may have been
+    upgraded. clock() gives seconds. Safe to use from several threads."""
+    LOOK_AGAIN, TRY_AGAIN = 3600, 300                   # seconds, of a page that was read and one that could not be
 
     def __init__(self, client, clock=time.monotonic):
         self._client, self._clock, self._lock = client, clock, threading.Lock()
-        self._doc = self._modified = self._problem = None
+        self._doc = self._problem = None
         self._until = clock() - 1
 
     def get(self, cancelled=None):
@@ -438,9 +434,7 @@ class Source:
 
     def _look(self, cancelled):
         try:
-            status, modified, body = self._client.fetch(PAGE, self.MOST, cancelled, self._modified)
-            if status == 200:
-                self._doc, self._modified = ApiDoc.parse(body.decode("utf-8", "replace")), modified
+            self._doc = ApiDoc.parse(self._client.fetch(PAGE, cancelled).decode("utf-8", "replace"))
             self._until = self._clock() + self.LOOK_AGAIN
         except (PveError, ValueError) as error:
             if self._doc is None:

@@ -41,18 +41,15 @@ RETRY_PAUSES = (0.3, 1.0)       # seconds before the first and the second repeat
 class PveError(Exception):
     """A request that did not succeed; `str(error)` is a message for the user and holds no secret.
 
-    status: int, the HTTP status, or None when there was no answer. errors: {parameter: text} as Proxmox gave it.
+    status: int, the HTTP status, or None when there was no answer.
     outcome: "refused" (Proxmox said no, nothing was done), "unsent" (it never reached Proxmox, or it was a read that
     got no answer: nothing was changed), "unknown" (a write that may have been done), "accepted" (one that was done, and
     ends in an error all the same).
     """
 
-    def __init__(self, message, status=None, errors=None, outcome="refused"):
+    def __init__(self, message, status=None, outcome="refused"):
         Exception.__init__(self, scrub(str(message)))
-        self.status = status
-        self.errors = {scrub(str(key)): scrub(str(text)) for key, text in (errors or {}).items()}
-        self.outcome = outcome
-
+        self.status, self.outcome = status, outcome
         #: Whether asking again may help: no answer at all, or one that says the node could not be reached.
         self.passing = status is None or status < 400 or status in (502, 503, 504) or status >= 595
 
@@ -71,9 +68,9 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 #: One host of the setting: label, its name in texts; url, what its URLs begin with.
 _Host = namedtuple("_Host", "label url")
 #: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
-#: None), headers (dict; None: those of the API), limit (bytes of its answer), cancelled (Event or None), timeout,
-#: reads (bool: it may be sent again), last (of `request`, or None).
-_Sending = namedtuple("_Sending", "verb path target body headers limit cancelled timeout reads last", defaults=(None,))
+#: None), cancelled (Event or None), reads (bool: it may be sent again), timeout and last (of `request`, or None),
+#: headers (dict; None: those of the API).
+_Sending = namedtuple("_Sending", "verb path target body cancelled reads timeout last headers", defaults=(None,) * 3)
 #: A complete HTTP answer: status (int), reason, headers, body (bytes), host (_Host).
 _Answer = namedtuple("_Answer", "status reason headers body host")
 
@@ -138,7 +135,7 @@ class Client:
         self._ready = threading.Lock()
         self._send = None       # that of the adapter, from the first request on
         self._token_id = "%s!%s" % (settings.user, settings.token_name)
-        hide(settings.token_value, for_good=True)
+        hide(settings.token_value)
 
     def warm(self):
         """Import requests and build the TLS settings now, in a background thread; never raises."""
@@ -160,7 +157,7 @@ class Client:
         target, body = _target(verb, path, params)
         self.limiter.take(acts or verb != "GET")
         reads = verb == "GET" and not acts
-        sending = _Sending(verb, path, target, body, None, MAX_BODY, cancelled, timeout, reads, last)
+        sending = _Sending(verb, path, target, body, cancelled, reads, timeout, last)
         answer = self._exchange(sending)
         if answer.status >= 300:
             raise self._refusal(sending, answer)
@@ -176,17 +173,14 @@ class Client:
         tree.pop("success", None)
         return Reply(data, tree)
 
-    def fetch(self, path, limit, cancelled=None, since=None):
-        """A static page outside /api2 (apidoc.js), without the token: (status, its Last-Modified, at most limit bytes).
-        since: a Last-Modified that the host gave; the status is 304, without a page, when it is still that one."""
-        headers = dict(_HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"})
-        if since:
-            headers["If-Modified-Since"] = since
-        sending = _Sending("GET", path, path, None, headers, limit, cancelled, None, True)
+    def fetch(self, path, cancelled=None):
+        """The bytes of a static page outside /api2 (apidoc.js), asked for without the token."""
+        sending = _Sending("GET", path, path, None, cancelled, True, headers=dict(
+            _HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"}))
         answer = self._exchange(sending)
-        if answer.status >= 300 and not (answer.status == 304 and since):
+        if answer.status >= 300:
             raise self._refusal(sending, answer)
-        return answer.status, answer.headers.get("Last-Modified"), answer.body
+        return answer.body
 
     def _start(self):
         """Make the adapter and the headers, once: requests is imported, and a command that prints the token run."""
@@ -206,7 +200,7 @@ class Client:
                 value = self._settings.secret() if value is None else value
             except ValueError as error:
                 raise PveError("%s. Nothing was sent." % error, outcome="unsent") from None
-            hide(value, for_good=True)
+            hide(value)
             # pveproxy percent-decodes the value, so everything unusual is encoded (AnyEvent.pm, auth_handler)
             token = "PVEAPIToken=%s!%s=%s" % (quote(self._settings.user, safe="@"),
                                               quote(self._settings.token_name, safe=""), quote(value, safe=""))
@@ -272,7 +266,7 @@ class Client:
         try:
             response = self._send(request, stream=True, verify=True, cert=None, proxies={}, timeout=(
                 min(CONNECT_SECONDS, left), min(sending.timeout or READ_SECONDS, left)))
-            body, status = self._read(sending, response, host, deadline), response.status_code
+            body, status = self._read(response, host, deadline), response.status_code
         except BaseException as error:
             if response is not None:
                 with suppress(Exception):       # not read to its end, so its connection is not used again
@@ -286,20 +280,18 @@ class Client:
                       ms=int((self._clock() - began) * 1000))
         return _Answer(status, response.reason, response.headers, body, host)
 
-    def _read(self, sending, response, host, deadline):
-        """The whole body, bytes; within the deadline, at most limit bytes, as long as Content-Length says."""
-        limit = sending.limit
-        headers = response.headers
-        coding = headers.get("Content-Encoding", "identity").strip().lower()
+    def _read(self, response, host, deadline):
+        """The whole body, bytes; within the deadline, at most MAX_BODY, as long as Content-Length says."""
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         inflate = None
         if coding not in ("", "identity"):
             if coding != "gzip":            # which some answers have always, asked for or not: /nodes/X/journal
                 raise Broken("encoded", host, coding)
             import zlib
             inflate = zlib.decompressobj(31)
-        announced = headers.get("Content-Length")
-        announced = int(announced) if announced and announced.isdigit() and response.status_code != 304 else None
-        if announced is not None and announced > limit:
+        announced = response.headers.get("Content-Length")
+        announced = int(announced) if announced and announced.isdigit() else None
+        if announced is not None and announced > MAX_BODY:
             raise Broken("large", host, "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
         while True:
@@ -308,10 +300,10 @@ class Client:
                 break
             wire += len(chunk)
             if inflate is not None:
-                chunk = inflate.decompress(chunk, limit + 1 - total)
+                chunk = inflate.decompress(chunk, MAX_BODY + 1 - total)
             total += len(chunk)
-            if total > limit or wire > limit:
-                raise Broken("large", host, "more than %d bytes" % limit)
+            if total > MAX_BODY or wire > MAX_BODY:
+                raise Broken("large", host, "more than %d bytes" % MAX_BODY)
             chunks.append(chunk)
             if wire == announced:
                 break           # urllib3 knows it too, and keeps the connection
@@ -352,7 +344,7 @@ class Client:
             lines.append(hint)
         if outcome == "unknown":
             lines.append(advice.find_out(verb, path))
-        return PveError("\n".join(lines), status=status, errors=errors, outcome=outcome)
+        return PveError("\n".join(lines), status=status, outcome=outcome)
 
 
 def _no_answer(sending, fault):

@@ -66,34 +66,27 @@ _TOKEN_PATTERNS = (
     (re.compile(r"(PVEAuthCookie=)[^\s'\";]+"), r"\1" + MASK),
     (re.compile(r"\b(PVE[A-Z]*:)(?:[^\s:'\"]+:)?[0-9A-F]{8}::[^\s'\"]+"), r"\1" + MASK),
 )
-_hidden = {}                    # secret as it may appear -> keep for good; the oldest others leave first
-_forms = ()                     # its keys, longest first
-_hidden_lock = threading.Lock()
-_HIDDEN_MOST = 600
+_secrets, _forms = set(), ()    # all but those of a call, and how they may appear
+_hiding = threading.Lock()
 
 
-def hide(secret, for_good=False):
-    """Make `scrub` replace this secret from now on, also where it is percent-encoded. Shorter than 5: ignored, for it
-    would tear holes into everything (Proxmox takes no shorter password). The latest are kept; for_good ones always."""
+def hide(secret):
+    """Make `scrub` replace this secret (str or None) from now on. Shorter than 5: ignored, for it would tear holes into
+    everything (a token's value has 8 and more)."""
     global _forms
-    secret = str(secret or "")
-    if len(secret) < 5:
-        return
-    with _hidden_lock:
-        for form in _written(secret):
-            _hidden[form] = _hidden.pop(form, False) or for_good
-        extra = len(_hidden) - _HIDDEN_MOST
-        if extra > 0:
-            for form in [form for form, keep in _hidden.items() if not keep][:extra]:
-                del _hidden[form]
-        _forms = tuple(sorted(_hidden, key=len, reverse=True))
+    if secret and len(secret) > 4:
+        with _hiding:
+            _secrets.add(secret)
+            _forms = _written(*_secrets)
 
 
-def _written(secret):
-    """The forms in which a secret may appear: as it is, as repr shows it, percent-encoded as in a path or a form."""
+def _written(*secrets):
+    """The forms in which secrets may appear, the longest first: as they are, as repr shows them, percent-encoded as in
+    a path or a form."""
     from urllib.parse import quote
-    return {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
-            quote(secret, errors="replace").replace("%20", "+")}
+    return tuple(sorted({form for secret in secrets for form in (
+        secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"),
+        quote(secret, errors="replace").replace("%20", "+"))}, key=len, reverse=True))
 
 
 _here = threading.local()       # .forms: secrets of the call that this thread runs
@@ -102,8 +95,7 @@ _here = threading.local()       # .forms: secrets of the call that this thread r
 def hide_here(secrets):
     """Make `scrub` replace these (texts) too in whatever this thread says, until the next hide_here. For the passwords
     of one call: some are ordinary words, and other answers must keep theirs."""
-    forms = {form for secret in secrets if len(secret) > 3 for form in _written(secret)}
-    _here.forms = tuple(sorted(forms, key=len, reverse=True))
+    _here.forms = _written(*(secret for secret in secrets if len(secret) > 3))
 
 
 def scrub_ours(value):
