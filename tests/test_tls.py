@@ -43,11 +43,13 @@ class Log:
         return [event for _, event, _ in self.lines]
 
 
+def settings(**more):
+    return SimpleNamespace(**{**dict(user="root@pam", token_name="mcp", token_value=CANARY, ssl_mode="strict",
+                                     ca_file=None, fingerprint=None, state_dir=None), **more})
+
+
 def client(server, log=None, host="127.0.0.1", **more):
-    values = dict(host=[(host, server.port)], user="root@pam", token_name="mcp", token_value=CANARY, ssl_mode="strict",
-                  ca_file=None, fingerprint=None, state_dir=None)
-    values.update(more)
-    return Client(SimpleNamespace(**values), log=log, sleep=lambda *_: None)
+    return Client(settings(host=[(host, server.port)], **more), log=log, sleep=lambda *_: None)
 
 
 def accepted(server, **more):
@@ -291,10 +293,10 @@ def test_verify_with_a_state_directory_that_cannot_be_written(pki, tmp_path):
 
 def test_verify_with_another_certificate_seen_by_another_request_at_first_use(pki):
     with Faulty(*pki.leaf("self")) as server:
-        trust = tls.trust_of(SimpleNamespace(ssl_mode="verify"), Log())
+        trust = tls.trust_of(settings(ssl_mode="verify"), Log())
 
         def dial():                                     # meanwhile another thread has pinned what it saw
-            trust._pins.setdefault("127.0.0.1:%d" % server.port, pki.fingerprint("self-other"))
+            trust.pins.setdefault("127.0.0.1:%d" % server.port, pki.fingerprint("self-other"))
             return tls.dial("127.0.0.1", server.port, 5)
         with pytest.raises(tls.NotSent, match="two different certificates"):
             trust.wrap(tls.dial("127.0.0.1", server.port, 5), "127.0.0.1", server.port, dial)
@@ -395,7 +397,6 @@ def test_settings_that_cannot_be_used(pki, tmp_path, monkeypatch):
     with Faulty(*pki.leaf("9")) as server:
         refused(server, "PROXMOX_CERTIFICATE", "pve-root-ca.pem", "No such file", ca_file=str(tmp_path / "missing.pem"))
         refused(server, "PROXMOX_CERTIFICATE", "no PEM certificate", ca_file=str(empty))
-        refused(server, "PROXMOX_SSL_MODE", ssl_mode="none")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
         refused(server, "REQUESTS_CA_BUNDLE")
         assert server.connections == 0
@@ -443,7 +444,7 @@ def test_a_socket_that_nobody_took_is_closed():
 
 def test_what_is_read_has_one_deadline(pki):
     with Faulty(*pki.leaf("9")) as server:
-        sock = tls.open_tls(tls.trust_of(SimpleNamespace(ssl_mode="insecure"), Log()), "127.0.0.1", server.port, 5)
+        sock = tls.open_tls(tls.trust_of(settings(ssl_mode="insecure"), Log()), "127.0.0.1", server.port, 5)
         with sock:
             sock.settimeout(5)
             tls.answer_within(0.05)
@@ -482,8 +483,7 @@ def test_a_request_has_half_a_minute_to_leave(pki):
 # ---- a look ----------------------------------------------------------------------------------------------------------
 
 def look(server, seconds=5.0, **chosen):
-    chosen = dict({"state_dir": None, "ssl_mode": "strict", "fingerprint": None, "ca_file": None}, **chosen)
-    return tls.look("127.0.0.1", server.port, SimpleNamespace(**chosen), seconds)
+    return tls.look("127.0.0.1", server.port, settings(**chosen), seconds)
 
 
 def test_a_look_sends_nothing_and_says_whether_the_settings_accept_the_certificate(pki):

@@ -141,10 +141,9 @@ def _look(report, settings, host, port, look):
         return
     _step(report, "connection", True, "%s: connected to %s, %s" % (place, address, version))
     _step(report, "certificate", None, "%s: SHA-256 %s" % (place, fingerprint))
-    mode = tls.mode_of(settings)
     _step(report, "trust", not refused, "%s\nBy the clock of this machine it is %s." % (
         refused, text.when(time.time())) if refused else "%s: %s accepts it." % (
-            place, "PROXMOX_CERTIFICATE" if mode in ("ca_file", "fingerprint") else "PROXMOX_SSL_MODE=" + mode))
+            place, "PROXMOX_CERTIFICATE" if settings.certificate else "PROXMOX_SSL_MODE=" + settings.ssl_mode))
 
 
 def _ask(report, settings, client):

@@ -1,6 +1,6 @@
 """Whom the client trusts in each SSL mode, how a TLS socket is opened, and a look at a host's certificate.
 
-Modes, from `mode_of(settings)`; a fingerprint or a CA file always wins over PROXMOX_SSL_MODE:
+A fingerprint or a CA file (PROXMOX_CERTIFICATE) always wins over PROXMOX_SSL_MODE:
 * fingerprint: exactly the certificate(s) whose SHA-256 was given; names and dates are not looked at, as Proxmox's own
   clients do (PVE::APIClient, cached_fingerprints).
 * ca_file: only that CA, or that certificate; names checked. VERIFY_X509_STRICT is not set: the CA of every cluster made
@@ -163,11 +163,11 @@ class _FirstUse:
     def __init__(self, state_dir, log):
         self._log, self._state_dir, self._lock = log, state_dir, threading.Lock()
         self._open, self._checked = _context(False), None
-        self._pins = _read_pins(state_dir, log)         # "host:port" -> fingerprint or _SYSTEM
+        self.pins = _read_pins(state_dir, log)         # "host:port" -> fingerprint or _SYSTEM
 
     def wrap(self, plain, host, port, dial):
         place = label(host, port)
-        pin = self._pins.get(place)
+        pin = self.pins.get(place)
         if pin is not None and pin != _SYSTEM:
             sock, seen = _seen(self._open, plain, host)
             if seen == pin:
@@ -183,7 +183,7 @@ class _FirstUse:
             reason = _why(error, host)
         else:
             if pin != _SYSTEM:
-                self._pins[place] = _SYSTEM
+                self.pins[place] = _SYSTEM
                 self._save()
             return sock
         if pin == _SYSTEM:
@@ -202,7 +202,7 @@ class _FirstUse:
         probe, pin = _seen(self._open, dial(), host)
         probe.close()
         with self._lock:
-            pin = self._pins.setdefault(place, pin)     # another thread may have been first
+            pin = self.pins.setdefault(place, pin)     # another thread may have been first
         self._log("warning", "tls_first_use", host=place, fingerprint=pin, reason=reason,
                   message="The certificate of %s is not vouched for by any CA of this system (%s). It is trusted from "
                           "now on, without proof of who it is. Compare it with `pvenode cert info` on the node and pin "
@@ -222,7 +222,7 @@ class _FirstUse:
         path = os.path.join(self._state_dir, PINS_FILE)
         try:
             with _saving:                               # others of this process, or of another, have pins there too
-                pins = {**_read_pins(self._state_dir, lambda *args, **fields: None), **self._pins}
+                pins = {**_read_pins(self._state_dir, _quiet), **self.pins}
                 state.write(path, "".join("%s %s\n" % item for item in sorted(pins.items())))
         except OSError as error:
             self._log("warning", "tls_pins", message="%s cannot be written (%s): the certificate is pinned for this "
@@ -235,6 +235,10 @@ class _FirstUse:
 
 
 _saving = threading.Lock()
+
+
+def _quiet(level, event, **fields):
+    """The log of what is told nowhere."""
 
 
 def _read_pins(state_dir, log):
@@ -258,18 +262,6 @@ def _read_pins(state_dir, log):
     return pins
 
 
-def mode_of(settings):
-    """fingerprint, ca_file, strict, verify or insecure: what really applies."""
-    if getattr(settings, "fingerprint", None):
-        return "fingerprint"
-    if getattr(settings, "ca_file", None):
-        return "ca_file"
-    mode = getattr(settings, "ssl_mode", None) or "strict"
-    if mode not in ("strict", "verify", "insecure"):
-        raise Unusable("PROXMOX_SSL_MODE must be strict, verify or insecure, not %r." % mode)
-    return mode
-
-
 _HINT = ("Set PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca.pem, or to the SHA-256 fingerprint that `pvenode "
          "cert info` prints on the node, or PROXMOX_SSL_MODE=verify to trust it on first use.")
 _CA_HINT = ("Is PROXMOX_CERTIFICATE the /etc/pve/pve-root-ca.pem of this cluster, and PROXMOX_HOST a name or address "
@@ -277,16 +269,15 @@ _CA_HINT = ("Is PROXMOX_CERTIFICATE the /etc/pve/pve-root-ca.pem of this cluster
 
 
 def trust_of(settings, log):
-    """The object that decides about a peer, for the mode of the settings. Unusable when a setting cannot be used."""
-    mode = mode_of(settings)
-    if mode == "fingerprint":
+    """The object that decides about a peer, as the settings say. Unusable when a setting cannot be used."""
+    if settings.fingerprint:
         return _Pinned(settings.fingerprint.split(","))
-    if mode == "ca_file":
+    if settings.ca_file:
         return _Chain(_ca_context(settings.ca_file), _CA_HINT)
-    if mode == "strict":
+    if settings.ssl_mode == "strict":
         return _Chain(_system_context(), _HINT)
-    if mode == "verify":
-        return _FirstUse(getattr(settings, "state_dir", None), log)
+    if settings.ssl_mode == "verify":
+        return _FirstUse(settings.state_dir, log)
     log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked; anyone on the way "
         "to Proxmox can read and use the API token.")
     return _Chain(_context(False))
@@ -370,15 +361,16 @@ def look(host, port, settings, seconds=5.0):
     with open_tls(_Chain(_context(False)), host, port, seconds) as sock:
         shown = sock.getpeername()[0], sock.version(), fingerprint(sock.getpeercert(True))
 
-    def quiet(*args, **fields):
-        pass
-    first, pin = mode_of(settings) == "verify", None
+    pin = None
     try:
-        if first:
-            pin = _read_pins(settings.state_dir, quiet).get(label(host, port))
-        if not first or pin not in (None, shown[2]):
-            open_tls(_Chain(_system_context()) if first else trust_of(settings, quiet), host, port, seconds).close()
+        trust = trust_of(settings, _quiet)
+        if isinstance(trust, _FirstUse):
+            pin = trust.pins.get(label(host, port))
+            if pin in (None, shown[2]):
+                return (*shown, None)
+            trust = _Chain(_system_context())
+        open_tls(trust, host, port, seconds).close()
     except (NotSent, Unusable) as error:
         return (*shown, "The certificate has changed: at the first contact it was %s." % (
-            "vouched for by a CA of this system" if pin == _SYSTEM else pin) if first else str(error))
+            "vouched for by a CA of this system" if pin == _SYSTEM else pin) if pin else str(error))
     return (*shown, None)
