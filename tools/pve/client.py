@@ -6,7 +6,7 @@ adapter (adapter.py), without a session, so no proxy, .netrc, cookie or redirect
 Rules, and where they come from:
 * parameters of GET and DELETE go into the query, those of POST and PUT into a form body (pve-http-server, AnyEvent.pm:
   a body on GET or DELETE is a 501); booleans are 1 and 0; lists repeat the key; None is left out.
-* a write is sent at most once. Only when it provably never left (`tls.NotSent`) is another host tried. Any other break
+* a write is sent at most once. Only when it provably never left (`NotSent`) is another host tried. Any other break
   is PveError(outcome="unknown"), which names the call that finds out.
 * a read is repeated at most twice, within its deadline.
 * pveproxy gives up on another node after 30 s (596), so we wait longer than that for an answer (38 s).
@@ -24,7 +24,7 @@ from contextlib import suppress
 from math import ceil
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
-from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, fault_of
+from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, NotSent, fault_of
 from tools.pve.formats import label
 from tools.pve.scrub import hide, scrub
 from tools.pve.waiting import Cancelled, wait
@@ -68,7 +68,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 #: One host of the setting: label, its name in texts; url, what its URLs begin with.
 _Host = namedtuple("_Host", "label url")
 #: One request: verb, path (below /api2/json) as texts name it, target (path and query) as it is sent, body (bytes or
-#: None), cancelled (Event or None), reads (bool: it may be sent again), timeout and last (of `request`, or None),
+#: None), cancelled (Event), reads (bool: it may be sent again), timeout and last (of `request`, or None),
 #: headers (dict; None: those of the API).
 _Sending = namedtuple("_Sending", "verb path target body cancelled reads timeout last headers", defaults=(None,) * 3)
 #: A complete HTTP answer: status (int), reason, headers, body (bytes), host (_Host).
@@ -157,7 +157,7 @@ class Client:
         target, body = _target(verb, path, params)
         self.limiter.take(acts or verb != "GET")
         reads = verb == "GET" and not acts
-        sending = _Sending(verb, path, target, body, cancelled, reads, timeout, last)
+        sending = _Sending(verb, path, target, body, cancelled or threading.Event(), reads, timeout, last)
         answer = self._exchange(sending)
         if answer.status >= 300:
             raise self._refusal(sending, answer)
@@ -175,8 +175,8 @@ class Client:
 
     def fetch(self, path, cancelled=None):
         """The bytes of a static page outside /api2 (apidoc.js), asked for without the token."""
-        sending = _Sending("GET", path, path, None, cancelled, True, headers=dict(
-            _HEADERS, **{"Accept": "*/*", "Accept-Encoding": "gzip"}))
+        sending = _Sending("GET", path, path, None, cancelled or threading.Event(), True, headers={
+            **_HEADERS, "Accept": "*/*", "Accept-Encoding": "gzip"})
         answer = self._exchange(sending)
         if answer.status >= 300:
             raise self._refusal(sending, answer)
@@ -230,7 +230,7 @@ class Client:
                     except Broken as broken:
                         if fault is not None and not broken.sent and broken.kind != "certificate":
                             broken.detail = "%s; before that %s: %s" % (broken.detail, fault.host.label, fault.detail)
-                        fault = broken
+                        fault, broken.host = broken, host
                         if broken.sent or broken.kind == "certificate":
                             break
             finally:
@@ -249,13 +249,13 @@ class Client:
             self._log("info", "retry", path=sending.path, attempt=repeats,
                       reason=fault.kind if answer is None else answer.status)
             if pause:
-                self._sleep(sending.cancelled or threading.Event(), pause)
+                self._sleep(sending.cancelled, pause)
 
     def _once(self, sending, host, deadline):
         """The _Answer of one host to one request on the wire; Broken when there is none."""
         left = deadline - self._clock()
         if left <= 0:
-            raise Broken("timeout", host, "no time left", sent=False)
+            raise NotSent("timeout", "no time left")
         if sending.last is not None:
             sending.last()
         request = self._prepared()
@@ -266,13 +266,13 @@ class Client:
         try:
             response = self._send(request, stream=True, verify=True, cert=None, proxies={}, timeout=(
                 min(CONNECT_SECONDS, left), min(sending.timeout or READ_SECONDS, left)))
-            body, status = self._read(response, host, deadline), response.status_code
+            body, status = self._read(response, deadline), response.status_code
         except BaseException as error:
             if response is not None:
                 with suppress(Exception):       # not read to its end, so its connection is not used again
                     response.close()
-            if isinstance(error, Exception) and not isinstance(error, Broken):
-                error = fault_of(error, host)
+            if isinstance(error, Exception):
+                error = fault_of(error)
             status = getattr(error, "kind", type(error).__name__)
             raise error from None
         finally:                                # a line a request: without its parameters, which may be secret
@@ -280,19 +280,19 @@ class Client:
                       ms=int((self._clock() - began) * 1000))
         return _Answer(status, response.reason, response.headers, body, host)
 
-    def _read(self, response, host, deadline):
+    def _read(self, response, deadline):
         """The whole body, bytes; within the deadline, at most MAX_BODY, as long as Content-Length says."""
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         inflate = None
         if coding not in ("", "identity"):
             if coding != "gzip":            # which some answers have always, asked for or not: /nodes/X/journal
-                raise Broken("encoded", host, coding)
+                raise Broken("encoded", coding)
             import zlib
             inflate = zlib.decompressobj(31)
         announced = response.headers.get("Content-Length")
         announced = int(announced) if announced and announced.isdigit() else None
         if announced is not None and announced > MAX_BODY:
-            raise Broken("large", host, "%d bytes" % announced)
+            raise Broken("large", "%d bytes" % announced)
         chunks, wire, total = [], 0, 0
         while True:
             chunk = response.raw.read(65536)
@@ -303,24 +303,24 @@ class Client:
                 chunk = inflate.decompress(chunk, MAX_BODY + 1 - total)
             total += len(chunk)
             if total > MAX_BODY or wire > MAX_BODY:
-                raise Broken("large", host, "more than %d bytes" % MAX_BODY)
+                raise Broken("large", "more than %d bytes" % MAX_BODY)
             chunks.append(chunk)
             if wire == announced:
                 break           # urllib3 knows it too, and keeps the connection
             if self._clock() >= deadline:
-                raise Broken("timeout", host, "the answer did not end")
+                raise Broken("timeout", "the answer did not end")
         if announced is not None and wire != announced:
-            raise Broken("short", host, "%d of %d bytes" % (wire, announced))
+            raise Broken("short", "%d of %d bytes" % (wire, announced))
         if inflate is not None and not inflate.eof:
-            raise Broken("short", host, "the compressed data end early")
+            raise Broken("short", "the compressed data end early")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _enter(self, cancelled):
         """Take one of the slots; Cancelled while it waits for one."""
-        taken = self._slots.acquire(blocking=cancelled is None)
-        while not taken and not cancelled.is_set():
+        taken = False
+        while not (taken or cancelled.is_set()):
             taken = self._slots.acquire(timeout=0.1)
-        if cancelled is not None and cancelled.is_set():
+        if cancelled.is_set():
             if taken:
                 self._slots.release()
             raise Cancelled("cancelled before it was sent")

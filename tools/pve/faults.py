@@ -4,11 +4,19 @@ a read is sent again.
 
 
 class Broken(Exception):
-    """No complete answer. kind: a key of FAULTS. sent: the request may have reached Proxmox. detail: cause, short."""
+    """No complete answer. kind: a key of FAULTS. detail: cause, short. sent: the request may have reached Proxmox."""
 
-    def __init__(self, kind, host, detail="", sent=True):
-        Exception.__init__(self, kind)
-        self.kind, self.host, self.detail, self.sent = kind, host, detail, sent
+    sent = True
+
+    def __init__(self, kind, detail=""):
+        Exception.__init__(self, detail)
+        self.kind, self.detail = kind, detail
+
+
+class NotSent(Broken):
+    """The connection was not made or the peer not accepted: provably nothing of the request was sent."""
+
+    sent = False
 
 
 RETRY_STATUS = {502: 2, 503: 2, 504: 2, 595: 1, 596: 1, 597: 1, 599: 1}     # repeats of a read
@@ -48,21 +56,20 @@ _NOT_HTTP = {"BadStatusLine", "LineTooLong", "HTTPException", "InvalidChunkLengt
              "UnknownProtocol", "error"}
 
 
-def fault_of(error, host):
+def fault_of(error):
     """The Broken for an exception of an adapter. Whatever is not provably unsent counts as sent."""
-    from tools.pve import tls
-    if isinstance(error, tls.NotSent):
-        return Broken(error.kind, host, str(error), sent=False)
+    if isinstance(error, Broken):
+        return error
     chain = _wrapped(error)
     names = {type(one).__name__ for one in chain}
     if any(isinstance(one, TimeoutError) for one in chain) or names & {"timeout", "ReadTimeoutError", "ReadTimeout"}:
-        return Broken("timeout", host)
+        return Broken("timeout")
     if "IncompleteRead" in names:
-        return Broken("short", host)
+        return Broken("short")
     if any(isinstance(one, (ConnectionError, EOFError)) for one in chain) or names & {
             "RemoteDisconnected", "SSLEOFError", "SSLZeroReturnError"}:
-        return Broken("closed", host)
-    return Broken("garbage", host) if names & _NOT_HTTP else Broken("closed", host, type(error).__name__)
+        return Broken("closed")
+    return Broken("garbage") if names & _NOT_HTTP else Broken("closed", type(error).__name__)
 
 
 def _wrapped(error):

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"        # of a DNS name; the name of a node is one
 _STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
-_UPID = (r"UPID:(?P<node>" + _LABEL + r"):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9A-Fa-f]{8,9}):"
-         r"(?P<starttime>[0-9A-Fa-f]{8}):(?P<type>[^:\s/]+):(?P<id>[^:\s/]*):(?P<user>[^:\s/]+):")
+_UPID = (r"UPID:(" + _LABEL + r"):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):"
+         r"([^:\s/]+):([^:\s/]*):([^:\s/]+):")         # node, pid, pstart, starttime, type, id, user
 _DRIVE = r"ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])"
 _TO_255 = r"(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 
@@ -72,10 +72,9 @@ FORMATS = {
     "safety": Format(r"none|(?:snapshot|backup)(?::" + _STORAGE + r")?",
                      "none, snapshot or backup, the last two perhaps with the storage of the backup", "backup:local"),
     "kind": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
-    "type": Format(r"qemu|lxc", "qemu or lxc", "qemu"),
 }
 #: Path parameters that follow another name's format.
-_SAME = {"target": "node", "guest": "vmid", "name": "zpool", "poolid": "pool"}
+_SAME = {"target": "node", "guest": "vmid", "name": "zpool", "poolid": "pool", "type": "kind"}
 _PARAMETER = r"\{(\w+)\}"
 
 
@@ -205,18 +204,13 @@ def size_of(text):
 
 # ---------------------------------------------------------------------------------------------------------- UPID, volid
 
-Upid = namedtuple("Upid", "text node pid pstart starttime type id user")
+Upid = namedtuple("Upid", "text node starttime type id user")
 
 
 def parse_upid(text):
-    """Upid of a task id (PVE/UPID.pm), `text`, numbers as int, starttime in epoch seconds; None when it is not one."""
+    """Upid of a task id (PVE/UPID.pm), `text`, starttime in epoch seconds; None when it is not one."""
     match = re.fullmatch(_UPID, text, re.ASCII) if isinstance(text, str) else None
-    if not match:
-        return None
-    fields = match.groupdict()
-    for name in ("pid", "pstart", "starttime"):
-        fields[name] = int(fields[name], 16)
-    return Upid(text, **fields)
+    return Upid(text, match.group(1), int(match.group(2), 16), *match.groups()[2:]) if match else None
 
 
 _OWNER = r"(?:^|/)(?:vm|base|basevol|subvol)-([0-9]+)-|vzdump-(?:qemu|lxc|openvz)-([0-9]+)-"

@@ -22,6 +22,7 @@ import time
 from contextlib import suppress
 
 from tools.pve import state
+from tools.pve.faults import NotSent
 from tools.pve.formats import label
 
 PINS_FILE = "tls-pins"          # in the state directory; lines "host:port AA:BB:..."
@@ -31,16 +32,6 @@ _SYSTEM = "system"              # in place of a pin: the system's CAs vouched fo
 
 class Unusable(Exception):
     """A TLS setting that cannot be used (a file that is missing, a fingerprint that is none)."""
-
-
-class NotSent(Exception):
-    """The connection was not made or the peer not accepted: provably nothing of the request was sent.
-
-    kind: a key of faults.FAULTS (refused, unreachable, connect, dns, tls, plain, certificate)."""
-
-    def __init__(self, kind, text):
-        Exception.__init__(self, text)
-        self.kind = kind
 
 
 def fingerprint(der):
