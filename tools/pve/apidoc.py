@@ -9,7 +9,7 @@ import re
 import textwrap
 import threading
 import time
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from urllib.parse import quote, unquote
 
 from tools.pve import apisearch
@@ -111,9 +111,11 @@ class ApiDoc:
             raise Misfit("the path may not hold . or .. as a segment")
         fitting = [one for one in (_fit(template, parts) for template in self._paths) if one]
         if not fitting:
-            close = self._near(verb, parts)
-            raise Misfit("this host's API has no %s /%s%s" % (
-                verb, "/".join(parts)[:200], "; near it: " + ", ".join(map(str, close)) if close else ""))
+            path = ("/" + "/".join(parts))[:200]
+            close = [self._paths[near].get(verb) or next(iter(self._paths[near].values()))
+                     for near in get_close_matches(path.lower(), self._paths, 4, 0.5)]
+            raise Misfit("this host's API has no %s %s%s" % (
+                verb, path, "; near it: " + ", ".join(map(str, close)) if close else ""))
         _, template, ids = max(fitting)
         there = self._paths[template]
         if verb not in there:
@@ -122,17 +124,6 @@ class ApiDoc:
         for name, value in ids.items():
             _segment(name, value, template.endswith(_TAKES_REST) and template.endswith("{%s}" % name))
         return there[verb], ids
-
-    def _near(self, verb, parts):
-        """[Endpoint], four at most: the paths most like `parts` (list of str), preferably with that verb."""
-        parts, known = [part[:40].lower() for part in parts[:12]], {}
-        last = SequenceMatcher(b=parts[-1] if parts else "")
-        for path in self._paths:
-            template = path.strip("/").split("/")
-            last.set_seq1(template[-1])
-            known[path] = SequenceMatcher(None, parts, template).ratio() + 0.4 * last.ratio()
-        close = sorted((path for path in known if known[path] > 0.3), key=lambda path: (-known[path], path))[:4]
-        return [self._paths[path].get(verb) or next(iter(self._paths[path].values())) for path in close]
 
     def search(self, words, verb=None, prefix=None, limit=10):
         """[Endpoint] for an admin's `words`, best first; `verb` and path `prefix`, concrete or a template, narrow."""
