@@ -238,3 +238,12 @@ def test_long_records_do_not_crowd_out_the_latest(tmp_path, monkeypatch):
         last = kept.add("u", at=number, tool="x" * 2000)
     assert Journal(str(tmp_path)).all("u")[0]["id"] == last
     assert os.path.getsize(str(tmp_path / journals.FILE)) < 6000
+
+
+def test_a_record_that_a_full_disk_cuts_short_spoils_no_later_one(tmp_path, monkeypatch):
+    kept, real = Journal(str(tmp_path)), os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:20]))
+    kept.add("u", at=1)
+    monkeypatch.setattr(os, "write", real)
+    later = kept.add("u", at=2)
+    assert [record["id"] for record in Journal(str(tmp_path)).all("u")] == [later]

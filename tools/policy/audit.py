@@ -14,19 +14,18 @@ import stat
 import threading
 import time
 from collections import namedtuple
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from urllib.parse import unquote
 
 from tools.policy import endpoints
+from tools.pve import state
 from tools.pve.client import PveError
 from tools.pve.formats import parse_upid
 from tools.pve.scrub import is_secret, scrub, scrub_ours
-from tools.pve.state import fcntl
 from tools.pve.text import stamp
 
 NOTHING = "0" * 64                      # `prev` of the first line of a file
 LONGEST_LINE = 60000                    # bytes; longer arguments are cut
-LOCK_TRIES, LOCK_PAUSE = 50, 0.1        # another process holds the file for a few milliseconds at most
 _TAIL = 128 * 1024
 
 #: Parameters that are long and tell nothing, most of them secrets too.
@@ -163,17 +162,10 @@ class Audit:
         """Write one line; its seq. Unwritable when that is not possible."""
         line = {key: value for key, value in dict(line, cluster=self._cluster).items() if value is not None}
         with self._held() as handle:
-            try:
-                size, seq, prev, torn = self._tail(handle)
-                data = b"\n" * torn + self._encode(line, seq + 1, prev) + b"\n"
-                if os.write(handle, data) != len(data):
-                    with suppress(OSError):             # append-only: the torn line stays, the next one says so
-                        os.ftruncate(handle, size)
-                    raise OSError(28, "no space left on device")
-                os.fsync(handle)
-                return seq + 1
-            except OSError as error:
-                raise self._unwritable(error.strerror or error) from None
+            seq, prev, torn = self._tail(handle)
+            state.append(handle, b"\n" * torn + self._encode(line, seq + 1, prev) + b"\n")
+            os.fsync(handle)
+            return seq + 1
 
     def _encode(self, line, seq, prev):
         line = dict({"seq": seq, "time": stamp(self._now())}, **scrub_ours(line))
@@ -190,41 +182,24 @@ class Audit:
 
     @contextmanager
     def _held(self):
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
-            flags |= getattr(os, name, 0)
-        with self._lock:
-            try:
-                handle = os.open(self.path, flags, 0o600)
-            except (OSError, ValueError) as error:
-                raise self._unwritable("it is a symbolic link" if os.path.islink(self.path) else
-                                       getattr(error, "strerror", None) or error) from None
-            try:
+        try:
+            with self._lock, state.held(self.path, self._sleep) as handle:
                 facts = os.fstat(handle)
                 if not stat.S_ISREG(facts.st_mode):
                     raise self._unwritable("it is not a regular file")
                 if os.name == "posix" and facts.st_mode & 0o022:
                     raise self._unwritable("other users may write to it; run: chmod 600 %s" % self.path)
-                self._wait_for_lock(handle)
                 yield handle
-            finally:
-                os.close(handle)                    # and the lock with it
-
-    def _wait_for_lock(self, handle):
-        for attempt in range(LOCK_TRIES if fcntl else 0):
-            try:
-                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if attempt == LOCK_TRIES - 1 or not isinstance(error, (BlockingIOError, PermissionError)):
-                    raise self._unwritable("another process has it locked" if isinstance(error, BlockingIOError) else
-                                           error.strerror) from None
-                self._sleep(LOCK_PAUSE)
+        except (OSError, ValueError) as error:
+            raise self._unwritable("another process has it locked" if isinstance(error, BlockingIOError) else
+                                   "it is a symbolic link" if os.path.islink(self.path) else
+                                   getattr(error, "strerror", None) or error) from None
 
     def _tail(self, handle):
-        """(size of the file, seq of its last line, hash of its last line, whether that one was cut short)."""
+        """(seq of its last line, hash of its last line, whether that one was cut short)."""
         size = os.fstat(handle).st_size
         if not size:
-            return 0, 0, NOTHING, False
+            return 0, NOTHING, False
         os.lseek(handle, max(0, size - _TAIL), os.SEEK_SET)
         lines = os.read(handle, _TAIL).split(b"\n")
         torn = lines.pop()
@@ -232,8 +207,8 @@ class Audit:
         if last is None and (lines or size > _TAIL or not b'{"seq":'.startswith(torn[:7])):
             raise self._unwritable("its last line is not one of this log; move the file away")
         if torn:
-            return size, (last or {"seq": 0})["seq"] + 1, _hash(torn), True
-        return size, last["seq"], _hash(lines[-1]), False
+            return (last or {"seq": 0})["seq"] + 1, _hash(torn), True
+        return last["seq"], _hash(lines[-1]), False
 
 
 def _given(value, field, checked):

@@ -91,22 +91,14 @@ class Journal:
     def _append(self, line):
         """Write a line, with the file locked; when it is too long, the latest records alone stay."""
         state.folder(os.path.dirname(self._path), private=False)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        while True:
-            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as stream:
-                if state.fcntl is not None:
-                    state.fcntl.flock(stream, state.fcntl.LOCK_EX)
-                    if not os.path.samefile(self._path, stream.fileno()):
-                        continue                        # another server has just put a shorter one in its place
-                state.read(self._path, 0)               # NotOurs
-                stream.write(line.encode("utf-8"))
-                stream.flush()
-                if stream.tell() > LONGEST_FILE:
-                    latest = [_line(record, ident) for ident, record in self._read().items()]
-                    while len(latest) > 1 and sum(map(len, latest)) > LONGEST_FILE // 2:
-                        latest = latest[(len(latest) + 1) // 2:]
-                    state.write(self._path, "".join(latest))
-                return
+        with state.held(self._path) as handle:
+            state.read(self._path, 0)                   # NotOurs
+            state.append(handle, line.encode("utf-8"))
+            if os.fstat(handle).st_size > LONGEST_FILE:
+                latest = [_line(record, ident) for ident, record in self._read().items()]
+                while len(latest) > 1 and sum(map(len, latest)) > LONGEST_FILE // 2:
+                    latest = latest[(len(latest) + 1) // 2:]
+                state.write(self._path, "".join(latest))
 
 
 def _line(record, ident):

@@ -1,6 +1,8 @@
 """Files that the program keeps for itself, in PROXMOX_STATE_DIR: of this user only, and always written as a whole."""
 import os
 import stat
+import time
+from contextlib import contextmanager, suppress
 
 try:
     import fcntl
@@ -8,6 +10,7 @@ except ImportError:             # not a Unix: one process a file then
     fcntl = None
 
 MOST = 1 << 17                  # bytes that are read of a file
+LOCK_TRIES, LOCK_PAUSE = 50, 0.1        # another process holds a file for a few milliseconds at most
 
 
 class NotOurs(Exception):
@@ -45,12 +48,47 @@ def read(path, most=MOST, private=True):
         return stream.read(most)
 
 
+@contextmanager
+def held(path, sleep=time.sleep):
+    """The descriptor of a file (made where there is none, mode 0600) to read and to append to, while no other process
+    holds it. OSError; BlockingIOError when one does not let go of it."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    while True:
+        handle = os.open(path, flags, 0o600)
+        try:
+            _lock(handle, sleep)
+            if os.path.exists(path) and os.path.samefile(path, handle):
+                yield handle
+                return                                  # else another one was just put in its place
+        finally:
+            os.close(handle)                            # and the lock with it
+
+
+def _lock(handle, sleep):
+    for left in reversed(range(LOCK_TRIES if fcntl else 0)):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            sleep(LOCK_PAUSE)
+
+
+def append(handle, data):
+    """Write all of `data` (bytes) with one write, or nothing. OSError."""
+    size = os.fstat(handle).st_size
+    if os.write(handle, data) != len(data):
+        with suppress(OSError):                         # of a file that can only grow, what was written stays
+            os.ftruncate(handle, size)
+        raise OSError(28, "no space left on device")
+
+
 def remove(path):
     """Remove a file, if it is there."""
-    try:
+    with suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def lives(pid):

@@ -40,17 +40,16 @@ def smaller(data, most):
     while total > most and parts:
         size, number, key = heappop(parts)                      # the longest, and of those the first
         value = data[key]
-        if isinstance(value, (list, str)) and len(value) > 1:
-            data[key] = value[:len(value) // 2]
-        elif isinstance(value, dict) and len(value) > 1:
-            data[key] = dict(list(value.items())[:len(value) // 2])
+        half = len(value) // 2 if isinstance(value, (list, str, dict)) else 0
+        total += size
+        if half:
+            data[key] = dict(list(value.items())[:half]) if isinstance(value, dict) else value[:half]
+            left = weight(data[key])
+            total += left
+            heappush(parts, (-left, number, key))
         else:
             del data[key]
-            total += size - weight(str(key)) - 2                # its colon and comma go too
-            continue
-        left = weight(data[key])
-        total += size + left
-        heappush(parts, (-left, number, key))
+            total -= weight(str(key)) + 2                       # its colon and comma go too
     return data
 
 
