@@ -243,4 +243,4 @@ def test_percent_of_a_line(line, percent):
 
 def test_outcome_without_a_task():
     outcome = Outcome(None, status="stopped", exitstatus="OK")
-    assert outcome.ok and outcome.duration is None and outcome.warnings == []
+    assert outcome.ok and outcome.duration is None and outcome.warnings == ()

@@ -12,7 +12,7 @@ import pytest
 import certs
 from faulty import Faulty
 from tools.pve import adapter, tls
-from tools.pve.client import Client, PveError, _host
+from tools.pve.client import Client, PveError
 
 CANARY = "c4nary00-1111-2222-3333-444455556666"
 
@@ -365,7 +365,7 @@ def test_verify_pins_each_host_alone(pki):
     log = Log()
     with Faulty(*pki.leaf("self")) as one, Faulty(*pki.leaf("self-other")) as two:
         it = client(one, ssl_mode="verify", log=log, host="127.0.0.1")
-        it._hosts.append(_host("127.0.0.1", two.port))
+        it._hosts += client(two)._hosts
         it.request("GET", "/version")
         it._current = 1
         it.request("GET", "/version")
@@ -400,6 +400,7 @@ def test_settings_that_cannot_be_used(pki, tmp_path, monkeypatch):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
         refused(server, "REQUESTS_CA_BUNDLE")
         assert server.connections == 0
+        refused(server, "REQUESTS_CA_BUNDLE", "missing.pem cannot be used", ssl_mode="verify")
 
 
 def test_no_old_tls(pki):

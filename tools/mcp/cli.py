@@ -242,9 +242,9 @@ def audit(options):
 
 def _state_dir(what):
     """PROXMOX_STATE_DIR; Stop when it is missing. The other settings are of no concern here."""
-    from tools.policy.clusters import shared
+    from tools.policy.clusters import state_dir
     from tools.policy.settings import VARIABLES
-    found = shared(os.environ, "state_dir")
+    found = state_dir(os.environ)
     if not found:
         raise Stop("%s needs PROXMOX_STATE_DIR, the same as the servers have." % what)
     try:

@@ -7,7 +7,7 @@ import configparser
 import os
 import re
 
-from tools.policy.settings import FORMER, VARIABLES, Settings, SettingsError, explain, former, load, near, offline, read
+from tools.policy.settings import FORMER, VARIABLES, Settings, SettingsError, explain, load, near, offline, read
 
 LONGEST = 1 << 18                       # bytes of the file
 #: What a section says of its cluster beside the settings.
@@ -72,10 +72,9 @@ def names(environ):
     return [name for name in _readable(environ) if name != _TOP]
 
 
-def shared(environ, name):
-    """The text of a setting that is the server's, or None: out of the file, else of the environment."""
-    return _readable(environ).get(_TOP, {}).get(name) or dict(environ, **former(environ)[0]).get(
-        VARIABLES[name]["variable"], "").strip() or None
+def state_dir(environ):
+    """What PROXMOX_STATE_DIR is, as far as that can be told, in the file or in the environment; "" for nothing."""
+    return _readable(environ).get(_TOP, {}).get("state_dir") or environ.get("PROXMOX_STATE_DIR", "").strip()
 
 
 def _readable(environ):

@@ -57,14 +57,13 @@ class Endpoint:
             name = match.group(1)
             if ids.get(name) in (None, ""):
                 raise Misfit("the path %s needs a value for %s" % (self.path, name))
-            rest = self.path.endswith(_TAKES_REST) and self.path.endswith(match.group())
-            return quote(_segment(name, str(ids[name]), rest), safe=":/@!+,=~")
+            return quote(_segment(self.path, name, str(ids[name])), safe=":/@!+,=~")
         return re.sub(r"\{([^}]+)\}", one, self.path)
 
 
-def _segment(name, value, rest=False):
+def _segment(template, name, value):
     """`value` if safe in a path, else Misfit. pveproxy decodes before it splits: encoding protects nothing."""
-    parts = value.split("/") if rest else [value]
+    parts = value.split("/") if template.endswith(_TAKES_REST) and template.endswith("{%s}" % name) else [value]
     if any(part in ("", ".", "..") or re.search(r"[\s\x00-\x1f\x7f/?#%\\]", part) for part in parts):
         raise Misfit("%s %r cannot stand in a path of the API%s" % (
             name, value[:80], ": rename the file on its node, then call again" if name == "volume" else ""))
@@ -122,7 +121,7 @@ class ApiDoc:
             raise Misfit("%s has no %s here, only %s" % (
                 template, verb, ", ".join(one for one in VERBS if one in there)))
         for name, value in ids.items():
-            _segment(name, value, template.endswith(_TAKES_REST) and template.endswith("{%s}" % name))
+            _segment(template, name, value)
         return there[verb], ids
 
     def search(self, words, verb=None, prefix=None, limit=10):
@@ -233,7 +232,8 @@ def _walk(node, methods):
         for spec in specs_of(parameters).values():
             if "=" not in spec.get("typetext", "=") or isinstance(spec.get("format"), dict):
                 spec.pop("typetext", None)              # made from the rest
-        methods.append({"verb": verb, "path": node["path"], "text": _sentence(text), "name": name,
+        sentence = re.match(r"(.{20,}?[.!?])(?= [A-Z]|$)|", text).group() or text
+        methods.append({"verb": verb, "path": node["path"], "text": _cut(sentence, 160), "name": name,
                         "description": info.get("description") or "", "index": is_index, "parameters": parameters,
                         "returns": _returns(info.get("returns") or {}, is_index),
                         "permissions": info.get("permissions"), "token": info.get("allowtoken", 1)})
@@ -256,12 +256,6 @@ def _returns(returns, is_index):
 
 
 # ----------------------------------------------------------------------------------------------------------- describe
-
-def _sentence(text):
-    """The first sentence of `text`, at most 160 characters."""
-    match = re.match(r"(.{20,}?[.!?])(?= [A-Z]|$)", text)
-    return _cut(match.group(1) if match else text, 160)
-
 
 def _tell(result, specs, text, keys):
     """Put the parameters `specs` (name -> spec) into `result`, with so many characters of their descriptions, and of

@@ -129,7 +129,8 @@ class Client:
         self._settings, self._adapter, self.limiter = settings, adapter, Limiter(rate_limit, clock)
         self._log = log or (lambda level, event, **fields: None)
         self._clock, self._sleep = clock, sleep
-        self._hosts = [_host(*host) for host in settings.host]
+        self._hosts = [_Host(label(*host), "https://" + label(host[0].replace("%", "%25"), host[1]))
+                       for host in settings.host]
         self._current = 0       # index of the host that answered last
         self._slots, self.in_flight = threading.Semaphore(IN_FLIGHT), IN_FLIGHT
         self._ready = threading.Lock()
@@ -193,11 +194,17 @@ class Client:
                 raise PveError("The Python package requests cannot be used (%s: %s). Install it: apt install "
                                "python3-requests, dnf install python3-requests or zypper install python3-requests."
                                % (type(error).__name__, error), outcome="unsent") from None
-            adapter = self._adapter() if callable(self._adapter) else (
-                self._adapter or _trusting(self._settings, self._log))
-            value = self._settings.token_value
+            adapter, value = self._adapter, self._settings.token_value
             try:
+                if adapter is None:
+                    from tools.pve.adapter import Adapter
+                    from tools.pve.tls import trust_of
+                    adapter = Adapter(trust_of(self._settings, self._log))
+                elif callable(adapter):
+                    adapter = adapter()
                 value = self._settings.secret() if value is None else value
+            except NotSent as error:
+                raise PveError(error, outcome="unsent") from None
             except ValueError as error:
                 raise PveError("%s. Nothing was sent." % error, outcome="unsent") from None
             hide(value)
@@ -382,11 +389,6 @@ def _unusable(sending, message, hint, status=None):
                     outcome="unknown")
 
 
-def _host(name, port):
-    bracketed = "[%s]" % name.replace("%", "%25") if ":" in name else name
-    return _Host(label(name, port), "https://%s:%d" % (bracketed, port))
-
-
 def _pause_before(repeats, answer, fault):
     """Seconds to wait before a read is sent again after so many repeats, or None: do not. answer or fault is None."""
     if answer is not None:
@@ -398,16 +400,6 @@ def _pause_before(repeats, answer, fault):
         if fault.kind == "closed" and repeats == 0:
             return 0.0          # a kept connection the server had just closed
     return RETRY_PAUSES[repeats] if repeats < most else None
-
-
-def _trusting(settings, log):
-    """The adapter that checks certificates as the settings say; PveError when they cannot be used."""
-    from tools.pve import tls
-    from tools.pve.adapter import Adapter
-    try:
-        return Adapter(tls.trust_of(settings, log))
-    except tls.Unusable as error:
-        raise PveError(str(error), outcome="unsent") from None
 
 
 # ---- parameters and paths --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A POST that returns a UPID has only started something (PVE::RPCEnvironment, fork
 task's exitstatus. Being unable to ask (a node that is down, a 596, a broken connection) is never a failure of the task.
 """
 import re
+from collections import namedtuple
 
 from tools.pve.client import PveError
 from tools.pve.formats import fill
@@ -25,7 +26,8 @@ def succeeded(exitstatus):
     return exitstatus == "OK" or str(exitstatus).startswith("WARNINGS:")
 
 
-class Outcome:
+class Outcome(namedtuple("Outcome", "upid node type id status exitstatus duration warnings log",
+                         defaults=(None, None, None, "unknown", None, None, (), ()))):
     """What is known of a task.
 
     status: stopped (it ended: exitstatus says how), running (not yet, when the limit was reached), unknown (it was
@@ -34,13 +36,9 @@ class Outcome:
     ok: it ended well, perhaps with warnings. failed: it ended, and not well.
     """
 
-    def __init__(self, upid, node=None, type=None, id=None, status="unknown", exitstatus=None, duration=None,
-                 warnings=(), log=()):
-        self.upid, self.node, self.type, self.id = upid, node, type, id
-        self.status, self.exitstatus, self.duration = status, exitstatus, duration
-        self.warnings, self.log = list(warnings), list(log)
-        self.ok = status == "stopped" and succeeded(exitstatus)
-        self.failed = status == "stopped" and not self.ok
+    __slots__ = ()
+    ok = property(lambda self: self.status == "stopped" and succeeded(self.exitstatus))
+    failed = property(lambda self: self.status == "stopped" and not self.ok)
 
 
 def follow(request, task, limit, sleep, clock, report=None):

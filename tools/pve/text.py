@@ -158,7 +158,6 @@ def size(value):
         if abs(value) < 1024 or unit == "TiB":
             return "%d %s" % (value, unit) if unit == "B" or value == int(value) else "%.1f %s" % (value, unit)
         value /= 1024.0
-    return ""
 
 
 def percent(fraction):

@@ -30,10 +30,6 @@ _PARTIAL_CHAIN = 0x80000        # X509_V_FLAG_PARTIAL_CHAIN; ssl names it from P
 _SYSTEM = "system"              # in place of a pin: the system's CAs vouched for this host
 
 
-class Unusable(Exception):
-    """A TLS setting that cannot be used (a file that is missing, a fingerprint that is none)."""
-
-
 def fingerprint(der):
     """SHA-256 of a certificate (DER bytes) as Proxmox prints it: AA:BB:... (`pvenode cert info`)."""
     digest = hashlib.sha256(der).hexdigest().upper()
@@ -61,8 +57,8 @@ def _ca_context(ca_file):
         context.load_verify_locations(ca_file)
     except (OSError, ValueError) as error:          # ssl.SSLError is an OSError
         reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error
-        raise Unusable("PROXMOX_CERTIFICATE %s cannot be used: %s. It must be the cluster's CA (of any "
-                       "node: /etc/pve/pve-root-ca.pem), or the node's own certificate." % (ca_file, reason)) from None
+        raise NotSent("certificate", "PROXMOX_CERTIFICATE %s cannot be used: %s. It must be the cluster's CA (of any "
+                      "node: /etc/pve/pve-root-ca.pem), or the node's own certificate." % (ca_file, reason)) from None
     return context
 
 
@@ -74,7 +70,7 @@ def _system_context():
             try:
                 context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
             except (OSError, ValueError) as error:
-                raise Unusable("%s %s cannot be used: %s." % (name, bundle, error)) from None
+                raise NotSent("certificate", "%s %s cannot be used: %s." % (name, bundle, error)) from None
             return context
     context.load_default_certs()
     if not context.cert_store_stats()["x509_ca"]:
@@ -260,7 +256,7 @@ _CA_HINT = ("Is PROXMOX_CERTIFICATE the /etc/pve/pve-root-ca.pem of this cluster
 
 
 def trust_of(settings, log):
-    """The object that decides about a peer, as the settings say. Unusable when a setting cannot be used."""
+    """The object that decides about a peer, as the settings say. NotSent when one cannot be used."""
     if settings.fingerprint:
         return _Pinned(settings.fingerprint.split(","))
     if settings.ca_file:
@@ -361,7 +357,7 @@ def look(host, port, settings, seconds=5.0):
                 return (*shown, None)
             trust = _Chain(_system_context())
         open_tls(trust, host, port, seconds).close()
-    except (NotSent, Unusable) as error:
+    except NotSent as error:
         return (*shown, "The certificate has changed: at the first contact it was %s." % (
             "vouched for by a CA of this system" if pin == _SYSTEM else pin) if pin else str(error))
     return (*shown, None)
