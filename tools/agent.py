@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Annotated, List
 
 from tools.base.answers import Facts, Result, data_only
-from tools.base.command import (EXEC, EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Command,
-                                ask_agent, confirm, decoded, ended, not_run, plain, running, split)
+from tools.base.command import (EXECUTED, FORBIDDEN, FORBIDDEN_UNIX, FORBIDDEN_WINDOWS, LONGEST_SCRIPT, Command,
+                                agent_said, confirm, decoded, ended, not_run, plain, running, split)
 from tools.base.edit import before_8
 from tools.base.failures import Failure
 from tools.base.lists import who
@@ -92,7 +92,7 @@ def parameters(command, words, windows):
 def on_windows(call):
     """Whether the VM runs Windows: the agent knows; where it may not say, the ostype in the config."""
     try:
-        result = ask_agent(call, "get-osinfo")
+        result = agent_said(call.get("./agent/get-osinfo"))
     except PveError as error:
         if error.status != 500 or not re.search(r"(?i)agent error|qga command", str(error)):
             raise
@@ -201,5 +201,5 @@ TOOLS = {
              destroys=True),
     "proxmox_execute_vm_command":
         Tool("POST /nodes/{node}/qemu/{vmid}/agent/exec", ELEVATED, Execute, execute, EXECUTED, destroys=True,
-             explains=EXEC),
+             explains=((r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),)),
 }

@@ -88,16 +88,13 @@ def ended(call, code, stdout, stderr, cut="", odd=False, **found):
         how = "exit code %d%s" % (code, "" if well else ", so the command reports a failure")
     else:
         how = "was killed by signal %s" % signal if signal is not None else "ended, without an exit code"
-    lines = ["%s: %s: %s" % (text.capital(call.subject), how, text.line(call.args.command, 200)),
-             *output(stdout, stderr)]
-    lines.extend([] if stdout or stderr else ["No output."])
-    lines.extend([cut] if cut else [])
-    lines.extend(["It is not all UTF-8: \\xNN stands for a byte of another encoding."] if odd else [])
     data = {"vmid": call.args.vmid, "done": True, "exitcode": code, "stdout": text.cut(stdout, STDOUT),
             "stderr": text.cut(stderr, STDERR), "truncated": bool(cut) or len(stdout) > STDOUT or len(stderr) > STDERR,
             **found}
-    return Result(lines, {key: value for key, value in data.items() if value is not None},
-                  "\u2705" if well else "\u26a0")
+    return Result(["%s: %s: %s" % (text.capital(call.subject), how, text.line(call.args.command, 200)),
+                   *output(stdout, stderr), None if stdout or stderr else "No output.", cut,
+                   "It is not all UTF-8: \\xNN stands for a byte of another encoding." if odd else None],
+                  {key: value for key, value in data.items() if value is not None}, "\u2705" if well else "\u26a0")
 
 
 def running(call, pid, seconds, known=True, stdout="", stderr=""):
@@ -119,16 +116,7 @@ def output(stdout, stderr, when=""):
             yield text.Shown("%s%s (the guest's words):\n%s" % (name, when, text.quoted(said, most)))
 
 
-#: What an error means of a command that was to be run.
-EXEC = ((r"Broken pipe", "The guest has no /bin/sh (or cmd.exe on Windows) to run it with."),)
-
-
-def ask_agent(call, command):
-    """What a command of a VM's guest agent results in, "get-osinfo" say; of a list the entries that are objects."""
-    return agent_said(call.get("/nodes/{node}/qemu/{vmid}/agent/" + command))
-
-
 def agent_said(found):
-    """The result in what an agent's command was answered with, as `ask_agent` gives it."""
+    """The result in what a command of a VM's guest agent was answered with; of a list the entries that are objects."""
     found = found.get("result") if isinstance(found, dict) else None
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else found
