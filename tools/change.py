@@ -36,6 +36,7 @@ class CloneLxc(SetupLxc, Clone):
 @dataclass
 class CloneVm(SetupVm, Clone):
     """Clone a {guest} and set the clone up."""
+    hostname: Annotated[Optional[str], Arg(format="dnsname", parameter="name")] = None
 
 
 @dataclass
@@ -83,9 +84,7 @@ def clone(call):
                       "snapname (proxmox_create_snapshot_lxc makes one), or shut it down first.")
     setup.check(args)
     refuse(call.host.guard.runs("PUT", "/nodes/-/%s/100/config" % call.kind, setup.wanted(args)))
-    params = {key: value for key, value in dict(call.parameters(), newid=args.newid).items() if key not in setup.NAMES}
-    if call.kind == "qemu" and "hostname" in params:
-        params["name"] = params.pop("hostname")
+    params = {key: value for key, value in call.parameters().items() if key not in setup.NAMES}
     local = _local_disks(call, config) if args.target not in (None, call.node) else []
     if local:
         call.refuse_option("target", "migrate_{kind}")
