@@ -496,10 +496,7 @@ def _beware(call, verb, plain):
         yield "The secrets of its tokens stay in /etc/pve/priv/token.cfg: its tokens are better deleted first."
     node = re.fullmatch(r"/nodes/([^/]+)/status", plain)
     if node and verb == "POST":
-        try:
-            status = call.get("/cluster/status") or []
-        except PveError:
-            return
+        status = call.try_get("/cluster/status") or ()
         if any(row.get("name") == node.group(1) and on(row.get("local")) for row in status):
             yield "It is the node that this server talks to: nothing can be asked until it is back."
 

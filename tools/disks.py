@@ -172,10 +172,7 @@ def _left_small(call, outcome):
     OK all the same, tells (PVE::API2::LXC, resize_vm)."""
     if not outcome.upid or not outcome.ok:
         return None
-    try:
-        log = call.get("/nodes/{node}/tasks/{upid}/log", {"node": outcome.node, "upid": outcome.upid}, limit=500)
-    except PveError:
-        return None
+    log = call.try_get("/nodes/{node}/tasks/{upid}/log", {"node": outcome.node, "upid": outcome.upid}, limit=500)
     lines = [str(row.get("t")) for row in log or []]
     return next((line for line in lines if line.startswith("Failed to update the container's filesystem")), None)
 
@@ -227,12 +224,7 @@ def _second(call, first, key, found):
     if call.planned:                                    # a dry run: the lowest free number is the one Proxmox takes
         call.send(delete=free(call.get("./config"), "unused0"))
         return None
-    config = {}
-    if first.known and key not in first.waiting:
-        try:
-            config = call.get("./config")
-        except PveError:                                # the mount point is gone from the config all the same
-            pass
+    config = first.known and key not in first.waiting and call.try_get("./config") or {}
     left = unused(config, found["volid"])
     if left is None:
         return _detached(call, first, key, Disk(key, found["volid"]), "It was not destroyed.")
@@ -274,12 +266,9 @@ def _doomed(call, key):
 
 def _stored_size(call, volid):
     """Bytes of a volume as its storage tells (the config does not say it for unusedN), or None."""
-    try:
-        rows = call.get("/nodes/{node}/storage/{storage}/content", {"storage": volid.partition(":")[0]},
+    rows = call.try_get("/nodes/{node}/storage/{storage}/content", {"storage": volid.partition(":")[0]},
                         vmid=call.args.vmid)
-    except PveError:
-        return None
-    return next((volume_size(row) for row in rows if row.get("volid") == volid), None)
+    return next((volume_size(row) for row in rows or () if row.get("volid") == volid), None)
 
 
 def _detached(call, done, key, disk, more=None):

@@ -95,7 +95,7 @@ def carry_out(call, wished, state, again=False, says=None):
         return result(call, outcome, says, name=state.get("name"))
     by_ha = outcome.type.startswith("ha")
     left = call.wait_limit - (call.host.clock() - started) if by_ha or again else 0
-    now = call.wait_for(lambda: current(call, changed=True), wished, left, lambda state: "%s is %s" % (
+    now = call.wait_for(lambda: call.try_get("./status/current") or {}, wished, left, lambda state: "%s is %s" % (
         call.subject, condition(state) or "in a state that cannot be read"), (0, 1, 1.5, 2.25, 3))
     if wished(now):
         return result(call, outcome, says, "HA keeps it so." if by_ha else "It is %s now." % condition(now),

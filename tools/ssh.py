@@ -22,7 +22,7 @@ from tools.base.guest import is_on
 from tools.base.row import ELEVATED, Tool
 from tools.policy.settings import UNSAFE
 from tools.pve import text
-from tools.pve.client import Cancelled, PveError
+from tools.pve.client import Cancelled
 from tools.pve.waiting import wait_for
 
 CONNECT_SECONDS = 8
@@ -148,11 +148,7 @@ def _is_root():
 
 def address(call):
     """The node's address for ssh: its IP as /cluster/status knows it, else the node's name."""
-    try:
-        rows = call.get("/cluster/status") or []
-    except PveError:
-        rows = []                                       # it needs Sys.Audit on /
-    for row in rows:
+    for row in call.try_get("/cluster/status") or ():      # it needs Sys.Audit on /
         if (row.get("type"), row.get("name")) == ("node", call.node) and re.fullmatch(
                 "[0-9A-Fa-f.:]+", str(row.get("ip"))):
             return row["ip"]

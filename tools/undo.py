@@ -80,10 +80,7 @@ def _waiting(call, one):
     path = changes.place(call, one)
     if not path.endswith("/config") or not GUEST_PATH.match(path) or not one.old and one.verb == "POST":
         return ()
-    try:
-        return guest.pending(call.get(path[:-len("config")] + "pending"))[1].keys() & {*one.old, *one.new}
-    except PveError:
-        return ()
+    return guest.pending(call.try_get(path[:-len("config")] + "pending"))[1].keys() & {*one.old, *one.new}
 
 
 def _why(record):

@@ -179,6 +179,13 @@ class Call:
         """The data of a GET. `template` and `ids` as in `path`; query (dict) and params are its parameters."""
         return self.reply(template, ids, query, **params).data
 
+    def try_get(self, template, ids=None, query=None, /, **params):
+        """As `get`; None when it cannot be read."""
+        try:
+            return self.get(template, ids, query, **params)
+        except PveError:
+            return None
+
     def reply(self, template, ids=None, query=None, /, **params):
         """The Reply of a GET, with .extra (total, changes)."""
         path, params = self.path(template, ids), dict(query or {}, **params)

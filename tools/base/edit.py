@@ -102,21 +102,19 @@ def sent(call, params):
         raise
     if outcome.upid and not outcome.ok:
         return After(outcome)
-    try:
-        return After(outcome, *pending(call.get("./pending")))
-    except PveError:                                    # the change itself was made; that is what the answer is about
-        return After(outcome)
+    entries = call.try_get("./pending")                 # the change itself was made; that is what the answer is about
+    return After(outcome) if entries is None else After(outcome, *pending(entries))
 
 
 def _not_plugged(call, error, params):
     """The After of a "hotplug problem" of an older change, for Proxmox tries all that is pending each time; Failure
     when what `params` change has it, which then is in the config all the same."""
     problems = re.findall(r"(\w+): ((?:hotplug problem|unable to hotplug)[^\n|]*)", str(error))
-    try:
-        config, waiting = pending(call.get("./pending"))
-    except PveError:
+    entries = call.try_get("./pending")
+    if entries is None:
         raise Failure("%s\nThe change may be in the config all the same, which could not be read; look at it."
                       % error) from None
+    config, waiting = pending(entries)
     gone = {params["delete"]} if "delete" in params else set()
     keys = gone | (set(params) - {"delete", "force", "digest"})
     made = not gone & set(config) and keys - gone <= set(config)

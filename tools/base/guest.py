@@ -24,12 +24,12 @@ def named(call, told):
     return text.called(call.subject, name(told))
 
 
-def current(call, changed=False):
-    """The status/current; {} when the token may not look, or, once the change itself has been made, for any reason."""
+def current(call):
+    """The status/current; {} when the token may not look."""
     try:
         return call.get("./status/current")
     except PveError as error:
-        if changed or error.status == 403:
+        if error.status == 403:
             return {}
         raise
 
@@ -40,7 +40,7 @@ def afterwards(call, outcome, started):
     vm_start in a worker): it is looked at for some seconds until it runs."""
     state = {}
     if outcome.upid and outcome.ok:
-        state = call.wait_for(lambda: current(call, changed=True), lambda state: not is_off(state),
+        state = call.wait_for(lambda: call.try_get("./status/current") or {}, lambda state: not is_off(state),
                               15 if started else 0, lambda state: "%s is being started" % call.subject, (1, 2, 3, 4, 5))
     if not state:
         return state, None
@@ -272,10 +272,7 @@ def nics(config):
 def check_bridge(call, bridge):
     """Failure when the node has no such bridge or vnet that this token may use: a guest takes it all the same, and then
     does not start. Where no list is to be had nothing is refused."""
-    try:
-        names = sorted(str(row.get("iface")) for row in call.get("/nodes/{node}/network", type="any_bridge") or [])
-    except PveError:
-        return
+    names = sorted(str(row.get("iface")) for row in call.try_get("/nodes/{node}/network", type="any_bridge") or ())
     if bridge and names and bridge not in names:
         raise Failure("There is no bridge %s on node %s that this token may use, and a guest with it would not start. "
                       "There are: %s." % (text.line(bridge), call.node, text.line(", ".join(names), 400)))
