@@ -126,10 +126,8 @@ def until_full(history, used, total):
 
 def status(call, storage, node=None):
     """What a node says of one of its storages: type, avail ...; {} when it cannot be read."""
-    try:
-        return call.get("/nodes/{node}/storage/{storage}/status", {"storage": storage, "node": node or call.node}) or {}
-    except PveError:
-        return {}
+    ids = {"storage": storage, "node": node or call.node}
+    return call.try_get("/nodes/{node}/storage/{storage}/status", ids) or {}
 
 
 def room_for(call, needs, known=None, node=None):
