@@ -132,7 +132,7 @@ def test_ten_thousand_guests_fit(answers):
     assert len(answer.data["items"]) == 50 and answer.data["total"] == 10000
     assert answer.text.startswith("\u2705 10,000 guests: 9,000 running, 1,000 stopped\nVMID ")
     assert "\nBy node: node01 500, " in answer.text and answer.data["by_node"]["node01"] == 500
-    assert "Next page: offset=50. To narrow the list: node, type, status, pool, tag, name, template." in answer.text
+    assert "Next page: offset=50. To narrow the list: node, pool, tag, name, type, status, template." in answer.text
 
 
 def test_only_what_is_shown_is_normalised(monkeypatch):

@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 from tools.base import guest, storage
 from tools.base.answers import Facts, Table, data_only, result
-from tools.base.lists import chosen, none_chosen
-from tools.base.row import BASIC, AnyNode, Guest, Paged, Tool
+from tools.base.lists import chosen, cpu_of, none_chosen
+from tools.base.row import BASIC, AnyNode, Chosen, Guest, Tool
 from tools.base.schema import Arg
 from tools.base.storage import STORAGES, space
 from tools.pve import text
@@ -17,14 +17,10 @@ from tools.pve.text import Column
 
 
 @dataclass
-class Vms(Paged):
+class Vms(Chosen):
     """VMs and containers of the whole cluster, with filters."""
-    node: AnyNode = None
     type: Annotated[str, Arg(enum=("qemu", "lxc", "all"))] = "all"
     status: Annotated[Optional[str], Arg(enum=("running", "stopped", "unknown"))] = None
-    pool: Optional[str] = None
-    tag: Optional[str] = None
-    name: Annotated[Optional[str], Arg("part, or with *")] = None
     template: Optional[bool] = None
 
 
@@ -49,17 +45,9 @@ class Config(Guest):
 
 # ------------------------------------------------------------------------------------------------------- list of guests
 
-def _cpu(row, noun=None):
-    number = row.get("maxcpu", row.get("cpus"))
-    cpus = "%g%s" % (number, " %s%s" % (noun, "s" if number != 1 else "") if noun else "") if number else ""
-    if "cpu" not in row:
-        return cpus or "-"
-    return "%s of %s" % (text.percent(row["cpu"]), cpus) if cpus else text.percent(row["cpu"])
-
-
 GUESTS = Table("guest", Column("vmid", kind="int"), Column("name"), Column("type"),
                Column("status", text=guest.told),
-               Column("node"), Column("cpu", "CPU", "fraction", _cpu),
+               Column("node"), Column("cpu", "CPU", "fraction", lambda row: cpu_of(row, "")),
                Column("mem", "memory", "bytes", space("mem", "maxmem")),
                Column("disk", "disk", "bytes", space("disk", "maxdisk")), Column("uptime", kind="seconds"),
                Column("tags", kind="list"), Column("pool"), Column("lock"), Column("hastate", "HA"),
@@ -81,13 +69,10 @@ def _meaning(row):
 
 def _guest(row):
     """A row of the list."""
-    row = _meaning(row)
-    if not on(row.get("template")):
-        row.pop("template", None)
-    if row.get("qmpstatus") == row.get("status"):
-        row.pop("qmpstatus", None)
-    cpu = text.normal("fraction", row.get("cpu"))
-    return dict(row, cpu=None if cpu is None else "%.4g" % cpu)
+    row, cpu = _meaning(row), text.normal("fraction", row.get("cpu"))
+    state = row.get("qmpstatus")
+    return dict(row, template=on(row.get("template")) or None, qmpstatus=state if state != row.get("status") else None,
+                cpu=None if cpu is None or "cpu" not in row else "%.4g" % cpu)
 
 
 def get_vms(call):
@@ -124,7 +109,7 @@ def _both(first, second, words):
 
 def _load(row):
     # pvedaemon measures from one call to the next of the same worker process, and says 0 the first time
-    return _cpu(row, "core") + (" (or not measured yet)" if row.get("cpu") == 0 else "")
+    return cpu_of(row) + (" (or not measured yet)" if row.get("cpu") == 0 else "")
 
 
 def _ha(row):

@@ -65,34 +65,33 @@ class UpdateNetworkLxc(AddNetworkLxc):
 
 
 def add(call):
-    net = call.args.net
-    _check(call)
-
-    def work_out(config):
-        must_be_free(call, config, net)
-        check_bridge(call, call.args.bridge)
-        return {net: _with_arguments(call, {} if call.kind == "qemu" else {"name": _free_name(config)})}
-    done = change(call, work_out)
-    value = done.config.get(net)
-    says = "%s: %s added%s%s" % (call.subject, net, ": %s" % text.line(value, 200) if value else "", _limit(value))
-    return result(call, done, says, done.note(call, [net]), net=net)
+    def device(config):
+        must_be_free(call, config, call.args.net)
+        return {} if call.kind == "qemu" else {"name": _free_name(config)}
+    return _put(call, device)
 
 
 def update(call):
+    if not _given(call):
+        raise Failure("Nothing to change was given.")
+    return _put(call, lambda config: nic(must_be_there(call, config, call.args.net, r"net\d+")))
+
+
+def _put(call, device):
+    """Write the device that device(config) gives (dict), with the arguments put in."""
     net = call.args.net
     _check(call)
-    if all(value is None for key, value in vars(call.args).items() if key not in ("vmid", "node", "wait", "net")):
-        raise Failure("Nothing to change was given.")
 
     def work_out(config):
-        device = nic(must_be_there(call, config, net, r"net\d+"))
+        keys = device(config)
         if call.args.bridge:
             check_bridge(call, call.args.bridge)
-        return {net: _with_arguments(call, device)}
+        return {net: _with_arguments(call, keys)}
     done = change(call, work_out)
-    before, value = str(done.before[net]), done.config.get(net)
-    return result(call, done, "%s: %s changed from %s%s%s" % (
-        call.subject, net, text.line(before, 200), " to %s" % text.line(value, 200) if value else "", _limit(value)),
+    before, value = done.before.get(net), text.line(done.config.get(net) or "", 200)
+    said = ("changed from %s" % text.line(before, 200), " to ") if before else ("added", ": ")
+    return result(call, done, "%s: %s %s%s%s" % (
+        call.subject, net, said[0], value and said[1] + value, _limit(done.config.get(net))),
         done.note(call, [net]), net=net)
 
 
@@ -110,6 +109,12 @@ def remove(call):
         done.note(call, [net]), net=net)
 
 
+def _given(call):
+    """The arguments that are keys of a device."""
+    return {key: value for key, value in vars(call.args).items()
+            if key not in ("vmid", "node", "wait", "net") and value is not None}
+
+
 def _with_arguments(call, device):
     """The property string of `device`, with the arguments given put in; 0, "" and null take a key out."""
     args = call.args
@@ -122,9 +127,8 @@ def _with_arguments(call, device):
                               % (gw, ip, address or "not set", ip))
             if given is not None and "/" not in given:
                 device.pop(gw, None)
-    for key, value in vars(args).items():
-        if key not in ("vmid", "node", "wait", "net") and value is not None:
-            device[key] = value if isinstance(value, bool) or value not in (0, "") else None
+    device.update((key, value if isinstance(value, bool) or value not in (0, "") else None)
+                  for key, value in _given(call).items())
     if call.kind == "lxc":
         return property_string(device)
     # `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)

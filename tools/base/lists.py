@@ -74,9 +74,10 @@ def none_chosen(rows, args):
                 name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
 
 
-def cpu_of(row):
-    """A Column's text: "12 % of 8 cores", or what of it is known of a guest or node."""
-    cores = text.plural(row["maxcpu"], "core") if row.get("maxcpu") else ""
+def cpu_of(row, noun=" core"):
+    """A Column's text: "12 % of 8 cores", or what of it is known of a guest or node; "12 % of 8" without noun."""
+    count = row.get("maxcpu", row.get("cpus"))          # a container may be given half a core
+    cores = "%g%s%s" % (count, noun, "s" if noun and count != 1 else "") if count else ""
     return " of ".join(part for part in (text.percent(row["cpu"]) if "cpu" in row else "", cores) if part) or "-"
 
 
