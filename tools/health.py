@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import backup_state, guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, guests_of, look, nodes_of, report
-from tools.base.lists import enabled, task_subject, who
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, look, nodes_of, report
+from tools.base.lists import enabled, guests_of, task_subject, who
 from tools.base.row import BASIC, AnyNode, Tool
 from tools.base.schema import Arg
 from tools.base.storage import NEARLY_FULL, missing_from, of_cluster, until_full, zfs_faults

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated, Optional
 
 from tools.base import guest
-from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, guests_of, look, nodes_of, report
+from tools.base.findings import FINDINGS, LOOK, PROBLEM, Finding, Read, Seen, look, nodes_of, report
+from tools.base.lists import guests_of
 from tools.base.row import BASIC, Filtered, Tool
 from tools.base.schema import Arg
 from tools.pve import text

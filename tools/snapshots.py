@@ -6,7 +6,7 @@ from tools.base import safety
 from tools.base.answers import Table, data_only, result
 from tools.base.failures import Failure
 from tools.base.guest import afterwards, condition, disks, is_on, named
-from tools.base.lists import chosen, none_chosen
+from tools.base.lists import chosen, none_chosen, of_each_guest
 from tools.base.row import (BASIC, DESTRUCTIVE, ELEVATED, STARTS, Chosen, Guest, Paged, Safety, Snapname, Tool, Waiting,
                             both)
 from tools.base.schema import REQUIRED, Arg
@@ -122,13 +122,9 @@ def list_all(call):
     if len(guests) > MOST:
         raise Failure("%d guests are more than the %d whose snapshots are read in one call: narrow it with node, pool, "
                       "tag or name." % (len(guests), MOST))
-    now, rows, unread = call.host.now(), [], {}
-    answers = call.together([("/nodes/{node}/{type}/{vmid}/snapshot", row, {}) for row in guests])
-    for row, entries in zip(guests, answers):
-        if isinstance(entries, Exception):
-            unread.setdefault((row["node"], type(entries)), []).append((row["vmid"], entries))
-            continue
-        for entry in _tree(entries):
+    now, rows, (told, unread) = call.host.now(), [], of_each_guest(call, "snapshot", guests)
+    for row in guests:
+        for entry in _tree(told.get(row["vmid"]) or ()):
             age = now - _when(entry) if entry.get("snaptime") else None
             if args.older_than is None or age is not None and age > args.older_than * 86400:
                 rows.append(dict(entry, vmid=row["vmid"], guest=row.get("name"), node=row["node"], type=row["type"],
@@ -136,11 +132,7 @@ def list_all(call):
     rows.sort(key=_when)
     _weigh(call, [row for row in rows if on(row.get("vmstate"))][:MOST_STATES])
     owners = len({row["vmid"] for row in rows})
-    notes = ["Not read: guest%s %s on node %s: %s" % (
-        "" if len(missed) == 1 else "s", text.ranges(int(vmid) for vmid, _ in missed), node, text.first_line(
-            missed[0][1])) for (node, _), missed in unread.items()]
-    if not guests:
-        notes.extend(none_chosen(everything, args))
+    notes = ["Not read: %s." % line for line in unread] + list(() if guests else none_chosen(everything, args))
     older = " older than %s" % text.plural(args.older_than, "day") if args.older_than is not None else ""
     return result(call, rows, "%s%s of %s, of %s looked at" % (
         text.plural(len(rows), "snapshot"), older, text.plural(owners, "guest"), len(guests)), notes)

@@ -3,7 +3,7 @@ import re
 from collections import namedtuple
 
 from tools.base.answers import Table, data_only, result
-from tools.base.lists import NAMES, chosen
+from tools.base.lists import NAMES, chosen, of_each_guest
 from tools.pve import text
 from tools.pve.text import Column
 
@@ -67,21 +67,10 @@ class Seen:
 
     def ask(self, what, guests, normal="^$"):
         """Note what each of the guests answers, once for all that fail alike; `normal`: errors that are an answer."""
-        failed = {}
-        for row, answer in zip(guests, self.call.together([
-                ("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in guests])):
-            if isinstance(answer, Exception) and not re.search(normal, str(answer)):
-                why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
-                failed.setdefault(why, []).append(row["vmid"])
-            else:
-                self.inside.setdefault(row["vmid"], {})[what] = answer
-        self.miss("guests", *("%s of %s: %s" % (text.capital(what), guests_of(vmids), why)
-                              for why, vmids in failed.items()))
-
-
-def guests_of(vmids):
-    """"guest 100", "guests 100-129, 200"."""
-    return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
+        answers, unread = of_each_guest(self.call, what, guests, normal)
+        for vmid, answer in answers.items():
+            self.inside.setdefault(vmid, {})[what] = answer
+        self.miss("guests", *unread)
 
 
 def nodes_of(names):

@@ -49,6 +49,24 @@ def chosen(rows, args):
     return rows
 
 
+def guests_of(vmids):
+    """"guest 100", "guests 100-129, 200"."""
+    return "guest%s %s" % ("" if len(vmids) == 1 else "s", text.ranges(map(int, vmids)))
+
+
+def of_each_guest(call, what, rows, normal="^$"):
+    """({vmid: what a guest of these rows answers}, a sentence for all that fail alike); normal: errors that are an
+    answer."""
+    told, failed = {}, {}
+    for row, answer in zip(rows, call.together([("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in rows])):
+        if isinstance(answer, Exception) and not re.search(normal, str(answer)):
+            why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
+            failed.setdefault(why, []).append(row["vmid"])
+        else:
+            told[row["vmid"]] = answer
+    return told, ["%s of %s: %s" % (text.capital(what), guests_of(vmids), why) for why, vmids in failed.items()]
+
+
 def the_only(names, wanted, what):
     """The one of `names` that is `wanted`, or the only one that has it in it; Failure names those that have, or all.
     what: "template on node pve1"."""
