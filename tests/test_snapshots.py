@@ -236,10 +236,10 @@ def test_the_snapshots_of_all_guests_oldest_first():
         line.split()[:5] for line in answer.text.split("\n")]
 
 
-def test_snapshots_that_cannot_be_read_are_said_once():
+def test_snapshots_that_cannot_be_read_are_said_by_node():
     bench = Bench(offline=("pve3",))
     answer = ok(bench.run("proxmox_list_snapshots"))
-    assert answer.text.count("Not read: ") == 1 and "Not read: Snapshot of guests 103, 105, 107, 203: " in answer.text
+    assert answer.text.count("Not read: ") == 1 and "Not read: Snapshot of guests 103, 105, 107, 203 on pve3: " in answer.text
     assert "tag=nix fits no guest. In use: " in ok(bench.run("proxmox_list_snapshots", tag="nix")).text
 
 

@@ -61,10 +61,11 @@ def of_each_guest(call, what, rows, normal="^$"):
     for row, answer in zip(rows, call.together([("/nodes/{node}/{type}/{vmid}/" + what, row, {}) for row in rows])):
         if isinstance(answer, Exception) and not re.search(normal, str(answer)):
             why = re.sub(r"/(nodes|vms)/\S*\b%s\b" % row["vmid"], "/\\1/...", text.first_line(answer))
-            failed.setdefault(why, []).append(row["vmid"])
+            failed.setdefault(why, []).append(row)
         else:
             told[row["vmid"]] = answer
-    return told, ["%s of %s: %s" % (text.capital(what), guests_of(vmids), why) for why, vmids in failed.items()]
+    return told, ["%s of %s on %s: %s" % (text.capital(what), guests_of([row["vmid"] for row in missed]), text.listed(
+        sorted({row["node"] for row in missed})), why) for why, missed in failed.items()]
 
 
 def the_only(names, wanted, what):
