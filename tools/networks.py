@@ -1,5 +1,6 @@
 """Toolset: network devices of guests. A device is one property string: it is read, changed and written back whole."""
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Optional
 
 from tools.base.answers import result
@@ -64,35 +65,32 @@ class UpdateNetworkLxc(AddNetworkLxc):
     link_down: Flag = None
 
 
-def add(call):
-    def device(config):
-        must_be_free(call, config, call.args.net)
-        return {} if call.kind == "qemu" else {"name": _free_name(config)}
-    return _put(call, device)
+def _new(call, config):
+    """The keys of a device that is not there yet, to begin with."""
+    must_be_free(call, config, call.args.net)
+    taken = {nic(value).get("name") for value in nics(config).values()}     # N of netN may be taken by another
+    return {} if call.kind == "qemu" else {"name": next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)}
 
 
-def update(call):
-    if not _given(call):
-        raise Failure("Nothing to change was given.")
-    return _put(call, lambda config: nic(must_be_there(call, config, call.args.net, r"net\d+")))
+def _there(call, config):
+    return nic(must_be_there(call, config, call.args.net, r"net\d+"))
 
 
-def _put(call, device):
-    """Write the device that device(config) gives (dict), with the arguments put in."""
-    net = call.args.net
-    _check(call)
+def put(look, call):
+    """Write the device whose keys look(call, config) gives, with the arguments put in."""
+    net, given = call.args.net, _given(call)
 
     def work_out(config):
-        keys = device(config)
+        device = look(call, config)
         if call.args.bridge:
             check_bridge(call, call.args.bridge)
-        return {net: _with_arguments(call, keys)}
+        return {net: _with_arguments(call, device, given)}
     done = change(call, work_out)
     before, value = done.before.get(net), text.line(done.config.get(net) or "", 200)
     said = ("changed from %s" % text.line(before, 200), " to ") if before else ("added", ": ")
-    return result(call, done, "%s: %s %s%s%s" % (
-        call.subject, net, said[0], value and said[1] + value, _limit(done.config.get(net))),
-        done.note(call, [net]), net=net)
+    rate = nic(done.config.get(net) or "").get("rate")
+    return result(call, done, "%s: %s %s%s%s" % (call.subject, net, said[0], value and said[1] + value, (
+        " (at most %s MB/s)" % text.line(rate) if rate else "")), done.note(call, [net]), net=net)
 
 
 def remove(call):
@@ -110,25 +108,34 @@ def remove(call):
 
 
 def _given(call):
-    """The arguments that are keys of a device."""
-    return {key: value for key, value in vars(call.args).items()
-            if key not in ("vmid", "node", "wait", "net") and value is not None}
-
-
-def _with_arguments(call, device):
-    """The property string of `device`, with the arguments given put in; 0, "" and null take a key out."""
+    """The arguments that are keys of a device; Failure when there is none, or one is not what Proxmox takes."""
     args = call.args
-    if call.kind == "lxc":
-        for ip, gw in (("ip", "gw"), ("ip6", "gw6")):
-            given, gateway = getattr(args, ip), getattr(args, gw)
-            address = device.get(ip) if given is None else given
-            if gateway and "/" not in (address or ""):
-                raise Failure("A gateway (%s) goes with an address of its own: %s is %s. Give %s with its prefix."
-                              % (gw, ip, address or "not set", ip))
-            if given is not None and "/" not in given:
-                device.pop(gw, None)
+    given = {key: value for key, value in vars(args).items()
+             if key not in ("vmid", "node", "wait", "net") and value is not None}
+    if not given:
+        raise Failure("Nothing to change was given.")
+    if call.kind == "qemu":
+        if args.model is not None and args.model not in MODELS:
+            raise Failure("The model %r is not one of %s." % (args.model[:40], ", ".join(MODELS)))
+        return given
+    for ip, gw, version in (("ip", "gw", 4), ("ip6", "gw6", 6)):
+        check_cidr(ip, getattr(args, ip))
+        if getattr(args, gw):
+            check_gateway(gw, getattr(args, gw), version)
+    return given
+
+
+def _with_arguments(call, device, given):
+    """The property string of `device`, with the arguments given put in; 0, "" and null take a key out."""
+    for ip, gw in (("ip", "gw"), ("ip6", "gw6")):       # of a container
+        address = given.get(ip, device.get(ip))
+        if given.get(gw) and "/" not in (address or ""):
+            raise Failure("A gateway (%s) goes with an address of its own: %s is %s. Give %s with its prefix."
+                          % (gw, ip, address or "not set", ip))
+        if "/" not in given.get(ip, "/"):
+            device.pop(gw, None)
     device.update((key, value if isinstance(value, bool) or value not in (0, "") else None)
-                  for key, value in _given(call).items())
+                  for key, value in given.items())
     if call.kind == "lxc":
         return property_string(device)
     # `model=MAC` in one piece; model= beside virtio=MAC is a duplicate key (400)
@@ -136,36 +143,11 @@ def _with_arguments(call, device):
     return property_string(dict({model: address} if address else {"model": model}, **device), "model")
 
 
-def _check(call):
-    """Failure when a model, address or gateway is not what Proxmox takes, before anything is read."""
-    args = call.args
-    if call.kind == "qemu":
-        if args.model is not None and args.model not in MODELS:
-            raise Failure("The model %r is not one of %s." % (args.model[:40], ", ".join(MODELS)))
-        return
-    for key in ("ip", "ip6"):
-        check_cidr(key, getattr(args, key))
-    for key, version in (("gw", 4), ("gw6", 6)):
-        if getattr(args, key):
-            check_gateway(key, getattr(args, key), version)
-
-
-def _limit(value):
-    """What is said of the rate in a device's property string (str or None)."""
-    rate = nic(value or "").get("rate")
-    return " (at most %s MB/s)" % text.line(rate) if rate else ""
-
-
-def _free_name(config):
-    """The first ethN that no device of the container has; N of netN may be taken by another."""
-    taken = {nic(value).get("name") for value in nics(config).values()}
-    return next("eth%d" % n for n in range(64) if "eth%d" % n not in taken)
-
-
 _CONFIG = ("POST {guest}/config", "PUT {guest}/config")
 _NEEDS = {"needs": ("/vms VM.Config.Network", "/sdn SDN.Use")}
 TOOLS = {
-    **both("add_network", _CONFIG, ELEVATED, (AddNetworkVm, AddNetworkLxc), add, **_NEEDS),
-    **both("update_network", _CONFIG, ELEVATED, (UpdateNetworkVm, UpdateNetworkLxc), update, **_NEEDS),
+    **both("add_network", _CONFIG, ELEVATED, (AddNetworkVm, AddNetworkLxc), partial(put, _new), **_NEEDS),
+    **both("update_network", _CONFIG, ELEVATED, (UpdateNetworkVm, UpdateNetworkLxc), partial(put, _there),
+           **_NEEDS),
     **both("remove_network", _CONFIG, ELEVATED, RemoveNetwork, remove, destroys=True, **_NEEDS),
 }
