@@ -174,15 +174,16 @@ def get_history(call):
         path, whose = "/nodes/{node}/storage/{storage}/rrddata", "storage %s on %s" % (args.storage, args.node)
     else:
         path, whose = "/nodes/{node}/rrddata", "node %s" % args.node
-    rows = [row for row in call.get(path, timeframe=args.timeframe, cf="AVERAGE") or [] if len(row) > 1]
-    times = [text.normal("number", row.get("time")) or 0 for row in rows]
-    rows = [row for row, when in zip(rows, times) if when > times[-1] - _DAYS[args.timeframe] * 86400]  # more is sent
+    rows = [{key: number for key, number in ((key, text.normal("number", value)) for key, value in row.items())
+             if number is not None} for row in call.get(path, timeframe=args.timeframe, cf="AVERAGE") or []]
+    rows = [row for row in rows if len(row) > 1 and "time" in row]
+    rows = [row for row in rows if row["time"] > rows[-1]["time"] - _DAYS[args.timeframe] * 86400]      # more is sent
     if not rows:
         return result(call, {"timeframe": args.timeframe, "metrics": []},
                       "There is no history of %s in the last %s." % (whose, args.timeframe))
     metrics, lines = [], []
     for key, heading, show, whole in METRICS:
-        values = {text.normal("time", row.get("time")): value for row in rows for value in _numbers([row], key)}
+        values = {text.moment(row["time"]): row[key] for row in rows if key in row}
         if not values or max(values.values()) == 0 and key in ("disk", "iowait"):   # the disk of a VM is told as 0
             continue
         when, last = max(values, key=values.get), list(values.values())[-1]
@@ -190,16 +191,11 @@ def get_history(call):
                         "maximum_at": when, "last": last})
         lines.append("%s: average %s, maximum %s (%s), last %s" % (
             heading, show(metrics[-1]["average"]), show(values[when]), text.when(when), show(last)))
-        for total in _numbers(rows, whole)[-1:]:
+        for total in [row[whole] for row in rows if whole in row][-1:]:
             metrics[-1]["total"] = total
             lines[-1] += " of %s" % show(total)
-    facts = {"timeframe": args.timeframe, "from": rows[0].get("time"), "to": rows[-1].get("time"), "metrics": metrics}
+    facts = {"timeframe": args.timeframe, "from": rows[0]["time"], "to": rows[-1]["time"], "metrics": metrics}
     return result(call, facts, "History of %s, the last %s" % (whose, args.timeframe), text.Shown("\n".join(lines)))
-
-
-def _numbers(rows, key):
-    found = (text.normal("number", row.get(key)) for row in rows)
-    return [value for value in found if value is not None]
 
 
 TOOLS = {

@@ -111,8 +111,7 @@ def _group(what, vmid, volumes, notes):
     states = sum(volume["size"] for volume in volumes if "-state-" in str(volume["volid"]))
     said = ["%s is memory of snapshots" % text.size(states)] if states else []
     if what == _NOBODY:
-        said.append(", ".join(str(volume["volid"]) for volume in volumes[:5]) + (
-            " and %d more" % (len(volumes) - 5) if len(volumes) > 5 else ""))
+        said.append(text.listed([volume["volid"] for volume in volumes], 250))
     return {"what": what, "vmid": vmid, "volumes": len(volumes), "size": sum(volume["size"] for volume in volumes),
             "used": sum(used) if len(used) == len(volumes) else None, "note": "; ".join([*said, *notes]) or None}
 
