@@ -79,7 +79,7 @@ READS = {
     "replication": Read("/nodes/{node}/replication", {}, ("replication",), _has("zfspool")),
 }
 LATER = {
-    "zfs": Read("/nodes/{node}/disks/zfs", {}, ("disks", "storage"), _has_zfs, "ZFS pools"),
+    "zfs": Read("/nodes/{node}/disks/zfs", {}, ("disks",), _has_zfs, "ZFS pools"),
     "ceph": Read("/cluster/ceph/status", {}, ("storage",), _has_ceph, "Ceph",
                  "not installed|not initialized|not fully configured"),      # it is elsewhere
 }
@@ -141,8 +141,7 @@ def _storage(seen):
         if lost:
             yield Finding(PROBLEM, where, "not reachable from %s" % ", ".join(lost), "proxmox_get_storage")
             continue
-        (part, full), left = _filled(row, "used", "total"), row.get("left")
-        left = FILLED + 1 if left is None else left
+        (part, full), left = _filled(row, "used", "total"), row.get("left") or FILLED + 1
         if part >= NEARLY_FULL or left <= FILLED:
             yield Finding(PROBLEM if part >= FULL or left <= SOONER else LOOK, where, full + (
                 "; at this rate it is full in %s" % text.duration(left) if left <= FILLED else ""),
