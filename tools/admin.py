@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table, data_only, result
+from tools.base.answers import Table, counting, data_only, result
 from tools.base.failures import Failure
-from tools.base.lists import enabled
 from tools.base.row import BASIC, DESTRUCTIVE, NodeArgs, Paged, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.pve import text
@@ -52,14 +51,10 @@ def _job(job):
     return dict(job, guests=guests, retention=keep, schedule=schedule, enabled=on(job.get("enabled", 1)))
 
 
-def _switched_off(jobs):
-    count = len(jobs) - len(enabled(jobs))
-    return ", %d switched off" % count if count else ""
-
-
 JOBS = Table("backup job", Column("id", "ID"), Column("enabled", kind="bool"), Column("schedule"), Column("storage"),
              Column("mode"), Column("guests", kind="long"), Column("retention", kind="long"), Column("node"),
-             Column("next-run", "next", "time"), Column("comment"), each=_job, summary=_switched_off)
+             Column("next-run", "next", "time"), Column("comment"), each=_job,
+             summary=counting("switched off", lambda job: not on(job.get("enabled", 1))))
 
 
 # ---------------------------------------------------------------------------------------------------------------- nodes

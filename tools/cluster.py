@@ -41,18 +41,10 @@ NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("u
               summary=lambda rows: _online({row["node"]: row.get("status") for row in rows}))
 
 
-def _loads(row):
-    return ", ".join("%.2f" % load for load in row.get("loadavg", [])) or "-"
-
-
 def _processor(row):
     if "cpu_model" not in row:
         return "-"
     return row["cpu_model"] + (" (%s)" % text.plural(row["sockets"], "socket") if "sockets" in row else "")
-
-
-def _boot(row):
-    return str(row.get("boot_mode", "-")) + (", secure boot" if row.get("secureboot") else "")
 
 
 #: what our data calls it -> where it is in the reply of /nodes/{node}/status
@@ -75,10 +67,12 @@ def _status(reply):
 
 NODE_STATUS = Facts(*data_only("text", "node"), *_LOAD, Column("mem_available", "memory available", "bytes"),
                     Column("swap", "swap", "bytes", space("swap", "maxswap")), _DISK, Column("uptime", kind="seconds"),
-                    Column("loadavg", "load (1, 5, 15 min)", "any", _loads),
+                    Column("loadavg", "load (1, 5, 15 min)", "any",
+                           lambda row: ", ".join("%.2f" % load for load in row.get("loadavg", [])) or "-"),
                     Column("wait", "waiting for I/O", "fraction"),
                     Column("ksm_shared", "shared by KSM", "bytes"), Column("cpu_model", "processor", text=_processor),
-                    Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=_boot),
+                    Column("pveversion", "version"), Column("kernel"), Column("boot_mode", "boot", text=lambda row: str(
+                        row.get("boot_mode", "-")) + (", secure boot" if row.get("secureboot") else "")),
                     *data_only("bytes", "maxswap"), *data_only("int", "sockets", "cores"),
                     *data_only("bool", "secureboot"), each=_status)
 

@@ -112,11 +112,6 @@ def _load(row):
     return cpu_of(row) + (" (or not measured yet)" if row.get("cpu") == 0 else "")
 
 
-def _ha(row):
-    ha = row.get("ha", {})
-    return str(ha.get("state", "managed")) if ha.get("managed") else "-"
-
-
 STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "type", "status", "qmpstatus"),
                Column("lock"), Column("template", kind="bool"), Column("uptime", kind="seconds"),
                Column("cpu", "CPU", "fraction", _load), Column("mem", "memory", "bytes", space("mem", "maxmem")),
@@ -125,7 +120,8 @@ STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "ty
                Column("disk", "disk", "bytes", space("disk", "maxdisk")),
                Column("netin", "network since start", "bytes", _both("netin", "netout", "%s in, %s out")),
                Column("diskread", "disks since start", "bytes", _both("diskread", "diskwrite", "%s read, %s written")),
-               Column("ha", "HA", "any", _ha), Column("agent", "guest agent", "bool",
+               Column("ha", "HA", "any", lambda row: str(row["ha"].get("state", "managed")) if row.get(
+                   "ha", {}).get("managed") else "-"), Column("agent", "guest agent", "bool",
                                                       lambda r: "switched on in the config" if r.get("agent") else "-"),
                Column("tags", kind="list"), Column("pid", kind="int"), Column("running-machine", "machine"),
                Column("running-qemu", "QEMU"), *data_only("number", "cpus"),

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Table, data_only, result
+from tools.base.answers import Table, counting, data_only, result
 from tools.base.failures import Failure
 from tools.base.lists import taken_by
 from tools.base.row import BASIC, DESTRUCTIVE, ELEVATED, AnyNode, Paged, Tool, Wait
@@ -265,15 +265,11 @@ def run_job(call):
 
 # ---------------------------------------------------------------------------------------------------------- replication
 
-def _failing(jobs):
-    count = sum(bool(job.get("fail_count")) for job in jobs)
-    return ", %d failing" % count if count else ""
-
-
 REPLICATION = Table("replication job", Column("id", "ID"), Column("guest", kind="int"), Column("source"),
                     Column("target"), Column("schedule"), Column("last_sync", "last", "time"),
                     Column("next_sync", "next", "time"), Column("fail_count", "failures", "int"),
-                    Column("error", kind="long"), Column("disable", "off", "bool"), summary=_failing,
+                    Column("error", kind="long"), Column("disable", "off", "bool"), summary=counting(
+                        "failing", lambda job: job.get("fail_count")),
                     sort=lambda job: (-int(job.get("fail_count") or 0), str(job.get("id"))))
 
 

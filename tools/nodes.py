@@ -3,7 +3,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Optional
 
-from tools.base.answers import Facts, Table, data_only, result
+from tools.base.answers import Facts, Table, counting, data_only, result
 from tools.base.row import BASIC, NodeArgs, Tool
 from tools.base.schema import REQUIRED, Arg
 from tools.base.storage import space, zfs_faults
@@ -125,13 +125,10 @@ def _part(row, used, total):
     return row.get(used, 0) / row[total] if row.get(total) else 0
 
 
-def _volumes(row):
-    return ", ".join("%s (%s)" % (pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"
-
-
 LVM = Table("LVM volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
             Column("used_fraction", "used", "fraction"), Column("lvcount", "logical volumes", "int"),
-            Column("pvs", "physical volumes", "any", _volumes), empty="There is no volume group on this node.")
+            Column("pvs", "physical volumes", "any", lambda row: ", ".join("%s (%s)" % (
+                pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"), empty="There is no volume group on this node.")
 _PV = Table("physical volume", Column("name"), *data_only("bytes", "size", "free"))
 THIN = Table("thin pool", Column("lv", "thin pool"), Column("vg", "volume group"), Column("lv_size", "size", "bytes"),
              Column("used", "used", "bytes", space("used", "lv_size")),
@@ -171,15 +168,11 @@ def _thin(pools):
 
 # ------------------------------------------------------------------------------------------------------------------ ZFS
 
-def _not_online(rows):
-    sick = sum(row.get("health") != "ONLINE" for row in rows)
-    return ", %d not ONLINE" % sick if sick else ""
-
-
 ZFS = Table("ZFS pool", Column("name"), Column("health", "state"), Column("size", kind="bytes"),
             Column("alloc", "allocated", "bytes", space("alloc", "size")), Column("free", kind="bytes"),
             Column("frag", "fragmentation", "percent"), Column("dedup", "deduplication", "number"),
-            *data_only("any", "details"), summary=_not_online, empty="There is no ZFS pool on this node.")
+            *data_only("any", "details"), summary=counting(
+                "not ONLINE", lambda row: row.get("health") != "ONLINE"), empty="There is no ZFS pool on this node.")
 _SAID = ("status", "action", "scan", "errors")
 
 

@@ -96,18 +96,6 @@ class Table:
     def data(self, source):
         return [_normal(self.columns, self.each(entry) if self.each else entry) for entry in source]
 
-    def chosen(self, found, args):
-        """(raw rows that fit the arguments, in order; how many there were)."""
-        rows = self.rows(found) if self.rows else found or []
-        total = len(rows)
-        if self.search and args.name is not None:
-            fits = pattern(args.name)
-            rows = [row for row in rows if any(map(fits, self.search(row)))]
-        if self.sort:
-            by = self.sort if callable(self.sort) else lambda row: [str(row.get(key) or "") for key in self.sort]
-            rows = sorted(rows, key=by)
-        return rows, total
-
     def result(self, call, found, headline, note, more):
         """The Result of a list as Proxmox sent it, or of a Page: one page, as much as fits, and what was left out."""
         offset = getattr(call.args, "offset", 0)
@@ -115,7 +103,14 @@ class Table:
             rows, seen, total = found.rows, found.total, found.total
             page = self.data(rows)
         else:
-            rows, seen = self.chosen(found, call.args)
+            rows = self.rows(found) if self.rows else found or []
+            seen = len(rows)
+            if self.search and call.args.name is not None:
+                fits = pattern(call.args.name)
+                rows = [row for row in rows if any(map(fits, self.search(row)))]
+            if self.sort:
+                rows = sorted(rows, key=self.sort if callable(self.sort) else lambda row: [
+                    str(row.get(key) or "") for key in self.sort])
             total, page = len(rows), self.data(rows[offset:offset + getattr(call.args, "limit", DEFAULT_LIMIT * 4)])
         while True:
             body, data = text.table(self.columns, page), dict(more, items=page, total=total)
@@ -143,6 +138,14 @@ class Table:
 
 #: Rows that Proxmox cut to the page asked for, and how many there are in all.
 Page = namedtuple("Page", "rows total")
+
+
+def counting(says, fits):
+    """A Table's summary: ", 2 failing" of the rows that fit; nothing when none does."""
+    def summary(rows):
+        count = sum(map(bool, map(fits, rows)))
+        return ", %d %s" % (count, says) if count else ""
+    return summary
 
 
 def data_only(kind, *keys):
