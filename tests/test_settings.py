@@ -6,7 +6,7 @@ import pytest
 
 from tools.mcp import config
 from tools.policy import settings
-from tools.policy.settings import VARIABLES, SettingsError, demo_settings, guest_list, load
+from tools.policy.settings import VARIABLES, Guests, SettingsError, demo_settings, load
 
 GOOD = {"PROXMOX_HOST": "pve1", "PROXMOX_TOKEN_NAME": "mcp",
         "PROXMOX_TOKEN_VALUE": "11111111-2222-3333-4444-555555555555"}
@@ -210,8 +210,10 @@ def test_ssh_is_a_user_and_what_may_stand_behind_it(value, found):
 
 
 def test_guest_list():
-    assert guest_list(("100", "200-299", "pool:prod/web", "tag:Dev")) == ([(100, 100), (200, 299)], {"prod/web"},
-                                                                          {"dev"})
+    guests = Guests(("100", "200-299", "pool:prod/web", "tag:Dev"))
+    assert [vmid for vmid in (99, 100, 101, 199, 200, 299, 300) if guests.by_number(vmid)] == [100, 200, 299]
+    assert guests.by_row({"pool": "prod/web"}) and not guests.by_row({"pool": "prod", "tags": "de;v"})
+    assert guests.by_row({"tags": "x;DEV"}) and guests and not Guests(())
 
 
 def test_fingerprints_as_people_write_them():

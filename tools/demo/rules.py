@@ -190,6 +190,7 @@ _MORE = {
 class _Checker(Checker):
     """The port's checks, and those that a registered format makes of a property string as a whole."""
 
+    formats = {name: test for name, (test, _) in {**FORMATS, **_MORE}.items() if name in _SAID or name in _MORE}
     LIMITS = dict(Checker.LIMITS, pattern=lambda limit, text: re.search("^%s$" % limit, text))     # ours can be trusted
 
     def _check_properties(self, name, keys, text):
@@ -208,8 +209,7 @@ class _Checker(Checker):
         return [Problem("verify", name, words)] if words else []
 
 
-CHECKER = _Checker({**{name: test for name, (test, _) in FORMATS.items() if name in _SAID},
-                    **{name: test for name, (test, _) in _MORE.items()}})
+CHECKER = _Checker()
 
 
 def check_parameters(rules, values):

@@ -14,13 +14,13 @@ FILE = "frozen"
 
 def since(state_dir):
     """"since TIME: REASON" while changes are frozen, else None."""
-    path, when, reason = os.path.join(state_dir, FILE), "", ""
+    path = os.path.join(state_dir, FILE)
     try:
         when, _, reason = state.read(path).decode("utf-8", "replace").partition("\n")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, state.NotOurs):
-        pass
+        when = reason = ""
     return "since %s%s" % (text.line(when, 40) if when.strip() else "an unknown time (see %s)" % path,
                            ": " + text.line(reason, 500) if reason.strip() else "")
 

@@ -10,7 +10,7 @@ from tools.policy import endpoints, freeze
 from tools.policy.reach import (CHANGED, GUEST_LISTS, READ, guests_of_key, guests_of_row, guests_of_words, node_of_row,
                                 vmid_of)
 from tools.policy.selection import ELEVATED, READ_ONLY, Refusal
-from tools.policy.settings import UNSAFE, guest_list
+from tools.policy.settings import UNSAFE, Guests
 from tools.pve.formats import on
 
 #: What any shell would act upon; refused in a command unless PROXMOX_ALLOWED_COMMANDS has the word UNSAFE.
@@ -20,35 +20,6 @@ _GUEST = re.compile(r"/nodes/[^/]+/(?:qemu|lxc)(?:/[0-9]+(/config|/unlink|/snaps
 _VOLUMES = re.compile(
     r"DELETE /nodes/[^/]+/(?:storage/[^/]+/content/(?!(?:[^/:]+:)?(?:backup|iso|vztmpl|snippets|import)/)|disks/"
     r"|ceph/(?:pool|fs)/)|P\w+ /nodes/[^/]+/disks/(?:wipedisk|initgpt)")
-
-
-class Guests:
-    """A list of guests as PROXMOX_ALLOWED_GUESTS and PROXMOX_PROTECTED_GUESTS write it; false when it is empty."""
-
-    def __init__(self, words):
-        self.words = words
-        self._ranges, self._pools, self._tags = guest_list(words)
-        self.by_rows = bool(self._pools or self._tags)          # whether pool and tags of a guest must be known
-
-    def __bool__(self):
-        return bool(self.words)
-
-    def __str__(self):
-        return ", ".join(self.words)
-
-    def by_number(self, vmid):
-        return any(first <= vmid <= last for first, last in self._ranges)
-
-    def by_row(self, row):
-        """Whether a guest's pool or one of its tags is; row: its /cluster/resources entry, or {}."""
-        pool = str(row.get("pool") or "")
-        if any(pool == name or pool.startswith(name + "/") for name in self._pools):        # pools may be nested
-            return True
-        return bool(self._tags) and not self._tags.isdisjoint(re.split(r"[;,\s]+", str(row.get("tags") or "").lower()))
-
-    def holds(self, vmid, rows):
-        """Whether the guest is in the list; rows: {vmid: row} of /cluster/resources."""
-        return self.by_number(vmid) or (self.by_rows and self.by_row(rows.get(vmid) or {}))
 
 
 class Guard:

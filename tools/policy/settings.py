@@ -104,25 +104,46 @@ def _certificate(value):
     return ",".join(found)
 
 
-def guest_list(words):
-    """What a list of guests names: (ranges [(first, last)] of vmids, set of pools, set of tags in small letters).
-    words: vmids ("100"), ranges ("100-199"), "pool:NAME" and "tag:NAME". ValueError names the first that is none of
-    them."""
-    from tools.pve.formats import fits
-    ranges, pools, tags = [], set(), set()
-    for word in words:
-        kind, _, name = word.partition(":")
-        numbers = re.fullmatch(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", word, re.ASCII)
-        first, last = (int(numbers.group(1)), int(numbers.group(2) or numbers.group(1))) if numbers else (1, 0)
-        if kind == "pool" and fits("pool", name):
-            pools.add(name)
-        elif kind == "tag" and re.fullmatch(_TAG, name):
-            tags.add(name.lower())
-        elif first <= last:
-            ranges.append((first, last))
-        else:
-            raise ValueError("%r is not a vmid (100), a range (100-199), pool:NAME or tag:NAME" % word[:80])
-    return ranges, pools, tags
+class Guests:
+    """A list of guests as PROXMOX_ALLOWED_GUESTS and PROXMOX_PROTECTED_GUESTS write it: vmids ("100"), ranges
+    ("100-199"), "pool:NAME" and "tag:NAME"; false when it is empty. ValueError names the first word that is none."""
+
+    def __init__(self, words):
+        from tools.pve.formats import fits
+        self.words, self._ranges, self._pools, self._tags = words, [], set(), set()
+        for word in words:
+            kind, _, name = word.partition(":")
+            numbers = re.fullmatch(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", word, re.ASCII)
+            first, last = (int(numbers.group(1)), int(numbers.group(2) or numbers.group(1))) if numbers else (1, 0)
+            if kind == "pool" and fits("pool", name):
+                self._pools.add(name)
+            elif kind == "tag" and re.fullmatch(_TAG, name):
+                self._tags.add(name.lower())
+            elif first <= last:
+                self._ranges.append((first, last))
+            else:
+                raise ValueError("%r is not a vmid (100), a range (100-199), pool:NAME or tag:NAME" % word[:80])
+        self.by_rows = bool(self._pools or self._tags)          # whether pool and tags of a guest must be known
+
+    def __bool__(self):
+        return bool(self.words)
+
+    def __str__(self):
+        return ", ".join(self.words)
+
+    def by_number(self, vmid):
+        return any(first <= vmid <= last for first, last in self._ranges)
+
+    def by_row(self, row):
+        """Whether a guest's pool or one of its tags is; row: its /cluster/resources entry, or {}."""
+        pool = str(row.get("pool") or "")
+        if any(pool == name or pool.startswith(name + "/") for name in self._pools):        # pools may be nested
+            return True
+        return bool(self._tags) and not self._tags.isdisjoint(re.split(r"[;,\s]+", str(row.get("tags") or "").lower()))
+
+    def holds(self, vmid, rows):
+        """Whether the guest is in the list; rows: {vmid: row} of /cluster/resources."""
+        return self.by_number(vmid) or (self.by_rows and self.by_row(rows.get(vmid) or {}))
 
 
 def _path(value):
@@ -135,8 +156,7 @@ def _path(value):
 
 
 def _guests(value):
-    guest_list(_words(value))
-    return _words(value)
+    return Guests(_words(value)).words
 
 
 def _fitting(kind, read):

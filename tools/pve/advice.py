@@ -83,29 +83,7 @@ def _grant_hint(match, token_id):
            "roles in it." % (token_id, " or ".join(privileges), path, ". ".join(lines))
 
 
-def _lock_hint(match, token_id):
-    return ("A task (%s) has locked the guest: wait until it ends (proxmox_list_tasks). A lock left behind by a killed "
-            "task can be removed by root on the node, with qm unlock or pct unlock." % match.group(1))
-
-
-def _held_hint(match, token_id):
-    """Of a lock that a task did not get within its time: whose it is, by the lock's file."""
-    storage = re.search(r"pve-storage-([^/]+)\Z", match.group(1))
-    guest = re.search(r"(?:lock-(\d+)\.conf|pve-config-(\d+)\.lock)\Z", match.group(1))
-    what = ("storage %s (a volume is made or removed there)" % storage.group(1) if storage else
-            "guest %s (for up to 30 s after a stop)" % (guest.group(1) or guest.group(2)) if guest else
-            "what this needs too")
-    return ("Another operation holds %s: wait a little, look at proxmox_list_tasks, then try again." % what)
-
-
-def _root_hint(match, token_id):
-    devices = match.group(1) in ("hostpci", "usb") if match.group(1) else False
-    return ("Proxmox reserves this for root@pam itself; no API token may do it, not even one of root@pam. Do it on the "
-            "node or in the web interface.%s" % (" A device that has a resource mapping (mapping=NAME) may be given by "
-                                                 "a token with Mapping.Use." if devices else ""))
-
-
-# (statuses or None, pattern in Proxmox's words, hint or function(match, token id), outcome of a write)
+# (statuses or None, pattern in Proxmox's words, hint (with \1 of it) or function(match, token id), outcome of a write)
 HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, hint, outcome in (
     ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
@@ -114,8 +92,11 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      "USER shows its tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its "
      "own (ACL), unless it was made with --privsep 0.", "refused"),
     ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
-    (None, r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?(?:'(\w+?)\d*')?"
-           r"|only allowed for root|user != root@pam", _root_hint, "refused"),
+    *((None, pattern, "Proxmox reserves this for root@pam itself; no API token may do it, not even one of root@pam. Do "
+       "it on the node or in the web interface." + more, "refused") for pattern, more in (
+        (r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?'(?:hostpci|usb)\d*'", " A device that has a "
+         "resource mapping (mapping=NAME) may be given by a token with Mapping.Use."),
+        (r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) |only allowed for root|user != root@pam", ""))),
     ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
      "refused"),
     ({403}, r"\(pool '[^']*' does not exist", "There is no such pool: proxmox_list_pools shows those there are.",
@@ -126,8 +107,14 @@ HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, h
      lambda match, token: "There is no %s %s on that node: proxmox_get_vms shows on which node each guest is and "
      "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
                                              match.group(2)), "refused"),
-    (None, r"(?:VM|CT) is locked \(([\w-]+)\)", _lock_hint, "refused"),
-    (None, r"can't (?:lock file|ac?quire lock) '([^']*)'.* got timeout", _held_hint, "refused"),
+    (None, r"(?:VM|CT) is locked \(([\w-]+)\)", r"A task (\1) has locked the guest: wait until it ends "
+     "(proxmox_list_tasks). A lock left behind by a killed task can be removed by root on the node, with qm unlock or "
+     "pct unlock.", "refused"),
+    *((None, r"can't (?:lock file|ac?quire lock) '[^']*%s'.* got timeout" % file, "Another operation holds %s: wait a "
+       "little, look at proxmox_list_tasks, then try again." % what, "refused") for file, what in (
+        (r"pve-storage-([^/']+)", r"storage \1 (a volume is made or removed there)"),
+        (r"(?:lock|pve-config)-(\d+)\.(?:conf|lock)", r"guest \1 (for up to 30 s after a stop)"),
+        ("", "what this needs too"))),
     (None, r"hotplug problem|unable to hotplug", "The running guest could not take it, but it is in the configuration "
      "all the same and waits for the next start, which may fail for the same reason; what it was to replace may be "
      "gone from the running guest. The guest's config shows what waits; delete, or revert, what is not wanted.",
@@ -206,5 +193,5 @@ def hint(status, text, token_id):
     for statuses, pattern, words, outcome in HINTS:
         match = pattern.search(text) if statuses is None or status in statuses else None
         if match is not None:
-            return words(match, token_id) if callable(words) else words, outcome
+            return words(match, token_id) if callable(words) else match.expand(words), outcome
     return "", "refused"

@@ -12,6 +12,8 @@ _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"        # of a DNS name; the
 _STORAGE = r"[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]"
 _UPID = (r"UPID:(" + _LABEL + r"):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):"
          r"([^:\s/]+):([^:\s/]*):([^:\s/]+):")         # node, pid, pstart, starttime, type, id, user
+# no segment of a volume's name is empty, "." or "..": pveproxy folds none, but urllib3 does before it sends
+_VOLUME = _STORAGE + r":(?!(?:.*/)?\.{0,2}(?:/|\Z))"
 _DRIVE = r"ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])"
 _TO_255 = r"(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 
@@ -45,9 +47,9 @@ FORMATS = {
     "bridge": Format(r"[-_.\w]+", "a bridge or SDN vnet name: letters, digits and - _ .", "vmbr0"),
     "upid": Format(_UPID, "a task id as Proxmox gives it, from UPID: to the last colon",
                    "UPID:pve1:00001234:0000ABCD:65000000:qmstart:100:root@pam:"),
-    "volid": Format(_STORAGE + r":[^\x00-\x1f\x7f\\]+", "a volume id, storage:name",
+    "volid": Format(_VOLUME + r"[^\x00-\x1f\x7f\\]+", "a volume id, storage:name",
                     "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
-    "volume": Format(_STORAGE + r":[^\s\x00-\x1f\x7f?#\\]+", "a volume id without blanks, ? and # (the API "
+    "volume": Format(_VOLUME + r"[^\s\x00-\x1f\x7f?#\\]+", "a volume id without blanks, ? and # (the API "
                      "cannot reach a file that has them in its name: rename it on its node)",
                      "local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst"),
     "device": Format(r"/dev/[a-zA-Z0-9/]+", "a device path like /dev/sda", "/dev/sda"),
@@ -86,11 +88,7 @@ def fits(name, value):
 @lru_cache(maxsize=500)
 def misfit(name, value):
     """What is wrong with the str `value` as a `name`, in words, or None when it fits."""
-    # pveproxy folds nothing inside a volume name, but urllib3 folds dot segments before it sends.
-    if fits(name, value) and (name not in ("volid", "volume") or {"", ".", ".."}.isdisjoint(
-            value.split(":", 1)[1].split("/"))):
-        return None
-    return "is not %s, such as %s" % FORMATS[name][1:]
+    return None if fits(name, value) else "is not %s, such as %s" % FORMATS[name][1:]
 
 
 def fill(template, ids):

@@ -215,13 +215,10 @@ def read_property_string(keys, text):
 
 
 class Checker:
-    """Values held against their specs, all problems at once.
+    """Values held against their specs, all problems at once."""
 
-    formats: name -> function(value) -> whether it has that format; one that is not there is not checked.
-    """
-
-    def __init__(self, formats=None):
-        self.formats = {name: test for name, (test, _) in FORMATS.items()} if formats is None else formats
+    #: name -> function(value) -> whether it has that format; one that is not there is not checked
+    formats = {name: test for name, (test, _) in FORMATS.items()}
 
     def check_object(self, properties, values, closed=True):
         """[Problem] of the parameters, or the keys of a property string, `values` (None: named, but without a value).
