@@ -15,7 +15,7 @@ ADDS = "adds"               # makes something new; nothing that exists is change
 CHANGES = "changes"         # changes or interrupts what can be put back; a GET that acts or shows the inside of a guest
 LOSES = "loses"             # may lose data, state, access or service
 
-#: Whom it reaches; for a request that reads, about whom it tells.
+#: Whom it reaches, where it is none that reads (of those the table says NOBODY).
 GUEST = "guest"             # the guest in its path, and what its parameters name
 LISTED = "listed"           # the guests that its path or parameters name; everybody where they name none
 VOLUME = "volume"           # the guest that owns the volume it names
@@ -56,115 +56,101 @@ _SHORT = {"node": ("/nodes/{node}",), "vm": ("/nodes/{node}/qemu/{vmid}",), "ct"
 #: move at once what is put under it; the groups of a new user may have rights, while PUT of a group has but a comment;
 #: a PUT of a plugin or metrics server writes over the secrets it holds; a monitor command acts on the node.
 _TABLE = (
-    (READS, NOBODY, """GET /cluster/backup-info node/replication/{id} node/tasks/{upid}(|/status|/log) node
-        node/(aplinfo|apt|disks|firewall|hardware|scan|sdn|version|certificates(|/acme)) node/hardware/pci/{id}
-        node/capabilities(|/qemu|/qemu/cpu|/qemu/cpu-flags|/qemu/machines) /cluster/ceph ceph/(cfg|osd/{id}) /version
-        /cluster /cluster/(nextid|jobs|jobs/schedule-analyze|metrics)
-        /cluster/(bulk-action|bulk-action/guest|firewall|firewall/groups|firewall/macros) ha/status
-        sdn/vnets/{vnet}/firewall /cluster/acme(|/account|/challenge-schema) /cluster/mapping alerts(|/endpoints)
-        /cluster/acme/plugins(|/{id}) /cluster/acme/account/{name} alerts/endpoints/(gotify|webhook)
-        alerts/(matchers/{name}|matcher-fields) alerts/matcher-field-values
-        alerts/endpoints/(sendmail|smtp|(gotify|sendmail|smtp|webhook)/{name}) alerts/(matchers|targets)
-        /access(|/domains|/openid|/permissions|/roles|/roles/{roleid}|/ticket) /access/groups /access/groups/{groupid}
-        /access/domains/{realm} /access/users(|/{userid}|/{userid}/tfa) /access/tfa(|/{userid}|/{userid}/{id})
-        /access/users/{userid}/token(|/{tokenid})"""),
-    (READS, GUEST, """GET guest guest/(status|firewall|snapshot/{snapname}) vm/agent
-        guest/(config|pending|feature|rrd|rrddata|snapshot|status/current)
-        guest/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|ipset|ipset/{name}|ipset/{name}/{cidr})
-        ct/interfaces vm/cloudinit guest/snapshot/{snapname}/config guest/migrate guest/firewall/log
-        vm/agent/(info|network-get-interfaces)
-        vm/agent/get-(fsinfo|host-name|memory-blocks|memory-block-info|osinfo|time|timezone|users|vcpus)
-        /cluster/replication/{id} node/replication/{id}/(status|log) ha/resources/{sid}"""),
-    (READS, VOLUME, "GET node/vzdump/extractconfig store/(content/{volume}|import-metadata)"),
-    (READS, NODE, """GET node/(qemu|lxc|replication) node/vzdump/defaults node/tasks node/storage store
-        store/(content|status|rrd|rrddata|prunebackups) node/(certificates/info|network|subscription)
-        node/(status|dns|time|netstat|report|rrd|rrddata|network/{iface}) node/services(|/{service}|/{service}/state)
-        node/apt/(repositories|versions) node/disks/list node/capabilities/qemu/migration
-        node/firewall/(options|rules|rules/{pos}) node/apt/(update|changelog)
-        node/(journal|syslog|firewall/log|ceph/log) node/(config|hosts)
-        node/disks/(smart|directory|lvm|lvmthin|zfs|zfs/{name}) node/hardware/pci(|/{id}/mdev) node/hardware/usb"""),
-    (READS, EVERYBODY, """GET /cluster/(resources|replication)
-        /cluster/backup(|/{id}|/{id}/included_volumes|-info/not-backed-up) /cluster/(tasks|log) /storage
-        /storage/{storage} /nodes /cluster/ceph/(metadata|status) ceph(|/cfg/db|/cfg/raw|/config|/configdb|/crush)
-        ceph/(fs|mds|mgr|mon|osd|rules|status|pool|pool/{name}|pool/{name}/status|pools|pools/{name})
-        /cluster/ceph/flags(|/{flag}) ceph/(cfg/value|cmd-safety|osd/{id}/lv-info|osd/{id}/metadata)
-        /cluster/(status|options|config(|/apiversion|/join|/nodes|/qdevice|/totem))
-        /cluster/(jobs/realm-sync(|/{id})|metrics/(export|server|server/{id}))
-        /cluster/firewall/(options|refs|rules|rules/{pos}|aliases|aliases/{name}|groups/{group}|groups/{group}/{pos})
-        /cluster/firewall/ipset(|/{name}|/{name}/{cidr}) ha(|/resources|/groups|/groups/{id}|/rules|/rules/{id})
-        ha/status/(current|manager_status) sdn/dry-run sdn(|/fabrics|/fabrics/node/{fabric})
-        node/sdn/zones(|/{zone}|/{zone}/bridges|/{zone}/content|/{zone}/ip-vrf) node/sdn/vnets/{vnet}(|/mac-vrf)
-        node/sdn/fabrics/{fabric}(|/interfaces|/neighbors|/routes)
-        sdn/(controllers|dns|ipams|ipams/{ipam}/status|zones|vnets)
-        sdn/vnets/{vnet}(|/subnets|/subnets/{subnet}|/firewall/options|/firewall/rules|/firewall/rules/{pos})
-        sdn/fabrics/(all|node|fabric|fabric/{id}) sdn/fabrics/node/{fabric}/{id} sdn/(controllers|dns|ipams|zones)/{id}
-        /cluster/mapping/(dir|pci|usb)(|/{id}) /pools(|/{poolid}) /access/acl"""),
-    (ADDS, NOBODY, """POST store/content store/download-url store/oci-registry-pull node/aplinfo ceph/(mds|mgr)/{id}
-        ha/groups /cluster/acme/account /cluster/acme/plugins /cluster/metrics/server/{id}
-        /cluster/mapping/(dir|pci|usb) alerts/endpoints/(gotify|sendmail|smtp|webhook) alerts/matchers /pools
-        /access/groups /access/roles /access/domains"""),
-    (ADDS, GUEST, "POST node/lxc node/qemu guest/clone guest/snapshot"),
-    (ADDS, LISTED, "POST node/vzdump /cluster/replication"),
+    (READS, NOBODY, """GET /access
+        /access/(acl|domains(|/{realm})|groups(|/{groupid})|openid|permissions|roles(|/{roleid}))
+        /access/(tfa(|/{userid}(|/{id}))|ticket|users(|/{userid}(|/tfa|/token(|/{tokenid})))) /cluster /cluster/firewall
+        /cluster/firewall/(aliases(|/{name})|groups(|/{group}(|/{pos}))|ipset(|/{name}(|/{cidr}))|macros)
+        /cluster/firewall/(options|refs|rules(|/{pos}))
+        /cluster/acme(|/account(|/{name})|/challenge-schema|/plugins(|/{id}))
+        /cluster/(backup(|/{id}(|/included_volumes))|backup-info(|/not-backed-up)|bulk-action(|/guest))
+        /cluster/(ceph(|/flags(|/{flag})|/metadata|/status)|config(|/apiversion|/join|/nodes|/qdevice|/totem))
+        /cluster/(jobs(|/realm-sync(|/{id})|/schedule-analyze)|log|mapping(|/(dir|pci|usb)(|/{id})))
+        /cluster/(metrics(|/export|/server(|/{id}))|nextid|options|replication(|/{id})|resources|status|tasks) /nodes
+        /pools(|/{poolid}) /storage(|/{storage}) /version alerts
+        alerts/(endpoints(|/(gotify|sendmail|smtp|webhook)(|/{name}))|matcher-field-values|matcher-fields)
+        alerts/(matchers(|/{name})|targets) ceph
+        ceph/(cfg(|/db|/raw|/value)|cmd-safety|config|configdb|crush|fs|log|mds|mgr|mon)
+        ceph/(osd(|/{id}(|/lv-info|/metadata))|pool(|/{name}(|/status))|pools(|/{name})|rules|status) ct/interfaces
+        guest guest/(config|feature)
+        guest/firewall(|/aliases(|/{name})|/ipset(|/{name}(|/{cidr}))|/log|/options|/refs|/rules(|/{pos}))
+        guest/(migrate|pending|rrd|rrddata|snapshot(|/{snapname}(|/config))|status(|/current))
+        ha(|/(groups|rules)(|/{id})|/resources(|/{sid})|/status(|/current|/manager_status)) node node/sdn
+        node/sdn/(fabrics/{fabric}(|/interfaces|/neighbors|/routes)|vnets/{vnet}(|/mac-vrf))
+        node/sdn/zones(|/{zone}(|/bridges|/content|/ip-vrf))
+        node/(aplinfo|apt(|/changelog|/repositories|/update|/versions))
+        node/(capabilities(|/qemu(|/cpu|/cpu-flags|/machines|/migration))|certificates(|/acme|/info)|config)
+        node/(disks(|/directory|/list|/lvm|/lvmthin|/smart|/zfs(|/{name}))|dns)
+        node/(firewall(|/log|/options|/rules(|/{pos}))|hardware(|/pci(|/{id}(|/mdev))|/usb)|hosts|journal|lxc)
+        node/(netstat|network(|/{iface})|qemu|replication(|/{id}(|/log|/status))|report|rrd|rrddata|scan)
+        node/(services(|/{service}(|/state))|status|storage|subscription|syslog|tasks(|/{upid}(|/log|/status)))
+        node/(time|version|vzdump/(defaults|extractconfig)) sdn
+        sdn/((controllers|dns|zones)(|/{id})|dry-run|fabrics(|/all|/fabric(|/{id})|/node(|/{fabric}(|/{id}))))
+        sdn/ipams(|/{id}|/{ipam}/status) sdn/vnets(|/{vnet}(|/firewall(|/options|/rules(|/{pos}))|/subnets(|/{subnet})))
+        store(|/content(|/{volume})|/import-metadata|/prunebackups|/rrd|/rrddata|/status) vm/agent
+        vm/agent/(get-fsinfo|get-host-name|get-memory-block-info|get-memory-blocks|get-osinfo|get-time)
+        vm/agent/(get-timezone|get-users|get-vcpus|info|network-get-interfaces) vm/cloudinit"""),
+    (ADDS, NOBODY, """POST /access/(domains|groups|roles)
+        /cluster/(acme/(account|plugins)|mapping/(dir|pci|usb)|metrics/server/{id}) /pools
+        alerts/(endpoints/(gotify|sendmail|smtp|webhook)|matchers) ceph/(mds|mgr)/{id} ha/groups node/aplinfo
+        store/(content|download-url|oci-registry-pull)"""),
+    (ADDS, GUEST, "POST guest/(clone|snapshot) node/(lxc|qemu)"),
+    (ADDS, LISTED, "POST /cluster/replication node/vzdump"),
     (ADDS, NODES, "POST /storage"),
-    (ADDS, EVERYBODY, """
-        POST sdn/(controllers|dns|ipams|zones|vnets|vnets/{vnet}/subnets|vnets/{vnet}/ips|fabrics/fabric)
-        sdn/fabrics/node/{fabric} /access/users"""),
-    (CHANGES, NOBODY, """GET node/query-url-metadata node/query-oci-repo-tags
-        node/scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs) /cluster/acme/(directories|tos) /cluster/acme/meta
+    (ADDS, EVERYBODY, """POST /access/users
+        sdn/(controllers|dns|ipams|zones|fabrics/(fabric|node/{fabric})|vnets(|/{vnet}/(ips|subnets)))"""),
+    (CHANGES, NOBODY, """GET /cluster/acme/(directories|meta|tos)
+        node/(query-oci-repo-tags|query-url-metadata|scan/(cifs|glusterfs|iscsi|lvm|lvmthin|nfs|pbs|zfs))
         POST alerts/targets/{name}/test PUT /access/groups/{groupid}"""),
-    (CHANGES, GUEST, """GET vm/cloudinit/dump vm/agent/file-read vm/agent/exec-status
-        POST guest/status/(start|shutdown) vm/status/(reboot|suspend|resume) guest/migrate vm/move_disk ct/move_volume
-        vm/agent/ping vm/agent/fsfreeze-status vm/agent/fstrim node/replication/{id}/schedule_now
-        ha/resources/{sid}/migrate POST|PUT vm/config PUT guest/snapshot/{snapname}/config ct/config vm/cloudinit
-        guest/resize /cluster/replication/{id}"""),
-    (CHANGES, VOLUME, "GET store/file-restore/(list|download) PUT store/content/{volume}"),
-    (CHANGES, LISTED, "POST node/startall /cluster/bulk-action/guest/start PUT /pools(|/{poolid})"),
-    (CHANGES, NODE, """POST node/(apt/update|subscription) node/wakeonlan POST|PUT node/apt/repositories PUT node/time
-        node/config"""),
-    (CHANGES, EVERYBODY, "POST ceph/(start|osd/{id}/in|osd/{id}/scrub) sdn/lock"),
-    (LOSES, NOBODY, """PUT alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}
-        PUT|DELETE /cluster/acme/account/{name} /cluster/(acme/plugins|metrics/server)/{id} alerts/matchers/{name}
-        DELETE alerts/endpoints/(gotify|sendmail|smtp|webhook)/{name}"""),
-    (LOSES, GUEST, """POST guest/template guest/snapshot/{snapname}/rollback guest/status/stop vm/status/reset
-        ct/status/(reboot|suspend|resume) guest/remote_migrate vm/dbus-vmstate
-        guest/firewall/(rules|aliases|ipset|ipset/{name}) vm/agent/fsfreeze-(freeze|thaw) vm/agent
-        vm/agent/(shutdown|suspend-disk|suspend-hybrid|suspend-ram) ha/resources/{sid}/relocate PUT vm/unlink
-        guest/firewall/options PUT|DELETE guest/firewall/(rules/{pos}|aliases/{name}|ipset/{name}/{cidr})
-        ha/resources/{sid} DELETE guest guest/snapshot/{snapname} guest/firewall/ipset/{name}
-        /cluster/replication/{id}"""),
-    (LOSES, VOLUME, "POST store/content/{volume} DELETE store/content/{volume}"),
-    (LOSES, LISTED, """POST node/stopall /cluster/bulk-action/guest/shutdown node/suspendall
-        /cluster/bulk-action/guest/suspend node/migrateall /cluster/bulk-action/guest/migrate /cluster/backup
-        ha/(resources|rules) DELETE node/tasks/{upid} store/prunebackups"""),
-    (LOSES, NODE, """POST node/status node/services/{service}/(start|stop|restart|reload)
-        node/(hosts|network|firewall/rules) node/disks/(directory|lvm|lvmthin|zfs) node/disks/initgpt
-        PUT node/(dns|firewall/options) node/disks/wipedisk
-        PUT|DELETE node/(network|network/{iface}|subscription|firewall/rules/{pos})
-        POST|DELETE node/certificates/custom POST|PUT|DELETE node/certificates/acme/certificate
+    (CHANGES, GUEST, """GET vm/(agent/(exec-status|file-read)|cloudinit/dump) POST ct/move_volume
+        guest/(migrate|status/(shutdown|start)) ha/resources/{sid}/migrate node/replication/{id}/schedule_now
+        vm/(agent/(fsfreeze-status|fstrim|ping)|move_disk|status/(reboot|resume|suspend)) POST|PUT vm/config
+        PUT /cluster/replication/{id} ct/config guest/(resize|snapshot/{snapname}/config) vm/cloudinit"""),
+    (CHANGES, VOLUME, "GET store/file-restore/(download|list) PUT store/content/{volume}"),
+    (CHANGES, LISTED, "POST /cluster/bulk-action/guest/start node/startall PUT /pools(|/{poolid})"),
+    (CHANGES, NODE, """POST node/(apt/update|subscription|wakeonlan) POST|PUT node/apt/repositories
+        PUT node/(config|time)"""),
+    (CHANGES, EVERYBODY, "POST ceph/(osd/{id}/(in|scrub)|start) sdn/lock"),
+    (LOSES, NOBODY, """PUT|DELETE /cluster/(acme/(account/{name}|plugins/{id})|metrics/server/{id})
+        alerts/(endpoints/(gotify|sendmail|smtp|webhook)/{name}|matchers/{name})"""),
+    (LOSES, GUEST, """POST ct/status/(reboot|resume|suspend)
+        guest/(firewall/(aliases|ipset|rules)|remote_migrate|template|snapshot/{snapname}/rollback|status/stop)
+        ha/resources/{sid}/relocate
+        vm/agent(|/fsfreeze-freeze|/fsfreeze-thaw|/shutdown|/suspend-disk|/suspend-hybrid|/suspend-ram)
+        vm/(dbus-vmstate|status/reset) POST|DELETE guest/firewall/ipset/{name} PUT guest/firewall/options vm/unlink
+        PUT|DELETE guest/firewall/(aliases/{name}|ipset/{name}/{cidr}|rules/{pos}) ha/resources/{sid}
+        DELETE /cluster/replication/{id} guest(|/snapshot/{snapname})"""),
+    (LOSES, VOLUME, "POST|DELETE store/content/{volume}"),
+    (LOSES, LISTED, """POST /cluster/(backup|bulk-action/guest/(migrate|shutdown|suspend)) ha/(resources|rules)
+        node/(migrateall|stopall|suspendall) DELETE node/tasks/{upid} store/prunebackups"""),
+    (LOSES, NODE, """POST node/(disks/(directory|initgpt|lvm|lvmthin|zfs)|firewall/rules|hosts)
+        node/(services/{service}/(reload|restart|start|stop)|status)
+        POST|PUT|DELETE node/(certificates/acme/certificate|network) POST|DELETE node/certificates/custom
+        PUT node/(disks/wipedisk|dns|firewall/options)
+        PUT|DELETE node/(firewall/rules/{pos}|network/{iface}|subscription)
         DELETE node/disks/(directory|lvm|lvmthin|zfs)/{name}"""),
-    (LOSES, EVERYBODY, """POST ceph/(init|stop|restart|mon/{id}|osd/{id}/out|fs/{name}|pool|pools) ceph/osd
-        /cluster/firewall/(rules|aliases|groups|groups/{group}|ipset|ipset/{name})
-        /cluster/config(|/join|/nodes/{node}) ha/status/(arm|disarm)-ha sdn/vnets/{vnet}/firewall/rules sdn/rollback
-        /access/domains/{realm}/sync POST|PUT /cluster/jobs/realm-sync/{id} PUT /cluster/ceph/flags(|/{flag})
-        /cluster/options /cluster/firewall/options sdn sdn/vnets/{vnet}/firewall/options /access/acl
-        /access/users/{userid} /access/users/{userid}/unlock-tfa PUT|DELETE /cluster/backup/{id} /storage/{storage}
-        ceph/(pool|pools)/{id} /cluster/firewall/(rules/{pos}|aliases/{name}|groups/{group}/{pos}|ipset/{name}/{cidr})
-        ha/(groups|rules)/{id} sdn/vnets/{vnet}(|/ips|/subnets/{subnet}|/firewall/rules/{pos})
-        sdn/(controllers|dns|ipams|zones|fabrics/fabric)/{id} sdn/fabrics/node/{fabric}/{id}
-        /cluster/mapping/(dir|pci|usb)/{id} /access/roles/{roleid} /access/domains/{realm}
-        DELETE ceph/(mds|mgr|mon)/{id} ceph/osd/{id} /cluster/firewall/(groups/{group}|ipset/{name})
-        /cluster/config/nodes/{node} sdn/lock /pools(|/{poolid}) /access/groups/{groupid} /access/users/{userid}
-        /cluster/jobs/realm-sync/{id} /access/users/{userid}/token/{tokenid} /access/tfa/{userid}/{id}"""),
+    (LOSES, EVERYBODY, """POST /access/domains/{realm}/sync
+        /cluster/(config(|/join)|firewall/(aliases|groups|ipset|rules))
+        ceph/(fs/{name}|init|pool|pools|restart|stop|osd(|/{id}/out)) ha/status/(arm-ha|disarm-ha)
+        sdn/(rollback|vnets/{vnet}/firewall/rules) POST|PUT|DELETE /cluster/jobs/realm-sync/{id}
+        POST|DELETE /cluster/(config/nodes/{node}|firewall/(groups/{group}|ipset/{name})) ceph/mon/{id}
+        PUT /access/(acl|users/{userid}/unlock-tfa) /cluster/(ceph/flags(|/{flag})|firewall/options|options)
+        sdn(|/vnets/{vnet}/firewall/options) PUT|DELETE /access/(domains/{realm}|roles/{roleid}|users/{userid})
+        /cluster/(backup/{id}|firewall/(aliases/{name}|groups/{group}/{pos}|ipset/{name}/{cidr}|rules/{pos}))
+        /cluster/mapping/(dir|pci|usb)/{id} /storage/{storage} ceph/(pool|pools)/{id} ha/(groups|rules)/{id}
+        sdn/((controllers|dns|ipams|zones)/{id}|fabrics/(fabric/{id}|node/{fabric}/{id}))
+        sdn/vnets/{vnet}(|/firewall/rules/{pos}|/ips|/subnets/{subnet})
+        DELETE /access/(groups/{groupid}|tfa/{userid}/{id}|users/{userid}/token/{tokenid}) /pools(|/{poolid})
+        ceph/(mds|mgr|osd)/{id} sdn/lock"""),
     (ADDS, NOBODY, "POST store/upload", _UPLOAD),
-    (CHANGES, GUEST, "GET guest/mtunnelwebsocket guest/vncwebsocket", _CONSOLE),
+    (CHANGES, GUEST, "GET guest/(mtunnelwebsocket|vncwebsocket)", _CONSOLE),
     (CHANGES, NODE, "GET node/vncwebsocket", _CONSOLE),
-    (CHANGES, NOBODY, "POST /access/(ticket|vncticket|tfa|openid/auth-url|openid/login)", _SECRET),
-    (LOSES, GUEST, "POST vm/agent/(exec|set-user-password) vm/agent/file-write PUT vm/sendkey", _COMMAND),
-    (LOSES, EVERYBODY, "POST vm/monitor node/execute", _COMMAND),
-    (LOSES, GUEST, "POST guest/mtunnel guest/(vnc|term|spice)proxy", _CONSOLE),
-    (LOSES, NODE, "POST node/(vncshell|termproxy|spiceshell)", _CONSOLE),
+    (CHANGES, NOBODY, "POST /access/(openid/(auth-url|login)|tfa|ticket|vncticket)", _SECRET),
+    (LOSES, GUEST, "POST vm/agent/(exec|file-write|set-user-password) PUT vm/sendkey", _COMMAND),
+    (LOSES, EVERYBODY, "POST node/execute vm/monitor", _COMMAND),
+    (LOSES, GUEST, "POST guest/(mtunnel|spiceproxy|termproxy|vncproxy)", _CONSOLE),
+    (LOSES, NODE, "POST node/(spiceshell|termproxy|vncshell)", _CONSOLE),
     (LOSES, EVERYBODY, """POST /access/tfa/{userid} POST|PUT /access/users/{userid}/token/{tokenid}
-        PUT /access/tfa/{userid}/{id} /access/password""", _SECRET),
+        PUT /access/(password|tfa/{userid}/{id})""", _SECRET),
 )
 
 _SPACE = "/storage Datastore.AllocateSpace"
