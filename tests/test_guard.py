@@ -70,9 +70,7 @@ def test_presets_name_tools_that_exist():
                                                       and n != "proxmox_get_nodes"]),
     ({"tools": ("mission", "-snapshots", "-readonly")}, [
         e["name"] for e in ENTRIES if e["name"] in MISSION and e["changes"] and e["toolset"] != "snapshots"]),
-    ({"tools": ("get_vms", "-get_vms")}, []), ({"tools": ("-all",)}, []),
-    ({"tools": ("proxmox_get_disk_smart",)}, ["proxmox_get_node_disk_smart"]),                # its former name
-    ({"tools": ("-proxmox_get_disk_smart", "get_node_disk*")}, ["proxmox_get_node_disks"])])
+    ({"tools": ("get_vms", "-get_vms")}, []), ({"tools": ("-all",)}, [])])
 def test_which_tools_there_are(chosen, expected):
     assert sorted(listed(**chosen)) == sorted(expected)
 

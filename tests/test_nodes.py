@@ -95,10 +95,6 @@ def test_a_disk_by_its_id_is_refused_before_anything_is_sent():
     assert bench.sent() == []
 
 
-def test_the_predecessors_name_of_the_tool():
-    assert not run("proxmox_get_disk_smart", node="pve2", disk="/dev/sda").failed
-
-
 # ------------------------------------------------------------------------------------------------------------- LVM, ZFS
 
 def test_lvm():

@@ -56,10 +56,9 @@ TOOLSETS = ("cluster", "health", "security", "usage", "guests", "lifecycle", "ch
             "networks", "agent", "create", "nodes", "tasks", "migration", "drain", "insight", "options", "content",
             "admin", "firewall", "jobs", "runs", "undo", "ssh", "api")
 
-#: Names that tools had before: old -> new. Accepted, not listed.
-RENAMED = {"proxmox_get_disk_smart": "proxmox_get_node_disk_smart"}
 #: Names of tools that are gone: what does the same now.
 REMOVED = {
+    "proxmox_get_disk_smart": "proxmox_get_node_disk_smart",
     "proxmox_list_guests_without_backup": "proxmox_list_backup_state missing=true",
     "proxmox_get_guest_ips": "proxmox_get_inside", "proxmox_get_vm_guest_info": "proxmox_get_inside",
     "proxmox_get_pending": "proxmox_get_vm_config or proxmox_get_lxc_config",

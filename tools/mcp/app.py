@@ -7,8 +7,8 @@ import json
 import sys
 from functools import partial
 
-from tools import RENAMED, entries, instead, outputs, surface
-from tools.mcp.clusters import default_of, shown
+from tools import entries, instead, outputs, surface
+from tools.mcp.clusters import default_of, more, shown
 from tools.mcp.engine import NotFound, Once
 from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
 
@@ -70,7 +70,7 @@ class App:
                 where = [one for one, selection in selections if selection.hidden_by(entry) is None]
                 if where:
                     tool = shown(entry["tool"], entry["changes"], where) if self.several else entry["tool"]
-                    found.append(_with_token(tool) if token and entry["changes"] else tool)
+                    found.append(more(tool, "confirm_token", TOKEN_ARGUMENT) if token and entry["changes"] else tool)
             if self.settings.answers != "text":
                 schemas = outputs()
                 found = [dict(tool, outputSchema=schemas[tool["name"]]) for tool in found]
@@ -80,7 +80,7 @@ class App:
     def call_tool(self, request, name, arguments):
         """The tools/call result, as PROXMOX_ANSWERS says; a failure is a text alone. `data`: its JSON as the text as
         well (2025-06-18 and later, server/tools: SHOULD), whichever of the two a client shows."""
-        if RENAMED.get(name, name) not in entries():
+        if name not in entries():
             raise RpcError(INVALID_PARAMS, "Unknown tool: %s.%s" % (name[:100], instead(name)))
         added = [key for key, value in arguments.items() if key in ADDED and ADDED[key] in (None, value)]
         if added:
@@ -147,10 +147,3 @@ class App:
         if name not in self._completers:
             self._completers[name] = Completer(self.hosts[name]())
         return self._completers[name].complete(ref, argument["name"], argument["value"], context)
-
-
-def _with_token(definition):
-    """The definition of a tool, with the argument that takes the token of a confirmation."""
-    schema = definition["inputSchema"]
-    properties = dict(schema.get("properties", {}), confirm_token=TOKEN_ARGUMENT)
-    return dict(definition, inputSchema=dict(schema, properties=properties))

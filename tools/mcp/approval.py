@@ -1,9 +1,9 @@
 """A yes that the model cannot give: PROXMOX_CONFIRM=terminal, and `proxmox-mcp approve` in a terminal of the same user.
 
 The question waits as a file in PROXMOX_STATE_DIR/approvals, and `approve` puts the answer beside it. An answer counts
-for the one question it was given to: it names the server process that asks (a random id) and the SHA-256 of the very
-file that was shown, and the process compares them with what it keeps in its own memory. So an answer to a question that
-was edited, is too old, is another process's, or was used before, is none; after a restart nothing is left to answer.
+for the one question it was given to: it names the SHA-256 of the very file that was shown, a random id in it, and the
+process compares that with what it keeps in its own memory. So an answer to a question that was edited, is too old, is
+another process's, or was used before, is none; after a restart nothing is left to answer.
 The audit log has a line for each question, and one for what became of it: who answered, and when.
 
 Whoever has a shell as this user can give the answer too: `approve` wants a terminal, so that piping `yes` into it does
@@ -41,14 +41,14 @@ class _Question:
     """A question that waits: key (tool and digest of its arguments), found (digest), path (without ending), the content
     of its file, and the answer that would be a yes; by and at: who answered, and when, once `answer` has read it."""
 
-    def __init__(self, call, key, asked, found, server):
+    def __init__(self, call, key, asked, found):
         name, settings = os.urandom(8).hex(), call.host.settings
         self.key, self.found, self.by, self.at = key, found, None, None
         self._audit, self._clock, self._entry = call.host.audit, call.host.clock, None
         self._since, self._date = self._clock(), time.time()
         self.path = os.path.join(settings.state_dir, FOLDER, name)
         self.content = json.dumps({
-            "id": name, "server": server, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
+            "id": name, "pid": os.getpid(), "client": client_name(call.request), "tool": call.name,
             "host": ", ".join(label(*one) for one in settings.host), "cluster": settings.cluster,
             "question": asked, "asked": self._date})
         self.yes = _answer(self.content.encode("ascii"), YES)
@@ -111,16 +111,14 @@ def problem(state_dir):
 
 def _answer(content, word):
     """What the file of an answer says to the question whose file is `content` (bytes), beside by whom and when."""
-    asked = json.loads(content)
-    return {"id": asked["id"], "server": asked["server"], "question": hashlib.sha256(content).hexdigest(),
-            "answer": word}
+    return {"question": hashlib.sha256(content).hexdigest(), "answer": word}
 
 
 class Approvals:
     """The questions of this process that wait for an answer; they end with it."""
 
     def __init__(self):
-        self._server, self._lock, self._waiting = os.urandom(16).hex(), threading.Lock(), {}
+        self._lock, self._waiting = threading.Lock(), {}
 
     def ask(self, call, asked, found, key):
         """Whether the user approved; EarlyResult while nobody answered, Failure when nobody will. found: its digest;
@@ -164,7 +162,7 @@ class Approvals:
             if question is None:
                 if len(self._waiting) >= MOST:
                     raise Failure("%d questions are already waiting for the user (`proxmox-mcp approve`)." % MOST)
-                question = _Question(call, key, asked, found, self._server)
+                question = _Question(call, key, asked, found)
                 try:
                     question.put(call, asked)
                 except (OSError, state.NotOurs) as error:

@@ -7,8 +7,7 @@ import sys
 from contextlib import suppress
 
 from tools import entries, instead, surface, write_surface
-from tools.mcp import terminal
-from tools.mcp.config import CLIENTS
+from tools.mcp import config as clients, terminal
 from tools.mcp.pack import bundled, content_hash, packed, save
 
 #: outcome of a call (tools.mcp.run.Answer) -> exit status; the README has them too.
@@ -322,7 +321,6 @@ def _entry_name(value):
 
 def config(options):
     """`config`: print what goes into a client's configuration, or put it there."""
-    from tools.mcp import config as clients
     client, name = options.client, options.name
     if client == "file":
         from tools.policy.clusters import example
@@ -336,7 +334,7 @@ def config(options):
         found = clients.link(client, made, name)
         if found is None:
             raise Stop("%s has no such links; those that have: %s." % (client, ", ".join(
-                sorted(one for one, known in CLIENTS.items() if known.link))))
+                sorted(one for one, known in clients.CLIENTS.items() if known.link))))
         say(found)
     elif options.write:
         try:
@@ -396,8 +394,8 @@ COMMANDS = {
                                                 "any other a .pyz that Python runs"),
              _option("--with-requests", action="store_true", help="put requests and what it needs into the .mcpb")),
     "config": (config, "print the configuration for an MCP client, or (file) a file for several clusters",
-               _option("client", choices=sorted(CLIENTS) + ["file"], metavar="CLIENT",
-                       help="one of: " + ", ".join(sorted(CLIENTS)) + "; or file"),
+               _option("client", choices=sorted(clients.CLIENTS) + ["file"], metavar="CLIENT",
+                       help="one of: " + ", ".join(sorted(clients.CLIENTS)) + "; or file"),
                _option("--with-secret", action="store_true",
                        help="include the value of PROXMOX_TOKEN_VALUE from this environment"),
                _option("--write", action="store_true", help="put it into the client's own file, with a copy of how it "

@@ -14,10 +14,14 @@ def shown(tool, changes, known):
     argument = {"type": "string", "enum": names, "description": words}
     if tool["name"] in TOGETHER:
         argument = {"type": "array", "items": {"type": "string", "enum": names + [ALL]}, "description": words}
-    schema = dict(tool["inputSchema"])
-    schema["properties"] = {ARGUMENT: argument, **schema["properties"]}
-    if default_of(known, changes) is None:
-        schema["required"] = [ARGUMENT, *schema.get("required", ())]
+    return more(tool, ARGUMENT, argument, default_of(known, changes) is None)
+
+
+def more(tool, name, argument, required=False):
+    """The definition of a tool with one more argument, the last."""
+    schema = dict(tool["inputSchema"], properties={**tool["inputSchema"]["properties"], name: argument})
+    if required:
+        schema["required"] = [*schema.get("required", ()), name]
     return dict(tool, inputSchema=schema)
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import sys
 import time
 from collections import namedtuple
@@ -123,21 +122,20 @@ def link(client, made, name):
 def write(client, made, name):
     """Put the entry into the client's own file; what else is in it stays. (path, path of a copy of how it was, or
     None); ValueError says why nothing was written; OSError."""
-    path, before, kept, mode = os.path.realpath(place(client)), "", None, 0o600
+    path, before, kept = os.path.realpath(place(client)), "", None
     if not os.path.isdir(os.path.dirname(path)):
         raise ValueError("%s is not there: is %s installed for this user?" % (os.path.dirname(path), client))
     there = os.path.exists(path)
     if there:
         with open(path, encoding="utf-8") as stream:
-            before, mode = stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-    text = _merged(client, before, made, name, path)
+            before = stream.read()
+    text, new = _merged(client, before, made, name, path), path + ".new"
     if there:
         kept = path + time.strftime(".%Y%m%d-%H%M%S.bak")
         shutil.copy2(path, kept)
-    new = path + ".new"
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text + "\n")
-    os.chmod(new, mode)
+    shutil.copymode(kept or new, new)
     os.replace(new, path)
     return path, kept
 

@@ -62,10 +62,9 @@ and arguments) that would back them up, for my approval."""),
          Argument("reason", "what will be done to it")), """\
 Plan maintenance of node {node}.[reason: What will be done: {reason}]
 1. proxmox_get_cluster_status: will the cluster stay quorate without {node}? proxmox_get_ha_status: what HA moves.
-2. proxmox_get_capacity and proxmox_get_vms with node={node}: what runs there, and where else it fits.
-3. Each running guest's config: disks on shared storage migrate live; local disks, passed-through devices (hostpci, \
-usb), local ISOs and bind mounts stand in the way; containers are restarted when they migrate.
-4. proxmox_get_overview with node={node}, proxmox_list_tasks with node={node}: nothing may be running.
+2. proxmox_drain_node with node={node} and plan=true, which moves nothing: where each guest can go, what stays, why; \
+where it is not allowed, proxmox_get_capacity, proxmox_get_vms with node={node} and the guests' configs tell.
+3. proxmox_get_overview with node={node}, proxmox_list_tasks with node={node}: nothing may be running.
 Then give me the plan, step by step: which guest goes where (or is shut down, and in which order), what to back up \
 first, how to bring everything back, what users will notice, and what would make you stop."""),
 

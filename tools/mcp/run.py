@@ -3,9 +3,10 @@ import json
 import threading
 import time
 from collections import namedtuple
+from importlib import import_module
 from types import SimpleNamespace
 
-from tools import RENAMED, entries, find
+from tools import entries, find
 from tools.base.answers import Result, result
 from tools.base.call import Call
 from tools.base.failures import Declined, EarlyResult, Failure, Refused, TaskFailure, refuse
@@ -42,10 +43,7 @@ def unreadable(log, error, **fields):
 
 def demo_adapter(settings):
     """What makes the demo cluster, which takes the network's place, when the settings ask for it; else None."""
-    def demo_cluster():
-        from tools.demo import DemoCluster
-        return DemoCluster()
-    return demo_cluster if settings.demo else None
+    return (lambda: import_module("tools.demo").DemoCluster()) if settings.demo else None
 
 
 def without_handler(call):
@@ -157,22 +155,22 @@ class Host:
             self._apidoc = Source(self.client, self.clock)
         return self._apidoc.get(cancelled)
 
-    def run(self, name, arguments, request=None, consent=None, forecast=None, check=False, begun=(), asked=False):
+    def run(self, name, arguments, request=None, consent=None, forecast=None, begun=(), asked=False):
         """The Answer of the tool `name`; LookupError when there is none, Cancelled when the client cancelled it.
         request: who asks (default: nobody); consent: has ask(call, describe) (default: the Host's); forecast: only what
-        it would send, after what the Forecast holds; check: not even what it would read; begun: as of a Call; asked:
+        it would send, after what the Forecast holds, and of one that reads whether it may; begun: as of a Call; asked:
         whether it is the client's own call, whose token or state is looked at first."""
-        entry = self.entries[RENAMED.get(name, name)]
+        entry = self.entries[name]
         began, outcome = self.clock(), "no answer"                  # cancelled, or the user is asked first
         try:
-            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, check,
-                               begun, asked)
+            answer = self._run(entry, name, arguments, request or Nobody(), consent or self.consent, forecast, begun,
+                               asked)
             outcome = answer.outcome
             return answer
         finally:
             self.log("info", "call", tool=entry["name"], outcome=outcome, ms=int((self.clock() - began) * 1000))
 
-    def _run(self, entry, name, arguments, request, consent, forecast, check, begun, asked):
+    def _run(self, entry, name, arguments, request, consent, forecast, begun, asked):
         call = _NO_CALL
         try:
             if asked:
@@ -189,7 +187,7 @@ class Host:
             unknown = call.node is None and "{node}" in tool.path or call.kind is None and "{kind}" in tool.path
             if unknown and getattr(args, "vmid", None) is not None:
                 call.locate()
-            if check:
+            if forecast is not None and not tool.changes:
                 return Answer("")
             result = (tool.handler or without_handler)(call)
             return self._plan(call) if call.planned else self._answered(result, call)

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 
-from tools import RENAMED, instead
+from tools import instead
 from tools.base import changes
 from tools.base.answers import Result, Table, result
 from tools.base.call import UNSHOWN
@@ -299,7 +299,7 @@ class Runs:
 
     def _plan_one(self, call, step, forecast):
         """Work out what a step would send and ask; Failure, or Refused, when it cannot be done."""
-        entry = self._host.entries.get(RENAMED.get(step.tool, step.tool))
+        entry = self._host.entries.get(step.tool)
         if entry is None:
             raise Failure("There is no such tool." + (instead(step.tool) or " Use the name of a tool that is listed."))
         if entry["name"] in ALONE:
@@ -309,7 +309,7 @@ class Runs:
             call.sleep(seconds)
         step.reads = not entry["changes"]
         forecast.names, made = step.names, set(forecast.made_guests)
-        answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, step.reads, step.begun)
+        answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, step.begun)
         step.planned, step.questions, said = list(answer.planned), list(answer.questions), _said(answer)
         if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
                 _guest_of(call, step) in forecast.touched):
@@ -330,7 +330,9 @@ class Runs:
                 for record in self.journal.all("r") if record.get("steps")]
 
     def _state(self, record):
-        return record.get("ended") or (RUNNING if self._goes_on(record) else INTERRUPTED)
+        """How a run ended, or RUNNING while it goes on, here or in another server."""
+        lives = record["id"] in self._live or record.get("pid") != os.getpid() and state.lives(record.get("pid"))
+        return record.get("ended") or (RUNNING if lives else INTERRUPTED)
 
     @staticmethod
     def _step(record, number):
@@ -347,17 +349,11 @@ class Runs:
                 continue
             if record.get("ended") == DONE:
                 break
-            if self._goes_on(record):
+            if self._state(record) == RUNNING:
                 raise Failure("Run %s of the same steps still goes on. proxmox_get_run follows or stops it." % (
                     record["id"]))
             found.append(record)
         return found
-
-    def _goes_on(self, record):
-        """Whether a run that has no end yet goes on, here or in another server."""
-        if record.get("ended") is not None:
-            return False
-        return record["id"] in self._live or record.get("pid") != os.getpid() and state.lives(record.get("pid"))
 
     def _done_before(self, call, step, before, number):
         """Why a step needs not be done again: it was, in one of the runs `before`, and what it changed is still so;

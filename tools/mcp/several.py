@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
-from tools import RENAMED, entries
+from tools import entries
 from tools.base.schema import ArgumentProblems
 from tools.mcp.clusters import ALL, ARGUMENT, TOGETHER, default_of
 from tools.mcp.message import RpcError
@@ -49,7 +49,7 @@ def named(app, entry, arguments):
 def run(app, name, arguments, request, asked=False):
     """The Answer of a tool at the cluster, or at each of those, that the arguments name."""
     try:
-        names, arguments = named(app, entries()[RENAMED.get(name, name)], arguments)
+        names, arguments = named(app, entries()[name], arguments)
     except ArgumentProblems as error:
         return misused(name, error)
     if len(names) > 1:

@@ -161,12 +161,9 @@ def glance(line):
 
 
 def encode(message):
-    """A JSON value as one line of ASCII bytes, without its newline; TypeError for what JSON cannot say. Lone surrogates
-    become U+FFFD and numbers that are not finite null: clients drop a whole line for one of them."""
-    try:
-        text = json.dumps(message, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = "\\ud"
+    """A JSON value as one line of ASCII bytes, without its newline; TypeError or ValueError for what JSON cannot say.
+    Lone surrogates become U+FFFD: clients drop a whole line for one of them."""
+    text = json.dumps(message, separators=(",", ":"), allow_nan=False)
     if "\\ud" in text:                                              # a surrogate, alone or in a pair
         text = json.dumps(_mended(message), separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
@@ -179,6 +176,4 @@ def _mended(value):
         return {_mended(key): _mended(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_mended(part) for part in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
     return value

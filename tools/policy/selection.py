@@ -5,7 +5,7 @@ Looked at before anything of a tool is imported, so an `entry` here is a line of
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from tools import RENAMED, TOOLSETS
+from tools import TOOLSETS
 
 #: The tools of the original task, in its order: what PROXMOX_TOOLS=mission means.
 MISSION = tuple("proxmox_" + name for name in """
@@ -35,8 +35,6 @@ PRESETS = {"all": lambda entry: True,
            "readonly": lambda entry: not entry["changes"],
            "minimal": lambda entry: entry["name"] in MINIMAL}
 
-_FORMER = {new: old for old, new in RENAMED.items()}
-
 READ_ONLY = "PROXMOX_READ_ONLY=true is set; it overrides every other setting."
 ELEVATED = "Set PROXMOX_ALLOW_ELEVATED=true in the server's environment to allow it."
 
@@ -53,7 +51,7 @@ def takes(word, entry):
     if word in PRESETS or word in TOOLSETS:
         return PRESETS[word](entry) if word in PRESETS else word == entry["toolset"]
     name = entry["name"]
-    return any(fnmatchcase(one, word) for one in (name, name[len("proxmox_"):], _FORMER.get(name, name)))
+    return any(fnmatchcase(one, word) for one in (name, name[len("proxmox_"):]))
 
 
 class Selection:
