@@ -13,7 +13,6 @@ from tools.base.answers import Result, Table, result
 from tools.base.call import UNSHOWN
 from tools.base.failures import Changed, Failure, Refused
 from tools.base.forecast import Forecast
-from tools.base.schema import ArgumentProblems
 from tools.mcp.consent import digest
 from tools.policy import inverse
 from tools.policy.audit import Audit
@@ -311,8 +310,9 @@ class Runs:
         forecast.names, made = step.names, set(forecast.made_guests)
         answer = self._host.run(step.tool, step.arguments, call.request, None, forecast, step.begun)
         step.planned, step.questions, said = list(answer.planned), list(answer.questions), _said(answer)
-        if answer.outcome == "later" or answer.failed and answer.outcome == "failed" and (
-                _guest_of(call, step) in forecast.touched):
+        word = str(step.arguments.get("vmid"))
+        touched = str(step.names.get(word, word)) in map(str, forecast.touched)
+        if answer.outcome == "later" or answer.outcome == "failed" and touched:
             step.later = said
         elif answer.failed:
             raise (Refused if answer.outcome == "refused" else Failure)(said)
@@ -447,16 +447,6 @@ def _ended(call, run, noted):
             return None
         raise Failure(_PERHAPS % (run, "It was: %s. Look at it" % inverse.told(one._replace(old=new, new=old))))
     raise Failure(_PERHAPS % (run, "Look at it"))
-
-
-def _guest_of(call, step):
-    """The vmid (int) that a step's arguments name, or None."""
-    if step.arguments.get("vmid") is None:
-        return None
-    try:
-        return call.number_of(str(step.arguments["vmid"]))
-    except (ArgumentProblems, PveError):
-        return None
 
 
 # ------------------------------------------------------------------------------------------------------ how it is told
