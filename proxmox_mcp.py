@@ -14,6 +14,12 @@ _HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, _HERE)
 sys.path.insert(0, os.path.join(_HERE, "_proxmox_mcp"))
 
+# Before Python 3.10 a module in an archive is half made for any other thread that imports it meanwhile.
+if sys.version_info < (3, 10) and "zipimport" in sys.modules:
+    from importlib.machinery import SourceFileLoader
+    _ZIP = sys.modules["zipimport"].zipimporter
+    _ZIP.create_module, _ZIP.exec_module = SourceFileLoader.create_module, SourceFileLoader.exec_module
+
 
 def main(argv=None):
     """Serve stdio, or run a command; returns the exit status."""

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import types
 import zipfile
 
 import pytest
@@ -147,3 +149,26 @@ def test_an_option_of_the_bundle_is_refused_for_a_pyz(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert run("pack", "x.pyz", "--with-requests") == 2 and not os.listdir(str(tmp_path))
     assert "Nothing was written" in capsys.readouterr().err
+
+
+def test_a_thread_waits_for_a_module_of_an_archive_that_another_one_is_importing(tmp_path, monkeypatch):
+    held = types.ModuleType("held_back")
+    held.begun, held.go = threading.Event(), threading.Event()
+    monkeypatch.setitem(sys.modules, "held_back", held)
+    with zipfile.ZipFile(str(tmp_path / "slow.pyz"), "w") as archive:
+        archive.writestr("slow_one.py", "import held_back\nheld_back.begun.set()\nheld_back.go.wait(10)\nmade = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "slow.pyz"))
+    found = []
+
+    def take():
+        from slow_one import made
+        found.append(made)
+    threads = [threading.Thread(target=take) for _ in range(2)]
+    threads[0].start()
+    assert held.begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.1)                                # it would have ended at once, with half a module
+    held.go.set()
+    for thread in threads:
+        thread.join(10)
+    assert found == [1, 1]
