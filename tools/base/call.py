@@ -199,8 +199,7 @@ class Call:
             reply = self.host.client.request("GET", path, params, self.request.cancelled, timeout=self._seconds())
         except PveError as error:
             raise self._explain(error, "GET", path, params) from None
-        if self.host.guard.hides:
-            reply = reply._replace(data=self._shown(reply.data))
+        reply = reply._replace(data=self._shown(reply.data))
         if self.forecast is not None:
             reply = reply._replace(data=self.forecast.changed(path, reply.data))
         if not params:

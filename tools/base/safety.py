@@ -81,21 +81,16 @@ def _held(call, doomed):
 
 
 def _planned(call, doomed, storage, snapshot):
-    """{"snapshot": name} or {"backup": storage}: the net that will hold what is destroyed."""
-    if snapshot and _serves(call, doomed):
-        taken = {entry.get("name") for entry in call.recent(call.path("./snapshot"))}
-        return {"snapshot": next(name for name in map("before-rollback-%d".__mod__, count(1)) if name not in taken)}
+    """{"snapshot": name} or {"backup": storage}: the net that will hold what is destroyed; a snapshot of a guest that
+    can be snapshotted now, and rolled back to an older snapshot all the same."""
+    if snapshot and on(call.get("./feature", feature="snapshot").get("hasFeature")):
+        kinds = {row["storage"]: row["type"] for row in call.get("/storage") or []
+                 if not on(row.get("snapshot-as-volume-chain"))}
+        if all(disk.use != "unused" and kinds.get(disk.storage) in _ANY_SNAPSHOT for disk in doomed):
+            taken = {entry.get("name") for entry in call.recent(call.path("./snapshot"))}
+            return {"snapshot": next(name for name in map("before-rollback-%d".__mod__, count(1)) if name not in taken)}
     _held(call, doomed)
     return {"backup": backup_storage(call, storage, "Set PROXMOX_SAFETY=backup:STORAGE, or say safety=backup:STORAGE")}
-
-
-def _serves(call, doomed):
-    """Whether the guest can be snapshotted now and rolled back to an older snapshot all the same."""
-    if not on(call.get("./feature", feature="snapshot").get("hasFeature")):
-        return False
-    kinds = {row["storage"]: row["type"] for row in call.get("/storage") or []
-             if not on(row.get("snapshot-as-volume-chain"))}
-    return all(disk.use != "unused" and kinds.get(disk.storage) in _ANY_SNAPSHOT for disk in doomed)
 
 
 def _said(net):
