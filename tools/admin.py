@@ -141,8 +141,7 @@ def cancel_task(call):
     call.send(None, "DELETE /nodes/{node}/tasks/{upid}", ids)
     if call.planned:
         return None
-    task, = call.together([(path, ids, {})])
-    task = {} if isinstance(task, Exception) else task
+    task = call.try_get(path, ids) or {}
     how = {"running": "was told to stop and still runs",
            None: "was told to stop; whether it has ended could not be read"}.get(task.get("status"), "was stopped")
     note = "A stopped clone, backup or migration may leave the guest locked; the next change to it will say so."

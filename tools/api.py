@@ -413,9 +413,9 @@ def _change(call, doc, verb, path, parameters, note):
         return None
     forked = re.fullmatch(r"POST (/nodes/[^/]+)/lxc/([0-9]+)/template", request)
     if forked and not answer:                           # its task is not named (PVE::API2::LXC, template)
-        rows, = call.together([(forked.group(1) + "/tasks", None, {
-            "vmid": forked.group(2), "typefilter": "vztemplate", "source": "all", "limit": 1})])
-        if not rows or isinstance(rows, Exception):
+        rows = call.try_get(forked.group(1) + "/tasks", vmid=forked.group(2), typefilter="vztemplate", source="all",
+                            limit=1)
+        if not rows:
             raise Failure("It was accepted, and a task does it, which was not found: proxmox_list_tasks vmid=%s "
                           "shows how it ends." % forked.group(2))
         answer = call.task = rows[0].get("upid")
