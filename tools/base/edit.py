@@ -8,7 +8,6 @@ from tools.base.guest import amount, pending, shown
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import LAST_INDEX, natural
-from tools.pve.task import Outcome
 
 #: Proxmox's words for a digest that no longer fits (qemu-server in both its spellings, pve-common): nothing was done.
 _CHANGED = re.compile(r"checksum miss?match|detected modified configuration")
@@ -122,7 +121,7 @@ def _not_plugged(call, error, params):
         left = ", ".join(sorted(keys & set(waiting)))
         raise Failure("%s%s" % (call.explained(error), "\nIt waits there: %s." % left if left else "")) from None
     said = "; ".join(sorted({"%s: %s" % (key, text.line(words, 300)) for key, words in problems}))
-    return After(Outcome(None, status="stopped"), config, waiting,
+    return After(call.follow(None), config, waiting,
                  "Proxmox reports a problem with an older change that still waits: %s." % said)
 
 
