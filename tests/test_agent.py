@@ -416,3 +416,10 @@ def test_it_asks_once_and_names_all_guests():
         "Run in 2 guests: VM 100 (web01), VM 103 (mon01). This command of 8 characters: hostname"]
     bench = Bench(consent=Asked(False), confirm="always")
     assert bench.run(EACH, vmids="100", command="hostname").outcome == "declined" and bench.sent(reads=False) == []
+
+
+def test_an_answer_without_a_process_id_leaves_the_outcome_unknown():
+    bench = Bench()
+    answering(bench, "/nodes/pve1/qemu/100/agent/exec", {}, "POST")
+    answer = bench.run("proxmox_execute_vm_command", vmid=100, command="uptime")
+    assert answer.outcome == "unknown" and "Whether it took effect is not known" in answer.text

@@ -69,7 +69,8 @@ def execute(call):
         return None
     pid = started.get("pid") if isinstance(started, dict) else None
     if pid is None:
-        raise Failure("Proxmox answered without a process id: whether the command runs is not known.")
+        call.outcomes.append("unknown")
+        raise Failure("Proxmox answered without a process id.")
     return _told(call, pid)
 
 
