@@ -353,6 +353,10 @@ def test_a_clone_that_is_only_not_started_is_said_to_be_so():
     answering(bench, "/nodes/pve3/qemu/300/status/start", (500, "no such machine"), "POST")
     answer = ok(bench.run("proxmox_clone_vm", vmid=107, newid=300, hostname="x", start=True, wait=3600))
     assert "VM 300 exists, but was not started: " in answer.text
+    bench = Bench()
+    answering(bench, "/nodes/pve3/qemu/300/status/start", (596, "Connection timed out"), "POST")
+    answer = bench.run("proxmox_clone_vm", vmid=107, newid=300, start=True, wait=3600)
+    assert "VM 300 exists, but is not known to be started: " in answer.text
 
 
 def test_a_dry_run_of_a_clone_shows_all_its_steps():

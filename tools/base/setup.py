@@ -95,6 +95,7 @@ def set_up(call, outcome, vmid, node, more=None):
             started = call.follow(call.send({}, "POST /nodes/{node}/{kind}/{vmid}/status/start", ids))
             done.append("started" if started.ok or not started.upid else "told to start")
     except (PveError, Failure) as error:
-        return done, ["%s %s exists, but was not %s: %s" % ("VM" if kind == "qemu" else "Container", vmid, " and ".join(
-            steps[len(done):]), text.line(error, 600))]
+        return done, ["%s %s exists, but %s %s: %s" % (
+            "VM" if kind == "qemu" else "Container", vmid, "is not known to be" if "unknown" in call.outcomes else
+            "was not", " and ".join(steps[len(done):]), text.line(error, 600))]
     return done, []
