@@ -280,6 +280,19 @@ def test_a_mount_point_that_is_detached_and_cannot_be_looked_at_then():
     assert not answer.failed and "detached, not destroyed" in answer.text and "unused" in answer.data["unused"]
 
 
+@pytest.mark.parametrize("status, reason, says", [
+    (500, "volume is busy", "but could not be destroyed: "), (596, "Connection timed out",
+                                                              "but is not known to be destroyed: ")])
+def test_a_mount_point_that_is_only_detached_is_told_as_such(status, reason, says):
+    bench = Bench()
+    bench.run("proxmox_add_mountpoint_lxc", vmid=203, mp="mp0", storage="local-lvm", size="20")
+    handle = bench.cluster.handle
+    bench.cluster.handle = lambda verb, target, headers, body=b"": (
+        (status, reason, {}, b"") if verb == "PUT" and b"unused" in body else handle(verb, target, headers, body))
+    answer = bench.run("proxmox_remove_mountpoint_lxc", vmid=203, mp="mp0", destroy=True)
+    assert answer.failed and " is unused0 now, " + says in answer.text, answer.text
+
+
 def test_a_disk_that_was_only_pending_is_not_destroyed_with_it():
     bench = Bench()
     bench.run("proxmox_add_disk_vm", vmid=100, disk="sata1", storage="local-lvm", size="4")

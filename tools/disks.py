@@ -231,8 +231,9 @@ def _second(call, first, key, found):
     try:
         done = sent(call, {"delete": left, "digest": config.get("digest")})
     except (PveError, Failure) as error:
-        raise Failure("The mount point %s was detached and its volume %s is %s now, but it could not be destroyed: "
-                      "%s" % (key, found["volid"], left, call.explained(error))) from None
+        raise Failure("The mount point %s was detached and its volume %s is %s now, but %s be destroyed: %s" % (
+            key, found["volid"], left, "is not known to" if "unknown" in call.outcomes else "could not",
+            call.explained(error))) from None
     return _destroyed(call, done, key, found)
 
 
