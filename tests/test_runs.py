@@ -164,6 +164,12 @@ def test_a_run_that_came_to_its_end_is_another_one_when_it_is_called_again():
     assert states(made.run("proxmox_run", steps=steps)) == ["done"] and len(writes(made)) == 1
 
 
+def test_a_guest_that_a_step_takes_out_of_its_pool_can_go_into_a_new_one():
+    answer = bench().run("proxmox_run", steps=[step("update_pool", poolid="lab", vms="107", delete=True),
+                                               step("create_pool", poolid="staging", vms="107")])
+    assert states(ok(answer)) == ["done", "done"]
+
+
 def test_on_failure_continue_goes_on():
     made = bench()
     answer = made.run("proxmox_run", on_failure="continue", steps=[

@@ -88,11 +88,13 @@ class RunReplication:
 def create_pool(call):
     args = call.args
     members = {"vms": args.vms, "allow-move": args.allow_move or None} if args.vms else {}
-    kept = sorted((int(row["vmid"]), row["pool"]) for row in call.guests() if row.get("pool") and str(
-        row["vmid"]) in split_list(args.vms)) if members and not args.allow_move else ()
-    if kept or args.allow_move and not members:
-        raise Failure("Guests of other pools: %s. allow_move=true takes them out of these." % ", ".join(
-            "%d (%s)" % pair for pair in kept) if kept else "Name the guests in vms that allow_move=true is for.")
+    if args.allow_move and not members:
+        raise Failure("Name the guests in vms that allow_move=true is for.")
+    passing = getattr(call.forecast, "touched", ())     # steps before may take these out of their pools
+    kept = ["%s (%s)" % (row["vmid"], row["pool"]) for row in (call.guests() if members and not args.allow_move else ())
+            if row.get("pool") and int(row["vmid"]) not in passing and str(row["vmid"]) in split_list(args.vms)]
+    if kept:
+        raise Failure("Guests of other pools: %s. allow_move=true takes them out of these." % ", ".join(sorted(kept)))
     if members:
         call.allow(members, "PUT /pools/{poolid}")
         _ask_to_move(call, "guests " + args.vms)
