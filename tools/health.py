@@ -79,7 +79,7 @@ READS = {
     "replication": Read("/nodes/{node}/replication", {}, ("replication",), _has("zfspool")),
 }
 LATER = {
-    "zfs": Read("/nodes/{node}/disks/zfs", {}, ("disks",), _has_zfs, "ZFS pools"),
+    "zfs": Read("/nodes/{node}/disks/zfs", {}, ("disks",), _has_zfs, "ZFS pools", "zfsutils-linux not installed"),
     "ceph": Read("/cluster/ceph/status", {}, ("storage",), _has_ceph, "Ceph",
                  "not installed|not initialized|not fully configured"),      # it is elsewhere
 }
@@ -331,8 +331,8 @@ def _look_inside(seen):
         guests = [row for row in guests if guest.is_on(row)][:MOST_ON] + [
             row for row in guests if not guest.is_on(row)][:MOST_OFF]
         seen.notes.append("With area=guests also: silent agents." if len(guests) == count else (
-            "Changes that wait and old snapshots were looked for in %d of %d guests, in those that run or had a task "
-            "first; area=guests looks into all, and for silent agents." % (len(guests), count)))
+            "Changes that wait and old snapshots were looked for in %d of %s, in those that run or had a task first; "
+            "area=guests looks into all, and for silent agents." % (len(guests), text.plural(count, "guest"))))
     seen.ask("pending", guests)
     configs = {row["vmid"]: guest.pending(seen.inside.get(row["vmid"], {}).get("pending"))[0] for row in guests}
     seen.ask("snapshot", [row for row in guests if configs[row["vmid"]].get("parent")])

@@ -35,7 +35,7 @@ READS = {"cluster firewall": Read("/cluster/firewall/options", {}, ("firewall",)
 
 def _firewall(seen):
     options = seen.all["cluster firewall"]
-    if options is None or options == []:
+    if not options:
         return
     if not on(options.get("enable")):
         yield Finding(PROBLEM, "cluster", "the firewall is off, so no rule of a node or a guest has any effect",
@@ -60,7 +60,7 @@ def _firewall(seen):
                       "proxmox_list_firewall_rules")
     if bare:
         yield Finding(PROBLEM, "guests", "their firewall is on, but network devices without firewall=1 go "
-                      "round it: %s" % text.line(", ".join(bare), 200))
+                      "round it: %s" % text.listed(bare, 200))
 
 
 def _access(seen):
@@ -77,14 +77,14 @@ def _access(seen):
          "tokens of root@pam without privilege separation may do everything"))
     for names, level, says in groups:
         if names:
-            yield Finding(level, text.line(", ".join(names), 200), says)
+            yield Finding(level, ", ".join(names), says)
     secured = seen.all["second factors"]
     if secured is not None:
         safe = {str(row.get("userid")) for row in secured if any(
             on(entry.get("enable", 1)) and entry.get("type") != "recovery" for entry in row.get("entries") or ())}
         bare = [str(user["userid"]) for user in enabled if str(user.get("userid")) not in safe]
         if bare:
-            yield Finding(LOOK, text.line(", ".join(bare), 200), "users without a second factor")
+            yield Finding(LOOK, ", ".join(bare), "users without a second factor")
     for row in seen.all["permissions"] or ():
         if row.get("path") == "/" and row.get("roleid") in _ALL_POWERFUL and row.get("ugid") != "root@pam":
             yield Finding(LOOK, "%s %s" % (row.get("type"), row.get("ugid")), "role %s on /: everything in "

@@ -61,8 +61,8 @@ class Seen:
                 why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", text.first_line(answer)) if node else (
                     text.first_line(answer))
                 failed.setdefault(why, {}).setdefault(one.word or name, []).append(node)
-        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.line(
-            ", ".join(nodes), 120) if nodes[0] else "") for what, nodes in missed.items())), why)
+        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.listed(
+            nodes, 120) if nodes[0] else "") for what, nodes in missed.items())), why)
             for why, missed in failed.items())
 
     def ask(self, what, guests, normal="^$"):
