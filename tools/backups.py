@@ -184,7 +184,8 @@ def backup_states(call):
     counts = Counter(row["verdict"] for row in rows)
     notes.extend("%s: %s." % (verdict.capitalize(), VERDICTS[verdict]) for verdict in (
         "unverified", "not found", "unknown") if counts[verdict])
-    notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.line(text.ranges(vmids), 200))
+    notes.extend("Job %s is switched off, and would take %s." % (text.line(job), text.listed(
+        text.ranges(vmids).split(", "), 200))
                  for job, vmids in switched_off(rows).items())
     if any(row["left_out"] for row in rows):
         notes.append("Left out: disks with backup=0 and bind mounts.")

@@ -33,7 +33,7 @@ def _online(states):
     if not others:
         return ("", ", online", ", all online")[min(2, len(states))]
     return ", %d online (%s)" % (sum(state == "online" for state in states.values()), "; ".join(
-        "%s: %s" % (state, text.line(", ".join(names), 400)) for state, names in sorted(others.items())))
+        "%s: %s" % (state, text.listed(names, 400)) for state, names in sorted(others.items())))
 
 
 NODES = Table("node", Column("node"), Column("status"), *_LOAD, _DISK, Column("uptime", kind="seconds"),
@@ -154,8 +154,8 @@ def _storages(places, full, lost):
         yield "%s, %s nearly full (from %s)%s" % (text.plural(len(places), "storage"), len(full) or "none",
                                                   text.percent(NEARLY_FULL), ": " * bool(full) + text.line(said, 1000))
     if lost:
-        yield "Storages not available on a node that is online: " + text.line(", ".join(
-            "%s (%s)" % (row["storage"], ", ".join(row["not_on"])) for row in lost), 400)
+        yield "Storages not available on a node that is online: " + text.listed(
+            ("%s (%s)" % (row["storage"], ", ".join(row["not_on"])) for row in lost), 400)
 
 
 NEXT = Facts(Column("vmid", kind="int"), each=lambda free: {"vmid": free})

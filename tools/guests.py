@@ -86,7 +86,7 @@ def get_vms(call):
         headline += "; locked: " + guest.locked(rows)
     if len(rows) > args.limit:
         shown = ["%s %d" % (text.line(node, 40), count) for node, count in nodes.items()]
-        notes.append(text.Shown("By node: " + text.line(", ".join(shown), 600)))
+        notes.append(text.Shown("By node: " + text.listed(shown, 600)))
     if hidden:
         notes.append("%s not shown: out of bounds for this server (PROXMOX_ALLOWED_GUESTS, PROXMOX_ALLOWED_NODES)."
                      % text.plural(hidden, "guest"))
@@ -97,7 +97,7 @@ def get_vms(call):
     if "unknown" in states:
         lost = sorted({str(row.get("node")) for row in rows if guest.counts_as(row) == "unknown"})
         notes.append("unknown: no current data, the node is offline or does not report (%s)."
-                     % text.line(", ".join(lost), 200))
+                     % text.listed(lost, 200))
     return result(call, rows, headline, notes, by_status=states, by_node=nodes)
 
 

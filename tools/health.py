@@ -95,17 +95,16 @@ def _cluster(seen):
     for name, row in sorted(seen.nodes.items()):
         if seen.call.args.node not in (None, name) or row.get("status") == "online":
             continue
-        lost = row.get("status") == "offline"
+        lost, count = row.get("status") == "offline", sum(row.get("node") == name for row in seen.guests)
         yield Finding(PROBLEM if lost else LOOK, "node " + name, "%s, with %s; what is listed of it is its "
                       "last known state" % ("offline" if lost else "has not reported lately, so its state is unknown",
-                                            text.plural(
-                                                sum(row.get("node") == name for row in seen.guests), "guest")), "proxmox_get_cluster_status")
+                                            text.plural(count, "guest")), "proxmox_get_cluster_status")
     versions = {}
     for node, version in seen.each["version"].items():
         versions.setdefault(str(version.get("version")), []).append(node)
     if len(versions) > 1:
         yield Finding(LOOK, "nodes", "versions differ: %s" % "; ".join(
-            "%s on %s" % (version, text.line(", ".join(nodes), 120)) for version, nodes in sorted(versions.items())))
+            "%s on %s" % (version, text.listed(nodes, 120)) for version, nodes in sorted(versions.items())))
     reported = {row.get("node"): text.normal("number", row.get("timestamp")) for row in seen.all["ha"] or ()
                 if row.get("type") == "lrm" and row.get("node") in seen.online and row.get("timestamp")}
     if reported and max(reported.values()) - min(reported.values()) > CLOCKS:
@@ -253,7 +252,7 @@ def _backups(seen):
             ages = ["%s: %s" % (row["vmid"], text.duration(row["age"])) for row in rows if verdict == "old"]
             yield Finding(PROBLEM if verdict in backup_state.GRAVE else LOOK,
                           guests_of([row["vmid"] for row in rows]), "%s%s" % (
-                              says, " (%s)" % text.line(", ".join(ages), 120) if ages else ""),
+                              says, " (%s)" % text.listed(ages, 120) if ages else ""),
                               "proxmox_list_backup_state")
     left = [row["vmid"] for row in states if row["jobs"] == []]
     if left:

@@ -128,7 +128,8 @@ def _part(row, used, total):
 LVM = Table("LVM volume group", Column("name"), Column("size", kind="bytes"), Column("free", kind="bytes"),
             Column("used_fraction", "used", "fraction"), Column("lvcount", "logical volumes", "int"),
             Column("pvs", "physical volumes", "any", lambda row: ", ".join("%s (%s)" % (
-                pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"), empty="There is no volume group on this node.")
+                pv.get("name"), text.size(pv.get("size", 0))) for pv in row.get("pvs", [])) or "-"),
+            empty="There is no volume group on this node.")
 _PV = Table("physical volume", Column("name"), *data_only("bytes", "size", "free"))
 THIN = Table("thin pool", Column("lv", "thin pool"), Column("vg", "volume group"), Column("lv_size", "size", "bytes"),
              Column("used", "used", "bytes", space("used", "lv_size")),

@@ -172,7 +172,7 @@ def _wanted(call):
     if entry is None:
         raise Failure("%s has no snapshot %s. %s" % (
             call.subject, call.args.snapname,
-            "It has: %s." % text.line(", ".join(one["name"] for one in entries), 400) if entries else "It has none."))
+            "It has: %s." % text.listed([one["name"] for one in entries], 400) if entries else "It has none."))
     return entry, entries
 
 
@@ -199,7 +199,7 @@ def rollback(call):
         newer = [other["name"] for other in entries if _when(other) > _when(entry)]
         if newer:
             lines.append("Newer snapshots exist (%s): ZFS can only roll back to the newest."
-                         % text.line(", ".join(newer), 400))
+                         % text.listed(newer, 400))
         return " ".join(lines), {"name": state.get("name"), "status": state.get("status"),
                                  "snaptime": text.normal("time", entry.get("snaptime"))}
     params = {"start": call.args.start or None}

@@ -78,14 +78,8 @@ def nodes_of(names):
     return "node%s %s" % ("" if len(names) == 1 else "s", ", ".join(names))
 
 
-def _count(items):
-    """How many guests and other things these are: "100-129" are 30."""
-    spans = [re.fullmatch("([0-9]+)-([0-9]+)", item) for item in items]
-    return sum(int(span.group(2)) - int(span.group(1)) + 1 if span else 1 for span in spans)
-
-
-FINDINGS = Table("finding", Column("level"),
-                 Column("about", text=lambda row: text.listed(row["about"].split(", "), count=_count)), Column("says", "what", "long", lambda row: "".join((
+FINDINGS = Table("finding", Column("level"), Column("about", text=lambda row: text.listed(row["about"].split(", "))),
+                 Column("says", "what", "long", lambda row: "".join((
                      row["says"], " (since %s)" % text.when(row["since"]) if row.get("since") else "",
                      "; " + row["then"] if row.get("then") else ""))),
                  *data_only("text", "area", "then"), *data_only("time", "since"))

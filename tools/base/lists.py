@@ -76,7 +76,7 @@ def the_only(names, wanted, what):
         return found[0]
     raise Failure("%s %s has %s in its name. There is: %s." % (
         "More than one" if found else "No", what, text.word(text.line(wanted)),
-        text.line(", ".join(found or sorted(names)), 1500) or "none"))
+        text.listed(found or sorted(names), 1500) or "none"))
 
 
 def none_chosen(rows, args):
@@ -90,7 +90,7 @@ def none_chosen(rows, args):
         if wanted is not None and not any(map(_fits(name, wanted), rows)):
             known = {tag for row in rows for tag in (tags(row) if name == "tag" else [row.get(name)]) if tag}
             yield "%s=%s fits no guest. In use: %s." % (
-                name, text.line(wanted), text.line(", ".join(sorted(known)) or "none", 400))
+                name, text.line(wanted), text.listed(sorted(known), 400) or "none")
 
 
 def cpu_of(row, noun=" core"):

@@ -219,14 +219,16 @@ def plural(count, noun):
     return "%s %s" % ("{:,}".format(count), noun)
 
 
-def listed(items, most=60, count=len):
-    """"a, b and 3 more": as many of the items as fit in `most` characters; count(those left out) -> how many."""
+def listed(items, most=60):
+    """"a, b and 3 more": as many of the items as fit in `most` characters; "100-129" are 30 of them."""
     items = [line(item, most) for item in items]
     ends = list(accumulate(len(item) + 2 for item in items))
     if not items or ends[-1] - 2 <= most:
         return ", ".join(items)
     shown = max(1, sum(end <= most - 12 for end in ends))
-    return "%s and %d more" % (", ".join(items[:shown]), count(items[shown:]))
+    spans = [re.fullmatch("([0-9]+)-([0-9]+)", item) for item in items[shown:]]
+    return "%s and %d more" % (", ".join(items[:shown]), sum(
+        max(1, int(span[2]) - int(span[1]) + 1) if span else 1 for span in spans))
 
 
 def ranges(numbers):
