@@ -231,8 +231,7 @@ def normalised(kind, config):
             agent = parse_property_string(str(value), "enabled")
             result[key] = dict(agent, enabled=on(agent.get("enabled")))
         elif key == "boot":
-            order = re.sub("^(order|legacy)=", "", str(value))
-            result[key] = order.split(";") if str(value).startswith("order=") else [order] if order else []
+            result[key] = [part for part in re.sub("^(order|legacy)=", "", str(value)).split(";") if part]
         else:
             result[key] = guest.shown(key, value)
     return result

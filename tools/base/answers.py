@@ -174,11 +174,9 @@ def _column_schema(columns):
     for column in columns:
         json_type = text.KINDS[column.kind][0]
         if json_type:
-            result[column.key] = {"type": json_type}
-            if column.kind in _UNITS:
-                result[column.key]["description"] = _UNITS[column.kind]
-        if json_type == "array":
-            result[column.key]["items"] = {"type": "string"}
+            result[column.key] = {"type": json_type, **(
+                {"description": _UNITS[column.kind]} if column.kind in _UNITS else {}), **(
+                {"items": {"type": "string"}} if json_type == "array" else {})}
     return result
 
 

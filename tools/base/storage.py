@@ -33,27 +33,23 @@ STORAGES = Table("storage", Column("storage"), Column("node", text=lambda row: r
 def of_cluster(rows):
     """Normalised rows (STORAGES) of those of /cluster/resources: a shared storage once, a local one per node. What is
     free is not among them: of what is not used, a file system keeps a part for root, and only the node tells."""
-    single, shared = [], {}
-    for row in (row for row in rows if row.get("storage")):
+    groups, found = {}, []
+    for row in rows:
+        if row.get("storage"):
+            groups.setdefault((row["storage"], None if on(row.get("shared")) else row.get("node")), []).append(row)
+    for (name, node), group in groups.items():
+        there = [row for row in group if row.get("status") == "available"]
+        row = max(there or group[:1], key=lambda row: text.normal("bytes", row.get("maxdisk")) or 0)
         total, used = (text.normal("bytes", row.get(key)) or 0 for key in ("maxdisk", "disk"))
-        here = {"storage": row.get("storage"), "node": row.get("node"), "type": row.get("plugintype"),
-                "content": row.get("content"), "shared": on(row.get("shared")),
-                "active": row.get("status") == "available"}
-        here["state"] = "available" if here["active"] else str(row.get("status") or "unknown")
+        one = {"storage": name, "node": node, "type": row.get("plugintype"), "content": row.get("content"),
+               "shared": on(row.get("shared")), "active": bool(there), "state": str(row.get("status") or "unknown")}
         if total:
-            here.update(total=total, used=used, used_fraction=round(used / total, 4))
-        if not here["shared"]:
-            single.append(here)
-            continue
-        one = shared.setdefault(here["storage"], dict(here, nodes=[], not_on=[], node=None))
-        one["nodes" if here["active"] else "not_on"].append(str(here["node"]))
-        if here["active"] and (not one["active"] or total > one.get("total", 0)):
-            one.update(here, node=None)             # figures of a node that reaches it
-    for one in shared.values():
-        if not one["nodes"]:
-            one["nodes"], one["not_on"] = one["not_on"], None
-        one["nodes"].sort()
-    return _sorted(single + list(shared.values()))
+            one.update(total=total, used=used, used_fraction=round(used / total, 4))
+        if one["shared"]:
+            one.update(nodes=sorted(str(row["node"]) for row in there or group), not_on=[
+                str(row["node"]) for row in group if row not in there] if there else None)
+        found.append(one)
+    return _sorted(found)
 
 
 def missing_from(row, online):
