@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
-from tools.base.storage import contents, usable
+from tools.base.storage import contents, of_cluster, usable
 from tools.pve import text
 from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
@@ -109,21 +109,16 @@ def _sees_backups(call):
 
 
 def places(resources):
-    """[{node, storage, shared}]: where backups can be read: a shared storage once, a local one on each of its nodes."""
-    found = {}
-    for row in resources:
-        if row.get("type") == "storage" and row.get("status") == "available" and "backup" in str(
-                row.get("content")).split(","):
-            place = {"node": str(row.get("node")), "storage": str(row.get("storage")), "shared": on(row.get("shared"))}
-            found.setdefault(place["storage"] if place["shared"] else (place["storage"], place["node"]), place)
-    return list(found.values())
+    """The storages for backups that can be read, a local one on each of its nodes: rows of `of_cluster`, each with a
+    node that reaches it."""
+    return [dict(row, node=row.get("node") or row["nodes"][0]) for row in of_cluster(resources)
+            if row["active"] and "backup" in row.get("content", ())]
 
 
 def unreachable(resources):
     """Names of the storages for backups that no node reaches."""
-    rows = [row for row in resources if row.get("type") == "storage" and "backup" in str(row.get("content")).split(",")]
-    return sorted({str(row["storage"]) for row in rows} - {
-        str(row["storage"]) for row in rows if row.get("status") == "available"})
+    rows = [row for row in of_cluster(resources) if "backup" in row.get("content", ())]
+    return sorted({row["storage"] for row in rows} - {row["storage"] for row in rows if row["active"]})
 
 
 def _excluded(volume):

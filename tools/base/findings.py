@@ -58,12 +58,10 @@ class Seen:
                 (self.each[name] if node else self.all)[node or name] = answer or []
             elif not re.search(one.normal, str(answer)):
                 self.blind.update(one.areas)
-                why = re.sub(r"/nodes/%s\b" % re.escape(node), "/nodes/NODE", text.first_line(answer)) if node else (
-                    text.first_line(answer))
-                failed.setdefault(why, {}).setdefault(one.word or name, []).append(node)
-        self.unread.extend("%s: %s" % (text.capital("; ".join(what + (" of " + text.listed(
-            nodes, 120) if nodes[0] else "") for what, nodes in missed.items())), why)
-            for why, missed in failed.items())
+                why = re.sub(r"/nodes/%s\b" % re.escape(str(node)), "/nodes/NODE", text.first_line(answer))
+                failed.setdefault((text.capital(one.word or name), why), []).append(node)
+        self.unread.extend("%s%s: %s" % (what, " of " + text.listed(nodes, 120) if nodes[0] else "", why)
+                           for (what, why), nodes in failed.items())
 
     def ask(self, what, guests, normal="^$"):
         """Note what each of the guests answers, once for all that fail alike; `normal`: errors that are an answer."""
