@@ -291,10 +291,9 @@ def get_capacity(call):
     guests = chosen(everyone, args)                     # looked into; a node's figures are those of all that are on it
     nodes = [row for row in resources if row.get("type") == "node" and row.get("status") == "online"
              and args.node in (None, row.get("node"))]
-    histories, on_node = _histories(call, "/nodes/{node}/rrddata", nodes), {}
-    for one in everyone:
-        on_node.setdefault(one.get("node"), []).append(one)
-    rows = [_capacity(row, on_node.get(row["node"], []), histories.get(row["id"])) for row in nodes]
+    histories = _histories(call, "/nodes/{node}/rrddata", nodes)
+    rows = [_capacity(row, [one for one in everyone if one.get("node") == row["node"]], histories.get(row["id"]))
+            for row in nodes]
     running = [row for row in guests if row.get("status") == "running"]
     notes, sizes = [], {}
     if len(running) > _MOST_GUESTS:
@@ -355,13 +354,9 @@ def _some(what, parts, most=12):
 
 def _peak(history, key, whole=None):
     """The highest value of a key of rrddata, as a part of `whole` where that is given; None when nothing is known."""
-    values = []
-    for row in history or ():
-        value = text.normal("number", row.get(key))
-        top = text.normal("number", row.get(whole)) if whole else 1
-        if value is not None and top:
-            values.append(value / top)
-    return max(values) if values else None
+    parts = [(text.normal("number", row.get(key)), text.normal("number", row.get(whole)) if whole else 1)
+             for row in history or ()]
+    return max((value / top for value, top in parts if value is not None and top), default=None)
 
 
 def _capacity(row, guests, history):
