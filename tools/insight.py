@@ -93,12 +93,16 @@ def _inside(call, vmid, row, found):
         one.update(os=system.get("pretty-name") or system.get("name"),
                    hostname=said.get("get-host-name", {}).get("host-name"))
         systems = [system for system in map(_filesystem, said.get("get-fsinfo", ())) if system["type"] not in _NO_DISKS]
-        systems.sort(key=lambda row: (-row.get("used", 0) / row.get("total", 1), row["mountpoint"]))  # fullest first
+        systems.sort(key=lambda row: (-(row["used"] or 0) / (row["total"] or 1), row["mountpoint"]))  # fullest first
     addresses, most = list(_reachable(interfaces or ())), max(3, _LINES // len(call.args.vmids))
-    one.update(addresses=addresses[:_FEW], filesystems=systems[:most], notes=list(notes) + [
+    one.update(addresses=addresses[:_FEW], filesystems=[_known(system) for system in systems[:most]], notes=list(notes) + [
         "%d more %s are not shown." % (len(rows) - shown, what) for rows, shown, what in (
             (addresses, _FEW, "addresses"), (systems, most, "file systems")) if len(rows) > shown])
-    return {key: value for key, value in one.items() if value is not None}
+    return _known(one)
+
+
+def _known(row):
+    return {key: value for key, value in row.items() if value is not None}
 
 
 def _reachable(interfaces):
@@ -114,26 +118,18 @@ def _reachable(interfaces):
 
 def _mounted(row, config):
     """The root disk and the mount points of a container; how full it is, Proxmox knows of the first, while it runs."""
-    systems = []
-    for disk in guest.disks("lxc", config):
-        if not disk.key.startswith("unused"):
-            root = disk.key == "rootfs"
-            system = {"mountpoint": "/" if root else disk.options.get("mp", "-"), "type": disk.key,
-                      "device": disk.volid, "total": disk.size,
-                      "used": text.normal("bytes", row.get("disk")) if root and guest.is_on(row) else None}
-            systems.append({key: value for key, value in system.items() if value is not None})
-    return sorted(systems, key=lambda system: -system.get("used", 0))
+    used = text.normal("bytes", row.get("disk")) if guest.is_on(row) else None
+    systems = [{"mountpoint": "/" if disk.key == "rootfs" else disk.options.get("mp", "-"), "type": disk.key,
+                "device": disk.volid, "total": disk.size, "used": used if disk.key == "rootfs" else None}
+               for disk in guest.disks("lxc", config) if not disk.key.startswith("unused")]
+    return sorted(systems, key=lambda system: -(system["used"] or 0))
 
 
 def _filesystem(entry):
-    disks = [disk.get("dev") for disk in entry.get("disk") or [] if isinstance(disk, dict) and disk.get("dev")]
-    row = {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type"))}
-    if disks or entry.get("name"):
-        row["device"] = str((disks or [entry["name"]])[0])
-    total = text.normal("bytes", entry.get("total-bytes"))
-    if total:
-        row.update(total=total, used=text.normal("bytes", entry.get("used-bytes")) or 0)
-    return row
+    devices = [disk["dev"] for disk in entry.get("disk") or [] if isinstance(disk, dict) and disk.get("dev")]
+    total, used = (text.normal("bytes", entry.get(key)) for key in ("total-bytes", "used-bytes"))
+    return {"mountpoint": str(entry.get("mountpoint")), "type": str(entry.get("type")), "device": (
+        devices or [entry.get("name") or None])[0], "total": total or None, "used": (used or 0) if total else None}
 
 
 def _described(row):
