@@ -199,15 +199,11 @@ def _options(parts):
 
 def disk_row(disk):
     """A Disk as a dict: disk, use, volid, storage, size (bytes), path (container), options."""
-    options = dict(disk.options)
-    known = {"disk": disk.key, "use": disk.use, "volid": disk.volid, "storage": disk.storage, "size": disk.size,
-             "path": options.pop("mp", None)}
-    if disk.cdrom:
-        del options["media"]
-        known["volid"] = "" if disk.volid == "none" else disk.volid
-    if disk.size is not None:
-        del options["size"]
-    return dict({key: value for key, value in known.items() if value is not None}, options=_options(options))
+    told = ["mp"] + ["media"] * disk.cdrom + ["size"] * (disk.size is not None)
+    known = {"disk": disk.key, "use": disk.use, "volid": "" if disk.cdrom and disk.volid == "none" else disk.volid,
+             "storage": disk.storage, "size": disk.size, "path": disk.options.get("mp"), "options": _options(
+                 {key: value for key, value in disk.options.items() if key not in told})}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def network_row(key, value):

@@ -93,15 +93,11 @@ def _log_end(call, ids):
 
 def _task(row):
     """A raw entry of a task list as TASKS has it; one without an end is running."""
-    row = dict(row, user=_user(row), exitstatus=row.get("status"), status="stopped")
-    if row.get("endtime"):
-        if row.get("starttime"):
-            row["duration"] = int(row["endtime"]) - int(row["starttime"])
-        row["exitstatus"] = str(row["exitstatus"] or "unknown")
-        row["ok"] = succeeded(row["exitstatus"])
-    else:
-        row.update(status="running", exitstatus=None)
-    return row
+    if not row.get("endtime"):
+        return dict(row, user=_user(row), status="running")
+    ended = str(row.get("status") or "unknown")
+    return dict(row, user=_user(row), status="stopped", exitstatus=ended, ok=succeeded(ended), duration=int(
+        row["endtime"]) - int(row["starttime"]) if row.get("starttime") else None)
 
 
 TASKS = Table("task", Column("starttime", "started", "time"), Column("duration", "took", "seconds"), Column("node"),
