@@ -82,8 +82,7 @@ def _without_effect(call, options):
     except PveError:
         yield "Whether the cluster's firewall is on could not be read (Sys.Audit on /)."
     if call.args.vmid:
-        config = call.get("./config")
-        bare = [key for key, value in guest.nics(config).items() if not on(guest.nic(value).get("firewall"))]
+        bare = guest.unfiltered(call.get("./config"))
         if bare:
             yield "%s has no firewall=1, so its traffic is not filtered (proxmox_update_network_%s firewall=true)." % (
                 ", ".join(bare), "lxc" if call.kind == "lxc" else "vm")

@@ -46,15 +46,10 @@ def _firewall(seen):
     for node, found in sorted(seen.each["firewall"].items()):
         if found and not on(found.get("enable", 1)):
             yield Finding(LOOK, "node " + node, "its firewall is off")
-    off, bare = [], []
-    for vmid, found in seen.inside.items():
-        if "firewall/options" in found and not on((found["firewall/options"] or {}).get("enable")):
-            off.append(vmid)
-        elif found.get("config") and "firewall/options" in found:       # of what was not read nothing is known
-            open_ones = [key for key, value in guest.nics(found["config"]).items()
-                         if not on(guest.nic(value).get("firewall"))]
-            if open_ones:
-                bare.append("%s (%s)" % (vmid, ", ".join(open_ones)))
+    told = {vmid: found for vmid, found in seen.inside.items() if "firewall/options" in found}      # of others nothing
+    off = [vmid for vmid, found in told.items() if not on((found["firewall/options"] or {}).get("enable"))]
+    bare = {vmid: guest.unfiltered(found.get("config") or {}) for vmid, found in told.items() if vmid not in off}
+    bare = ["%s (%s)" % (vmid, ", ".join(keys)) for vmid, keys in bare.items() if keys]
     if off:
         yield Finding(LOOK, guests_of(off), "the firewall of %s is off" % ("it" if len(off) == 1 else "each"),
                       "proxmox_list_firewall_rules")
@@ -92,17 +87,15 @@ def _access(seen):
 
 
 def _guests(seen):
-    privileged, exposed = [], []
     rows = {row["vmid"]: row for row in seen.guests}
-    for vmid, found in seen.inside.items():
-        config = found.get("config") or {}
-        if config and rows[vmid]["type"] == "lxc" and not on(config.get("unprivileged")):
-            privileged.append(vmid)
-        management = {row.get("iface") for row in seen.each["network"].get(rows[vmid].get("node"), ())
-                      if row.get("gateway")}
-        if any(nic.get("bridge") in management and not nic.get("tag")
-               for nic in map(guest.nic, guest.nics(config).values())):
-            exposed.append(vmid)
+    configs = {vmid: found["config"] for vmid, found in seen.inside.items() if found.get("config")}
+    outward = {node: {row.get("iface") for row in found if row.get("gateway")}
+               for node, found in seen.each["network"].items()}
+    privileged = [vmid for vmid, config in configs.items()
+                  if rows[vmid]["type"] == "lxc" and not on(config.get("unprivileged"))]
+    exposed = [vmid for vmid, config in configs.items() if any(
+        nic.get("bridge") in outward.get(rows[vmid].get("node"), ()) and not nic.get("tag")
+        for nic in map(guest.nic, guest.nics(config).values()))]
     if privileged:
         yield Finding(LOOK, guests_of(privileged), "privileged containers: root inside is root of the node")
     if exposed:

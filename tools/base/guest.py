@@ -269,6 +269,11 @@ def nics(config):
     return {key: str(config[key]) for key in sorted((key for key in config if fits("net", key)), key=natural)}
 
 
+def unfiltered(config):
+    """The network devices of a config whose traffic goes round the firewall."""
+    return [key for key, value in nics(config).items() if not on(nic(value).get("firewall"))]
+
+
 def check_bridge(call, bridge):
     """Failure when the node has no such bridge or vnet that this token may use: a guest takes it all the same, and then
     does not start. Where no list is to be had nothing is refused."""
