@@ -62,14 +62,13 @@ def of_node(rows, node):
     found = []
     for row in rows:
         enabled, active = on(row.get("enabled", 1)), on(row.get("active"))
-        state = "disabled" if not enabled else "available" if active else "unreachable"
-        row = dict(row, node=node, shared=on(row.get("shared")), enabled=enabled, active=active, state=state)
-        total = text.normal("bytes", row.get("total"))
-        if not total:
-            row = {key: value for key, value in row.items() if key not in ("total", "used", "avail", "used_fraction")}
-        elif row.get("used_fraction") is None:
-            row["used_fraction"] = (text.normal("bytes", row.get("used")) or 0) / total
-        found.append(row)
+        total, part = text.normal("bytes", row.get("total")), row.get("used_fraction")
+        if total and part is None:
+            part = (text.normal("bytes", row.get("used")) or 0) / total
+        found.append(dict(row, node=node, shared=on(row.get("shared")), enabled=enabled, active=active,
+                          state="disabled" if not enabled else "available" if active else "unreachable",
+                          **dict(() if total else dict.fromkeys(("total", "used", "avail")),
+                                 used_fraction=part if total else None)))
     return _sorted(found)
 
 
