@@ -69,20 +69,17 @@ _STOP = frozenset("""
 _WORD = re.compile(r"[a-z0-9]+")
 
 
+#: Endings that make no difference, one after the other.
+_ENDINGS = tuple((re.compile(r"(?:%s)\Z" % ending), left) for ending, left in (
+    ("(?<=.)ies", "y"), ("(?<=.)(ss|x|ch|sh)es", r"\1"), ("(?<=.[^sui])s", ""),
+    ("(?<=...)ing|(?<=...)ed|(?<=....)ion", ""), (r"([^lse])\1", r"\1"), ("(?<=....)e", "")))
+
+
 def stem(word):
     """`word` without its ending, the same for backups and backup; scheduled and scheduling; migration and migrate."""
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = (word[:-3] + "y" if word.endswith("ies") else
-                word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1])
-    elif word == "vms":
-        word = "vm"
-    for ending, least in (("ing", 6), ("ed", 5), ("ion", 7)):
-        if word.endswith(ending) and len(word) >= least:
-            word = word[:-len(ending)]
-            if word[-1] == word[-2] and word[-1] not in "lse":
-                word = word[:-1]
-            break
-    return word[:-1] if len(word) > 4 and word.endswith("e") else word
+    for ending, left in _ENDINGS:
+        word = ending.sub(left, word)
+    return word
 
 
 _STEMS = {stem(word): [stem(w) for w in words.split()] for word, words in _SYNONYMS.items()}

@@ -25,7 +25,7 @@ from math import ceil
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from tools.pve.faults import FAULTS, RETRY_STATUS, Broken, NotSent, fault_of
-from tools.pve.formats import label
+from tools.pve.formats import label, text_of
 from tools.pve.scrub import hide, scrub
 from tools.pve.waiting import Cancelled, wait
 
@@ -433,13 +433,10 @@ def _pairs(params):
         for one in value if isinstance(value, (list, tuple)) else (value,):
             if one is None:
                 continue
-            if isinstance(one, bool):
-                one = "1" if one else "0"
-            elif isinstance(one, (int, float)):
-                one = str(one)
-            elif not isinstance(one, str):
+            if not isinstance(one, (str, int, float)):
                 raise PveError("Parameter %s cannot be sent: it is not a text, a number or a list of those." % name,
                                outcome="unsent")
+            one = text_of(one)
             if _SURROGATE.search(one) or _SURROGATE.search(name):
                 raise PveError("Parameter %s contains a character that is not valid Unicode (half of a surrogate "
                                "pair)." % _SURROGATE.sub("?", name), outcome="unsent")

@@ -114,6 +114,15 @@ def on(value):
     return bool(value) and str(value).lower() not in ("0", "false", "no", "off")
 
 
+def text_of(value):
+    """How Perl prints a JSON scalar, and a form carries it."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float) and abs(value) < 1e15 and value == int(value):
+        return str(int(value))
+    return str(value)
+
+
 def natural(key):
     """What options are sorted by, so that scsi2 is before scsi10: (its series, its number or -1)."""
     series = key.rstrip("0123456789")
@@ -152,7 +161,7 @@ def property_string(values, default_key=None):
     for key, value in values.items():
         if value is None:
             continue
-        text = ("1" if value else "0") if isinstance(value, bool) else str(value)
+        text = text_of(value)
         if "," in text or any(ord(c) < 32 for c in text):
             raise Misfit("%s %r may not hold a comma or a line break" % (key, text[:80]))
         parts.append(text if key == default_key else "%s=%s" % (key, text))

@@ -10,6 +10,7 @@ from collections import namedtuple
 from contextlib import suppress
 
 from tools.pve import formats
+from tools.pve.formats import text_of
 
 #: The highest n of parameters documented as name[n]: also links of a cluster and ACME domains of a node.
 _LAST_INDEX = dict(formats.LAST_INDEX, link=7, acmedomain=5)
@@ -131,15 +132,6 @@ _BOOLEANS = dict(dict.fromkeys(("on", "yes", "true"), "1"), **dict.fromkeys(("of
 def split_list(text):
     """list of the words of a Proxmox list: separated by commas, semicolons, blanks or NULs (PVE::Tools::split_list)."""
     return text.rstrip("\0").split("\0") if "\0" in text else re.sub("[,;]", " ", text).split()
-
-
-def text_of(value):
-    """How Perl prints a JSON scalar, and a form carries it."""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, float) and abs(value) < 1e15 and value == int(value):
-        return str(int(value))
-    return str(value)
 
 
 # ------------------------------------------------------------------------------------------------------------- checking

@@ -272,23 +272,22 @@ def trust_of(settings, log):
 
 # ---- sockets ---------------------------------------------------------------------------------------------------------
 
+#: What keeps a connection from being made -> the kind of fault, its words.
+_UNMADE = ((socket.gaierror, "dns", ""), (UnicodeError, "dns", "not a valid name"),
+           (socket.timeout, "connect", "no answer within {:g} s"),
+           (ConnectionRefusedError, "refused", "connection refused"),
+           (ConnectionResetError, "tls", "connection reset"),   # at once, as pveproxy does by ALLOW_FROM and DENY_FROM
+           (OSError, "unreachable", ""))
+
+
 def dial(host, port, seconds):
     """A connected TCP socket; NotSent when there is none within the seconds (for each address of the name)."""
     try:
         plain = socket.create_connection((host, port), seconds)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except socket.gaierror as error:
-        raise NotSent("dns", error.strerror or "unknown name") from None
-    except UnicodeError:
-        raise NotSent("dns", "not a valid name") from None
-    except socket.timeout:
-        raise NotSent("connect", "no answer within %g s" % seconds) from None
-    except ConnectionRefusedError:
-        raise NotSent("refused", "connection refused") from None
-    except ConnectionResetError:        # accepted and reset at once, as pveproxy does by ALLOW_FROM and DENY_FROM
-        raise NotSent("tls", "connection reset") from None
-    except OSError as error:
-        raise NotSent("unreachable", error.strerror or type(error).__name__) from None
+    except (OSError, UnicodeError) as error:
+        kind, words = next((kind, words) for one, kind, words in _UNMADE if isinstance(error, one))
+        raise NotSent(kind, words.format(seconds) or error.strerror or type(error).__name__) from None
     return plain
 
 
