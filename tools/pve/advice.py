@@ -83,108 +83,102 @@ def _grant_hint(match, token_id):
            "roles in it." % (token_id, " or ".join(privileges), path, ". ".join(lines))
 
 
-# (statuses or None, pattern in Proxmox's words, hint (with \1 of it) or function(match, token id), outcome of a write)
-HINTS = [(statuses, re.compile(pattern), hint, outcome) for statuses, pattern, hint, outcome in (
+# (statuses or None, pattern in Proxmox's words, hint (with \1 of it) or function(match, token id), the outcome of a write
+# where it is not "refused")
+HINTS = [(statuses, re.compile(pattern), hint, *(outcome or ["refused"])) for statuses, pattern, hint, *outcome in (
     ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
-     "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header.", "refused"),
+     "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header."),
     ({401}, r"", "Check PROXMOX_USER (name@realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE; the "
      "token may have expired or been deleted, or its user be disabled or expired. On a node, pveum user token list "
      "USER shows its tokens, and journalctl -u pveproxy -u pvedaemon the reason. A token also needs privileges of its "
-     "own (ACL), unless it was made with --privsep 0.", "refused"),
-    ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint, "refused"),
+     "own (ACL), unless it was made with --privsep 0."),
+    ({403}, r"\((/[\w./-]*), ([\w.|]+)", _grant_hint),
     *((None, pattern, "Proxmox reserves this for root@pam itself; no API token may do it, not even one of root@pam. Do "
-       "it on the node or in the web interface." + more, "refused") for pattern, more in (
+       "it on the node or in the web interface." + more) for pattern, more in (
         (r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) (?:\w+ )?'(?:hostpci|usb)\d*'", " A device that has a "
          "resource mapping (mapping=NAME) may be given by a token with Mapping.Use."),
         (r"[Oo]nly root(?:@pam)? (?:can|may|is allowed to) |only allowed for root|user != root@pam", ""))),
-    ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface.",
-     "refused"),
-    ({403}, r"\(pool '[^']*' does not exist", "There is no such pool: proxmox_list_pools shows those there are.",
-     "refused"),
+    ({403}, r"not available with API token", "Proxmox does not allow this with an API token; use the web interface."),
+    ({403}, r"\(pool '[^']*' does not exist", "There is no such pool: proxmox_list_pools shows those there are."),
     ({403}, r"", "The token's privileges are not sufficient; on a node, pveum user token permissions USER TOKENNAME "
-     "shows them.", "refused"),
-    (None, r"Configuration file .*/(qemu-server|lxc)/(\d+)\.conf' does not exist",
-     lambda match, token: "There is no %s %s on that node: proxmox_get_vms shows on which node each guest is and "
-     "whether it is a VM or a container." % ("VM" if match.group(1) == "qemu-server" else "container",
-                                             match.group(2)), "refused"),
+     "shows them."),
+    *((None, r"Configuration file .*/%s/(\d+)\.conf' does not exist" % kind, r"There is no %s \1 on that node: "
+       "proxmox_get_vms shows on which node each guest is and whether it is a VM or a container." % name)
+      for kind, name in (("qemu-server", "VM"), ("lxc", "container"))),
     (None, r"(?:VM|CT) is locked \(([\w-]+)\)", r"A task (\1) has locked the guest: wait until it ends "
-     "(proxmox_list_tasks). A lock left behind by a killed task can be removed by root on the node, with qm unlock or "
-     "pct unlock.", "refused"),
+     r"(proxmox_list_tasks). A lock left behind by a killed task can be removed by root on the node, with qm unlock or "
+     r"pct unlock."),
     *((None, r"can't (?:lock file|ac?quire lock) '[^']*%s'.* got timeout" % file, "Another operation holds %s: wait a "
-       "little, look at proxmox_list_tasks, then try again." % what, "refused") for file, what in (
+       "little, look at proxmox_list_tasks, then try again." % what) for file, what in (
         (r"pve-storage-([^/']+)", r"storage \1 (a volume is made or removed there)"),
         (r"(?:lock|pve-config)-(\d+)\.(?:conf|lock)", r"guest \1 (for up to 30 s after a stop)"),
         ("", "what this needs too"))),
     (None, r"hotplug problem|unable to hotplug", "The running guest could not take it, but it is in the configuration "
      "all the same and waits for the next start, which may fail for the same reason; what it was to replace may be "
-     "gone from the running guest. The guest's config shows what waits; delete, or revert, what is not wanted.",
-     "accepted"),
+     "gone from the running guest. The guest's config shows what waits; delete, or revert, what is not "
+     "wanted.", "accepted"),
     (None, r"ha-manager.* failed: exit code|in error state, must be disabled", "HA does not do this with the guest as "
      "it is: proxmox_get_ha_status shows why. Out of the state error it comes by state=disabled (PUT "
-     "/cluster/ha/resources/vm:VMID, ct:VMID of a container), once its cause is gone, and then state=started.",
-     "refused"),
+     "/cluster/ha/resources/vm:VMID, ct:VMID of a container), once its cause is gone, and then state=started."),
     (None, r"checksum mismatch|detected modified configuration", "The configuration was changed in the meantime: read "
-     "it again, then repeat the change.", "refused"),
+     "it again, then repeat the change."),
     (None, r"no quorum|/etc/pve/.*(?:Permission denied|Read-only file system)", "The cluster has lost its quorum, so "
-     "no configuration can be changed and no guest started: proxmox_get_cluster_status shows which nodes are missing.",
-     "refused"),
+     "no configuration can be changed and no guest started: proxmox_get_cluster_status shows which nodes are missing."),
     (None, r"storage '[^']*' (?:does not exist|is not available|is disabled|is not online)|"
-     r"No such storage|can't use storage '[^']*'",
-     "proxmox_get_storage shows this node's storages, whether they are enabled and active, and what they may hold.",
-     "refused"),
+     r"No such storage|can't use storage '[^']*'", "proxmox_get_storage shows this node's storages, whether they are "
+     "enabled and active, and what they may hold."),
     (None, r"protection mode", "The guest is protected. If you do mean to do this, switch its protection off first "
-     "(config protection=0).", "refused"),
-    (None, r"no options specified", "The request names nothing to change.", "refused"),
+     "(config protection=0)."),
+    (None, r"no options specified", "The request names nothing to change."),
     (None, r"ha groups have been migrated to rules", "Since Proxmox VE 9 rules do what groups did: GET "
-     "/cluster/ha/rules shows them, POST /cluster/ha/rules with type=node-affinity makes one.", "refused"),
-    (None, r"enterprise\.proxmox\.com.*\b401\b", "The enterprise repository takes a subscription: without one, "
-     "switch it off and the no-subscription repository on (web interface: node, Updates, Repositories).", "refused"),
+     "/cluster/ha/rules shows them, POST /cluster/ha/rules with type=node-affinity makes one."),
+    (None, r"enterprise\.proxmox\.com.*\b401\b", "The enterprise repository takes a subscription: without one, switch "
+     "it off and the no-subscription repository on (web interface: node, Updates, Repositories)."),
     (None, r"No QEMU guest agent configured|qga .*unable to open monitor socket", "Switch it on in the VM's options "
      "(agent=1), then shut the VM down and start it: a reboot from inside is not enough. Inside it, qemu-guest-agent "
-     "must be installed.", "refused"),
+     "must be installed."),
     (None, r"QEMU guest agent is not running", "Inside the VM: install qemu-guest-agent and start it (systemctl enable "
-     "--now qemu-guest-agent; on Windows the guest tools of virtio-win). Right after a boot it may just not be up yet.",
-     "refused"),
+     "--now qemu-guest-agent; on Windows the guest tools of virtio-win). Right after a boot it may just not be up "
+     "yet."),
     (None, r"(?i)agent error: .*(?:has been disabled|not allowed|blacklist|CommandDisabled)", "The guest's agent "
-     "forbids this command. RHEL, Alma and Rocky forbid some by default: allow it inside the VM in /etc/sysconfig/"
-     "qemu-ga (allow-rpcs, or take it out of the block list), then restart qemu-guest-agent.", "refused"),
+     "forbids this command. RHEL, Alma and Rocky forbid some by default: allow it inside the VM in "
+     "/etc/sysconfig/qemu-ga (allow-rpcs, or take it out of the block list), then restart qemu-guest-agent."),
     (None, r"(?i)agent error: .*(?:has not been found|unsupported|not supported|CommandNotFound)", "The agent in the "
-     "guest does not know this command: it is too old, or its system has no such thing.", "refused"),
+     "guest does not know this command: it is too old, or its system has no such thing."),
     (None, r"q(?:mp|ga) command 'guest-[\w-]+' failed - .*timeout", "The guest's agent did not answer in time: the "
      "guest is busy, frozen or still starting.", "unknown"),
     (None, r"(?:VM|CT) \d+(?: already exists|: config file already exists)|atomic file '[^']*\.conf' .*File exists",
-     "Choose another id (proxmox_get_next_vmid gives a free vmid).", "refused"),
-    (None, r"(?:(CT)|VM)(?: \d+)? (?:is )?not running",
-     lambda match, token: "proxmox_start_%s starts it." % ("lxc" if match.group(1) else "vm"), "refused"),
+     "Choose another id (proxmox_get_next_vmid gives a free vmid)."),
+    (None, r"VM(?: \d+)? (?:is )?not running", "proxmox_start_vm starts it."),
+    (None, r"CT(?: \d+)? (?:is )?not running", "proxmox_start_lxc starts it."),
     (None, r"is running - destroy failed|not running|already running", "Look at the guest with proxmox_get_vm_status "
-     "first.", "refused"),
+     "first."),
     (None, r"hostname lookup '[^']*' failed", "There is no node of that name. proxmox_get_nodes lists the nodes (names "
-     "without a domain).", "refused"),
+     "without a domain)."),
     (None, r"has wrong type 'iso'", "Proxmox makes disks from content import, not from iso: download it again with "
-     "proxmox_download_url content=import and a filename that ends in .qcow2, .raw, .vmdk or .ova.", "refused"),
-    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the known tasks.",
-     "refused"),
-    (None, r"not a valid block device", "proxmox_get_node_disks shows the disks of a node.", "refused"),
+     "proxmox_download_url content=import and a filename that ends in .qcow2, .raw, .vmdk or .ova."),
+    ({400}, r"no such task|unable to parse worker upid", "proxmox_list_tasks shows the known tasks."),
+    (None, r"not a valid block device", "proxmox_get_node_disks shows the disks of a node."),
     (None, r"not HA managed|does not exist in cluster", "proxmox_get_ha_status shows what HA looks after, "
-     "proxmox_get_vms the guests there are.", "refused"),
+     "proxmox_get_vms the guests there are."),
     (None, r"property is not defined in schema|not have a value in the enumeration", "This version of Proxmox VE does "
-     "not know what is named here: correct it, or leave it out; a newer version may take it.", "refused"),
-    *((statuses, pattern, "Proxmox does not accept these parameters. Correct the ones it names.", "refused")
+     "not know what is named here: correct it, or leave it out; a newer version may take it."),
+    *((statuses, pattern, "Proxmox does not accept these parameters. Correct the ones it names.")
       for statuses, pattern in ((None, r"\A400 Parameter verification failed"), ({400}, r""))),
-    ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4).", "refused"),
-    ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method.", "refused"),
+    ({501}, r"for data too large", "Proxmox takes at most 512 KiB in one request (64 KiB before 8.4)."),
+    ({501}, r"", "This endpoint does not exist on this version of Proxmox VE, or not with this method."),
     ({502, 503, 504}, r"", "A reverse proxy answered, but Proxmox behind it did not: check the proxy, or connect to "
      "port 8006 directly.", "unknown"),
-    ({595}, r"", "The node that this is about cannot be reached from the node we are connected to: it is down or "
-     "cut off (proxmox_get_nodes), or pvedaemon is not running there.", "refused"),
+    ({595}, r"", "The node that this is about cannot be reached from the node we are connected to: it is down or cut "
+     "off (proxmox_get_nodes), or pvedaemon is not running there."),
     ({596}, r"certificate verify failed", "The node's name is wrong or its certificate is not the cluster's: run pvecm "
-     "updatecerts on that node.", "refused"),
+     "updatecerts on that node."),
     ({596}, r"Broken pipe", "pvedaemon dropped the request, or the node is not there (proxmox_get_nodes); with the "
      "guest agent this means that the program does not exist in the guest.", "unknown"),
-    ({596}, r"", "It took longer than 30 s, or the node went away. Anything already started keeps running on the node.",
-     "unknown"),
-    ({597, 598, 599}, r"", "The connection between the nodes was lost; the node may be going down (proxmox_get_nodes).",
-     "unknown"),
+    ({596}, r"", "It took longer than 30 s, or the node went away. Anything already started keeps running on the "
+     "node.", "unknown"),
+    ({597, 598, 599}, r"", "The connection between the nodes was lost; the node may be going down "
+     "(proxmox_get_nodes).", "unknown"),
 )]
 
 
