@@ -8,10 +8,10 @@ import pytest
 from engine import INFO, PATIENCE, Clock, TableApp, Talk, error, said, tool
 from support import each
 from tools.mcp import engine
-from tools.mcp.engine import Withdrawn
 from tools.mcp.message import (CAPABILITIES_KEY, LEGACY, LOG_LEVEL_KEY, MODERN, SERVER_KEY, SUBSCRIPTION_KEY,
                                VERSION_KEY, RpcError)
 from tools.mcp.wire import LONGEST_LINE, TooLong
+from tools.pve.waiting import Cancelled
 
 FULL = {"title": "Tool", "annotations": {"readOnlyHint": True}, "outputSchema": {"type": "object"}, "icons": [],
         "_meta": {"x": 1}}
@@ -27,7 +27,7 @@ class Gate:
         self.begun.set()
         while not self.open.wait(0.005):
             if request.cancelled.is_set():
-                raise Withdrawn()
+                raise Cancelled()
         return said("through")
 
 

@@ -29,11 +29,23 @@ class Consent:
 
     def __init__(self, mode, clock=time.monotonic):
         self.mode, self.states, self.tokens = mode, Kept(26, clock), Kept(8, clock)
-        self.declines, self.approvals = Declines(), Approvals()
+        self.approvals, self._no = Approvals(), {}      # what the user said no to -> when it may be asked again
 
     def close(self):
         """The process ends: what waits for an answer is withdrawn."""
         self.approvals.close()
+
+    def declined(self, call, question):
+        """Note that the user said no: asked at once again, one may get a yes from somebody who is tired of it."""
+        now = call.host.clock()
+        self._no = {asked: end for asked, end in self._no.items() if end > now}
+        self._no[question] = now + QUIET
+
+    def check(self, call, question):
+        """Declined when the user said no a moment ago to what is asked, whatever else the call, or a run, asks too."""
+        if any(asked in question and end > call.host.clock() for asked, end in list(self._no.items())):
+            raise Declined("The user declined this less than %d minutes ago, and is not asked the same again so soon. "
+                           "Do not repeat the call: ask what the user wants instead." % (QUIET // 60))
 
     def of(self, request, changes=True):
         """What asks for one tools/call. changes: whether its tool takes a confirm_token. RpcError for a requestState,
@@ -77,7 +89,7 @@ class _Asking:
         question, found = describe()
         seen = digest(found)
         if self.sealed is None:
-            self.consent.declines.check(call, question)
+            self.consent.check(call, question)
         elif self.sealed["found"] != seen:
             raise Changed("the confirm_token was given" if mode == "token" else "the user was asked")
         if ask(call, question, seen):
@@ -127,7 +139,7 @@ class _Asking:
         if action == "accept" and isinstance(content, dict) and content.get("confirm") is True:
             return
         if action in ("accept", "decline"):             # a no, and not merely no answer
-            self.consent.declines.note(call, question)
+            self.consent.declined(call, question)
         why = isinstance(action, str) and _NOT_AGREED.get(action) or "There was no answer from the user."
         if self.consent.mode != "terminal":
             why += ("\nIf no dialog appeared, the client cannot show one; the operator can set PROXMOX_CONFIRM=token "
@@ -219,26 +231,6 @@ class Kept:
         with self._lock:
             left = self._wrong[0] + self.MINUTE - self._clock() if len(self._wrong) == self.WRONG else 0
             return max(0, math.ceil(left))
-
-
-class Declines:
-    """The questions that the user said no to: asked at once again, one may get a yes from somebody who is tired of it.
-    What ties them is what the user saw, whatever else is in the call, or in a run that asks it among others."""
-
-    def __init__(self):
-        self._until = {}                                # what was asked -> when it may be asked again
-
-    def note(self, call, question):
-        """The user said no to a question."""
-        now = call.host.clock()
-        self._until = {asked: end for asked, end in self._until.items() if end > now}
-        self._until[question] = now + QUIET
-
-    def check(self, call, question):
-        """Declined when the user said no to this very question a moment ago."""
-        if any(asked in question and end > call.host.clock() for asked, end in list(self._until.items())):
-            raise Declined("The user declined this less than %d minutes ago, and is not asked the same again so soon. "
-                           "Do not repeat the call: ask what the user wants instead." % (QUIET // 60))
 
 
 def digest(value):

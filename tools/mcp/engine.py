@@ -40,10 +40,6 @@ class NotFound(LookupError):
     """A resource that does not exist."""
 
 
-class Withdrawn(Exception):
-    """The client cancelled the request while its user was asked."""
-
-
 # ------------------------------------------------------------------------------------------------------------- requests
 
 class Request:
@@ -54,7 +50,7 @@ class Request:
     beginning that it may wait for anything, or None. asks: exceptions by which `ask` ends, but for an answer.
     """
 
-    asks = (RpcError, InputRequired, Withdrawn)
+    asks = (RpcError, InputRequired)
     ends = False                        # the process goes on after the call
     wait = None                         # seconds for which tasks are followed, where the call does not say
 
@@ -222,11 +218,11 @@ class Server:
 
     def ask_client(self, request, method, params):
         """The result (dict) of a request to a legacy client; None when it was not given, {"action": "none"} when there
-        was no answer in time, Withdrawn when `request` is cancelled meanwhile. Nothing is asked before the client is
+        was no answer in time, Cancelled when `request` is cancelled meanwhile. Nothing is asked before the client is
         initialized (2025-11-25 basic/lifecycle, SHOULD)."""
+        from tools.pve.waiting import Cancelled, wait, wait_for
         while self.clock() < self._asking_from and not self._closed:
-            if request.cancelled.wait(0.02):
-                raise Withdrawn()
+            wait(request.cancelled, 0.02)
         question = threading.Event()
         question.result = None
         with self._lock:
@@ -237,9 +233,8 @@ class Server:
             self._asked[ask_id] = request.question = question
         try:
             if request.cancelled.is_set():
-                raise Withdrawn()
+                raise Cancelled()
             self.send({"jsonrpc": "2.0", "id": ask_id, "method": method, "params": params})
-            from tools.pve.waiting import wait_for
             within = ANSWER_WITHIN if request.patience is None else request.began + request.patience - self.clock()
             wait_for(question.is_set, bool, within, question.wait, self.clock,
                      lambda _: request.progress(None, "waiting for the user's answer"), (STILL_ASKING,))
@@ -251,7 +246,7 @@ class Server:
             self.send({"jsonrpc": "2.0", "method": "notifications/cancelled",
                        "params": {"requestId": ask_id, "reason": "no longer needed"}})
         if request.cancelled.is_set():
-            raise Withdrawn()
+            raise Cancelled()
         return {"action": "none"} if unanswered else question.result
 
     # -- input

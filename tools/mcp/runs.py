@@ -49,12 +49,28 @@ class Step:
         self.planned = []           # the (verb, path, params) that it will send
         self.begun = []             # what a server that was interrupted has sent of it already
         self.state, self.said, self.undo = WAITING, None, None      # how far it came, in words too; its undo id
+        self.run = None             # its Run, once there is one
         self.text, self.data = None, None                           # of its answer
 
     def asked(self):
         """What the run's question is bound to."""
         return [self._bound, self.later is None, [[question, digest(found)] for question, found in self.questions],
                 [digest(list(one)) for one in self.planned], self.state]
+
+    def ask(self, call, describe):
+        """Consent of its call to what was asked for the run as a whole; Failure to anything else."""
+        (question, found), vmid = describe(), getattr(call.args, "vmid", None)
+        if self.agreed:
+            return found
+        if not self.questions:
+            if vmid not in self.run.made:
+                raise Failure(UNSHOWN)
+            call.request.own = self.run.made            # nobody's but this run's
+            return found
+        asked, then = self.questions.pop(0)
+        if question != asked or digest(found) != digest(then) and vmid not in self.run.changed:
+            raise Changed("the user was asked")
+        return found
 
     def arguments_shown(self):
         """"vmid=100 timeout=60": all of its arguments, without secrets."""
@@ -81,28 +97,6 @@ class _Request:
         self.woken.set()
 
 
-class _Agreed:
-    """Consent to what was asked for the run as a whole; Failure to anything else."""
-
-    def __init__(self, run, step):
-        self._run, self._step, self._left = run, step, list(step.questions)
-
-    def ask(self, call, describe):
-        question, found = describe()
-        vmid = getattr(call.args, "vmid", None)
-        if self._step.agreed:
-            return found
-        if not self._left:
-            if vmid not in self._run.made:
-                raise Failure(UNSHOWN)
-            call.request.own = self._run.made           # nobody's but this run's
-            return found
-        asked, then = self._left.pop(0)
-        if question != asked or digest(found) != digest(then) and vmid not in self._run.changed:
-            raise Changed("the user was asked")
-        return found
-
-
 class Run:
     """One run. id, steps, ended (None while it goes on, else how), message: the last word of the present step; made:
     the guests (vmids) that its steps have made, changed: those that they change."""
@@ -110,6 +104,8 @@ class Run:
     def __init__(self, ident, steps, go_on, forecast):
         self.id, self.steps, self.go_on, self.message, self.ended = ident, steps, go_on, "", None
         self.made, self.changed = set(), forecast.touched
+        for step in steps:
+            step.run = self
         self.over, self.stopping, self.request, self.rested = threading.Event(), None, None, threading.Event()
 
     def stop(self, how=STOPPED):
@@ -220,7 +216,7 @@ class Runs:
     def _do(self, run, step):
         """Call the tool of a step, and take down what came of it."""
         try:
-            answer = self._host.run(step.tool, step.arguments, run.request, _Agreed(run, step), begun=step.begun)
+            answer = self._host.run(step.tool, step.arguments, run.request, step, begun=step.begun)
             step.text, step.data, step.undo = answer.text, answer.data, answer.undo
             step.said = _said(answer)
             step.state = {"done": DONE, "running": RUNNING, "unknown": UNKNOWN}.get(answer.outcome, FAILED)
