@@ -72,6 +72,7 @@ WRONG = [
     ("diagnose_guest", {"vmid": " "}, "vmid: missing"), ("diagnose_guest", {"vmid": "web01"}, "vmid: 'web01'"),
     ("diagnose_guest", {"vmid": "100\n"}, None), ("diagnose_guest", {"vmid": "99"}, "vmid: '99'"),
     ("diagnose_guest", {"vmid": "100", "node": "pve1"}, "arguments of the prompt diagnose_guest: node: unknown"),
+    ("capacity", {"nodes": " "}, r"nodes: unknown \(known: wanted\)"),
     ("diagnose_guest", {"vmid": "100", "symptom": "x" * 501}, "longer than 500"),
     ("plan_node_maintenance", {"node": "../x"}, "node: '../x'"), ("missing_backups", {"days": "0"}, "days: '0'"),
     ("missing_backups", {"days": "a week"}, "days: 'a week'"),

@@ -108,13 +108,13 @@ def get(name, arguments, clusters=()):
     prompt, values = PROMPTS.get(name), {key: value.strip() for key, value in arguments.items() if value.strip()}
     if prompt is None:
         raise invalid_params("Unknown prompt: %s" % name[:100])
-    where = values.pop("cluster", None) if clusters else None
-    known = {argument.name: argument for argument in prompt.arguments}
+    where = values.pop(CLUSTER.name, None) if clusters else None
+    known = {argument.name: argument for argument in (*prompt.arguments, *[CLUSTER] * bool(clusters))}
     problems = ["there is no cluster %s here; there are %s" % (where[:40], ", ".join(clusters))] if (
         where and where not in clusters) else []
-    problems += ["%s: unknown (known: %s)" % (key[:80], ", ".join(known)) if key not in known else
-                 "%s: %r %s" % (key, value[:80], _problem(known[key].format, value))
-                 for key, value in values.items() if key not in known or _problem(known[key].format, value)]
+    problems += ["%s: unknown (known: %s)" % (key[:80], ", ".join(known)) for key in arguments if key not in known]
+    problems += ["%s: %r %s" % (key, value[:80], problem) for key, value in values.items() if key in known
+                 for problem in [_problem(known[key].format, value)] if problem]
     problems += ["%s: missing (%s)" % (argument.name, argument.description) for argument in prompt.arguments
                  if argument.required and argument.name not in values]
     if problems:
