@@ -400,17 +400,20 @@ def _due(at, made, up=30 * DAY):
 def test_a_run_of_a_backup_job_that_was_missed_is_found():
     world = healthy()
     _due(4 * 3600, 28 * 3600)(world)
+    world["/cluster/tasks"].append(_task("vzdump", "", ago=3600))       # another job's
     assert "look job nightly did not run when it was due, though its nodes were up (since 2026-11-29 20:53:20 UTC)" in (
         _flat(Served(world).report()))
 
 
 @pytest.mark.parametrize("plant", [
     _due(4 * 3600, 4 * 3600 - 60), _due(3600, 25 * 3600), _due(4 * 3600, 28 * 3600, 3 * 3600),
-    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].append(_task("vzdump", "", ago=3 * 3600))),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].append(
+        {"upid": "x", "node": "b", "type": "vzdump", "id": "", "starttime": NOW - 60})),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].append(_task("vzdump", "", ago=4 * 3600))),
     lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/backup"][0].update(schedule="mon..fri 21:00")),
     _due(4 * 3600, 10 * 3600)],
-    ids=["it ran", "due an hour ago", "the nodes were down", "it is running", "days that are not alike",
-         "a job that is newer than its time"])
+    ids=["it ran", "due an hour ago", "the nodes were down", "it is running", "its task is there",
+         "days that are not alike", "a job that is newer than its time"])
 def test_a_run_that_was_not_missed_is_no_finding(plant):
     world = healthy()
     plant(world)

@@ -264,20 +264,20 @@ def _backups(seen):
 
 def _missed(seen, states):
     """Jobs of which the last run left neither backup nor task, though the one before it did and their nodes were up."""
-    runs = [text.normal("number", row.get("starttime")) or 0 for row in seen.all["tasks"] or ()
-            if row.get("type") == "vzdump"]
+    tasks = [row for row in seen.all["tasks"] or () if row.get("type") == "vzdump"]
     for job in enabled(seen.all["jobs"]):
-        rows = [row for row in states if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
-        made = max((row["newest"]["ctime"] for row in rows if row["newest"]), default=0)
         every, due = backup_state.interval(job.get("schedule")), text.normal("number", job.get("next-run"))
-        if every and due:
-            due -= every
-            up = min((text.normal("number", seen.nodes.get(row["node"], {}).get("uptime")) or 0 for row in rows),
-                     default=0)
-            if LATE < seen.now - due < up and every * 0.75 <= due - made <= every + 3600 and all(
-                    start < due - 3600 for start in runs):
-                yield Finding(LOOK, "job %s" % job["id"], "did not run when it was due, though its nodes were up",
-                              "proxmox_list_backup_jobs", due)
+        rows = [row for row in states if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
+        if not (every and due and rows):
+            continue
+        due -= every
+        made = max(row["newest"]["ctime"] if row["newest"] else 0 for row in rows)
+        up = min(text.normal("number", seen.nodes.get(row["node"], {}).get("uptime")) or 0 for row in rows)
+        ran = any(not row.get("endtime") or abs(due - (text.normal("number", row.get("starttime")) or 0)) <= 3600
+                  for row in tasks)
+        if LATE < seen.now - due < up and every * 0.75 <= due - made <= every + 3600 and not ran:
+            yield Finding(LOOK, "job %s" % job["id"], "did not run when it was due, though its nodes were up",
+                          "proxmox_list_backup_jobs", due)
 
 
 def _ha(seen):

@@ -93,9 +93,9 @@ def _inside(call, vmid, row, found):
         one.update(os=system.get("pretty-name") or system.get("name"),
                    hostname=said.get("get-host-name", {}).get("host-name"))
         systems = [system for system in map(_filesystem, said.get("get-fsinfo", ())) if system["type"] not in _NO_DISKS]
-        systems.sort(key=lambda row: (-(row["used"] or 0) / (row["total"] or 1), row["mountpoint"]))  # fullest first
+        systems.sort(key=lambda row: (-(row["used"] or 0) / (row["total"] or 1), row["mountpoint"]))
     addresses, most = list(_reachable(interfaces or ())), max(3, _LINES // len(call.args.vmids))
-    one.update(addresses=addresses[:_FEW], filesystems=[_known(system) for system in systems[:most]], notes=list(notes) + [
+    one.update(addresses=addresses[:_FEW], filesystems=list(map(_known, systems[:most])), notes=list(notes) + [
         "%d more %s are not shown." % (len(rows) - shown, what) for rows, shown, what in (
             (addresses, _FEW, "addresses"), (systems, most, "file systems")) if len(rows) > shown])
     return _known(one)
