@@ -302,15 +302,13 @@ def get_config(call):
     pending = [] if args.snapshot else guest.changes(guest.pending(call.get("./pending"))[1])
     data = normalised(call.kind, config)
     data.update(vmid=args.vmid, node=call.node, pending=pending or None, snapshot=args.snapshot)
-    parts = []
-    for title, columns, rows in (("Disks", _DISKS, data["disks"]), ("Network devices", _NETS, data["networks"])):
-        parts.append(text.Shown("%s:\n%s" % (title, text.table(columns, rows)) if rows else "%s: none" % title))
-    if data.get("cloud_init"):
-        parts.append(text.Shown("Cloud-init: " + text.line(_pairs(data["cloud_init"], "; "), 1000)))
     known = {column.key for column in shape.columns} | _SILENT
     others = {key: value for key, value in data.items() if key not in known and value is not None}
-    if others:
-        parts.append(text.Shown("Other options: " + text.line(_pairs(others, "; "), 1500)))
+    parts = [text.Shown("%s:\n%s" % (title, text.table(columns, rows)) if rows else "%s: none" % title)
+             for title, columns, rows in (
+                 ("Disks", _DISKS, data["disks"]), ("Network devices", _NETS, data["networks"]))]
+    parts += [text.Shown("%s: %s" % (title, text.line(_pairs(options, "; "), 1500))) for title, options in (
+        ("Cloud-init", data.get("cloud_init")), ("Other options", others)) if options]
     if pending:
         parts.append("Waits for a restart of the guest (the values above are those in effect):")
         parts.append(text.Shown("\n".join(map(_change, pending))))

@@ -17,17 +17,6 @@ from tools.pve import text
 from tools.pve.formats import on, parse_property_string
 from tools.pve.task import succeeded
 
-AREAS = ("cluster", "storage", "disks", "services", "certificates", "replication", "backups", "ha", "guests", "tasks",
-         "updates", "access")
-
-
-@dataclass
-class Overview:
-    """Health report: what is wrong, worst first."""
-    area: Annotated[Optional[str], Arg(enum=AREAS)] = None
-    node: AnyNode = None
-
-
 DAY = 86400
 FULL = 0.9                                              # of a storage or pool: a problem; from NEARLY_FULL worth a look
 FILLING, FILLED, SOONER = 0.6, 30 * DAY, 7 * DAY        # its history is read from; full in: worth a look, a problem
@@ -412,6 +401,13 @@ CHECKS = {"cluster": _cluster, "storage": _storage, "disks": _disks, "services":
 
 
 # --------------------------------------------------------------------------------------------------------------- report
+
+@dataclass
+class Overview:
+    """Health report: what is wrong, worst first."""
+    area: Annotated[Optional[str], Arg(enum=tuple(CHECKS))] = None
+    node: AnyNode = None
+
 
 def get_overview(call):
     seen = Seen(call)

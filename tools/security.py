@@ -13,12 +13,6 @@ from tools.pve import text
 from tools.pve.formats import on
 
 
-@dataclass
-class SecurityReport(Filtered):
-    """What stands open: firewall, tokens, users, roles, privileged containers, TLS, old versions."""
-    area: Annotated[Optional[str], Arg(enum=("firewall", "access", "guests", "tls", "versions"))] = None
-
-
 MOST_GUESTS = 300               # whose configuration and firewall are read, two requests each
 #: Release -> the day of its last security update (Proxmox VE's support lifecycle).
 _SUPPORTED = {"6": "2022-07-31", "7": "2024-07-31", "8": "2026-08-31"}
@@ -119,6 +113,12 @@ def _versions(seen):
 
 
 CHECKS = {"firewall": _firewall, "access": _access, "guests": _guests, "tls": _tls, "versions": _versions}
+
+
+@dataclass
+class SecurityReport(Filtered):
+    """What stands open: firewall, tokens, users, roles, privileged containers, TLS, old versions."""
+    area: Annotated[Optional[str], Arg(enum=tuple(CHECKS))] = None
 
 
 def get_security_report(call):
