@@ -23,7 +23,11 @@ _NEVER = Retry(False)
 class _Connection(HTTPSConnection):
     """connect() is all ours: what fails in it is NotSent."""
 
-    trust = idle_since = None
+    idle_since = None
+
+    def __init__(self, *args, trust, **options):
+        super().__init__(*args, **options)
+        self.trust = trust
 
     def connect(self):
         self.sock = open_tls(self.trust, self.host, self.port, self.timeout)
@@ -35,15 +39,6 @@ class _Pool(HTTPSConnectionPool):
     """Kept connections to one host; one that was idle for as long as pveproxy keeps them is opened again."""
 
     ConnectionCls = _Connection
-
-    def __init__(self, host, port, trust):
-        HTTPSConnectionPool.__init__(self, host, port, maxsize=4, block=False)
-        self._trust = trust
-
-    def _new_conn(self):
-        connection = super()._new_conn()
-        connection.trust = self._trust
-        return connection
 
     def _get_conn(self, timeout=None):
         connection = super()._get_conn(timeout)
@@ -78,7 +73,7 @@ class Adapter(BaseAdapter):
         with self._lock:
             if origin not in self._pools:
                 host, _, port = origin[len("https://"):].rpartition(":")
-                self._pools[origin] = _Pool(host, int(port), self._trust)
+                self._pools[origin] = _Pool(host, int(port), maxsize=4, trust=self._trust)
             pool = self._pools[origin]
         raw = pool.urlopen(
             request.method, request.path_url, body=request.body, headers=request.headers, retries=_NEVER,

@@ -9,7 +9,6 @@ Rules, and where they come from:
 * a write is sent at most once. Only when it provably never left (`NotSent`) is another host tried. Any other break
   is PveError(outcome="unknown"), which names the call that finds out.
 * a read is repeated at most twice, within its deadline.
-* pveproxy gives up on another node after 30 s (596), so we wait longer than that for an answer (38 s).
 
 `requests` is imported at the first request, or by `Client.warm` in a background thread; what is said of a refusal
 (advice.py) at the first one. Importing this is cheap.

@@ -77,9 +77,8 @@ def _wrapped(error):
     chain, queue = [], [error]
     while queue:
         one = queue.pop(0)
-        if any(one is seen for seen in chain):
-            continue
-        chain.append(one)
-        queue.extend(each for each in tuple(one.args) + (getattr(one, "reason", None), one.__cause__)
-                     if isinstance(each, BaseException))
+        if not any(one is seen for seen in chain):
+            chain.append(one)
+            queue += [each for each in (*one.args, getattr(one, "reason", None), one.__cause__)
+                      if isinstance(each, BaseException)]
     return chain

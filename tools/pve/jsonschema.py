@@ -154,11 +154,8 @@ def last_index(name, spec):
 def spec_of(properties, name):
     """The spec of a parameter, numbered ones included; None when there is none, or its number is too high."""
     base = base_of(properties, name)
-    if base and base != name:
-        last = last_index(base, properties[base])
-        if last is not None and int(name[len(base) - 3:]) > last:
-            return None
-    return properties.get(base) if base else None
+    last = last_index(base, properties[base]) if base not in (None, name) else None
+    return None if last is not None and int(name[len(base) - 3:]) > last else properties.get(base)
 
 
 #: Something that Proxmox refuses, in nobody's words yet.
@@ -179,18 +176,13 @@ def read_property_string(keys, text):
     model=virtio, macaddr=MAC). Proxmox stops at the first problem."""
     values, problems = {}, []
     default = next((key for key, spec in keys.items() if formats.on(spec.get("default_key"))), None)
-    for part in text.split(","):
-        if not part.strip():
-            continue
+    for part in filter(str.strip, text.split(",")):
         written, equals, value = part.partition("=")
-        if equals and not (written and value):
-            problems.append(Problem("empty", written))
-            continue
         if not equals:
-            if not default:
-                problems.append(Problem("nameless", ""))
-                continue
             written, value = default, part
+        if not (written and value):
+            problems.append(Problem("empty", written) if equals else Problem("nameless", ""))
+            continue
         spec = keys.get(written) or {}
         key, keeps = spec.get("alias") or written, spec.get("alias") and spec.get("keyAlias")
         if keeps in values:

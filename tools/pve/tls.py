@@ -230,23 +230,16 @@ def _quiet(level, event, **fields):
 
 def _read_pins(state_dir, log):
     """{place: pin} of the state directory. A file others may write is not believed."""
-    pins = {}
-    if not state_dir:
-        return pins
-    path = os.path.join(state_dir, PINS_FILE)
+    path, text = os.path.join(state_dir or "", PINS_FILE), b""
     try:
-        text = state.read(path, 1 << 20, private=False).decode("utf-8", "replace")
+        text = state.read(path, 1 << 20, private=False) if state_dir else b""
     except FileNotFoundError:
-        return pins
+        pass
     except (OSError, state.NotOurs) as error:
         log("warning", "tls_pins", message="The pins in %s are ignored: %s" % (
             path, getattr(error, "strerror", None) or error))
-        return pins
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) == 2 and (words[1] == _SYSTEM or re.fullmatch(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", words[1])):
-            pins[words[0]] = words[1]
-    return pins
+    return dict(re.findall(r"(?m)^[ \t]*(\S+)[ \t]+(system|(?:[0-9A-F]{2}:){31}[0-9A-F]{2})\s*?$",
+                           text.decode("utf-8", "replace")))
 
 
 _HINT = ("Set PROXMOX_CERTIFICATE to a copy of /etc/pve/pve-root-ca.pem, or to the SHA-256 fingerprint that `pvenode "
