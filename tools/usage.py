@@ -154,9 +154,10 @@ _RATES = {"disk": (("diskread", "disk_read"), ("diskwrite", "disk_write")),
           "network": (("netin", "net_in"), ("netout", "net_out"))}
 _PRESSURES = ("cpu", "io", "memory")                    # parts of the time in which something waits for it
 _MOST_ASKED = 3                 # lists or histories that are read for these, as they are told by one node each
-#: by -> what a row is sorted by; of the others it is the sum of both directions
+#: by -> what a row is sorted by
 _MEASURES = {"cpu": lambda row: (text.normal("number", row.get("cpu")) or 0) * (row.get("maxcpu") or 1),
              "memory": lambda row: row.get("mem") or 0,
+             **dict.fromkeys(_RATES, lambda row: (row.get("first") or 0) + (row.get("second") or 0)),
              "pressure": lambda row: max(row.get("pressure_" + what, 0) for what in _PRESSURES)}
 
 
@@ -194,21 +195,15 @@ def get_top(call):
             notes.append("Of %d more nothing is known: only the busiest nodes are asked; node=NODE asks another." % (
                 count - len(rows)))
         asked = " on " + asked
-    measure = _MEASURES.get(args.by, lambda row: sum(rate or 0 for rate in rates.get(str(row.get("id")), ())))
-    shown = [_used(row, rates) for row in sorted(rows, key=measure, reverse=True)[:args.most]]
+    rows = sorted((dict(row, **dict(zip(("first", "second"), rates.get(row.get("id"), ())))) for row in rows),
+                  key=_MEASURES[args.by], reverse=True)
     if args.nodes:
         notes.extend(without_figures(nodes or resources, call))
     elif not any(row.get("type") in ("qemu", "lxc") for row in resources):
         notes.extend(none_chosen((), args))
+    shown = [dict(row, name=row.get("name") or row.get("node")) for row in rows[:args.most]]
     return result(call, shown, "The most by %s of %s%s" % (
         args.by, text.plural(len(rows), "node" if args.nodes else "running guest"), asked), notes)
-
-
-def _used(row, rates):
-    """A guest's or node's row with the rates (bytes a second) of its two directions; None where they are not known."""
-    first, second = rates.get(str(row.get("id")), (None, None))
-    return dict(row, first=first, second=second, name=row.get("name") or row.get("node"),
-                vmid=row.get("vmid"), cpu=text.normal("fraction", row.get("cpu")))
 
 
 def _pressures(call, rows, nodes):
@@ -253,7 +248,7 @@ def _rates(call, resources, keys):
         before = then.get(row.get("id"), {})
         passed = (row.get("uptime") or 0) - (before.get("uptime") or 0)
         if before and passed > 0:
-            rates[str(row["id"])] = tuple(max(0, (row.get(key) or 0) - (before.get(key) or 0)) / passed
+            rates[row["id"]] = tuple(max(0, (row.get(key) or 0) - (before.get(key) or 0)) / passed
                                           for key, _ in keys)
     return rates, "%d seconds" % APART
 
@@ -271,7 +266,7 @@ def _of_points(points, metrics):
         (since, first), (until, last) = min(values), max(values)
         if until > since:
             found.setdefault(name, [None, None])[metrics.index(metric)] = max(0, last - first) / (until - since)
-    return {name: tuple(rates) for name, rates in found.items()}
+    return found
 
 
 # -------------------------------------------------------------------------------------------- committed against used
