@@ -71,21 +71,18 @@ def _when(entry):
 
 
 def tree(entries):
-    """Snapshots (dicts with name, parent, snaptime), each after its parent, with its `depth`; older branches first."""
-    known, found = {entry["name"]: entry for entry in entries}, []
-    for entry in entries:
+    """Snapshots (dicts with name, parent, snaptime), each after its parent, with its `depth`; older branches first. The
+    entry "current" is none; it tells which one the guest stands on."""
+    known, found = {entry["name"]: entry for entry in entries if entry["name"] != "current"}, []
+    here = next((entry.get("parent") for entry in entries if entry["name"] == "current"), None)
+    for name, entry in known.items():
         line, at = {}, entry                            # from it back to the first
         while at and at["name"] not in line:
             line[at["name"]], at = (_when(at), at["name"]), known.get(at.get("parent"))
-        found.append(((True, []) if at else (False, list(line.values())[::-1]), entry))    # parents in a ring: the last
-    return [dict(entry, depth=max(0, len(line) - 1)) for (_, line), entry in sorted(found, key=lambda one: one[0])]
-
-
-def _tree(entries):
-    """The snapshots of a guest as a tree. The entry "current" is none; it tells which one the guest stands on."""
-    here = next((entry.get("parent") for entry in entries if entry.get("name") == "current"), None)
-    return [dict(entry, current=True) if entry["name"] == here else entry
-            for entry in tree([entry for entry in entries if entry.get("name") != "current"])]
+        depth = 0 if at else len(line) - 1              # parents in a ring: the last
+        found.append(((bool(at), [] if at else list(line.values())[::-1]), dict(
+            entry, depth=depth, **({"current": True} if name == here else {}))))
+    return [entry for _, entry in sorted(found, key=lambda one: one[0])]
 
 
 def _branch(row):
@@ -102,7 +99,7 @@ def _descent(rows):
 SNAPSHOTS = Table("snapshot", Column("name", text=_branch), Column("snaptime", "taken", "time"),
                   Column("vmstate", "with memory", "bool"), Column("parent", shown=False),
                   Column("depth", kind="int", shown=False), Column("snapstate", "incomplete"),
-                  Column("description", kind="long"), *data_only("bool", "current"), rows=_tree, summary=_descent)
+                  Column("description", kind="long"), *data_only("bool", "current"), rows=tree, summary=_descent)
 
 
 MOST = 500                      # guests whose snapshots are read in one call, a request each
@@ -124,7 +121,7 @@ def list_all(call):
                       "tag or name." % (len(guests), MOST))
     now, rows, (told, unread) = call.host.now(), [], of_each_guest(call, "snapshot", guests)
     for row in guests:
-        for entry in _tree(told.get(row["vmid"]) or ()):
+        for entry in tree(told.get(row["vmid"]) or ()):
             age = now - _when(entry) if entry.get("snaptime") else None
             if args.older_than is None or age is not None and age > args.older_than * 86400:
                 rows.append(dict(entry, vmid=row["vmid"], guest=row.get("name"), node=row["node"], type=row["type"],
@@ -167,7 +164,7 @@ def _can_be_taken(call):
 
 def _wanted(call):
     """(entry, all entries) of the snapshot asked for; Failure when there is none."""
-    entries = _tree(call.get("./snapshot"))
+    entries = tree(call.get("./snapshot"))
     entry = next((one for one in entries if one["name"] == call.args.snapname), None)
     if entry is None:
         raise Failure("%s has no snapshot %s. %s" % (
