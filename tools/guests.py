@@ -173,10 +173,8 @@ def get_storage(call):
         notes.append("A storage is listed only with Datastore.Audit or Datastore.AllocateSpace on /storage/ID.")
     elif not rows:
         notes.append("None of %s takes %s." % (text.plural(seen, "storage"), text.line(content)))
-    for row in rows:
-        if row["state"] == "unreachable":
-            notes.append("%s is switched on but cannot be reached from %s (enabled 1, active 0)."
-                         % (row["storage"], node))
+    notes += ["%s is switched on but cannot be reached from %s (enabled 1, active 0)." % (row["storage"], node)
+              for row in rows if row["state"] == "unreachable"]
     if any(row["state"] == "unknown" or row.get("not_on") for row in rows):
         notes.append("Where the state is unknown, the node is offline or does not reach the storage.")
     headline = text.plural(len(rows), "storage") + (" for " + text.line(content) if content else "")

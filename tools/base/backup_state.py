@@ -45,12 +45,11 @@ def _read(call, places, found, requests=()):
 
 
 def state(call, guests, resources, jobs, now, brief=False):
-    """(rows, sentences about what could not be read): a dict for each guest but templates: vmid, name, node, type,
-    pool, tags; newest (raw entry of the newest backup, with its `storage`) or None; its age in seconds; jobs (ids of
-    the enabled jobs that take it, None when not known), off (of those that are switched off); left_out (disks that a
-    job leaves out); unsure (something that may tell more could not be read); verdict, one of VERDICTS. jobs: of
-    /cluster/backup, or None when not to be had; brief: local storages that no job names are read only when the others
-    hold no new backup of each."""
+    """(rows, sentences about what could not be read): the row of each guest but templates, with newest (raw entry of
+    the newest backup, with its `storage`) or None; its age in seconds; jobs (ids of the enabled jobs that take it, None
+    when not known), off (of those that are switched off); left_out (disks that a job leaves out); unsure (something
+    that may tell more could not be read); verdict, one of VERDICTS. jobs: of /cluster/backup, or None when not to be
+    had; brief: local storages that no job names are read only when the others hold no new backup of each."""
     running, read, found = enabled(jobs), places(resources), SimpleNamespace(newest={}, checked={}, unread=[])
     guests = [guest for guest in guests if not on(guest.get("template"))]
     named = {job.get("storage") for job in running}
@@ -79,8 +78,7 @@ def state(call, guests, resources, jobs, now, brief=False):
         takers, newest = [job for job in running if taken_by(job, guest)], found.newest.get(vmid)
         theirs = [job for job in off if taken_by(job, guest)]
         lost_too = any(job.get("storage") in lost for job in takers + theirs)
-        row = {key: guest.get(key) for key in ("vmid", "name", "node", "type", "pool", "tags")}
-        row.update(newest=newest, age=max(0, now - newest["ctime"]) if newest else None,
+        row = dict(guest, newest=newest, age=max(0, now - newest["ctime"]) if newest else None,
                    jobs=None if jobs is None else [str(job["id"]) for job in takers],
                    off=[str(job["id"]) for job in theirs], left_out=sorted(left_out.get(vmid, ())), unsure=unsure)
         row["verdict"] = "unknown" if blind else _verdict(row, takers, found.checked.get(vmid), verifying)
