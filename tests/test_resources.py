@@ -5,10 +5,12 @@ import pytest
 
 from engine import Talk
 from support import Bench, big
+from tools.base.failures import Failure
 from tools.mcp import resources
 from tools.mcp.app import App
-from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, Failed, NotFound
+from tools.mcp.resources import MOST, RESOURCES, TASK, TEMPLATES, NotFound
 from tools.mcp.run import Nobody
+from tools.pve.client import PveError
 
 
 def listed(bench):
@@ -98,7 +100,7 @@ def test_what_does_not_exist_is_missing(uri):
 def test_what_does_not_answer_has_failed():
     bench = Bench(offline=("pve3",))
     assert "pve://node/pve3/status" in uris(bench)                          # it is there, only down
-    with pytest.raises(Failed, match="pve3"):
+    with pytest.raises(Failure, match="pve3"):
         resources.read(bench.host, Nobody(), "pve://guest/107/config")
     assert read(bench, "pve://guest/100/config")["name"] == "web01"
 
@@ -119,7 +121,7 @@ def test_tools_that_are_switched_off_take_their_resources_along():
     assert "pve://guest/100/config" not in found
     assert "pve://guest/203/config" in found and "pve://guest/100/status" in found
     assert not any(uri.startswith(("pve://cluster", "pve://node")) for uri in found)
-    with pytest.raises(Failed, match="switched off"):
+    with pytest.raises(Failure, match="switched off"):
         resources.read(bench.host, Nobody(), "pve://guest/100/config")
 
 
@@ -192,7 +194,7 @@ def test_a_proxmox_that_is_not_there_is_told():
 
 def test_why_it_failed_holds_nothing_invisible(monkeypatch):
     def fail(*arguments, **more):
-        raise resources.PveError("a\u202eb\x07 PVEAPIToken=root@pam!demo=secret")
+        raise PveError("a\u202eb\x07 PVEAPIToken=root@pam!demo=secret")
     bench = Bench()
     monkeypatch.setattr(bench.host.client, "request", fail)
     answer = Talk(App(bench.host.settings, None, bench.host)).call("resources/list")
@@ -200,4 +202,4 @@ def test_why_it_failed_holds_nothing_invisible(monkeypatch):
 
 
 def refuse(*arguments, **more):
-    raise resources.PveError("pve1:8006 refused the connection.", outcome="unsent")
+    raise PveError("pve1:8006 refused the connection.", outcome="unsent")

@@ -9,8 +9,8 @@ from functools import partial
 
 from tools import entries, instead, outputs, surface
 from tools.mcp.clusters import default_of, more, shown
-from tools.mcp.engine import NotFound, Once
-from tools.mcp.message import INTERNAL, INVALID_PARAMS, RpcError
+from tools.mcp.engine import Once
+from tools.mcp.message import INVALID_PARAMS, RpcError
 
 #: Tools that change something take this where PROXMOX_CONFIRM=token; elsewhere it is not shown.
 TOKEN_ARGUMENT = {"type": "string", "description": "from the first call's answer, if it asked for one"}
@@ -105,7 +105,7 @@ class App:
 
     def resources(self, request):
         from tools.mcp import resources
-        return self._read(resources.listed_of if self.several else resources.listed, request)
+        return resources.served(self, resources.listed, resources.listed_of, request)
 
     def resource_templates(self):
         from tools.mcp import resources
@@ -113,17 +113,7 @@ class App:
 
     def read_resource(self, request, uri):
         from tools.mcp import resources
-        return self._read(resources.read_of if self.several else resources.read, request, uri)
-
-    def _read(self, function, *arguments):
-        from tools.mcp.run import unreadable
-        from tools.pve.client import Cancelled
-        try:
-            return function(self if self.several else self.host(), *arguments)
-        except (Cancelled, RpcError, NotFound):
-            raise
-        except Exception as error:                      # as in a call of a tool
-            raise RpcError(INTERNAL, unreadable(self.log, error)) from None
+        return resources.served(self, resources.read, resources.read_of, request, uri)
 
     def prompts(self):
         from tools.mcp import prompts

@@ -153,6 +153,7 @@ def _ask(report, settings, client):
         _step(report, "token", True, "%s is accepted." % settings.token_id)
         _step(report, "version", True, "Proxmox VE %s" % version.get("version"))
         permissions = client.request("GET", "/access/permissions").data or {}
+        acl = client.request("GET", "/access/acl").data or []
     except PveError as error:
         _step(report, "token" if error.status == 401 else "request", False, str(error))
         return
@@ -167,10 +168,6 @@ def _ask(report, settings, client):
               "separation (the default) starts with none, whatever its user may do.")
     entries, selection = surface(), Selection(settings)
     report["tools"] = [tool_status(entry, permissions, release, selection) for entry in entries]
-    try:
-        acl = client.request("GET", "/access/acl").data or []
-    except PveError:
-        acl = []
     report["grants"] = grants([entry for entry in entries if selection.off(entry) is None], release, settings.user,
                               settings.token_id, acl)
 

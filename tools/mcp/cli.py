@@ -133,21 +133,20 @@ def settings_of(options, asks=True):
 def list_tools(options):
     """`tools`: the tools that the settings leave, one a line."""
     if options.write:
-        write_surface()
+        return write_surface()
     from tools.mcp.usage import arguments
-    found, width = list(surface()), terminal.columns()
-    if not options.write:
-        from tools.policy.selection import Selection
-        locked, selections = "PROXMOX_ALLOW_ELEVATED=false", list(map(Selection, settings_of(options, asks=False)))
-        why = [(entry, {selection.off(entry) for selection in selections}) for entry in found]
-        found = [entry for entry, reasons in why if reasons & {None, locked}]
-        hidden = sorted({reason for _, reasons in why if not reasons & {None, locked} for reason in reasons})
-        if hidden:
-            sys.stderr.write("%d of %d tools; the others are hidden by %s.\n" % (
-                len(found), len(why), " and ".join(hidden)))
-        refused = sum(locked in reasons and None not in reasons for _, reasons in why)
-        if refused:
-            sys.stderr.write("%d of these are refused without PROXMOX_ALLOW_ELEVATED=true.\n" % refused)
+    from tools.policy.selection import Selection
+    locked, selections = "PROXMOX_ALLOW_ELEVATED=false", list(map(Selection, settings_of(options, asks=False)))
+    why = [(entry, {selection.off(entry) for selection in selections}) for entry in surface()]
+    found = [entry for entry, reasons in why if reasons & {None, locked}]
+    hidden = sorted({reason for _, reasons in why if not reasons & {None, locked} for reason in reasons})
+    if hidden:
+        sys.stderr.write("%d of %d tools; the others are hidden by %s.\n" % (
+            len(found), len(why), " and ".join(hidden)))
+    refused = sum(locked in reasons and None not in reasons for _, reasons in why)
+    if refused:
+        sys.stderr.write("%d of these are refused without PROXMOX_ALLOW_ELEVATED=true.\n" % refused)
+    width = terminal.columns()
     for entry in found:
         line = "%-36s %-12s " % (entry["name"], entry["tier"])
         say((line + entry["endpoint"] + "  " + arguments(entry)).rstrip() if width is None else
@@ -370,7 +369,7 @@ def _option(*names, **how):
 #: name -> (function, help, its options)
 COMMANDS = {
     "tools": (list_tools, "list the tools that the settings leave",
-              _option("--write", action="store_true", help="rewrite what is generated from the rows, and list all")),
+              _option("--write", action="store_true", help="list nothing, but write what is generated from the rows")),
     "call": (call, "run one tool and print its answer",
              _option("tool", nargs="?", metavar="TOOL",
                      help="name of the tool, as `tools` lists it; the prefix proxmox_ may be left out"),

@@ -8,13 +8,14 @@ import re
 from urllib.parse import quote, unquote
 
 from tools.base.call import Call
-from tools.base.failures import Refused
+from tools.base.failures import Failure
 from tools.base.row import BASIC, NoArgs, Tool
 from tools.mcp.engine import NotFound
 from tools.mcp.message import INTERNAL, RpcError
+from tools.mcp.run import unreadable
 from tools.mcp.several import each
 from tools.pve import text
-from tools.pve.client import PveError
+from tools.pve.client import Cancelled, PveError
 from tools.pve.formats import fits
 from tools.pve.scrub import scrub
 
@@ -23,13 +24,6 @@ MOST = 100
 #: Seconds from the beginning for which one of several clusters is waited for when another has answered.
 PATIENCE = 2.0
 JSON, _SCHEME = "application/json", "pve://"
-
-
-class Failed(RpcError):
-    """Proxmox, or a setting, refused the read; str(error) says why."""
-
-    def __init__(self, reason):
-        super().__init__(INTERNAL, text.visible(scrub(reason)))
 
 
 class Resource:
@@ -95,11 +89,7 @@ def opened(host, request):
 def _look(host, request):
     """Raw rows of /cluster/resources by type: {"node": [...], "storage": [...], "guest": [...]}; one request."""
     found = {"node": [], "storage": [], "guest": []}
-    try:
-        rows = opened(host, request).get("/cluster/resources") or []
-    except (PveError, Refused) as error:
-        raise Failed(str(error)) from None
-    for row in rows:
+    for row in opened(host, request).get("/cluster/resources") or []:
         kind = "guest" if row.get("type") in ("qemu", "lxc") else row.get("type")
         if kind in found:
             found[kind].append(row)
@@ -110,6 +100,18 @@ def _look(host, request):
 
 
 # ------------------------------------------------------------------------------------------------------ what MCP serves
+
+def served(app, one, many, *arguments):
+    """What `one` gives of a Host, or `many` of an app that has several; RpcError says why it cannot be read."""
+    try:
+        return many(app, *arguments) if app.several else one(app.host(), *arguments)
+    except (Cancelled, NotFound):
+        raise
+    except (Failure, PveError) as error:
+        raise RpcError(INTERNAL, text.visible(scrub(str(error)))) from None
+    except Exception as error:                          # as in a call of a tool
+        raise RpcError(INTERNAL, unreadable(app.log, error)) from None
+
 
 def listed(host, request):
     """The resources (list of MCP Resource) that there are now: of nodes, storages and guests the first MOST each."""
@@ -158,7 +160,7 @@ def listed_of(app, request):
     """As `listed`, of all of several clusters that answer: pve://CLUSTER/... are theirs."""
     found = each(app, list(app.hosts), listed, request, PATIENCE)
     if all(isinstance(rows, str) for rows in found.values()):
-        raise Failed("No cluster answered. %s" % " ".join("%s: %s" % one for one in found.items()))
+        raise Failure("No cluster answered. %s" % " ".join("%s: %s" % one for one in found.items()))
     return [dict(row, uri=_of_many(row["uri"], name), name="%s-%s" % (name, row["name"]),
                  title="%s: %s" % (name, row["title"]))
             for name, rows in found.items() if not isinstance(rows, str) for row in rows]
@@ -189,7 +191,7 @@ def templates(several=False):
 
 
 def read(host, request, uri):
-    """The contents (list of one) of a resource; NotFound when there is none, Failed when it cannot be read."""
+    """The contents (list of one) of a resource; NotFound when there is none, Failure and PveError as of a call."""
     for resource in RESOURCES:
         ids = resource.match(uri)
         if ids is not None:
@@ -200,14 +202,14 @@ def read(host, request, uri):
         ids = _placed(_look(host, request), ids)
     found = {name: arguments for name, arguments in resource.named(ids.get("type")).items() if _allowed(host, name)}
     if not found:
-        raise Failed("The tools that read this (%s) are switched off here, or elevated and not allowed "
-                     "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(resource.named(ids.get("type"))))
+        raise Failure("The tools that read this (%s) are switched off here, or elevated and not allowed "
+                      "(PROXMOX_ALLOW_ELEVATED)." % ", ".join(resource.named(ids.get("type"))))
     name, arguments = next(iter(found.items()))
     answer = host.run(name, {key: ids.get(value, value) for key, value in arguments.items()}, request)
     if answer.failed:
         if _NOT_THERE.search(answer.text):
             raise NotFound()
-        raise Failed(" ".join(answer.text.split()))
+        raise Failure(" ".join(answer.text.split()))
     data = answer.data
     if resource.row and "items" in data:
         data = next((row for row in data["items"] if row.get(resource.row) == ids[resource.row]), None)

@@ -10,12 +10,12 @@ import time
 from contextlib import suppress
 
 from tools import entries
+from tools.base.failures import Failure
 from tools.base.schema import ArgumentProblems
 from tools.mcp.clusters import ALL, ARGUMENT, TOGETHER, default_of
-from tools.mcp.message import RpcError
 from tools.mcp.run import Answer, Nobody, misused, unreadable
 from tools.pve import text
-from tools.pve.waiting import Cancelled
+from tools.pve.client import Cancelled, PveError
 
 #: Seconds from the beginning that a cluster has when another has answered; or so many times as long as the slowest of
 #: these took. Else one that is down would keep all the others waiting.
@@ -90,7 +90,7 @@ def each(app, names, work, request, late=None):
     def one(name):
         try:
             done.put((name, work(app.hosts[name](), parts[name])))
-        except (Cancelled, RpcError) as error:
+        except (Cancelled, Failure, PveError) as error:
             done.put((name, str(error)))
         except Exception as error:
             done.put((name, unreadable(app.log, error, cluster=name)))
