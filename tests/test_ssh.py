@@ -290,7 +290,7 @@ def test_output_is_data_and_bounded(programs):
 
 def test_a_command_that_takes_too_long(programs, monkeypatch, tmp_path):
     path = str(tmp_path / "audit.log")
-    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.3))
+    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.6))
     answer = run(bench_of(audit_log=path, allowed_commands=("unsafe",)), "echo begun; exec sleep 60", timeout=7)
     assert answer.failed and "did not end within 7 seconds" in answer.text and "Nothing was" not in answer.text
     assert ("stdout so far (the guest's words):\n| begun\nWhether it took effect is not known: look at the target "
@@ -347,7 +347,7 @@ def test_while_a_command_runs_the_client_hears_of_it(programs, monkeypatch):
 
 
 def test_a_command_that_nobody_asks_for_any_more_ends_with_its_time(programs, monkeypatch):
-    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.3))
+    monkeypatch.setattr(ssh, "Process", lambda command, timeout, real=ssh.Process: real(command, 0.6))
     bench = bench_of(allowed_commands=("unsafe",))
     answer = ok(run(bench, "exec sleep 60", timeout=9, request=Client(0.1)))
     started = ssh._waiting[answer.data["pid"]]

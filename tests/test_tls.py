@@ -520,10 +520,10 @@ def test_a_look_knows_the_pins_and_makes_none(pki, tmp_path):
 
 def test_a_look_at_what_is_not_there(pki, monkeypatch):
     with Faulty(*pki.leaf("9")) as server:
-        for fault, kind in (("plain http", "plain"), ("tls stall", "tls")):
+        for fault, seconds, kind in (("plain http", 5, "plain"), ("tls stall", 0.1, "tls")):
             server.fault = fault
             with pytest.raises(tls.NotSent) as caught:
-                look(server, 0.1)
+                look(server, seconds)
             assert caught.value.kind == kind
     with pytest.raises(tls.NotSent, match="refused"):
         look(server)
