@@ -83,8 +83,8 @@ def _grant_hint(match, token_id):
            "roles in it." % (token_id, " or ".join(privileges), path, ". ".join(lines))
 
 
-# (statuses or None, pattern in Proxmox's words, hint (with \1 of it) or function(match, token id), the outcome of a write
-# where it is not "refused")
+# (statuses or None, pattern in Proxmox's words, hint (with \1 of it) or function(match, token id), the outcome of a
+# write where it is not "refused")
 HINTS = [(statuses, re.compile(pattern), hint, *(outcome or ["refused"])) for statuses, pattern, hint, *outcome in (
     ({401}, r"csrf|ticket", "Proxmox saw no API token. Check PROXMOX_USER (name@realm), PROXMOX_TOKEN_NAME and "
      "PROXMOX_TOKEN_VALUE, and that no reverse proxy removes the Authorization header."),

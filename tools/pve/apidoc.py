@@ -87,13 +87,10 @@ class ApiDoc:
         ValueError when there is no such array."""
         try:
             tree, _ = json.JSONDecoder().raw_decode(text, text.index("["))
-            methods = []
-            for node in tree:
-                _walk(node, methods)
-            doc = cls(methods)
+            doc = cls([method for node in tree for method in _walk(node)])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError("this is not the page of Proxmox's API viewer (%s)" % type(error).__name__) from None
-        if not methods:
+        if not doc.endpoints:
             raise ValueError("this is not the page of Proxmox's API viewer (no method is in it)")
         return doc
 
@@ -217,8 +214,8 @@ def _fit(template, parts):
     return fixed, template, ids
 
 
-def _walk(node, methods):
-    """Append the methods of a tree node and of its children to a list, each as a dict with what is needed of it."""
+def _walk(node):
+    """The methods of a tree node and of its children, each as a dict with what is needed of it."""
     children = node.get("children") or ()
     for verb in VERBS:
         info = (node.get("info") or {}).get(verb)
@@ -233,12 +230,12 @@ def _walk(node, methods):
             if "=" not in spec.get("typetext", "=") or isinstance(spec.get("format"), dict):
                 spec.pop("typetext", None)              # made from the rest
         sentence = re.match(r"(.{20,}?[.!?])(?= [A-Z]|$)|", text).group() or text
-        methods.append({"verb": verb, "path": node["path"], "text": _cut(sentence, 160), "name": name,
-                        "description": info.get("description") or "", "index": is_index, "parameters": parameters,
-                        "returns": _returns(info.get("returns") or {}, is_index),
-                        "permissions": info.get("permissions"), "token": info.get("allowtoken", 1)})
+        yield {"verb": verb, "path": node["path"], "text": _cut(sentence, 160), "name": name,
+               "description": info.get("description") or "", "index": is_index, "parameters": parameters,
+               "returns": _returns(info.get("returns") or {}, is_index), "permissions": info.get("permissions"),
+               "token": info.get("allowtoken", 1)}
     for child in children:
-        _walk(child, methods)
+        yield from _walk(child)
 
 
 def _returns(returns, is_index):

@@ -36,7 +36,8 @@ def masked(value):
     ({key, value, pending} of ./pending; {Key, Values} of apt), so they stay, and the value goes when they name a
     secret. `data` and a digest alone are the text of /etc/hosts."""
     if isinstance(value, str):
-        return _LINE.sub(lambda line: "".join(line.groups()) + MASK if is_secret(line.group(2)) else line.group(), value)
+        return _LINE.sub(lambda line: "".join(line.groups()) + MASK if is_secret(line.group(2)) else line.group(),
+                         value)
     return _masked(value)
 
 
