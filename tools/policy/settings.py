@@ -433,6 +433,7 @@ def read(environ, warn=lambda message: None):
         try:
             values[name] = meta["read"](_filled_in(given))
         except ValueError as error:
+            values[name] = None                         # which is to say that it is set
             problems.append("%s %s" % (meta["variable"], error))
     known = {meta["variable"] for meta in VARIABLES.values()}
     for name in sorted(environ):
@@ -442,7 +443,7 @@ def read(environ, warn=lambda message: None):
     sources = [VARIABLES[name]["variable"] for name in ("token_file", "token_command", "token_value") if name in values]
     if len(sources) > 1:
         problems.append("%s are both set; set only one" % " and ".join(sources))
-    elif "token_file" in values:
+    elif values.get("token_file"):
         try:
             with open(values["token_file"], "rb") as stream:
                 others = os.name == "posix" and os.fstat(stream.fileno()).st_mode & 0o077
@@ -454,12 +455,9 @@ def read(environ, warn=lambda message: None):
                 values["token_file"], error.strerror or error))
         except ValueError as error:                     # a NUL in the path, or what the file holds
             problems.append("PROXMOX_TOKEN_FILE: its content %s" % error)
-    failed = {problem.split(" ")[0].rstrip(":") for problem in problems}
     for name in ("host", "token_name", "token_value"):
         meta = VARIABLES[name]
-        if name == "token_value" and (sources or failed & {"PROXMOX_TOKEN_FILE", "PROXMOX_TOKEN_COMMAND"}):
-            continue
-        if name not in values and meta["variable"] not in failed:
+        if name not in values and not (name == "token_value" and sources):
             others = [other for other in sorted(environ) if meta["variable"] in (_meant(other) or "")]
             problems.append("%s is not set: %s (example: %s)%s" % (
                 meta["variable"], meta["text"], meta["example"],
