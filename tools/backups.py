@@ -311,9 +311,8 @@ def restore(call):
 def _restored(call, original):
     """Sentences about what the restored guest has, and what of it is that of the one that the backup is of, which is
     still there: its row, or None."""
-    try:
-        config = call.get("./config")
-    except PveError:
+    config = call.try_get("./config")
+    if config is None:
         return
     yield "It has %s." % holds(call.kind, config)
     if original is None:

@@ -201,13 +201,10 @@ class Process:
         _running.add(self)
 
     def _read(self, stream, kept):
-        try:
-            for chunk in iter(lambda: stream.read1(65536), b""):
-                room = MOST_OUTPUT - len(kept)
-                kept += chunk[:room]
-                self._cut = self._cut or len(chunk) > room
-        except (OSError, ValueError):                   # closed under its hands
-            pass
+        for chunk in iter(lambda: stream.read1(65536), b""):
+            room = MOST_OUTPUT - len(kept)
+            kept += chunk[:room]
+            self._cut = self._cut or len(chunk) > room
 
     def wait(self, seconds, request, report):
         """Whether it has ended within so many seconds, or when the server ends; Cancelled when the client cancelled the

@@ -9,7 +9,6 @@ from tools.base.failures import Failure
 from tools.base.lists import enabled, taken_by
 from tools.base.storage import contents, of_cluster, usable
 from tools.pve import text
-from tools.pve.client import PveError
 from tools.pve.formats import on, owner_of
 
 DAY = 86400
@@ -99,11 +98,9 @@ def switched_off(rows):
 
 def _sees_backups(call):
     """Whether the token may see backups on any storage: Proxmox leaves out of the list what it may not."""
-    try:
-        granted = call.get("/access/permissions") or {}
-    except PveError:                                    # what else was read is told all the same
-        return True
-    return any({"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
+    granted = call.try_get("/access/permissions")
+    return granted is None or any(
+        {"Datastore.Allocate", "Datastore.AllocateSpace"} & set(privileges) for privileges in granted.values())
 
 
 def places(resources):
