@@ -142,3 +142,6 @@ def test_a_rule_that_was_added_and_not_moved_is_said_to_be_first():
     answering(bench, GIT + "/firewall/rules/0", (500, "no permission"), "PUT")
     answer = bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", pos=2)
     assert answer.failed and "was added before the others, at position 0, and not moved to 2" in answer.text
+    answering(bench, GIT + "/firewall/rules/0", (596, "Connection timed out"), "PUT")
+    answer = bench.run("proxmox_add_firewall_rule", vmid=204, action="ACCEPT", pos=2)
+    assert answer.outcome == "unknown" and "at position 0, and is not known to be moved to 2" in answer.text

@@ -135,8 +135,8 @@ def add_rule(call):
         try:
             call.send({"moveto": args.pos + 1}, "PUT %s/rules/0" % base)
         except PveError as error:
-            raise Failure("The rule was added before the others, at position 0, and not moved to %d: %s" % (
-                args.pos, error)) from None
+            raise Failure("The rule was added before the others, at position 0, and %s moved to %d: %s" % (
+                "is not known to be" if error.outcome == "unknown" else "not", args.pos, error)) from None
     return _done(call, base, "firewall rule added to %s: %s" % (_whose(call), text.line(_words(rule), 400)))
 
 
