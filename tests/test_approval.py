@@ -547,7 +547,7 @@ def test_what_was_withdrawn_meanwhile_is_not_shown(home, monkeypatch):
     room.pending(name="proxmox_delete_lxc", arguments={"vmid": 203})
     terminal = Typing(monkeypatch, lambda: room.app.close() or "y\n")
     assert approval.approve(home) == 0
-    assert "VM 107" in terminal.said() and "Too late" in terminal.said() and "203" not in terminal.said()
+    assert "VM 107" in terminal.said() and "Too late" in terminal.said() and "container 203" not in terminal.said()
 
 
 def test_it_says_where_it_looked(home, monkeypatch):
