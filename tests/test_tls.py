@@ -52,6 +52,13 @@ def client(server, log=None, host="127.0.0.1", **more):
     return Client(settings(host=[(host, server.port)], **more), log=log, sleep=lambda *_: None)
 
 
+def drop(it):
+    """Close the connections that a client has kept."""
+    for pool in it._adapter._pools.values():
+        pool.close()
+    it._adapter._pools.clear()
+
+
 def accepted(server, **more):
     before = len(server.requests)
     assert client(server, **more).request("GET", "/version").data == {"answer": 42}
@@ -219,7 +226,7 @@ def test_verify_refuses_a_change_with_both_values(pki):
         it = client(server, ssl_mode="verify", log=log)
         it.request("GET", "/version")
         server.use(*pki.leaf("self-other"))
-        it.close()
+        drop(it)
         for verb in ("GET", "POST"):
             with pytest.raises(PveError) as caught:
                 it.request(verb, "/version")
@@ -235,7 +242,7 @@ def test_verify_sends_nothing_while_it_fetches_the_certificate(pki):
         it = client(server, ssl_mode="verify")
         it.request("GET", "/version")
         assert server.connections == 3 and len(server.requests) == 1     # by the store: no; the leaf; pinned
-        it.close()
+        drop(it)
         it.request("GET", "/version")
         assert server.connections == 4
 
@@ -277,7 +284,7 @@ def test_verify_writes_only_what_is_new(pki, tmp_path, monkeypatch):
         it.request("GET", "/version")
         assert os.listdir(str(tmp_path)) == [tls.PINS_FILE] and log.events() == []
         os.unlink(str(tmp_path / tls.PINS_FILE))
-        it.close()
+        drop(it)
         it.request("GET", "/version")
         assert os.listdir(str(tmp_path)) == []
 
@@ -340,11 +347,11 @@ def test_verify_prefers_the_system_store_and_does_not_fall_back_from_it(pki, mon
     with Faulty(*pki.leaf("9")) as server:
         it = client(server, ssl_mode="verify", log=log)
         it.request("GET", "/version")
-        it.close()
+        drop(it)
         it.request("GET", "/version")
         assert log.events() == [] and server.connections == 2
         server.use(*pki.leaf("self"))
-        it.close()
+        drop(it)
         with pytest.raises(PveError, match="vouched for by a CA of this system before"):
             it.request("GET", "/version")
         assert len(server.requests) == 2
@@ -380,7 +387,7 @@ def test_insecure_warns_once(pki):
         it = client(server, ssl_mode="insecure", log=log)
         for _ in range(3):
             it.request("GET", "/version")
-            it.close()
+            drop(it)
     assert log.events() == ["tls_insecure"]
 
 

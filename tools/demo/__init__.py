@@ -85,9 +85,6 @@ class DemoCluster(BaseAdapter):
             response.content
         return response
 
-    def close(self):
-        """Nothing to close."""
-
     # ---- the server
 
     def handle(self, verb, target, headers, body=b""):

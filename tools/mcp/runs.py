@@ -252,7 +252,7 @@ class Runs:
             if not forecast:
                 look()
             forecast.clear()
-            return _question(call, planned), {"steps": [step.asked() for step in planned]}
+            return _question(planned), {"steps": [step.asked() for step in planned]}
         look()
         if plan or call.dry:
             return _plan(call, planned, says)
@@ -451,7 +451,7 @@ STEPS = Table("step", Column("step", kind="int"), Column("state"), Column("tool"
               Column("undo"))
 
 
-def _question(call, steps):
+def _question(steps):
     """What the user is asked: each step in its order, and what it may lose; what is said of several alike stands
     once."""
     parts, alike = [], {}

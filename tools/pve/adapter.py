@@ -83,9 +83,3 @@ class Adapter(BaseAdapter):
         response.status_code, response.reason, response.headers = raw.status, raw.reason, raw.headers
         response.raw, response.url = raw, request.url
         return response
-
-    def close(self):
-        """Close the kept connections; new ones can be opened."""
-        for pool in list(self._pools.values()):
-            pool.close()
-        self._pools.clear()

@@ -143,11 +143,6 @@ class Client:
             if self._settings.token_value is not None:
                 self._start()
 
-    def close(self):
-        """Close the kept connections. The client can still be used; it opens new ones."""
-        if self._send is not None:
-            self._adapter.close()
-
     def request(self, verb, path, params=None, cancelled=None, timeout=None, acts=False, last=None):
         """Send one request, return its Reply; PveError when it did not succeed, Cancelled when told to stop. path:
         below /api2/json, its ids checked and encoded by formats.fill. params: {name: str|int|float|bool|None or a list
