@@ -239,7 +239,8 @@ def test_the_snapshots_of_all_guests_oldest_first():
 def test_snapshots_that_cannot_be_read_are_said_by_node():
     bench = Bench(offline=("pve3",))
     answer = ok(bench.run("proxmox_list_snapshots"))
-    assert answer.text.count("Not read: ") == 1 and "Not read: Snapshot of guests 103, 105, 107, 203 on pve3: " in answer.text
+    assert answer.text.count("Not read: ") == 1
+    assert "Not read: Snapshot of guests 103, 105, 107, 203 on pve3: " in answer.text
     assert "tag=nix fits no guest. In use: " in ok(bench.run("proxmox_list_snapshots", tag="nix")).text
 
 

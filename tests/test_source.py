@@ -154,6 +154,19 @@ def test_a_file_in_tools_is_a_toolset():
         "__init__.py", tools.SURFACE, tools.OUTPUTS, "base", "policy", "mcp", "pve", "demo"}
 
 
+def test_a_reader_is_not_worn_out():
+    """At most 120 columns, 600 lines a file of the program, 60 a function."""
+    for folder in (ROOT, *(found for found, _, _ in os.walk(os.path.join(ROOT, "tools"))), os.path.dirname(__file__)):
+        for name in os.listdir(folder):
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name), encoding="utf-8") as stream:
+                    lines = stream.read().split("\n")
+                assert not [line for line in lines if len(line) > 120], name
+                assert len(lines) <= 601 or folder == os.path.dirname(__file__), name
+    assert not [(name, node.name) for name, tree in modules().items() for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60]
+
+
 def test_a_test_that_starts_a_program_ends():
     here = os.path.dirname(os.path.abspath(__file__))
     for name in os.listdir(here):
