@@ -410,6 +410,13 @@ def test_settings_that_cannot_be_used(pki, tmp_path, monkeypatch):
         refused(server, "REQUESTS_CA_BUNDLE", "missing.pem cannot be used", ssl_mode="verify")
 
 
+@pytest.mark.parametrize("mode", [None, "", "none", "Insecure"])
+def test_a_mode_that_is_none_checks_certificates(mode, pki):
+    with Faulty(*pki.leaf("self")) as server:
+        refused(server, "self-signed", ssl_mode=mode)
+        assert server.requests == []
+
+
 def test_no_old_tls(pki):
     assert tls._context(True).minimum_version == ssl.TLSVersion.TLSv1_2
     assert tls._context(False).minimum_version == ssl.TLSVersion.TLSv1_2

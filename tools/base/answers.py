@@ -219,7 +219,7 @@ def _said(call, template=None, **found):
 def of_task(outcome):
     """What the data of a change says of its Outcome: whether it is done, and its task if there was one."""
     known = {column.key: getattr(outcome, column.key) for column in TASK.columns}
-    task = {key: value for key, value in known.items() if value not in (None, [])}
+    task = {key: value for key, value in known.items() if value not in (None, (), [])}
     return {"done": outcome.ok, **({"task": task} if outcome.upid else {})}
 
 

@@ -254,10 +254,10 @@ def trust_of(settings, log):
         return _Pinned(settings.fingerprint.split(","))
     if settings.ca_file:
         return _Chain(_ca_context(settings.ca_file), _CA_HINT)
-    if settings.ssl_mode == "strict":
-        return _Chain(_system_context(), _HINT)
     if settings.ssl_mode == "verify":
         return _FirstUse(settings.state_dir, log)
+    if settings.ssl_mode != "insecure":                 # strict, and whatever else it may be
+        return _Chain(_system_context(), _HINT)
     log("warning", "tls_insecure", message="PROXMOX_SSL_MODE=insecure: certificates are not checked; anyone on the way "
         "to Proxmox can read and use the API token.")
     return _Chain(_context(False))
