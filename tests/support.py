@@ -164,7 +164,7 @@ class Asked:
         self.questions.append(question)
         json.dumps(found)                               # it is hashed, for the client to hold
         if not self.answer:
-            raise Declined("The user said no.", "declined")
+            raise Declined("The user said no.")
         return found
 
 

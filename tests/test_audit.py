@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from support import Bench
+from support import Asked, Bench
 from tools.policy.audit import LONGEST_LINE, NOTHING, Audit, Report, Unwritable
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Unix files")
@@ -108,6 +108,12 @@ def test_a_refused_attempt_is_noted(path, chosen, tool, arguments):
     [line] = lines(path)
     assert (line["event"], line["outcome"], line["tool"], line["vmid"]) == ("refused", "refused", tool, 107)
     assert line["arguments"] == arguments and line["error"]
+
+
+def test_what_the_user_did_not_confirm_is_noted_as_that(path):
+    Bench(consent=Asked(False), audit_log=path).run("proxmox_delete_vm", vmid=107)
+    [line] = lines(path)
+    assert (line["event"], line["error"]) == ("refused", "Delete VM was not confirmed")
 
 
 def test_reading_and_dry_runs_are_no_attempts(path):

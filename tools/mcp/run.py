@@ -198,6 +198,8 @@ class Host:
         except (Failure, PveError, Misfit) as error:
             if call.planned and not isinstance(error, Refused):
                 return self._plan(call)
+            if isinstance(error, Declined):
+                error.headline = "%s was not confirmed" % title(entry["name"])
             if isinstance(error, (Refused, Declined)):
                 self.audit.refused(entry, fields(find(entry).args), arguments, error, self.settings, request, call.args)
             if isinstance(error, Refused):
@@ -205,10 +207,9 @@ class Host:
             own = getattr(error, "outcome", None) == "unknown"                                    # it says so itself
             said = call.explained(error) if isinstance(error, (PveError, TaskFailure)) else error
             unknown = own or "unknown" in call.outcomes
-            declined = isinstance(error, Declined)
-            headline = "%s was not confirmed" % title(entry["name"]) if declined else getattr(error, "headline", None)
-            return _failed(headline or _what_failed(entry, call), said, "" if own else _fate(entry, call),
-                           "declined" if declined else "unknown" if unknown else "failed", call)
+            return _failed(getattr(error, "headline", None) or _what_failed(entry, call), said,
+                           "" if own else _fate(entry, call),
+                           "declined" if isinstance(error, Declined) else "unknown" if unknown else "failed", call)
         except ArgumentProblems as error:
             return misused(name, error)
         except KeyboardInterrupt:
