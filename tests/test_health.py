@@ -196,8 +196,8 @@ FAULTS = [
                                                                      "d"),
     (_change("/nodes/a/certificates/info", notafter=NOW - 60), "problem certificate pve-ssl.pem on a expired"),
     (_change("/nodes/a/replication", fail_count=3, error="no route to host"),
-     "problem replication 100-0, a to b failed 3 times: no route to host"),
-    (_change("/nodes/a/replication", next_sync=NOW - 7200), "look replication 100-0, a to b late by 2 h"),
+     "problem replication 100-0 from a to b failed 3 times: no route to host"),
+    (_change("/nodes/a/replication", next_sync=NOW - 7200), "look replication 100-0 from a to b late by 2 h"),
     (lambda world: world[BACKUPS].pop(2), "problem guest 102 never backed up"),
     (_change(BACKUPS, 1, ctime=NOW - 5 * DAY), "problem guest 101 the newest backup is too old (101: 5 d)"),
     (_change(BACKUPS, 0, verification={"state": "failed"}), "problem guest 100 the newest backup failed its "
@@ -385,6 +385,19 @@ def test_a_list_of_guests_is_cut_between_two_of_them():
     assert answer.data["items"][0]["about"].endswith("2096, 2098, 3000-3002")
 
 
+def test_a_name_that_is_too_long_is_cut_and_loses_no_part():
+    world = healthy()
+    world["/nodes/a/replication"][0].update(fail_count=3, target="b" * 60)
+    assert "replication 100-0 from a to bbbb" in Served(world).report(area="replication").text
+
+
+def test_that_no_run_is_there_is_not_told_of_tasks_that_could_not_be_read():
+    world = healthy()
+    _due(4 * 3600, 28 * 3600)(world)
+    world["/cluster/tasks"] = (500, "timeout")
+    assert Served(world).report().data["items"] == []
+
+
 def _due(at, made, up=30 * DAY):
     """A job of each day that was due so long ago, with the newest backup made and the nodes up for so long."""
     def plant(world):
@@ -394,6 +407,7 @@ def _due(at, made, up=30 * DAY):
         for row in world["/cluster/resources"]:
             if row["type"] == "node":
                 row["uptime"] = up
+        world["/cluster/tasks"] += [_task("vzdump", "", ago=at + DAY, node=node, user="root@pam") for node in NODES]
     return plant
 
 
@@ -411,9 +425,12 @@ def test_a_run_of_a_backup_job_that_was_missed_is_found():
         {"upid": "x", "node": "b", "type": "vzdump", "id": "", "starttime": NOW - 60})),
     lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].append(_task("vzdump", "", ago=4 * 3600))),
     lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/backup"][0].update(schedule="mon..fri 21:00")),
-    _due(4 * 3600, 10 * 3600)],
+    _due(4 * 3600, 10 * 3600),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), world["/cluster/tasks"].pop()),
+    lambda world: (_due(4 * 3600, 28 * 3600)(world), [row.update(user="me@pve") for row in world["/cluster/tasks"]])],
     ids=["it ran", "due an hour ago", "the nodes were down", "it is running", "its task is there",
-         "days that are not alike", "a job that is newer than its time"])
+         "days that are not alike", "a job that is newer than its time", "the tasks of a node do not go back to it",
+         "the token sees its own tasks only"])
 def test_a_run_that_was_not_missed_is_no_finding(plant):
     world = healthy()
     plant(world)

@@ -217,7 +217,7 @@ def _certificates(seen):
 
 def _replication(seen):
     for node, job in seen.rows("replication"):
-        name = "replication %s, %s to %s" % (job.get("id"), node, job.get("target"))
+        name = "replication %s from %s to %s" % (job.get("id"), node, job.get("target"))
         last, following = (text.normal("number", job.get(key)) for key in ("last_sync", "next_sync"))
         if job.get("fail_count"):
             yield Finding(PROBLEM, name, "failed %s times: %s" % (
@@ -252,8 +252,9 @@ def _backups(seen):
 
 
 def _missed(seen, states):
-    """Jobs of which the last run left neither backup nor task, though the one before it did and their nodes were up."""
-    tasks = [row for row in seen.all["tasks"] or () if row.get("type") == "vzdump"]
+    """Jobs of which the last run left neither backup nor task, though the one before it did and their nodes were up; as
+    far as the tasks go back, which are few, and of other users only those that this token may see."""
+    tasks = [dict(row, began=text.normal("number", row.get("starttime")) or 0) for row in seen.all["tasks"] or ()]
     for job in enabled(seen.all["jobs"]):
         every, due = backup_state.interval(job.get("schedule")), text.normal("number", job.get("next-run"))
         rows = [row for row in states if str(job["id"]) in (row["jobs"] or ()) and not row["unsure"]]
@@ -262,9 +263,11 @@ def _missed(seen, states):
         due -= every
         made = max(row["newest"]["ctime"] if row["newest"] else 0 for row in rows)
         up = min(text.normal("number", seen.nodes.get(row["node"], {}).get("uptime")) or 0 for row in rows)
-        ran = any(not row.get("endtime") or abs(due - (text.normal("number", row.get("starttime")) or 0)) <= 3600
-                  for row in tasks)
-        if LATE < seen.now - due < up and every * 0.75 <= due - made <= every + 3600 and not ran:
+        ran = any(not row.get("endtime") or abs(due - row["began"]) <= 3600
+                  for row in tasks if row.get("type") == "vzdump")
+        told = {row.get("node") for row in tasks if row["began"] < due and row.get("user") == "root@pam"}
+        if LATE < seen.now - due < up and every * 0.75 <= due - made <= every + 3600 and not ran and told.issuperset(
+                row["node"] for row in rows):
             yield Finding(LOOK, "job %s" % job["id"], "did not run when it was due, though its nodes were up",
                           "proxmox_list_backup_jobs", due)
 
