@@ -196,8 +196,9 @@ def test_delete_removes_it_and_nothing_else():
     answer = bench.run("proxmox_delete_snapshot_vm", vmid=100, snapname="fresh-install")
     assert not answer.failed and "Snapshot fresh-install of VM 100 (web01) deleted" in answer.text
     assert list(guest_of(bench, 100).snapshots) == ["before-upgrade"] and guest_of(bench, 100).running
-    last = bench.run("proxmox_delete_snapshot_vm", vmid=100, snapname="before-upgrade").text
-    assert "the only one it had" not in answer.text and "web01) deleted, the only one it had" in last
+    last = bench.run("proxmox_delete_snapshot_vm", vmid=100, snapname="before-upgrade")
+    assert "the only one it had" not in answer.text and "web01) deleted, the only one it had" in last.text
+    assert last.data.keys() == answer.data.keys()
 
 
 def test_a_locked_guest_is_explained():

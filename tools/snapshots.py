@@ -216,8 +216,10 @@ def _deleting(call):
         return ("Delete snapshot %s of %s on node %s%s? The guest stays as it is, but cannot go back to it any more."
                 % (entry["name"], named(call, guest), call.node, _taken(entry)),
                 {"name": guest.get("name"), "snaptime": text.normal("time", entry.get("snaptime")),
-                 "last": ", the only one it had" if len(entries) == 1 else None})
-    return dict(call.confirm(describe), snapname=call.args.snapname)
+                 "last": len(entries) == 1})
+    found, name = call.confirm(describe), call.args.snapname
+    says = "snapshot %s of %s deleted, the only one it had" % (name, named(call, found))
+    return dict(found, snapname=name, headline=says if found.pop("last") else None)
 
 
 TOOLS = {
@@ -230,5 +232,5 @@ TOOLS = {
     **both("rollback_snapshot", "POST {guest}/snapshot/{snapname}/rollback", DESTRUCTIVE, Rollback, rollback,
            says="{subject} rolled back to snapshot {snapname}", explains=EXPLAINED),
     **both("delete_snapshot", "DELETE {guest}/snapshot/{snapname}", DESTRUCTIVE, DeleteSnapshot, first=_deleting,
-           says="snapshot {snapname} of {subject} deleted{last}", explains=EXPLAINED),
+           says="snapshot {snapname} of {subject} deleted", explains=EXPLAINED),
 }
