@@ -83,6 +83,7 @@ def test_no_pool_is_made_for_guests_that_another_one_keeps():
     answer = bench.run("proxmox_create_pool", poolid="staging", vms="105,107")
     assert answer.failed and "107 (lab)" in answer.text and "allow_move=true" in answer.text
     assert "105" not in answer.text
+    assert "already exists" in bench.run("proxmox_create_pool", poolid="lab", vms="107").text
     answer = bench.run("proxmox_create_pool", poolid="staging", allow_move=True)
     assert answer.failed and "Name the guests in vms that allow_move=true is for" in answer.text
     assert not bench.sent(reads=False)
