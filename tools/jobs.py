@@ -92,7 +92,8 @@ def create_pool(call):
         raise Failure("Name the guests in vms that allow_move=true is for.")
     passing = getattr(call.forecast, "touched", ())     # steps before may take these out of their pools
     kept = ["%s (%s)" % (row["vmid"], row["pool"]) for row in (call.guests() if members and not args.allow_move else ())
-            if row.get("pool") not in (None, "", args.poolid) and int(row["vmid"]) not in passing and str(row["vmid"]) in split_list(args.vms)]
+            if row.get("pool") not in (None, "", args.poolid) and int(row["vmid"]) not in passing
+            and str(row["vmid"]) in split_list(args.vms)]
     if kept:
         raise Failure("Guests of other pools: %s. allow_move=true takes them out of these." % ", ".join(sorted(kept)))
     if members:
