@@ -363,7 +363,8 @@ def test_which_answers_to_a_read_are_asked_for_again(status, requests, pki, serv
 
 # ---- repeats and connections -----------------------------------------------------------------------------------------
 
-def test_connection_is_kept(pki, server):
+def test_connection_is_kept(pki, server, monkeypatch):
+    monkeypatch.setattr("tools.pve.adapter.IDLE_SECONDS", 60)
     client = connect(pki, server)
     for _ in range(5):
         client.request("GET", "/version")

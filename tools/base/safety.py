@@ -125,7 +125,7 @@ def _make(call, net):
     except Refused:                                     # which is told and audited as such
         raise
     except (PveError, Failure) as error:
-        raise Failure("The %s that is to be made first is not there, so nothing was destroyed.\n%s" % (
+        raise Failure("The %s that is to be made first is not known to be there, so nothing was destroyed.\n%s" % (
             _said(net), call.explained(error))) from None
     finally:
         call.changes = noted
