@@ -14,7 +14,7 @@ gc.disable()                    # what is collected stays: it is not looked thro
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
-    gc.set_threshold(50000, 20, 100)
+    gc.set_threshold(10000, 20, 100)
 
 
 @pytest.hookimpl(trylast=True)
