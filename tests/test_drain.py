@@ -106,6 +106,13 @@ STAYS = {100: "in snapshots, so it cannot be moved while it runs", 104: "HA woul
          311: "has directories or devices of its node mounted (mp0)", 313: "has a CD image on local storage"}
 
 
+def test_what_is_stopped_and_has_snapshots_on_storage_that_cannot_send_them_stays():
+    made = Bench()
+    ok(made.run("proxmox_create_snapshot_vm", vmid=107, snapname="s1"))
+    told = ok(made.run("proxmox_drain_node", node="pve3", plan=True)).text
+    assert "VM 107 (lab) stays: pve1, pve2: its disks on local storage are in snapshots, which cannot be taken" in told
+
+
 def test_a_node_is_drained_and_all_come_back_in_three_calls():
     made = crowded()
     before, guests = placement(made), made.cluster.world.guests

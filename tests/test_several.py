@@ -535,3 +535,11 @@ def test_freeze_finds_the_directory_in_the_file(tmp_path, monkeypatch, capsys):
         for name in NAMES:
             assert "frozen" in said(fleet.call("start_vm", cluster=name, vmid=107))
 
+
+@pytest.mark.parametrize("names", [("work",), ("work", "home")])
+def test_the_connection_for_the_first_call_is_made_before_it_where_there_is_one_cluster(names, tmp_path):
+    with Fleet(tmp_path, names=names) as fleet:
+        with open(fleet.path) as stream:
+            app = App(load(tmp_path, stream.read()), lambda *args, **fields: None)
+        app.warm()
+        assert [host.made is not None for host in app.hosts.values()] == [len(names) == 1] * len(names)
