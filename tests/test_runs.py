@@ -597,3 +597,9 @@ def test_a_guest_that_was_made_and_not_set_up_is_a_step_that_failed():
     answer = made.run("proxmox_run", steps=[step("clone_vm", vmid=9000, newid=500, memory=4096),
                                             step("create_pool", poolid="fresh")])
     assert states(answer) == ["failed", "not begun"] and "undo: " in answer.text
+
+
+def test_a_step_says_what_of_it_waits_for_a_restart():
+    answer = ok(Bench().run("proxmox_run", steps=[
+        {"tool": "proxmox_resize_vm", "arguments": {"vmid": 104, "memory": "8G"}}]))
+    assert "memory 6 GiB -> 8 GiB. Not in effect yet: memory waits for a restart of the guest" in answer.text

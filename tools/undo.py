@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 from tools.base import changes, guest
 from tools.base.answers import Table, result
+from tools.base.edit import WAITS
 from tools.base.failures import Failure
 from tools.base.lists import NAMES
 from tools.base.row import DESTRUCTIVE, Tool, Wait
@@ -16,7 +17,6 @@ from tools.pve.formats import GUEST_PATH
 from tools.pve.text import Column
 
 ROUNDS = 4                      # a way back of more requests than each of these may have is none
-_WAITS = "Not in effect yet: "
 
 
 @dataclass
@@ -57,7 +57,7 @@ def undo(call):
     told = call.host.runs.follow(call, run)
     if not run.over.is_set() or told.data["ended"] != "done":
         return told
-    notes = [line for step in run.steps for line in step.text.split("\n") if line.startswith(_WAITS)]
+    notes = [line for step in run.steps for line in step.text.split("\n") if line.startswith(WAITS)]
     return result(call, [{"subject": line} for line in lines], "Taken back: %s" % call.args.id, notes + [
         text.Shown("undo: %s" % run.id)], undo=run.id)
 
@@ -71,7 +71,7 @@ def _undone(call, records, made, lines):
     for record in records:
         call.host.journal.amend(record["id"], undone=int(call.host.now()))
     waiting = sorted({key for one in made for key in _waiting(call, one)})
-    note = "%s%s waits for a restart of the guest." % (_WAITS, ", ".join(waiting)) if waiting else None
+    note = "%s%s waits for a restart of the guest." % (WAITS, ", ".join(waiting)) if waiting else None
     return result(call, [{"subject": line} for line in lines], "Taken back: %s" % call.args.id, note)
 
 

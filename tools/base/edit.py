@@ -130,12 +130,16 @@ def before_8(call):
     return str(call.get("/nodes/{node}/version").get("version"))[:2] in ("6.", "7.")
 
 
+#: How a line begins that says what a change left to a restart.
+WAITS = "Not in effect yet: "
+
+
 def waits(call, keys):
     """The sentence about `keys` that wait for a restart (None when there are none)."""
     if not keys:
         return None
     kind = "vm" if call.kind == "qemu" else "lxc"
-    return "Not in effect yet: %s %s for a restart of the guest (proxmox_reboot_%s, or shutdown and start%s)." % (
+    return WAITS + "%s %s for a restart of the guest (proxmox_reboot_%s, or shutdown and start%s)." % (
         ", ".join(sorted(keys)), "waits" if len(keys) == 1 else "wait", kind,
         "; a reboot from inside is not enough" if kind == "vm" else "")
 

@@ -11,6 +11,7 @@ from tools import instead
 from tools.base import changes
 from tools.base.answers import Result, Table, result
 from tools.base.call import UNSHOWN
+from tools.base.edit import WAITS
 from tools.base.failures import Changed, Failure, Refused
 from tools.base.forecast import Forecast
 from tools.mcp.consent import digest
@@ -401,12 +402,15 @@ ALONE = {"proxmox_run", "proxmox_get_run", "proxmox_undo", "proxmox_drain_node"}
 
 
 def _said(answer):
-    """What came of a step, in a line: why it failed, or the first line of its answer without its mark."""
+    """What came of a step, in a line: why it failed, or the first line of its answer without its mark, and what of that
+    is not in effect yet."""
     if answer.failed:
         head, _, why = answer.text.partition("\n\n")
         why = why.replace("\nNothing was sent.", "") or head
         return text.line("%s: %s" % (head.partition(": ")[2], why) if answer.outcome == "refused" else why, 600)
-    return text.line(answer.text.partition("\n")[0].lstrip("\u2705\u23f3\u26a0\u2753 "), 300)
+    first, *more = answer.text.split("\n")
+    return text.line(" ".join([first.lstrip("\u2705\u23f3\u26a0\u2753 ")] + [
+        line for line in more if line.startswith(WAITS)]), 600)
 
 
 _PERHAPS = "Run %s may have done it, or a part of it. %s, and run the steps that are left."
