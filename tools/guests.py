@@ -121,8 +121,9 @@ STATUS = Facts(*data_only("int", "vmid"), *data_only("text", "name", "node", "ty
                Column("netin", "network since start", "bytes", _both("netin", "netout", "%s in, %s out")),
                Column("diskread", "disks since start", "bytes", _both("diskread", "diskwrite", "%s read, %s written")),
                Column("ha", "HA", "any", lambda row: str(row["ha"].get("state", "managed")) if row.get(
-                   "ha", {}).get("managed") else "-"), Column("agent", "guest agent", "bool",
-                                                      lambda r: "switched on in the config" if r.get("agent") else "-"),
+                   "ha", {}).get("managed") else "-"),
+               Column("agent", "guest agent", "bool",
+                      lambda row: "switched on in the config" if row.get("agent") else "-"),
                Column("tags", kind="list"), Column("pid", kind="int"), Column("running-machine", "machine"),
                Column("running-qemu", "QEMU"), *data_only("number", "cpus"),
                *data_only("bytes", "maxmem", "maxswap", "maxdisk", "netout", "diskwrite"), *data_only("any", "nics"))

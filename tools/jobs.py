@@ -90,10 +90,10 @@ def create_pool(call):
     members = {"vms": args.vms, "allow-move": args.allow_move or None} if args.vms else {}
     if args.allow_move and not members:
         raise Failure("Name the guests in vms that allow_move=true is for.")
-    passing = getattr(call.forecast, "touched", ())     # steps before may take these out of their pools
+    # guests that steps before touch may be taken out of their pools by these
+    named = set(split_list(args.vms or "")) - set(map(str, getattr(call.forecast, "touched", ())))
     kept = ["%s (%s)" % (row["vmid"], row["pool"]) for row in (call.guests() if members and not args.allow_move else ())
-            if row.get("pool") not in (None, "", args.poolid) and int(row["vmid"]) not in passing
-            and str(row["vmid"]) in split_list(args.vms)]
+            if str(row["vmid"]) in named and row.get("pool") not in (None, "", args.poolid)]
     if kept:
         raise Failure("Guests of other pools: %s. allow_move=true takes them out of these." % ", ".join(sorted(kept)))
     if members:

@@ -58,8 +58,11 @@ def get_storage_usage(call):
     name, resources = call.args.storage, _resources(call)
     row = _place(call, name, resources)
     ids, base = {"node": row["node"], "storage": name}, "/nodes/{node}/storage/{storage}/"
-    content, status = call.get(base + "content", ids), call.get(base + "status", ids)
-    history = call.answered(base + "rrddata", [ids], {"timeframe": "month", "cf": "AVERAGE"})
+    content, status, history = call.together([(base + "content", ids, {}), (base + "status", ids, {}), (
+        base + "rrddata", ids, {"timeframe": "month", "cf": "AVERAGE"})])
+    for answer in (content, status):
+        if isinstance(answer, Exception):
+            raise answer
     guests, groups = {int(one["vmid"]): one for one in resources if one.get("type") in ("qemu", "lxc")}, {}
     for entry in content or ():
         volume = dict(entry, size=volume_size(entry) or 0,
@@ -77,8 +80,7 @@ def get_storage_usage(call):
     if row.get("plugintype") in ("dir", "nfs", "cifs", "btrfs") and unknown > total / 20:
         notes.append("%s of it is in files that are no volumes of Proxmox, or that this token may not see." % text.size(
             unknown))
-    for _, month in history:
-        notes.extend(_growth(month, used, total, call.host.now()))
+    notes.extend(_growth([] if isinstance(history, Exception) else history or [], used, total, call.host.now()))
     return result(call, rows, "Storage %s%s: %s used" % (
         name, "" if on(row.get("shared")) else " on " + row["node"], text.used_of(used, total)), notes, storage=name,
         node=row["node"], total_bytes=total, used_bytes=used, provisioned_bytes=given)

@@ -135,7 +135,8 @@ def write(client, made, name):
         shutil.copy2(path, kept)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text + "\n")
-    shutil.copymode(kept or new, new)
+    if kept:
+        shutil.copymode(kept, new)
     os.replace(new, path)
     return path, kept
 

@@ -150,7 +150,7 @@ class _FirstUse:
     def __init__(self, state_dir, log):
         self._log, self._state_dir, self._lock = log, state_dir, threading.Lock()
         self._open, self._checked = _context(False), None
-        self.pins = _read_pins(state_dir, log)         # "host:port" -> fingerprint or _SYSTEM
+        self.pins = _read_pins(state_dir, log)          # "host:port" -> fingerprint or _SYSTEM
 
     def wrap(self, plain, host, port, dial):
         place = label(host, port)
@@ -189,7 +189,7 @@ class _FirstUse:
         probe, pin = _seen(self._open, dial(), host)
         probe.close()
         with self._lock:
-            pin = self.pins.setdefault(place, pin)     # another thread may have been first
+            pin = self.pins.setdefault(place, pin)      # another thread may have been first
         self._log("warning", "tls_first_use", host=place, fingerprint=pin, reason=reason,
                   message="The certificate of %s is not vouched for by any CA of this system (%s). It is trusted from "
                           "now on, without proof of who it is. Compare it with `pvenode cert info` on the node and pin "
